@@ -1,0 +1,52 @@
+/**
+ * @file The one error type that is meant for the user: it says what was expected, what was found and what to do next.
+ * Anything else that is thrown is our bug and keeps its stack.
+ */
+
+/** Exit codes of every command; scripts may rely on them. */
+export const exitCodes = {
+  ok: 0,
+  /** Something the user can mend: a bad file, a missing model, a full disk. */
+  failure: 1,
+  /** The command line itself is wrong. */
+  usage: 2,
+  /** Stage 1 says that reinforcement learning has nothing to learn from here (`--force` goes on). */
+  preflight: 3,
+  /** Stopped by Ctrl-C. */
+  interrupted: 130,
+} as const;
+
+export interface UserErrorParts {
+  /** One sentence: what went wrong. */
+  readonly problem: string;
+  /** What was expected, when that is not plain from `problem`. */
+  readonly expected?: string;
+  /** What was found instead. */
+  readonly found?: string;
+  /** What the user can do next. */
+  readonly fix?: string;
+}
+
+/** An error that is printed as one paragraph without a stack; `exitCode` is 1, or 2 for wrong usage. */
+export class UserError extends Error {
+  override readonly name = 'UserError';
+  readonly exitCode: number;
+
+  constructor(parts: UserErrorParts | string, options: { exitCode?: number; cause?: unknown } = {}) {
+    super(typeof parts === 'string' ? parts : paragraph(parts), { cause: options.cause });
+    this.exitCode = options.exitCode ?? exitCodes.failure;
+  }
+}
+
+function paragraph({ problem, expected, found, fix }: UserErrorParts): string {
+  const sentences = [problem];
+  if (expected !== undefined) sentences.push(`Expected ${expected}.`);
+  if (found !== undefined) sentences.push(`Found ${found}.`);
+  if (fix !== undefined) sentences.push(fix);
+  return sentences.map((sentence) => sentence.trim()).join(' ');
+}
+
+/** The `code` of a Node system error (`ENOENT`, `ENOSPC`, ...), or undefined for any other value. */
+export function systemErrorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

@@ -1,0 +1,56 @@
+/**
+ * @file Files that are either whole or not there: written beside, flushed to disk, then renamed.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+
+/**
+ * Writes `data` to `path` so that a reader, or a process killed at any moment, sees the old file or the new one, never
+ * a part: temporary file in the same folder, fsync, rename, fsync of the folder. Creates missing parent folders.
+ *
+ * @throws the system error of the failing call (ENOSPC, EACCES, ...) after removing the temporary file.
+ */
+export function writeFileAtomic(path: string, data: string | Uint8Array): void {
+  writeAtomic(path, (fd) => writeAll(fd, typeof data === 'string' ? Buffer.from(data) : data));
+}
+
+/** As {@link writeFileAtomic}, for content that is produced in pieces: `write` gets the open file descriptor. */
+export function writeAtomic(path: string, write: (fd: number) => void): void {
+  const folder = dirname(path);
+  mkdirSync(folder, { recursive: true });
+  const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
+  const fd = openSync(temporary, 'wx');
+  let open = true;
+  try {
+    write(fd);
+    fsyncSync(fd);
+    closeSync(fd);
+    open = false;
+    renameSync(temporary, path);
+  } catch (error) {
+    if (open) closeSync(fd);
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  syncFolder(folder);
+}
+
+/** Writes every byte, however many `write` calls that takes (one call moves at most 2 GiB on Linux). */
+export function writeAll(fd: number, data: Uint8Array): void {
+  let offset = 0;
+  while (offset < data.byteLength) {
+    offset += writeSync(fd, data, offset, Math.min(data.byteLength - offset, 1 << 30));
+  }
+}
+
+/** Makes a rename inside `folder` durable. Windows cannot open folders, and needs no such call. */
+export function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return;
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
