@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+/**
+ * @file The command line: finds the command, checks its arguments, runs it, and turns errors into exit codes. It loads
+ * no code of any command before that command runs, so `--help` is quick.
+ */
+import { readFileSync } from 'node:fs';
+import { CommanderError } from 'commander';
+import { buildProgram } from './command-line.js';
+import { exitCodes, UserError } from './errors.js';
+
+/** Runs one command line (without node and script) and returns its exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+    let exitCode: number = exitCodes.ok;
+    const program = buildProgram(version, args, (code) => {
+      exitCode = code;
+    });
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    if (error instanceof UserError) {
+      process.stderr.write(`tinyzero: ${error.message}\n`);
+      return error.exitCode;
+    }
+    process.stderr.write(`tinyzero: this is a bug in tinyzero.\n${error instanceof Error ? error.stack : error}\n`);
+    return exitCodes.failure;
+  }
+}
+
+// Not process.exit(): output that is still on its way to a pipe must arrive.
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,134 @@
+/**
+ * @file Builds commander's program from the command table and the option table, and checks a command's arguments
+ * before commander sees them, so that all problems are reported at once.
+ */
+import { parseArgs } from 'node:util';
+import { Command, Option } from 'commander';
+import { type CommandSpec, commands, groups } from './command-table.js';
+import { describeOption, flag, type OptionName, type OptionSpec, options, resolveOptions, usage } from './config.js';
+import { exitCodes, UserError } from './errors.js';
+
+/** @param done gets the exit code of the command that ran. */
+export function buildProgram(version: string, args: readonly string[], done: (exitCode: number) => void): Command {
+  const program = new Command('tinyzero')
+    .description('Train a small language model to reason with A*PO reinforcement learning, and prove that it learned.')
+    .version(version, '--version', 'print the version')
+    .helpOption('--help', 'show help')
+    .helpCommand(false)
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ helpWidth: 120 });
+  program.addHelpText('after', '\n`tinyzero <command> --help` shows the options and examples of a command.');
+  const groupCommands = new Map<string, Command>();
+  for (const spec of commands) {
+    const [first = '', second] = spec.words;
+    let parent = program;
+    if (second !== undefined) {
+      parent =
+        groupCommands.get(first) ??
+        program
+          .command(first)
+          .description(groups[first] ?? '')
+          .helpCommand(false);
+      groupCommands.set(first, parent);
+    }
+    addCommand(parent, second ?? first, spec, args, done);
+  }
+  return program;
+}
+
+function addCommand(
+  parent: Command,
+  name: string,
+  spec: CommandSpec,
+  args: readonly string[],
+  done: (exitCode: number) => void,
+): void {
+  const command = parent.command(name).summary(spec.summary);
+  command.description([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n'));
+  for (const option of spec.options) command.addOption(new Option(usage(option), describeOption(option)));
+  command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
+  // Commander stops at the first wrong argument; checkArguments names all of them.
+  command.allowUnknownOption().allowExcessArguments();
+  command.action(async () => {
+    const values = checkArguments(spec, args.slice(spec.words.length), process.env);
+    const { run } = await spec.load();
+    done(await run(values as never));
+  });
+}
+
+function example([line, what]: readonly [string, string]): string {
+  return `  $ tinyzero ${line}\n      ${what}`;
+}
+
+/**
+ * The values of a command's options.
+ *
+ * @throws UserError (wrong usage) that lists every problem of the command line.
+ */
+export function checkArguments(spec: CommandSpec, args: readonly string[], env: NodeJS.ProcessEnv) {
+  const problems: string[] = [];
+  const flags: Partial<Record<OptionName, string | boolean>> = {};
+  const byFlag = new Map(spec.options.map((name) => [flag(name).slice(2), name]));
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: Object.fromEntries(
+      [...byFlag].map(([long, name]) => [long, { type: options[name].type === 'boolean' ? 'boolean' : 'string' }]),
+    ),
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  let unknown = false;
+  for (const token of tokens) {
+    if (token.kind === 'option') {
+      const name = byFlag.get(token.name);
+      if (name === undefined) {
+        unknown = true;
+        problems.push(`${token.rawName}: there is no such option${suggest(token.rawName, spec.options.map(flag))}`);
+      } else if ((options[name] as OptionSpec).type === 'boolean') {
+        if (token.value !== undefined) problems.push(`${token.rawName}: takes no value, found '${token.value}'`);
+        flags[name] = true;
+      } else if (token.value === undefined) problems.push(`${token.rawName}: needs a value, ${usage(name)}`);
+      else flags[name] = token.value;
+    } else if (token.kind === 'positional' && !unknown) {
+      // After an unknown option a word may be its value, which says nothing new.
+      problems.push(`'${token.value}': '${spec.words.join(' ')}' takes no arguments`);
+    }
+  }
+  const values = resolveOptions(spec.options, flags, env, problems);
+  if (problems.length > 0) {
+    const list = problems.length === 1 ? problems[0] : `\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
+    const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
+    throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
+  }
+  return values;
+}
+
+/** `; did you mean --engine?` when a known flag is near, else nothing. */
+function suggest(wrong: string, known: readonly string[]): string {
+  const ranked = known
+    .map((name) => ({ name, distance: editDistance(wrong, name) }))
+    .sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  // Up to a third of the letters wrong is a slip, more is another word.
+  return best !== undefined && best.distance <= Math.max(2, wrong.length / 3) ? `; did you mean ${best.name}?` : '';
+}
+
+/** Levenshtein distance. */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const substitute = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitute, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
+
+function capitalize(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,80 @@
+/**
+ * @file The commands: their words, options and examples, and where their code is, which is loaded only when one runs.
+ * To add a command, add an entry here and a file in commands/ that exports `run`.
+ */
+import type { OptionName, OptionValues } from './config.js';
+
+export interface CommandSpec {
+  /** Words after `tinyzero`: `['engine', 'install']`. */
+  readonly words: readonly string[];
+  readonly summary: string;
+  /** Paragraphs for the command's own help. */
+  readonly details?: string;
+  readonly options: readonly OptionName[];
+  /** Command lines without `tinyzero`, each with what it does. */
+  readonly examples: readonly (readonly [command: string, what: string])[];
+  readonly load: () => Promise<{ run: (values: never) => Promise<number> }>;
+}
+
+/** Ties `run`'s parameter to the options that are listed. `run` resolves to the exit code. */
+function command<Name extends OptionName>(
+  spec: Omit<CommandSpec, 'options' | 'load'> & {
+    readonly options: readonly Name[];
+    readonly load: () => Promise<{ run: (values: OptionValues<Name>) => Promise<number> }>;
+  },
+): CommandSpec {
+  return spec;
+}
+
+/** Options of every command that computes. */
+export const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
+
+export const commands: readonly CommandSpec[] = [
+  command({
+    words: ['doctor'],
+    summary: 'check this machine: Node, engine, speed, gradients, disk; says what to do about each problem',
+    options: [...engineOptions, 'model', 'json'],
+    examples: [
+      ['doctor', 'check everything, with the engine that would run'],
+      ['doctor --engine wasm --json', 'the same for the WebAssembly engine, for a program to read'],
+    ],
+    load: () => import('./commands/doctor.js'),
+  }),
+  command({
+    words: ['engine', 'install'],
+    summary: 'install native TensorFlow into the cache (274 MB download, 860 MB on disk)',
+    details:
+      "TensorFlow's library comes from the Python package index by way of pip, or else from the place that tfjs-node's own installer takes it from. Node modules are never changed. Where neither can be had, tinyzero runs on WebAssembly.",
+    options: ['gpu', 'from', 'force', 'json'],
+    examples: [
+      ['engine install', 'the CPU build'],
+      ['engine install --from tensorflow_cpu.whl', 'from a wheel on disk, without a network'],
+    ],
+    load: () => import('./commands/engine-install.js'),
+  }),
+  command({
+    words: ['engine', 'status'],
+    summary: 'say which native engine is installed, and what a stopped install left behind',
+    options: ['json'],
+    examples: [
+      ['engine status', 'one line, and what to do'],
+      ['engine status --json', 'for a program to read'],
+    ],
+    load: () => import('./commands/engine-status.js'),
+  }),
+  command({
+    words: ['engine', 'remove'],
+    summary: 'remove the native engine and its downloads from the cache',
+    options: ['json'],
+    examples: [
+      ['engine remove', 'free the disk space'],
+      ['engine remove && tinyzero engine install --gpu', 'change to the CUDA build'],
+    ],
+    load: () => import('./commands/engine-remove.js'),
+  }),
+];
+
+/** Summaries of command groups. */
+export const groups: Readonly<Record<string, string>> = {
+  engine: 'install, show or remove the native TensorFlow engine',
+};

@@ -1,0 +1,41 @@
+/**
+ * @file `tinyzero engine status`: only reads. Exit code 1 when no usable engine is installed.
+ */
+import { join } from 'node:path';
+import type { OptionValues } from '../config.js';
+import { lockHolder } from '../engine/install/lock.js';
+import { inspectEngine } from '../engine/installed.js';
+import { exitCodes } from '../errors.js';
+
+export async function run({ json }: OptionValues<'json'>): Promise<number> {
+  const { root, engine, broken, leftovers } = inspectEngine();
+  const installing = lockHolder(join(root, 'install.lock'));
+  if (json) {
+    const facts = engine && {
+      folder: engine.folder,
+      tensorflow: engine.tensorflow,
+      variant: engine.variant,
+      rung: engine.rung,
+    };
+    process.stdout.write(
+      `${JSON.stringify({ installed: engine !== undefined, engine: facts, broken, installing, leftovers })}\n`,
+    );
+  } else {
+    const lines: string[] = [];
+    if (engine !== undefined) {
+      const { tensorflow, variant, rung, folder, manifest } = engine;
+      const source = rung === 'wheel' ? 'from the Python package index' : "from tfjs-node's own downloads";
+      lines.push(`TensorFlow ${tensorflow} (${variant}), ${source}, addon ${manifest.addon}: ${folder}`);
+    } else if (broken !== undefined) {
+      lines.push(`The engine in ${root} cannot be used: ${broken}.`, 'Run `tinyzero engine install`.');
+    } else lines.push('No native engine is installed.', 'Run `tinyzero engine install`.');
+    if (installing !== undefined) lines.push(`An install is under way (${installing}).`);
+    else if (leftovers.length > 0) {
+      lines.push('An install was stopped before it was complete and left, without harm to any engine:');
+      lines.push(...leftovers.map((path) => `  ${path}`));
+      lines.push('`tinyzero engine install` goes on from there; `tinyzero engine remove` removes everything.');
+    }
+    process.stdout.write(`${lines.join('\n')}\n`);
+  }
+  return engine === undefined ? exitCodes.failure : exitCodes.ok;
+}

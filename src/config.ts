@@ -1,0 +1,159 @@
+/**
+ * @file The option table: every option of every command, once, with type, default, unit and help. Flags, validation,
+ * help texts, README tables and the record that a run saves all come from here. Knows nothing of commander.
+ */
+
+interface Common {
+  /** One line for `--help`, without the default, which is added. */
+  readonly help: string;
+  /** Environment variable that sets it where the flag is absent. */
+  readonly env?: string;
+}
+
+export type OptionSpec = Common &
+  (
+    | { readonly type: 'boolean'; readonly default: boolean }
+    | { readonly type: 'choice'; readonly choices: readonly string[]; readonly default: string }
+    | { readonly type: 'string'; readonly placeholder: string; readonly default?: string }
+    | ({ readonly type: 'integer' | 'number'; readonly default?: number } & Range)
+  );
+
+interface Range {
+  readonly min?: number;
+  readonly max?: number;
+  /** What one is: `tokens`, `steps`. */
+  readonly unit?: string;
+}
+
+/** A boolean whose default is true has the flag `--no-<name>`. Names are camelCase, flags kebab-case. */
+export const options = {
+  engine: {
+    type: 'choice',
+    choices: ['auto', 'tensorflow', 'wasm'],
+    default: 'auto',
+    env: 'TINYZERO_ENGINE',
+    help: 'what computes: native TensorFlow, WebAssembly, or the faster one that can be had',
+  },
+  install: {
+    type: 'boolean',
+    default: true,
+    env: 'TINYZERO_NO_INSTALL',
+    help: 'do not install the native engine when it is missing',
+  },
+  gpu: { type: 'boolean', default: false, help: 'take the CUDA build of TensorFlow (Linux x86-64, 3.4 GB download)' },
+  from: {
+    type: 'string',
+    placeholder: 'path',
+    help: 'install from this wheel, or folder of wheels, instead of downloading',
+  },
+  force: { type: 'boolean', default: false, help: 'go on where the command would stop: install again, replace' },
+  json: { type: 'boolean', default: false, help: 'print the result as JSON' },
+  model: { type: 'string', placeholder: 'folder', help: 'folder of a Hugging Face checkpoint' },
+} as const satisfies Record<string, OptionSpec>;
+
+export type OptionName = keyof typeof options;
+
+type ValueOf<Spec> = Spec extends { type: 'boolean' }
+  ? boolean
+  : Spec extends { choices: readonly (infer Choice)[] }
+    ? Choice
+    : Spec extends { type: 'integer' | 'number'; default: number }
+      ? number
+      : Spec extends { type: 'integer' | 'number' }
+        ? number | undefined
+        : Spec extends { default: string }
+          ? string
+          : string | undefined;
+
+/** The values of the named options, as a command gets them. */
+export type OptionValues<Name extends OptionName = OptionName> = {
+  readonly [Key in Name]: ValueOf<(typeof options)[Key]>;
+};
+
+/** `--no-install`, `--engine <auto|tensorflow|wasm>`: as help texts show it. */
+export function usage(name: OptionName): string {
+  const spec: OptionSpec = options[name];
+  return spec.type === 'boolean' ? flag(name) : `${flag(name)} <${placeholder(spec)}>`;
+}
+
+/** The flag alone. */
+export function flag(name: OptionName): string {
+  const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const spec: OptionSpec = options[name];
+  return spec.type === 'boolean' && spec.default ? `--no-${kebab}` : `--${kebab}`;
+}
+
+/** Help with default and environment variable. */
+export function describeOption(name: OptionName): string {
+  const spec: OptionSpec = options[name];
+  const notes: string[] = [];
+  if (spec.type !== 'boolean' && spec.default !== undefined) notes.push(`default: ${spec.default}`);
+  if (spec.env !== undefined) notes.push(`env: ${spec.env}`);
+  return notes.length === 0 ? spec.help : `${spec.help} (${notes.join(', ')})`;
+}
+
+function placeholder(spec: Exclude<OptionSpec, { type: 'boolean' }>): string {
+  if (spec.type === 'choice') return spec.choices.join('|');
+  if (spec.type === 'string') return spec.placeholder;
+  return spec.unit ?? 'number';
+}
+
+/** A markdown table of the named options, for the README. */
+export function optionTable(names: readonly OptionName[]): string {
+  const rows = names.map((name) => {
+    const spec: OptionSpec = options[name];
+    const fallback = spec.type === 'boolean' || spec.default === undefined ? '' : `\`${spec.default}\``;
+    const env = spec.env === undefined ? '' : `\`${spec.env}\``;
+    return `| \`${usage(name).replaceAll('|', '\\|')}\` | ${fallback} | ${env} | ${spec.help} |`;
+  });
+  return ['| flag | default | environment | |', '| --- | --- | --- | --- |', ...rows].join('\n');
+}
+
+/**
+ * Turns texts from the command line (`flags`: undefined where absent; true for a boolean flag that was given) and the
+ * environment into values. Every problem found is added to `problems`, with the flag or variable it is about.
+ */
+export function resolveOptions<Name extends OptionName>(
+  names: readonly Name[],
+  flags: Readonly<Partial<Record<OptionName, string | boolean>>>,
+  env: NodeJS.ProcessEnv,
+  problems: string[],
+): OptionValues<Name> {
+  const values: Partial<Record<OptionName, unknown>> = {};
+  for (const name of names) {
+    const spec: OptionSpec = options[name];
+    const text = flags[name];
+    const fromEnv = spec.env === undefined ? undefined : env[spec.env] || undefined;
+    if (spec.type === 'boolean') {
+      const set = text === true || (fromEnv !== undefined && isTrue(fromEnv, spec.env as string, problems));
+      values[name] = set ? !spec.default : spec.default;
+    } else if (typeof text === 'string') values[name] = parse(spec, text, flag(name), problems);
+    else if (fromEnv !== undefined) values[name] = parse(spec, fromEnv, spec.env as string, problems);
+    else values[name] = spec.default;
+  }
+  return values as OptionValues<Name>;
+}
+
+function isTrue(text: string, variable: string, problems: string[]): boolean {
+  if (/^(1|true|yes|on)$/i.test(text)) return true;
+  if (!/^(0|false|no|off)$/i.test(text)) problems.push(`${variable}: expected 1 or 0, found '${text}'`);
+  return false;
+}
+
+function parse(spec: OptionSpec, text: string, source: string, problems: string[]): string | number | undefined {
+  const fail = (expected: string) => {
+    problems.push(`${source}: expected ${expected}, found '${text}'`);
+    return undefined;
+  };
+  if (spec.type === 'choice') return spec.choices.includes(text) ? text : fail(spec.choices.join(' or '));
+  if (spec.type === 'string') return text === '' ? fail(`a ${spec.placeholder}`) : text;
+  if (spec.type === 'boolean') return undefined;
+  const number = text.trim() === '' ? Number.NaN : Number(text);
+  const { min = -Infinity, max = Infinity } = spec;
+  const whole = spec.type === 'integer';
+  if (Number.isFinite(number) && number >= min && number <= max && (!whole || Number.isSafeInteger(number))) {
+    return number;
+  }
+  const bounds = [min > -Infinity ? `at least ${min}` : '', max < Infinity ? `at most ${max}` : ''].filter(Boolean);
+  return fail([whole ? 'a whole number' : 'a number', ...bounds].join(', '));
+}

@@ -1,0 +1,24 @@
+/**
+ * @file Run in a process of its own with the path of an addon: loads it, adds two vectors with it, and prints
+ * TensorFlow's version as JSON. A library that kills the process (an instruction the processor lacks) kills only this one.
+ */
+import { createRequire } from 'node:module';
+
+/** The parts of the addon that are used here. */
+interface Binding {
+  readonly TF_Version: string;
+  readonly TF_FLOAT: number;
+  readonly TF_ATTR_TYPE: number;
+  createTensor(shape: number[], dtype: number, values: Float32Array): number;
+  executeOp(name: string, attributes: object[], inputs: number[], outputs: number): { id: number }[];
+  tensorDataSync(id: number): Float32Array;
+}
+
+const [path = ''] = process.argv.slice(2);
+const binding = createRequire(import.meta.url)(path) as Binding;
+const one = binding.createTensor([3], binding.TF_FLOAT, Float32Array.of(1, 2, 3));
+const type = { name: 'T', type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT };
+const [sum] = binding.executeOp('AddV2', [type], [one, one], 1);
+const values = sum === undefined ? [] : [...binding.tensorDataSync(sum.id)];
+if (values.join() !== '2,4,6') throw new Error(`1+1, 2+2, 3+3 gave ${values.join(', ')}`);
+process.stdout.write(`${JSON.stringify({ tensorflow: binding.TF_Version })}\n`);

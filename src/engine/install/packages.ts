@@ -1,0 +1,244 @@
+/**
+ * @file Everything `engine install` may fetch, pinned: versions, sizes and hashes. Data only.
+ *
+ * Wheels come from the Python package index by way of the user's own pip, npm packages by way of npm; the hashes are
+ * those that both indexes publish. The libtensorflow archives are the ones tfjs-node's own installer takes; no
+ * checksums are published beside them, so these are the values that nixpkgs and graft pin.
+ */
+
+/** A wheel: a zip archive with TensorFlow's or CUDA's shared libraries in it. */
+export interface Wheel {
+  readonly project: string;
+  readonly version: string;
+  readonly file: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** Bytes of the files that are unpacked from it. */
+  readonly unpackedBytes: number;
+}
+
+export type Variant = 'cpu' | 'gpu';
+
+export const tensorflowVersion = '2.21.0';
+
+/** TensorFlow's wheel for a platform and variant, e.g. `linux-x64-cpu`. */
+export const tensorflowWheels: Readonly<Record<string, Wheel>> = {
+  'linux-x64-cpu': {
+    project: 'tensorflow_cpu',
+    version: tensorflowVersion,
+    file: 'tensorflow_cpu-2.21.0-cp311-cp311-manylinux_2_27_x86_64.whl',
+    bytes: 273_829_956,
+    sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c',
+    unpackedBytes: 856_000_000,
+  },
+  'linux-x64-gpu': {
+    project: 'tensorflow',
+    version: tensorflowVersion,
+    file: 'tensorflow-2.21.0-cp311-cp311-manylinux_2_27_x86_64.whl',
+    bytes: 572_440_367,
+    sha256: '9056fbc9ba04235810b71ae6cbd958a196e8804fb53bbcffbf3e23b56155f124',
+    unpackedBytes: 1_262_000_000,
+  },
+  'linux-arm64-cpu': {
+    project: 'tensorflow',
+    version: tensorflowVersion,
+    file: 'tensorflow-2.21.0-cp311-cp311-manylinux_2_27_aarch64.whl',
+    bytes: 281_828_020,
+    sha256: '4b24aca16d527a3cf1c37f720c04c484c3d20f4d0fdfa98632ac8b9f3be6eb5c',
+    unpackedBytes: 886_000_000,
+  },
+  'darwin-arm64-cpu': {
+    project: 'tensorflow',
+    version: tensorflowVersion,
+    file: 'tensorflow-2.21.0-cp311-cp311-macosx_12_0_arm64.whl',
+    bytes: 223_405_849,
+    sha256: '51f46f4806139d01fc7920cc72a4c75876f80649bf40ff083ab6212ceb43ca88',
+    unpackedBytes: 744_000_000,
+  },
+};
+
+/** What `tensorflow[and-cuda]` 2.21.0 resolves to: CUDA 12.9, cuDNN 9, NCCL 2, for Linux x86-64. */
+export const cudaWheels: readonly Wheel[] = [
+  {
+    project: 'nvidia-cublas-cu12',
+    version: '12.9.3.13',
+    file: 'nvidia_cublas_cu12-12.9.3.13-py3-none-manylinux_2_27_x86_64.whl',
+    bytes: 581_217_458,
+    sha256: 'd7d51055f161b317c7105ddaae90e71eda059026074ffef93cf7cde2886bfe72',
+    unpackedBytes: 855_126_924,
+  },
+  {
+    project: 'nvidia-cuda-cupti-cu12',
+    version: '12.8.90',
+    file: 'nvidia_cuda_cupti_cu12-12.8.90-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl',
+    bytes: 10_248_621,
+    sha256: 'ea0cb07ebda26bb9b29ba82cda34849e73c166c18162d3913575b0c9db9a6182',
+    unpackedBytes: 41_378_248,
+  },
+  {
+    project: 'nvidia-cuda-nvcc-cu12',
+    version: '12.9.86',
+    file: 'nvidia_cuda_nvcc_cu12-12.9.86-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl',
+    bytes: 40_546_229,
+    sha256: '5d6a0d32fdc7ea39917c20065614ae93add6f577d840233237ff08e9a38f58f0',
+    unpackedBytes: 98_063_353,
+  },
+  {
+    project: 'nvidia-cuda-nvrtc-cu12',
+    version: '12.9.86',
+    file: 'nvidia_cuda_nvrtc_cu12-12.9.86-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl',
+    bytes: 89_568_129,
+    sha256: '210cf05005a447e29214e9ce50851e83fc5f4358df8b453155d5e1918094dcb4',
+    unpackedBytes: 227_403_107,
+  },
+  {
+    project: 'nvidia-cuda-runtime-cu12',
+    version: '12.9.79',
+    file: 'nvidia_cuda_runtime_cu12-12.9.79-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl',
+    bytes: 3_493_179,
+    sha256: '25bba2dfb01d48a9b59ca474a1ac43c6ebf7011f1b0b8cc44f54eb6ac48a96c3',
+    unpackedBytes: 5_414_289,
+  },
+  {
+    project: 'nvidia-cudnn-cu12',
+    version: '9.28.0.42',
+    file: 'nvidia_cudnn_cu12-9.28.0.42-py3-none-manylinux_2_27_x86_64.whl',
+    bytes: 716_538_495,
+    sha256: '9ff58b7f36dacd0a93e89f8f2957b52466889217963701daa15e577317cfa375',
+    unpackedBytes: 1_162_416_784,
+  },
+  {
+    project: 'nvidia-cufft-cu12',
+    version: '11.4.1.4',
+    file: 'nvidia_cufft_cu12-11.4.1.4-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl',
+    bytes: 200_877_592,
+    sha256: 'c67884f2a7d276b4b80eb56a79322a95df592ae5e765cf1243693365ccab4e28',
+    unpackedBytes: 293_671_593,
+  },
+  {
+    project: 'nvidia-curand-cu12',
+    version: '10.3.10.19',
+    file: 'nvidia_curand_cu12-10.3.10.19-py3-none-manylinux_2_27_x86_64.whl',
+    bytes: 68_295_626,
+    sha256: '49b274db4780d421bd2ccd362e1415c13887c53c214f0d4b761752b8f9f6aa1e',
+    unpackedBytes: 167_029_038,
+  },
+  {
+    project: 'nvidia-cusolver-cu12',
+    version: '11.7.5.82',
+    file: 'nvidia_cusolver_cu12-11.7.5.82-py3-none-manylinux_2_27_x86_64.whl',
+    bytes: 338_117_415,
+    sha256: '15da72d1340d29b5b3cf3fd100e3cd53421dde36002eda6ed93811af63c40d88',
+    unpackedBytes: 495_037_563,
+  },
+  {
+    project: 'nvidia-cusparse-cu12',
+    version: '12.5.10.65',
+    file: 'nvidia_cusparse_cu12-12.5.10.65-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl',
+    bytes: 366_465_088,
+    sha256: '73060ce019ac064a057267c585bf1fd5a353734151f87472ff02b2c5c9984e78',
+    unpackedBytes: 486_618_332,
+  },
+  {
+    project: 'nvidia-nccl-cu12',
+    version: '2.32.3',
+    file: 'nvidia_nccl_cu12-2.32.3-py3-none-manylinux_2_27_x86_64.whl',
+    bytes: 351_526_311,
+    sha256: 'bb94b2348e4861d5e8aa00b36c3d12d9bdf9c6369b82cbb723de0b582280a21c',
+    unpackedBytes: 489_666_191,
+  },
+  {
+    project: 'nvidia-nvjitlink-cu12',
+    version: '12.9.86',
+    file: 'nvidia_nvjitlink_cu12-12.9.86-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl',
+    bytes: 39_748_338,
+    sha256: 'e3f1171dbdc83c5932a45f0f4c99180a70de9bd2718c1ab77d14104f6d7147f9',
+    unpackedBytes: 95_997_150,
+  },
+];
+
+/** An npm package, fetched with `npm pack`; `integrity` as in a lock file. */
+export interface NpmPackage {
+  readonly name: string;
+  readonly version: string;
+  readonly integrity: string;
+}
+
+/** The binding's sources and its JavaScript side. Must be the version of every other tfjs package in use. */
+export const bindingPackage: NpmPackage = {
+  name: '@tensorflow/tfjs-node-gpu',
+  version: '4.22.0',
+  integrity: 'sha512-p//NN6DGiN4hInUmIkRffaFVMcdTREUMjPyjW04J7OXvB2zBlQimj61eFKSgRrH3f5TnOfKzb0n56he/B6a4bw==',
+};
+
+/** SHA-256 over the files that are taken from `bindingPackage` (see binding-package.ts), wherever they come from. */
+export const bindingFilesDigest = '6c29ae9d8cf71e81d2b7828e323b2045b2fd76ae08a212d869b703f667b4c056';
+
+/** Node's C headers, for Node installations that come without them. Node-API is stable across Node versions. */
+export const headersPackage: NpmPackage = {
+  name: 'node-api-headers',
+  version: '1.9.0',
+  integrity: 'sha512-2oNILP4jXwRB4ywnYKjVk1YyJ96n2D4EOVJO6S3oYZ5PtbJrw3Yt9TpAuX3nBLMuzn74rnfGQrv13pS9vC+YiA==',
+};
+
+/** A libtensorflow archive of tfjs-node's own installer; `path` is below its storage server. */
+export interface OfficialLibrary {
+  readonly path: string;
+  readonly tensorflow: string;
+  readonly sha256: string;
+  /** About; the server tells the exact length. */
+  readonly bytes: number;
+  readonly unpackedBytes: number;
+}
+
+export const officialLibraries: Readonly<Record<string, OfficialLibrary>> = {
+  'linux-x64-cpu': {
+    path: 'tensorflow/libtensorflow/libtensorflow-cpu-linux-x86_64-2.9.1.tar.gz',
+    tensorflow: '2.9.1',
+    sha256: '7f510d2546e3db5e10b1d119463689003d587842892ad3c95bca51cf82820173',
+    bytes: 120_000_000,
+    unpackedBytes: 460_000_000,
+  },
+  'linux-x64-gpu': {
+    path: 'tensorflow/libtensorflow/libtensorflow-gpu-linux-x86_64-2.9.1.tar.gz',
+    tensorflow: '2.9.1',
+    sha256: '20c46f761d5905f592c4eac0812e8e50d9cb439f9440a9391912cf4c02ed8be8',
+    bytes: 400_000_000,
+    unpackedBytes: 1_300_000_000,
+  },
+  'linux-arm64-cpu': {
+    path: 'tf-builds/libtensorflow_r2_7_linux_arm64.tar.gz',
+    tensorflow: '2.7.0',
+    sha256: '9395d1ff39f5b6847f5121e679ff4e599dc7061a2a7f87ceac061c78e908e6e3',
+    bytes: 120_000_000,
+    unpackedBytes: 460_000_000,
+  },
+  'darwin-x64-cpu': {
+    path: 'tensorflow/libtensorflow/libtensorflow-cpu-darwin-x86_64-2.9.1.tar.gz',
+    tensorflow: '2.9.1',
+    sha256: '56f83d3320ba0f69aaafd6c058645e1b7fbc75fb9a3fc36d6be98de1291ca226',
+    bytes: 120_000_000,
+    unpackedBytes: 460_000_000,
+  },
+  'darwin-arm64-cpu': {
+    path: 'tf-builds/libtensorflow_r2_7_darwin_arm64_cpu.tar.gz',
+    tensorflow: '2.7.0',
+    sha256: '13ab22b97e2af06e431aaeb7b42fb89981965dd01aa16da035d8210aa4183d79',
+    bytes: 60_000_000,
+    unpackedBytes: 300_000_000,
+  },
+  'win32-x64-cpu': {
+    path: 'tensorflow/libtensorflow/libtensorflow-cpu-windows-x86_64-2.9.1.zip',
+    tensorflow: '2.9.1',
+    sha256: '56fa7e84c984144311563b405bd0e565568f3cbe2c15ac4713e9c8174a02b00f',
+    bytes: 68_480_862,
+    unpackedBytes: 250_000_000,
+  },
+};
+
+/** The prebuilt addon of tfjs-node's own installer. It is published without any checksum, so TLS vouches for it. */
+export const prebuiltAddons: Readonly<Record<string, string>> = {
+  'linux-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/GPU-linux-4.22.0.tar.gz',
+  'darwin-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/CPU-darwin-4.22.0.tar.gz',
+  'win32-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/GPU-windows-4.22.0.zip',
+};

@@ -1,0 +1,66 @@
+/**
+ * @file What this machine can run: the key into packages.ts, or the reason why there is no native engine for it.
+ */
+import { tensorflowWheels, type Variant } from './packages.js';
+import { Unavailable } from './unavailable.js';
+
+/** What of the machine decides; a parameter so that tests can be another machine. */
+export interface Platform {
+  readonly platform: string;
+  readonly arch: string;
+  /** Version of the GNU C library, `null` on Linux without it (Alpine's musl), undefined elsewhere. */
+  readonly glibc?: string | null;
+}
+
+export function thisPlatform(): Platform {
+  const { platform, arch } = process;
+  return platform === 'linux' ? { platform, arch, glibc: glibcVersion() } : { platform, arch };
+}
+
+/** TensorFlow 2.21's wheels are tagged manylinux_2_27. */
+const wheelGlibc = [2, 27] as const;
+/** libtensorflow 2.9 was built on Ubuntu 16.04. */
+const officialGlibc = [2, 23] as const;
+
+/** Key of the wheel for this machine, e.g. `linux-x64-gpu`. */
+export function wheelKey(machine: Platform, variant: Variant): string {
+  const key = `${machine.platform}-${machine.arch}-${variant}`;
+  if (!(key in tensorflowWheels)) {
+    throw new Unavailable(
+      'unsupported-platform',
+      `TensorFlow has no ${variant === 'gpu' ? 'CUDA ' : ''}wheel for ${machine.platform} ${machine.arch}.`,
+    );
+  }
+  requireGlibc(machine, wheelGlibc, "TensorFlow's wheel");
+  return key;
+}
+
+/** Refuses a Linux whose C library is missing or too old for `what`. */
+export function requireGlibc(machine: Platform, needed: readonly [number, number], what: string): void {
+  if (machine.platform !== 'linux') return;
+  if (machine.glibc === null || machine.glibc === undefined) {
+    throw new Unavailable('unsupported-platform', `${what} needs the GNU C library, and this Linux uses another one.`);
+  }
+  const [major = 0, minor = 0] = machine.glibc.split('.').map(Number);
+  if (major < needed[0] || (major === needed[0] && minor < needed[1])) {
+    throw new Unavailable(
+      'unsupported-platform',
+      `${what} needs glibc ${needed.join('.')} or newer, and this system has ${machine.glibc}.`,
+    );
+  }
+}
+
+export function requireOfficialGlibc(machine: Platform): void {
+  requireGlibc(machine, officialGlibc, 'libtensorflow');
+}
+
+/** Asked of Node itself: it knows which C library it was linked with. */
+function glibcVersion(): string | null {
+  // Without this, which older type definitions lack, the report looks up host names and may take seconds.
+  const reporter: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report;
+  const before = reporter.excludeNetwork;
+  reporter.excludeNetwork = true;
+  const report = reporter.getReport() as { header?: { glibcVersionRuntime?: string } };
+  reporter.excludeNetwork = before;
+  return report.header?.glibcVersionRuntime ?? null;
+}

@@ -1,0 +1,23 @@
+/**
+ * @file `engine remove`: the pointer goes first, so that no process finds an engine that is half removed.
+ */
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Reporter } from '../../util/reporter.js';
+import { engineRoot } from '../installed.js';
+import { acquireLock } from './lock.js';
+
+/** Removes this platform's engine, downloads and leftovers; returns the folder, or undefined when there was none. */
+export async function removeEngine(reporter: Reporter, signal: AbortSignal): Promise<string | undefined> {
+  const root = engineRoot();
+  if (!existsSync(root)) return undefined;
+  const release = await acquireLock(join(root, 'install.lock'), {
+    signal,
+    onWait: (holder) => reporter.line(`Waiting for ${holder}, which is installing the engine.`),
+    onLost: () => {}, // removing twice does no harm
+  });
+  rmSync(join(root, 'current.json'), { force: true });
+  await release();
+  rmSync(root, { recursive: true, force: true });
+  return root;
+}

@@ -1,0 +1,210 @@
+/**
+ * @file The two ways to a native engine. Each takes a staging folder to a loadable engine in it, or throws
+ * `Unavailable` with the reason: `wheel` is TensorFlow 2.21 from the Python package index, `official` the older
+ * library that tfjs-node's own installer takes.
+ */
+import { copyFileSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { Reporter } from '../../util/reporter.js';
+import { type EngineManifest, engineFormat } from '../installed.js';
+import { buildAddon, type Compiler, findCompiler } from './addon.js';
+import { extract } from './archive.js';
+import { stageBinding, stageHeaders } from './binding-package.js';
+import { checkLoads } from './check.js';
+import { fetchOfficial } from './official.js';
+import {
+  cudaWheels,
+  officialLibraries,
+  prebuiltAddons,
+  tensorflowVersion,
+  tensorflowWheels,
+  type Variant,
+  type Wheel,
+} from './packages.js';
+import { downloadWheel, findPip } from './pip.js';
+import { type Platform, requireOfficialGlibc, wheelKey } from './platform.js';
+import { requireSpace } from './staging.js';
+import { Unavailable } from './unavailable.js';
+
+export type Rung = EngineManifest['rung'];
+
+export interface RungContext {
+  readonly machine: Platform;
+  readonly variant: Variant;
+  /** Folder of the engines, for the check of free space. */
+  readonly root: string;
+  readonly staging: string;
+  readonly downloads: string;
+  /** Wheels that are on disk already, by file name; set by `--from`, and then pip is not asked. */
+  readonly local?: ReadonlyMap<string, string>;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+}
+
+type Facts = Omit<EngineManifest, 'files'>;
+
+/** Headers that the binding, and C++ of our own against the C API, include. */
+const headers = /^tensorflow\/include\/((?:tensorflow\/c|tensorflow\/core\/platform|xla\/tsl|tsl\/platform)\/.+\.h)$/;
+
+export async function wheelRung(context: RungContext): Promise<Facts> {
+  const { machine, variant, signal, reporter } = context;
+  const key = wheelKey(machine, variant);
+  const wheels = [tensorflowWheels[key] as Wheel, ...(variant === 'gpu' ? cudaWheels : [])];
+  const pip = context.local === undefined ? await findPip(signal) : undefined;
+  const addon = await planAddon(context);
+  const toDownload = context.local === undefined ? sum(wheels.map(({ bytes }) => bytes)) : 0;
+  requireSpace(context.root, toDownload + sum(wheels.map(({ unpackedBytes }) => unpackedBytes)));
+  for (const wheel of wheels) {
+    const archive =
+      pip === undefined
+        ? (context.local?.get(wheel.file) as string)
+        : await downloadWheel(pip, wheel, context.downloads, reporter, signal);
+    await unpack(context, archive, wheel.unpackedBytes, wheelTarget);
+  }
+  const suffix = machine.platform === 'darwin' ? '2.dylib' : 'so.2';
+  const binding = await finish(context, addon, [`libtensorflow_cc.${suffix}`, `libtensorflow_framework.${suffix}`]);
+  return { ...facts(context, binding, addon), tensorflow: tensorflowVersion, rung: 'wheel' };
+}
+
+function wheelTarget(path: string): string | undefined {
+  if (/^tensorflow\/(libtensorflow_(cc|framework)\.[^/]+|THIRD_PARTY_NOTICES\.txt)$/.test(path)) return path;
+  if (path === 'tensorflow/include/LICENSE') return 'tensorflow/LICENSE';
+  // CUDA's wheels: their libraries, ptxas and libdevice, not what only compiling needs.
+  if (/^nvidia\//.test(path) && !/\/include\/|\.(py|a)$/.test(path)) return path;
+  const header = headers.exec(path)?.[1];
+  return header === undefined ? undefined : `build/include/${header}`;
+}
+
+export async function officialRung(context: RungContext): Promise<Facts> {
+  const { machine, variant } = context;
+  const library = officialLibraries[`${machine.platform}-${machine.arch}-${variant}`];
+  if (library === undefined) {
+    throw new Unavailable(
+      'unsupported-platform',
+      `tfjs-node offers no ${variant === 'gpu' ? 'GPU ' : ''}library for ${machine.platform} ${machine.arch}.`,
+    );
+  }
+  requireOfficialGlibc(machine);
+  const addon = await planAddon(context);
+  requireSpace(context.root, library.bytes + library.unpackedBytes);
+  const archive = await fetchOfficial(library, context.downloads, context.reporter, context.signal);
+  const names = await unpack(context, archive, library.unpackedBytes, officialTarget);
+  const libraries = names.filter((name) => /\.(so\.2|2\.dylib|dll)$/.test(name)).map((name) => basename(name));
+  const binding = await finish(context, addon, libraries);
+  return { ...facts(context, binding, addon), tensorflow: library.tensorflow, rung: 'official' };
+}
+
+/** The archive's real files are `libtensorflow.so.2.9.1`; they get the name that programs ask the linker for. */
+function officialTarget(path: string): string | undefined {
+  const unix = /^lib\/(libtensorflow(?:_framework)?)\.(?:so\.(\d+)[\d.]*|(\d+)[\d.]*\.dylib)$/.exec(path);
+  if (unix !== null) return `tensorflow/${unix[1]}${unix[2] ? `.so.${unix[2]}` : `.${unix[3]}.dylib`}`;
+  if (/^(lib\/)?tensorflow\.dll$/.test(path)) return 'tensorflow/tensorflow.dll';
+  if (/^(LICENSE|THIRD_PARTY_TF_C_LICENSES)$/.test(path)) return `tensorflow/${path}`;
+  return path.startsWith('include/') ? `build/${path}` : undefined;
+}
+
+type AddonPlan = { readonly compiler: Compiler } | { readonly archive: string };
+
+/** A compiler, or else the downloaded prebuilt addon: known before the large download starts. */
+async function planAddon({ machine, downloads, reporter, signal }: RungContext): Promise<AddonPlan> {
+  const compiler = machine.platform === 'win32' ? undefined : await findCompiler(signal);
+  if (compiler !== undefined) return { compiler };
+  const none = 'No C++ compiler was found ($CXX, g++, c++, clang++)';
+  const path = prebuiltAddons[`${machine.platform}-${machine.arch}`];
+  if (path === undefined)
+    throw new Unavailable('no-compiler', `${none}, and no prebuilt addon exists for this system.`);
+  try {
+    return { archive: await fetchOfficial({ path, bytes: 200_000 }, downloads, reporter, signal) };
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    throw new Unavailable('no-compiler', `${none}, and instead of compiling: ${error.message}`, { cause: error });
+  }
+}
+
+/** Adds the binding to the unpacked libraries and proves that it loads. Returns its path in the staging folder. */
+async function finish(context: RungContext, addon: AddonPlan, libraries: readonly string[]): Promise<string> {
+  const { staging, downloads, reporter, signal } = context;
+  const libraryFolder = join(staging, 'tensorflow');
+  const missing =
+    libraries.length === 0 ? 'libtensorflow' : libraries.find((name) => !existsSync(join(libraryFolder, name)));
+  if (missing !== undefined) throw new Unavailable('download-failed', `${missing} is not in the downloaded archive.`);
+  await stageBinding(staging, downloads, signal);
+  let binding: string;
+  if ('compiler' in addon) {
+    binding = 'addon/tfjs_binding.node';
+    const nodeHeaders = await stageHeaders(join(staging, 'build', 'node'), downloads, signal);
+    reporter.line('Compiling the addon (about 15 s).');
+    await buildAddon(
+      {
+        compiler: addon.compiler,
+        sources: join(staging, 'build', 'binding'),
+        includes: [join(staging, 'build', 'include'), nodeHeaders],
+        libraries: libraries.map((name) => join(libraryFolder, name)),
+        libraryFolder: '../tensorflow',
+        output: join(staging, binding),
+      },
+      signal,
+    );
+  } else {
+    binding = await placePrebuilt(context, addon.archive);
+  }
+  const version = await checkLoads(join(staging, binding), signal);
+  reporter.line(`TensorFlow ${version} loads and computes.`);
+  return binding;
+}
+
+/**
+ * The prebuilt addon looks for `libtensorflow.so.2` in `../../deps/lib`, so it gets that layout by links. CUDA's
+ * libraries are searched relative to where TensorFlow's was found, hence the second link.
+ */
+async function placePrebuilt({ staging, machine, signal }: RungContext, archive: string): Promise<string> {
+  const binding = 'package/lib/napi-v8/tfjs_binding.node';
+  await extract(archive, staging, (path) => (/(^|\/)tfjs_binding\.node$/.test(path) ? binding : undefined), { signal });
+  const library = join(staging, 'tensorflow');
+  if (machine.platform === 'win32') {
+    copyFileSync(join(library, 'tensorflow.dll'), join(dirname(join(staging, binding)), 'tensorflow.dll'));
+    return binding;
+  }
+  mkdirSync(join(staging, 'package', 'deps'), { recursive: true });
+  symlinkSync('../../tensorflow', join(staging, 'package', 'deps', 'lib'));
+  if (existsSync(join(staging, 'nvidia'))) symlinkSync('../../nvidia', join(staging, 'package', 'deps', 'nvidia'));
+  if (existsSync(join(library, 'libtensorflow_cc.so.2'))) {
+    symlinkSync('libtensorflow_cc.so.2', join(library, 'libtensorflow.so.2'));
+  }
+  return binding;
+}
+
+async function unpack(
+  { staging, reporter, signal }: RungContext,
+  archive: string,
+  bytes: number,
+  target: (path: string) => string | undefined,
+): Promise<string[]> {
+  const transfer = reporter.transfer(`Unpacking ${basename(archive)}`, bytes);
+  try {
+    return await extract(archive, staging, target, {
+      signal,
+      onBytes: (done) => transfer.update(Math.min(done, bytes)),
+    });
+  } finally {
+    transfer.end();
+  }
+}
+
+function facts({ variant, machine }: RungContext, binding: string, addon: AddonPlan) {
+  return {
+    format: engineFormat,
+    variant,
+    addon: 'compiler' in addon ? ('compiled' as const) : ('prebuilt' as const),
+    platform: `${machine.platform}-${machine.arch}`,
+    binding,
+    package: 'package',
+    library: 'tensorflow',
+    node: process.versions.node,
+    installedAt: new Date().toISOString(),
+  };
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,21 @@
+/**
+ * @file Ctrl-C: the first asks the work to stop and clean up, the second ends the process at once.
+ */
+import { exitCodes, UserError } from '../errors.js';
+
+/** Runs `work` with a signal that Ctrl-C (or a polite kill) aborts; the error it then throws exits with 130. */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(exitCodes.interrupted);
+    controller.abort(new UserError('Stopped.', { exitCode: exitCodes.interrupted }));
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * @file Progress on stderr: bars with bytes and time left on a terminal, now and then a plain line elsewhere.
+ */
+import { SingleBar } from 'cli-progress';
+import { formatBytes, formatSeconds } from '../util/format.js';
+import type { Reporter, Transfer } from '../util/reporter.js';
+
+/** Milliseconds between two plain lines about one transfer: seldom enough for a log, often enough to see it live. */
+const plainEveryMs = 5000;
+
+/** A reporter that writes to `stream`, stderr unless told otherwise, so that stdout holds only results. */
+export function consoleReporter(stream: NodeJS.WriteStream = process.stderr): Reporter {
+  return {
+    line: (text) => void stream.write(`${text}\n`),
+    transfer: (title, total) => (stream.isTTY ? bar(stream, title, total) : plain(stream, title, total)),
+  };
+}
+
+function bar(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
+  const view = new SingleBar({
+    stream,
+    hideCursor: true,
+    clearOnComplete: false,
+    format: (_options, { value, progress, startTime }) => {
+      const width = 24;
+      const filled = '█'.repeat(Math.round(progress * width)).padEnd(width, '░');
+      return `${title} ${filled} ${describe(value, total, Date.now() - startTime)}`;
+    },
+  });
+  view.start(Math.max(total, 1), 0);
+  return { update: (done) => view.update(done), end: () => view.stop() };
+}
+
+function plain(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
+  const start = Date.now();
+  let last = start;
+  let done = 0;
+  stream.write(`${title}${total > 0 ? ` (${formatBytes(total)})` : ''}\n`);
+  return {
+    update: (bytes) => {
+      done = bytes;
+      if (Date.now() - last < plainEveryMs) return;
+      last = Date.now();
+      stream.write(`  ${describe(done, total, last - start)}\n`);
+    },
+    end: () => {
+      const elapsedMs = Date.now() - start;
+      if (elapsedMs > plainEveryMs) stream.write(`  done in ${formatSeconds(elapsedMs / 1000)}\n`);
+    },
+  };
+}
+
+/** `82 MB of 274 MB, 11 MB/s, 18 s left`. */
+export function describe(done: number, total: number, elapsedMs: number): string {
+  const parts = [total > 0 ? `${formatBytes(done)} of ${formatBytes(total)}` : formatBytes(done)];
+  const bytesPerSecond = done / (elapsedMs / 1000);
+  if (elapsedMs > 1000 && done > 0) {
+    parts.push(`${formatBytes(bytesPerSecond)}/s`);
+    if (total > done) parts.push(`${formatSeconds((total - done) / bytesPerSecond)} left`);
+  }
+  return parts.join(', ');
+}

@@ -1,0 +1,83 @@
+/**
+ * @file Other programs: finding one on the PATH, and running one to its end without a shell.
+ */
+import { spawn } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+export interface RunResult {
+  /** Exit code, or null when a signal ended it. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Ends the program; `run` then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Output kept of each stream: enough for any error message, and bounded. */
+const keptCharacters = 1 << 20;
+
+/**
+ * Runs `command` and resolves when it has ended, whatever its exit code.
+ *
+ * @throws the system error when it cannot be started (ENOENT), or `signal.reason`.
+ */
+export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const { signal } = options;
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const child = spawn(command, args, {
+      cwd: options.cwd,
+      env: options.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      windowsHide: true,
+    });
+    const stop = () => child.kill('SIGTERM');
+    signal?.addEventListener('abort', stop, { once: true });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout = (stdout + text).slice(-keptCharacters);
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-keptCharacters);
+    });
+    child.on('error', (error) => {
+      signal?.removeEventListener('abort', stop);
+      reject(error);
+    });
+    child.on('close', (code, exitSignal) => {
+      signal?.removeEventListener('abort', stop);
+      if (signal?.aborted) reject(signal.reason);
+      else resolve({ code, signal: exitSignal, stdout, stderr });
+    });
+  });
+}
+
+/** Full path of the first program called `name` on the PATH, or undefined. A name with a separator is taken as is. */
+export function findProgram(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const extensions = process.platform === 'win32' ? (env.PATHEXT ?? '.EXE;.CMD').split(';') : [''];
+  const folders = /[\\/]/.test(name) ? [''] : (env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
+  for (const folder of folders) {
+    for (const extension of extensions) {
+      const path = join(folder, name + extension);
+      if (isExecutable(path)) return path;
+    }
+  }
+  return undefined;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
