@@ -44,7 +44,12 @@ export async function stageBinding(folder: string, tarballs: string, signal: Abo
 }
 
 /** What tfjs-node requires, and the symbol under which backend.ts leaves this process's copy of it. */
-const sharedModules = { '@tensorflow/tfjs': 'tinyzero.tfjs', 'google-protobuf': 'tinyzero.google-protobuf' };
+const sharedModules = {
+  '@tensorflow/tfjs': 'tinyzero.tfjs',
+  // One kernel of tfjs-node requires the core by its own name; the union has all of it.
+  '@tensorflow/tfjs-core': 'tinyzero.tfjs',
+  'google-protobuf': 'tinyzero.google-protobuf',
+};
 
 /** Gives the package, which lies outside every node_modules, the modules it requires: those of the running tinyzero. */
 function stageSharedModules(folder: string): void {

@@ -1,0 +1,114 @@
+/**
+ * @file Opens an engine: TensorFlow through the native addon, or WebAssembly. The only file that touches tfjs-node-gpu.
+ */
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+// The union package registers the gradients of all kernels; tfjs-core alone has none.
+import * as tfjs from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
+import { UserError } from '../errors.js';
+import { createEagerProgram } from './eager.js';
+import { findInstalledEngine } from './installed.js';
+import { loadBinding, type NativeBinding } from './native.js';
+import type { Program, ProgramSpec } from './program.js';
+import { createSessionProgram } from './session.js';
+
+export type EngineName = 'tensorflow' | 'wasm';
+
+export interface Engine {
+  readonly name: EngineName;
+  /** For people: `TensorFlow 2.21.0 on CPU (2 cores)`. */
+  readonly description: string;
+  readonly tensorflowVersion?: string;
+  readonly device: 'cpu' | 'gpu';
+  /** Compiled where the engine can compile, op by op elsewhere. */
+  createProgram(spec: ProgramSpec): Program;
+  /** Always op by op: slower, the same results. For tests and `doctor`. */
+  createEagerProgram(spec: ProgramSpec): Program;
+  /** Tensors that the engine holds now, to see that nothing leaks. */
+  tensorCount(): number;
+}
+
+/** tfjs-node's JavaScript lies in the engine's cache folder and finds this process's libraries under these keys. */
+const shared = { tfjs: Symbol.for('tinyzero.tfjs'), protobuf: Symbol.for('tinyzero.google-protobuf') };
+
+const opened = new Map<EngineName, Promise<Engine>>();
+
+/** Opens an engine, once per process; a second call returns the same. @throws UserError when it is not to be had. */
+export function openEngine(name: EngineName): Promise<Engine> {
+  let engine = opened.get(name);
+  if (engine === undefined) {
+    engine = name === 'tensorflow' ? openTensorFlow() : openWasm();
+    opened.set(name, engine);
+  }
+  return engine;
+}
+
+async function openTensorFlow(): Promise<Engine> {
+  const installed = findInstalledEngine();
+  if (installed === undefined) {
+    throw new UserError({
+      problem: 'The tensorflow engine is not installed.',
+      fix: 'Install it with `tinyzero engine install`, or use `--engine wasm`.',
+    });
+  }
+  const binding = loadBinding(installed.bindingPath);
+  const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
+  const where = device === 'gpu' ? 'GPU' : `CPU (${cores()})`;
+  return {
+    name: 'tensorflow',
+    description: `TensorFlow ${binding.TF_Version} on ${where}`,
+    tensorflowVersion: binding.TF_Version,
+    device,
+    createProgram: (spec) => createSessionProgram(binding, spec),
+    createEagerProgram: (spec) => {
+      registerEagerTensorFlow(binding, installed.packageFolder);
+      return createEagerProgram('tensorflow', spec);
+    },
+    tensorCount: () => binding.getNumOfTensors(),
+  };
+}
+
+/** Registers tfjs-node's own backend, which runs one op per call, on the binding that is already loaded. */
+function registerEagerTensorFlow(binding: NativeBinding, packageFolder: string): void {
+  if (tf.findBackendFactory('tensorflow') !== null) return;
+  const ours = createRequire(import.meta.url);
+  Object.assign(globalThis, { [shared.tfjs]: tfjs, [shared.protobuf]: ours('google-protobuf') });
+  const require = createRequire(join(packageFolder, 'package.json'));
+  restoreRemovedUtilities(require('node:util'));
+  require('./dist/register_all_kernels');
+  const { NodeJSKernelBackend } = require('./dist/nodejs_kernel_backend') as {
+    NodeJSKernelBackend: new (binding: NativeBinding, name: string) => tf.KernelBackend;
+  };
+  tf.registerBackend('tensorflow', () => new NodeJSKernelBackend(binding, '@tensorflow/tfjs-node-gpu'), 3);
+}
+
+/** tfjs-node 4.22 calls two functions that Node 23 removed. */
+function restoreRemovedUtilities(util: Record<string, unknown>): void {
+  util.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
+  util.isArray ??= Array.isArray;
+}
+
+async function openWasm(): Promise<Engine> {
+  await import('@tensorflow/tfjs-backend-wasm');
+  if (!(await tf.setBackend('wasm'))) {
+    throw new UserError({
+      problem: 'The wasm engine could not be started.',
+      fix: 'Node 20 or later on a processor with WebAssembly SIMD is needed; `tinyzero doctor` shows what this machine has.',
+    });
+  }
+  return {
+    name: 'wasm',
+    description: 'WebAssembly (SIMD, 1 thread)',
+    device: 'cpu',
+    createProgram: (spec) => createEagerProgram('wasm', spec),
+    createEagerProgram: (spec) => createEagerProgram('wasm', spec),
+    tensorCount: () => tf.memory().numTensors,
+  };
+}
+
+function cores(): string {
+  const count = availableParallelism();
+  return count === 1 ? '1 core' : `${count} cores`;
+}

@@ -1,0 +1,38 @@
+/** @file Element types: tfjs's names, TensorFlow's numbers (types.proto) and the typed arrays that carry them. */
+
+/** What crosses between JavaScript and an engine, and what state is made of. */
+export type DType = 'float32' | 'int32' | 'bool';
+
+/** What may occur inside a graph besides: half widths, raw bytes and handles of state. */
+export type GraphDType = DType | 'bfloat16' | 'float16' | 'uint8' | 'resource';
+
+/** Float32Array for float32, Int32Array for int32, Uint8Array for bool (0 or 1). */
+export type TypedArray = Float32Array | Int32Array | Uint8Array;
+
+/** `DataType` of tensorflow/core/framework/types.proto. */
+export const dtypeNumbers: Record<GraphDType, number> = {
+  float32: 1,
+  int32: 3,
+  uint8: 4,
+  bool: 10,
+  bfloat16: 14,
+  float16: 19,
+  resource: 20,
+};
+
+export const bytesPerElement: Record<Exclude<GraphDType, 'resource'>, number> = {
+  float32: 4,
+  int32: 4,
+  uint8: 1,
+  bool: 1,
+  bfloat16: 2,
+  float16: 2,
+};
+
+/** The dtype whose values `array` carries, or undefined: `[1, 2]` and Float64Array have none. */
+export function dtypeOf(array: unknown): DType | undefined {
+  if (array instanceof Float32Array) return 'float32';
+  if (array instanceof Int32Array) return 'int32';
+  if (array instanceof Uint8Array) return 'bool';
+  return undefined;
+}

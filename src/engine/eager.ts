@@ -1,0 +1,104 @@
+/**
+ * @file The eager twin of session.ts: the same program interface, each function run op by op on a tfjs backend. For
+ * engines without sessions (wasm) and as the oracle of compiled programs.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { DType, TypedArray } from './dtype.js';
+import type { Program, ProgramSpec, TensorSpec } from './program.js';
+import { checkAssigned, checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
+
+/** A program on the tfjs backend `backendName`, which must be registered and ready. */
+export function createEagerProgram(backendName: string, spec: ProgramSpec): Program {
+  const state = new Map<string, tf.Tensor>();
+  let disposed = false;
+
+  function use(what: string): void {
+    if (disposed) throw new ProgramError(`${what}: the program has been disposed`);
+    if (tf.getBackend() !== backendName) void tf.setBackend(backendName);
+    if (tf.getBackend() !== backendName) throw new Error(`the tfjs backend ${backendName} is not ready`);
+  }
+
+  function store(name: string, tensor: tf.Tensor): void {
+    state.get(name)?.dispose();
+    state.set(name, tf.keep(tensor));
+  }
+
+  return {
+    spec,
+    run(name, inputs = {}) {
+      const functionSpec = lookUp(spec.functions, 'function', name);
+      checkInputs(name, functionSpec, inputs);
+      use(name);
+      return tf.tidy(() => {
+        const values: Record<string, tf.Tensor> = {};
+        for (const [stateName] of Object.entries(spec.state)) {
+          Object.defineProperty(values, stateName, {
+            enumerable: true,
+            get: () => {
+              const tensor = state.get(stateName);
+              if (tensor === undefined)
+                throw new ProgramError(`${name} reads state ${stateName}, which was never written`);
+              return tensor;
+            },
+          });
+        }
+        const tensors = Object.fromEntries(
+          Object.entries(functionSpec.inputs).map(([input, inputSpec]) => [
+            input,
+            toTensor(inputSpec, inputs[input] as TypedArray),
+          ]),
+        );
+        const result = functionSpec.body(values, tensors);
+        const assigns = Object.entries(result.assign ?? {});
+        for (const [key, tensor] of assigns) checkAssigned(name, key, lookUp(spec.state, 'state', key), tensor);
+        const outputs: Record<string, TypedArray> = {};
+        for (const [key, tensor] of Object.entries(result.outputs ?? {})) {
+          outputs[key] = tensor.dataSync() as TypedArray;
+          if (functionSpec.checkNumerics === true) checkFinite(name, key, tensor.dtype, outputs[key]);
+        }
+        if (functionSpec.checkNumerics === true) {
+          for (const [key, tensor] of assigns) checkFinite(name, key, tensor.dtype, tensor.dataSync() as TypedArray);
+        }
+        // A state may be assigned another state or an input as it is: a clone has its own lifetime.
+        for (const [key, tensor] of assigns.map(([key, tensor]) => [key, tensor.clone()] as const)) store(key, tensor);
+        return outputs;
+      });
+    },
+    write(name, values) {
+      const stateSpec = lookUp(spec.state, 'state', name);
+      checkValues(`state ${name}`, stateSpec, values);
+      use(`write ${name}`);
+      // The engines may keep the array itself, and the caller may change it.
+      store(name, toTensor(stateSpec, values.slice()));
+    },
+    fill(name, value) {
+      const { shape, dtype } = lookUp(spec.state, 'state', name);
+      use(`fill ${name}`);
+      store(name, tf.fill([...shape], value, dtype));
+    },
+    read(name) {
+      lookUp(spec.state, 'state', name);
+      use(`read ${name}`);
+      const tensor = state.get(name);
+      if (tensor === undefined) throw new ProgramError(`read ${name} reads state ${name}, which was never written`);
+      return (tensor.dataSync() as TypedArray).slice();
+    },
+    dispose() {
+      for (const tensor of state.values()) tensor.dispose();
+      state.clear();
+      disposed = true;
+    },
+  };
+}
+
+function toTensor(spec: TensorSpec, values: TypedArray): tf.Tensor {
+  return tf.tensor(values, [...spec.shape], spec.dtype);
+}
+
+function checkFinite(functionName: string, tensor: string, dtype: string, values: TypedArray): void {
+  if ((dtype as DType) !== 'float32') return;
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] as number;
+    if (!Number.isFinite(value)) throw new NumericsError(functionName, tensor, Number.isNaN(value) ? 'NaN' : 'Inf');
+  }
+}

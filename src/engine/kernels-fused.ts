@@ -1,0 +1,120 @@
+/**
+ * @file Kernels of our own, which exist only in graphs: TensorFlow ops that tfjs cannot express because they work in
+ * place or give two results. ops.ts and state-ops.ts call them when tracing and compose the same result eagerly.
+ */
+import { type Kernel, need } from './emit.js';
+import { type Graph, type GraphNode, type Output, type OutputType, outputOf } from './graph.js';
+
+/** Names under which ops.ts finds the kernels below. */
+export const fusedKernelNames = {
+  crossEntropy: 'TinyzeroCrossEntropy',
+  updateRows: 'TinyzeroUpdateRows',
+  adamW: 'TinyzeroAdamW',
+} as const;
+
+/** What must hold for a result that is a state tensor after an in-place update. */
+export interface InPlaceUpdate {
+  /** The state that changes. */
+  readonly handle: GraphNode;
+  /** The node that changes it. Assigning the result to the same state needs nothing but that this has run. */
+  readonly update: GraphNode;
+  /** How many nodes may use the state's value from before the update, which the update destroys. */
+  readonly readers: number;
+}
+
+const inPlaceUpdates = new WeakMap<GraphNode, InPlaceUpdate>();
+
+export function inPlaceUpdate(output: Output): InPlaceUpdate | undefined {
+  return inPlaceUpdates.get(output.node);
+}
+
+/** The handle of the state that `output` is the value of, if it is one as read at the start of the function. */
+export function stateHandle(output: Output): GraphNode | undefined {
+  return output.node.op === 'ReadVariableOp' ? output.node.inputs[0]?.node : undefined;
+}
+
+export function readState(
+  graph: Graph,
+  handle: GraphNode,
+  like: OutputType,
+  control: readonly GraphNode[] = [],
+): Output {
+  const attributes = { dtype: { type: like.dtype } };
+  return graph.add(
+    'ReadVariableOp',
+    [outputOf(handle, 0)],
+    { dtype: like.dtype, shape: like.shape },
+    { attributes, control },
+  );
+}
+
+export const fusedKernels: Record<string, Kernel> = {
+  /** `{ logits: [N, V], labels: int32 [N] }` -> `[loss [N], d loss / d logits [N, V]]`. */
+  [fusedKernelNames.crossEntropy]: (graph, inputs) => {
+    const logits = need(inputs, 'logits');
+    const outputs = [{ dtype: logits.dtype, shape: logits.shape.slice(0, 1) }, logits];
+    const node = graph.addNode('SparseSoftmaxCrossEntropyWithLogits', [logits, need(inputs, 'labels')], outputs, {
+      attributes: { T: { type: logits.dtype }, Tlabels: { type: 'int32' } },
+    });
+    return [outputOf(node, 0), outputOf(node, 1)];
+  },
+
+  /**
+   * `{ state: [R, ...], rows: [N, ...], indices: int32 [N] }` -> the state with `state[indices[i]] = rows[i]`, written
+   * into the state's own memory. InplaceUpdate hands on its first input's buffer, so nothing is copied; the price is
+   * that nothing else may read that state in the same function, which program.ts checks.
+   */
+  [fusedKernelNames.updateRows]: (graph, inputs) => {
+    const state = need(inputs, 'state');
+    const handle = stateHandle(state);
+    if (handle === undefined) throw new Error('updateRows works on a state tensor, not on a computed one');
+    const result = graph.add('InplaceUpdate', [state, need(inputs, 'indices'), need(inputs, 'rows')], state, {
+      attributes: { T: { type: state.dtype } },
+    });
+    inPlaceUpdates.set(result.node, { handle, update: result.node, readers: 1 });
+    return result;
+  },
+
+  /**
+   * One AdamW step on the states `parameter`, `m` and `v`, see adamW in state-ops.ts for the inputs. ResourceApplyAdam
+   * fuses the moments and the update into one pass over memory.
+   */
+  [fusedKernelNames.adamW]: (graph, inputs, { beta1, beta2, decays }) => {
+    const states = ['parameter', 'm', 'v'].map((name) => need(inputs, name));
+    const handles = states.map((state) => {
+      const handle = stateHandle(state);
+      if (handle === undefined) throw new Error('adamW works on state tensors, not on computed ones');
+      return handle;
+    });
+    const [parameter, m, v] = handles.map((handle) => outputOf(handle, 0)) as [Output, Output, Output];
+    const type = { T: { type: 'float32' } } as const;
+    // Only the parameter is read before the update (by the forward pass). Reading a moment would make a second
+    // reference to its memory, and TensorFlow then copies it instead of updating it in place.
+    const control = [(states[0] as Output).node];
+    if (decays === true) {
+      const value = states[0] as Output;
+      const loss = graph.add('Mul', [value, need(inputs, 'decay')], value, { attributes: type });
+      const shrink = graph.addNode('AssignSubVariableOp', [parameter, loss], [], {
+        attributes: { dtype: { type: 'float32' } },
+        control,
+      });
+      control.push(shrink);
+    }
+    const constant = (value: number) => graph.constant('float32', [], Float32Array.of(value));
+    const apply = graph.addNode(
+      'ResourceApplyAdam',
+      [
+        ...[parameter, m, v, need(inputs, 'beta1Power'), need(inputs, 'beta2Power'), need(inputs, 'learningRate')],
+        ...[constant(beta1 as number), constant(beta2 as number), need(inputs, 'epsilon'), need(inputs, 'gradient')],
+      ],
+      [],
+      { attributes: { ...type, use_locking: { bool: false }, use_nesterov: { bool: false } }, control },
+    );
+    return handles.map((handle, index) => {
+      const after = readState(graph, handle, states[index] as Output, [apply]);
+      const readers = index === 0 ? Number.POSITIVE_INFINITY : 0;
+      inPlaceUpdates.set(after.node, { handle, update: apply, readers });
+      return after;
+    });
+  },
+};

@@ -1,0 +1,218 @@
+/**
+ * @file Differentiable operations with exact, economical gradients, for every engine. tfjs's own gradients of these
+ * compositions are missing, wrong for broadcast batches, or build large constants (tfjs-core 4.22); each gradient here
+ * is tested against finite differences.
+ *
+ * Shapes use the alphabet of shape.ts.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { fusedKernelNames } from './kernels-fused.js';
+import { assertShape, type Float, type Int } from './shape.js';
+import { isTracing } from './trace.js';
+
+/** Added to scores that may not be attended to: exp gives exactly 0, and a row with nothing but these no NaN. */
+export const maskedScore = -1e9;
+
+type Gradient = (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[];
+
+/**
+ * `forward` computes the value and names what the gradient needs; `backward` gets these, since tfjs frees everything
+ * else after the forward pass. tfjs's own typing of customGrad wants a gradient per input, which `backward` returns.
+ */
+function withGradient(
+  inputs: tf.Tensor[],
+  forward: (...inputs: tf.Tensor[]) => { value: tf.Tensor; save: tf.Tensor[] },
+  backward: Gradient,
+): tf.Tensor {
+  const op = tf.customGrad((...args) => {
+    const save = args.pop() as unknown as (tensors: tf.Tensor[]) => void;
+    const result = forward(...(args as tf.Tensor[]));
+    save(result.save);
+    return { value: result.value, gradFunc: backward as never };
+  });
+  return op(...inputs);
+}
+
+/** Rows of `table` `[V, D]` at `ids` (int32, any shape `[...]`): `[..., D]`. */
+export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> {
+  const [vocabulary, width] = table.shape as [number, number];
+  assertShape('embedding table', table, 'V D');
+  return withGradient(
+    [table],
+    (rows) => ({ value: tf.gather(rows as tf.Tensor, ids as tf.Tensor1D), save: [ids] }),
+    (dy, [saved]) => {
+      const flatIds = (saved as tf.Tensor).reshape([-1]) as tf.Tensor1D;
+      const flatDy = dy.reshape([-1, width]);
+      if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined) {
+        return [tf.unsortedSegmentSum(flatDy, flatIds, vocabulary)];
+      }
+      return [tf.matMul(tf.oneHot(flatIds, vocabulary).toFloat(), flatDy, true, false)];
+    },
+  );
+}
+
+/** `x @ weight^T + bias` over the last axis; `weight` is `[out, in]` as in PyTorch. */
+export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'>): Float<'... E'> {
+  const [outWidth, inWidth] = weight.shape as [number, number];
+  const rows = x.rank === 2 ? x : x.reshape([-1, inWidth]);
+  const product = tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true);
+  const result = bias === undefined ? product : tf.add(product, bias);
+  return x.rank === 2 ? result : result.reshape([...x.shape.slice(0, -1), outWidth]);
+}
+
+/**
+ * log softmax(logits)[id] for each row: `[N]`. Divide `logits` by the temperature beforehand.
+ * Its gradient is dy * (onehot(id) - softmax(logits)).
+ */
+export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
+  const { V } = assertShape('logits', ids, 'N', assertShape('logits', logits, 'N V')) as { V: number };
+  if (isTracing()) {
+    return withGradient(
+      [logits],
+      (x) => {
+        const inputs = { logits: x as tf.Tensor, labels: ids };
+        const [loss, dLogits] = tf.engine().runKernel(fusedKernelNames.crossEntropy, inputs) as unknown as tf.Tensor[];
+        return { value: tf.neg(loss as tf.Tensor), save: [dLogits as tf.Tensor] };
+      },
+      (dy, [dLogits]) => [tf.mul(dLogits as tf.Tensor, tf.neg(dy).expandDims(-1))],
+    );
+  }
+  return withGradient(
+    [logits],
+    (x) => {
+      const shifted = tf.sub(x as tf.Tensor, tf.max(x as tf.Tensor, -1, true));
+      const logSum = tf.log(tf.sum(tf.exp(shifted), -1));
+      const picked = tf.sum(tf.mul(shifted, tf.oneHot(ids as tf.Tensor1D, V).toFloat()), -1);
+      return { value: tf.sub(picked, logSum), save: [x as tf.Tensor, ids] };
+    },
+    (dy, [x, savedIds]) => {
+      const oneHot = tf.oneHot(savedIds as tf.Tensor1D, V).toFloat();
+      return [tf.mul(tf.sub(oneHot, tf.softmax(x as tf.Tensor)), dy.expandDims(-1))];
+    },
+  );
+}
+
+/** x / sqrt(mean(x^2) + epsilon) * weight over the last axis (Zhang and Sennrich, arXiv 1910.07467). */
+export function rmsNorm(x: Float<'... D'>, weight: Float<'D'>, epsilon: number): Float<'... D'> {
+  const width = x.shape.at(-1) as number;
+  assertShape('RMSNorm weight', weight, 'D', { D: width });
+  return withGradient(
+    [x, weight],
+    (input, scale) => {
+      const meanSquare = tf.mean(tf.square(input as tf.Tensor), -1, true);
+      const inverse = tf.rsqrt(tf.add(meanSquare, epsilon));
+      const normal = tf.mul(input as tf.Tensor, inverse);
+      return { value: tf.mul(normal, scale as tf.Tensor), save: [normal, inverse, scale as tf.Tensor] };
+    },
+    (dy, [normal, inverse, scale]) => {
+      const dNormal = tf.mul(dy, scale as tf.Tensor);
+      const along = tf.mean(tf.mul(dNormal, normal as tf.Tensor), -1, true);
+      const dx = tf.mul(tf.sub(dNormal, tf.mul(normal as tf.Tensor, along)), inverse as tf.Tensor);
+      const dWeight = tf.sum(tf.mul(dy, normal as tf.Tensor).reshape([-1, width]), 0);
+      return [dx, dWeight];
+    },
+  );
+}
+
+/**
+ * Rotary position embedding in the "rotate half" layout of Hugging Face (Su et al., arXiv 2104.09864).
+ *
+ * @param x `[B, T, N, C]`: heads of queries or keys.
+ * @param cos `[B | 1, T, C / 2]`, @param sin likewise: of the angles position * frequency. They get no gradient.
+ */
+export function rope(x: Float<'B T N C'>, cos: Float<'B T C2'>, sin: Float<'B T C2'>): Float<'B T N C'> {
+  return withGradient(
+    [x],
+    (input) => ({ value: rotate(input as tf.Tensor, cos, sin), save: [cos, sin] }),
+    // A rotation's transpose is the rotation back.
+    (dy, [savedCos, savedSin]) => [rotate(dy, savedCos as tf.Tensor, tf.neg(savedSin as tf.Tensor))],
+  );
+}
+
+function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor {
+  const [first, second] = tf.split(x, 2, -1) as [tf.Tensor, tf.Tensor];
+  const c = cos.expandDims(2);
+  const s = sin.expandDims(2);
+  return tf.concat([tf.sub(tf.mul(first, c), tf.mul(second, s)), tf.add(tf.mul(second, c), tf.mul(first, s))], -1);
+}
+
+/**
+ * Grouped-query attention: query head h reads key/value head floor(h * K / H).
+ *
+ * @param q `[B, T, H, C]`, @param k `[B, S, K, C]`, @param v `[B, S, K, C]`.
+ * @param bias added to the scores, `[B | 1, T, S]`: 0 where a position may be attended to, maskedScore elsewhere. It
+ *   gets no gradient.
+ * @param scale usually 1 / sqrt(C).
+ * @returns `[B, T, H * C]`.
+ */
+export function attention(
+  q: Float<'B T H C'>,
+  k: Float<'B S K C'>,
+  v: Float<'B S K C'>,
+  bias: Float<'B T S'>,
+  scale: number,
+): Float<'B T HC'> {
+  const dims = assertShape('queries', q, 'B T H C');
+  assertShape('keys', k, 'B S K C', dims);
+  assertShape('values', v, 'B S K C', dims);
+  const { B, T, H, C, S, K } = dims as Record<'B' | 'T' | 'H' | 'C' | 'S' | 'K', number>;
+  if (H % K !== 0) throw new Error(`attention: ${H} query heads cannot share ${K} key/value heads evenly`);
+  const G = H / K;
+  // Heads of one group become rows of one product, so that keys are never repeated.
+  const groupRows = (x: tf.Tensor) =>
+    x
+      .reshape([B, T, K, G, C])
+      .transpose([0, 2, 3, 1, 4])
+      .reshape([B * K, G * T, C]);
+  const ungroup = (x: tf.Tensor) => x.reshape([B, K, G, T, C]).transpose([0, 3, 1, 2, 4]);
+  const perHead = (x: tf.Tensor) => x.transpose([0, 2, 1, 3]).reshape([B * K, S, C]);
+  return withGradient(
+    [q, k, v],
+    (queries, keys, values) => {
+      const rows = groupRows(tf.mul(queries as tf.Tensor, scale));
+      const keyRows = perHead(keys as tf.Tensor);
+      const valueRows = perHead(values as tf.Tensor);
+      const scores = tf.matMul(rows as tf.Tensor3D, keyRows as tf.Tensor3D, false, true).reshape([B, H, T, S]);
+      const weights = tf.softmax(tf.add(scores, bias.expandDims(1))).reshape([B * K, G * T, S]);
+      const mixed = tf.matMul(weights as tf.Tensor3D, valueRows as tf.Tensor3D);
+      const value = ungroup(mixed).reshape([B, T, H * C]);
+      return { value, save: [rows, keyRows, valueRows, weights, mixed] };
+    },
+    (dy, saved) => {
+      const [rows, keyRows, valueRows, weights, mixed] = saved as [
+        tf.Tensor3D,
+        tf.Tensor3D,
+        tf.Tensor3D,
+        tf.Tensor3D,
+        tf.Tensor3D,
+      ];
+      const dMixed = groupRows(dy.reshape([B, T, H, C])) as tf.Tensor3D;
+      const dValues = tf.matMul(weights, dMixed, true, false);
+      const dWeights = tf.matMul(dMixed, valueRows, false, true);
+      // sum over S of dWeights * weights, computed over C, which is shorter.
+      const along = tf.sum(tf.mul(dMixed, mixed), -1, true);
+      const dScores = tf.mul(weights, tf.sub(dWeights, along)) as tf.Tensor3D;
+      const dRows = tf.mul(tf.matMul(dScores, keyRows), scale);
+      const dKeys = tf.matMul(dScores, rows, true, false);
+      const fromHeads = (x: tf.Tensor) => x.reshape([B, K, S, C]).transpose([0, 2, 1, 3]);
+      return [ungroup(dRows).reshape([B, T, H, C]), fromHeads(dKeys), fromHeads(dValues)];
+    },
+  );
+}
+
+/** silu(gate) * up, the gated activation of SwiGLU (Shazeer, arXiv 2002.05202). */
+export function swiglu(gate: Float<'... F'>, up: Float<'... F'>): Float<'... F'> {
+  return withGradient(
+    [gate, up],
+    (g, u) => {
+      const sigmoid = tf.sigmoid(g as tf.Tensor);
+      const silu = tf.mul(g as tf.Tensor, sigmoid);
+      return { value: tf.mul(silu, u as tf.Tensor), save: [sigmoid, silu, u as tf.Tensor] };
+    },
+    (dy, [sigmoid, silu, u]) => {
+      // silu' = sigmoid + silu * (1 - sigmoid)
+      const slope = tf.add(sigmoid as tf.Tensor, tf.mul(silu as tf.Tensor, tf.sub(1, sigmoid as tf.Tensor)));
+      return [tf.mul(tf.mul(dy, u as tf.Tensor), slope), tf.mul(dy, silu as tf.Tensor)];
+    },
+  );
+}

@@ -1,0 +1,129 @@
+/**
+ * @file A program: named functions over shared state, written once as tfjs code and either compiled into one
+ * TensorFlow graph (session.ts) or run op by op (eager.ts). Both give the same values and the same errors.
+ */
+import type { Tensor } from '@tensorflow/tfjs-core';
+import { type DType, dtypeOf, type TypedArray } from './dtype.js';
+import { formatShape, type Shape, sizeOf } from './shape.js';
+
+export interface TensorSpec {
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+export type TensorRecord = Readonly<Record<string, Tensor>>;
+
+export interface FunctionResult {
+  /** Values that `run` returns, by name. */
+  readonly outputs?: TensorRecord;
+  /** New values of state tensors, by name: all of them are stored, or none if the run fails. */
+  readonly assign?: TensorRecord;
+}
+
+export interface FunctionSpec {
+  readonly inputs: Readonly<Record<string, TensorSpec>>;
+  /**
+   * Describes the computation. `state` holds the values from before the call; reading a tensor's numbers, or using
+   * tensors made elsewhere, is an error. Runs once when compiled and at every call when eager, so it must have no
+   * effect but its result.
+   */
+  body(state: TensorRecord, inputs: TensorRecord): FunctionResult;
+  /** Refuse NaN and infinities in outputs and assigned state, naming the first; the state then stays as it was. */
+  readonly checkNumerics?: boolean;
+  /** `bf16` rounds the inputs of matrix products to bfloat16; sums and everything else stay float32. */
+  readonly precision?: 'f32' | 'bf16';
+  /** Let XLA fuse the function: faster for large models, at seconds of compilation on the first run. */
+  readonly xla?: boolean;
+}
+
+export interface ProgramSpec {
+  readonly state: Readonly<Record<string, TensorSpec>>;
+  readonly functions: Readonly<Record<string, FunctionSpec>>;
+}
+
+export interface Program {
+  readonly spec: ProgramSpec;
+  /**
+   * Runs one function; `inputs` has exactly the function's inputs, flat in row-major order.
+   *
+   * @throws ProgramError when a name, dtype or size does not fit, when state is read that was never written, or when
+   *   `checkNumerics` finds a value that is not finite.
+   */
+  run(name: string, inputs?: Readonly<Record<string, TypedArray>>): Record<string, TypedArray>;
+  /** Stores `values` (row-major) in a state tensor. The array may be changed afterwards. */
+  write(name: string, values: TypedArray): void;
+  /** Sets every element of a state tensor, without moving an array. */
+  fill(name: string, value: number): void;
+  /** A copy of a state tensor's values. */
+  read(name: string): TypedArray;
+  /** Frees the state; the program cannot be used afterwards. */
+  dispose(): void;
+}
+
+/** A program was called in a way that does not fit it, or computed a value that is not a number. */
+export class ProgramError extends Error {
+  override readonly name = 'ProgramError';
+}
+
+/** A function with `checkNumerics` computed NaN or an infinity; no state was changed. */
+export class NumericsError extends ProgramError {
+  constructor(
+    readonly functionName: string,
+    /** The first output or assigned state, in the order of the function's result, that was not finite. */
+    readonly tensor: string,
+    readonly found: 'NaN' | 'Inf',
+  ) {
+    super(`${functionName}: ${tensor} has ${found} values. The state was left as it was.`);
+  }
+}
+
+export function lookUp<Value>(record: Readonly<Record<string, Value>>, kind: string, name: string): Value {
+  const value = Object.hasOwn(record, name) ? record[name] : undefined;
+  if (value === undefined) {
+    throw new ProgramError(`no ${kind} is called ${name}; there are ${Object.keys(record).join(', ') || 'none'}`);
+  }
+  return value;
+}
+
+/** Checks one array against the tensor that it is to fill. */
+export function checkValues(what: string, spec: TensorSpec, values: unknown): asserts values is TypedArray {
+  const dtype = dtypeOf(values);
+  if (dtype !== spec.dtype) {
+    const found = dtype ?? (Array.isArray(values) ? 'a plain array' : typeof values);
+    throw new ProgramError(`${what}: expected ${spec.dtype} ${formatShape(spec.shape)}, found ${found}`);
+  }
+  const { length } = values as TypedArray;
+  if (length !== sizeOf(spec.shape)) {
+    throw new ProgramError(
+      `${what}: expected ${sizeOf(spec.shape)} values for shape ${formatShape(spec.shape)}, found ${length}`,
+    );
+  }
+}
+
+/** Checks that `inputs` are exactly those of `spec`, naming the first that is missing or unknown. */
+export function checkInputs(functionName: string, spec: FunctionSpec, inputs: Readonly<Record<string, unknown>>): void {
+  for (const name of Object.keys(inputs)) lookUp(spec.inputs, `input of ${functionName}`, name);
+  for (const [name, inputSpec] of Object.entries(spec.inputs)) {
+    if (!Object.hasOwn(inputs, name)) {
+      throw new ProgramError(
+        `${functionName}: input ${name} (${inputSpec.dtype} ${formatShape(inputSpec.shape)}) is missing`,
+      );
+    }
+    checkValues(`${functionName}: input ${name}`, inputSpec, inputs[name]);
+  }
+}
+
+/** Checks what a body returned for a state tensor. */
+export function checkAssigned(
+  functionName: string,
+  name: string,
+  spec: TensorSpec,
+  value: { dtype: string; shape: Shape },
+): void {
+  if (value.dtype !== spec.dtype || formatShape(value.shape) !== formatShape(spec.shape)) {
+    const expected = `${spec.dtype} ${formatShape(spec.shape)}`;
+    throw new ProgramError(
+      `${functionName}: state ${name} is ${expected}, but ${value.dtype} ${formatShape(value.shape)} was assigned to it`,
+    );
+  }
+}

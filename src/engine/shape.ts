@@ -1,0 +1,100 @@
+/**
+ * @file Shape arithmetic: NumPy broadcasting, reductions, element counts; the letters used for dimensions.
+ *
+ * One alphabet in the whole project: B rows, T positions, V vocabulary, D width, H query heads, K key/value heads,
+ * C head width, F feed-forward width, S cached positions.
+ */
+import type { Tensor } from '@tensorflow/tfjs-core';
+
+export type Shape = readonly number[];
+
+/** `Float<'B T V'>` and `Int<'B T'>` are plain tensors: the letters are for the reader. */
+export type Float<_Dimensions extends string> = Tensor;
+export type Int<_Dimensions extends string> = Tensor;
+export type Bool<_Dimensions extends string> = Tensor;
+
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const dimension of shape) size *= dimension;
+  return size;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((dimension, axis) => dimension === b[axis]);
+}
+
+/** `[4, 40]`, and `[]` for a scalar. */
+export function formatShape(shape: Shape): string {
+  return `[${shape.join(', ')}]`;
+}
+
+/** NumPy's rule; throws naming both shapes when they do not fit. */
+export function broadcastShapes(a: Shape, b: Shape, op: string): number[] {
+  const rank = Math.max(a.length, b.length);
+  const result: number[] = [];
+  for (let axis = 0; axis < rank; axis++) {
+    const left = a[axis - rank + a.length] ?? 1;
+    const right = b[axis - rank + b.length] ?? 1;
+    if (left !== right && left !== 1 && right !== 1) {
+      throw new Error(`${op}: shapes ${formatShape(a)} and ${formatShape(b)} do not broadcast`);
+    }
+    result.push(left === 1 ? right : left);
+  }
+  return result;
+}
+
+/** Axes counted from the end made positive; no axis at all means every axis. */
+export function normalizeAxes(axis: number | readonly number[] | undefined | null, rank: number): number[] {
+  if (axis === undefined || axis === null) return Array.from({ length: rank }, (_, index) => index);
+  const axes = typeof axis === 'number' ? [axis] : [...axis];
+  return axes.map((index) => {
+    if (!Number.isInteger(index) || index < -rank || index >= rank) {
+      throw new Error(`axis ${index} is outside a tensor of rank ${rank}`);
+    }
+    return index < 0 ? index + rank : index;
+  });
+}
+
+export function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): number[] {
+  if (keepDims) return shape.map((dimension, axis) => (axes.includes(axis) ? 1 : dimension));
+  return shape.filter((_, axis) => !axes.includes(axis));
+}
+
+/** Fills in the one -1 of `target`; throws when the element counts differ. */
+export function inferReshape(from: Shape, target: Shape): number[] {
+  const size = sizeOf(from);
+  const known = target.reduce((product, dimension) => (dimension === -1 ? product : product * dimension), 1);
+  const result = target.map((dimension) => (dimension === -1 ? size / known : dimension));
+  if (sizeOf(result) !== size || result.some((dimension) => !Number.isInteger(dimension))) {
+    throw new Error(`cannot reshape ${formatShape(from)} (${size} elements) to ${formatShape(target)}`);
+  }
+  return result;
+}
+
+/**
+ * Checks a tensor at a module's border. Letters bind to the first size they meet and must agree afterwards:
+ * `assertShape(q, 'B T D', dims)` and then `assertShape(k, 'B T D', dims)`.
+ *
+ * @throws Error naming the tensor, the pattern and the shape found.
+ */
+export function assertShape(
+  name: string,
+  tensor: { readonly shape: Shape },
+  pattern: string,
+  bound: Record<string, number> = {},
+): Record<string, number> {
+  const letters = pattern.split(' ').filter((letter) => letter !== '');
+  const fits =
+    letters.length === tensor.shape.length &&
+    letters.every((letter, axis) => {
+      const size = tensor.shape[axis] as number;
+      const wanted = /^\d+$/.test(letter) ? Number(letter) : (bound[letter] ?? size);
+      bound[letter] = wanted;
+      return wanted === size;
+    });
+  if (!fits) {
+    const sizes = letters.map((letter) => `${letter}${bound[letter] === undefined ? '' : `=${bound[letter]}`}`);
+    throw new Error(`${name}: expected shape [${sizes.join(', ')}], found ${formatShape(tensor.shape)}`);
+  }
+  return bound;
+}
