@@ -17,23 +17,48 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
 
 /** As {@link writeFileAtomic}, for content that is produced in pieces: `write` gets the open file descriptor. */
 export function writeAtomic(path: string, write: (fd: number) => void): void {
+  const file = beginAtomic(path);
+  try {
+    write(file.fd);
+    file.commit();
+  } catch (error) {
+    file.abandon();
+    throw error;
+  }
+}
+
+/** As {@link writeAtomic}, for pieces that have to be waited for. */
+export async function writeAtomicAsync(path: string, write: (fd: number) => Promise<void>): Promise<void> {
+  const file = beginAtomic(path);
+  try {
+    await write(file.fd);
+    file.commit();
+  } catch (error) {
+    file.abandon();
+    throw error;
+  }
+}
+
+function beginAtomic(path: string): { fd: number; commit(): void; abandon(): void } {
   const folder = dirname(path);
   mkdirSync(folder, { recursive: true });
   const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
   const fd = openSync(temporary, 'wx');
   let open = true;
-  try {
-    write(fd);
-    fsyncSync(fd);
-    closeSync(fd);
-    open = false;
-    renameSync(temporary, path);
-  } catch (error) {
-    if (open) closeSync(fd);
-    rmSync(temporary, { force: true });
-    throw error;
-  }
-  syncFolder(folder);
+  return {
+    fd,
+    commit() {
+      fsyncSync(fd);
+      closeSync(fd);
+      open = false;
+      renameSync(temporary, path);
+      syncFolder(folder);
+    },
+    abandon() {
+      if (open) closeSync(fd);
+      rmSync(temporary, { force: true });
+    },
+  };
 }
 
 /** Writes every byte, however many `write` calls that takes (one call moves at most 2 GiB on Linux). */

@@ -1,0 +1,88 @@
+/**
+ * @file The parameters of a model: their Hugging Face names, their shapes, how many numbers they hold, and random
+ * starting values. A matrix is [out, in], as PyTorch's Linear stores it. Norm weights multiply; biases add.
+ */
+import type { ModelConfig } from './config.js';
+
+/** Shape by parameter name. */
+export type ParameterSpecs = Readonly<Record<string, readonly number[]>>;
+
+export const embeddingName = 'model.embed_tokens.weight';
+export const headName = 'lm_head.weight';
+
+/** Every parameter that a checkpoint of this config holds, in the order of the layers. A tied head is not listed. */
+export function parameterSpecs(config: ModelConfig): ParameterSpecs {
+  const { vocabSize: V, hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F } = config;
+  const specs: Record<string, readonly number[]> = { [embeddingName]: [V, D] };
+  const linear = (name: string, outSize: number, inSize: number, bias: boolean) => {
+    specs[`${name}.weight`] = [outSize, inSize];
+    if (bias) specs[`${name}.bias`] = [outSize];
+  };
+  for (let layer = 0; layer < config.layers; layer += 1) {
+    const prefix = `model.layers.${layer}`;
+    specs[`${prefix}.input_layernorm.weight`] = [D];
+    linear(`${prefix}.self_attn.q_proj`, H * C, D, config.qkvBias);
+    linear(`${prefix}.self_attn.k_proj`, K * C, D, config.qkvBias);
+    linear(`${prefix}.self_attn.v_proj`, K * C, D, config.qkvBias);
+    linear(`${prefix}.self_attn.o_proj`, D, H * C, config.outBias);
+    if (config.qkNorm) {
+      specs[`${prefix}.self_attn.q_norm.weight`] = [C];
+      specs[`${prefix}.self_attn.k_norm.weight`] = [C];
+    }
+    specs[`${prefix}.post_attention_layernorm.weight`] = [D];
+    linear(`${prefix}.mlp.gate_proj`, F, D, config.mlpBias);
+    linear(`${prefix}.mlp.up_proj`, F, D, config.mlpBias);
+    linear(`${prefix}.mlp.down_proj`, D, F, config.mlpBias);
+  }
+  specs['model.norm.weight'] = [D];
+  if (!config.tied) specs[headName] = [V, D];
+  return specs;
+}
+
+/** Numbers in a tensor of this shape; 1 for a scalar. */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** Trainable numbers of the model. A tied head counts once. */
+export function parameterCount(config: ModelConfig): number {
+  return Object.values(parameterSpecs(config)).reduce((sum, shape) => sum + elementCount(shape), 0);
+}
+
+/**
+ * Starting values of one parameter: norms 1, biases 0, matrices normal.
+ *
+ * @param uniform draws from [0, 1); a fresh generator keyed by the seed and the name for each parameter, so that a
+ *   parameter's values do not depend on which others are made.
+ * @param deviation standard deviation of a matrix; see {@link fanInDeviation} for one that suits small models.
+ * @returns float32, row-major.
+ */
+export function initialParameter(
+  name: string,
+  shape: readonly number[],
+  deviation: number,
+  uniform: () => number,
+): Float32Array {
+  const values = new Float32Array(elementCount(shape));
+  if (name.endsWith('.bias')) return values;
+  if (shape.length === 1) return values.fill(1);
+  // Box and Muller (1958): two normal numbers from two uniform ones. 1 - u keeps the logarithm finite at u = 0.
+  for (let i = 0; i < values.length; i += 2) {
+    const radius = deviation * Math.sqrt(-2 * Math.log(1 - uniform()));
+    const angle = 2 * Math.PI * uniform();
+    values[i] = radius * Math.cos(angle);
+    if (i + 1 < values.length) values[i + 1] = radius * Math.sin(angle);
+  }
+  return values;
+}
+
+/**
+ * Standard deviation 1/sqrt(fan-in) for matrices; the two that write into the residual stream are also divided by
+ * sqrt(2 · layers), so that its variance does not grow with depth (Radford et al. 2019). Embedding and head get the
+ * config's initializer_range.
+ */
+export function fanInDeviation(name: string, shape: readonly number[], config: ModelConfig): number {
+  if (name === embeddingName || name === headName) return config.initializerRange;
+  const writesResidual = /\.(o_proj|down_proj)\.weight$/.test(name);
+  return 1 / Math.sqrt(shape.at(-1)! * (writesResidual ? 2 * config.layers : 1));
+}
