@@ -84,10 +84,13 @@ export function loadTokenizer(folder: string): Tokenizer {
   const length = vocabularyLength(json);
   const eosTokenId = idOf('eos_token');
 
+  const mayDrop = isBpe && !spellsEveryByte(json.model as JsonRecord);
+
   const encode: Tokenizer['encode'] = (text, { addSpecialTokens = true } = {}) => {
-    const ids = encodeWith(engine, text, addSpecialTokens);
-    if (!isSpelled(ids)) throw unspellable(engine, text, path);
-    return ids;
+    // Without an unknown token the engine drops what its vocabulary cannot spell, or yields undefined.
+    const ids: (number | undefined)[] = engine.encode(text, { add_special_tokens: addSpecialTokens }).ids;
+    if (!isWhole(ids) || mayDrop) refuseUnspellable(engine, text, path);
+    return ids as number[];
   };
   const renderChat: Tokenizer['renderChat'] = (messages, { addGenerationPrompt = true, variables = {} } = {}) => {
     if (chatTemplate === null) {
@@ -221,19 +224,35 @@ function render(template: string, variables: Record<string, unknown>, folder: st
   }
 }
 
-/** Without an unknown token the engine yields undefined for what its vocabulary cannot spell. */
-function encodeWith(engine: Engine, text: string, addSpecialTokens: boolean): (number | undefined)[] {
-  return engine.encode(text, { add_special_tokens: addSpecialTokens }).ids;
-}
-
-function isSpelled(ids: (number | undefined)[]): ids is number[] {
+function isWhole(ids: (number | undefined)[]): ids is number[] {
   return !ids.includes(undefined);
 }
 
-function unspellable(engine: Engine, text: string, path: string): UserError {
-  const character = [...text.normalize('NFC')].find((char) => !isSpelled(encodeWith(engine, char, false)));
-  return new UserError({
-    problem: `The vocabulary of ${path} cannot spell ${character === undefined ? 'this text' : JSON.stringify(character)}.`,
+/** Whether a BPE model has a token for whatever it is given: for all 256 bytes, or one for the unknown. */
+function spellsEveryByte(model: JsonRecord): boolean {
+  if (typeof model.unk_token === 'string' || model.byte_fallback === true) return true;
+  const vocabulary = isRecord(model.vocab) ? model.vocab : {};
+  // GPT-2's alphabet: printable bytes stand for themselves, the other 68 for the characters from U+0100 on.
+  const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  let others = 0x100;
+  for (let byte = 0; byte < 256; byte += 1) {
+    const char = printable(byte) ? byte : others++;
+    if (!Object.hasOwn(vocabulary, String.fromCharCode(char))) return false;
+  }
+  return true;
+}
+
+/** Throws if `text` does not come back from its tokens, naming the first character that is lost. */
+function refuseUnspellable(engine: Engine, text: string, path: string): void {
+  const normalize = engine.normalizer as ((text: string) => string) | null;
+  const wanted = [...(normalize?.(text) ?? text)];
+  const ids: (number | undefined)[] = engine.encode(text, { add_special_tokens: false }).ids;
+  const known = ids.filter((id) => id !== undefined);
+  const got = known.length === 0 ? [] : [...engine.decode(known, { clean_up_tokenization_spaces: false })];
+  const lost = wanted.find((char, i) => char !== got[i]);
+  if (lost === undefined) return;
+  throw new UserError({
+    problem: `The vocabulary of ${path} cannot spell ${JSON.stringify(lost)}.`,
     found: JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text),
   });
 }
