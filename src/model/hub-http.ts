@@ -21,7 +21,22 @@ export interface HubConnection {
 }
 
 /** Thrown when the hub cannot be reached at all, so that a caller may fall back on what is already there. */
-export class HubUnreachable extends UserError {}
+export class HubUnreachable extends UserError {
+  constructor(
+    /** A clause such as "the connection was refused". */
+    readonly reason: string,
+    endpoint: string,
+    cause?: unknown,
+  ) {
+    const problem = `Cannot get an answer from the hub at ${endpoint}: ${reason}.`;
+    const fix =
+      'Run the command again to go on where it stopped, set HF_ENDPOINT to a mirror, or give a model folder. ' +
+      'Node uses a proxy only with NODE_USE_ENV_PROXY=1 (Node 24 and later).';
+    super({ problem, fix }, { cause });
+  }
+}
+
+const cutReason = 'the connection was cut';
 
 /** Failures in a row, without one new byte between them, after which we give up. */
 const maxFailures = 5;
@@ -32,26 +47,45 @@ const maxFailures = 5;
  */
 export function hubFetch(connection: HubConnection, subject: string): typeof fetch {
   return async (input, init) => {
+    const url = String(input instanceof Request ? input.url : input);
     for (let failures = 1; ; failures += 1) {
-      const { response, watch } = await request(connection, String(input instanceof Request ? input.url : input), init);
-      try {
-        if (!response.ok) {
-          if (!isPassing(response.status) || failures === maxFailures)
-            throw await explain(connection, response, subject);
-          await response.body?.cancel();
-          await pause(connection, failures);
-          continue;
-        }
-        // Read in full under the watch, so that a body that stalls fails too; these are small JSON answers.
-        const body = await response.arrayBuffer().catch((error) => {
-          throw unreachable(connection, error);
-        });
-        return new Response(body, { status: response.status, headers: response.headers });
-      } finally {
-        watch.stop();
-      }
+      const answer = await attempt(connection, url, init, subject);
+      if (answer instanceof Response) return answer;
+      if (failures === maxFailures) throw answer;
+      await pause(connection, failures);
     }
   };
+}
+
+/** One try: the answer, or an error that may be gone a moment later; throws any other. */
+async function attempt(
+  connection: HubConnection,
+  url: string,
+  init: RequestInit | undefined,
+  subject: string,
+): Promise<Response | UserError> {
+  let watch: Watch | undefined;
+  try {
+    const sent = await request(connection, url, init);
+    watch = sent.watch;
+    const { response } = sent;
+    if (!response.ok) {
+      const error = await explain(connection, response, subject);
+      if (isPassing(response.status)) return error;
+      throw error;
+    }
+    // Read in full under the watch, so that a body that stalls fails too; these are small JSON answers.
+    const body = await response.arrayBuffer().catch((error) => {
+      throw unreachable(connection, error);
+    });
+    return new Response(body, { status: response.status, headers: response.headers });
+  } catch (error) {
+    // An idle connection that the other side closed meanwhile looks like this, too.
+    if (error instanceof HubUnreachable && error.reason === cutReason) return error;
+    throw error;
+  } finally {
+    watch?.stop();
+  }
 }
 
 /**
@@ -119,7 +153,9 @@ async function downloadPart(
     }
     if (!response.ok) {
       const error = await explain(connection, response, subject);
-      throw isPassing(response.status) ? new HubUnreachable(error.message) : error;
+      throw isPassing(response.status)
+        ? new HubUnreachable(`it answers ${response.status}`, connection.endpoint)
+        : error;
     }
     let received = start;
     if (response.status !== 206 || !response.headers.get('content-range')?.startsWith(`bytes ${start}-`)) {
@@ -193,22 +229,14 @@ function unreachable({ endpoint, timeoutMs }: HubConnection, error: unknown): Hu
     ECONNREFUSED: 'the connection was refused',
     ENOTFOUND: 'the host name is unknown',
     EAI_AGAIN: 'the host name cannot be looked up now',
-    ECONNRESET: 'the connection was cut',
-    UND_ERR_SOCKET: 'the connection was cut',
+    ECONNRESET: cutReason,
+    UND_ERR_SOCKET: cutReason,
   };
   const timedOut = name === 'TimeoutError' || code === 'ETIMEDOUT' || code?.endsWith('_TIMEOUT');
   const reason = timedOut
     ? `it was silent for ${timeoutMs / 1000} s`
     : ((code && reasons[code]) ?? (cause instanceof Error ? cause.message : String(cause)));
-  return new HubUnreachable(
-    {
-      problem: `Cannot get an answer from the hub at ${endpoint}: ${reason}.`,
-      fix:
-        'Run the command again to go on where it stopped, set HF_ENDPOINT to a mirror, or give a model folder. ' +
-        'Node uses a proxy only with NODE_USE_ENV_PROXY=1 (Node 24 and later).',
-    },
-    { cause: error },
-  );
+  return new HubUnreachable(reason, endpoint, error);
 }
 
 /** What an answer other than success means, in the user's terms. */

@@ -77,13 +77,22 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
   }
   const settings = options.settings ?? hubSettings();
   const cache = new RepoCache(settings.cacheFolder, id.repo);
-  if (settings.offline) return cached(cache, id, 'HF_HUB_OFFLINE is set');
+  if (settings.offline) {
+    const folder = snapshotOf(cache, id);
+    if (folder !== undefined) return folder;
+    throw new UserError({
+      problem: `${reference} is not in the cache in full, and HF_HUB_OFFLINE is set.`,
+      fix: 'Run once without HF_HUB_OFFLINE, or give a model folder.',
+    });
+  }
   try {
     return await download(id, settings, cache, options);
   } catch (error) {
-    if (!(error instanceof HubUnreachable) || snapshotOf(cache, id) === undefined) throw error;
-    options.onNotice?.(`${error.message} Going on with the copy of ${reference} in the cache.`);
-    return cached(cache, id, error.message);
+    const folder = error instanceof HubUnreachable ? snapshotOf(cache, id) : undefined;
+    if (folder === undefined) throw error;
+    const { reason } = error as HubUnreachable;
+    options.onNotice?.(`The hub gives no answer (${reason}): going on with the copy of ${reference} in the cache.`);
+    return folder;
   }
 }
 
@@ -112,15 +121,6 @@ function snapshotOf(cache: RepoCache, { revision }: HubId): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function cached(cache: RepoCache, id: HubId, why: string): string {
-  const folder = snapshotOf(cache, id);
-  if (folder !== undefined) return folder;
-  throw new UserError({
-    problem: `${id.repo} (revision ${id.revision}) is not in the cache in full, and ${why}.`,
-    fix: 'Run once with a connection, or give a model folder.',
-  });
 }
 
 async function download(id: HubId, settings: HubSettings, cache: RepoCache, options: ResolveOptions): Promise<string> {
