@@ -5,7 +5,7 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
 import { tensorName } from './graphdef.js';
-import { inPlaceUpdate, readState } from './kernels-fused.js';
+import { inPlaceUpdate, lateReader, readState } from './kernels-fused.js';
 import { castProductsToBfloat16, compileWithXla } from './passes.js';
 import type { FunctionResult, FunctionSpec, ProgramSpec, TensorSpec } from './program.js';
 import { checkAssigned, lookUp, ProgramError } from './program.js';
@@ -108,10 +108,10 @@ function addAssign(
 ): GraphNode {
   const inPlace = inPlaceUpdate(value);
   if (inPlace?.handle === handle) {
-    const readers = graph.nodes.filter((node) => node.inputs.some((input) => input.node === read?.node)).length;
-    if (readers > inPlace.readers) {
+    const late = inPlace.destroys && read !== undefined ? lateReader(graph, read.node, inPlace.update) : undefined;
+    if (late !== undefined) {
       throw new ProgramError(
-        `${functionName}: state ${state} is updated in place, so its old value may not be used besides; use the updated tensor`,
+        `${functionName}: state ${state} is updated in place, but ${late.name} uses its old value; use the updated tensor`,
       );
     }
     inPlace.update.control.push(...gates);

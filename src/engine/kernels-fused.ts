@@ -18,19 +18,45 @@ export interface InPlaceUpdate {
   readonly handle: GraphNode;
   /** The node that changes it. Assigning the result to the same state needs nothing but that this has run. */
   readonly update: GraphNode;
-  /** How many nodes may use the state's value from before the update, which the update destroys. */
-  readonly readers: number;
+  /** The update destroys the value from before: whoever uses that value must come before it. */
+  readonly destroys: boolean;
 }
 
 const inPlaceUpdates = new WeakMap<GraphNode, InPlaceUpdate>();
 
+/** Also for a reshaped result: a Reshape shares its input's memory. */
 export function inPlaceUpdate(output: Output): InPlaceUpdate | undefined {
-  return inPlaceUpdates.get(output.node);
+  return inPlaceUpdates.get(unshaped(output.node));
 }
 
-/** The handle of the state that `output` is the value of, if it is one as read at the start of the function. */
+/** The handle of the state that `output` is the value of, reshaped or not, as read at the start of the function. */
 export function stateHandle(output: Output): GraphNode | undefined {
-  return output.node.op === 'ReadVariableOp' ? output.node.inputs[0]?.node : undefined;
+  const node = unshaped(output.node);
+  return node.op === 'ReadVariableOp' ? node.inputs[0]?.node : undefined;
+}
+
+/** Ops whose result may be a view into their input's memory. */
+const views = new Set(['Reshape', 'Identity', 'Slice', 'StridedSlice', 'SplitV', 'Unpack']);
+
+/** A node that uses the memory of `read`'s value without `update` waiting for it, if there is one. */
+export function lateReader(graph: Graph, read: GraphNode, update: GraphNode): GraphNode | undefined {
+  const before = new Set<GraphNode>();
+  const pending = [update];
+  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+    if (before.has(node)) continue;
+    before.add(node);
+    pending.push(...node.inputs.map((input) => input.node), ...node.control);
+  }
+  const users = (of: GraphNode): GraphNode[] =>
+    graph.nodes
+      .filter((node) => node.inputs.some((input) => input.node === of))
+      .flatMap((node) => (views.has(node.op) ? users(node) : [node]));
+  return users(read).find((node) => !before.has(node));
+}
+
+function unshaped(node: GraphNode): GraphNode {
+  const [source] = node.inputs;
+  return node.op === 'Reshape' && source !== undefined ? unshaped(source.node) : node;
 }
 
 export function readState(
@@ -62,7 +88,7 @@ export const fusedKernels: Record<string, Kernel> = {
   /**
    * `{ state: [R, ...], rows: [N, ...], indices: int32 [N] }` -> the state with `state[indices[i]] = rows[i]`, written
    * into the state's own memory. InplaceUpdate hands on its first input's buffer, so nothing is copied; the price is
-   * that nothing else may read that state in the same function, which program.ts checks.
+   * that nothing may read the state's old value afterwards, which compile.ts checks.
    */
   [fusedKernelNames.updateRows]: (graph, inputs) => {
     const state = need(inputs, 'state');
@@ -71,7 +97,7 @@ export const fusedKernels: Record<string, Kernel> = {
     const result = graph.add('InplaceUpdate', [state, need(inputs, 'indices'), need(inputs, 'rows')], state, {
       attributes: { T: { type: state.dtype } },
     });
-    inPlaceUpdates.set(result.node, { handle, update: result.node, readers: 1 });
+    inPlaceUpdates.set(result.node, { handle, update: result.node, destroys: true });
     return result;
   },
 
@@ -112,8 +138,8 @@ export const fusedKernels: Record<string, Kernel> = {
     );
     return handles.map((handle, index) => {
       const after = readState(graph, handle, states[index] as Output, [apply]);
-      const readers = index === 0 ? Number.POSITIVE_INFINITY : 0;
-      inPlaceUpdates.set(after.node, { handle, update: apply, readers });
+      // ResourceApplyAdam copies a state first whose memory is still in use.
+      inPlaceUpdates.set(after.node, { handle, update: apply, destroys: false });
       return after;
     });
   },

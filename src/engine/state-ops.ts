@@ -11,6 +11,7 @@ import { isTracing } from './trace.js';
 /**
  * `state` `[R, ...]` with rows replaced: `result[indices[i]] = rows[i]`. `indices` `[N]` must not repeat. When compiled
  * the rows are written into the state's memory, so use the result, never `state`, for anything else in the function.
+ * `state` may be a reshaped state tensor; reshape the result back before assigning it.
  */
 export function updateRows(state: Float<'R ...'>, indices: Int<'N'>, rows: Float<'N ...'>): Float<'R ...'> {
   if (isTracing()) return tf.engine().runKernel(fusedKernelNames.updateRows, { state, indices, rows }) as tf.Tensor;

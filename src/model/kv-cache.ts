@@ -1,0 +1,176 @@
+/**
+ * @file Cached decoding: keys and values of past positions as program state, in slots that rollouts pass through.
+ *
+ * A slot is one row of the decode batch. Its cache holds S positions, position p of a rollout at index p, as rows
+ * `[(slot * K + head) * S + position, C]`: written in place, and read by attention without moving anything.
+ * Prompts are prefilled once each into a prompt cache of P rows and T positions, from which any number of slots is
+ * filled (`admit`). Prefilling leaves out a prompt's last token: a slot starts by decoding it, so that prefilling needs
+ * no logits and all drawing happens in one place.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { attention, maskedScore } from '../engine/ops.js';
+import type { FunctionSpec, TensorRecord, TensorSpec } from '../engine/program.js';
+import type { Float, Int } from '../engine/shape.js';
+import { updateRows } from '../engine/state-ops.js';
+import type { ModelConfig } from './config.js';
+import { type Attend, angles, attentionScale, causalBias, hiddenStates, logits, rowPositions } from './transformer.js';
+
+export interface CacheSizes {
+  /** Rows that decode together. One more slot exists, for rows of `admit` and `move` that are not used. */
+  readonly slots: number;
+  /** S: positions per slot, prompt and completion together. */
+  readonly positions: number;
+  /** P: distinct prompts that are prefilled together. */
+  readonly prompts: number;
+  /** T: longest prompt, less its last token; at least 1. */
+  readonly promptPositions: number;
+  /** R: slots that one `admit` or `move` can fill. */
+  readonly admissions: number;
+}
+
+/** Names of the state of layer `layer`. */
+export const cacheNames = (layer: number) => ({
+  keys: `cache.k.${layer}`,
+  values: `cache.v.${layer}`,
+  promptKeys: `prompt.k.${layer}`,
+  promptValues: `prompt.v.${layer}`,
+});
+
+/** State that the functions of this file need beside the parameters. */
+export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<string, TensorSpec> {
+  const { layers, kvHeads: K, headDim: C } = config;
+  const state: Record<string, TensorSpec> = {};
+  for (let layer = 0; layer < layers; layer++) {
+    const names = cacheNames(layer);
+    const slots: TensorSpec = { dtype: 'float32', shape: [(sizes.slots + 1) * K * sizes.positions, C] };
+    const prompts: TensorSpec = { dtype: 'float32', shape: [sizes.prompts * K * sizes.promptPositions, C] };
+    state[names.keys] = slots;
+    state[names.values] = slots;
+    state[names.promptKeys] = prompts;
+    state[names.promptValues] = prompts;
+  }
+  return state;
+}
+
+/** `prefill`: keys and values of `ids` `[P, T]`, padded on the right, into the prompt cache. */
+export function prefillFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+  const { prompts: P, promptPositions: T } = sizes;
+  return {
+    inputs: { ids: { dtype: 'int32', shape: [P, T] } },
+    body(state, { ids }) {
+      const assign: Record<string, tf.Tensor> = {};
+      const bias = causalBias(T);
+      const scale = attentionScale(config);
+      hiddenStates(state, config, ids as tf.Tensor, angles(config, rowPositions(T)), (layer, q, k, v) => {
+        const names = cacheNames(layer);
+        assign[names.promptKeys] = toRows(k);
+        assign[names.promptValues] = toRows(v);
+        return attention(q, k, v, bias, scale);
+      });
+      return { assign };
+    },
+  };
+}
+
+/** `admit`: copies prompt `prompts[i]` of the prompt cache into slot `slots[i]`, for R pairs. */
+export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+  const { admissions: R, promptPositions: T, positions: S } = sizes;
+  const pair: TensorSpec = { dtype: 'int32', shape: [R] };
+  return {
+    inputs: { prompts: pair, slots: pair },
+    body(state, { prompts, slots }) {
+      const from = rowIndices(config, prompts as tf.Tensor, T, T);
+      const to = rowIndices(config, slots as tf.Tensor, S, T);
+      return {
+        assign: eachCache(config, state, (cache, promptCache) =>
+          updateRows(cache, to, tf.gather(promptCache, from as tf.Tensor1D)),
+        ),
+      };
+    },
+  };
+}
+
+/** `move`: copies slot `from[i]` to slot `to[i]`, for R pairs, so that the slots in use are the first ones. */
+export function moveFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+  const { admissions: R, positions: S } = sizes;
+  const pair: TensorSpec = { dtype: 'int32', shape: [R] };
+  return {
+    inputs: { from: pair, to: pair },
+    body(state, { from, to }) {
+      const source = rowIndices(config, from as tf.Tensor, S, S);
+      const target = rowIndices(config, to as tf.Tensor, S, S);
+      return {
+        assign: eachCache(config, state, (cache) => updateRows(cache, target, tf.gather(cache, source as tf.Tensor1D))),
+      };
+    },
+  };
+}
+
+/**
+ * One decoding step of the first B slots: `tokens` (int32 `[B]`) stand at `positions` (int32 `[B]`) of their rollouts.
+ * Writes their keys and values and returns the logits of the next position, `[B, V]`, with the state to assign.
+ */
+export function decodeLogits(
+  state: TensorRecord,
+  config: ModelConfig,
+  sizes: CacheSizes,
+  tokens: Int<'B'>,
+  positions: Int<'B'>,
+): { logits: Float<'B V'>; assign: Record<string, tf.Tensor> } {
+  const [B] = tokens.shape as [number];
+  const { kvHeads: K, heads: H, headDim: C } = config;
+  const S = sizes.positions;
+  const assign: Record<string, tf.Tensor> = {};
+  const slotRows = tf
+    .range(0, B * K, 1, 'int32')
+    .mul(tf.scalar(S, 'int32'))
+    .reshape([B, K]);
+  const rows = tf.add(slotRows, positions.expandDims(1)).reshape([B * K]);
+  const past = tf.lessEqual(tf.range(0, S, 1, 'int32').expandDims(0), positions.expandDims(1));
+  const bias = tf.mul(tf.sub(1, past.toFloat()), maskedScore).reshape([B, 1, 1, S]);
+  const scale = attentionScale(config);
+  const attend: Attend = (layer, q, k, v) => {
+    const names = cacheNames(layer);
+    const keys = updateRows(state[names.keys] as tf.Tensor, rows, k.reshape([B * K, C]));
+    const values = updateRows(state[names.values] as tf.Tensor, rows, v.reshape([B * K, C]));
+    assign[names.keys] = keys;
+    assign[names.values] = values;
+    const used = (cache: tf.Tensor) => tf.slice(cache, [0, 0], [B * K * S, C]).reshape([B * K, S, C]) as tf.Tensor3D;
+    const groups = tf.mul(q, scale).reshape([B * K, H / K, C]) as tf.Tensor3D;
+    const scores = tf.matMul(groups, used(keys), false, true).reshape([B, K, H / K, S]);
+    const weights = tf.softmax(tf.add(scores, bias)).reshape([B * K, H / K, S]) as tf.Tensor3D;
+    return tf.matMul(weights, used(values)).reshape([B, 1, H * C]);
+  };
+  const at = angles(config, positions.toFloat().expandDims(1));
+  const hidden = hiddenStates(state, config, tokens.expandDims(1), at, attend);
+  return { logits: logits(state, config, hidden.reshape([B, config.hiddenSize])), assign };
+}
+
+/** `[B, T, K, C]` -> rows in the order of the caches, `[B * K * T, C]`. */
+function toRows(x: Float<'B T K C'>): Float<'R C'> {
+  return x.transpose([0, 2, 1, 3]).reshape([-1, x.shape[3] as number]);
+}
+
+/** Row numbers of the first `count` of `length` positions of all heads of `slots` `[R]`: `[R * K * count]`. */
+function rowIndices(config: ModelConfig, slots: Int<'R'>, length: number, count: number): Int<'N'> {
+  const K = config.kvHeads;
+  const int = (value: number) => tf.scalar(value, 'int32');
+  const heads = tf.add(tf.mul(slots.expandDims(1), int(K)), tf.range(0, K, 1, 'int32').expandDims(0));
+  const rows = tf.add(tf.mul(heads.expandDims(2), int(length)), tf.range(0, count, 1, 'int32').reshape([1, 1, count]));
+  return rows.reshape([-1]);
+}
+
+function eachCache(
+  config: ModelConfig,
+  state: TensorRecord,
+  update: (cache: tf.Tensor, promptCache: tf.Tensor) => tf.Tensor,
+): Record<string, tf.Tensor> {
+  const assign: Record<string, tf.Tensor> = {};
+  for (let layer = 0; layer < config.layers; layer++) {
+    const names = cacheNames(layer);
+    const tensor = (name: string) => state[name] as tf.Tensor;
+    assign[names.keys] = update(tensor(names.keys), tensor(names.promptKeys));
+    assign[names.values] = update(tensor(names.values), tensor(names.promptValues));
+  }
+  return assign;
+}
