@@ -1,0 +1,13 @@
+/**
+ * @file Tests that need native TensorFlow: they run for real where the engine is installed (scripts/test.mjs sees to
+ * that), and are reported as skipped, by name and with the reason, where it cannot be had.
+ */
+import { type TestContext, test } from 'node:test';
+import { findInstalledEngine } from '../../src/engine/installed.js';
+
+const missing = process.env.TINYZERO_TEST_NATIVE_MISSING ?? 'no native engine is installed';
+
+export function nativeTest(name: string, fn: (context: TestContext) => void | Promise<void>): void {
+  if (findInstalledEngine() === undefined) test(name, { skip: missing }, () => {});
+  else test(name, fn);
+}
