@@ -1,0 +1,276 @@
+/**
+ * @file Sampling: any number of rollouts through the slots of kv-cache.ts. A slot whose completion ends takes the next
+ * rollout; when none is left, the rollouts still running move to the first slots and decode in a smaller batch, so that
+ * finished rows cost nothing. A rollout's tokens depend on its prompt, its uniform numbers and the weights alone.
+ */
+import type { FunctionSpec, Program, TensorSpec } from '../engine/program.js';
+import type { ModelConfig } from './config.js';
+import { type DrawOptions, draw, drawInputs } from './draw.js';
+import { admitFunction, type CacheSizes, cacheState, decodeLogits, moveFunction, prefillFunction } from './kv-cache.js';
+
+export interface Rollout {
+  /** At least one token. */
+  readonly promptIds: readonly number[];
+  /** The n-th call gives the number in [0, 1) that draws the completion's n-th token. */
+  readonly uniform: () => number;
+  /** Tokens after which the completion is cut. */
+  readonly maxNewTokens: number;
+}
+
+export interface Completion {
+  /** The drawn tokens, the end token included when there is one. */
+  readonly ids: number[];
+  /** Of each token, under softmax(logits / temperature) over the whole vocabulary. */
+  readonly logProbs: number[];
+  /** `stop`: an end token was drawn; `length`: cut at maxNewTokens. */
+  readonly finishReason: 'stop' | 'length';
+}
+
+export interface SampleOptions {
+  readonly temperature: number;
+  readonly endIds: ReadonlySet<number>;
+  /** Called with each token as it is drawn; `rollout` is the index in the list of rollouts. */
+  readonly onToken?: (rollout: number, id: number) => void;
+  /** Called when a completion ends. */
+  readonly onCompletion?: (rollout: number, completion: Completion) => void;
+  /** Asked before every step; true stops sampling with an AbortError, so that Ctrl-C need not wait for the end. */
+  readonly stopped?: () => boolean;
+}
+
+/** What the sampling cost, in rows of the model: one row is one token of one sequence passing all layers. */
+export interface SampleCounts {
+  /** Prompt tokens prefilled, padding included. */
+  prefilled: number;
+  /** Decoded rows, idle ones included. */
+  decoded: number;
+  /** Distinct prompts prefilled. */
+  prompts: number;
+}
+
+/** Batch sizes of decoding, largest first: all slots, then a quarter of them, and so on down to one. */
+export function decodeBatches(slots: number): number[] {
+  const batches = [slots];
+  while ((batches.at(-1) as number) > 1) batches.push(Math.max(1, Math.floor((batches.at(-1) as number) / 4)));
+  return batches;
+}
+
+/** State and functions that a program needs for {@link sample}, beside the parameters. */
+export function samplingParts(
+  config: ModelConfig,
+  sizes: CacheSizes,
+  options: DrawOptions,
+  precision: FunctionSpec['precision'] = 'f32',
+): { state: Record<string, TensorSpec>; functions: Record<string, FunctionSpec> } {
+  const functions: Record<string, FunctionSpec> = {
+    prefill: { ...prefillFunction(config, sizes), precision },
+    admit: admitFunction(config, sizes),
+    move: moveFunction(config, sizes),
+  };
+  for (const rows of decodeBatches(sizes.slots)) {
+    const int: TensorSpec = { dtype: 'int32', shape: [rows] };
+    functions[`decode.${rows}`] = {
+      inputs: { tokens: int, positions: int, ...drawInputs(rows) },
+      precision,
+      body: (state, inputs) => {
+        const { tokens, positions } = inputs as Record<'tokens' | 'positions', never>;
+        const { logits, assign } = decodeLogits(state, config, sizes, tokens, positions);
+        return { outputs: { ...draw(logits, inputs, options) }, assign };
+      },
+    };
+  }
+  return { state: cacheState(config, sizes), functions };
+}
+
+/** A rollout in a slot. */
+interface Running {
+  readonly index: number;
+  readonly rollout: Rollout;
+  readonly ids: number[];
+  readonly logProbs: number[];
+  token: number;
+  position: number;
+}
+
+/**
+ * Completes every rollout, in the order given. `program` has {@link samplingParts} for `sizes` and all its state written.
+ *
+ * @throws RangeError for a rollout that does not fit the caches.
+ */
+export function sample(
+  program: Program,
+  sizes: CacheSizes,
+  rollouts: readonly Rollout[],
+  options: SampleOptions,
+): { completions: Completion[]; counts: SampleCounts } {
+  for (const rollout of rollouts) checkFits(rollout, sizes);
+  const counts: SampleCounts = { prefilled: 0, decoded: 0, prompts: 0 };
+  const completions: Completion[] = new Array(rollouts.length);
+  const batches = decodeBatches(sizes.slots);
+  // Rollouts of one prompt run together, so that each prompt is prefilled once.
+  const queue = groupByPrompt(rollouts);
+  let cached = new Map<string, number>();
+  let slots: (Running | undefined)[] = new Array(sizes.slots).fill(undefined);
+  let running = 0;
+
+  function finish(slot: number, finishReason: Completion['finishReason']): void {
+    const { index, ids, logProbs } = slots[slot] as Running;
+    const completion = { ids, logProbs, finishReason };
+    completions[index] = completion;
+    slots[slot] = undefined;
+    running -= 1;
+    options.onCompletion?.(index, completion);
+  }
+
+  /** Fills free slots from the queue, in lots of `admissions`. */
+  function admit(): void {
+    for (let slot = 0; queue.length > 0 && running < sizes.slots; ) {
+      const lot: { slot: number; index: number; prompt: number }[] = [];
+      while (lot.length < sizes.admissions && queue.length > 0 && running < sizes.slots) {
+        const index = queue[0] as number;
+        const key = promptKey(rollouts[index] as Rollout);
+        if (!cached.has(key)) {
+          if (lot.length > 0) break; // those already chosen need the prompts that are cached now
+          cached = prefill(program, sizes, rollouts, queue, counts);
+        }
+        queue.shift();
+        while (slots[slot] !== undefined) slot += 1;
+        slots[slot] = start(index, rollouts[index] as Rollout);
+        running += 1;
+        lot.push({ slot, index, prompt: cached.get(key) as number });
+      }
+      const unused = sizes.slots;
+      program.run('admit', {
+        prompts: Int32Array.from({ length: sizes.admissions }, (_, i) => lot[i]?.prompt ?? 0),
+        slots: Int32Array.from({ length: sizes.admissions }, (_, i) => lot[i]?.slot ?? unused),
+      });
+    }
+  }
+
+  while (running > 0 || queue.length > 0) {
+    if (options.stopped?.() === true) throw new DOMException('sampling was stopped', 'AbortError');
+    // Filling has a fixed cost, so a few slots wait for each other; none waits when nothing else runs.
+    if (queue.length > 0 && sizes.slots - running >= Math.min(sizes.admissions, sizes.slots)) admit();
+    const batch = batches.findLast((rows) => rows >= running) as number;
+    if (queue.length === 0 && batch < sizes.slots) slots = compact(program, sizes, slots, batch);
+    const rows = queue.length === 0 ? batch : sizes.slots;
+    const drawn = step(program, slots, rows, options.temperature);
+    counts.decoded += rows;
+    for (let slot = 0; slot < rows; slot++) {
+      const row = slots[slot];
+      if (row === undefined) continue;
+      const id = drawn.tokens[slot] as number;
+      row.ids.push(id);
+      row.logProbs.push(drawn.logProbs[slot] as number);
+      row.token = id;
+      row.position += 1;
+      options.onToken?.(row.index, id);
+      if (options.endIds.has(id)) finish(slot, 'stop');
+      else if (row.ids.length >= row.rollout.maxNewTokens) finish(slot, 'length');
+    }
+  }
+  return { completions, counts };
+}
+
+function checkFits({ promptIds, maxNewTokens }: Rollout, sizes: CacheSizes): void {
+  if (promptIds.length === 0) throw new RangeError('a prompt needs at least one token');
+  if (promptIds.length - 1 > sizes.promptPositions) {
+    throw new RangeError(`a prompt of ${promptIds.length} tokens does not fit ${sizes.promptPositions + 1}`);
+  }
+  if (maxNewTokens < 1) throw new RangeError(`a completion of at most ${maxNewTokens} tokens cannot be drawn`);
+  // The last token drawn is never fed back, so it needs no position.
+  if (promptIds.length + maxNewTokens - 1 > sizes.positions) {
+    throw new RangeError(`${promptIds.length} + ${maxNewTokens} tokens do not fit ${sizes.positions} positions`);
+  }
+}
+
+const promptKey = ({ promptIds }: Rollout): string => promptIds.join(',');
+
+/** Indices of the rollouts, those of one prompt together, prompts in order of their first rollout. */
+function groupByPrompt(rollouts: readonly Rollout[]): number[] {
+  const groups = new Map<string, number[]>();
+  rollouts.forEach((rollout, index) => {
+    const key = promptKey(rollout);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [index]);
+    else group.push(index);
+  });
+  return [...groups.values()].flat();
+}
+
+/** Puts the next P distinct prompts of the queue into the prompt cache; returns where each is. */
+function prefill(
+  program: Program,
+  sizes: CacheSizes,
+  rollouts: readonly Rollout[],
+  queue: readonly number[],
+  counts: SampleCounts,
+): Map<string, number> {
+  const { prompts: P, promptPositions: T } = sizes;
+  const places = new Map<string, number>();
+  const ids = new Int32Array(P * T);
+  for (const index of queue) {
+    const { promptIds } = rollouts[index] as Rollout;
+    const key = promptIds.join(',');
+    if (places.has(key)) continue;
+    if (places.size === P) break;
+    ids.set(promptIds.slice(0, -1), places.size * T);
+    places.set(key, places.size);
+  }
+  program.run('prefill', { ids });
+  counts.prefilled += P * T;
+  counts.prompts += places.size;
+  return places;
+}
+
+function start(index: number, rollout: Rollout): Running {
+  const last = rollout.promptIds.length - 1;
+  return { index, rollout, ids: [], logProbs: [], token: rollout.promptIds[last] as number, position: last };
+}
+
+/** Moves rollouts from slots at or beyond `rows` into free ones below. */
+function compact(
+  program: Program,
+  sizes: CacheSizes,
+  slots: readonly (Running | undefined)[],
+  rows: number,
+): (Running | undefined)[] {
+  const moved = [...slots];
+  const free = [...moved.keys()].filter((slot) => slot < rows && moved[slot] === undefined);
+  const pairs: { from: number; to: number }[] = [];
+  for (let from = rows; from < moved.length; from++) {
+    if (moved[from] === undefined) continue;
+    const to = free.shift() as number;
+    moved[to] = moved[from];
+    moved[from] = undefined;
+    pairs.push({ from, to });
+  }
+  const unused = sizes.slots;
+  for (let first = 0; first < pairs.length; first += sizes.admissions) {
+    program.run('move', {
+      from: Int32Array.from({ length: sizes.admissions }, (_, i) => pairs[first + i]?.from ?? unused),
+      to: Int32Array.from({ length: sizes.admissions }, (_, i) => pairs[first + i]?.to ?? unused),
+    });
+  }
+  return moved;
+}
+
+function step(
+  program: Program,
+  slots: readonly (Running | undefined)[],
+  rows: number,
+  temperature: number,
+): { tokens: Int32Array; logProbs: Float32Array } {
+  const tokens = new Int32Array(rows);
+  const positions = new Int32Array(rows);
+  const uniforms = new Float32Array(rows);
+  for (let slot = 0; slot < rows; slot++) {
+    const row = slots[slot];
+    if (row === undefined) continue;
+    tokens[slot] = row.token;
+    positions[slot] = row.position;
+    // Multiples of 2^-24 are exact in float32; a plain rounding could give 1, for which there is no token.
+    uniforms[slot] = Math.floor(row.rollout.uniform() * 0x1000000) / 0x1000000;
+  }
+  const inverseTemperature = Float32Array.of(temperature > 0 ? 1 / temperature : 1);
+  return program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature }) as never;
+}
