@@ -28,7 +28,7 @@ export function widen(source: Uint8Array, dtype: Dtype, target: Float32Array): v
     return;
   }
   const halves = aligned(source);
-  const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
+  const bits = new Int32Array(target.buffer, target.byteOffset, target.length);
   if (dtype === 'bfloat16') {
     for (let i = 0; i < bits.length; i += 1) bits[i] = halves[i]! << 16;
   } else {
@@ -40,10 +40,11 @@ export function widen(source: Uint8Array, dtype: Dtype, target: Float32Array): v
 /** The bytes of `source` in `dtype`; for float32 a view, not a copy. */
 export function narrow(source: Float32Array, dtype: Dtype): Uint8Array {
   if (dtype === 'float32') return bytesOf(source);
-  const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
+  // Signed, so that all arithmetic stays in 32-bit integers: unsigned numbers above 2^31 would become doubles.
+  const bits = new Int32Array(source.buffer, source.byteOffset, source.length);
   const halves = new Uint16Array(source.length);
-  const round = dtype === 'bfloat16' ? toBfloat16 : toFloat16;
-  for (let i = 0; i < bits.length; i += 1) halves[i] = round(bits[i]!);
+  if (dtype === 'bfloat16') for (let i = 0; i < bits.length; i += 1) halves[i] = toBfloat16(bits[i]!);
+  else for (let i = 0; i < bits.length; i += 1) halves[i] = toFloat16(bits[i]!);
   return bytesOf(halves);
 }
 
@@ -82,12 +83,12 @@ function toFloat16(bits: number): number {
   return sign | (kept + (lost > half || (lost === half && (kept & 1) === 1) ? 1 : 0));
 }
 
-let singles: Uint32Array | undefined;
+let singles: Int32Array | undefined;
 
 /** Float32 bits of every float16, made on first use: a look-up is far quicker than shifting each number. */
-function halfToSingle(): Uint32Array {
+function halfToSingle(): Int32Array {
   if (singles === undefined) {
-    singles = new Uint32Array(65536);
+    singles = new Int32Array(65536);
     const view = new DataView(new ArrayBuffer(4));
     for (let half = 0; half < singles.length; half += 1) {
       const exponent = (half >>> 10) & 0x1f;

@@ -148,7 +148,7 @@ export function inverseFrequencies(rope: RopeConfig, headDim: number): Float32Ar
       return plain.map((frequency) => {
         // Wavelengths that fitted often into the original context stay, those that never fitted are stretched,
         // and those between are blended.
-        const turns = f32(scaling.originalMaxPositions / f32((2 * Math.PI) / frequency));
+        const turns = f32(scaling.originalMaxPositions / f32(f32(2 * Math.PI) / frequency));
         if (turns > scaling.highFreqFactor) return frequency;
         if (turns < scaling.lowFreqFactor) return frequency / scaling.factor;
         const smooth = f32(f32(turns - scaling.lowFreqFactor) / (scaling.highFreqFactor - scaling.lowFreqFactor));
@@ -157,9 +157,10 @@ export function inverseFrequencies(rope: RopeConfig, headDim: number): Float32Ar
     case 'yarn': {
       const [low, high] = yarnRange(scaling, rope.theta, headDim);
       return plain.map((frequency, i) => {
-        const ramp = f32(Math.min(Math.max((i - low) / (high - low), 0), 1));
+        const ramp = f32(f32(i - f32(low)) / f32(high - low));
+        const kept = f32(1 - Math.min(Math.max(ramp, 0), 1));
         const interpolated = f32(1 / f32(scaling.factor * periods[i]!));
-        return f32(interpolated * ramp) + f32(frequency * f32(1 - ramp));
+        return f32(interpolated * f32(1 - kept)) + f32(frequency * kept);
       });
     }
   }

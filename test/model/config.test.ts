@@ -125,6 +125,22 @@ test('plain, linear and dynamic frequencies', () => {
   assert.deepEqual(inverseFrequencies(dynamic, 16), plain, 'the same up to max_position_embeddings');
 });
 
+test('frequencies of every kind agree with the reference to one unit in the last place', () => {
+  const { cases } = readFixture('rope.json');
+  assert.ok(cases.length >= 9);
+  let worst = 0;
+  for (const { config, inverse_frequencies, attention_factor } of cases) {
+    const { rope, headDim } = parse(config);
+    const frequencies = inverseFrequencies(rope, headDim);
+    assert.equal(frequencies.length, inverse_frequencies.length);
+    for (const [i, frequency] of frequencies.entries()) {
+      worst = Math.max(worst, Math.abs(frequency / inverse_frequencies[i] - 1));
+    }
+    assert.ok(Math.abs(rope.attentionFactor - attention_factor) < 1e-12);
+  }
+  assert.ok(worst <= 2 ** -23, `off by ${worst / 2 ** -23} units`);
+});
+
 test('llama3 scaling keeps short wavelengths, stretches long ones and blends between', () => {
   const config = parse(llama);
   const plain = inverseFrequencies({ ...config.rope, scaling: { kind: 'default' } }, 16);

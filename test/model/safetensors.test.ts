@@ -23,7 +23,7 @@ const values: Readonly<Record<string, Float32Array>> = {
 
 /** A file of `header` (an object, or text as it is) and `dataBytes` zero bytes. */
 function rawFile(t: TestContext, header: unknown, dataBytes: number, claimedLength?: bigint): string {
-  const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
+  const json = typeof header === 'string' ? Buffer.from(header, 'latin1') : Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(claimedLength ?? BigInt(json.length));
   const path = join(temporaryFolder(t), 'raw.safetensors');
