@@ -1,21 +1,29 @@
-// Runs the compiled tests: `node scripts/test.mjs [FILTER...]` takes every test file whose path contains a filter.
-// Each file is its own process (tfjs-node cannot be loaded twice in one), two at a time.
+// Runs the compiled tests: `node scripts/test.mjs [FILTER...]` takes every test file whose path contains a filter;
+// `--slow` takes the slow ones (*.slow.ts), which download, or kill dozens of processes, instead.
+// Sets up the native engine first. Where it cannot be had its tests are skipped by name; where it could be had but the
+// install failed, that is a failure of its own.
+// Each file is its own process (the native addon cannot be loaded twice in one), two at a time.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { setUpNative } from './native.mjs';
 
-const filters = process.argv.slice(2);
+const slow = process.argv.includes('--slow');
+const filters = process.argv.slice(2).filter((argument) => argument !== '--slow');
 const files = readdirSync('dist/test', { recursive: true })
   .map((file) => `dist/test/${file}`)
-  .filter((file) => file.endsWith('.test.js'))
+  .filter((file) => file.endsWith(slow ? '.slow.js' : '.test.js'))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
   .sort();
 if (files.length === 0) {
   console.error(`no test file matches ${filters.join(' ')}`);
   process.exit(2);
 }
+const native = setUpNative();
 const run = spawnSync(
   process.execPath,
-  ['--enable-source-maps', '--test', '--test-concurrency=2', '--test-reporter=spec', ...files],
-  { stdio: 'inherit' },
+  ['--enable-source-maps', '--test', `--test-concurrency=${slow ? 1 : 2}`, '--test-reporter=spec', ...files],
+  { stdio: 'inherit', env: { ...process.env, ...native.env } },
 );
-process.exit(run.status ?? 1);
+if (native.missing !== undefined) console.error(`\nTests of the native engine were skipped: ${native.missing}`);
+if (native.fault !== undefined) console.error(`They could have run, so this counts as a failure: ${native.fault}`);
+process.exit(run.status === 0 && native.fault === undefined ? 0 : (run.status ?? 1) || 1);

@@ -6,7 +6,7 @@ import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../../errors.js';
 import { hashFile } from '../../util/hash.js';
-import { cudaWheels, tensorflowWheels, type Variant, type Wheel } from './packages.js';
+import type { Catalog, Variant, Wheel } from './packages.js';
 import type { Platform } from './platform.js';
 
 export interface LocalWheels {
@@ -17,6 +17,7 @@ export interface LocalWheels {
 
 export async function findLocalWheels(
   from: string,
+  catalog: Catalog,
   machine: Platform,
   wish: { readonly gpu?: boolean },
   signal: AbortSignal,
@@ -25,7 +26,7 @@ export async function findLocalWheels(
   const kind = statSync(path, { throwIfNoEntry: false });
   if (kind === undefined) throw new UserError({ problem: `--from ${from}: there is no such file or folder.` });
   const fits = (['cpu', 'gpu'] as const)
-    .map((variant) => ({ variant, wheel: tensorflowWheels[`${machine.platform}-${machine.arch}-${variant}`] }))
+    .map((variant) => ({ variant, wheel: catalog.tensorflowWheels[`${machine.platform}-${machine.arch}-${variant}`] }))
     .filter((pair): pair is { variant: Variant; wheel: Wheel } => pair.wheel !== undefined)
     .filter(({ variant }) => !wish.gpu || variant === 'gpu');
   if (fits.length === 0) {
@@ -43,7 +44,7 @@ export async function findLocalWheels(
     });
   }
   const files = new Map<string, string>();
-  for (const wheel of [chosen.wheel, ...(chosen.variant === 'gpu' ? cudaWheels : [])]) {
+  for (const wheel of [chosen.wheel, ...(chosen.variant === 'gpu' ? catalog.cudaWheels : [])]) {
     const file = wheel === chosen.wheel && !kind.isDirectory() ? path : join(folder, wheel.file);
     await requireHash(file, wheel, signal);
     files.set(wheel.file, file);

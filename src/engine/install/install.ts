@@ -10,9 +10,9 @@ import type { Reporter } from '../../util/reporter.js';
 import { downloadsFolder, engineRoot, type InstalledEngine, inspectEngine } from '../installed.js';
 import { findLocalWheels } from './from.js';
 import { acquireLock, lostLock } from './lock.js';
-import type { Variant } from './packages.js';
+import { type Catalog, catalog, type Variant } from './packages.js';
 import { type Platform, thisPlatform } from './platform.js';
-import { officialRung, type Rung, type RungContext, wheelRung } from './rungs.js';
+import { ladder, type Rung } from './rungs.js';
 import { newStaging, prepareRoot, publish, removeLeftovers } from './staging.js';
 import { type Obstacle, Unavailable } from './unavailable.js';
 
@@ -23,7 +23,13 @@ export interface InstallRequest {
   readonly from?: string;
   /** Install although an engine is there. */
   readonly force?: boolean;
-  readonly machine?: Platform;
+}
+
+/** What the install goes by; tests set parts of it to be another machine. */
+export interface World {
+  readonly machine: Platform;
+  readonly catalog: Catalog;
+  readonly ladder: typeof ladder;
 }
 
 /** A rung that was not taken. */
@@ -51,13 +57,14 @@ export async function installEngine(
   request: InstallRequest,
   reporter: Reporter,
   outer: AbortSignal,
+  world: Partial<World> = {},
 ): Promise<InstallResult> {
   const found = inspectEngine();
   if (isWanted(found.engine, request)) return { engine: found.engine, already: true, attempts: [] };
   const { root } = found;
-  prepareRoot(root);
   const lost = new AbortController();
   const signal = AbortSignal.any([outer, lost.signal]);
+  prepareRoot(root);
   const release = await acquireLock(join(root, 'install.lock'), {
     signal,
     onWait: (holder) => reporter.line(`Waiting for ${holder}, which is installing the engine.`),
@@ -67,7 +74,7 @@ export async function installEngine(
     const state = inspectEngine(); // again: the process we waited for may have done the work
     if (isWanted(state.engine, request)) return { engine: state.engine, already: true, attempts: [] };
     removeLeftovers(state.leftovers);
-    return await climb(request, state.engine, reporter, signal);
+    return await climb({ machine: thisPlatform(), catalog, ladder, ...world }, request, reporter, signal);
   } finally {
     await release().catch(() => {}); // a lost lock is not ours to give back
   }
@@ -78,25 +85,26 @@ function isWanted(engine: InstalledEngine | undefined, { force, gpu }: InstallRe
 }
 
 async function climb(
+  world: World,
   request: InstallRequest,
-  previous: InstalledEngine | undefined,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<InstallResult> {
   const root = engineRoot();
   const start = Date.now();
-  const machine = request.machine ?? thisPlatform();
-  const local = request.from === undefined ? undefined : await findLocalWheels(request.from, machine, request, signal);
+  const { machine, catalog: offered } = world;
+  const local =
+    request.from === undefined ? undefined : await findLocalWheels(request.from, offered, machine, request, signal);
   const variant: Variant = local?.variant ?? (request.gpu ? 'gpu' : 'cpu');
-  const rungs: [Rung, (context: RungContext) => ReturnType<typeof wheelRung>][] = [['wheel', wheelRung]];
-  if (local === undefined) rungs.push(['official', officialRung]);
   const attempts: Attempt[] = [];
-  for (const [rung, take] of rungs) {
+  for (const [rung, take] of world.ladder) {
+    if (local !== undefined && rung !== 'wheel') continue; // the user said what to install from
     prepareRoot(root);
     const staging = newStaging(root);
     const downloads = downloadsFolder();
     try {
       const facts = await take({
+        catalog: offered,
         machine,
         variant,
         root,
@@ -106,7 +114,8 @@ async function climb(
         reporter,
         signal,
       });
-      const engine = await publish(root, staging, facts, previous?.folder, signal);
+      const engine = await publish(root, staging, facts, signal);
+      removeLeftovers(inspectEngine().leftovers); // the engine before, and downloads
       reporter.line(`Installed TensorFlow ${engine.tensorflow} in ${formatSeconds((Date.now() - start) / 1000)}.`);
       return { engine, already: false, attempts };
     } catch (error) {
@@ -119,8 +128,7 @@ async function climb(
       rmSync(staging, { recursive: true, force: true });
     }
   }
-  if (local !== undefined)
-    throw new UserError({ problem: `Nothing was installed. ${attempts.at(-1)?.sentence ?? ''}` });
+  if (local !== undefined) throw new UserError(`Nothing was installed. ${attempts.at(-1)?.sentence ?? ''}`);
   return { already: false, attempts };
 }
 

@@ -22,7 +22,7 @@ export type Variant = 'cpu' | 'gpu';
 export const tensorflowVersion = '2.21.0';
 
 /** TensorFlow's wheel for a platform and variant, e.g. `linux-x64-cpu`. */
-export const tensorflowWheels: Readonly<Record<string, Wheel>> = {
+const tensorflowWheels: Readonly<Record<string, Wheel>> = {
   'linux-x64-cpu': {
     project: 'tensorflow_cpu',
     version: tensorflowVersion,
@@ -58,7 +58,7 @@ export const tensorflowWheels: Readonly<Record<string, Wheel>> = {
 };
 
 /** What `tensorflow[and-cuda]` 2.21.0 resolves to: CUDA 12.9, cuDNN 9, NCCL 2, for Linux x86-64. */
-export const cudaWheels: readonly Wheel[] = [
+const cudaWheels: readonly Wheel[] = [
   {
     project: 'nvidia-cublas-cu12',
     version: '12.9.3.13',
@@ -191,7 +191,7 @@ export interface OfficialLibrary {
   readonly unpackedBytes: number;
 }
 
-export const officialLibraries: Readonly<Record<string, OfficialLibrary>> = {
+const officialLibraries: Readonly<Record<string, OfficialLibrary>> = {
   'linux-x64-cpu': {
     path: 'tensorflow/libtensorflow/libtensorflow-cpu-linux-x86_64-2.9.1.tar.gz',
     tensorflow: '2.9.1',
@@ -237,8 +237,18 @@ export const officialLibraries: Readonly<Record<string, OfficialLibrary>> = {
 };
 
 /** The prebuilt addon of tfjs-node's own installer. It is published without any checksum, so TLS vouches for it. */
-export const prebuiltAddons: Readonly<Record<string, string>> = {
+const prebuiltAddons: Readonly<Record<string, string>> = {
   'linux-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/GPU-linux-4.22.0.tar.gz',
   'darwin-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/CPU-darwin-4.22.0.tar.gz',
   'win32-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/GPU-windows-4.22.0.zip',
 };
+
+/** All that the rungs may fetch; tests bring a smaller one. */
+export interface Catalog {
+  readonly tensorflowWheels: Readonly<Record<string, Wheel>>;
+  readonly cudaWheels: readonly Wheel[];
+  readonly officialLibraries: Readonly<Record<string, OfficialLibrary>>;
+  readonly prebuiltAddons: Readonly<Record<string, string>>;
+}
+
+export const catalog: Catalog = { tensorflowWheels, cudaWheels, officialLibraries, prebuiltAddons };

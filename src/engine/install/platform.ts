@@ -1,7 +1,7 @@
 /**
  * @file What this machine can run: the key into packages.ts, or the reason why there is no native engine for it.
  */
-import { tensorflowWheels, type Variant } from './packages.js';
+import type { Variant, Wheel } from './packages.js';
 import { Unavailable } from './unavailable.js';
 
 /** What of the machine decides; a parameter so that tests can be another machine. */
@@ -22,17 +22,17 @@ const wheelGlibc = [2, 27] as const;
 /** libtensorflow 2.9 was built on Ubuntu 16.04. */
 const officialGlibc = [2, 23] as const;
 
-/** Key of the wheel for this machine, e.g. `linux-x64-gpu`. */
-export function wheelKey(machine: Platform, variant: Variant): string {
-  const key = `${machine.platform}-${machine.arch}-${variant}`;
-  if (!(key in tensorflowWheels)) {
+/** TensorFlow's wheel for this machine. */
+export function chooseWheel(wheels: Readonly<Record<string, Wheel>>, machine: Platform, variant: Variant): Wheel {
+  const wheel = wheels[`${machine.platform}-${machine.arch}-${variant}`];
+  if (wheel === undefined) {
     throw new Unavailable(
       'unsupported-platform',
       `TensorFlow has no ${variant === 'gpu' ? 'CUDA ' : ''}wheel for ${machine.platform} ${machine.arch}.`,
     );
   }
   requireGlibc(machine, wheelGlibc, "TensorFlow's wheel");
-  return key;
+  return wheel;
 }
 
 /** Refuses a Linux whose C library is missing or too old for `what`. */

@@ -1,7 +1,7 @@
 /**
  * @file `engine remove`: the pointer goes first, so that no process finds an engine that is half removed.
  */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Reporter } from '../../util/reporter.js';
 import { engineRoot } from '../installed.js';
@@ -16,8 +16,13 @@ export async function removeEngine(reporter: Reporter, signal: AbortSignal): Pro
     onWait: (holder) => reporter.line(`Waiting for ${holder}, which is installing the engine.`),
     onLost: () => {}, // removing twice does no harm
   });
-  rmSync(join(root, 'current.json'), { force: true });
-  await release();
-  rmSync(root, { recursive: true, force: true });
+  try {
+    rmSync(join(root, 'current.json'), { force: true });
+    for (const name of readdirSync(root)) {
+      if (!name.startsWith('install.lock')) rmSync(join(root, name), { recursive: true, force: true });
+    }
+  } finally {
+    await release();
+  }
   return root;
 }

@@ -12,23 +12,16 @@ import { extract } from './archive.js';
 import { stageBinding, stageHeaders } from './binding-package.js';
 import { checkLoads } from './check.js';
 import { fetchOfficial } from './official.js';
-import {
-  cudaWheels,
-  officialLibraries,
-  prebuiltAddons,
-  tensorflowVersion,
-  tensorflowWheels,
-  type Variant,
-  type Wheel,
-} from './packages.js';
+import { type Catalog, tensorflowVersion, type Variant } from './packages.js';
 import { downloadWheel, findPip } from './pip.js';
-import { type Platform, requireOfficialGlibc, wheelKey } from './platform.js';
+import { chooseWheel, type Platform, requireOfficialGlibc } from './platform.js';
 import { requireSpace } from './staging.js';
 import { Unavailable } from './unavailable.js';
 
 export type Rung = EngineManifest['rung'];
 
 export interface RungContext {
+  readonly catalog: Catalog;
   readonly machine: Platform;
   readonly variant: Variant;
   /** Folder of the engines, for the check of free space. */
@@ -41,15 +34,24 @@ export interface RungContext {
   readonly signal: AbortSignal;
 }
 
+/** The ladder, best first. */
+export const ladder: readonly (readonly [Rung, Take])[] = [
+  ['wheel', wheelRung],
+  ['official', officialRung],
+];
+
+/** Fills the staging folder and describes what is in it. */
+export type Take = (context: RungContext) => Promise<Facts>;
+
 type Facts = Omit<EngineManifest, 'files'>;
 
 /** Headers that the binding, and C++ of our own against the C API, include. */
 const headers = /^tensorflow\/include\/((?:tensorflow\/c|tensorflow\/core\/platform|xla\/tsl|tsl\/platform)\/.+\.h)$/;
 
-export async function wheelRung(context: RungContext): Promise<Facts> {
-  const { machine, variant, signal, reporter } = context;
-  const key = wheelKey(machine, variant);
-  const wheels = [tensorflowWheels[key] as Wheel, ...(variant === 'gpu' ? cudaWheels : [])];
+async function wheelRung(context: RungContext): Promise<Facts> {
+  const { catalog, machine, variant, signal, reporter } = context;
+  const tensorflow = chooseWheel(catalog.tensorflowWheels, machine, variant);
+  const wheels = [tensorflow, ...(variant === 'gpu' ? catalog.cudaWheels : [])];
   const pip = context.local === undefined ? await findPip(signal) : undefined;
   const addon = await planAddon(context);
   const toDownload = context.local === undefined ? sum(wheels.map(({ bytes }) => bytes)) : 0;
@@ -75,9 +77,9 @@ function wheelTarget(path: string): string | undefined {
   return header === undefined ? undefined : `build/include/${header}`;
 }
 
-export async function officialRung(context: RungContext): Promise<Facts> {
-  const { machine, variant } = context;
-  const library = officialLibraries[`${machine.platform}-${machine.arch}-${variant}`];
+async function officialRung(context: RungContext): Promise<Facts> {
+  const { catalog, machine, variant } = context;
+  const library = catalog.officialLibraries[`${machine.platform}-${machine.arch}-${variant}`];
   if (library === undefined) {
     throw new Unavailable(
       'unsupported-platform',
@@ -106,11 +108,11 @@ function officialTarget(path: string): string | undefined {
 type AddonPlan = { readonly compiler: Compiler } | { readonly archive: string };
 
 /** A compiler, or else the downloaded prebuilt addon: known before the large download starts. */
-async function planAddon({ machine, downloads, reporter, signal }: RungContext): Promise<AddonPlan> {
+async function planAddon({ catalog, machine, downloads, reporter, signal }: RungContext): Promise<AddonPlan> {
   const compiler = machine.platform === 'win32' ? undefined : await findCompiler(signal);
   if (compiler !== undefined) return { compiler };
   const none = 'No C++ compiler was found ($CXX, g++, c++, clang++)';
-  const path = prebuiltAddons[`${machine.platform}-${machine.arch}`];
+  const path = catalog.prebuiltAddons[`${machine.platform}-${machine.arch}`];
   if (path === undefined)
     throw new Unavailable('no-compiler', `${none}, and no prebuilt addon exists for this system.`);
   try {

@@ -5,7 +5,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
+  accessSync,
   closeSync,
+  constants,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -27,6 +29,7 @@ import { Unavailable } from './unavailable.js';
 export function prepareRoot(root: string): void {
   try {
     mkdirSync(join(root, 'downloads'), { recursive: true });
+    accessSync(root, constants.W_OK);
   } catch (error) {
     throw new UserError(
       {
@@ -65,7 +68,10 @@ export function newStaging(root: string): string {
   return folder;
 }
 
-/** Removes what stopped installs left. Finished downloads stay, and unfinished ones that can be continued. */
+/**
+ * Removes what stopped installs left. Finished downloads stay, and unfinished ones that can be continued. A process
+ * that runs on an engine has its libraries open and keeps them until it ends.
+ */
 export function removeLeftovers(leftovers: readonly string[]): void {
   for (const path of leftovers) {
     if (/\.(whl|tgz|tar\.gz|zip|part)$/.test(path)) continue;
@@ -73,12 +79,11 @@ export function removeLeftovers(leftovers: readonly string[]): void {
   }
 }
 
-/** Turns `staging` into the engine in use and removes the one before it. */
+/** Turns `staging` into the engine in use. The one before becomes a leftover, and so do the downloads. */
 export async function publish(
   root: string,
   staging: string,
   facts: Omit<EngineManifest, 'files'>,
-  previous: string | undefined,
   signal: AbortSignal,
 ): Promise<InstalledEngine> {
   rmSync(join(staging, 'build'), { recursive: true, force: true });
@@ -96,8 +101,6 @@ export async function publish(
   renameSync(staging, folder);
   syncFolder(root);
   writeFileAtomic(join(root, 'current.json'), `${JSON.stringify({ folder: name })}\n`);
-  // A process that runs on the old engine has its libraries open and keeps them until it ends.
-  if (previous !== undefined) rmSync(previous, { recursive: true, force: true });
   rmSync(join(root, 'downloads'), { recursive: true, force: true });
   return describe(folder, manifest);
 }

@@ -1,0 +1,46 @@
+/**
+ * @file Runs the compiled command line in a process of its own.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const cliPath = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
+
+export interface CliResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** `env` is added to this process's environment; a value of undefined removes a variable. */
+export function runNode(args: readonly string[], env: Record<string, string | undefined> = {}): Promise<CliResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { env: merge(env), stdio: ['ignore', 'pipe', 'pipe'] });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, stdout, stderr }));
+  });
+}
+
+export function tinyzero(args: readonly string[], env: Record<string, string | undefined> = {}): Promise<CliResult> {
+  return runNode([cliPath, ...args], env);
+}
+
+export function merge(env: Record<string, string | undefined>): NodeJS.ProcessEnv {
+  // A test process's own settings for its coverage and reporters are none of the child's business.
+  return { ...process.env, NODE_TEST_CONTEXT: undefined, ...env };
+}
+
+export function temporaryFolder(name: string): string {
+  return mkdtempSync(join(tmpdir(), `tinyzero-${name}-`));
+}
