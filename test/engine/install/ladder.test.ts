@@ -47,7 +47,10 @@ async function firstAttempt(t: TestContext, { programs = {}, env = {}, world = {
   assert.equal(result.engine, undefined);
   assert.deepEqual(box.leftovers(), [], 'nothing half-made stays');
   assert.equal(result.attempts.length, 2, 'the next rung was tried');
-  assert.ok(box.lines.some((line) => line.includes(result.attempts[0]?.sentence ?? '?')), 'it was said');
+  assert.ok(
+    box.lines.some((line) => line.includes(result.attempts[0]?.sentence ?? '?')),
+    'it was said',
+  );
   const [attempt] = result.attempts;
   assert.ok(attempt);
   assert.match(attempt.sentence, /^[^\n]+\.$/, 'one line that ends in a full stop');
