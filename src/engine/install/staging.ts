@@ -14,11 +14,11 @@ import {
   readdirSync,
   renameSync,
   rmSync,
-  statfsSync,
   statSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { systemErrorCode, UserError } from '../../errors.js';
+import { freeBytes } from '../../util/disk.js';
 import { syncFolder, writeFileAtomic } from '../../util/file.js';
 import { formatBytes } from '../../util/format.js';
 import { hashFile } from '../../util/hash.js';
@@ -39,12 +39,6 @@ export function prepareRoot(root: string): void {
       { cause: error },
     );
   }
-}
-
-/** Bytes free for this user on the disk that holds `folder`. */
-export function freeBytes(folder: string): number {
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
 }
 
 /** Headers, objects and the addon take this much beside the libraries while it is built. */

@@ -1,0 +1,131 @@
+/**
+ * @file What `doctor` asks of the machine, without any engine: Node, platform, memory, cores, disk, cache, model folder.
+ */
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { cacheFolder } from '../util/cache.js';
+import type { Check } from '../util/check.js';
+import { freeBytes } from '../util/disk.js';
+import { formatBytes } from '../util/format.js';
+
+const minNodeMajor = 20;
+/** Training the built-in model takes about half of this on either engine. */
+const minMemoryBytes = 1_000_000_000;
+/** A run's checkpoints and the engine's installation. */
+const minDiskBytes = 2_000_000_000;
+
+export function machineChecks(): Check[] {
+  return [nodeCheck(process.versions.node), platformCheck(), memoryCheck(), coresCheck(), diskCheck(), cacheCheck()];
+}
+
+export function nodeCheck(version: string): Check {
+  return {
+    name: 'node',
+    ok: Number.parseInt(version, 10) >= minNodeMajor,
+    needed: true,
+    found: `v${version}`,
+    expected: `v${minNodeMajor} or newer`,
+    fix: 'Install a current Node.js release.',
+  };
+}
+
+function platformCheck(): Check {
+  const tried = process.platform === 'linux' && process.arch === 'x64';
+  return {
+    name: 'platform',
+    ok: ['linux', 'darwin', 'win32'].includes(process.platform),
+    needed: false,
+    found: `${process.platform} ${process.arch}, kernel ${release()}${tried ? '' : ' (tested on linux x64 only)'}`,
+    expected: 'linux, darwin or win32',
+    fix: 'Go on if you like: the WebAssembly engine needs nothing but Node.',
+  };
+}
+
+function memoryCheck(): Check {
+  // In a container the limit of its group, not the machine's memory, is what counts.
+  const limit = process.constrainedMemory();
+  const total = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  const free = Math.min(freemem(), total);
+  return {
+    name: 'memory',
+    ok: free >= minMemoryBytes,
+    needed: false,
+    found: `${formatBytes(free)} free of ${formatBytes(total)}`,
+    expected: `${formatBytes(minMemoryBytes)} free to train the built-in model`,
+    fix: 'Close other programs, or use a smaller batch.',
+  };
+}
+
+function coresCheck(): Check {
+  const model = cpus()[0]?.model.trim();
+  return {
+    name: 'cores',
+    ok: availableParallelism() >= 1,
+    needed: false,
+    found: `${availableParallelism()}${model ? ` (${model})` : ''}`,
+    expected: 'one or more',
+  };
+}
+
+function diskCheck(): Check {
+  const folders = { cache: cacheFolder(), 'working folder': process.cwd() };
+  const free = Object.entries(folders).map(([name, folder]) => ({ name, bytes: freeBytes(folder) }));
+  return {
+    name: 'disk',
+    ok: free.every(({ bytes }) => bytes >= minDiskBytes),
+    needed: false,
+    found: free.map(({ name, bytes }) => `${formatBytes(bytes)} free (${name})`).join(', '),
+    expected: `${formatBytes(minDiskBytes)} free on each`,
+    fix: 'Free some space, or set TINYZERO_CACHE to a folder on another disk.',
+  };
+}
+
+function cacheCheck(): Check {
+  const folder = resolve(cacheFolder());
+  let parent = folder;
+  while (!existsSync(parent) && dirname(parent) !== parent) parent = dirname(parent);
+  let writable = true;
+  try {
+    accessSync(parent, constants.W_OK);
+  } catch {
+    writable = false;
+  }
+  return {
+    name: 'cache',
+    ok: writable,
+    needed: false,
+    found: `${folder}${writable ? '' : ' (not writable)'}`,
+    expected: 'a folder that can be written',
+    fix: 'Set TINYZERO_CACHE to such a folder.',
+  };
+}
+
+/** Whether `folder` looks like a checkpoint that `--model` takes. */
+export function modelCheck(folder: string): Check {
+  const problems: string[] = [];
+  let found = '';
+  const names = existsSync(folder) ? readdirSync(folder) : undefined;
+  if (names === undefined) problems.push('no such folder');
+  else {
+    try {
+      const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as { model_type?: unknown };
+      found = `model_type ${config.model_type}`;
+      if (!['qwen2', 'qwen3', 'llama'].includes(String(config.model_type))) problems.push(`${found} is not supported`);
+    } catch (error) {
+      problems.push(`config.json: ${error instanceof Error ? error.message : error}`);
+    }
+    if (!names.includes('tokenizer.json')) problems.push('no tokenizer.json');
+    const shards = names.filter((name) => name.endsWith('.safetensors'));
+    if (shards.length === 0) problems.push('no .safetensors file');
+    found += `, ${shards.length} safetensors file${shards.length === 1 ? '' : 's'}`;
+  }
+  return {
+    name: 'model',
+    ok: problems.length === 0,
+    needed: true,
+    found: problems.length === 0 ? `${folder}: ${found}` : `${folder}: ${problems.join('; ')}`,
+    expected: 'a Hugging Face folder of a qwen2, qwen3 or llama model: config.json, tokenizer.json, *.safetensors',
+    fix: 'Check the path, or download the whole folder again.',
+  };
+}
