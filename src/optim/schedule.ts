@@ -1,0 +1,17 @@
+/** @file Learning rates as functions of the step: linear warm-up, then constant or a cosine down to a floor. */
+
+export interface Schedule {
+  readonly peak: number;
+  /** Steps over which the rate grows linearly; step 1 gets 1 / warmupSteps of the peak. */
+  readonly warmupSteps: number;
+  /** With a cosine: the step at which the floor is reached (Loshchilov and Hutter, arXiv 1608.03983, one cycle). */
+  readonly cosine?: { readonly steps: number; readonly floor: number };
+}
+
+/** The learning rate of update `step`, the first being 1. `floor` is a fraction of the peak. */
+export function learningRateAt({ peak, warmupSteps, cosine }: Schedule, step: number): number {
+  if (step < warmupSteps) return (peak * step) / warmupSteps;
+  if (cosine === undefined) return peak;
+  const done = Math.min(1, (step - warmupSteps) / Math.max(1, cosine.steps - warmupSteps));
+  return peak * (cosine.floor + ((1 - cosine.floor) * (1 + Math.cos(Math.PI * done))) / 2);
+}
