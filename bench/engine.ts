@@ -1,0 +1,243 @@
+/**
+ * @file What compiling gains: a training step compiled against the same step op by op (native tfjs), and cached decoding.
+ * `npm run bench:engine` runs every case in a process of its own, with its own thread setting, and prints a table; the
+ * last line is JSON. One case: `node dist/bench/engine.js CASE`.
+ */
+import { spawnSync } from 'node:child_process';
+import { availableParallelism, cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs-core';
+import { type Engine, openEngine } from '../src/engine/backend.js';
+import { tokenLogProbs } from '../src/engine/ops.js';
+import type { Program, ProgramSpec, TensorSpec } from '../src/engine/program.js';
+import { type ModelConfig, parseModelConfig } from '../src/model/config.js';
+import { fanInDeviation, initialParameter, parameterSpecs } from '../src/model/params.js';
+import { samplingParts } from '../src/model/sample.js';
+import { logits, sequenceStates } from '../src/model/transformer.js';
+import * as adamw from '../src/optim/adamw.js';
+import { median, seededUniform } from './measure.js';
+
+interface TrainSize {
+  readonly config: ModelConfig;
+  /** B rows of T tokens. */
+  readonly rows: number;
+  readonly length: number;
+}
+
+const tiny = model({ layers: 4, width: 128, heads: 4, kvHeads: 2, ffn: 384, vocabulary: 64 });
+const sizes: Record<string, TrainSize> = {
+  tiny: { config: tiny, rows: 64, length: 40 },
+  medium: {
+    config: model({ layers: 8, width: 512, heads: 8, kvHeads: 4, ffn: 1536, vocabulary: 4096 }),
+    rows: 8,
+    length: 64,
+  },
+};
+const decodeSlots = [64, 512];
+const cachePositions = 48;
+
+/** Case name -> TensorFlow threads and what to measure there. */
+const cases: Record<string, { threads: number; measure: (engine: Engine) => Record<string, number> }> = {
+  peak: { threads: availableParallelism(), measure: matmulPeak },
+};
+for (const [name, size] of Object.entries(sizes)) {
+  for (const mode of ['compiled', 'eager'] as const) {
+    cases[`train.${name}.${mode}`] = {
+      threads: availableParallelism(),
+      measure: (engine) => train(engine, mode, size),
+    };
+  }
+}
+for (const slots of decodeSlots) {
+  for (const threads of [1, availableParallelism()]) {
+    cases[`decode.${slots}.threads${threads}`] = { threads, measure: (engine) => decode(engine, slots) };
+  }
+}
+
+const [only] = process.argv.slice(2);
+if (only !== undefined) {
+  const chosen = cases[only];
+  if (chosen === undefined) throw new Error(`no case ${only}; there are ${Object.keys(cases).join(', ')}`);
+  console.log(JSON.stringify(chosen.measure(await openEngine('tensorflow'))));
+} else {
+  runAll();
+}
+
+function runAll(): void {
+  const results: Record<string, Record<string, number>> = {};
+  for (const [name, { threads }] of Object.entries(cases)) {
+    const env = { ...process.env, TF_NUM_INTRAOP_THREADS: String(threads), TF_NUM_INTEROP_THREADS: String(threads) };
+    const run = spawnSync(process.execPath, [fileURLToPath(import.meta.url), name], { env, encoding: 'utf8' });
+    if (run.status !== 0) throw new Error(`${name} failed:\n${run.stderr}`);
+    results[name] = JSON.parse(run.stdout.trim().split('\n').at(-1) as string);
+    console.log(name.padEnd(24), format(results[name] as Record<string, number>));
+  }
+  const ms = (name: string) => results[name]?.stepMs as number;
+  const peak = results.peak?.gflops as number;
+  const summary = Object.fromEntries(
+    Object.keys(sizes).map((name) => {
+      const compiled = `train.${name}.compiled`;
+      return [
+        name,
+        {
+          compiledOverEager: ms(`train.${name}.eager`) / ms(compiled),
+          shareOfPeak: (results[compiled]?.gflops as number) / peak,
+        },
+      ];
+    }),
+  );
+  for (const [name, { compiledOverEager, shareOfPeak }] of Object.entries(summary)) {
+    console.log(
+      `training step, ${name}: compiled ${compiledOverEager.toFixed(2)} times as fast as eager, ` +
+        `${(100 * shareOfPeak).toFixed(0)} % of the matmul peak`,
+    );
+  }
+  console.log(JSON.stringify({ cores: availableParallelism(), processor: cpus()[0]?.model, results, summary }));
+}
+
+function format(result: Record<string, number>): string {
+  return Object.entries(result)
+    .map(([key, value]) => `${key} ${value >= 100 ? value.toFixed(0) : value.toFixed(2)}`)
+    .join('   ');
+}
+
+/** Square float32 products of 2,048: what the machine's cores can do at best through the engine. */
+function matmulPeak(engine: Engine): Record<string, number> {
+  const n = 2048;
+  const square: TensorSpec = { dtype: 'float32', shape: [n, n] };
+  const program = engine.createProgram({
+    state: { a: square, b: square },
+    functions: {
+      multiply: {
+        inputs: {},
+        body: ({ a, b }) => ({ outputs: { sum: tf.sum(tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D)) } }),
+      },
+    },
+  });
+  program.fill('a', 1);
+  program.fill('b', 1);
+  const stepMs = measureSteps(12, () => program.run('multiply'));
+  return { stepMs, gflops: (2 * n ** 3) / stepMs / 1e6 };
+}
+
+function train(
+  engine: Engine,
+  mode: 'compiled' | 'eager',
+  { config, rows: B, length: T }: TrainSize,
+): Record<string, number> {
+  const parameters = parameterSpecsOf(config);
+  const names = Object.keys(parameters);
+  const options = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
+  const spec: ProgramSpec = {
+    state: { ...parameters, ...adamw.optimizerState(parameters) },
+    functions: {
+      step: {
+        inputs: {
+          ids: { dtype: 'int32', shape: [B, T] },
+          targets: { dtype: 'int32', shape: [B * T] },
+          ...adamw.stepInputs,
+        },
+        body(state, inputs) {
+          const { ids, targets } = inputs as Record<'ids' | 'targets', tf.Tensor>;
+          const loss = (...values: tf.Tensor[]) => {
+            const record = Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor]));
+            const states = sequenceStates(record, config, ids).reshape([B * T, config.hiddenSize]);
+            return tf.neg(tf.mean(tokenLogProbs(logits(record, config, states), targets))) as tf.Scalar;
+          };
+          const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => state[name] as tf.Tensor));
+          const gradients = Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor]));
+          const clipped = adamw.clipByGlobalNorm(gradients, adamw.globalNorm(gradients), 1);
+          return { outputs: { loss: value }, assign: adamw.update(state, clipped, inputs, options) };
+        },
+      },
+    },
+  };
+  const began = performance.now();
+  const program = mode === 'compiled' ? engine.createProgram(spec) : engine.createEagerProgram(spec);
+  const buildMs = performance.now() - began;
+  initialise(program, config);
+  const tokens = (shift: number) => Int32Array.from({ length: B * T }, (_, i) => (i * 7 + shift) % config.vocabSize);
+  let step = 0;
+  const run = () => {
+    step += 1;
+    program.run('step', { ids: tokens(step), targets: tokens(step + 7), ...adamw.stepScalars(step, 1e-3, options) });
+  };
+  const first = performance.now();
+  run();
+  const firstMs = performance.now() - first;
+  const stepMs = measureSteps(20, run);
+  const gflops = trainFlops(config, B, T) / stepMs / 1e6;
+  return { stepMs, tokensPerSecond: (B * T * 1000) / stepMs, gflops, buildMs, firstMs };
+}
+
+function decode(engine: Engine, slots: number): Record<string, number> {
+  const cache = { slots, positions: cachePositions, prompts: 1, promptPositions: 1, admissions: 1 };
+  const parts = samplingParts(tiny, cache, { greedy: false, topK: 0, topP: 1 });
+  const state = { ...parameterSpecsOf(tiny), ...parts.state };
+  const program = engine.createProgram({ state, functions: parts.functions });
+  initialise(program, tiny);
+  const uniform = seededUniform(1);
+  let tokens = Int32Array.from({ length: slots }, (_, slot) => slot % tiny.vocabSize);
+  let position = 0;
+  const stepMs = measureSteps(100, () => {
+    const outputs = program.run(`decode.${slots}`, {
+      tokens,
+      positions: new Int32Array(slots).fill(position % cachePositions),
+      uniforms: Float32Array.from({ length: slots }, uniform),
+      inverseTemperature: Float32Array.of(1),
+    });
+    tokens = outputs.tokens as Int32Array<ArrayBuffer>;
+    position += 1;
+  });
+  return { stepMs, tokensPerSecond: (slots * 1000) / stepMs };
+}
+
+/** Median over `count` runs after two that are not counted. */
+function measureSteps(count: number, run: () => void): number {
+  run();
+  run();
+  const times = Array.from({ length: count }, () => {
+    const began = performance.now();
+    run();
+    return performance.now() - began;
+  });
+  return median(times);
+}
+
+/** Multiply-adds of the matrix products count two; backward twice forward; attention's products included. */
+function trainFlops(config: ModelConfig, B: number, T: number): number {
+  const { hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F, vocabSize: V, layers } = config;
+  const perToken = layers * (2 * D * H * C + 2 * D * K * C + 3 * D * F + 2 * T * H * C) + D * V;
+  return 6 * perToken * B * T;
+}
+
+function initialise(program: Program, config: ModelConfig): void {
+  const shapes = parameterSpecs(config);
+  const uniform = seededUniform(1);
+  for (const name of Object.keys(program.spec.state)) {
+    const shape = shapes[name];
+    if (shape === undefined) program.fill(name, 0);
+    else program.write(name, initialParameter(name, shape, fanInDeviation(name, shape, config), uniform));
+  }
+}
+
+function parameterSpecsOf(config: ModelConfig): Record<string, TensorSpec> {
+  return Object.fromEntries(
+    Object.entries(parameterSpecs(config)).map(([name, shape]) => [name, { dtype: 'float32', shape }]),
+  );
+}
+
+function model(size: Record<'layers' | 'width' | 'heads' | 'kvHeads' | 'ffn' | 'vocabulary', number>): ModelConfig {
+  const record = {
+    model_type: 'qwen2',
+    num_hidden_layers: size.layers,
+    hidden_size: size.width,
+    num_attention_heads: size.heads,
+    num_key_value_heads: size.kvHeads,
+    intermediate_size: size.ffn,
+    vocab_size: size.vocabulary,
+    tie_word_embeddings: true,
+    max_position_embeddings: 1024,
+  };
+  return parseModelConfig(record, 'the benchmark');
+}
