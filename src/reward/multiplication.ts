@@ -1,0 +1,43 @@
+/**
+ * @file The reward of a multiplication: a pure function of the completion's text, the right answer and whether the model
+ * ended the completion itself.
+ */
+import type { CompletionInfo, Score } from '../data/task.js';
+import { parseAnswer, parseLastInteger } from './answer.js';
+
+export interface MultiplicationRewardOptions {
+  /** `graded`: also something for a near miss. `exact`: 1 or 0. */
+  readonly kind: 'graded' | 'exact';
+  /**
+   * `stated`: the answer must be in one of the strict forms, and earns 1 only when the completion ended. `last-integer`:
+   * as the original project (`--preset seed`): the last integer of the text, ended or not.
+   */
+  readonly read: 'stated' | 'last-integer';
+}
+
+/** What an answer earns under `graded` that is positive and less than half the right answer away from it. */
+const nearReward = 0.3;
+
+/**
+ * Scores `text` as the answer `answer` (a whole number >= 0). Under `graded`: 1 when right, else 0.3 when the value is
+ * positive and |value - answer| < 0.5·answer, else 0: the original project's reward. `parts`: `exact`, `near` and
+ * `stated`, each 0 or 1.
+ */
+export function multiplicationReward(
+  text: string,
+  answer: number,
+  { finished }: CompletionInfo = { finished: true },
+  { kind, read }: MultiplicationRewardOptions = { kind: 'graded', read: 'stated' },
+): Score {
+  const { value } = read === 'stated' ? parseAnswer(text) : parseLastInteger(text);
+  const right = value === answer;
+  const exact = right && finished;
+  const full = read === 'stated' ? exact : right;
+  const near = !full && value !== undefined && value > 0 && Math.abs(value - answer) < 0.5 * answer;
+  return {
+    reward: full ? 1 : near && kind === 'graded' ? nearReward : 0,
+    exact,
+    parsed: value !== undefined,
+    parts: { exact: Number(exact), near: Number(near), stated: Number(value !== undefined) },
+  };
+}
