@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { UserError } from '../errors.js';
+import { quote } from '../util/json.js';
 import { keyedRandom } from '../util/random.js';
-import { quote, type Task } from './task.js';
+import type { Task } from './task.js';
 
 export interface Problem<P = unknown> {
   /** Identifies the problem in files and random keys: its prompt as the task words it. */

@@ -3,6 +3,7 @@
  * multiplication and every `--task` file have this form. Knows nothing of models or tokens.
  */
 import { UserError } from '../errors.js';
+import { quote } from '../util/json.js';
 import type { Random } from '../util/random.js';
 
 /** How good a completion is. */
@@ -54,20 +55,6 @@ export interface Task<P = unknown> {
 /** Gives a task its type; nothing else happens here, so that a task file stays plain data and functions. */
 export function defineTask<P>(task: Task<P>): Task<P> {
   return task;
-}
-
-/** Longest piece of a foreign value that an error message quotes. */
-const quoteLength = 200;
-
-/** `value` as it may stand in an error message: JSON where possible, cut to a readable length. */
-export function quote(value: unknown): string {
-  let text: string;
-  try {
-    text = JSON.stringify(value) ?? String(value);
-  } catch {
-    text = String(value);
-  }
-  return text.length > quoteLength ? `${text.slice(0, quoteLength)}… (${text.length} characters)` : text;
 }
 
 /**

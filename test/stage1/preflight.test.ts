@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type PreflightOptions, preflight } from '../../src/stage1/preflight.js';
+import type { VStarEntry } from '../../src/stage1/v-star-file.js';
+
+const entry = (rewards: readonly number[], more: Partial<VStarEntry> = {}): VStarEntry => ({
+  rewards,
+  exact: rewards.map((reward) => reward === 1),
+  parsed: rewards.map(() => true),
+  truncated: rewards.map(() => false),
+  lengths: rewards.map(() => 10),
+  ...more,
+});
+const run = (entries: readonly VStarEntry[], options: Partial<PreflightOptions> = {}) =>
+  preflight(entries, { beta1: 0.5, keepUnsolved: false, ...options });
+
+test('the figures of four problems by hand', () => {
+  const result = run([
+    entry([1, 1]),
+    entry([1, 0], { truncated: [false, true], lengths: [10, 20] }),
+    entry([0, 0], { parsed: [false, true] }),
+    entry([0.3, 1]),
+  ]);
+  assert.equal(result.passAt1, 0.5); // 4 of 8
+  assert.equal(result.passAtN, 0.75);
+  assert.equal(result.ceiling, 0.75);
+  assert.deepEqual(result.histogram, [1, 2, 1]);
+  assert.deepEqual([result.allWrong, result.mixed, result.allRight], [0.25, 0.5, 0.25]);
+  assert.equal(result.truncatedRate, 1 / 8);
+  assert.equal(result.parseFailRate, 1 / 8);
+  assert.equal(result.meanTokens, 90 / 8); // one of the eight has 20 tokens
+  assert.equal(result.trainable, 3);
+  // V*(1, 0) = 1 + 0.5·log((1 + e^-2)/2) = 0.716890: |r - V*| is 0.283110 and 0.716890, together 1 whatever V* is.
+  // (0.3, 1) likewise sums to 0.7, and (1, 1) to 0: (1 + 0.7) / 6.
+  assert.ok(Math.abs(result.meanAbsAdvantage - 1.7 / 6) < 1e-12);
+});
+
+test('mixed outcomes and readable answers: go', () => {
+  const result = run([entry([1, 0, 0, 0]), entry([1, 1, 0, 0]), entry([1, 1, 1, 1])]);
+  assert.deepEqual([result.verdict, result.advice], ['go', []]);
+});
+
+test('nothing to learn from: stop, with the reason', () => {
+  for (const [entries, options, reason] of [
+    [[entry([0, 0]), entry([0, 0])], {}, /No sample of any problem is right.*--num-samples, now 2.*--keep-unsolved/],
+    [[entry([0, 0])], { keepUnsolved: true }, /No sample of any problem is right/],
+    [[entry([1, 1]), entry([1, 1])], {}, /Every sample is right/],
+    [[entry([1, 1]), entry([0, 0])], {}, /earn the same.*--temperature/],
+    // Partial credit without an exact sample is dropped from training by default ...
+    [[entry([0.3, 0])], {}, /No sample of any problem is right/],
+  ] as const) {
+    const result = run(entries, options);
+    assert.equal(result.verdict, 'stop');
+    assert.match(result.advice.join(' '), reason);
+  }
+  // ... and is a signal when such problems are kept.
+  const kept = run([entry([0.3, 0])], { keepUnsolved: true });
+  assert.notEqual(kept.verdict, 'stop');
+  assert.ok(kept.meanAbsAdvantage > 0);
+  assert.equal(run([entry([0, 0])]).meanAbsAdvantage, 0);
+});
+
+test('truncation and unread answers are named before all else', () => {
+  const [first, second] = run([
+    entry([1, 0, 0, 0], { truncated: [false, true, true, true], parsed: [true, false, false, false] }),
+  ]).advice;
+  assert.match(first!, /75 % of the samples were cut off: raise --max-new-tokens/);
+  assert.match(second!, /75 % of the samples state no answer/);
+});
+
+test('few mixed problems, or a model that can do it already: warn', () => {
+  const wrong = Array.from({ length: 30 }, () => entry([0, 0]));
+  const right = Array.from({ length: 30 }, () => entry([1, 1]));
+  assert.match(run([...wrong, entry([1, 0])]).advice.join(), /Only 1 of 31.*easier problems/);
+  assert.match(run([...right, entry([1, 0])]).advice.join(), /Only 1 of 31.*harder problems/);
+  const nearly = Array.from({ length: 10 }, (_, i) =>
+    entry(i < 2 ? [...new Array(19).fill(1), 0] : new Array(20).fill(1)),
+  );
+  const result = run(nearly);
+  assert.equal(result.verdict, 'warn');
+  assert.match(result.advice.join(), /already solves 99 %/);
+});
+
+test('incomplete input is a bug of the caller', () => {
+  assert.throws(() => run([]), RangeError);
+  assert.throws(() => run([entry([1]), entry([1, 0])]), RangeError);
+});

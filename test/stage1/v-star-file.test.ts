@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { UserError } from '../../src/errors.js';
+import {
+  deriveVStar,
+  mergeVStarFiles,
+  missingSamples,
+  readVStarFile,
+  requireFingerprint,
+  type VStarEntry,
+  type VStarFile,
+  vStarOf,
+  writeVStarFile,
+} from '../../src/stage1/v-star-file.js';
+import { vStar } from '../../src/stage1/vstar.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'tinyzero-vstar-'));
+const path = join(folder, 'v_star_dict.json');
+
+const entry = (...rewards: number[]): VStarEntry => ({
+  rewards,
+  exact: rewards.map((reward) => reward === 1),
+  parsed: rewards.map(() => true),
+  truncated: rewards.map((_, i) => i === 1),
+  lengths: rewards.map((_, i) => 10 + i),
+});
+const fingerprint = {
+  model: 'sha256:1',
+  tokenizer: 'sha256:2',
+  problems: 'multiplication 2..12',
+  prompt: 'raw',
+  sampling: 'temperature 1, 48 tokens, seed 1',
+  reward: 'graded',
+};
+const file = (entries: Record<string, VStarEntry>, more: Partial<VStarFile> = {}): VStarFile => ({
+  createdBy: 'tinyzero 0.1.0',
+  fingerprint,
+  beta1: 0.5,
+  samples: 4,
+  entries: new Map(Object.entries(entries)),
+  ...more,
+});
+const refused = (action: () => unknown, ...messages: RegExp[]) =>
+  assert.throws(
+    action,
+    (error) => {
+      assert.ok(error instanceof UserError, `${error}`);
+      for (const message of messages) assert.match(error.message, message);
+      return true;
+    },
+    String(messages),
+  );
+
+test('what is written is read back, and the same bytes are written again', () => {
+  const original = file({ 'What is 7 × 12?\n': entry(1, 0, 0.3, 0), '': entry(), '"quoted"': entry(1, 1) });
+  writeVStarFile(path, original);
+  const bytes = readFileSync(path, 'utf8');
+  assert.deepEqual(readVStarFile(path), original);
+  writeVStarFile(path, readVStarFile(path));
+  assert.equal(readFileSync(path, 'utf8'), bytes);
+  // The documented layout, for other programs.
+  const json = JSON.parse(bytes);
+  assert.deepEqual(Object.keys(json), ['format', 'createdBy', 'fingerprint', 'beta1', 'samples', 'entries']);
+  assert.equal(json.entries['What is 7 × 12?\n'].vStar, vStar([1, 0, 0.3, 0], 0.5));
+  assert.equal(json.entries['"quoted"'].vStar, null);
+});
+
+test('no entries, infinite beta1 and a problem called __proto__ survive the round trip', () => {
+  const odd = file({}, { beta1: Number.POSITIVE_INFINITY, entries: new Map([['__proto__', entry(1, 0, 0, 1)]]) });
+  writeVStarFile(path, odd);
+  assert.deepEqual(readVStarFile(path), odd);
+  writeVStarFile(path, file({}));
+  assert.deepEqual(readVStarFile(path), file({}));
+});
+
+test('another beta1 and fewer samples follow from stored rewards', () => {
+  const derived = deriveVStar(path, file({ a: entry(1, 0, 0.3, 0) }), { beta1: 0.1, samples: 2 });
+  assert.equal(derived.samples, 2);
+  assert.deepEqual(derived.entries.get('a'), entry(1, 0));
+  assert.equal(vStarOf(path, derived, ['a']).get('a')!.toFixed(4), '0.9307');
+  refused(() => deriveVStar(path, derived, { samples: 3 }), /has 2 samples a problem, too few for --num-samples 3/);
+});
+
+test('an interrupted file knows which samples are missing', () => {
+  const partial = file({ a: entry(1, 0, 0, 1), b: entry(0.3) });
+  assert.deepEqual(missingSamples(partial, ['a', 'b', 'c']), [
+    ...[1, 2, 3].map((sample) => ({ id: 'b', sample })),
+    ...[0, 1, 2, 3].map((sample) => ({ id: 'c', sample })),
+  ]);
+  assert.deepEqual([...vStarOf(path, partial, ['a'])], [['a', vStar([1, 0, 0, 1], 0.5)]]);
+  refused(() => vStarOf(path, partial, ['a', 'b', 'c']), /lacks samples for 2 of 3 problems, "b" first/);
+});
+
+test('a mismatch names each differing field with both values, and only those', () => {
+  requireFingerprint(path, file({}), fingerprint);
+  const expected = { ...fingerprint, model: 'sha256:9', reward: 'exact' };
+  refused(
+    () => requireFingerprint(path, file({}), expected),
+    /model and reward differ\. Expected model "sha256:9", reward "exact"\. Found model "sha256:1", reward "graded"\./,
+  );
+});
+
+test('shards are merged; overlaps must agree, and a longer one wins', () => {
+  const merge = (...files: VStarFile[]) => mergeVStarFiles(files.map((f, i) => ({ path: `shard-${i}`, file: f })));
+  const merged = merge(
+    file({ a: entry(1, 0, 0, 1) }),
+    file({ b: entry(0, 0, 0, 0), a: entry(1, 0) }),
+    file({ c: entry(1) }),
+  );
+  assert.deepEqual(merged, file({ a: entry(1, 0, 0, 1), b: entry(0, 0, 0, 0), c: entry(1) }));
+  assert.deepEqual(merge(file({ c: entry(1) }), file({ c: entry(1, 0) })).entries.get('c'), entry(1, 0));
+  refused(() => merge(file({ a: entry(1, 0) }), file({ a: entry(0, 0) })), /shard-1 has other samples for "a"/);
+  refused(() => merge(file({}), file({}, { beta1: 0.1 })), /beta1 differs\. Expected beta1 0\.5\. Found beta1 0\.1/);
+  refused(() => merge(file({}), file({}, { samples: 8 })), /samples differs/);
+  const other = { ...fingerprint, sampling: 'seed 2' };
+  refused(() => merge(file({}), file({}, { fingerprint: other })), /sampling differs/);
+  refused(() => merge(), /no V\* file/);
+});
+
+test('hostile files are refused with the place of what is wrong', () => {
+  const good = {
+    format: 'tinyzero-v-star-1',
+    createdBy: 'x',
+    fingerprint,
+    beta1: 0.5,
+    samples: 1,
+    entries: { a: { vStar: 1, rewards: [1], exact: [true], parsed: [true], truncated: [false], lengths: [3] } },
+  };
+  const write = (text: string) => writeFileSync(path, text);
+  write(JSON.stringify(good));
+  assert.equal(readVStarFile(path).entries.size, 1);
+  const a = good.entries.a;
+  for (const [bad, message] of [
+    [[], /the top level is wrong\. Expected an object/],
+    [null, /the top level/],
+    [{ ...good, format: 'other' }, /format is wrong/],
+    [{ ...good, format: undefined }, /format is wrong/],
+    [{ ...good, createdBy: 1 }, /createdBy/],
+    [{ ...good, fingerprint: { ...fingerprint, reward: undefined } }, /fingerprint\.reward/],
+    [{ ...good, beta1: -1 }, /beta1/],
+    [{ ...good, beta1: 'NaN' }, /beta1/],
+    [{ ...good, samples: 1e300 }, /samples/],
+    [{ ...good, samples: 0 }, /samples/],
+    [{ ...good, entries: [a] }, /entries is wrong\. Expected an object/],
+    [{ ...good, entries: { a: 0.93 } }, /entries\["a"\]/],
+    [
+      { ...good, entries: { a: { ...a, rewards: [1.5] } } },
+      /entries\["a"\]\.rewards\[0\].*Expected a number from 0 up to 1\. Found 1\.5/,
+    ],
+    [{ ...good, entries: { a: { ...a, rewards: ['1'] } } }, /rewards\[0\]/],
+    [{ ...good, entries: { a: { ...a, rewards: [1, 1] } } }, /at most 1 samples/],
+    [{ ...good, entries: { a: { ...a, exact: [] } } }, /exact.*as many items as rewards/],
+    [{ ...good, entries: { a: { ...a, lengths: [-3] } } }, /lengths\[0\]/],
+    [{ ...good, entries: { a: { ...a, vStar: 0.2 } } }, /vStar.*follows from its rewards/],
+    [{ ...good, entries: { a: { ...a, vStar: null } } }, /vStar/],
+  ] as const) {
+    write(JSON.stringify(bad));
+    refused(() => readVStarFile(path), message, /estimate-vstar/);
+  }
+  const text = JSON.stringify(good);
+  for (const broken of [
+    text.slice(0, -20),
+    '',
+    '\0\0\0',
+    text.replace('0.5', '1e999'),
+    text.replace('"a"', '"__proto__"').replace('[1]', '{"length":1}'),
+    text.replace('"fingerprint"', '"__proto__"'),
+  ]) {
+    write(broken);
+    refused(() => readVStarFile(path));
+  }
+  assert.equal(({} as { rewards?: unknown }).rewards, undefined);
+});
+
+test('100 MB of anything is refused without a stack overflow and without minutes', () => {
+  const start = performance.now();
+  const size = 100 * 2 ** 20;
+  for (const [start, fill] of [
+    ['[', '['],
+    ['{"format":"', 'x'],
+  ] as const) {
+    writeFileSync(path, Buffer.concat([Buffer.from(start), Buffer.alloc(size, fill)]));
+    refused(() => readVStarFile(path), /v_star_dict\.json is not/, /estimate-vstar/);
+  }
+  truncateSync(path, 257 * 2 ** 20);
+  refused(() => readVStarFile(path), /too large/);
+  writeFileSync(path, '');
+  assert.ok(performance.now() - start < 30_000);
+});
