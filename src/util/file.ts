@@ -2,7 +2,17 @@
  * @file Files that are either whole or not there: written beside, flushed to disk, then renamed.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
 /**
@@ -59,6 +69,19 @@ function beginAtomic(path: string): { fd: number; commit(): void; abandon(): voi
       rmSync(temporary, { force: true });
     },
   };
+}
+
+/**
+ * Opens a file for reading; undefined when something else than a regular file is there. Opening never waits, as it
+ * would for a named pipe that nobody writes to.
+ *
+ * @throws the system error when there is nothing to open.
+ */
+export function openRegularFile(path: string): number | undefined {
+  const fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)); // Windows lacks the flag and such pipes
+  if (fstatSync(fd).isFile()) return fd;
+  closeSync(fd);
+  return undefined;
 }
 
 /** Writes every byte, however many `write` calls that takes (one call moves at most 2 GiB on Linux). */

@@ -2,8 +2,9 @@
  * @file JSON from outside: files that may be truncated, huge, of the wrong shape or made to do harm. Everything wrong is a
  * UserError that names the file and the place; nothing inherited is ever read (`__proto__`, `constructor`).
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync } from 'node:fs';
 import { systemErrorCode, UserError } from '../errors.js';
+import { openRegularFile } from './file.js';
 
 /** Longest piece of a foreign value that an error message quotes. */
 const quoteLength = 200;
@@ -76,10 +77,9 @@ const fixOf = ({ fix }: JsonFile) => (fix === undefined ? {} : { fix });
  */
 export function readText(file: JsonFile, maxBytes: number): string {
   const { path, what } = file;
-  let fd: number;
+  let fd: number | undefined;
   try {
-    // O_NONBLOCK (which Windows lacks): opening a pipe that nobody writes to would never return.
-    fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    fd = openRegularFile(path);
   } catch (cause) {
     const missing = systemErrorCode(cause) === 'ENOENT';
     throw new UserError(
@@ -91,14 +91,14 @@ export function readText(file: JsonFile, maxBytes: number): string {
       { cause },
     );
   }
+  if (fd === undefined) throw new UserError({ problem: `${path} is not a file.`, expected: what, ...fixOf(file) });
   try {
-    const stat = fstatSync(fd);
-    if (!stat.isFile()) throw new UserError({ problem: `${path} is not a file.`, expected: what, ...fixOf(file) });
-    if (stat.size > maxBytes) {
+    const { size } = fstatSync(fd);
+    if (size > maxBytes) {
       throw new UserError({
         problem: `${path} is too large to be ${what}.`,
         expected: `at most ${maxBytes} bytes`,
-        found: `${stat.size} bytes`,
+        found: `${size} bytes`,
         ...fixOf(file),
       });
     }
@@ -108,18 +108,21 @@ export function readText(file: JsonFile, maxBytes: number): string {
   }
 }
 
+/**
+ * As JSON.parse, for text from outside.
+ *
+ * @throws SyntaxError also for values nested more than 100 levels deep.
+ */
+export function parseJson(text: string): unknown {
+  if (isDeep(text)) throw new SyntaxError(`it is nested more than ${maxDepth} levels deep`);
+  return JSON.parse(text);
+}
+
 /** The value of a JSON file; see {@link readText} for what is thrown beside a UserError for broken JSON. */
 export function readJson(file: JsonFile, maxBytes: number): unknown {
   const text = readText(file, maxBytes);
-  if (isDeep(text)) {
-    throw new UserError({
-      problem: `${file.path} is not valid JSON for our purposes: it is nested more than ${maxDepth} levels deep.`,
-      expected: file.what,
-      ...fixOf(file),
-    });
-  }
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (cause) {
     throw new UserError(
       {
