@@ -4,7 +4,8 @@
  */
 import { UserError } from './errors.js';
 import type { EvalSummary } from './eval-summary.js';
-import { type JsonFile, jsonChecks, quote, readJson } from './util/json.js';
+import { quote, readJsonRecord } from './util/json.js';
+import { type JsonFile, jsonChecks } from './util/json-checks.js';
 import { keyedRandom } from './util/random.js';
 import { clusterBootstrap, type Interval, mcnemarExact, signFlipTest } from './util/stats.js';
 
@@ -90,14 +91,11 @@ export function compareEvaluations(evaluation: ComparableEvaluation, other: Comp
   };
 }
 
-/** 10,000 problems with long completions have some 50 MB. */
-const maxFileBytes = 256 * 2 ** 20;
-
 /** Reads an evaluation that was written as JSON, such as `eval-before.json`. @throws UserError naming what is wrong. */
 export function readEvaluation(path: string): EvalSummary {
   const file: JsonFile = { path, what: 'an evaluation', fix: 'Make a new one with `tinyzero eval --json`.' };
   const check = jsonChecks(file);
-  const value = readJson(file, maxFileBytes);
+  const value = readJsonRecord(path, file.fix);
   const root = check.object(value, 'the top level');
   check.string(root.get('model'), 'model');
   const interval = (bounds: unknown, where: string) => {
@@ -125,5 +123,5 @@ export function readEvaluation(path: string): EvalSummary {
     const sampled = check.object(problem.get('sampled'), `${where}.sampled`);
     check.number(sampled.get('exactRate'), `${where}.sampled.exactRate`, { min: 0, max: 1 });
   }
-  return value as EvalSummary;
+  return value as unknown as EvalSummary;
 }

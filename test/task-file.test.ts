@@ -97,10 +97,10 @@ test('files that cannot be loaded', async () => {
 test('exports that are no task say which member is wrong', async () => {
   for (const [text, message] of [
     ['export default 3;', /Expected an object\. Found 3/],
-    ['', /name to be a text\. Found undefined/],
+    ['', /name to be a text\. Found nothing/],
     [source({ name: "' '" }), /name to be a text/],
     [source({ problems: '[]' }), /problems to be a function\. Found \[\]/],
-    [source({ reward: 'undefined' }), /reward to be a function\. Found undefined/],
+    [source({ reward: 'undefined' }), /reward to be a function\. Found nothing/],
     [source({ cluster: "'x'" }), /cluster to be a function, or to be left out/],
     [source({ heldout: '() => []' }), /only the members .*heldOut.*Found heldout/],
   ] as const) {

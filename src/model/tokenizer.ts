@@ -163,7 +163,7 @@ export function textStream(tokenizer: Tokenizer): { push(id: number): string; en
 
 function readTokenizerConfig(folder: string): JsonRecord {
   const paths = ['special_tokens_map.json', 'tokenizer_config.json'].map((name) => join(folder, name));
-  return Object.assign({}, ...paths.filter((path) => existsSync(path)).map(readJsonRecord));
+  return Object.assign({}, ...paths.filter((path) => existsSync(path)).map((path) => readJsonRecord(path)));
 }
 
 function makeEngine(json: JsonRecord, config: JsonRecord, path: string): Engine {

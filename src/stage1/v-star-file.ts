@@ -5,14 +5,12 @@
  */
 import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../util/file.js';
-import { type JsonChecks, type JsonFile, jsonChecks, quote, readJson } from '../util/json.js';
+import { quote, readJsonRecord } from '../util/json.js';
+import { type JsonChecks, type JsonFile, jsonChecks } from '../util/json-checks.js';
 import { vStar } from './vstar.js';
 
 /** Changes when older readers would misread a file. */
 const format = 'tinyzero-v-star-1';
-
-/** A file of 100,000 prompts with 8 samples has about 20 MB. */
-const maxFileBytes = 256 * 2 ** 20;
 
 /** What the rewards depend on; each field is a hash or a short description, and equal fields mean equal rewards. */
 export interface Fingerprint {
@@ -71,7 +69,7 @@ export function writeVStarFile(path: string, file: VStarFile): void {
 export function readVStarFile(path: string): VStarFile {
   const json: JsonFile = { path, what: 'a V* file', fix: 'Make a new one with `tinyzero estimate-vstar`.' };
   const check = jsonChecks(json);
-  const root = check.object(readJson(json, maxFileBytes), 'the top level');
+  const root = check.object(readJsonRecord(path, json.fix), 'the top level');
   if (root.get('format') !== format) throw check.refuse('format', quote(format), root.get('format'));
   const fields = check.object(root.get('fingerprint'), 'fingerprint');
   const fingerprint = Object.fromEntries(

@@ -2,8 +2,9 @@
  * @file JSON that comes from outside: files and records are checked before they are trusted, and what is wrong is
  * told by the name of the file and the field.
  */
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync } from 'node:fs';
 import { systemErrorCode, UserError } from '../errors.js';
+import { openRegularFile } from './file.js';
 
 /** A JSON object of unknown content. */
 export type JsonRecord = Readonly<Record<string, unknown>>;
@@ -16,43 +17,50 @@ export function isRecord(value: unknown): value is JsonRecord {
 const maxJsonBytes = 256 * 1024 * 1024;
 
 /**
- * Reads a JSON file that must hold one object.
+ * Reads a JSON file that must hold one object. `fix` says what to do about one that does not.
  *
  * @throws UserError when the file is missing, unreadable, too large, not UTF-8, not JSON or not an object.
  */
-export function readJsonRecord(path: string): JsonRecord {
+export function readJsonRecord(path: string, fix?: string): JsonRecord {
+  let fd: number | undefined;
   let bytes: Uint8Array;
   try {
-    const { size } = statSync(path);
+    fd = openRegularFile(path);
+    if (fd === undefined) throw new UserError(`Cannot read ${path}: it is not a file.`);
+    const { size } = fstatSync(fd);
     if (size > maxJsonBytes) {
       throw new UserError({
         problem: `${path} is too large.`,
         expected: `at most ${maxJsonBytes} bytes`,
         found: `${size}`,
+        fix,
       });
     }
-    bytes = readFileSync(path);
+    bytes = readFileSync(fd);
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw unreadable(path, error);
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
-  return parseJsonRecord(bytes, path);
+  return parseJsonRecord(bytes, path, fix);
 }
 
 /** Parses `bytes` as a UTF-8 JSON object; `source` names it in errors. */
-export function parseJsonRecord(bytes: Uint8Array, source: string): JsonRecord {
+export function parseJsonRecord(bytes: Uint8Array, source: string, fix?: string): JsonRecord {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UserError({ problem: `${source} is not valid JSON: ${reason}.`, fix: 'Is the file complete?' });
+    throw new UserError({ problem: `${source} is not valid JSON: ${reason}.`, fix: fix ?? 'Is the file complete?' });
   }
   if (!isRecord(value)) {
     throw new UserError({
       problem: `${source} has the wrong form.`,
       expected: 'a JSON object',
       found: describe(value),
+      fix,
     });
   }
   return value;
@@ -74,11 +82,69 @@ export function unreadable(path: string, error: unknown): UserError {
   return new UserError(`Cannot read ${path}: ${reason}.`, { cause: error });
 }
 
-/** A short form of any JSON value for error messages. */
-export function describe(value: unknown): string {
+/** A short form of any value for error messages: JSON where possible, cut to `limit` characters. */
+export function describe(value: unknown, limit = 80): string {
   if (value === undefined) return 'nothing';
-  const text = JSON.stringify(value);
-  return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
+  const cut = (text: string) => (text.length <= limit ? text : `${text.slice(0, limit - 3)}...`);
+  // A huge string is cut before it is escaped.
+  if (typeof value === 'string' && value.length > limit) return cut(JSON.stringify(value.slice(0, limit)));
+  try {
+    return cut(JSON.stringify(value) ?? String(value));
+  } catch {
+    // Circular, nested deeper than the stack, or a bigint; String() of a deep array would overflow the stack again.
+    return typeof value === 'object' ? Object.prototype.toString.call(value) : String(value);
+  }
+}
+
+/** As {@link describe}, long enough to show a problem or a completion. */
+export function quote(value: unknown): string {
+  return describe(value, 200);
+}
+
+/** Our own files and those of Hugging Face nest some ten levels. */
+const maxDepth = 100;
+
+/**
+ * As JSON.parse, for text from outside.
+ *
+ * @throws SyntaxError also for values nested more than 100 levels deep.
+ */
+export function parseJson(text: string): unknown {
+  if (isDeep(text)) throw new SyntaxError(`it is nested more than ${maxDepth} levels deep`);
+  return JSON.parse(text);
+}
+
+/**
+ * Whether brackets outside strings nest deeper than {@link maxDepth}. Looked at first because JSON.parse survives 100 MB
+ * of `[` only with half a minute of work and gigabytes of memory.
+ */
+function isDeep(text: string): boolean {
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    switch (text.charCodeAt(i)) {
+      case 0x22: // a string: on to its closing quote, which is the first with an even number of backslashes before it
+        do {
+          i = text.indexOf('"', i + 1);
+          if (i === -1) return false;
+        } while (isEscaped(text, i));
+        break;
+      case 0x5b: // [
+      case 0x7b: // {
+        if (++depth > maxDepth) return true;
+        break;
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth--;
+        break;
+    }
+  }
+  return false;
+}
+
+function isEscaped(text: string, at: number): boolean {
+  let backslashes = 0;
+  while (text.charCodeAt(at - 1 - backslashes) === 0x5c) backslashes++;
+  return backslashes % 2 === 1;
 }
 
 /**

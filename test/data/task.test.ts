@@ -28,7 +28,7 @@ test('anything else is refused, naming task, problem and completion', () => {
     [1.5, 'Found 1.5'],
     [-0.1, 'Found -0.1'],
     [Number.NaN, 'Found NaN'],
-    [undefined, 'Found undefined'],
+    [undefined, 'Found nothing'],
     ['1', 'Found "1"'],
     [Promise.resolve(1), 'Found a promise'],
     [{ ...whole, reward: 2 }, 'Found reward 2'],

@@ -1,17 +1,15 @@
 /**
- * @file Python with the reference libraries, for tests that compare with them. `TINYZERO_TEST_PYTHON` names the
+ * @file Python with the reference libraries, for tests that compare with them. `TINYZERO_PYTHON` names the
  * interpreter, such as a virtual environment's; otherwise `python3`. Tests that find none are skipped by name.
  */
 import { spawnSync } from 'node:child_process';
 
-const python = process.env.TINYZERO_TEST_PYTHON ?? 'python3';
+const python = process.env.TINYZERO_PYTHON ?? 'python3';
 
 /** A reason to skip, or false when `modules` can all be imported. */
 export function withoutPython(...modules: readonly string[]): string | false {
   const probe = spawnSync(python, ['-c', modules.map((name) => `import ${name}`).join('\n')], { timeout: 120_000 });
-  return probe.status === 0
-    ? false
-    : `${python} with ${modules.join(', ')} is not here (TINYZERO_TEST_PYTHON names one)`;
+  return probe.status === 0 ? false : `${python} with ${modules.join(', ')} is not here (TINYZERO_PYTHON names one)`;
 }
 
 /** Runs `script`, which reads JSON from standard input and prints JSON as its last line. */

@@ -5,12 +5,10 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync, writeFile
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { UserError } from '../../src/errors.js';
 import { checkpointStateFile, createRunFolder, openRunFolder, type RunFolder } from '../../src/run/folder.js';
+import { assertUserError } from '../helpers/errors.js';
 
 const fresh = () => join(mkdtempSync(join(tmpdir(), 'tinyzero-run-')), 'run');
-const refused = (action: () => unknown, message: RegExp) =>
-  assert.throws(action, (error) => error instanceof UserError && message.test(error.message), String(message));
 const started = () => {
   const run = createRunFolder(fresh());
   writeFileSync(run.file('config'), '{}');
@@ -26,7 +24,7 @@ test('a new run has its own folder; a second run does not get it', () => {
   const run = started();
   assert.equal(run.file('evalBefore'), join(run.path, 'eval-before.json'));
   run.release();
-  refused(() => createRunFolder(run.path), /already holds a run.*--resume/);
+  assertUserError(() => createRunFolder(run.path), /already holds a run.*--resume/);
   openRunFolder(run.path).release();
   assert.deepEqual(readdirSync(run.path), ['config.json']);
 });
@@ -35,7 +33,7 @@ test('a folder with other things in it is left alone; remains of a run without c
   const path = fresh();
   mkdirSync(path);
   writeFileSync(join(path, 'thesis.tex'), 'precious');
-  refused(() => createRunFolder(path), /not an empty folder\. Found thesis\.tex/);
+  assertUserError(() => createRunFolder(path), /not an empty folder\. Found thesis\.tex/);
   const remains = fresh();
   mkdirSync(join(remains, 'checkpoints'), { recursive: true });
   writeFileSync(join(remains, 'problems.json'), '{}');
@@ -43,20 +41,20 @@ test('a folder with other things in it is left alone; remains of a run without c
 });
 
 test('only a run can be resumed', () => {
-  refused(() => openRunFolder(fresh()), /holds no run/);
-  refused(() => openRunFolder(tmpdir()), /holds no run/);
+  assertUserError(() => openRunFolder(fresh()), /holds no run/);
+  assertUserError(() => openRunFolder(tmpdir()), /holds no run/);
 });
 
 test('paths that cannot be folders are explained', () => {
   const parent = mkdtempSync(join(tmpdir(), 'tinyzero-run-'));
   writeFileSync(join(parent, 'file'), '');
-  refused(() => createRunFolder(join(parent, 'file')), /in the way/);
-  refused(() => createRunFolder(join(parent, 'file', 'run')), /part of the path is a file/);
+  assertUserError(() => createRunFolder(join(parent, 'file')), /in the way/);
+  assertUserError(() => createRunFolder(join(parent, 'file', 'run')), /part of the path is a file/);
 });
 
 test('this process cannot open a folder twice, and can after giving it back', () => {
   const run = started();
-  refused(() => openRunFolder(run.path), new RegExp(`in use by process ${process.pid} on ${hostname()}`));
+  assertUserError(() => openRunFolder(run.path), new RegExp(`in use by process ${process.pid} on ${hostname()}`));
   run.release();
   openRunFolder(run.path).release();
 });
@@ -74,7 +72,7 @@ test('another process is told who has the folder; after a kill it is free at onc
   const child = spawnHolder(run.path);
   const [said] = await once(child.stdout, 'data');
   assert.equal(String(said).trim(), 'locked');
-  refused(() => openRunFolder(run.path), new RegExp(`in use by process ${child.pid} `));
+  assertUserError(() => openRunFolder(run.path), new RegExp(`in use by process ${child.pid} `));
   child.kill('SIGKILL');
   await once(child, 'exit');
   openRunFolder(run.path).release();
@@ -104,7 +102,7 @@ test('locks that cannot be judged hold: another machine, and what is no lock', (
     ['{"pid": 1e300}', 'an unknown process'],
   ] as const) {
     writeFileSync(lock, content);
-    refused(() => openRunFolder(run.path), new RegExp(`in use by ${who}.*delete .*run\\.lock`));
+    assertUserError(() => openRunFolder(run.path), new RegExp(`in use by ${who}.*delete .*run\\.lock`));
   }
 });
 
@@ -126,7 +124,7 @@ test('checkpoints count when their state is there; pruning keeps the newest and 
   checkpoint(run, 30, false);
   assert.match(run.checkpointPath(10), /checkpoints.step-000010$/);
   assert.deepEqual(run.checkpoints(), [10, 20, 1_000_000]);
-  refused(() => run.startCheckpoint(20), /already holds a checkpoint/);
+  assertUserError(() => run.startCheckpoint(20), /already holds a checkpoint/);
   // What an interrupted save left is replaced.
   checkpoint(run, 30);
   assert.deepEqual(run.checkpoints(), [10, 20, 30, 1_000_000]);

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { UserError } from '../../src/errors.js';
 import { openLog, readLog } from '../../src/run/metrics.js';
+import { assertUserError } from '../helpers/errors.js';
+import { damage, fuzz } from '../helpers/fuzz.js';
 
 const fresh = () => join(mkdtempSync(join(tmpdir(), 'tinyzero-log-')), 'metrics.jsonl');
-const refused = (action: () => unknown, message: RegExp) =>
-  assert.throws(action, (error) => error instanceof UserError && message.test(error.message), String(message));
 /** A log of `steps` lines. */
 const write = (path: string, from: number, to: number, size?: number) => {
   const log = openLog(path, size);
@@ -59,8 +59,8 @@ test('a log that is not the checkpoint’s is refused and left as it is', () => 
   const path = fresh();
   const size = write(path, 1, 3);
   const before = readFileSync(path);
-  refused(() => openLog(path, size + 1), /end at byte .*only \d+ bytes/);
-  refused(() => openLog(path, size - 1), /the middle of a line/);
+  assertUserError(() => openLog(path, size + 1), /end at byte .*only \d+ bytes/);
+  assertUserError(() => openLog(path, size - 1), /the middle of a line/);
   assert.deepEqual(readFileSync(path), before);
 });
 
@@ -106,21 +106,40 @@ test('damaged lines are named by number', () => {
     ['[1]', '\\[1\\]'],
     ['null', 'null'],
     ['', '""'],
-    ['['.repeat(5000), 'characters'],
+    ['['.repeat(5000), '\\[\\['],
   ] as const) {
     writeFileSync(path, `{"step":1}\n${line}\n{"step":3}\n`);
-    refused(() => steps(path), new RegExp(`Line 2 of .*metrics\\.jsonl is damaged.*${found}`));
+    assertUserError(() => steps(path), new RegExp(`Line 2 of .*metrics\\.jsonl is damaged.*${found}`));
   }
   writeFileSync(path, '{"__proto__": {"step": 9}}\n');
   assert.deepEqual(steps(path).length, 1);
   assert.equal(({} as { step?: number }).step, undefined);
 });
 
+test('a damaged log is read as it stands or refused, never more', () => {
+  const path = fresh();
+  write(path, 1, 8);
+  const bytes = readFileSync(path);
+  fuzz(500, (random) => {
+    writeFileSync(path, damage(bytes, random));
+    try {
+      steps(path);
+    } catch (error) {
+      assert.ok(error instanceof UserError, `${error}`);
+    }
+    // Appending goes on after the last whole line, whatever stands before it.
+    const before = readFileSync(path);
+    const log = openLog(path);
+    log.close();
+    assert.deepEqual(readFileSync(path), before.subarray(0, before.lastIndexOf('\n') + 1));
+  });
+});
+
 test('100 MB of nothing is refused in little memory', () => {
   const path = fresh();
   writeFileSync(path, '');
   truncateSync(path, 100 * 2 ** 20);
-  refused(() => steps(path), /Line 1 .*more than 16777216 bytes/);
+  assertUserError(() => steps(path), /Line 1 .*more than 16777216 bytes/);
 });
 
 test('a long log is read piece by piece', () => {

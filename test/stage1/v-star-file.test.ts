@@ -16,6 +16,8 @@ import {
   writeVStarFile,
 } from '../../src/stage1/v-star-file.js';
 import { vStar } from '../../src/stage1/vstar.js';
+import { assertUserError } from '../helpers/errors.js';
+import { damage, fuzz } from '../helpers/fuzz.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tinyzero-vstar-'));
 const path = join(folder, 'v_star_dict.json');
@@ -43,16 +45,6 @@ const file = (entries: Record<string, VStarEntry>, more: Partial<VStarFile> = {}
   entries: new Map(Object.entries(entries)),
   ...more,
 });
-const refused = (action: () => unknown, ...messages: RegExp[]) =>
-  assert.throws(
-    action,
-    (error) => {
-      assert.ok(error instanceof UserError, `${error}`);
-      for (const message of messages) assert.match(error.message, message);
-      return true;
-    },
-    String(messages),
-  );
 
 test('what is written is read back, and the same bytes are written again', () => {
   const original = file({ 'What is 7 × 12?\n': entry(1, 0, 0.3, 0), '': entry(), '"quoted"': entry(1, 1) });
@@ -81,7 +73,10 @@ test('another beta1 and fewer samples follow from stored rewards', () => {
   assert.equal(derived.samples, 2);
   assert.deepEqual(derived.entries.get('a'), entry(1, 0));
   assert.equal(vStarOf(path, derived, ['a']).get('a')!.toFixed(4), '0.9307');
-  refused(() => deriveVStar(path, derived, { samples: 3 }), /has 2 samples a problem, too few for --num-samples 3/);
+  assertUserError(
+    () => deriveVStar(path, derived, { samples: 3 }),
+    /has 2 samples a problem, too few for --num-samples 3/,
+  );
 });
 
 test('an interrupted file knows which samples are missing', () => {
@@ -91,13 +86,13 @@ test('an interrupted file knows which samples are missing', () => {
     ...[0, 1, 2, 3].map((sample) => ({ id: 'c', sample })),
   ]);
   assert.deepEqual([...vStarOf(path, partial, ['a'])], [['a', vStar([1, 0, 0, 1], 0.5)]]);
-  refused(() => vStarOf(path, partial, ['a', 'b', 'c']), /lacks samples for 2 of 3 problems, "b" first/);
+  assertUserError(() => vStarOf(path, partial, ['a', 'b', 'c']), /lacks samples for 2 of 3 problems, "b" first/);
 });
 
 test('a mismatch names each differing field with both values, and only those', () => {
   requireFingerprint(path, file({}), fingerprint);
   const expected = { ...fingerprint, model: 'sha256:9', reward: 'exact' };
-  refused(
+  assertUserError(
     () => requireFingerprint(path, file({}), expected),
     /model and reward differ\. Expected model "sha256:9", reward "exact"\. Found model "sha256:1", reward "graded"\./,
   );
@@ -112,12 +107,15 @@ test('shards are merged; overlaps must agree, and a longer one wins', () => {
   );
   assert.deepEqual(merged, file({ a: entry(1, 0, 0, 1), b: entry(0, 0, 0, 0), c: entry(1) }));
   assert.deepEqual(merge(file({ c: entry(1) }), file({ c: entry(1, 0) })).entries.get('c'), entry(1, 0));
-  refused(() => merge(file({ a: entry(1, 0) }), file({ a: entry(0, 0) })), /shard-1 has other samples for "a"/);
-  refused(() => merge(file({}), file({}, { beta1: 0.1 })), /beta1 differs\. Expected beta1 0\.5\. Found beta1 0\.1/);
-  refused(() => merge(file({}), file({}, { samples: 8 })), /samples differs/);
+  assertUserError(() => merge(file({ a: entry(1, 0) }), file({ a: entry(0, 0) })), /shard-1 has other samples for "a"/);
+  assertUserError(
+    () => merge(file({}), file({}, { beta1: 0.1 })),
+    /beta1 differs\. Expected beta1 0\.5\. Found beta1 0\.1/,
+  );
+  assertUserError(() => merge(file({}), file({}, { samples: 8 })), /samples differs/);
   const other = { ...fingerprint, sampling: 'seed 2' };
-  refused(() => merge(file({}), file({}, { fingerprint: other })), /sampling differs/);
-  refused(() => merge(), /no V\* file/);
+  assertUserError(() => merge(file({}), file({}, { fingerprint: other })), /sampling differs/);
+  assertUserError(() => merge(), /no V\* file/);
 });
 
 test('hostile files are refused with the place of what is wrong', () => {
@@ -134,8 +132,8 @@ test('hostile files are refused with the place of what is wrong', () => {
   assert.equal(readVStarFile(path).entries.size, 1);
   const a = good.entries.a;
   for (const [bad, message] of [
-    [[], /the top level is wrong\. Expected an object/],
-    [null, /the top level/],
+    [[], /wrong form\. Expected a JSON object/],
+    [null, /wrong form/],
     [{ ...good, format: 'other' }, /format is wrong/],
     [{ ...good, format: undefined }, /format is wrong/],
     [{ ...good, createdBy: 1 }, /createdBy/],
@@ -158,7 +156,7 @@ test('hostile files are refused with the place of what is wrong', () => {
     [{ ...good, entries: { a: { ...a, vStar: null } } }, /vStar/],
   ] as const) {
     write(JSON.stringify(bad));
-    refused(() => readVStarFile(path), message, /estimate-vstar/);
+    assertUserError(() => readVStarFile(path), message, /estimate-vstar/);
   }
   const text = JSON.stringify(good);
   for (const broken of [
@@ -170,9 +168,26 @@ test('hostile files are refused with the place of what is wrong', () => {
     text.replace('"fingerprint"', '"__proto__"'),
   ]) {
     write(broken);
-    refused(() => readVStarFile(path));
+    assertUserError(() => readVStarFile(path));
   }
   assert.equal(({} as { rewards?: unknown }).rewards, undefined);
+});
+
+test('a damaged file is read as it stands or refused, never more', () => {
+  writeVStarFile(path, file({ 'What is 7 × 12?\n': entry(1, 0, 0.3, 0), b: entry(0, 1) }));
+  const bytes = readFileSync(path);
+  let refusals = 0;
+  fuzz(500, (random) => {
+    writeFileSync(path, damage(bytes, random));
+    try {
+      // What is accepted can be used: every figure in it has passed its check.
+      for (const { rewards } of readVStarFile(path).entries.values()) assert.ok(rewards.every((reward) => reward <= 1));
+    } catch (error) {
+      assert.ok(error instanceof UserError, `${error}`);
+      refusals++;
+    }
+  });
+  assert.ok(refusals > 300, `${refusals}`);
 });
 
 test('100 MB of anything is refused without a stack overflow and without minutes', () => {
@@ -183,10 +198,10 @@ test('100 MB of anything is refused without a stack overflow and without minutes
     ['{"format":"', 'x'],
   ] as const) {
     writeFileSync(path, Buffer.concat([Buffer.from(start), Buffer.alloc(size, fill)]));
-    refused(() => readVStarFile(path), /v_star_dict\.json is not/, /estimate-vstar/);
+    assertUserError(() => readVStarFile(path), /v_star_dict\.json is not/, /estimate-vstar/);
   }
   truncateSync(path, 257 * 2 ** 20);
-  refused(() => readVStarFile(path), /too large/);
+  assertUserError(() => readVStarFile(path), /too large/);
   writeFileSync(path, '');
   assert.ok(performance.now() - start < 30_000);
 });
