@@ -1,0 +1,153 @@
+/**
+ * @file Next-token training that makes a built-in model from nothing: the corpus in, parameters out. Everything is a
+ * function of the seed. Knows nothing of files; corpus.ts says what is learned.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Engine } from '../engine/backend.js';
+import { tokenLogProbs } from '../engine/ops.js';
+import type { FunctionSpec, Program, TensorSpec } from '../engine/program.js';
+import type { ModelConfig } from '../model/config.js';
+import { fanInDeviation, initialParameter, parameterSpecs } from '../model/params.js';
+import { logits, sequenceStates } from '../model/transformer.js';
+import * as adamw from '../optim/adamw.js';
+import { learningRateAt } from '../optim/schedule.js';
+import { keyedRandom } from '../util/random.js';
+import type { CorpusRow } from './corpus.js';
+
+/** One stretch of training with a warm-up and a cosine of its own, and fresh moments. */
+export interface PretrainPhase {
+  readonly name: string;
+  readonly steps: number;
+  readonly learningRate: number;
+  readonly rows: (step: number) => readonly CorpusRow[];
+}
+
+export interface PretrainOptions {
+  readonly config: ModelConfig;
+  readonly seed: number;
+  readonly batchSize: number;
+  /** T: longest row. */
+  readonly length: number;
+  readonly phases: readonly PretrainPhase[];
+  readonly onStep?: (step: PretrainStep) => void;
+  /** Asked after every step; true ends training early with an AbortError. */
+  readonly stopped?: () => boolean;
+}
+
+export interface PretrainStep {
+  readonly phase: string;
+  /** Within the phase, from 1. */
+  readonly step: number;
+  readonly learningRate: number;
+  /** Mean negative log-likelihood of the learned tokens, in nats. */
+  readonly loss: number;
+  /** Global norm before clipping. */
+  readonly gradientNorm: number;
+}
+
+/** Design of the recipe: see the model card. Matrices decay, norms and biases do not. */
+const optimizer: adamw.AdamWOptions = {
+  beta1: 0.9,
+  beta2: 0.98,
+  epsilon: 1e-8,
+  weightDecay: 0.05,
+  decays: (name) => !/norm\.weight$|\.bias$/.test(name),
+};
+const warmupSteps = 100;
+const learningRateFloor = 0.05;
+const maxGradientNorm = 1;
+
+/** Trains from random parameters. @returns every parameter, float32, by its Hugging Face name. */
+export function pretrain(engine: Engine, options: PretrainOptions): Record<string, Float32Array> {
+  const { config, phases } = options;
+  const shapes = parameterSpecs(config);
+  const parameters = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]): [string, TensorSpec] => [name, { dtype: 'float32', shape }]),
+  );
+  const program = engine.createProgram({
+    state: { ...parameters, ...adamw.optimizerState(parameters) },
+    functions: { step: stepFunction(options, Object.keys(parameters)) },
+  });
+  try {
+    for (const [name, shape] of Object.entries(shapes)) {
+      const { uniform } = keyedRandom(options.seed, 'init', name);
+      program.write(name, initialParameter(name, shape, fanInDeviation(name, shape, config), uniform));
+    }
+    for (const phase of phases) runPhase(program, options, phase, Object.keys(parameters));
+    return Object.fromEntries(Object.keys(parameters).map((name) => [name, program.read(name) as Float32Array]));
+  } finally {
+    program.dispose();
+  }
+}
+
+function runPhase(program: Program, options: PretrainOptions, phase: PretrainPhase, names: readonly string[]): void {
+  for (const name of names) {
+    const { m, v } = adamw.momentNames(name);
+    program.fill(m, 0);
+    program.fill(v, 0);
+  }
+  const schedule = { peak: phase.learningRate, warmupSteps, cosine: { steps: phase.steps, floor: learningRateFloor } };
+  for (let step = 1; step <= phase.steps; step++) {
+    const learningRate = learningRateAt(schedule, step);
+    const { loss, norm } = program.run('step', {
+      ...packRows(phase.rows(step), options.batchSize, options.length),
+      ...adamw.stepScalars(step, learningRate, optimizer),
+    }) as Record<'loss' | 'norm', Float32Array>;
+    options.onStep?.({
+      phase: phase.name,
+      step,
+      learningRate,
+      loss: loss[0] as number,
+      gradientNorm: norm[0] as number,
+    });
+    if (options.stopped?.() === true) throw new DOMException('pre-training was stopped', 'AbortError');
+  }
+}
+
+function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, names: readonly string[]): FunctionSpec {
+  return {
+    inputs: {
+      ids: { dtype: 'int32', shape: [B, T] },
+      targets: { dtype: 'int32', shape: [B * T] },
+      /** 1 / (learned tokens) where the target is learned, else 0. */
+      weights: { dtype: 'float32', shape: [B * T] },
+      ...adamw.stepInputs,
+    },
+    checkNumerics: true,
+    body(state, inputs) {
+      const { ids, targets, weights } = inputs as Record<'ids' | 'targets' | 'weights', tf.Tensor>;
+      const lossOf = (...values: tf.Tensor[]) => {
+        const record = Object.fromEntries(names.map((name, index) => [name, values[index] as tf.Tensor]));
+        const states = sequenceStates(record, config, ids).reshape([B * T, config.hiddenSize]);
+        const logProbs = tokenLogProbs(logits(record, config, states), targets);
+        return tf.neg(tf.sum(tf.mul(logProbs, weights))) as tf.Scalar;
+      };
+      const { value, grads } = tf.valueAndGrads(lossOf)(names.map((name) => state[name] as tf.Tensor));
+      const gradients = Object.fromEntries(names.map((name, index) => [name, grads[index] as tf.Tensor]));
+      const norm = adamw.globalNorm(gradients);
+      const clipped = adamw.clipByGlobalNorm(gradients, norm, maxGradientNorm);
+      return { outputs: { loss: value, norm }, assign: adamw.update(state, clipped, inputs, optimizer) };
+    },
+  };
+}
+
+/** `rows` padded on the right to `[B, T]`, each position's target being the next token. */
+function packRows(
+  rows: readonly CorpusRow[],
+  B: number,
+  T: number,
+): { ids: Int32Array; targets: Int32Array; weights: Float32Array } {
+  const ids = new Int32Array(B * T);
+  const targets = new Int32Array(B * T);
+  const weights = new Float32Array(B * T);
+  const learned = rows.reduce((sum, { learn }) => sum + learn.filter((flag, i) => flag && i > 0).length, 0);
+  rows.forEach((row, index) => {
+    if (row.ids.length > T) throw new RangeError(`a row of ${row.ids.length} tokens does not fit ${T}`);
+    ids.set(row.ids, index * T);
+    for (let i = 1; i < row.ids.length; i++) {
+      targets[index * T + i - 1] = row.ids[i] as number;
+      if (row.learn[i] === true) weights[index * T + i - 1] = 1 / learned;
+    }
+  });
+  return { ids, targets, weights };
+}
