@@ -5,13 +5,16 @@
  */
 import { readFileSync } from 'node:fs';
 import { CommanderError } from 'commander';
-import { buildProgram } from './command-line.js';
+import { buildProgram, checkArguments, findCommand } from './command-line.js';
 import { exitCodes, UserError } from './errors.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   try {
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+    // Commander stops at the first wrong argument; this names all of them.
+    const command = findCommand(args);
+    if (command !== undefined) checkArguments(command, args.slice(command.words.length), process.env);
     let exitCode: number = exitCodes.ok;
     const program = buildProgram(version, args, (code) => {
       exitCode = code;

@@ -8,6 +8,12 @@ import { type CommandSpec, commands, groups } from './command-table.js';
 import { describeOption, flag, type OptionName, type OptionSpec, options, resolveOptions, usage } from './config.js';
 import { exitCodes, UserError } from './errors.js';
 
+/** The command that `args` begin with, if they ask to run it and not for its help. */
+export function findCommand(args: readonly string[]): CommandSpec | undefined {
+  if (args.includes('--help')) return undefined;
+  return commands.find(({ words }) => words.every((word, index) => args[index] === word));
+}
+
 /** @param done gets the exit code of the command that ran. */
 export function buildProgram(version: string, args: readonly string[], done: (exitCode: number) => void): Command {
   const program = new Command('tinyzero')
@@ -48,12 +54,9 @@ function addCommand(
   command.description([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n'));
   for (const option of spec.options) command.addOption(new Option(usage(option), describeOption(option)));
   command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
-  // Commander stops at the first wrong argument; checkArguments names all of them.
-  command.allowUnknownOption().allowExcessArguments();
   command.action(async () => {
-    const values = checkArguments(spec, args.slice(spec.words.length), process.env);
     const { run } = await spec.load();
-    done(await run(values as never));
+    done(await run(checkArguments(spec, args.slice(spec.words.length), process.env) as never));
   });
 }
 
@@ -98,7 +101,10 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
   }
   const values = resolveOptions(spec.options, flags, env, problems);
   if (problems.length > 0) {
-    const list = problems.length === 1 ? problems[0] : `\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
+    const list =
+      problems.length === 1
+        ? problems[0]
+        : `these arguments are wrong:\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
     const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
     throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
   }

@@ -1,0 +1,45 @@
+/**
+ * @file A process that installs an engine, to be killed: the installer as it is, with one rung in place of the ladder
+ * that takes its files from an engine that is already installed (argument 1) by hard links, so that it takes two
+ * seconds. Prints the result as JSON.
+ */
+import { cpSync, linkSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { checkLoads } from '../../src/engine/install/check.js';
+import { installEngine } from '../../src/engine/install/install.js';
+import type { Take } from '../../src/engine/install/rungs.js';
+import type { EngineManifest } from '../../src/engine/installed.js';
+import { silentReporter } from '../../src/util/reporter.js';
+
+const [source = '', ...flags] = process.argv.slice(2);
+
+const take: Take = async ({ staging, signal }) => {
+  const { files, ...facts } = JSON.parse(readFileSync(join(source, 'engine.json'), 'utf8')) as EngineManifest;
+  for (const { path } of files) {
+    const target = join(staging, path);
+    mkdirSync(dirname(target), { recursive: true });
+    try {
+      linkSync(join(source, path), target);
+    } catch {
+      cpSync(join(source, path), target); // another disk
+    }
+    await sleep(1); // gives the killer as many moments as there are files
+  }
+  if (facts.addon === 'prebuilt') {
+    mkdirSync(join(staging, 'package', 'deps'), { recursive: true });
+    symlinkSync('../../tensorflow', join(staging, 'package', 'deps', 'lib'));
+    symlinkSync('libtensorflow_cc.so.2', join(staging, 'tensorflow', 'libtensorflow.so.2'));
+  }
+  await checkLoads(join(staging, facts.binding), signal);
+  return facts;
+};
+
+const lines: string[] = [];
+const result = await installEngine(
+  { force: flags.includes('--force') },
+  { ...silentReporter, line: (text) => void lines.push(text) },
+  new AbortController().signal,
+  { ladder: [['wheel', take]] },
+);
+process.stdout.write(JSON.stringify({ already: result.already, folder: result.engine?.folder, lines }));
