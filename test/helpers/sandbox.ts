@@ -23,8 +23,8 @@ export interface Sandbox {
   leftovers(): string[];
 }
 
-/** Nothing listens on port 9 (discard) of the loopback interface. */
-export const deadServer = 'http://127.0.0.1:9/';
+/** Nothing listens on port 2 of the loopback interface, and fetch, unlike for port 9, tries it. */
+export const deadServer = 'http://127.0.0.1:2/';
 
 export function sandbox(t: TestContext, programs: Readonly<Record<string, Program>>, env = {}): Sandbox {
   const folder = temporaryFolder('sandbox');

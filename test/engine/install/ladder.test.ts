@@ -4,9 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { lstatSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { installEngine, type World } from '../../../src/engine/install/install.js';
 import { catalog, type Wheel } from '../../../src/engine/install/packages.js';
 import { findProgram } from '../../../src/util/process.js';
@@ -82,7 +83,7 @@ const cases: Record<string, Case> = {
   'no compiler, and no server with the prebuilt addon': {
     programs: { pip3: fake.failingPip('') },
     obstacle: 'no-compiler',
-    sentence: /No C\+\+ compiler was found.*cannot be downloaded from 127\.0\.0\.1:9 \(ECONNREFUSED\)/,
+    sentence: /No C\+\+ compiler was found.*cannot be downloaded from 127\.0\.0\.1:2 \(ECONNREFUSED\)/,
   },
   'an index that cannot be reached': {
     programs: {
@@ -174,6 +175,24 @@ test('the real pip, served other bytes under the right name', { skip: missing },
     sentence: /./,
   });
   assert.equal(attempt.obstacle, 'wrong-hash', attempt.sentence);
+});
+
+test('a read-only checkout will do: an install changes no file of it, node_modules included', async (t) => {
+  const root = fileURLToPath(new URL('../../../../', import.meta.url));
+  const state = () =>
+    ['.', 'dist', 'node_modules', 'node_modules/@tensorflow/tfjs-node-gpu'].flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: folder !== '.' && folder !== 'node_modules', encoding: 'utf8' }).map(
+        (name) => {
+          const { mtimeMs, ctimeMs, size } = lstatSync(join(root, folder, name));
+          return `${folder}/${name} ${size} ${mtimeMs} ${ctimeMs}`;
+        },
+      ),
+    );
+  const before = state();
+  // Goes as far as it gets without a real library: past the package in node_modules, through compiling and loading.
+  const attempt = await firstAttempt(t, cases['an addon that does not load'] as Case);
+  assert.equal(attempt.obstacle, 'load-failed');
+  assert.deepEqual(state(), before);
 });
 
 test('a finished download is used by the next run', async (t) => {
