@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { installationChecks } from '../../src/doctor/installation.js';
+import { modelCheck, nodeCheck } from '../../src/doctor/machine.js';
+import { inspectEngine } from '../../src/engine/installed.js';
+import { type Check, formatChecks } from '../../src/util/check.js';
+import { temporaryFolder, tinyzero } from '../helpers/cli.js';
+import { nativeTest } from '../helpers/native.js';
+
+async function doctor(args: string[], env: Record<string, string> = {}) {
+  const { code, stdout, stderr } = await tinyzero(['doctor', '--json', '--no-install', ...args], env);
+  const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: Check[] };
+  return { code, ok, stderr, checks, named: (name: string) => checks.find((check) => check.name === name) };
+}
+
+const computed = ['engine', 'matmul', 'gradients', 'agreement', 'training step'];
+
+nativeTest('all is well with native TensorFlow', async (t) => {
+  const { code, ok, checks, named, stderr } = await doctor([]);
+  assert.equal(code, 0, JSON.stringify(checks.filter((check) => !check.ok)));
+  assert.equal(ok, true);
+  for (const name of ['node', 'platform', 'memory', 'cores', 'disk', 'cache', 'native engine', ...computed]) {
+    const check = named(name);
+    assert.ok(check, name);
+    if (check.needed) assert.equal(check.ok, true, name);
+    assert.ok(check.found.length > 0 && check.expected.length > 0);
+  }
+  assert.match(named('engine')?.found ?? '', /^TensorFlow 2\./);
+  assert.match(named('agreement')?.found ?? '', /^compiled = op by op = wasm = reference to /);
+  assert.match(stderr, /^Engine: tensorflow \(.*it is installed\)\.$/m);
+  t.diagnostic(['matmul', 'gradients', 'agreement'].map((name) => `${name}: ${named(name)?.found}`).join('; '));
+});
+
+test('all is well with WebAssembly, chosen by environment, where nothing native is', async () => {
+  const { code, named } = await doctor([], { TINYZERO_ENGINE: 'wasm', TINYZERO_CACHE: temporaryFolder('cache') });
+  assert.equal(code, 0);
+  for (const name of computed) assert.equal(named(name)?.ok, true, name);
+  assert.match(named('engine')?.found ?? '', /^WebAssembly/);
+  const native = named('native engine');
+  assert.deepEqual([native?.ok, native?.needed], [false, false]);
+  assert.match(native?.fix ?? '', /tinyzero engine install/);
+});
+
+test('a needed thing that is missing means exit code 1', async () => {
+  const env = { TINYZERO_CACHE: temporaryFolder('cache') };
+  const { code, ok, named } = await doctor(['--engine', 'tensorflow'], env);
+  assert.equal(code, 1);
+  assert.equal(ok, false);
+  assert.deepEqual([named('native engine')?.ok, named('native engine')?.needed], [false, true]);
+  assert.equal(named('matmul'), undefined, 'nothing computes');
+});
+
+test('a model folder is looked at', () => {
+  const folder = temporaryFolder('model');
+  const look = () => modelCheck(folder);
+  const empty = look();
+  assert.equal(empty.ok, false);
+  assert.match(empty.found, /config\.json: ENOENT.*no tokenizer\.json; no \.safetensors file/);
+  for (const name of ['tokenizer.json', 'model.safetensors']) writeFileSync(join(folder, name), '{}');
+  writeFileSync(join(folder, 'config.json'), '{"model_type": "gpt2"}');
+  assert.match(look().found, /model_type gpt2 is not supported/);
+  writeFileSync(join(folder, 'config.json'), '{"model_type": "qwen2"}');
+  assert.equal(look().ok, true);
+});
+
+test('an engine that lost a file, or has another format, is reported as broken', async () => {
+  const cache = temporaryFolder('cache');
+  const root = join(cache, 'engine', `${process.platform}-${process.arch}`);
+  mkdirSync(join(root, 'it'), { recursive: true });
+  writeFileSync(join(root, 'current.json'), '{"folder": "it"}');
+  const look = async () => (await installationChecks(inspectEngine({ TINYZERO_CACHE: cache }), false))[0];
+  assert.match((await look())?.found ?? '', /broken in .* has no readable engine\.json/);
+  writeFileSync(join(root, 'it', 'engine.json'), '{"format": 99, "files": []}');
+  assert.match((await look())?.found ?? '', /it has format 99/);
+  const files = [{ path: 'gone.so', bytes: 5, sha256: '' }];
+  writeFileSync(join(root, 'it', 'engine.json'), JSON.stringify({ format: 1, files }));
+  assert.match((await look())?.found ?? '', /gone\.so is missing or has another size/);
+  assert.match((await look())?.fix ?? '', /tinyzero engine install/);
+});
+
+test('Node before 20 is not enough', () => {
+  assert.equal(nodeCheck('18.20.4').ok, false);
+  assert.equal(nodeCheck('20.0.0').ok, true);
+  assert.equal(nodeCheck('26.10.0').ok, true);
+});
+
+test('people see a mark per line, and below it what to do', () => {
+  const base = { found: 'this', expected: 'that', fix: 'Do it.' };
+  assert.equal(
+    formatChecks([
+      { name: 'a', ok: true, needed: true, ...base },
+      { name: 'long', ok: false, needed: true, ...base },
+      { name: 'b', ok: false, needed: false, ...base },
+    ]),
+    `ok    a     this
+FAIL  long  this
+            expected: that
+            to do: Do it.
+note  b     this
+            expected: that
+            to do: Do it.`,
+  );
+});
