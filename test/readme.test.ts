@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { commands } from '../src/command-table.js';
+import { optionTable } from '../src/config.js';
+
+const path = 'README.md';
+
+test('option tables in the README are those of the option table (UPDATE=1 writes them)', () => {
+  const readme = readFileSync(path, 'utf8');
+  const seen: string[] = [];
+  const updated = readme.replace(/<!-- options: (.+) -->\n[\s\S]*?<!-- end -->/g, (_, words: string) => {
+    const command = commands.find((spec) => spec.words.join(' ') === words);
+    assert.ok(command, `README names the command '${words}', which does not exist`);
+    seen.push(words);
+    return `<!-- options: ${words} -->\n${optionTable(command.options)}\n<!-- end -->`;
+  });
+  assert.ok(seen.length > 0);
+  if (process.env.UPDATE) writeFileSync(path, updated);
+  assert.equal(readFileSync(path, 'utf8'), updated);
+});
+
+test('every npm script that the README names exists', () => {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
+  const readme = readFileSync(path, 'utf8');
+  const named = [...readme.matchAll(/npm (?:run ([\w:]+)|(start|test)\b)/g)].map(
+    ([, run, short]) => run ?? short ?? '',
+  );
+  assert.ok(named.length >= 5);
+  for (const name of named) assert.ok(name in scripts, `npm run ${name}`);
+});
