@@ -61,7 +61,7 @@ async function wheelRung(context: RungContext): Promise<Facts> {
       pip === undefined
         ? (context.local?.get(wheel.file) as string)
         : await downloadWheel(pip, wheel, context.downloads, reporter, signal);
-    await unpack(context, archive, wheel.unpackedBytes, wheelTarget);
+    await unpack(context, `Unpacking ${wheel.project}`, archive, wheel.unpackedBytes, wheelTarget);
   }
   const suffix = machine.platform === 'darwin' ? '2.dylib' : 'so.2';
   const binding = await finish(context, addon, [`libtensorflow_cc.${suffix}`, `libtensorflow_framework.${suffix}`]);
@@ -90,7 +90,7 @@ async function officialRung(context: RungContext): Promise<Facts> {
   const addon = await planAddon(context);
   requireSpace(context.root, library.bytes + library.unpackedBytes);
   const archive = await fetchOfficial(library, context.downloads, context.reporter, context.signal);
-  const names = await unpack(context, archive, library.unpackedBytes, officialTarget);
+  const names = await unpack(context, 'Unpacking libtensorflow', archive, library.unpackedBytes, officialTarget);
   const libraries = names.filter((name) => /\.(so\.2|2\.dylib|dll)$/.test(name)).map((name) => basename(name));
   const binding = await finish(context, addon, libraries);
   return { ...facts(context, binding, addon), tensorflow: library.tensorflow, rung: 'official' };
@@ -178,11 +178,12 @@ async function placePrebuilt({ staging, machine, signal }: RungContext, archive:
 
 async function unpack(
   { staging, reporter, signal }: RungContext,
+  title: string,
   archive: string,
   bytes: number,
   target: (path: string) => string | undefined,
 ): Promise<string[]> {
-  const transfer = reporter.transfer(`Unpacking ${basename(archive)}`, bytes);
+  const transfer = reporter.transfer(title, bytes);
   try {
     return await extract(archive, staging, target, {
       signal,
