@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { UserError } from '../errors.js';
 import { quote } from '../util/json.js';
-import { keyedRandom } from '../util/random.js';
+import { keyedRandom, type Random } from '../util/random.js';
 import type { Task } from './task.js';
 
 export interface Problem<P = unknown> {
@@ -36,66 +36,17 @@ export interface ProblemSetOptions {
   readonly overlap: 'none' | 'seed';
 }
 
-/** Draws of more training rows before giving up on filling `numTrain` beside a set-aside test. */
-const maxRedraws = 20;
-
 /** @throws UserError when the task's functions break their contract, or leave one side of the split empty. */
 export function buildProblemSet<P>(task: Task<P>, options: ProblemSetOptions): ProblemSet<P> {
-  const { seed, numTrain, numTest, overlap } = options;
-  const random = (part: string, turn = 0) => keyedRandom(seed, 'problems', part, turn);
-  const known = new Map<string, Problem<P>>();
-  const take = (values: readonly P[], what: string) => values.map((value) => identify(task, value, what, known));
-  const draw = (part: string, n: number, turn = 0) => {
-    const values = task.problems(random(part, turn), n);
-    if (!Array.isArray(values) || values.length !== n) throw wrongCount(task.name, n, values);
-    return take(values, 'problems');
-  };
-
-  let rows: Problem<P>[];
-  let test: Problem<P>[];
-  const notes: string[] = [];
-  if (overlap === 'seed') {
-    rows = draw('train', numTrain);
-    test = distinct(draw('test', numTest));
-    const trained = new Set(rows.map((row) => row.cluster));
-    const shared = test.filter((problem) => trained.has(problem.cluster)).length;
-    notes.push(
-      `Overlap "seed": ${shared} of the ${test.length} test problems (or their mirrors) are also trained on, so the test ` +
-        'shows memory, not learning.',
-    );
-  } else if (task.heldOut) {
-    rows = draw('train', numTrain);
-    test = distinct(take(task.heldOut(random('test'), numTest), 'heldOut'));
-    const held = new Set(test.map((problem) => problem.cluster));
-    const leak = rows.find((row) => held.has(row.cluster));
-    if (leak) {
-      throw new UserError({
-        problem: `Task "${task.name}" draws ${quote(leak.id)} for training although its cluster is held out for testing.`,
-        fix: 'Let heldOut(random, n) return only problems that problems(random, n) never draws.',
-      });
-    }
-  } else {
-    // Set whole clusters aside from what was drawn, then fill the rows up from further draws.
-    const pool = draw('train', numTrain + numTest);
-    const problems = distinct(pool);
-    const clusters = random('split').shuffle([...new Set(problems.map((problem) => problem.cluster))]);
-    const held = new Set<string>();
-    test = [];
-    // At most half of the clusters: training needs the rest.
-    for (const cluster of clusters.slice(0, Math.floor(clusters.length / 2))) {
-      if (test.length >= numTest) break;
-      held.add(cluster);
-      test.push(...problems.filter((problem) => problem.cluster === cluster));
-    }
-    test = test.slice(0, numTest);
-    const keep = (problems: readonly Problem<P>[]) => problems.filter((problem) => !held.has(problem.cluster));
-    rows = keep(pool);
-    for (let turn = 1; rows.length < numTrain && turn <= maxRedraws; turn++) {
-      rows.push(...keep(draw('train', numTrain, turn)));
-    }
-    rows = rows.slice(0, numTrain);
-  }
-
+  const { numTrain, numTest, overlap } = options;
+  const draw = drawer(task, options.seed);
+  const split =
+    overlap === 'seed'
+      ? { rows: draw('train', numTrain), test: distinct(draw('test', numTest)) }
+      : task.heldOut
+        ? { rows: draw('train', numTrain), test: distinct(draw('heldOut', numTest)) }
+        : setAside(draw, keyedRandom(options.seed, 'problems', 'split'), options);
+  const { rows, test } = split;
   if (rows.length < numTrain || test.length === 0) {
     throw new UserError({
       problem: `Task "${task.name}" has too few different problems to be split into training and test problems.`,
@@ -103,12 +54,81 @@ export function buildProblemSet<P>(task: Task<P>, options: ProblemSetOptions): P
       found: `${rows.length} training rows and ${test.length} test problems`,
     });
   }
-  if (test.length < numTest && overlap === 'none') {
-    notes.push(`Only ${test.length} held-out problems exist (${numTest} were asked for); all of them are evaluated.`);
-  }
   const train = distinct(rows);
-  const index = new Map(train.map((problem, i) => [problem.id, i]));
-  return { train, rows: rows.map((row) => index.get(row.id)!), test, notes };
+  const index = new Map(train.map((problem, i) => [problem, i]));
+  return { train, rows: rows.map((row) => index.get(row)!), test, notes: checkSplit(task.name, rows, test, options) };
+}
+
+/** What the user should know of a split; a split that leaks without being asked to is refused. */
+function checkSplit(
+  taskName: string,
+  rows: readonly Problem[],
+  test: readonly Problem[],
+  { numTest, overlap }: ProblemSetOptions,
+): string[] {
+  const trained = new Set(rows.map((row) => row.cluster));
+  const shared = test.filter((problem) => trained.has(problem.cluster));
+  if (overlap === 'seed') {
+    return [
+      `Overlap "seed": ${shared.length} of the ${test.length} test problems (or their mirrors) are also trained on, so ` +
+        'the test shows memory, not learning.',
+    ];
+  }
+  if (shared[0] !== undefined) {
+    throw new UserError({
+      problem: `Task "${taskName}" draws ${quote(shared[0].id)}, or its like, for training although it holds it out.`,
+      fix: 'Let heldOut(random, n) return only problems whose clusters problems(random, n) never draws.',
+    });
+  }
+  return test.length < numTest
+    ? [`Only ${test.length} held-out problems exist (${numTest} were asked for); all of them are evaluated.`]
+    : [];
+}
+
+/** Draws of more training rows before giving up on filling `numTrain` beside a set-aside test. */
+const maxRedraws = 20;
+
+type Draw<P> = (part: 'train' | 'test' | 'heldOut' | 'more', n: number, turn?: number) => Problem<P>[];
+
+/** Test problems out of those drawn: whole clusters, at most half of them; then the rows are filled up without those. */
+function setAside<P>(
+  draw: Draw<P>,
+  random: Random,
+  { numTrain, numTest }: ProblemSetOptions,
+): { rows: Problem<P>[]; test: Problem<P>[] } {
+  const pool = draw('train', numTrain + numTest);
+  const problems = distinct(pool);
+  const clusters = random.shuffle([...new Set(problems.map((problem) => problem.cluster))]);
+  const held = new Set<string>();
+  const test: Problem<P>[] = [];
+  for (const cluster of clusters.slice(0, Math.floor(clusters.length / 2))) {
+    if (test.length >= numTest) break;
+    held.add(cluster);
+    test.push(...problems.filter((problem) => problem.cluster === cluster));
+  }
+  const rows: Problem<P>[] = [];
+  const fill = (drawn: readonly Problem<P>[]) => rows.push(...drawn.filter(({ cluster }) => !held.has(cluster)));
+  fill(pool);
+  for (let turn = 0; rows.length < numTrain && turn < maxRedraws; turn++) fill(draw('more', numTrain, turn));
+  return { rows: rows.slice(0, numTrain), test: test.slice(0, numTest) };
+}
+
+/** Draws problems with a key of their own for each part, checks them, and gives equal ones the same object. */
+function drawer<P>(task: Task<P>, seed: number): Draw<P> {
+  const known = new Map<string, Problem<P>>();
+  return (part, n, turn = 0) => {
+    const random = keyedRandom(seed, 'problems', part, turn);
+    const values = part === 'heldOut' ? task.heldOut!(random, n) : task.problems(random, n);
+    const enough = Array.isArray(values) && (part === 'heldOut' ? values.length <= n : values.length === n);
+    if (!enough) {
+      throw new UserError({
+        problem: `${part === 'heldOut' ? part : 'problems'}(random, ${n}) of task "${task.name}" is not usable.`,
+        expected: `an array of ${part === 'heldOut' ? 'at most ' : ''}${n} problems`,
+        found: Array.isArray(values) ? `${values.length} problems` : quote(values),
+      });
+    }
+    return values.map((value) => identify(task, value, part === 'heldOut' ? part : 'problems', known));
+  };
 }
 
 /** A hash of problems and their order, to tell two problem sets apart: 64 hexadecimal digits of SHA-256. */
@@ -155,12 +175,4 @@ function identify<P>(task: Task<P>, value: P, what: string, known: Map<string, P
 /** Each problem once, in order of first appearance. `identify` gives equal problems one object. */
 function distinct<P>(problems: readonly Problem<P>[]): Problem<P>[] {
   return [...new Set(problems)];
-}
-
-function wrongCount(taskName: string, n: number, values: unknown): UserError {
-  return new UserError({
-    problem: `problems(random, ${n}) of task "${taskName}" is not usable.`,
-    expected: `an array of ${n} problems`,
-    found: Array.isArray(values) ? `${values.length} problems` : quote(values),
-  });
 }

@@ -98,7 +98,8 @@ test('broken contracts are named with the problem', () => {
       /prompt\(\) of task "numbers" failed for problem \d: oops/,
     ],
     [numbers(9, { cluster: () => 3 as never }), /cluster\(\).*Found 3/],
-    [numbers(9, { heldOut: () => [4] }), /draws "n=4" for training although/],
+    [numbers(9, { heldOut: () => [1, 2, 3, 4, 5, 6] }), /heldOut\(random, 5\).*at most 5 problems\. Found 6/],
+    [numbers(9, { heldOut: () => [4] }), /draws "n=4", or its like, for training although/],
   ] as const) {
     assert.throws(
       () => builds(task),
