@@ -4,6 +4,7 @@
  * interrupted goes on, and the shards of several machines are merged. Knows nothing of models or tasks.
  */
 import { UserError } from '../errors.js';
+import { explainWrites } from '../run/write.js';
 import { writeFileAtomic } from '../util/file.js';
 import { quote, readJsonRecord } from '../util/json.js';
 import { type JsonChecks, type JsonFile, jsonChecks } from '../util/json-checks.js';
@@ -49,7 +50,7 @@ export interface VStarFile {
   readonly entries: ReadonlyMap<string, VStarEntry>;
 }
 
-/** Writes the file whole or not at all. `vStar` stands there for readers; it is null where samples are missing. */
+/** Writes the file whole or not at all; a refusing disk is explained. `vStar` stands there for readers; it is null where samples are missing. */
 export function writeVStarFile(path: string, file: VStarFile): void {
   const { createdBy, fingerprint, beta1, samples } = file;
   const entries = [...file.entries].map(([id, entry]) => {
@@ -62,7 +63,8 @@ export function writeVStarFile(path: string, file: VStarFile): void {
     null,
     2,
   );
-  writeFileAtomic(path, `${head.slice(0, -2)},\n  "entries": {\n${entries.join(',\n')}\n  }\n}\n`);
+  const text = `${head.slice(0, -2)},\n  "entries": {\n${entries.join(',\n')}\n  }\n}\n`;
+  explainWrites(path, () => writeFileAtomic(path, text));
 }
 
 /** @throws UserError that names the place of whatever is not as {@link writeVStarFile} writes it. */
