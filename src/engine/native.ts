@@ -2,7 +2,9 @@
  * @file The native addon of tfjs-node-gpu 4.22 (binding/tfjs_backend.cc), typed, loaded by path. It is used directly:
  * a compiled function needs only tensors and sessions, none of tfjs-node's JavaScript.
  */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { type DType, dtypeNumbers, type TypedArray } from './dtype.js';
 import type { Shape } from './shape.js';
 
@@ -26,13 +28,23 @@ export interface NativeBinding {
 }
 
 /**
- * Loads the addon. TensorFlow reads its settings from the environment at this moment: standard error is kept to
- * errors, and oneDNN's notice about rounding is not the user's business.
+ * Loads the addon. TensorFlow reads its settings from the environment at this moment: standard error is kept to errors,
+ * unless TF_CPP_MIN_LOG_LEVEL says otherwise.
  */
 export function loadBinding(path: string): NativeBinding {
+  const require = createRequire(import.meta.url);
+  const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
-  const module = createRequire(import.meta.url)(path) as NativeBinding;
-  return module;
+  const stderrAddon = join(dirname(path), 'stderr.node');
+  if (talkative || !existsSync(stderrAddon)) return require(path) as NativeBinding;
+  // A failure to load is thrown, so nothing is lost but TensorFlow's notices about itself.
+  const stderr = require(stderrAddon) as { mute(): void; unmute(): void };
+  stderr.mute();
+  try {
+    return require(path) as NativeBinding;
+  } finally {
+    stderr.unmute();
+  }
 }
 
 /** A fed tensor shares `values`' memory until it is deleted. */

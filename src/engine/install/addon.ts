@@ -1,12 +1,50 @@
 /**
- * @file Builds the addon: two C++ files of tfjs-node-gpu against TensorFlow's C API, one compiler call, no node-gyp,
- * Python or make. It uses Node-API 8 only, so one binary serves every Node version from 20 on.
+ * @file Builds the addon: two C++ files of tfjs-node-gpu against TensorFlow's C API and one of ours, in one compiler call,
+ * without node-gyp, Python or make. It uses Node-API 8 only, so one binary serves every Node version from 20 on.
  */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode } from '../../errors.js';
 import { findProgram, run } from '../../util/process.js';
 import { Unavailable } from './unavailable.js';
+
+/** The second addon's file name; it lies beside the first. */
+export const stderrAddonName = 'stderr.node';
+
+/**
+ * A second, tiny addon that can send standard error nowhere for a moment. TensorFlow 2.21 prints a notice about rounding
+ * from a static initialiser, before any setting of its log level can be heard, and JavaScript has no dup2.
+ */
+const stderrSource = `#include <fcntl.h>
+#include <node_api.h>
+#include <unistd.h>
+static int saved = -1;
+static napi_value mute(napi_env, napi_callback_info) {
+  int nowhere = open("/dev/null", O_WRONLY);
+  if (saved == -1 && nowhere != -1) {
+    saved = fcntl(2, F_DUPFD_CLOEXEC, 3);
+    if (saved != -1) dup2(nowhere, 2);
+  }
+  if (nowhere != -1) close(nowhere);
+  return nullptr;
+}
+static napi_value unmute(napi_env, napi_callback_info) {
+  if (saved != -1) {
+    dup2(saved, 2);
+    close(saved);
+    saved = -1;
+  }
+  return nullptr;
+}
+static napi_value init(napi_env env, napi_value exports) {
+  napi_property_descriptor functions[] = {
+      {"mute", nullptr, mute, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"unmute", nullptr, unmute, nullptr, nullptr, nullptr, napi_default, nullptr}};
+  napi_define_properties(env, exports, 2, functions);
+  return exports;
+}
+NAPI_MODULE(stderr, init)
+`;
 
 export interface Compiler {
   readonly command: string;
@@ -38,28 +76,50 @@ export interface AddonBuild {
   readonly output: string;
 }
 
-/** Compiles and links the addon; about 14 s. */
+/** Compiles and links both addons; about 14 s. */
 export async function buildAddon(build: AddonBuild, signal: AbortSignal): Promise<void> {
   mkdirSync(join(build.output, '..'), { recursive: true });
   const mac = process.platform === 'darwin';
-  const args = [
-    ...build.compiler.args,
-    ...['-std=c++17', '-O2', '-fPIC', '-shared', ...(mac ? ['-undefined', 'dynamic_lookup'] : [])],
-    ...['-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=tfjs_binding', '-DBUILDING_NODE_EXTENSION'],
-    ...['-I', join(build.sources, '..'), ...build.includes.flatMap((folder) => ['-isystem', folder])],
-    ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(build.sources, name)),
-    ...build.libraries,
-    `-Wl,-rpath,${mac ? '@loader_path' : '$ORIGIN'}/${build.libraryFolder}`,
-    ...['-o', build.output],
-  ];
-  const result = await run(build.compiler.command, args, { signal }).catch((error: unknown) => {
+  const includes = build.includes.flatMap((folder) => ['-isystem', folder]);
+  const shared = ['-std=c++17', '-O2', '-fPIC', '-shared', ...(mac ? ['-undefined', 'dynamic_lookup'] : [])];
+  const node = ['-DNAPI_VERSION=8', '-DBUILDING_NODE_EXTENSION'];
+  const stderrFile = join(build.sources, 'stderr.cc');
+  writeFileSync(stderrFile, stderrSource);
+  await compile(
+    build.compiler,
+    [
+      ...shared,
+      ...node,
+      '-DNODE_GYP_MODULE_NAME=tinyzero_stderr',
+      ...includes,
+      stderrFile,
+      '-o',
+      join(build.output, '..', stderrAddonName),
+    ],
+    signal,
+  );
+  await compile(
+    build.compiler,
+    [
+      ...[...shared, ...node, '-DNODE_GYP_MODULE_NAME=tfjs_binding', '-I', join(build.sources, '..'), ...includes],
+      ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(build.sources, name)),
+      ...build.libraries,
+      `-Wl,-rpath,${mac ? '@loader_path' : '$ORIGIN'}/${build.libraryFolder}`,
+      ...['-o', build.output],
+    ],
+    signal,
+  );
+}
+
+async function compile(compiler: Compiler, args: readonly string[], signal: AbortSignal): Promise<void> {
+  const result = await run(compiler.command, [...compiler.args, ...args], { signal }).catch((error: unknown) => {
     if (signal.aborted) throw error;
-    throw new Unavailable('no-compiler', `${build.compiler.command} cannot be run (${systemErrorCode(error)}).`);
+    throw new Unavailable('no-compiler', `${compiler.command} cannot be run (${systemErrorCode(error)}).`);
   });
   if (result.code === 0) return;
   if (/No space left on device/.test(result.stderr)) {
     throw new Unavailable('no-space', 'The disk filled up while the addon was compiled.');
   }
   const why = result.stderr.split('\n').find((line) => /error|not found|cannot/i.test(line)) ?? `exit ${result.code}`;
-  throw new Unavailable('build-failed', `${build.compiler.command} could not compile the addon: ${why.trim()}.`);
+  throw new Unavailable('build-failed', `${compiler.command} could not compile the addon: ${why.trim()}.`);
 }
