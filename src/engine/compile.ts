@@ -1,14 +1,15 @@
 /**
  * @file Turns one function of a program into a graph: traces its body, then adds what only a graph needs: placeholders,
- * reads of state, checks, assignments in a safe order and the tensors to fetch.
+ * reads of state and the tensors to fetch. How results get into state is assign.ts's part.
  */
-import type { Tensor } from '@tensorflow/tfjs-core';
-import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
+import * as tf from '@tensorflow/tfjs-core';
+import { addStores, type NamedOutput } from './assign.js';
+import { type Graph, type GraphNode, type Output, plainName } from './graph.js';
 import { tensorName } from './graphdef.js';
-import { inPlaceUpdate, lateReader, readState } from './kernels-fused.js';
+import { readState } from './kernels-fused.js';
 import { castProductsToBfloat16, compileWithXla } from './passes.js';
-import type { FunctionResult, FunctionSpec, ProgramSpec, TensorSpec } from './program.js';
-import { checkAssigned, lookUp, ProgramError } from './program.js';
+import type { FunctionResult, FunctionSpec, ProgramSpec, TensorRecord, TensorSpec } from './program.js';
+import { checkAssigned, lookUp } from './program.js';
 import { outputOfTensor, trace, tracedTensor } from './trace.js';
 
 /** One function as the addon calls it. */
@@ -21,11 +22,6 @@ export interface Entry {
   readonly reads: readonly string[];
   readonly writes: readonly string[];
 }
-
-/** Ops whose result is memory of its own; the result of any other may share that of an input, a state or a constant. */
-const freshOps = new Set(
-  'AddV2 Sub Mul RealDiv Neg Sqrt Square Exp Maximum Minimum SelectV2 MatMul BatchMatMulV2 AddN DeepCopy'.split(' '),
-);
 
 /**
  * Appends the function `name` to `graph`.
@@ -40,22 +36,25 @@ export function compileFunction(
   handles: ReadonlyMap<string, GraphNode>,
 ): Entry {
   const reads = new Map<string, Output>();
+  const kept: tf.Tensor[] = [];
   const feeds = Object.entries(spec.inputs).map(([input, inputSpec]) => ({ name: input, spec: inputSpec }));
-  const placeholders = feeds.map(({ name: input, spec: inputSpec }) =>
-    addPlaceholder(graph, `input/${input}`, inputSpec),
+  const placeholders = feeds.map(({ name: input, spec: inputSpec }, index) =>
+    addPlaceholder(graph, `input_${index}_${plainName(input)}`, inputSpec),
   );
-  const { outputs, assigns } = trace(graph, () => {
-    const state: Record<string, Tensor> = {};
+  const results = trace(graph, () => {
+    const state: Record<string, tf.Tensor> = {};
     for (const [stateName, stateSpec] of Object.entries(stateSpecs)) {
       // Read on first use, once: every use in a function sees the value from before the call.
-      let tensor: Tensor | undefined;
+      let tensor: tf.Tensor | undefined;
       Object.defineProperty(state, stateName, {
         enumerable: true,
         get: () => {
           if (tensor === undefined) {
             const read = readState(graph, handles.get(stateName) as GraphNode, stateSpec);
             reads.set(stateName, read);
-            tensor = tracedTensor(read);
+            // Kept, because the first use may lie inside a tidy and the second after it.
+            tensor = tf.keep(tracedTensor(read));
+            kept.push(tensor);
           }
           return tensor;
         },
@@ -64,27 +63,33 @@ export function compileFunction(
     const inputs = Object.fromEntries(
       feeds.map((each, index) => [each.name, tracedTensor(placeholders[index] as Output)]),
     );
-    const result: FunctionResult = spec.body(state, inputs);
-    return {
-      outputs: Object.entries(result.outputs ?? {}).map(([key, tensor]) => [key, outputOfTensor(tensor)] as const),
-      assigns: Object.entries(result.assign ?? {}).map(([key, tensor]) => [key, outputOfTensor(tensor)] as const),
-    };
+    try {
+      const result: FunctionResult = spec.body(state, inputs);
+      return { outputs: named(result.outputs), assigns: named(result.assign) };
+    } finally {
+      tf.dispose(kept);
+    }
   });
+  const now = spec.precision === 'bf16' ? castProductsToBfloat16(graph) : (output: Output) => output;
+  const outputs = results.outputs.map(([key, value]) => [key, now(value)] as const);
+  const assigns = results.assigns.map(([key, value]) => [key, now(value)] as const);
   for (const [state, value] of assigns) checkAssigned(name, state, lookUp(stateSpecs, 'state', state), value);
-  if (spec.precision === 'bf16') castProductsToBfloat16(graph);
-
-  const gates = spec.checkNumerics === true ? addNumericChecks(graph, [...outputs, ...assigns]) : [];
-  const updates = assigns.map(([state, value]) =>
-    addAssign(graph, name, state, value, handles.get(state) as GraphNode, reads.get(state), gates),
-  );
-  const fetches = outputs.map(([key, value]) =>
+  const { stores, gates } = addStores(graph, {
+    functionName: name,
+    outputs,
+    assigns,
+    handles,
+    reads,
+    checkNumerics: spec.checkNumerics === true,
+  });
+  const fetches = outputs.map(([key, value], index) =>
     graph.add('Identity', [value], value, {
       attributes: { T: { type: value.dtype } },
-      name: `output/${key}`,
+      name: `output_${index}_${plainName(key)}`,
       control: gates,
     }),
   );
-  if (updates.length > 0) fetches.push(addTarget(graph, 'done', updates));
+  if (stores.length > 0 || fetches.length === 0) fetches.push(addTarget(graph, [...stores, ...gates]));
   if (spec.xla === true) compileWithXla(graph);
   return {
     feeds,
@@ -96,45 +101,8 @@ export function compileFunction(
   };
 }
 
-/** Stores `value` in a state: in place already, or by handing over its memory, copied first when it is not its own. */
-function addAssign(
-  graph: Graph,
-  functionName: string,
-  state: string,
-  value: Output,
-  handle: GraphNode,
-  read: Output | undefined,
-  gates: readonly GraphNode[],
-): GraphNode {
-  const inPlace = inPlaceUpdate(value);
-  if (inPlace?.handle === handle) {
-    const late = inPlace.destroys && read !== undefined ? lateReader(graph, read.node, inPlace.update) : undefined;
-    if (late !== undefined) {
-      throw new ProgramError(
-        `${functionName}: state ${state} is updated in place, but ${late.name} uses its old value; use the updated tensor`,
-      );
-    }
-    inPlace.update.control.push(...gates);
-    return inPlace.update;
-  }
-  const attributes = { dtype: { type: value.dtype } };
-  const own = freshOps.has(value.node.op)
-    ? value
-    : graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
-  const control = read === undefined ? [...gates] : [read.node, ...gates];
-  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], { attributes, control });
-}
-
-/** A chain of checks, so that the first bad value in the order of `values` is the one reported. */
-function addNumericChecks(graph: Graph, values: readonly (readonly [string, Output])[]): GraphNode[] {
-  let previous: GraphNode[] = [];
-  for (const [name, value] of values) {
-    // What an in-place update will write cannot be looked at before it is written.
-    if (value.dtype !== 'float32' || inPlaceUpdate(value) !== undefined) continue;
-    const attributes = { T: { type: 'float32' }, message: { string: `tinyzero:${name}:` } } as const;
-    previous = [graph.addNode('CheckNumerics', [value], [value], { attributes, control: previous })];
-  }
-  return previous;
+function named(tensors: TensorRecord = {}): NamedOutput[] {
+  return Object.entries(tensors).map(([name, tensor]) => [name, outputOfTensor(tensor)]);
 }
 
 export function addPlaceholder(graph: Graph, name: string, spec: TensorSpec): Output {
@@ -144,12 +112,12 @@ export function addPlaceholder(graph: Graph, name: string, spec: TensorSpec): Ou
   });
 }
 
-/** The addon can only fetch tensors: a constant that waits for `updates` makes them run. */
-function addTarget(graph: Graph, name: string, updates: readonly GraphNode[]): Output {
+/** The addon can only fetch tensors: a constant that waits for `nodes` makes them run. */
+function addTarget(graph: Graph, nodes: readonly GraphNode[]): Output {
   const value = { dtype: 'int32', shape: [], data: Int32Array.of(0) } as const;
   return graph.add('Const', [], value, {
-    name: `done/${name}`,
+    name: 'done',
     attributes: { dtype: { type: 'int32' }, value: { tensor: value } },
-    control: updates,
+    control: nodes,
   });
 }

@@ -53,7 +53,8 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
         for (const [key, tensor] of assigns) checkAssigned(name, key, lookUp(spec.state, 'state', key), tensor);
         const outputs: Record<string, TypedArray> = {};
         for (const [key, tensor] of Object.entries(result.outputs ?? {})) {
-          outputs[key] = tensor.dataSync() as TypedArray;
+          // A copy: some backends hand out the memory of the tensor, which may be state.
+          outputs[key] = (tensor.dataSync() as TypedArray).slice();
           if (functionSpec.checkNumerics === true) checkFinite(name, key, tensor.dtype, outputs[key]);
         }
         if (functionSpec.checkNumerics === true) {
@@ -68,8 +69,7 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
       const stateSpec = lookUp(spec.state, 'state', name);
       checkValues(`state ${name}`, stateSpec, values);
       use(`write ${name}`);
-      // The engines may keep the array itself, and the caller may change it.
-      store(name, toTensor(stateSpec, values.slice()));
+      store(name, toTensor(stateSpec, values));
     },
     fill(name, value) {
       const { shape, dtype } = lookUp(spec.state, 'state', name);
@@ -91,14 +91,15 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
   };
 }
 
+/** Of a copy: some backends keep the array itself as the tensor's memory, and the caller may change it. */
 function toTensor(spec: TensorSpec, values: TypedArray): tf.Tensor {
-  return tf.tensor(values, [...spec.shape], spec.dtype);
+  return tf.tensor(values.slice(), [...spec.shape], spec.dtype);
 }
 
 function checkFinite(functionName: string, tensor: string, dtype: string, values: TypedArray): void {
   if ((dtype as DType) !== 'float32') return;
-  for (let index = 0; index < values.length; index++) {
-    const value = values[index] as number;
-    if (!Number.isFinite(value)) throw new NumericsError(functionName, tensor, Number.isNaN(value) ? 'NaN' : 'Inf');
-  }
+  // NaN is named where there are both, as TensorFlow does.
+  const floats = values as Float32Array;
+  if (floats.some(Number.isNaN)) throw new NumericsError(functionName, tensor, 'NaN');
+  if (!floats.every(Number.isFinite)) throw new NumericsError(functionName, tensor, 'Inf');
 }

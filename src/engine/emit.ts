@@ -1,5 +1,5 @@
 /** @file Small helpers with which the kernels append nodes: one function per kind of TensorFlow op. */
-import type { GraphDType } from './dtype.js';
+import type { DType, GraphDType, TypedArray } from './dtype.js';
 import type { Attribute, Graph, Output } from './graph.js';
 import { broadcastShapes, inferReshape, reducedShape, type Shape, sameShape } from './shape.js';
 
@@ -96,4 +96,10 @@ export function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, 
 function lastTwo(shape: Shape, transposed: boolean): [number, number] {
   const [rows, columns] = shape.slice(-2) as [number, number];
   return transposed ? [columns, rows] : [rows, columns];
+}
+
+/** One element of a dtype, as `Graph.constant` takes it. */
+export function filled(dtype: DType, value: number): TypedArray {
+  if (dtype === 'float32') return Float32Array.of(value);
+  return dtype === 'int32' ? Int32Array.of(value) : Uint8Array.of(value);
 }

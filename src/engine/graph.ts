@@ -56,13 +56,15 @@ export interface NodeOptions {
 export class Graph {
   readonly nodes: GraphNode[] = [];
   private readonly constants = new Map<string, Output>();
+  /** Not `nodes.length`: passes replace nodes, and no name may come twice. */
+  private added = 0;
 
   constructor(readonly prefix: string) {}
 
   /** Appends a node with any number of outputs. */
   addNode(op: string, inputs: readonly Output[], outputs: readonly OutputType[], options: NodeOptions = {}): GraphNode {
     const node: GraphNode = {
-      name: `${this.prefix}/${options.name ?? `${op}_${this.nodes.length}`}`,
+      name: `${this.prefix}/${options.name ?? `${op}_${this.added}`}`,
       op,
       inputs: [...inputs],
       control: [...(options.control ?? [])],
@@ -70,6 +72,7 @@ export class Graph {
       outputs,
     };
     this.nodes.push(node);
+    this.added += 1;
     return node;
   }
 
@@ -80,10 +83,11 @@ export class Graph {
 
   /**
    * A stored value; equal values are stored once per function, a value that repeats itself as one element.
-   * With `elements` 1 in `data` and a larger shape the element is meant for all.
+   * One element in `data` with a larger shape is meant for all.
    */
   constant(dtype: GraphDType, shape: Shape, data: ConstantValue['data']): Output {
-    const value = { dtype, shape, data: uniform(data) ? data.slice(0, 1) : data };
+    // A copy: the graph is written out later, and the array may have changed by then.
+    const value = { dtype, shape, data: uniform(data) ? data.slice(0, 1) : data.slice() };
     const key = `${dtype} ${shape.join(',')} ${Buffer.from(value.data.buffer, value.data.byteOffset, value.data.byteLength).toString('latin1')}`;
     let output = this.constants.get(key);
     if (output === undefined) {
@@ -106,6 +110,11 @@ export class Graph {
   int(value: number): Output {
     return this.constant('int32', [], Int32Array.of(value));
   }
+}
+
+/** `name` with only such characters as a node's name may have. Different names may become the same. */
+export function plainName(name: string): string {
+  return name.replace(/[^\w.-]/g, '_');
 }
 
 export function outputOf(node: GraphNode, index: number): Output {

@@ -12,21 +12,28 @@ export const fusedKernelNames = {
   adamW: 'TinyzeroAdamW',
 } as const;
 
-/** What must hold for a result that is a state tensor after an in-place update. */
+/** An update of states in their own memory. */
 export interface InPlaceUpdate {
-  /** The state that changes. */
-  readonly handle: GraphNode;
-  /** The node that changes it. Assigning the result to the same state needs nothing but that this has run. */
-  readonly update: GraphNode;
+  /** The states that change. */
+  readonly handles: readonly GraphNode[];
+  /** The nodes that change them, in order. Assigning the result to the same state needs nothing but that these ran. */
+  readonly writes: readonly GraphNode[];
+  /** What the new values are computed from, besides the old ones; a function, since passes replace nodes. */
+  inputs(): readonly Output[];
   /** The update destroys the value from before: whoever uses that value must come before it. */
   readonly destroys: boolean;
 }
 
 const inPlaceUpdates = new WeakMap<GraphNode, InPlaceUpdate>();
 
-/** Also for a reshaped result: a Reshape shares its input's memory. */
+/** The update that `output` is the result of, reshaped or not. */
 export function inPlaceUpdate(output: Output): InPlaceUpdate | undefined {
   return inPlaceUpdates.get(unshaped(output.node));
+}
+
+export function inPlaceUpdatesOf(graph: Graph): InPlaceUpdate[] {
+  const found = graph.nodes.map((node) => inPlaceUpdates.get(node)).filter((update) => update !== undefined);
+  return [...new Set(found)];
 }
 
 /** The handle of the state that `output` is the value of, reshaped or not, as read at the start of the function. */
@@ -54,6 +61,13 @@ export function lateReader(graph: Graph, read: GraphNode, update: GraphNode): Gr
   return users(read).find((node) => !before.has(node));
 }
 
+/** Whether the value of `node` may lie in the memory of `source`'s. */
+export function sharesMemory(node: GraphNode, source: GraphNode): boolean {
+  const [first] = node.inputs;
+  return node === source || (views.has(node.op) && first !== undefined && sharesMemory(first.node, source));
+}
+
+/** A Reshape shares its input's memory. */
 function unshaped(node: GraphNode): GraphNode {
   const [source] = node.inputs;
   return node.op === 'Reshape' && source !== undefined ? unshaped(source.node) : node;
@@ -88,7 +102,7 @@ export const fusedKernels: Record<string, Kernel> = {
   /**
    * `{ state: [R, ...], rows: [N, ...], indices: int32 [N] }` -> the state with `state[indices[i]] = rows[i]`, written
    * into the state's own memory. InplaceUpdate hands on its first input's buffer, so nothing is copied; the price is
-   * that nothing may read the state's old value afterwards, which compile.ts checks.
+   * that nothing may read the state's old value afterwards, which assign.ts checks.
    */
   [fusedKernelNames.updateRows]: (graph, inputs) => {
     const state = need(inputs, 'state');
@@ -97,7 +111,12 @@ export const fusedKernels: Record<string, Kernel> = {
     const result = graph.add('InplaceUpdate', [state, need(inputs, 'indices'), need(inputs, 'rows')], state, {
       attributes: { T: { type: state.dtype } },
     });
-    inPlaceUpdates.set(result.node, { handle, update: result.node, destroys: true });
+    inPlaceUpdates.set(result.node, {
+      handles: [handle],
+      writes: [result.node],
+      inputs: () => result.node.inputs.slice(1),
+      destroys: true,
+    });
     return result;
   },
 
@@ -113,33 +132,38 @@ export const fusedKernels: Record<string, Kernel> = {
       return handle;
     });
     const [parameter, m, v] = handles.map((handle) => outputOf(handle, 0)) as [Output, Output, Output];
+    const before = states[0] as Output;
+    const gradient = need(inputs, 'gradient');
     const type = { T: { type: 'float32' } } as const;
     // Only the parameter is read before the update (by the forward pass). Reading a moment would make a second
     // reference to its memory, and TensorFlow then copies it instead of updating it in place.
-    const control = [(states[0] as Output).node];
+    const writes: GraphNode[] = [];
     if (decays === true) {
-      const value = states[0] as Output;
-      const loss = graph.add('Mul', [value, need(inputs, 'decay')], value, { attributes: type });
-      const shrink = graph.addNode('AssignSubVariableOp', [parameter, loss], [], {
-        attributes: { dtype: { type: 'float32' } },
-        control,
+      // parameter -= decay * parameter, in one op: as two, the products of all parameters could lie around at once.
+      const shrink = graph.addNode('ResourceApplyGradientDescent', [parameter, need(inputs, 'decay'), before], [], {
+        attributes: { ...type, use_locking: { bool: false } },
       });
-      control.push(shrink);
+      writes.push(shrink);
     }
     const constant = (value: number) => graph.constant('float32', [], Float32Array.of(value));
-    const apply = graph.addNode(
-      'ResourceApplyAdam',
-      [
-        ...[parameter, m, v, need(inputs, 'beta1Power'), need(inputs, 'beta2Power'), need(inputs, 'learningRate')],
-        ...[constant(beta1 as number), constant(beta2 as number), need(inputs, 'epsilon'), need(inputs, 'gradient')],
-      ],
-      [],
-      { attributes: { ...type, use_locking: { bool: false }, use_nesterov: { bool: false } }, control },
-    );
+    const scalars = ['beta1Power', 'beta2Power', 'learningRate', 'epsilon'].map((name) => need(inputs, name));
+    const [beta1Power, beta2Power, learningRate, epsilon] = scalars as [Output, Output, Output, Output];
+    const rates = [beta1Power, beta2Power, learningRate, constant(beta1 as number), constant(beta2 as number), epsilon];
+    const apply = graph.addNode('ResourceApplyAdam', [parameter, m, v, ...rates, gradient], [], {
+      attributes: { ...type, use_locking: { bool: false }, use_nesterov: { bool: false } },
+      control: [before.node, ...writes],
+    });
+    writes.push(apply);
+    const update: InPlaceUpdate = {
+      handles,
+      writes,
+      inputs: () => [...(decays === true ? [need(inputs, 'decay')] : []), ...apply.inputs.slice(handles.length)],
+      // ResourceApplyAdam copies a state first whose memory is still in use.
+      destroys: false,
+    };
     return handles.map((handle, index) => {
       const after = readState(graph, handle, states[index] as Output, [apply]);
-      // ResourceApplyAdam copies a state first whose memory is still in use.
-      inPlaceUpdates.set(after.node, { handle, update: apply, destroys: false });
+      inPlaceUpdates.set(after.node, update);
       return after;
     });
   },

@@ -1,9 +1,18 @@
 /** @file Kernels that move, select, join or contract data. See kernels.ts. */
 import { slice_util as sliceUtil } from '@tensorflow/tfjs-core';
-import type { DType, TypedArray } from './dtype.js';
-import { type Attributes, binary, type Kernel, matMul, need, reshape, select } from './emit.js';
+import type { DType } from './dtype.js';
+import { type Attributes, binary, filled, type Kernel, matMul, need, reshape, select, unary } from './emit.js';
 import { type Graph, type Output, outputOf } from './graph.js';
 import { normalizeAxes } from './shape.js';
+
+/** tfjs's name of an activation -> TensorFlow op. */
+const fusedActivations: Record<string, string> = {
+  linear: 'Identity',
+  relu: 'Relu',
+  relu6: 'Relu6',
+  elu: 'Elu',
+  sigmoid: 'Sigmoid',
+};
 
 export const shapeKernels: Record<string, Kernel> = {
   Reshape: (graph, inputs, { shape }) => reshape(graph, need(inputs, 'x'), shape as number[]),
@@ -203,11 +212,13 @@ export const shapeKernels: Record<string, Kernel> = {
   BatchMatMul: (graph, inputs, { transposeA, transposeB }) =>
     matMul(graph, need(inputs, 'a'), need(inputs, 'b'), Boolean(transposeA), Boolean(transposeB)),
   _FusedMatMul: (graph, inputs, { transposeA, transposeB, activation }) => {
-    if (activation !== undefined && activation !== null && activation !== 'linear') {
-      throw new Error(`fused activation ${String(activation)} cannot be compiled; apply it as its own op`);
+    const op = fusedActivations[(activation ?? 'linear') as string];
+    if (op === undefined) {
+      throw new Error(`the fused activation ${String(activation)} cannot be compiled; apply it as an op of its own`);
     }
     const product = matMul(graph, need(inputs, 'a'), need(inputs, 'b'), Boolean(transposeA), Boolean(transposeB));
-    return inputs.bias === undefined ? product : binary(graph, 'AddV2', product, inputs.bias);
+    const sum = inputs.bias === undefined ? product : binary(graph, 'AddV2', product, inputs.bias);
+    return op === 'Identity' ? sum : unary(graph, op, sum);
   },
   Einsum: (graph, inputs, { equation }) => {
     const operands = Object.values(inputs);
@@ -286,9 +297,4 @@ function stridedSlice(graph: Graph, inputs: Record<string, Output>, attributes: 
       },
     },
   );
-}
-
-function filled(dtype: DType, value: number): TypedArray {
-  if (dtype === 'float32') return Float32Array.of(value);
-  return dtype === 'int32' ? Int32Array.of(value) : Uint8Array.of(value);
 }

@@ -8,7 +8,7 @@
  */
 import type { DType } from './dtype.js';
 import type { Attributes, Kernel } from './emit.js';
-import { binary, cast, need, reduce, select, unary } from './emit.js';
+import { binary, cast, filled, need, reduce, select, unary } from './emit.js';
 import type { Graph, Output } from './graph.js';
 import { fusedKernels } from './kernels-fused.js';
 import { shapeKernels } from './kernels-shape.js';
@@ -59,7 +59,6 @@ const testOps: Record<string, string> = { IsFinite: 'IsFinite', IsInf: 'IsInf', 
 /** The attribute that holds the axes has two names in tfjs. */
 const reductionOps: Record<string, string> = {
   Sum: 'axis',
-  Mean: 'axis',
   Prod: 'axis',
   Min: 'axis',
   All: 'axis',
@@ -69,6 +68,11 @@ const reductionOps: Record<string, string> = {
 
 const arithmetic: Record<string, Kernel> = {
   Identity: (_graph, inputs) => need(inputs, 'x'),
+  Mean: (graph, inputs, { axis, keepDims }) => {
+    // Of whole numbers too the mean is a float32 in tfjs; TensorFlow's would be rounded.
+    const x = cast(graph, need(inputs, 'x'), 'float32');
+    return reduce(graph, 'Mean', x, normalizeAxes(axis as number | number[], x.shape.length), Boolean(keepDims));
+  },
   LogicalNot: (graph, inputs) => {
     const x = need(inputs, 'x');
     return graph.add('LogicalNot', [x], { dtype: 'bool', shape: x.shape });
@@ -81,19 +85,17 @@ const arithmetic: Record<string, Kernel> = {
   },
   ClipByValue: (graph, inputs, { clipValueMin, clipValueMax }) => {
     const x = need(inputs, 'x');
-    const low = graph.constant(x.dtype, [], Float32Array.of(clipValueMin as number));
-    const high = graph.constant(x.dtype, [], Float32Array.of(clipValueMax as number));
+    const low = graph.constant(x.dtype, [], filled(x.dtype as DType, clipValueMin as number));
+    const high = graph.constant(x.dtype, [], filled(x.dtype as DType, clipValueMax as number));
     return binary(graph, 'Minimum', binary(graph, 'Maximum', x, low), high);
   },
   Step: (graph, inputs, { alpha }) => {
     const x = need(inputs, 'x');
-    const zero = graph.constant('float32', [], Float32Array.of(0));
-    const slope = graph.constant('float32', [], Float32Array.of(alpha as number));
-    const positive = cast(graph, binary(graph, 'Greater', x, zero, 'bool'), 'float32');
-    const negative = cast(graph, binary(graph, 'Less', x, zero, 'bool'), 'float32');
-    const step = binary(graph, 'AddV2', positive, binary(graph, 'Mul', negative, slope));
-    // NaN is neither above nor below zero and must stay NaN, as in tfjs's own kernels.
-    return select(graph, unary(graph, 'IsNan', x, 'bool'), x, step);
+    const number = (value: number) => graph.constant(x.dtype, [], filled(x.dtype as DType, value));
+    const above = binary(graph, 'Greater', x, number(0), 'bool');
+    const step = select(graph, above, number(1), number(alpha as number));
+    // NaN is not above zero and must stay NaN, as in tfjs's own kernels.
+    return x.dtype === 'float32' ? select(graph, unary(graph, 'IsNan', x, 'bool'), x, step) : step;
   },
   LeakyRelu: (graph, inputs, { alpha }) => {
     const x = need(inputs, 'x');
@@ -116,12 +118,8 @@ const arithmetic: Record<string, Kernel> = {
         { dtype: 'int32', shape },
       ],
       {
-        attributes: {
-          T: { type: x.dtype },
-          Tk: { type: 'int32' },
-          index_type: { type: 'int32' },
-          sorted: { bool: sorted as boolean },
-        },
+        // The dtypes of k and the indices are int32 by default; TensorFlow 2.9 has no attributes to say so.
+        attributes: { T: { type: x.dtype }, sorted: { bool: sorted as boolean } },
       },
     );
     return [

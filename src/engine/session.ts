@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compileFunction, type Entry } from './compile.js';
 import type { TypedArray } from './dtype.js';
-import { Graph } from './graph.js';
+import { Graph, plainName } from './graph.js';
 import { encodeSavedModel, savedModelTag } from './graphdef.js';
 import { feed, type NativeBinding, take } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
@@ -25,8 +25,8 @@ export function createSessionProgram(binding: NativeBinding, spec: ProgramSpec):
   const access = addStateAccess(stateGraph, spec.state, handles);
   const entries = new Map<string, Entry>();
   const graphs = [stateGraph];
-  for (const [name, functionSpec] of Object.entries(spec.functions)) {
-    const graph = new Graph(`fn/${name}`);
+  for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
+    const graph = new Graph(`fn_${index}_${plainName(name)}`);
     entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);
   }

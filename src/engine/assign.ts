@@ -1,0 +1,144 @@
+/**
+ * @file How the results of a function get into state: what must have been computed before anything is stored, and which
+ * wishes cannot be met. A run either stores everything or nothing: all stores wait for one barrier, which waits for
+ * everything that can be computed without them.
+ */
+import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
+import { type InPlaceUpdate, inPlaceUpdate, inPlaceUpdatesOf, lateReader, sharesMemory } from './kernels-fused.js';
+import { ProgramError } from './program.js';
+
+export type NamedOutput = readonly [name: string, value: Output];
+
+export interface Results {
+  readonly functionName: string;
+  readonly outputs: readonly NamedOutput[];
+  /** New value by name of the state. */
+  readonly assigns: readonly NamedOutput[];
+  readonly handles: ReadonlyMap<string, GraphNode>;
+  /** The value of each state as the body read it. */
+  readonly reads: ReadonlyMap<string, Output>;
+  readonly checkNumerics: boolean;
+}
+
+/** Ops whose result is memory of its own; the result of any other may share that of an input, a state or a constant. */
+const freshOps = new Set(
+  'AddV2 Sub Mul RealDiv Neg Sqrt Square Exp Maximum Minimum SelectV2 MatMul BatchMatMulV2 AddN DeepCopy'.split(' '),
+);
+
+/**
+ * Appends checks and stores to `graph`.
+ *
+ * @returns what a run must reach: the nodes that store, and those that the outputs must wait for.
+ * @throws ProgramError for in-place updates that would be seen where they may not be.
+ */
+export function addStores(graph: Graph, results: Results): { stores: GraphNode[]; gates: GraphNode[] } {
+  const { assigns, handles, reads } = results;
+  const updates = inPlaceUpdatesOf(graph);
+  checkAllAssigned(results, updates);
+  const after = nodesAfter(graph);
+  const gates = results.checkNumerics ? addNumericChecks(graph, results, after) : [];
+  if (assigns.length === 0) return { stores: [], gates };
+
+  const early = [...values(results), ...updates.flatMap((update) => update.inputs())].filter(
+    ({ node }) => !after.has(node),
+  );
+  const control = [...new Set(early.map(({ node }) => node)), ...gates];
+  const barrier = graph.addNode('NoOp', [], [], { control, name: 'barrier' });
+  for (const update of updates) for (const write of update.writes) write.control.push(barrier);
+
+  const stores = assigns.map(([state, value]) => {
+    const handle = handles.get(state) as GraphNode;
+    const read = reads.get(state);
+    const update = inPlaceUpdate(value);
+    if (update?.handles.includes(handle)) {
+      if (read !== undefined) orderReaders(graph, results, state, read.node, update);
+      return update.writes.at(-1) as GraphNode;
+    }
+    return addAssign(graph, value, handle, read === undefined ? [barrier] : [read.node, barrier]);
+  });
+  return { stores: [...new Set(stores)], gates };
+}
+
+function values({ outputs, assigns }: Results): Output[] {
+  return [...outputs, ...assigns].map(([, value]) => value);
+}
+
+/** An update in place happens whether its result is assigned or not; eager engines would do nothing. */
+function checkAllAssigned({ functionName, assigns, handles }: Results, updates: readonly InPlaceUpdate[]): void {
+  const names = new Map([...handles].map(([name, handle]) => [handle, name]));
+  const assigned = new Map(assigns.map(([state, value]) => [state, inPlaceUpdate(value)]));
+  for (const update of updates) {
+    for (const handle of update.handles) {
+      const name = names.get(handle) as string;
+      if (assigned.get(name) !== update) {
+        throw new ProgramError(
+          `${functionName}: state ${name} is updated in place, so the updated tensor must be assigned to ${name}`,
+        );
+      }
+    }
+  }
+}
+
+/** All nodes that use the result of an in-place update, at once or after other nodes. */
+function nodesAfter(graph: Graph): Set<GraphNode> {
+  const after = new Set<GraphNode>();
+  for (const node of graph.nodes) {
+    const sources = [...node.inputs.map((input) => input.node), ...node.control];
+    const isResult = node.outputs.length > 0 && inPlaceUpdate(outputOf(node, 0)) !== undefined;
+    if (isResult || sources.some((source) => after.has(source))) after.add(node);
+  }
+  return after;
+}
+
+/** Makes `update` wait for every use of the state's old value, or refuses where it cannot. */
+function orderReaders(graph: Graph, results: Results, state: string, read: GraphNode, update: InPlaceUpdate): void {
+  if (!update.destroys) {
+    // Readers keep the old memory, if only they have got it before. An unused read would cost a copy of the state.
+    const used =
+      graph.nodes.some((node) => node.inputs.some((input) => input.node === read)) ||
+      values(results).some(({ node }) => node === read);
+    if (used) for (const write of update.writes) write.control.push(read);
+    return;
+  }
+  const kept = [...results.outputs, ...results.assigns].find(([, value]) => sharesMemory(value.node, read));
+  const late = kept?.[0] ?? lateReader(graph, read, update.writes.at(-1) as GraphNode)?.name;
+  if (late !== undefined) {
+    throw new ProgramError(
+      `${results.functionName}: state ${state} is updated in place, but ${late} uses its old value; use the updated tensor`,
+    );
+  }
+}
+
+/** Hands the memory of `value` over to a state, copied first when it is not its own. */
+function addAssign(graph: Graph, value: Output, handle: GraphNode, control: readonly GraphNode[]): GraphNode {
+  const own = freshOps.has(value.node.op)
+    ? value
+    : graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
+  const attributes = { dtype: { type: value.dtype } };
+  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], { attributes, control });
+}
+
+/** A chain of checks, so that the first bad value in the order of the results is the one reported. */
+function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<GraphNode>): GraphNode[] {
+  const { functionName, outputs, assigns } = results;
+  const checked = new Set<string>();
+  let previous: GraphNode[] = [];
+  for (const [name, value] of [...outputs, ...assigns]) {
+    const update = inPlaceUpdate(value);
+    if (update === undefined && after.has(value.node)) {
+      throw new ProgramError(
+        `${functionName}: ${name} depends on an update in place, which could not be undone if ${name} were not finite; ` +
+          'leave checkNumerics out, or check what goes into the update in a function of its own',
+      );
+    }
+    // What an update in place will write cannot be looked at before it is written; what goes into it can.
+    for (const suspect of update === undefined ? [value] : update.inputs()) {
+      const key = `${suspect.node.name}:${suspect.index}`;
+      if (suspect.dtype !== 'float32' || checked.has(key)) continue;
+      checked.add(key);
+      const attributes = { T: { type: 'float32' }, message: { string: `tinyzero:${name}:` } } as const;
+      previous = [graph.addNode('CheckNumerics', [suspect], [suspect], { attributes, control: previous })];
+    }
+  }
+  return previous;
+}

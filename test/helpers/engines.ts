@@ -1,0 +1,48 @@
+/**
+ * @file The ways in which a program can run, for tests that hold them equal: compiled and op by op on native
+ * TensorFlow, and op by op on WebAssembly.
+ */
+import { type Engine, openEngine } from '../../src/engine/backend.js';
+import type { TypedArray } from '../../src/engine/dtype.js';
+import type { FunctionSpec, Program, ProgramSpec } from '../../src/engine/program.js';
+
+export interface Way {
+  readonly name: 'compiled' | 'eager' | 'wasm';
+  readonly engine: Engine;
+  create(spec: ProgramSpec): Program;
+}
+
+export async function wasmWay(): Promise<Way> {
+  const engine = await openEngine('wasm');
+  return { name: 'wasm', engine, create: (spec) => engine.createProgram(spec) };
+}
+
+export async function compiledWay(): Promise<Way> {
+  const engine = await openEngine('tensorflow');
+  return { name: 'compiled', engine, create: (spec) => engine.createProgram(spec) };
+}
+
+export async function eagerWay(): Promise<Way> {
+  const engine = await openEngine('tensorflow');
+  // The first program registers the backend's kernels.
+  engine.createEagerProgram({ state: {}, functions: {} }).dispose();
+  return { name: 'eager', engine, create: (spec) => engine.createEagerProgram(spec) };
+}
+
+export async function allWays(): Promise<Way[]> {
+  return [await compiledWay(), await eagerWay(), await wasmWay()];
+}
+
+/** Builds a program of one function without state, runs it once and frees it. */
+export function runOnce(
+  way: Way,
+  spec: FunctionSpec,
+  inputs: Readonly<Record<string, TypedArray>> = {},
+): Record<string, TypedArray> {
+  const program = way.create({ state: {}, functions: { f: spec } });
+  try {
+    return program.run('f', inputs);
+  } finally {
+    program.dispose();
+  }
+}
