@@ -20,11 +20,6 @@ export interface Results {
   readonly checkNumerics: boolean;
 }
 
-/** Ops whose result is memory of its own; the result of any other may share that of an input, a state or a constant. */
-const freshOps = new Set(
-  'AddV2 Sub Mul RealDiv Neg Sqrt Square Exp Maximum Minimum SelectV2 MatMul BatchMatMulV2 AddN DeepCopy'.split(' '),
-);
-
 /**
  * Appends checks and stores to `graph`.
  *
@@ -109,13 +104,14 @@ function orderReaders(graph: Graph, results: Results, state: string, read: Graph
   }
 }
 
-/** Hands the memory of `value` over to a state, copied first when it is not its own. */
+/**
+ * Stores a copy of `value`. Without it the state could lie in the memory of an input (JavaScript's), of a constant or of
+ * another state that is later updated in place; and no op is safe from that: TensorFlow turns x * 1 into x.
+ */
 function addAssign(graph: Graph, value: Output, handle: GraphNode, control: readonly GraphNode[]): GraphNode {
-  const own = freshOps.has(value.node.op)
-    ? value
-    : graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
+  const copy = graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
   const attributes = { dtype: { type: value.dtype } };
-  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], { attributes, control });
+  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), copy], [], { attributes, control });
 }
 
 /** A chain of checks, so that the first bad value in the order of the results is the one reported. */

@@ -2,9 +2,11 @@
  * @file The ways in which a program can run, for tests that hold them equal: compiled and op by op on native
  * TensorFlow, and op by op on WebAssembly.
  */
+import { test } from 'node:test';
 import { type Engine, openEngine } from '../../src/engine/backend.js';
 import type { TypedArray } from '../../src/engine/dtype.js';
 import type { FunctionSpec, Program, ProgramSpec } from '../../src/engine/program.js';
+import { nativeTest } from './native.js';
 
 export interface Way {
   readonly name: 'compiled' | 'eager' | 'wasm';
@@ -45,4 +47,11 @@ export function runOnce(
   } finally {
     program.dispose();
   }
+}
+
+/** Declares `name` three times, once per way; those that need native TensorFlow are skipped where it cannot be had. */
+export function testEveryWay(name: string, body: (way: Way) => void | Promise<void>): void {
+  nativeTest(`${name} (compiled)`, async () => body(await compiledWay()));
+  nativeTest(`${name} (eager)`, async () => body(await eagerWay()));
+  test(`${name} (wasm)`, async () => body(await wasmWay()));
 }
