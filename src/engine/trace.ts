@@ -22,24 +22,24 @@ export class TraceError extends Error {
 
 class TraceBackend extends tf.KernelBackend {
   graph: Graph | undefined;
-  private outputs = new WeakMap<object, Output>();
+  private outputs = new WeakMap<object, { readonly output: Output; readonly graph: Graph }>();
 
   /** The tensor that stands for `output`. */
   info(output: Output): tf.TensorInfo {
     const dataId = {};
-    this.outputs.set(dataId, output);
+    this.outputs.set(dataId, { output, graph: this.currentGraph() });
     return { dataId, shape: [...output.shape], dtype: output.dtype as tf.DataType };
   }
 
   output(tensor: tf.TensorInfo): Output {
-    const output = this.outputs.get(tensor.dataId);
-    if (output === undefined) {
+    const known = this.outputs.get(tensor.dataId);
+    if (known === undefined || known.graph !== this.graph) {
       throw new TraceError(
         `A tensor of shape ${formatShape(tensor.shape)} was made outside the function that is being compiled. ` +
           'Make it inside, or pass it as an input or as state.',
       );
     }
-    return output;
+    return known.output;
   }
 
   currentGraph(): Graph {
@@ -175,7 +175,7 @@ function useBackend(name: string): void {
 
 function explained(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
-  const kernel = /Cannot find registered kernel '(\w+)' for backend 'tinyzero-graph'/.exec(error.message)?.[1];
+  const kernel = /[Kk]ernel '(\w+)' (not registered )?for backend 'tinyzero-graph'/.exec(error.message)?.[1];
   if (kernel === undefined && !(error instanceof TraceError)) return error;
   const problem =
     kernel === undefined
@@ -185,10 +185,12 @@ function explained(error: unknown): unknown {
   return new TraceError(caller === undefined ? problem : `${problem} Called at ${caller}`, { cause: error });
 }
 
-/** The first stack line that lies neither in a library nor in this file. */
+const libraryLine = /node_modules|node:internal|[\\/]tfjs[\w-]*[\\/]|[\\/]src[\\/]engine[\\/]/;
+
+/** The first stack line that lies neither in a library (tfjs's source maps name `tfjs-core/src`) nor in this one. */
 function callerLine(error: Error): string | undefined {
   const lines = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
-  const caller = lines.find((line) => !/node_modules|node:internal|\bengine\/(trace|kernels)/.test(line));
+  const caller = lines.find((line) => !libraryLine.test(line));
   return caller?.trim().replace(/^at /, '');
 }
 

@@ -1,0 +1,177 @@
+/** What only compiled programs have: no leaks over thousands of runs, bfloat16 products, XLA. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import * as tf from '@tensorflow/tfjs-core';
+import type { TypedArray } from '../../src/engine/dtype.js';
+import type { FunctionSpec, ProgramSpec } from '../../src/engine/program.js';
+import { updateRows } from '../../src/engine/state-ops.js';
+import { optimizerState, stepInputs, stepScalars, update } from '../../src/optim/adamw.js';
+import { assertClose } from '../helpers/close.js';
+import { compiledWay, testEveryWay } from '../helpers/engines.js';
+import { nativeTest } from '../helpers/native.js';
+
+const [rows, width] = [64, 256];
+const w = { dtype: 'float32', shape: [width, width] } as const;
+const x = { dtype: 'float32', shape: [rows, width] } as const;
+const options = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.01 };
+
+/** A layer with AdamW, a cache that is updated in place and large inputs and outputs: 64 KiB each way. */
+const spec: ProgramSpec = {
+  state: { w, cache: x, ...optimizerState({ w }) },
+  functions: {
+    step: {
+      inputs: { x, at: { dtype: 'int32', shape: [1] }, ...stepInputs },
+      body: (state, inputs) => {
+        const loss = (weight: tf.Tensor) =>
+          tf.mean(tf.square(tf.matMul(inputs.x as tf.Tensor2D, weight as tf.Tensor2D)));
+        const { value, grad } = tf.valueAndGrad(loss)(state.w as tf.Tensor);
+        const product = tf.matMul(inputs.x as tf.Tensor2D, state.w as tf.Tensor2D);
+        const cache = updateRows(state.cache as tf.Tensor, inputs.at as tf.Tensor, tf.slice(product, 0, 1));
+        return {
+          outputs: { loss: value, product },
+          assign: { ...update(state, { w: grad }, inputs, options), cache },
+        };
+      },
+    },
+    refuse: {
+      inputs: { x },
+      body: (_state, inputs) => ({ outputs: { log: tf.log(tf.neg(tf.abs(inputs.x as tf.Tensor))) } }),
+      checkNumerics: true,
+    },
+  },
+};
+
+const input = Float32Array.from({ length: rows * width }, (_, index) => Math.sin(index));
+
+testEveryWay('runs, reads, writes and failures leave memory and tensor count flat', (way) => {
+  const program = way.create(spec);
+  for (const name of Object.keys(spec.state)) program.fill(name, 0.01);
+  const cycle = (run: number) => {
+    program.run('step', { x: input, at: Int32Array.of(run % rows), ...stepScalars(run + 1, 1e-4, options) });
+    if (run % 10 === 0) {
+      program.write('cache', program.read('cache') as Float32Array);
+      assert.throws(() => program.run('refuse', { x: input }));
+    }
+  };
+  const [warm, runs] = way.name === 'compiled' ? [500, 2000] : [100, 200];
+  for (let run = 0; run < warm; run++) cycle(run);
+  const tensors = way.engine.tensorCount();
+  const before = process.memoryUsage().rss;
+  for (let run = 0; run < runs; run++) cycle(run);
+  assert.equal(way.engine.tensorCount(), tensors);
+  // A leaked input or output alone would add 64 KiB a run: 128 MiB over 2,000 runs, 13 MiB over 200.
+  const allowed = way.name === 'compiled' ? 64 : 12;
+  const grown = (process.memoryUsage().rss - before) / 2 ** 20;
+  assert.ok(grown < allowed, `resident memory grew by ${grown.toFixed(1)} MiB in ${runs} runs`);
+  program.dispose();
+});
+
+testEveryWay('a disposed program gives its tensors back', (way) => {
+  const make = () => {
+    const program = way.create(spec);
+    for (const name of Object.keys(spec.state)) program.fill(name, 0.01);
+    program.run('step', { x: input, at: Int32Array.of(0), ...stepScalars(1, 1e-4, options) });
+    return program;
+  };
+  make().dispose();
+  const tensors = way.engine.tensorCount();
+  for (let round = 0; round < 3; round++) make().dispose();
+  assert.equal(way.engine.tensorCount(), tensors);
+});
+
+/** One product as a result of its own, one inside, a cast of the user's own, and state beside. */
+function products(rest: Partial<FunctionSpec>): ProgramSpec {
+  return {
+    state: { w },
+    functions: {
+      f: {
+        inputs: { x },
+        body: (state, inputs) => {
+          const product = tf.matMul(inputs.x as tf.Tensor2D, state.w as tf.Tensor2D);
+          const positive = tf.greater(product, 0).toFloat();
+          const deep = tf.sum(
+            tf.mul(
+              tf.matMul(positive, state.w as tf.Tensor2D),
+              tf.matMul(inputs.x as tf.Tensor2D, state.w as tf.Tensor2D),
+            ),
+          );
+          const square = tf.matMul(state.w as tf.Tensor2D, state.w as tf.Tensor2D);
+          return { outputs: { product, deep, sum: tf.add(inputs.x as tf.Tensor, 1 / 3) }, assign: { w: square } };
+        },
+        ...rest,
+      },
+    },
+  };
+}
+
+async function runProducts(rest: Partial<FunctionSpec>): Promise<Record<string, TypedArray>> {
+  const program = (await compiledWay()).create(products(rest));
+  program.write(
+    'w',
+    Float32Array.from({ length: width * width }, (_, index) => Math.sin(index * 0.7) / 16),
+  );
+  const results = { ...program.run('f', { x: input }), w: program.read('w') };
+  program.dispose();
+  return results;
+}
+
+nativeTest('bf16 rounds the operands of products and nothing else', async () => {
+  const [full, half] = [await runProducts({}), await runProducts({ precision: 'bf16' })];
+  const product = half.product as Float32Array;
+  // bfloat16 keeps 8 bits: each operand is off by up to 2^-9, and the result is rounded to bfloat16 as well. For 256
+  // terms of mean square 1/2 * 1/512 the errors add up like a random walk: 2^-9 * sqrt(2) * sqrt(256 / 1024) = 1.4e-3
+  // deviation; 5 deviations, and 2^-8 of the result.
+  assertClose('product', product, full.product as Float32Array, { relative: 2 ** -8, absolute: 7e-3 });
+  assert.ok(product.some((value, index) => value !== full.product?.[index]));
+  // The result is widened to float32: its lower 16 bits are zero.
+  assert.ok(new Uint32Array(product.buffer, product.byteOffset, product.length).every((bits) => (bits & 0xffff) === 0));
+  assert.deepEqual(half.sum, full.sum);
+  assert.equal(half.w?.constructor, Float32Array);
+});
+
+nativeTest('bf16 never rounds the weights that an optimiser keeps', async () => {
+  const training: ProgramSpec = {
+    ...spec,
+    functions: { step: { ...(spec.functions.step as FunctionSpec), precision: 'bf16' } },
+  };
+  const program = (await compiledWay()).create(training);
+  for (const name of Object.keys(spec.state)) program.fill(name, 0);
+  program.fill('w', 1);
+  // 1 - 1e-5 is far below the 2^-8 that bfloat16 could tell from 1.
+  program.run('step', { x: input, at: Int32Array.of(0), ...stepScalars(1, 1e-5, { ...options, weightDecay: 0 }) });
+  const moved = program.read('w') as Float32Array;
+  assert.ok(moved.every((value) => value !== 1 && Math.abs(value - 1) < 2e-5));
+  program.dispose();
+});
+
+nativeTest('xla gives the same results, state included', async () => {
+  const [plain, fused] = [await runProducts({}), await runProducts({ xla: true })];
+  for (const [name, values] of Object.entries(plain)) {
+    // Sums of 256 terms (and of 16,384 for the scalar) in another order.
+    assertClose(name, fused[name] as TypedArray, values, { relative: 1e-4, absolute: 1e-4 });
+  }
+});
+
+nativeTest('xla compiles a function that asks for it, and only that', () => {
+  const child = (xla: boolean) =>
+    spawnSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `import * as tf from '@tensorflow/tfjs-core';
+         import { openEngine } from ${JSON.stringify(new URL('../../src/engine/backend.js', import.meta.url).href)};
+         const x = { dtype: 'float32', shape: [8] };
+         const body = (_state, inputs) => ({ outputs: { y: tf.exp(tf.add(tf.mul(inputs.x, inputs.x), 1)) } });
+         const engine = await openEngine('tensorflow');
+         const program = engine.createProgram({ state: {}, functions: { f: { inputs: { x }, body, xla: ${xla} } } });
+         for (let run = 0; run < 3; run++) program.run('f', { x: new Float32Array(8) });`,
+      ],
+      { encoding: 'utf8', env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '0' } },
+    );
+  const [off, on] = [child(false), child(true)];
+  assert.equal(off.status, 0, off.stderr);
+  assert.equal(on.status, 0, on.stderr);
+  assert.doesNotMatch(off.stderr, /Compiled cluster using XLA/);
+  assert.match(on.stderr, /Compiled cluster using XLA/);
+});
