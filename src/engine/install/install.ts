@@ -123,7 +123,9 @@ async function climb(
       const obstacle = asUnavailable(error);
       if (obstacle === undefined) throw error;
       attempts.push({ rung, obstacle: obstacle.obstacle, sentence: obstacle.message });
-      reporter.line(`${rung === 'wheel' ? 'TensorFlow 2.21' : "tfjs-node's own library"}: ${obstacle.message}`);
+      if (local === undefined) {
+        reporter.line(`${rung === 'wheel' ? 'TensorFlow 2.21' : "tfjs-node's own library"}: ${obstacle.message}`);
+      }
     } finally {
       rmSync(staging, { recursive: true, force: true });
     }
