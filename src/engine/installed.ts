@@ -1,7 +1,7 @@
 /**
  * @file Which native engine is installed in the cache, told from files alone: no tensor library is loaded here.
  *
- * `<cache>/engine/<platform>-<arch>/current.json` names the folder in use; the folder's `engine.json` lists its files.
+ * `<cache>/engine/<platform>-<arch>-v<format>/current.json` names the folder in use; the folder's `engine.json` lists its files.
  * Both are written last and renamed into place, so a folder that is not named there is a leftover, never an engine.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
@@ -10,7 +10,10 @@ import { systemErrorCode } from '../errors.js';
 import { cacheFolder } from '../util/cache.js';
 import { hashFile } from '../util/hash.js';
 
-/** Raised when the layout of the folder changes; an engine of another format is not used. */
+/**
+ * Raised when the layout of the folder, or what is compiled into the addon, changes. It is part of the path, so that
+ * checkouts of different versions keep an engine each instead of replacing each other's.
+ */
 export const engineFormat = 1;
 
 export interface InstalledFile {
@@ -62,9 +65,9 @@ export interface EngineState {
   readonly leftovers: readonly string[];
 }
 
-/** Folder of this platform's engines. */
+/** Folder of this platform's engines of this format. */
 export function engineRoot(env: NodeJS.ProcessEnv = process.env): string {
-  return join(cacheFolder(env), 'engine', `${process.platform}-${process.arch}`);
+  return join(cacheFolder(env), 'engine', `${process.platform}-${process.arch}-v${engineFormat}`);
 }
 
 /** Folder of finished and unfinished downloads of `engine install`. */

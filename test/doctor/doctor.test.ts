@@ -67,7 +67,7 @@ test('a model folder is looked at', () => {
 
 test('an engine that lost a file, or has another format, is reported as broken', async () => {
   const cache = temporaryFolder('cache');
-  const root = join(cache, 'engine', `${process.platform}-${process.arch}`);
+  const { root } = inspectEngine({ TINYZERO_CACHE: cache });
   mkdirSync(join(root, 'it'), { recursive: true });
   writeFileSync(join(root, 'current.json'), '{"folder": "it"}');
   const look = async () => (await installationChecks(inspectEngine({ TINYZERO_CACHE: cache }), false))[0];

@@ -13,7 +13,7 @@ import { writeFileAtomic } from '../../util/file.js';
 
 /** Milliseconds without renewal after which a lock counts as abandoned, when its holder cannot be asked. */
 const staleMs = 15_000;
-/** The same when its holder ran on this machine and is gone; the least that proper-lockfile takes. */
+/** The same when its holder ran on this machine and is gone. */
 const deadStaleMs = 2_000;
 const renewMs = 1_000;
 const pollMs = 250;
@@ -33,12 +33,12 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
   for (let waited = false; ; ) {
     options.signal.throwIfAborted();
     const owner = readOwner(ownerPath);
-    const stale = owner?.host === hostname() && !isAlive(owner.pid) ? deadStaleMs : staleMs;
+    if (owner !== undefined && isAbandoned(path, owner)) rmSync(path, { recursive: true, force: true });
     try {
       const release = await lockfile.lock(path, {
         lockfilePath: path,
         realpath: false,
-        stale,
+        stale: staleMs,
         update: renewMs,
         onCompromised: options.onLost,
       });
@@ -64,6 +64,13 @@ export function lockHolder(path: string): string | undefined {
   if (owner === undefined) return Date.now() - renewed < staleMs ? 'another process' : undefined;
   const holds = owner.host === hostname() ? isAlive(owner.pid) : Date.now() - renewed < staleMs;
   return holds ? `process ${owner.pid} on ${owner.host}` : undefined;
+}
+
+/** Whether the lock's holder ran here and is gone, and nobody has taken the lock since. */
+function isAbandoned(path: string, owner: { pid: number; host: string }): boolean {
+  if (owner.host !== hostname() || isAlive(owner.pid)) return false;
+  const renewed = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+  return renewed !== undefined && Date.now() - renewed > deadStaleMs;
 }
 
 function readOwner(path: string): { pid: number; host: string } | undefined {

@@ -4,18 +4,8 @@
  * that the next install removes.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  accessSync,
-  closeSync,
-  constants,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, constants, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { systemErrorCode, UserError } from '../../errors.js';
 import { freeBytes } from '../../util/disk.js';
@@ -85,7 +75,7 @@ export async function publish(
   for (const path of listFiles(staging)) {
     const file = join(staging, path);
     files.push({ path, bytes: statSync(file).size, sha256: await hashFile(file, 'sha256', 'hex', { signal }) });
-    sync(file);
+    await sync(file);
   }
   const manifest: EngineManifest = { ...facts, files };
   writeFileAtomic(join(staging, 'engine.json'), `${JSON.stringify(manifest, null, 1)}\n`);
@@ -108,11 +98,12 @@ function listFiles(folder: string): string[] {
     .sort();
 }
 
-function sync(path: string): void {
-  const fd = openSync(path, 'r+');
+/** Asynchronous, because it may take seconds, and the lock has to be renewed meanwhile. */
+async function sync(path: string): Promise<void> {
+  const file = await open(path, 'r+');
   try {
-    fsyncSync(fd);
+    await file.sync();
   } finally {
-    closeSync(fd);
+    await file.close();
   }
 }

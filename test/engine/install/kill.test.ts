@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import { chmodSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { after, before, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { findInstalledEngine, inspectEngine } from '../../../src/engine/installed.js';
@@ -17,13 +17,25 @@ import { nativeTest } from '../../helpers/native.js';
 
 const child = fileURLToPath(new URL('../../helpers/install-child.js', import.meta.url));
 
-/** A cache on the same disk as the real one, where hard links can be made. */
+/** Folders on the disk of the real cache, where hard links can be made. */
+const parent = join(cacheFolder(), 'tests');
+
+/** The engine's files under names of this test's own: another checkout may replace the engine while the test runs. */
+const source = join(parent, `source-${process.pid}`);
+before(() => {
+  const engine = findInstalledEngine();
+  if (engine === undefined) return;
+  for (const { path } of [...engine.manifest.files, { path: 'engine.json' }]) {
+    mkdirSync(dirname(join(source, path)), { recursive: true });
+    linkSync(join(engine.folder, path), join(source, path));
+  }
+});
+after(() => rmSync(source, { recursive: true, force: true }));
+
 function testCache(t: TestContext): { cache: string; env: Record<string, string>; args: string[] } {
-  const parent = join(cacheFolder(), 'tests');
   mkdirSync(parent, { recursive: true });
   const cache = mkdtempSync(join(parent, 'kill-'));
   t.after(() => rmSync(cache, { recursive: true, force: true }));
-  const source = findInstalledEngine()?.folder as string;
   return { cache, env: { TINYZERO_CACHE: cache }, args: [child, source] };
 }
 
