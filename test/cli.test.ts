@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { editDistance } from '../src/command-line.js';
 import { commands } from '../src/command-table.js';
+import { usage } from '../src/config.js';
 import { cliPath, runNode, temporaryFolder, tinyzero } from './helpers/cli.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -102,7 +103,7 @@ test('all problems of a command line are named at once, with exit code 2', async
   --engin: there is no such option; did you mean --engine?
   --json: takes no value, found 'yes'
   --xyzzy: there is no such option
-  --model: needs a value, --model <folder>
+  --model: needs a value, ${usage('model')}
   --engine: expected auto or tensorflow or wasm, found 'cuda'
   TINYZERO_NO_INSTALL: expected 1 or 0, found 'perhaps'
 Run \`tinyzero doctor --help\` for all options.

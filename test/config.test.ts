@@ -7,7 +7,7 @@ const names = Object.keys(options) as OptionName[];
 test('every option has a help text that fits its place, and a default that is valid', () => {
   for (const name of names) {
     const spec = options[name] as OptionSpec;
-    assert.match(spec.help, /^[a-z].*[^.]$/, `${name}: a phrase, without a full stop`);
+    assert.match(spec.help, /^([a-z]|[A-Z]{2}).*[^.]$/, `${name}: a phrase, without a full stop`);
     if (spec.type === 'choice') assert.ok(spec.choices.includes(spec.default), name);
     if (spec.type === 'integer' || spec.type === 'number') {
       const value = spec.default ?? spec.min ?? 0;

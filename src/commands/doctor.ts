@@ -4,7 +4,7 @@
  */
 import type { OptionValues } from '../config.js';
 import { installationChecks } from '../doctor/installation.js';
-import { machineChecks, modelCheck } from '../doctor/machine.js';
+import { machineChecks } from '../doctor/machine.js';
 import { chooseEngine } from '../engine/choose.js';
 import { inspectEngine } from '../engine/installed.js';
 import { exitCodes, UserError } from '../errors.js';
@@ -27,7 +27,7 @@ export async function run(values: OptionValues<'engine' | 'install' | 'model' | 
 async function examine(values: OptionValues<'engine' | 'install' | 'model'>, signal: AbortSignal): Promise<Check[]> {
   const { engine: wanted, install, model } = values;
   const checks = machineChecks();
-  if (model !== undefined) checks.push(modelCheck(model));
+  if (model !== undefined) checks.push(await (await import('../doctor/model.js')).modelCheck(model));
   const reporter = consoleReporter();
   const ask = terminalAsker(signal);
   let name: 'tensorflow' | 'wasm' | undefined;

@@ -1,9 +1,9 @@
 /**
- * @file What `doctor` asks of the machine, without any engine: Node, platform, memory, cores, disk, cache, model folder.
+ * @file What `doctor` asks of the machine, without any engine: Node, platform, memory, cores, disk, cache.
  */
-import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { cacheFolder } from '../util/cache.js';
 import type { Check } from '../util/check.js';
 import { freeBytes } from '../util/disk.js';
@@ -98,34 +98,5 @@ function cacheCheck(): Check {
     found: `${folder}${writable ? '' : ' (not writable)'}`,
     expected: 'a folder that can be written',
     fix: 'Set TINYZERO_CACHE to such a folder.',
-  };
-}
-
-/** Whether `folder` looks like a checkpoint that `--model` takes. */
-export function modelCheck(folder: string): Check {
-  const problems: string[] = [];
-  let found = '';
-  const names = existsSync(folder) ? readdirSync(folder) : undefined;
-  if (names === undefined) problems.push('no such folder');
-  else {
-    try {
-      const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as { model_type?: unknown };
-      found = `model_type ${config.model_type}`;
-      if (!['qwen2', 'qwen3', 'llama'].includes(String(config.model_type))) problems.push(`${found} is not supported`);
-    } catch (error) {
-      problems.push(`config.json: ${error instanceof Error ? error.message : error}`);
-    }
-    if (!names.includes('tokenizer.json')) problems.push('no tokenizer.json');
-    const shards = names.filter((name) => name.endsWith('.safetensors'));
-    if (shards.length === 0) problems.push('no .safetensors file');
-    found += `, ${shards.length} safetensors file${shards.length === 1 ? '' : 's'}`;
-  }
-  return {
-    name: 'model',
-    ok: problems.length === 0,
-    needed: true,
-    found: problems.length === 0 ? `${folder}: ${found}` : `${folder}: ${problems.join('; ')}`,
-    expected: 'a Hugging Face folder of a qwen2, qwen3 or llama model: config.json, tokenizer.json, *.safetensors',
-    fix: 'Check the path, or download the whole folder again.',
   };
 }

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { installationChecks } from '../../src/doctor/installation.js';
-import { modelCheck, nodeCheck } from '../../src/doctor/machine.js';
+import { nodeCheck } from '../../src/doctor/machine.js';
+import { modelCheck } from '../../src/doctor/model.js';
 import { inspectEngine } from '../../src/engine/installed.js';
 import { type Check, formatChecks } from '../../src/util/check.js';
 import { temporaryFolder, tinyzero } from '../helpers/cli.js';
 import { nativeTest } from '../helpers/native.js';
+
+const fixture = join('test', 'fixtures', 'qwen2-tied-f32');
 
 async function doctor(args: string[], env: Record<string, string> = {}) {
   const { code, stdout, stderr } = await tinyzero(['doctor', '--json', '--no-install', ...args], env);
@@ -52,17 +55,33 @@ test('a needed thing that is missing means exit code 1', async () => {
   assert.equal(named('matmul'), undefined, 'nothing computes');
 });
 
-test('a model folder is looked at', () => {
-  const folder = temporaryFolder('model');
-  const look = () => modelCheck(folder);
-  const empty = look();
-  assert.equal(empty.ok, false);
-  assert.match(empty.found, /config\.json: ENOENT.*no tokenizer\.json; no \.safetensors file/);
-  for (const name of ['tokenizer.json', 'model.safetensors']) writeFileSync(join(folder, name), '{}');
-  writeFileSync(join(folder, 'config.json'), '{"model_type": "gpt2"}');
-  assert.match(look().found, /model_type gpt2 is not supported/);
-  writeFileSync(join(folder, 'config.json'), '{"model_type": "qwen2"}');
-  assert.equal(look().ok, true);
+test('a model folder is opened, and what is wrong with it is told', async () => {
+  const good = await modelCheck(fixture);
+  assert.equal(good.ok, true, good.found);
+  assert.match(good.found, /: [\d,]+ parameters, (float32|bfloat16|float16), /);
+
+  assert.match((await modelCheck(join(fixture, 'nothing'))).found, /There is no model/);
+  const cut = temporaryFolder('model');
+  cpSync(fixture, cut, { recursive: true });
+  truncateSync(join(cut, 'model.safetensors'), statSync(join(cut, 'model.safetensors')).size - 4);
+  const damaged = await modelCheck(cut);
+  assert.deepEqual([damaged.ok, damaged.needed], [false, true]);
+  assert.match(damaged.found, /model\.safetensors/);
+  cpSync(fixture, cut, { recursive: true });
+  rmSync(join(cut, 'tokenizer.json'));
+  assert.match((await modelCheck(cut)).found, /tokenizer\.json/);
+});
+
+test('a model of the hub is looked for in the cache only', async (t) => {
+  const before = process.env.HF_HOME;
+  process.env.HF_HOME = temporaryFolder('hub');
+  t.after(() => {
+    if (before === undefined) delete process.env.HF_HOME;
+    else process.env.HF_HOME = before;
+  });
+  const { ok, found } = await modelCheck('some/model');
+  assert.equal(ok, false);
+  assert.match(found, /some\/model is not in the cache/);
 });
 
 test('an engine that lost a file, or has another format, is reported as broken', async () => {
