@@ -37,37 +37,35 @@ export function draw(
   const shifted = tf.sub(scaled, tf.max(scaled, -1, true));
   const weights = tf.exp(shifted);
   const total = tf.sum(weights, -1);
-  const tokens = options.greedy ? tf.argMax(logits, -1).toInt() : drawWeighted(weights, total, uniforms, options);
+  const tokens = options.greedy ? tf.argMax(logits, -1).toInt() : drawWeighted(weights, uniforms, options);
   const picked = pick(shifted, tokens);
   return { tokens, logProbs: tf.sub(picked, tf.log(total)) };
 }
 
-function drawWeighted(
-  weights: Float<'B V'>,
-  total: Float<'B'>,
-  uniforms: Float<'B'>,
-  { topK, topP }: DrawOptions,
-): Int<'B'> {
+function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, { topK, topP }: DrawOptions): Int<'B'> {
   const V = weights.shape[1] as number;
-  if (topP >= 1 && (topK <= 0 || topK >= V)) return inverseCdf(weights, tf.mul(total, uniforms));
+  if (topP >= 1 && (topK <= 0 || topK >= V)) return inverseCdf(weights, uniforms);
   const sorted = tf.topk(weights, topK > 0 ? Math.min(topK, V) : V, true);
+  if (topP >= 1) return pick(sorted.indices, inverseCdf(sorted.values, uniforms));
   // A token stays if those before it have not yet reached topP of what top-k left (Holtzman et al., arXiv 1904.09751,
   // applied after top-k as transformers does). The first always stays.
   const before = tf.cumsum(sorted.values, 1, true);
   const limit = tf.mul(tf.sum(sorted.values, -1, true), topP);
-  const kept = topP >= 1 ? sorted.values : tf.where(tf.less(before, limit), sorted.values, tf.zerosLike(sorted.values));
-  const place = inverseCdf(kept, tf.mul(tf.sum(kept, -1), uniforms));
-  return pick(sorted.indices, place);
+  const kept = tf.where(tf.less(before, limit), sorted.values, tf.zerosLike(sorted.values));
+  return pick(sorted.indices, inverseCdf(kept, uniforms));
 }
 
-/** The first index whose cumulative weight exceeds `target`: with target < sum, one of positive weight. */
-function inverseCdf(weights: Float<'B N'>, target: Float<'B'>): Int<'B'> {
+/**
+ * The first index whose cumulative weight exceeds uniform * total. The total is the last cumulative weight, not a sum
+ * of its own: over a large vocabulary the two round differently, and a draw between them would have no token. Rounded
+ * to float32, total * (1 - 2^-24) is still below the total, so every uniform finds an index, of positive weight.
+ */
+function inverseCdf(weights: Float<'B N'>, uniforms: Float<'B'>): Int<'B'> {
+  const [B, N] = weights.shape as [number, number];
   // The axis must be positive: tfjs's wasm cumsum does not understand -1.
   const cumulative = tf.cumsum(weights, 1);
-  const index = tf.sum(tf.lessEqual(cumulative, target.expandDims(-1)).toInt(), -1);
-  // Rounding may leave the whole sum at or below the target; the last token of positive weight is meant then.
-  const positive = tf.sum(tf.less(cumulative, tf.max(cumulative, -1, true)).toInt(), -1);
-  return tf.minimum(index, positive);
+  const target = tf.mul(tf.slice(cumulative, [0, N - 1], [B, 1]), uniforms.expandDims(-1));
+  return tf.sum(tf.lessEqual(cumulative, target).toInt(), -1);
 }
 
 /** `x[row, columns[row]]` for every row. (Gathering with batch dimensions reads wild memory on tfjs's wasm backend.) */

@@ -3,17 +3,18 @@
  *
  * A slot is one row of the decode batch. Its cache holds S positions, position p of a rollout at index p, as rows
  * `[(slot * K + head) * S + position, C]`: written in place, and read by attention without moving anything.
- * Prompts are prefilled once each into a prompt cache of P rows and T positions, from which any number of slots is
- * filled (`admit`). Prefilling leaves out a prompt's last token: a slot starts by decoding it, so that prefilling needs
- * no logits and all drawing happens in one place.
+ * Prompts are prefilled once each into a prompt cache of P rows and T positions, in chunks, so that one function serves
+ * prompts of all lengths and a long one needs no `[T, T]` scores. Any number of slots is filled from there (`admit`).
+ * Prefilling leaves out a prompt's last token: a slot starts by decoding it, so that prefilling needs no logits and all
+ * drawing happens in one place.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { attention, maskedScore } from '../engine/ops.js';
+import { maskedScore } from '../engine/ops.js';
 import type { FunctionSpec, TensorRecord, TensorSpec } from '../engine/program.js';
 import type { Float, Int } from '../engine/shape.js';
 import { updateRows } from '../engine/state-ops.js';
 import type { ModelConfig } from './config.js';
-import { type Attend, angles, attentionScale, causalBias, hiddenStates, logits, rowPositions } from './transformer.js';
+import { angles, attentionScale, hiddenStates, logits } from './transformer.js';
 
 export interface CacheSizes {
   /** Rows that decode together. One more slot exists, for rows of `admit` and `move` that are not used. */
@@ -22,8 +23,10 @@ export interface CacheSizes {
   readonly positions: number;
   /** P: distinct prompts that are prefilled together. */
   readonly prompts: number;
-  /** T: longest prompt, less its last token; at least 1. */
+  /** T: longest prompt, less its last token; a multiple of `chunk`, and no more than S. */
   readonly promptPositions: number;
+  /** Positions of every prompt that one `prefill` computes. */
+  readonly chunk: number;
   /** R: slots that one `admit` or `move` can fill. */
   readonly admissions: number;
 }
@@ -52,20 +55,27 @@ export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<strin
   return state;
 }
 
-/** `prefill`: keys and values of `ids` `[P, T]`, padded on the right, into the prompt cache. */
+/**
+ * `prefill`: keys and values of positions `offset` and on of P prompts, `ids` `[P, chunk]`, into the prompt cache, which
+ * holds the positions before. Prompts are padded on the right: no token of theirs looks at the padding.
+ */
 export function prefillFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
-  const { prompts: P, promptPositions: T } = sizes;
+  const { prompts: P, promptPositions: T, chunk } = sizes;
   return {
-    inputs: { ids: { dtype: 'int32', shape: [P, T] } },
-    body(state, { ids }) {
+    inputs: { ids: { dtype: 'int32', shape: [P, chunk] }, offset: { dtype: 'int32', shape: [] } },
+    body(state, inputs) {
+      const { ids, offset } = inputs as Record<'ids' | 'offset', tf.Tensor>;
+      const positions = tf.add(tf.range(0, chunk, 1, 'int32'), offset).expandDims(0);
+      const rows = tf.add(rowIndices(config, tf.range(0, P, 1, 'int32'), T, chunk), offset);
+      const bias = pastBias(positions, T);
       const assign: Record<string, tf.Tensor> = {};
-      const bias = causalBias(T);
-      const scale = attentionScale(config);
-      hiddenStates(state, config, ids as tf.Tensor, angles(config, rowPositions(T)), (layer, q, k, v) => {
-        const names = cacheNames(layer);
-        assign[names.promptKeys] = toRows(k);
-        assign[names.promptValues] = toRows(v);
-        return attention(q, k, v, bias, scale);
+      hiddenStates(state, config, ids, angles(config, positions.toFloat()), (layer, q, k, v) => {
+        const { promptKeys, promptValues } = cacheNames(layer);
+        const keys = updateRows(state[promptKeys] as tf.Tensor, rows, toRows(k));
+        const values = updateRows(state[promptValues] as tf.Tensor, rows, toRows(v));
+        assign[promptKeys] = keys;
+        assign[promptValues] = values;
+        return cachedAttention(config, q, keys, values, bias);
       });
       return { assign };
     },
@@ -118,32 +128,54 @@ export function decodeLogits(
   positions: Int<'B'>,
 ): { logits: Float<'B V'>; assign: Record<string, tf.Tensor> } {
   const [B] = tokens.shape as [number];
-  const { kvHeads: K, heads: H, headDim: C } = config;
   const S = sizes.positions;
   const assign: Record<string, tf.Tensor> = {};
-  const slotRows = tf
-    .range(0, B * K, 1, 'int32')
-    .mul(tf.scalar(S, 'int32'))
-    .reshape([B, K]);
-  const rows = tf.add(slotRows, positions.expandDims(1)).reshape([B * K]);
-  const past = tf.lessEqual(tf.range(0, S, 1, 'int32').expandDims(0), positions.expandDims(1));
-  const bias = tf.mul(tf.sub(1, past.toFloat()), maskedScore).reshape([B, 1, 1, S]);
-  const scale = attentionScale(config);
-  const attend: Attend = (layer, q, k, v) => {
+  const firstRows = rowIndices(config, tf.range(0, B, 1, 'int32'), S, 1).reshape([B, config.kvHeads]);
+  const rows = tf.add(firstRows, positions.expandDims(1)).reshape([-1]) as tf.Tensor1D;
+  const at = angles(config, positions.toFloat().expandDims(1));
+  const bias = pastBias(positions.expandDims(1), S);
+  const hidden = hiddenStates(state, config, tokens.expandDims(1), at, (layer, q, k, v) => {
     const names = cacheNames(layer);
-    const keys = updateRows(state[names.keys] as tf.Tensor, rows, k.reshape([B * K, C]));
-    const values = updateRows(state[names.values] as tf.Tensor, rows, v.reshape([B * K, C]));
+    const keys = updateRows(state[names.keys] as tf.Tensor, rows, toRows(k));
+    const values = updateRows(state[names.values] as tf.Tensor, rows, toRows(v));
     assign[names.keys] = keys;
     assign[names.values] = values;
-    const used = (cache: tf.Tensor) => tf.slice(cache, [0, 0], [B * K * S, C]).reshape([B * K, S, C]) as tf.Tensor3D;
-    const groups = tf.mul(q, scale).reshape([B * K, H / K, C]) as tf.Tensor3D;
-    const scores = tf.matMul(groups, used(keys), false, true).reshape([B, K, H / K, S]);
-    const weights = tf.softmax(tf.add(scores, bias)).reshape([B * K, H / K, S]) as tf.Tensor3D;
-    return tf.matMul(weights, used(values)).reshape([B, 1, H * C]);
-  };
-  const at = angles(config, positions.toFloat().expandDims(1));
-  const hidden = hiddenStates(state, config, tokens.expandDims(1), at, attend);
+    return cachedAttention(config, q, keys, values, bias);
+  });
   return { logits: logits(state, config, hidden.reshape([B, config.hiddenSize])), assign };
+}
+
+/** 0 where cached position s < `length` may be attended to from `positions` `[B | 1, T]`, else maskedScore: `[B | 1, 1, T, S]`. */
+function pastBias(positions: Int<'B T'>, length: number): Float<'B 1 T S'> {
+  const later = tf.greater(tf.range(0, length, 1, 'int32'), positions.expandDims(2));
+  return tf.mul(later.toFloat(), maskedScore).expandDims(1);
+}
+
+/**
+ * Grouped-query attention of `q` to the first B sequences of a cache, whose rows are in the order of this file:
+ * `[B, T, H * C]`. Each head's positions are one matrix already, so keys and values are used where they lie.
+ */
+function cachedAttention(
+  config: ModelConfig,
+  q: Float<'B T H C'>,
+  keys: Float<'R C'>,
+  values: Float<'R C'>,
+  bias: Float<'B 1 T S'>,
+): Float<'B T HC'> {
+  const [B, T, H, C] = q.shape as [number, number, number, number];
+  const K = config.kvHeads;
+  const G = H / K;
+  const S = bias.shape[3] as number;
+  const perHead = (cache: tf.Tensor) => tf.slice(cache, [0, 0], [B * K * S, C]).reshape([B * K, S, C]) as tf.Tensor3D;
+  const groups = tf
+    .mul(q, attentionScale(config))
+    .reshape([B, T, K, G, C])
+    .transpose([0, 2, 3, 1, 4])
+    .reshape([B * K, G * T, C]) as tf.Tensor3D;
+  const scores = tf.matMul(groups, perHead(keys), false, true).reshape([B, H, T, S]);
+  const weights = tf.softmax(tf.add(scores, bias)).reshape([B * K, G * T, S]) as tf.Tensor3D;
+  const mixed = tf.matMul(weights, perHead(values)).reshape([B, K, G, T, C]);
+  return mixed.transpose([0, 3, 1, 2, 4]).reshape([B, T, H * C]);
 }
 
 /** `[B, T, K, C]` -> rows in the order of the caches, `[B * K * T, C]`. */

@@ -3,6 +3,7 @@
  * rollout; when none is left, the rollouts still running move to the first slots and decode in a smaller batch, so that
  * finished rows cost nothing. A rollout's tokens depend on its prompt, its uniform numbers and the weights alone.
  */
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { FunctionSpec, Program, TensorSpec } from '../engine/program.js';
 import type { ModelConfig } from './config.js';
 import { type DrawOptions, draw, drawInputs } from './draw.js';
@@ -33,24 +34,28 @@ export interface SampleOptions {
   readonly onToken?: (rollout: number, id: number) => void;
   /** Called when a completion ends. */
   readonly onCompletion?: (rollout: number, completion: Completion) => void;
-  /** Asked before every step; true stops sampling with an AbortError, so that Ctrl-C need not wait for the end. */
-  readonly stopped?: () => boolean;
+  /** Stops sampling between two steps; the promise then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** What the sampling cost, in rows of the model: one row is one token of one sequence passing all layers. */
 export interface SampleCounts {
-  /** Prompt tokens prefilled, padding included. */
+  /** Prefilled rows, padding included. */
   prefilled: number;
   /** Decoded rows, idle ones included. */
   decoded: number;
-  /** Distinct prompts prefilled. */
+  /** Prompts prefilled: each distinct one once. */
   prompts: number;
 }
 
-/** Batch sizes of decoding, largest first: all slots, then a quarter of them, and so on down to one. */
+/**
+ * Batch sizes of decoding, largest first. Each is at most twice the number of rollouts for which it is chosen. (Every
+ * size is a function that the engine prepares on first use, so there are not more; below four rows a step costs about
+ * the same whatever their number.)
+ */
 export function decodeBatches(slots: number): number[] {
   const batches = [slots];
-  while ((batches.at(-1) as number) > 1) batches.push(Math.max(1, Math.floor((batches.at(-1) as number) / 4)));
+  for (let last = slots; last > 1; batches.push(last)) last = last > 4 ? Math.floor(last / 2) : 1;
   return batches;
 }
 
@@ -61,6 +66,9 @@ export function samplingParts(
   options: DrawOptions,
   precision: FunctionSpec['precision'] = 'f32',
 ): { state: Record<string, TensorSpec>; functions: Record<string, FunctionSpec> } {
+  if (sizes.promptPositions > sizes.positions || sizes.promptPositions % sizes.chunk !== 0) {
+    throw new RangeError(`these sizes do not fit each other: ${JSON.stringify(sizes)}`);
+  }
   const functions: Record<string, FunctionSpec> = {
     prefill: { ...prefillFunction(config, sizes), precision },
     admit: admitFunction(config, sizes),
@@ -91,23 +99,27 @@ interface Running {
   position: number;
 }
 
+/** The event loop gets a turn this often, so that Ctrl-C, output and progress need not wait for the end. */
+const turnEveryMs = 50;
+
 /**
- * Completes every rollout, in the order given. `program` has {@link samplingParts} for `sizes` and all its state written.
+ * Completes every rollout, beginning with the first ones. `program` has {@link samplingParts} for `sizes` and all its
+ * state written.
  *
  * @throws RangeError for a rollout that does not fit the caches.
  */
-export function sample(
+export async function sample(
   program: Program,
   sizes: CacheSizes,
   rollouts: readonly Rollout[],
   options: SampleOptions,
-): { completions: Completion[]; counts: SampleCounts } {
+): Promise<{ completions: Completion[]; counts: SampleCounts }> {
   for (const rollout of rollouts) checkFits(rollout, sizes);
   const counts: SampleCounts = { prefilled: 0, decoded: 0, prompts: 0 };
   const completions: Completion[] = new Array(rollouts.length);
   const batches = decodeBatches(sizes.slots);
-  // Rollouts of one prompt run together, so that each prompt is prefilled once.
-  const queue = groupByPrompt(rollouts);
+  const { queue, keys } = groupByPrompt(rollouts);
+  let next = 0; // place in the queue
   let cached = new Map<string, number>();
   let slots: (Running | undefined)[] = new Array(sizes.slots).fill(undefined);
   let running = 0;
@@ -123,21 +135,22 @@ export function sample(
 
   /** Fills free slots from the queue, in lots of `admissions`. */
   function admit(): void {
-    for (let slot = 0; queue.length > 0 && running < sizes.slots; ) {
-      const lot: { slot: number; index: number; prompt: number }[] = [];
-      while (lot.length < sizes.admissions && queue.length > 0 && running < sizes.slots) {
-        const index = queue[0] as number;
-        const key = promptKey(rollouts[index] as Rollout);
+    while (next < queue.length && running < sizes.slots) {
+      const lot: { slot: number; prompt: number }[] = [];
+      while (lot.length < sizes.admissions && next < queue.length && running < sizes.slots) {
+        const index = queue[next] as number;
+        const key = keys[index] as string;
         if (!cached.has(key)) {
           if (lot.length > 0) break; // those already chosen need the prompts that are cached now
-          cached = prefill(program, sizes, rollouts, queue, counts);
+          cached = prefill(program, sizes, rollouts, keys, queue.slice(next), counts);
         }
-        queue.shift();
-        while (slots[slot] !== undefined) slot += 1;
+        next += 1;
+        const slot = slots.indexOf(undefined);
         slots[slot] = start(index, rollouts[index] as Rollout);
         running += 1;
-        lot.push({ slot, index, prompt: cached.get(key) as number });
+        lot.push({ slot, prompt: cached.get(key) as number });
       }
+      // A lot that is not full fills the slot that no rollout uses.
       const unused = sizes.slots;
       program.run('admit', {
         prompts: Int32Array.from({ length: sizes.admissions }, (_, i) => lot[i]?.prompt ?? 0),
@@ -146,13 +159,17 @@ export function sample(
     }
   }
 
-  while (running > 0 || queue.length > 0) {
-    if (options.stopped?.() === true) throw new DOMException('sampling was stopped', 'AbortError');
+  let lastTurn = performance.now();
+  while (running > 0 || next < queue.length) {
+    if (performance.now() - lastTurn > turnEveryMs) {
+      await eventLoopTurn();
+      lastTurn = performance.now();
+    }
+    options.signal?.throwIfAborted();
     // Filling has a fixed cost, so a few slots wait for each other; none waits when nothing else runs.
-    if (queue.length > 0 && sizes.slots - running >= Math.min(sizes.admissions, sizes.slots)) admit();
-    const batch = batches.findLast((rows) => rows >= running) as number;
-    if (queue.length === 0 && batch < sizes.slots) slots = compact(program, sizes, slots, batch);
-    const rows = queue.length === 0 ? batch : sizes.slots;
+    if (next < queue.length && sizes.slots - running >= Math.min(sizes.admissions, sizes.slots)) admit();
+    const rows = next < queue.length ? sizes.slots : (batches.findLast((size) => size >= running) as number);
+    if (rows < sizes.slots) slots = compact(program, sizes, slots, rows);
     const drawn = step(program, slots, rows, options.temperature);
     counts.decoded += rows;
     for (let slot = 0; slot < rows; slot++) {
@@ -176,25 +193,25 @@ function checkFits({ promptIds, maxNewTokens }: Rollout, sizes: CacheSizes): voi
   if (promptIds.length - 1 > sizes.promptPositions) {
     throw new RangeError(`a prompt of ${promptIds.length} tokens does not fit ${sizes.promptPositions + 1}`);
   }
-  if (maxNewTokens < 1) throw new RangeError(`a completion of at most ${maxNewTokens} tokens cannot be drawn`);
+  if (!(Number.isSafeInteger(maxNewTokens) && maxNewTokens > 0)) {
+    throw new RangeError(`a completion of at most ${maxNewTokens} tokens cannot be drawn`);
+  }
   // The last token drawn is never fed back, so it needs no position.
   if (promptIds.length + maxNewTokens - 1 > sizes.positions) {
     throw new RangeError(`${promptIds.length} + ${maxNewTokens} tokens do not fit ${sizes.positions} positions`);
   }
 }
 
-const promptKey = ({ promptIds }: Rollout): string => promptIds.join(',');
-
-/** Indices of the rollouts, those of one prompt together, prompts in order of their first rollout. */
-function groupByPrompt(rollouts: readonly Rollout[]): number[] {
+/** Indices of the rollouts, those of one prompt together so that it is prefilled once, in order of their first. */
+function groupByPrompt(rollouts: readonly Rollout[]): { queue: number[]; keys: string[] } {
   const groups = new Map<string, number[]>();
-  rollouts.forEach((rollout, index) => {
-    const key = promptKey(rollout);
+  const keys = rollouts.map(({ promptIds }) => promptIds.join(','));
+  keys.forEach((key, index) => {
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [index]);
     else group.push(index);
   });
-  return [...groups.values()].flat();
+  return { queue: [...groups.values()].flat(), keys };
 }
 
 /** Puts the next P distinct prompts of the queue into the prompt cache; returns where each is. */
@@ -202,22 +219,29 @@ function prefill(
   program: Program,
   sizes: CacheSizes,
   rollouts: readonly Rollout[],
+  keys: readonly string[],
   queue: readonly number[],
   counts: SampleCounts,
 ): Map<string, number> {
-  const { prompts: P, promptPositions: T } = sizes;
+  const { prompts: P, chunk } = sizes;
   const places = new Map<string, number>();
-  const ids = new Int32Array(P * T);
+  const prompts: (readonly number[])[] = [];
   for (const index of queue) {
-    const { promptIds } = rollouts[index] as Rollout;
-    const key = promptIds.join(',');
+    const key = keys[index] as string;
     if (places.has(key)) continue;
     if (places.size === P) break;
-    ids.set(promptIds.slice(0, -1), places.size * T);
     places.set(key, places.size);
+    prompts.push((rollouts[index] as Rollout).promptIds);
   }
-  program.run('prefill', { ids });
-  counts.prefilled += P * T;
+  const longest = Math.max(...prompts.map((ids) => ids.length - 1));
+  for (let offset = 0; offset < longest; offset += chunk) {
+    const ids = new Int32Array(P * chunk);
+    prompts.forEach((prompt, place) => {
+      ids.set(prompt.slice(offset, Math.min(offset + chunk, prompt.length - 1)), place * chunk);
+    });
+    program.run('prefill', { ids, offset: Int32Array.of(offset) });
+    counts.prefilled += P * chunk;
+  }
   counts.prompts += places.size;
   return places;
 }
@@ -227,7 +251,7 @@ function start(index: number, rollout: Rollout): Running {
   return { index, rollout, ids: [], logProbs: [], token: rollout.promptIds[last] as number, position: last };
 }
 
-/** Moves rollouts from slots at or beyond `rows` into free ones below. */
+/** Moves rollouts from slots at or beyond `rows` into free ones below. The smaller batch never grows again. */
 function compact(
   program: Program,
   sizes: CacheSizes,

@@ -43,11 +43,13 @@ async function checkParity(folder: string, engineName: EngineName): Promise<void
   const T = Math.max(...prompts.map(({ ids, continuation_ids }) => ids.length + continuation_ids.length));
   const W = Math.max(...prompts.map(({ continuation_ids }) => continuation_ids.length));
   const B = prompts.length;
+  const promptPositions = Math.max(...prompts.map(({ ids }) => ids.length - 1));
   const sizes = {
     slots: B,
     positions: Math.max(...prompts.map(({ ids }) => ids.length)) + expected.greedy.new_tokens,
     prompts: B,
-    promptPositions: Math.max(...prompts.map(({ ids }) => ids.length - 1)),
+    promptPositions,
+    chunk: promptPositions,
     admissions: B,
   };
   const batches = [expected.a2po, expected.a2po_clipped];
@@ -171,7 +173,7 @@ function checkGreedy(
     ids.set(prompt.slice(0, -1), row * T);
   });
   const rows = Int32Array.from({ length: B }, (_, row) => row);
-  program.run('prefill', { ids });
+  program.run('prefill', { ids, offset: Int32Array.of(0) });
   program.run('admit', { prompts: rows, slots: rows });
   let tokens = Int32Array.from(greedy.prompt_ids, (prompt) => prompt.at(-1) as number);
   const positions = Int32Array.from(greedy.prompt_ids, (prompt) => prompt.length - 1);
