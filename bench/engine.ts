@@ -171,7 +171,7 @@ function train(
 }
 
 function decode(engine: Engine, slots: number): Record<string, number> {
-  const cache = { slots, positions: cachePositions, prompts: 1, promptPositions: 1, admissions: 1 };
+  const cache = { slots, positions: cachePositions, prompts: 1, promptPositions: 1, chunk: 1, admissions: 1 };
   const parts = samplingParts(tiny, cache, { greedy: false, topK: 0, topP: 1 });
   const state = { ...parameterSpecsOf(tiny), ...parts.state };
   const program = engine.createProgram({ state, functions: parts.functions });

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { buildProgram, checkArguments, findCommand } from './command-line.js';
-import { exitCodes, UserError } from './errors.js';
+import { exitCodes, systemErrorCode, UserError } from './errors.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -31,6 +31,12 @@ export async function main(args: readonly string[]): Promise<number> {
     return exitCodes.failure;
   }
 }
+
+// Whoever read our output has had enough (`| head`): there is nobody left to tell.
+process.stdout.on('error', (error) => {
+  if (systemErrorCode(error) === 'EPIPE') process.exit(exitCodes.ok);
+  throw error;
+});
 
 // Not process.exit(): output that is still on its way to a pipe must arrive.
 process.exitCode = await main(process.argv.slice(2));

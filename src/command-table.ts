@@ -41,6 +41,37 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./commands/doctor.js'),
   }),
   command({
+    words: ['generate'],
+    summary: 'complete a prompt, or a file of prompts, with a model',
+    details:
+      'Text is printed as it is drawn. Sampling follows the flags, then the generation_config.json of the model, then the plain softmax; a model that recommends no sampling is greedy. A completion depends on model, prompt, seed and sampling alone, not on what else is generated with it. A line of --input is {"prompt": text or token ids}; with --json a line of output is { prompt, promptIds, completions: [{ ids, text, logProbs, finishReason }] }, where log-probs are of the softmax at the temperature, before top-p and top-k.',
+    options: [
+      ...(['model', 'prompt', 'input', 'chat', 'promptStyle', 'temperature', 'topP', 'topK'] as const),
+      ...(['maxNewTokens', 'samples', 'seed', 'precision', 'json'] as const),
+      ...engineOptions,
+    ],
+    examples: [
+      ['generate --model Qwen/Qwen2.5-0.5B-Instruct --chat --prompt "What is 7 × 12?"', 'an answer, as it is drawn'],
+      ['generate --model runs/a/final --input prompts.jsonl --samples 4 --json', 'four completions of each prompt'],
+    ],
+    load: () => import('./commands/generate.js'),
+  }),
+  command({
+    words: ['score'],
+    summary: 'compute the log-prob of every token of given completions',
+    details:
+      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }.',
+    options: [...(['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision'] as const), ...engineOptions],
+    examples: [
+      ['score --model runs/a/final --input answers.jsonl', 'one line of JSON for each line'],
+      [
+        'score --model runs/a/final --input - --temperature 0.7 < answers.jsonl',
+        'at the temperature it was sampled at',
+      ],
+    ],
+    load: () => import('./commands/score.js'),
+  }),
+  command({
     words: ['engine', 'install'],
     summary: 'install native TensorFlow into the cache (274 MB download, 860 MB on disk)',
     details:

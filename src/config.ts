@@ -20,6 +20,8 @@ export type OptionSpec = Common &
 
 interface Range {
   readonly min?: number;
+  /** As `min`, but not itself allowed. */
+  readonly above?: number;
   readonly max?: number;
   /** What one is: `tokens`, `steps`. */
   readonly unit?: string;
@@ -48,7 +50,41 @@ export const options = {
   },
   force: { type: 'boolean', default: false, help: 'go on where the command would stop: install again, replace' },
   json: { type: 'boolean', default: false, help: 'print the result as JSON' },
-  model: { type: 'string', placeholder: 'folder', help: 'folder of a Hugging Face checkpoint' },
+  model: {
+    type: 'string',
+    placeholder: 'folder|id',
+    help: 'folder of a Hugging Face checkpoint, or its id on the hub: org/name[@revision]',
+  },
+  prompt: { type: 'string', placeholder: 'text', help: 'text to complete; - reads it from standard input' },
+  input: {
+    type: 'string',
+    placeholder: 'file',
+    help: 'JSON lines, one object each; - reads standard input',
+  },
+  promptStyle: {
+    type: 'choice',
+    choices: ['raw', 'chat'],
+    default: 'raw',
+    help: "give the model the text as it is, or as a user's message in its chat template",
+  },
+  chat: { type: 'boolean', default: false, help: 'the same as --prompt-style chat' },
+  temperature: { type: 'number', min: 0, help: 'divides the logits before the softmax; 0 is greedy' },
+  topP: {
+    type: 'number',
+    above: 0,
+    max: 1,
+    help: 'draw only from the most likely tokens that together have this probability',
+  },
+  topK: { type: 'integer', min: 0, unit: 'tokens', help: 'draw only from this many most likely tokens; 0 for all' },
+  maxNewTokens: { type: 'integer', min: 1, unit: 'tokens', help: 'longest completion' },
+  samples: { type: 'integer', min: 1, unit: 'completions', help: 'completions of each prompt' },
+  seed: { type: 'integer', min: 0, default: 0, help: 'the same seed draws the same' },
+  precision: {
+    type: 'choice',
+    choices: ['f32', 'bf16'],
+    default: 'f32',
+    help: 'what matrix products are computed in; bf16 needs the tensorflow engine',
+  },
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof options;
@@ -149,11 +185,14 @@ function parse(spec: OptionSpec, text: string, source: string, problems: string[
   if (spec.type === 'string') return text === '' ? fail(`a ${spec.placeholder}`) : text;
   if (spec.type === 'boolean') return undefined;
   const number = text.trim() === '' ? Number.NaN : Number(text);
-  const { min = -Infinity, max = Infinity } = spec;
+  const { min = -Infinity, above = -Infinity, max = Infinity } = spec;
   const whole = spec.type === 'integer';
-  if (Number.isFinite(number) && number >= min && number <= max && (!whole || Number.isSafeInteger(number))) {
-    return number;
-  }
-  const bounds = [min > -Infinity ? `at least ${min}` : '', max < Infinity ? `at most ${max}` : ''].filter(Boolean);
+  const inRange = Number.isFinite(number) && number >= min && number > above && number <= max;
+  if (inRange && (!whole || Number.isSafeInteger(number))) return number;
+  const bounds = [
+    min > -Infinity ? `at least ${min}` : '',
+    above > -Infinity ? `above ${above}` : '',
+    max < Infinity ? `at most ${max}` : '',
+  ].filter(Boolean);
   return fail([whole ? 'a whole number' : 'a number', ...bounds].join(', '));
 }

@@ -58,3 +58,37 @@ export function readGenerationConfig(folder: string, config: ModelConfig): Gener
 function isNeutral(value: unknown, idle: unknown): boolean {
   return Array.isArray(idle) ? Array.isArray(value) && value.length === 0 : value === idle;
 }
+
+export interface SamplingChoice {
+  /** 0 means greedy. */
+  readonly temperature: number;
+  /** 1 for all. */
+  readonly topP: number;
+  /** 0 for all. */
+  readonly topK: number;
+}
+
+/**
+ * The sampling to use: what is asked for, then what the file recommends, then the plain softmax. A file that recommends
+ * no sampling (`do_sample` false or absent) means greedy, unless something about sampling or `several` completions are
+ * asked for.
+ */
+export function chooseSampling(
+  asked: { readonly [Key in keyof SamplingChoice]?: SamplingChoice[Key] | undefined } & { readonly several?: boolean },
+  { doSample, temperature, topP, topK }: GenerationConfig,
+): SamplingChoice {
+  const asksForSampling = asked.topP !== undefined || asked.topK !== undefined || asked.several === true;
+  const fallback = doSample ? (temperature ?? 1) : asksForSampling ? 1 : 0;
+  return {
+    temperature: Math.max(0, asked.temperature ?? fallback),
+    topP: Math.min(1, asked.topP ?? (doSample ? (topP ?? 1) : 1)),
+    topK: asked.topK ?? (doSample ? (topK ?? 0) : 0),
+  };
+}
+
+/** `temperature 0.7, top-p 0.8, top-k 20`, or `greedy`. */
+export function describeSampling({ temperature, topP, topK }: SamplingChoice): string {
+  if (temperature === 0) return 'greedy';
+  const limits = [topP < 1 ? `top-p ${topP}` : '', topK > 0 ? `top-k ${topK}` : ''].filter(Boolean);
+  return [`temperature ${temperature}`, ...limits].join(', ');
+}

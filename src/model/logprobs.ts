@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { embedding, tokenLogProbs } from '../engine/ops.js';
 import type { TensorRecord, TensorSpec } from '../engine/program.js';
 import type { Float } from '../engine/shape.js';
+import { UserError } from '../errors.js';
 import type { ModelConfig } from './config.js';
 import { logits, sequenceStates } from './transformer.js';
 
@@ -73,4 +74,12 @@ export function completionLogProbs(parameters: TensorRecord, config: ModelConfig
   const predicting = embedding(states, predictors);
   const scaled = tf.mul(logits(parameters, config, predicting), inverseTemperature);
   return tf.mul(tokenLogProbs(scaled, targets).reshape(mask.shape), mask);
+}
+
+/** The error for log-probs that came out as NaN or infinite: no token can be drawn or scored by them. */
+export function notFinite(): UserError {
+  return new UserError({
+    problem: "The model's log-probs are not finite numbers.",
+    fix: 'Its weights are damaged, or the temperature is too close to 0.',
+  });
 }

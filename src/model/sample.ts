@@ -8,6 +8,7 @@ import type { FunctionSpec, Program, TensorSpec } from '../engine/program.js';
 import type { ModelConfig } from './config.js';
 import { type DrawOptions, draw, drawInputs } from './draw.js';
 import { admitFunction, type CacheSizes, cacheState, decodeLogits, moveFunction, prefillFunction } from './kv-cache.js';
+import { notFinite } from './logprobs.js';
 
 export interface Rollout {
   /** At least one token. */
@@ -106,7 +107,7 @@ const turnEveryMs = 50;
  * Completes every rollout, beginning with the first ones. `program` has {@link samplingParts} for `sizes` and all its
  * state written.
  *
- * @throws RangeError for a rollout that does not fit the caches.
+ * @throws RangeError for a rollout that does not fit the caches, UserError when a log-prob is not finite.
  */
 export async function sample(
   program: Program,
@@ -176,8 +177,10 @@ export async function sample(
       const row = slots[slot];
       if (row === undefined) continue;
       const id = drawn.tokens[slot] as number;
+      const logProb = drawn.logProbs[slot] as number;
+      if (!Number.isFinite(logProb)) throw notFinite();
       row.ids.push(id);
-      row.logProbs.push(drawn.logProbs[slot] as number);
+      row.logProbs.push(logProb);
       row.token = id;
       row.position += 1;
       options.onToken?.(row.index, id);

@@ -60,3 +60,33 @@ export function describe(done: number, total: number, elapsedMs: number): string
   }
   return parts.join(', ');
 }
+
+export interface StatusLine {
+  /** Says where the work stands; `text` is called only when it will be shown. */
+  update(text: () => string): void;
+  /** Takes the line away. */
+  clear(): void;
+}
+
+/** Work is worth a word when it takes this long. */
+const quietMs = 2000;
+const redrawMs = 100;
+
+/** One line on a terminal, rewritten as work goes on, from two seconds after now. Elsewhere nothing is shown. */
+export function statusLine(stream: NodeJS.WriteStream = process.stderr): StatusLine {
+  let nextMs = performance.now() + quietMs;
+  let shown = false;
+  return {
+    update(text) {
+      if (!stream.isTTY || performance.now() < nextMs) return;
+      nextMs = performance.now() + redrawMs;
+      shown = true;
+      // Cut to the terminal's width: a wrapped line could not be rewritten.
+      stream.write(`\r\x1b[K${text().slice(0, (stream.columns || 80) - 1)}`);
+    },
+    clear() {
+      if (shown) stream.write('\r\x1b[K');
+      shown = false;
+    },
+  };
+}

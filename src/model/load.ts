@@ -1,0 +1,135 @@
+/**
+ * @file Puts a checkpoint's weights into a program, and picks the sizes of a program that samples: enough for the work
+ * at hand, bounded in memory, and rounded so that similar work gives equal sizes.
+ */
+import { totalmem } from 'node:os';
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import type { Engine } from '../engine/backend.js';
+import type { Program, ProgramSpec, TensorSpec } from '../engine/program.js';
+import { UserError } from '../errors.js';
+import { formatBytes } from '../util/format.js';
+import type { ModelConfig } from './config.js';
+import type { CacheSizes } from './kv-cache.js';
+import { elementCount, parameterSpecs } from './params.js';
+import type { Pretrained } from './pretrained.js';
+
+export interface LoadOptions {
+  readonly signal?: AbortSignal;
+  /** Bytes of the program's parameters that are in place, of `total`. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** The parameters as state of a program: float32 whatever the checkpoint stores. */
+export function parameterState(config: ModelConfig): Record<string, TensorSpec> {
+  const entries = Object.entries(parameterSpecs(config));
+  return Object.fromEntries(entries.map(([name, shape]) => [name, { dtype: 'float32', shape }]));
+}
+
+/**
+ * A program with the parameters of `pretrained` and `parts`, every state written: parameters from the checkpoint, one
+ * tensor in JavaScript's memory at a time, all other state zero.
+ *
+ * @throws UserError when the state cannot fit this machine's or the engine's memory.
+ */
+export async function createModelProgram(
+  engine: Engine,
+  { config, folder, weights }: Pick<Pretrained, 'config' | 'folder' | 'weights'>,
+  parts: ProgramSpec,
+  { signal, onProgress }: LoadOptions = {},
+): Promise<Program> {
+  const parameters = parameterState(config);
+  const state = { ...parameters, ...parts.state };
+  checkMemory(engine, stateBytes(state), `The model in ${folder}`);
+  const program = engine.createProgram({ state, functions: parts.functions });
+  try {
+    const total = stateBytes(parameters);
+    let done = 0;
+    for (const [name, spec] of Object.entries(parameters)) {
+      program.write(name, weights.read(name));
+      done += 4 * elementCount(spec.shape);
+      onProgress?.(done, total);
+      await eventLoopTurn();
+      signal?.throwIfAborted();
+    }
+    for (const name of Object.keys(parts.state)) program.fill(name, 0);
+    return program;
+  } catch (error) {
+    program.dispose();
+    throw error;
+  }
+}
+
+function stateBytes(state: ProgramSpec['state']): number {
+  return Object.values(state).reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0);
+}
+
+/** What the wasm engine can address, all in all. */
+const wasmHeapBytes = 2 ** 32;
+
+/**
+ * Refuses work that needs more than there is. Other programs' share is not guessed: what is refused here could not run
+ * on an idle machine either.
+ *
+ * @param needed bytes; `what` is named in the error.
+ * @throws UserError
+ */
+export function checkMemory(engine: Engine, needed: number, what: string): void {
+  if (engine.device === 'gpu') return; // its memory is not this machine's
+  const limit = process.constrainedMemory();
+  const memory = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  if (engine.name === 'wasm' && needed > wasmHeapBytes) {
+    throw new UserError({
+      problem: `${what} needs ${formatBytes(needed)} of memory, and the wasm engine has ${formatBytes(wasmHeapBytes)}.`,
+      fix: 'Use `--engine tensorflow`.',
+    });
+  }
+  if (needed > memory) {
+    throw new UserError({
+      problem: `${what} needs ${formatBytes(needed)} of memory, and this machine has ${formatBytes(memory)}.`,
+      fix: 'Use a smaller model or shorter texts.',
+    });
+  }
+}
+
+export interface SamplingWork {
+  /** Tokens of each distinct prompt. */
+  readonly promptLengths: readonly number[];
+  readonly rollouts: number;
+  /** Of any rollout. */
+  readonly maxNewTokens: number;
+  /** Rollouts that decode together at most: 32, beyond which a step takes longer about as much as it does more. */
+  readonly maxSlots?: number;
+}
+
+/** Memory for the caches of all slots; one slot is given more if it needs more. */
+const cacheBytes = 2 ** 30;
+/** Memory for the attention scores of one prefill. */
+const scoreBytes = 2 ** 28;
+const maxPrompts = 8;
+const maxChunk = 128;
+
+/** Sizes for kv-cache.ts and sample.ts that hold `work`. */
+export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSizes {
+  const { promptLengths, rollouts, maxNewTokens, maxSlots = 32 } = work;
+  const longest = Math.max(...promptLengths);
+  // The last token of a prompt is decoded, not prefilled; the last token of a completion is never fed back.
+  const chunk = Math.min(roundUp(Math.max(1, longest - 1), 16), maxChunk);
+  const promptPositions = roundUp(Math.max(1, longest - 1), chunk);
+  const positions = Math.max(promptPositions, roundUp(longest + maxNewTokens - 1, 16));
+  const bytesPerPosition = 2 * 4 * config.layers * config.kvHeads * config.headDim;
+  const atMost = (bytes: number, bytesEach: number) => Math.max(1, Math.floor(bytes / bytesEach));
+  const slots = Math.min(maxSlots, rollouts, atMost(cacheBytes, bytesPerPosition * positions));
+  const scoresPerPrompt = 4 * config.heads * chunk * promptPositions;
+  const prompts = Math.min(
+    maxPrompts,
+    promptLengths.length,
+    slots,
+    atMost(cacheBytes, bytesPerPosition * promptPositions),
+    atMost(scoreBytes, scoresPerPrompt),
+  );
+  return { slots, positions, prompts, promptPositions, chunk, admissions: Math.max(1, Math.floor(slots / 8)) };
+}
+
+export function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}

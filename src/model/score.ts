@@ -1,0 +1,114 @@
+/**
+ * @file Log-probs of many completions of any lengths through functions of fixed sizes: rows of similar length share a
+ * batch, in at most four shapes. Uses the very function that training differentiates (logprobs.ts).
+ */
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import type { FunctionSpec, Program } from '../engine/program.js';
+import type { ModelConfig } from './config.js';
+import { roundUp } from './load.js';
+import { type CompletionRow, completionInputs, completionLogProbs, notFinite, packCompletions } from './logprobs.js';
+
+/** Rows that run through one function, B at a time. */
+export interface ScoreGroup {
+  /** The function's name. */
+  readonly name: string;
+  /** Indices of the rows. */
+  readonly rows: readonly number[];
+  /** B */
+  readonly batch: number;
+  /** T: tokens of a row. */
+  readonly length: number;
+  /** W: completion tokens of a row. */
+  readonly width: number;
+  /** Memory that one run takes beside the weights, roughly. */
+  readonly bytes: number;
+}
+
+/** Tokens in a batch: enough to keep the products large. */
+const batchTokens = 4096;
+/** Memory for the logits, and for the attention scores, of one batch; a single row is given more if it needs more. */
+const tensorBytes = 2 ** 28;
+const maxGroups = 4;
+
+/** Sorts `rows` into groups of at most twice the same length, so that little is spent on padding. */
+export function scoreGroups(config: ModelConfig, rows: readonly CompletionRow[]): ScoreGroup[] {
+  const lengths = rows.map(({ promptIds, completionIds }) => promptIds.length + completionIds.length);
+  const longest = roundUp(Math.max(...lengths), 16);
+  // Work that fits one batch is not worth a second function.
+  const split = rows.length * longest > batchTokens;
+  const members: number[][] = Array.from({ length: maxGroups }, () => []);
+  lengths.forEach((length, index) => {
+    const halvings = split ? Math.min(maxGroups - 1, Math.floor(Math.log2(longest / length))) : 0;
+    members[halvings]?.push(index);
+  });
+  return members.flatMap((indices, number) => {
+    if (indices.length === 0) return [];
+    const width = Math.max(1, ...indices.map((index) => rows[index]?.completionIds.length ?? 0));
+    const length = roundUp(Math.max(...indices.map((index) => lengths[index] as number)), 16);
+    const logitBytes = 4 * config.vocabSize * width;
+    const attentionBytes = 4 * config.heads * length * length;
+    const atMost = (limit: number, each: number) => Math.max(1, Math.floor(limit / each));
+    const batch = Math.min(
+      indices.length,
+      atMost(batchTokens, length),
+      atMost(tensorBytes, logitBytes),
+      atMost(tensorBytes, attentionBytes),
+    );
+    // Each is held about three times over on the way to a softmax.
+    const bytes = 3 * batch * Math.max(logitBytes, attentionBytes);
+    return [{ name: `score.${number}`, rows: indices, batch, length, width, bytes }];
+  });
+}
+
+/** The functions that {@link score} runs. */
+export function scoreFunctions(
+  config: ModelConfig,
+  groups: readonly ScoreGroup[],
+  precision: FunctionSpec['precision'] = 'f32',
+): Record<string, FunctionSpec> {
+  const entries = groups.map(({ name, batch, length, width }): [string, FunctionSpec] => [
+    name,
+    {
+      inputs: completionInputs(batch, length, width),
+      precision,
+      body: (state, inputs) => ({ outputs: { logProbs: completionLogProbs(state, config, inputs) } }),
+    },
+  ]);
+  return Object.fromEntries(entries);
+}
+
+export interface ScoreOptions {
+  readonly temperature: number;
+  readonly signal?: AbortSignal;
+  /** Called as soon as a row is scored, in the order of the groups. */
+  readonly onRow?: (row: number, logProbs: Float32Array) => void;
+}
+
+/** Log-prob of every completion token of every row under softmax(logits / temperature). */
+export async function score(
+  program: Program,
+  groups: readonly ScoreGroup[],
+  rows: readonly CompletionRow[],
+  { temperature, signal, onRow }: ScoreOptions,
+): Promise<Float32Array[]> {
+  const results: Float32Array[] = new Array(rows.length);
+  const inverseTemperature = Float32Array.of(1 / temperature);
+  for (const { name, rows: members, batch, length, width } of groups) {
+    for (let first = 0; first < members.length; first += batch) {
+      await eventLoopTurn();
+      signal?.throwIfAborted();
+      const indices = members.slice(first, first + batch);
+      const lot = indices.map((index) => rows[index] as CompletionRow);
+      const inputs = { ...packCompletions(lot, batch, length, width), inverseTemperature };
+      const logProbs = program.run(name, inputs).logProbs as Float32Array;
+      indices.forEach((index, place) => {
+        const count = (rows[index] as CompletionRow).completionIds.length;
+        const row = logProbs.slice(place * width, place * width + count);
+        if (!row.every(Number.isFinite)) throw notFinite();
+        results[index] = row;
+        onRow?.(index, row);
+      });
+    }
+  }
+  return results;
+}

@@ -1,0 +1,75 @@
+/**
+ * @file What every command that runs a model does first: find the model (downloading it when it is a hub id), read its
+ * config and tokenizer, and open an engine. Only the last loads a tensor library's native part, so that a wrong path or
+ * a broken file is told at once.
+ */
+import type { Engine } from './engine/backend.js';
+import { chooseEngine } from './engine/choose.js';
+import { exitCodes, UserError } from './errors.js';
+import { resolveModel } from './model/hub.js';
+import { openPretrained, type Pretrained } from './model/pretrained.js';
+import { checkVocabulary, loadTokenizer, type Tokenizer } from './model/tokenizer.js';
+import { terminalAsker } from './run/ask.js';
+import { consoleReporter } from './run/progress.js';
+import { formatBytes } from './util/format.js';
+import type { Reporter, Transfer } from './util/reporter.js';
+
+export interface OpenModel {
+  readonly pretrained: Pretrained;
+  readonly tokenizer: Tokenizer;
+}
+
+/** @param reference a folder, or a hub id. @throws UserError for whatever is wrong with it. */
+export async function openModel(reference: string, reporter: Reporter, signal: AbortSignal): Promise<OpenModel> {
+  let download: Transfer | undefined;
+  const folder = await resolveModel(reference, {
+    signal,
+    onNotice: reporter.line,
+    onProgress: ({ receivedBytes, totalBytes }) => {
+      // The config comes first and is small; the bar begins when the size of the whole is known.
+      if (totalBytes < 1e6) return;
+      download ??= reporter.transfer(`Downloading ${reference} (${formatBytes(totalBytes)})`, totalBytes);
+      download.update(receivedBytes);
+    },
+  }).finally(() => download?.end());
+  const pretrained = openPretrained(folder);
+  try {
+    const tokenizer = loadTokenizer(folder);
+    checkVocabulary(tokenizer, pretrained.config, folder);
+    return { pretrained, tokenizer };
+  } catch (error) {
+    pretrained.weights.close();
+    throw error;
+  }
+}
+
+export interface EngineWish {
+  readonly engine: 'auto' | 'tensorflow' | 'wasm';
+  readonly install: boolean;
+  readonly precision: 'f32' | 'bf16';
+}
+
+/** @throws UserError when the engine cannot be had, or not in that precision. */
+export async function openWantedEngine(wish: EngineWish, signal: AbortSignal): Promise<Engine> {
+  const { engine, install, precision } = wish;
+  const ask = terminalAsker(signal);
+  const { name } = await chooseEngine({
+    engine,
+    install,
+    reporter: consoleReporter(),
+    signal,
+    ...(ask ? { ask } : {}),
+  });
+  if (precision === 'bf16' && name !== 'tensorflow') {
+    const problem = '--precision bf16 needs the tensorflow engine, and wasm is what runs.';
+    throw new UserError({ problem, fix: 'Use --precision f32.' }, { exitCode: exitCodes.usage });
+  }
+  signal.throwIfAborted();
+  const { openEngine } = await import('./engine/backend.js');
+  return await openEngine(name);
+}
+
+/** The error for wrong combinations of flags. */
+export function usageError(problem: string, fix?: string): UserError {
+  return new UserError({ problem, fix }, { exitCode: exitCodes.usage });
+}
