@@ -15,10 +15,16 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-/** `env` is added to this process's environment; a value of undefined removes a variable. */
-export function runNode(args: readonly string[], env: Record<string, string | undefined> = {}): Promise<CliResult> {
+/** `env` is added to this process's environment; a value of undefined removes a variable. Standard input is `input`. */
+export function runNode(
+  args: readonly string[],
+  env: Record<string, string | undefined> = {},
+  input: string | Uint8Array = '',
+): Promise<CliResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { env: merge(env), stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, args, { env: merge(env), stdio: ['pipe', 'pipe', 'pipe'] });
+    child.stdin.on('error', () => {}); // a child that ends without reading is judged by its exit code
+    child.stdin.end(input);
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -32,8 +38,12 @@ export function runNode(args: readonly string[], env: Record<string, string | un
   });
 }
 
-export function tinyzero(args: readonly string[], env: Record<string, string | undefined> = {}): Promise<CliResult> {
-  return runNode([cliPath, ...args], env);
+export function tinyzero(
+  args: readonly string[],
+  env: Record<string, string | undefined> = {},
+  input: string | Uint8Array = '',
+): Promise<CliResult> {
+  return runNode([cliPath, ...args], env, input);
 }
 
 export function merge(env: Record<string, string | undefined>): NodeJS.ProcessEnv {
