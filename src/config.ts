@@ -59,7 +59,7 @@ export const options = {
   input: {
     type: 'string',
     placeholder: 'file',
-    help: 'JSON lines, one object each; - reads standard input',
+    help: 'file of JSON lines, one object each; - reads standard input',
   },
   promptStyle: {
     type: 'choice',

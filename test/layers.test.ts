@@ -11,7 +11,7 @@ const ground = ['errors.ts', 'util'];
 const blocks = [...ground, 'engine', 'model', 'optim'];
 const rollouts = [...blocks, 'data', 'reward', 'run'];
 const tasks = ['task-file.ts', 'multiplication-task.ts', 'eval-summary.ts', 'eval-compare.ts'];
-const stages = [...rollouts, ...tasks, 'rollout.ts', 'evaluate.ts', 'batch.ts'];
+const stages = [...rollouts, ...tasks, 'rollout.ts', 'evaluate.ts', 'batch.ts', 'open-model.ts', 'prompt-input.ts'];
 const joined = [...stages, 'stage1', 'stage2', 'pretrain', 'doctor', 'config.ts', 'train.ts'];
 const allowed: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
@@ -29,6 +29,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'rollout.ts': [...rollouts, ...tasks],
   'evaluate.ts': [...rollouts, ...tasks],
   'batch.ts': [...rollouts, ...tasks],
+  'open-model.ts': rollouts,
+  'prompt-input.ts': rollouts,
   stage1: stages,
   stage2: stages,
   pretrain: stages,

@@ -279,7 +279,7 @@ test('bad models are told in one paragraph', async (t) => {
   const otherArgs = ['score', '--engine', 'wasm', '--model', other, '--input', '-'];
   rmSync(join(other, 'tokenizer.json'));
   await assertFails(otherArgs, 1, /has no tokenizer\.json/);
-  changeJson(join(other, 'config.json'), { rope_parameters: { rope_type: 'spiral', rope_theta: 1 } });
+  changeJson(join(other, 'config.json'), { rope_scaling: { rope_type: 'spiral' } });
   await assertFails(otherArgs, 1, /spiral/);
   changeJson(join(other, 'config.json'), { model_type: 'gpt2' });
   await assertFails(otherArgs, 1, /`model_type` "gpt2" is not supported/);
