@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { commands } from '../src/command-table.js';
 import { optionTable } from '../src/config.js';
+import { sourceTree } from './helpers/source-tree.js';
 
 const path = 'README.md';
 
@@ -16,6 +17,17 @@ test('option tables in the README are those of the option table (UPDATE=1 writes
     return `<!-- options: ${words} -->\n${optionTable(command.options)}\n<!-- end -->`;
   });
   assert.ok(seen.length > 0);
+  if (process.env.UPDATE) writeFileSync(path, updated);
+  assert.equal(readFileSync(path, 'utf8'), updated);
+});
+
+test('the source tree in the README is that of src/, each file with its own first sentence (UPDATE=1 writes it)', () => {
+  const readme = readFileSync(path, 'utf8');
+  assert.match(readme, /<!-- tree -->/);
+  const updated = readme.replace(
+    /<!-- tree -->\n[\s\S]*?<!-- end -->/,
+    () => `<!-- tree -->\n\`\`\`\n${sourceTree('src')}\n\`\`\`\n<!-- end -->`,
+  );
   if (process.env.UPDATE) writeFileSync(path, updated);
   assert.equal(readFileSync(path, 'utf8'), updated);
 });
