@@ -56,7 +56,8 @@ export function describe(done: number, total: number, elapsedMs: number): string
   const bytesPerSecond = done / (elapsedMs / 1000);
   if (elapsedMs > 1000 && done > 0) {
     parts.push(`${formatBytes(bytesPerSecond)}/s`);
-    if (total > done) parts.push(`${formatSeconds((total - done) / bytesPerSecond)} left`);
+    // From less than a hundredth no time can be foretold.
+    if (total > done && done > total / 100) parts.push(`${formatSeconds((total - done) / bytesPerSecond)} left`);
   }
   return parts.join(', ');
 }

@@ -31,6 +31,7 @@ test('seconds become minutes and hours', () => {
 test('progress tells bytes, speed and the time left, once there is something to tell it from', () => {
   assert.equal(describe(0, 274e6, 500), '0 B of 274 MB');
   assert.equal(describe(82e6, 274e6, 8200), '82 MB of 274 MB, 10 MB/s, 19 s left');
+  assert.equal(describe(102, 274e6, 5000), '102 B of 274 MB, 20 B/s', 'too little to foretell anything');
   assert.equal(describe(274e6, 274e6, 10_000), '274 MB of 274 MB, 27 MB/s');
   assert.equal(describe(5e6, 0, 5000), '5.0 MB, 1.0 MB/s', 'a total that is not known');
 });

@@ -65,7 +65,7 @@ export async function downloadWheel(
   writeFileSync(requirements, `${wheel.project}==${wheel.version} --hash=sha256:${wheel.sha256}\n`);
   const transfer = reporter.transfer(`Downloading ${wheel.project} ${wheel.version}`, wheel.bytes);
   // pip tells machines nothing about its progress, but the file it writes grows in its temporary folder.
-  const watch = setInterval(() => transfer.update(Math.min(largestFile(work), wheel.bytes)), pollMs);
+  const watch = setInterval(() => transfer.update(Math.min(largestFile(temporary), wheel.bytes)), pollMs);
   try {
     const args = [...pip.args, 'download', ...flags(wheel), '--dest', join(work, 'out'), '-r', requirements];
     const env = { PIP_RESUME_RETRIES: '5', ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary };
