@@ -44,7 +44,7 @@ export const commands: readonly CommandSpec[] = [
     words: ['generate'],
     summary: 'complete a prompt, or a file of prompts, with a model',
     details:
-      'Text is printed as it is drawn. Sampling follows the flags, then the generation_config.json of the model, then the plain softmax; a model that recommends no sampling is greedy. A completion depends on model, prompt, seed and sampling alone, not on what else is generated with it. A line of --input is {"prompt": text or token ids}; with --json a line of output is { prompt, promptIds, completions: [{ ids, text, logProbs, finishReason }] }, where log-probs are of the softmax at the temperature, before top-p and top-k.',
+      'Text is printed as it is drawn. Sampling follows the flags, then the generation_config.json of the model, then the plain softmax; a model that recommends no sampling is greedy. A completion depends on model, prompt, seed and sampling alone, not on what else is generated with it. A line of --input is {"prompt": text or token ids}; with --json a line of output is { prompt, promptIds, completions: [{ ids, text, logProbs, finishReason }] }, where log-probs are of the softmax at the temperature, before top-p and top-k. Without flags a prompt gets one completion of up to 256 tokens.',
     options: [
       ...(['model', 'prompt', 'input', 'chat', 'promptStyle', 'temperature', 'topP', 'topK'] as const),
       ...(['maxNewTokens', 'samples', 'seed', 'precision', 'json'] as const),
@@ -60,7 +60,7 @@ export const commands: readonly CommandSpec[] = [
     words: ['score'],
     summary: 'compute the log-prob of every token of given completions',
     details:
-      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }.',
+      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The temperature is 1 without the flag.',
     options: [...(['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision'] as const), ...engineOptions],
     examples: [
       ['score --model runs/a/final --input answers.jsonl', 'one line of JSON for each line'],
