@@ -200,19 +200,23 @@ export function attention(
   );
 }
 
-/** silu(gate) * up, the gated activation of SwiGLU (Shazeer, arXiv 2002.05202). */
+/**
+ * silu(gate) * up, the gated activation of SwiGLU (Shazeer, arXiv 2002.05202). Multiplied in an order that TensorFlow does
+ * not fuse: it would only where no gradient is wanted, and a policy must round exactly as its reference does.
+ */
 export function swiglu(gate: Float<'... F'>, up: Float<'... F'>): Float<'... F'> {
   return withGradient(
     [gate, up],
     (g, u) => {
       const sigmoid = tf.sigmoid(g as tf.Tensor);
-      const silu = tf.mul(g as tf.Tensor, sigmoid);
-      return { value: tf.mul(silu, u as tf.Tensor), save: [sigmoid, silu, u as tf.Tensor] };
+      const value = tf.mul(g as tf.Tensor, tf.mul(sigmoid, u as tf.Tensor));
+      return { value, save: [sigmoid, g as tf.Tensor, u as tf.Tensor] };
     },
-    (dy, [sigmoid, silu, u]) => {
+    (dy, [sigmoid, g, u]) => {
+      const silu = tf.mul(g as tf.Tensor, sigmoid as tf.Tensor);
       // silu' = sigmoid + silu * (1 - sigmoid)
-      const slope = tf.add(sigmoid as tf.Tensor, tf.mul(silu as tf.Tensor, tf.sub(1, sigmoid as tf.Tensor)));
-      return [tf.mul(tf.mul(dy, u as tf.Tensor), slope), tf.mul(dy, silu as tf.Tensor)];
+      const slope = tf.add(sigmoid as tf.Tensor, tf.mul(silu, tf.sub(1, sigmoid as tf.Tensor)));
+      return [tf.mul(tf.mul(dy, u as tf.Tensor), slope), tf.mul(dy, silu)];
     },
   );
 }

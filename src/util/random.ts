@@ -56,20 +56,20 @@ export function keyedRandom(...key: readonly (string | number)[]): Random {
   };
 }
 
-/** What names one rollout: a numbered sample of a problem (stage 1, evaluation), or its turn in training (stage 2). */
-export type RolloutKey = {
+/** What names one rollout: sample number `sample` of a problem in one part of the job. */
+export interface RolloutKey {
   readonly seed: number;
   /** The part of the job that samples, such as `stage1`, `stage2` or `eval`. */
   readonly stage: string;
   /** The problem's id, see data/problem.ts. */
   readonly problem: string;
-} & ({ readonly sample: number } | { readonly epoch: number; readonly step: number });
+  /** In stage 2, where a problem may come several times in one batch, the number of the visit. */
+  readonly sample: number;
+}
 
 /** The generator of one rollout; number n of its stream draws the completion's token n. */
-export function rolloutRandom(key: RolloutKey): Random {
-  return 'sample' in key
-    ? keyedRandom(key.seed, key.stage, key.problem, 'sample', key.sample)
-    : keyedRandom(key.seed, key.stage, key.problem, 'epoch', key.epoch, 'step', key.step);
+export function rolloutRandom({ seed, stage, problem, sample }: RolloutKey): Random {
+  return keyedRandom(seed, stage, problem, sample);
 }
 
 /**

@@ -25,13 +25,14 @@ test('keys differ by part boundary, by type and by order', () => {
   assert.throws(() => keyedRandom('a', Number.NaN), /NaN/);
 });
 
-test('sample i of stage 1 and step i of stage 2 do not share numbers', () => {
-  const base = { seed: 1, stage: 's', problem: 'p' };
+test('rollouts of other samples, stages, problems and seeds do not share numbers', () => {
+  const base = { seed: 1, stage: 's', problem: 'p', sample: 1 };
   const streams = [
-    rolloutRandom({ ...base, sample: 1 }),
-    rolloutRandom({ ...base, epoch: 0, step: 1 }),
-    rolloutRandom({ ...base, epoch: 1, step: 0 }),
-    rolloutRandom({ ...base, seed: 0, sample: 1 }),
+    rolloutRandom(base),
+    rolloutRandom({ ...base, sample: 2 }),
+    rolloutRandom({ ...base, stage: 't' }),
+    rolloutRandom({ ...base, problem: 'q' }),
+    rolloutRandom({ ...base, seed: 0 }),
   ];
   assert.equal(new Set(streams.map((random) => random.uniform())).size, streams.length);
 });
