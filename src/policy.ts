@@ -5,9 +5,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from './engine/backend.js';
-import type { FunctionSpec, Program, TensorRecord, TensorSpec } from './engine/program.js';
+import type { FunctionSpec, Program, TensorRecord } from './engine/program.js';
 import type { ModelConfig } from './model/config.js';
-import type { CacheSizes } from './model/kv-cache.js';
+import { checkMemory, parameterState, samplingSizes, stateBytes } from './model/load.js';
 import { type CompletionRow, completionInputs, completionLogProbs, packCompletions } from './model/logprobs.js';
 import { type ParameterSpecs, parameterSpecs } from './model/params.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from './model/sample.js';
@@ -15,13 +15,11 @@ import * as adamw from './optim/adamw.js';
 
 /** Buckets, fixed when the program is built; whatever is shorter is padded. */
 export interface PolicySizes {
-  /** Longest prompt, in tokens. */
-  readonly promptTokens: number;
+  /** Tokens of each prompt that will be met. */
+  readonly promptLengths: readonly number[];
   readonly maxNewTokens: number;
-  /** Completions that decode side by side. */
+  /** Completions that decode side by side, memory permitting. */
   readonly slots: number;
-  /** Distinct prompts that are prefilled together. */
-  readonly prompts: number;
 }
 
 export interface TrainingOptions {
@@ -73,7 +71,7 @@ export interface Policy {
   loadMoments(read?: ReadTensor): void;
   /** A copy of a parameter or moment. */
   read(name: string): Float32Array;
-  sample(rollouts: readonly Rollout[], options: SampleOptions): Completion[];
+  sample(rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
   /** One step of AdamW. @throws NumericsError when gradient or log-probs are not finite; nothing is changed then. */
   update(batch: UpdateBatch): UpdateResult;
   dispose(): void;
@@ -97,27 +95,22 @@ export function momentSpecs(specs: ParameterSpecs): ParameterSpecs {
 /** Builds the program; parameters must be loaded before anything else is done with it. */
 export function createPolicy(engine: Engine, config: ModelConfig, options: PolicyOptions): Policy {
   const { training, precision = 'f32' } = options;
-  const { promptTokens, maxNewTokens, slots, prompts } = options.sizes;
+  const { promptLengths, maxNewTokens, slots } = options.sizes;
   const specs = parameterSpecs(config);
   const names = Object.keys(specs);
-  const parameters = float32(specs);
-  const sizes: CacheSizes = {
-    slots,
-    prompts,
-    // The last token drawn is never fed back.
-    positions: promptTokens + maxNewTokens - 1,
-    promptPositions: Math.max(1, promptTokens - 1),
-    admissions: Math.min(slots, 32),
-  };
+  const parameters = parameterState(config);
+  const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots });
   // The whole distribution is drawn from: top-k and top-p would make samples that the log-probs do not describe.
   const sampling = samplingParts(config, sizes, { greedy: false, topK: 0, topP: 1 }, precision);
-  const length = promptTokens + maxNewTokens;
+  const length = Math.max(...promptLengths) + maxNewTokens;
+  const state = {
+    ...parameters,
+    ...sampling.state,
+    ...(training && { ...renamed(parameters, referenceName), ...adamw.optimizerState(parameters) }),
+  };
+  checkMemory(engine, stateBytes(state), 'The model with all that is kept for it');
   const program = engine.createProgram({
-    state: {
-      ...parameters,
-      ...sampling.state,
-      ...(training && { ...float32(prefixed(specs)), ...adamw.optimizerState(parameters) }),
-    },
+    state,
     functions: {
       ...sampling.functions,
       ...(training && { update: updateFunction(config, names, training, length, maxNewTokens, precision) }),
@@ -137,7 +130,7 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
       }
     },
     read: (name) => program.read(name) as Float32Array,
-    sample: (rollouts, sampleOptions) => sample(program, sizes, rollouts, sampleOptions).completions,
+    sample: async (rollouts, sampleOptions) => (await sample(program, sizes, rollouts, sampleOptions)).completions,
     update: (batch) => runUpdate(program, batch, requireTraining(training), length, maxNewTokens),
     dispose: () => program.dispose(),
   };
@@ -218,10 +211,6 @@ function writeAll(program: Program, names: readonly string[], target: (name: str
   for (const name of names) program.write(target(name), read(name));
 }
 
-function float32(specs: ParameterSpecs): Record<string, TensorSpec> {
-  return Object.fromEntries(Object.entries(specs).map(([name, shape]) => [name, { dtype: 'float32', shape }]));
-}
-
-function prefixed(specs: ParameterSpecs): ParameterSpecs {
-  return Object.fromEntries(Object.entries(specs).map(([name, shape]) => [referenceName(name), shape]));
+function renamed<T>(record: Readonly<Record<string, T>>, rename: (name: string) => string): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [rename(name), value]));
 }

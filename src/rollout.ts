@@ -49,7 +49,11 @@ export function promptIds<P>(kit: Pick<RolloutKit<P>, 'tokenizer' | 'promptStyle
 }
 
 /** Samples and grades every request, in order. */
-export function rollOut<P>(kit: RolloutKit<P>, requests: readonly RolloutRequest<P>[]): GradedRollout<P>[] {
+export function rollOut<P>(
+  kit: RolloutKit<P>,
+  requests: readonly RolloutRequest<P>[],
+  signal?: AbortSignal,
+): Promise<GradedRollout<P>[]> {
   const randoms = requests.map(({ problem, stage, sample }) =>
     rolloutRandom({ seed: kit.seed, stage, problem: problem.id, sample }),
   );
@@ -58,6 +62,7 @@ export function rollOut<P>(kit: RolloutKit<P>, requests: readonly RolloutRequest
     requests.map(({ problem }) => problem),
     kit.temperature,
     (index) => randoms[index]!.uniform,
+    signal,
   );
 }
 
@@ -69,26 +74,31 @@ export function rollOut<P>(kit: RolloutKit<P>, requests: readonly RolloutRequest
 const greedyTemperature = 1e-20;
 
 /** The greedy completion of each problem, graded. Its log-probs are not those of the policy. */
-export function rollOutGreedy<P>(kit: RolloutKit<P>, problems: readonly Problem<P>[]): GradedRollout<P>[] {
-  return complete(kit, problems, greedyTemperature, () => () => 0);
+export function rollOutGreedy<P>(
+  kit: RolloutKit<P>,
+  problems: readonly Problem<P>[],
+  signal?: AbortSignal,
+): Promise<GradedRollout<P>[]> {
+  return complete(kit, problems, greedyTemperature, () => () => 0, signal);
 }
 
-function complete<P>(
+async function complete<P>(
   kit: RolloutKit<P>,
   problems: readonly Problem<P>[],
   temperature: number,
   uniformOf: (index: number) => () => number,
-): GradedRollout<P>[] {
+  signal: AbortSignal | undefined,
+): Promise<GradedRollout<P>[]> {
   const { policy, tokenizer, task, endIds, maxNewTokens } = kit;
   const idsOf = new Map<string, number[]>();
   for (const problem of problems) if (!idsOf.has(problem.id)) idsOf.set(problem.id, promptIds(kit, problem));
-  const completions = policy.sample(
+  const completions = await policy.sample(
     problems.map((problem, index) => ({
       promptIds: idsOf.get(problem.id)!,
       uniform: uniformOf(index),
       maxNewTokens,
     })),
-    { temperature, endIds },
+    { temperature, endIds, ...(signal && { signal }) },
   );
   return problems.map((problem, index) => {
     const { ids, logProbs, finishReason } = completions[index]!;

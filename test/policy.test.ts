@@ -22,11 +22,11 @@ const prompts = [
 const maxNewTokens = 6;
 
 for (const engineName of ['tensorflow', 'wasm'] as const) {
-  const check = (name: string, body: (policy: Policy, reset: () => void) => void) =>
+  const check = (name: string, body: (policy: Policy, reset: () => void) => Promise<void>) =>
     (engineName === 'tensorflow' ? nativeTest : test)(`${name} (${engineName})`, () => withPolicy(engineName, body));
 
-  check('at the first update policy and reference agree to the last bit, and the sampler with both', (policy) => {
-    const { batch, sampled } = sampleBatch(policy);
+  check('at the first update policy and reference agree to the last bit, and the sampler with both', async (policy) => {
+    const { batch, sampled } = await sampleBatch(policy);
     const { logProbs, refLogProbs } = policy.update(batch);
     assert.deepEqual(logProbs, refLogProbs);
     logProbs.forEach((row, i) => {
@@ -40,8 +40,8 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
     assert.notDeepEqual(second.logProbs, logProbs);
   });
 
-  check('the gradient of the A*PO loss is that of its advantage form', (policy, reset) => {
-    const { batch } = sampleBatch(policy);
+  check('the gradient of the A*PO loss is that of its advantage form', async (policy, reset) => {
+    const { batch } = await sampleBatch(policy);
     // Two large updates take the policy away from its reference, so that the quadratic term counts.
     const leave = () => {
       reset();
@@ -66,8 +66,8 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
     });
   });
 
-  check('rows that are padding change nothing', (policy, reset) => {
-    const { batch } = sampleBatch(policy);
+  check('rows that are padding change nothing', async (policy, reset) => {
+    const { batch } = await sampleBatch(policy);
     const three = { ...batch, rows: batch.rows.slice(0, 3), linear: batch.linear.slice(0, 3) };
     const alone = policy.update(three).gradientNorm;
     reset();
@@ -76,8 +76,8 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
     assert.ok(Math.abs(alone / beside - 1) < 1e-4, `${alone} and ${beside}`);
   });
 
-  check('a gradient that is not finite stops the update and leaves the weights', (policy) => {
-    const { batch } = sampleBatch(policy);
+  check('a gradient that is not finite stops the update and leaves the weights', async (policy) => {
+    const { batch } = await sampleBatch(policy);
     const before = policy.read('model.norm.weight');
     assert.throws(() => policy.update({ ...batch, linear: [Number.NaN, 0, 0, 0] }), /norm has NaN/);
     assert.deepEqual(policy.read('model.norm.weight'), before);
@@ -86,8 +86,8 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
 
 test('updates leave no tensors behind (wasm)', async () => {
   const engine = await openEngine('wasm');
-  await withPolicy('wasm', (policy) => {
-    const { batch } = sampleBatch(policy);
+  await withPolicy('wasm', async (policy) => {
+    const { batch } = await sampleBatch(policy);
     policy.update(batch);
     const before = engine.tensorCount();
     policy.update({ ...batch, step: 2 });
@@ -95,10 +95,13 @@ test('updates leave no tensors behind (wasm)', async () => {
   });
 });
 
-async function withPolicy(engineName: EngineName, body: (policy: Policy, reset: () => void) => void): Promise<void> {
+async function withPolicy(
+  engineName: EngineName,
+  body: (policy: Policy, reset: () => void) => Promise<void>,
+): Promise<void> {
   const { config, weights } = openPretrained(fixture('qwen2-tied-f32'));
   const policy = createPolicy(await openEngine(engineName), config, {
-    sizes: { promptTokens: 4, maxNewTokens, slots: 8, prompts: 2 },
+    sizes: { promptLengths: [4], maxNewTokens, slots: 8 },
     training: { batchSize: 4, optimizer, maxGradientNorm: 1 },
   });
   const reset = () => {
@@ -108,7 +111,7 @@ async function withPolicy(engineName: EngineName, body: (policy: Policy, reset: 
   };
   try {
     reset();
-    body(policy, reset);
+    await body(policy, reset);
   } finally {
     policy.dispose();
     weights.close();
@@ -116,9 +119,9 @@ async function withPolicy(engineName: EngineName, body: (policy: Policy, reset: 
 }
 
 /** Completions of all prompts with the log-probs that the sampler gave them. */
-function sampleBatch(policy: Policy): { batch: UpdateBatch; sampled: number[][] } {
+async function sampleBatch(policy: Policy): Promise<{ batch: UpdateBatch; sampled: number[][] }> {
   const temperature = 0.8;
-  const completions = policy.sample(
+  const completions = await policy.sample(
     prompts.map((promptIds, i) => ({ promptIds, uniform: keyedRandom('policy', i).uniform, maxNewTokens })),
     { temperature, endIds: new Set([1]) },
   );

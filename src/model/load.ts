@@ -59,7 +59,8 @@ export async function createModelProgram(
   }
 }
 
-function stateBytes(state: ProgramSpec['state']): number {
+/** Bytes of float32 or int32 state. */
+export function stateBytes(state: ProgramSpec['state']): number {
   return Object.values(state).reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0);
 }
 

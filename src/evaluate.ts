@@ -1,0 +1,48 @@
+/**
+ * @file Evaluation: each problem once greedily and k times sampled. The samples are those of fixed random numbers, so two
+ * models (or one, before and after) are compared on the same draws. What it all says is eval-summary.ts's business.
+ */
+import type { Problem } from './data/problem.js';
+import { type EvalSummary, type Outcome, summarizeEvaluation } from './eval-summary.js';
+import { type GradedRollout, type RolloutKit, rollOut, rollOutGreedy } from './rollout.js';
+
+export interface EvaluateOptions {
+  /** Name of the model in the summary. */
+  readonly model: string;
+  /** Samples of each problem, 0 or more. */
+  readonly samples: number;
+  readonly signal?: AbortSignal;
+}
+
+/** @throws the signal's reason when it is aborted. */
+export async function evaluate<P>(
+  kit: RolloutKit<P>,
+  problems: readonly Problem<P>[],
+  { model, samples, signal }: EvaluateOptions,
+): Promise<EvalSummary> {
+  const greedy = await rollOutGreedy(kit, problems, signal);
+  const requests = problems.flatMap((problem) =>
+    Array.from({ length: samples }, (_, sample) => ({ problem, stage: 'eval', sample })),
+  );
+  const sampled = await rollOut(kit, requests, signal);
+  const outcomes = problems.map((problem, i) => ({
+    problem,
+    greedy: outcome(greedy[i]!),
+    samples: sampled.slice(i * samples, (i + 1) * samples).map(outcome),
+  }));
+  return summarizeEvaluation(outcomes, { model, task: kit.task, temperature: kit.temperature });
+}
+
+/** Greedy exact match alone, for a look while training runs. */
+export async function greedyAccuracy<P>(
+  kit: RolloutKit<P>,
+  problems: readonly Problem<P>[],
+  signal?: AbortSignal,
+): Promise<number> {
+  const rollouts = await rollOutGreedy(kit, problems, signal);
+  return rollouts.filter(({ score }) => score.exact).length / problems.length;
+}
+
+function outcome({ text, score, finished, completionIds }: GradedRollout): Outcome {
+  return { text, score, finished, tokens: completionIds.length };
+}

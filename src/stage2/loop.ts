@@ -1,0 +1,186 @@
+/**
+ * @file Stage 2, the training loop: roll out, compute the loss's coefficients, update, check, record, save. The algorithm
+ * is a value (algorithm.ts), the data is a plan (plan.ts); files, clocks and options are the caller's.
+ */
+import type { Schedule } from '../optim/schedule.js';
+import { learningRateAt } from '../optim/schedule.js';
+import type { Policy } from '../policy.js';
+import { type GradedRollout, type RolloutKit, rollOut } from '../rollout.js';
+import { mean } from '../util/stats.js';
+import type { Algorithm } from './algorithm.js';
+import { checkSampler, checkUpdate, explainNumerics } from './checks.js';
+import { lossAt, lossSlopes } from './loss.js';
+import type { Visit } from './plan.js';
+
+/** All that the loop carries from step to step besides what the policy holds. */
+export interface Progress {
+  /** Updates made. */
+  readonly step: number;
+  /** REINFORCE's; null for other algorithms, and before the first batch. */
+  readonly baseline: number | null;
+  /** Completion tokens sampled in stage 2. */
+  readonly sampledTokens: number;
+}
+
+export const freshProgress: Progress = { step: 0, baseline: null, sampledTokens: 0 };
+
+/** One line of metrics.jsonl; docs/metrics.md has the formulas. */
+export interface StepMetrics {
+  readonly step: number;
+  readonly epoch: number;
+  readonly loss: number;
+  readonly reward: number;
+  readonly exactRate: number;
+  readonly formatRate: number;
+  readonly truncatedRate: number;
+  readonly meanTokens: number;
+  /** Mean |advantage|, of A*PO r - V* - beta2·δ. */
+  readonly meanAbsAdvantage: number;
+  /** Mean δ = S - S_ref: an estimate of the divergence from the reference per completion, in nats. */
+  readonly kl: number;
+  /** Mean of -log π(token): an estimate of the entropy per token, in nats. */
+  readonly entropy: number;
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  /** Largest |log-prob as sampled - as scored| of a token. */
+  readonly samplerDifference: number;
+  /** False: all advantages were zero. */
+  readonly signal: boolean;
+  readonly sampledTokens: number;
+  /** Greedy accuracy on held-out problems after this update, where it was looked at. Nothing is chosen by it. */
+  readonly heldOutGreedy?: number;
+}
+
+/** A rollout as it entered an update. */
+export interface TrainedRollout<P = unknown> {
+  readonly rollout: GradedRollout<P>;
+  readonly logProb: number;
+  readonly refLogProb: number;
+  readonly advantage: number;
+}
+
+export interface TrainOptions<P> {
+  readonly kit: RolloutKit<P>;
+  readonly policy: Policy;
+  readonly algorithm: Algorithm;
+  readonly plan: readonly (readonly Visit<P>[])[];
+  readonly schedule: Schedule;
+  readonly precision: 'f32' | 'bf16';
+  readonly start: Progress;
+  /** A look at held-out problems; undefined where none is due. */
+  readonly lookAtHeldOut: (step: number) => Promise<number> | undefined;
+  readonly onStep: (metrics: StepMetrics, rollouts: readonly TrainedRollout<P>[]) => void;
+  readonly saveDue: (step: number) => boolean;
+  readonly save: (progress: Progress) => Promise<void>;
+  /** When aborted, the step under way is finished and saved; the loop then throws the reason. */
+  readonly signal: AbortSignal;
+}
+
+/** Runs the plan from `start` to its end. */
+export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress> {
+  const { kit, policy, algorithm, plan, schedule, signal } = options;
+  let progress = options.start;
+  let saved = progress.step;
+  const probe = probeName(policy.config.layers);
+  let before = policy.read(probe);
+
+  while (progress.step < plan.length) {
+    const step = progress.step + 1;
+    const visits = plan[progress.step]!;
+
+    // Roll out: the current policy completes the batch's prompts, and each completion is rewarded.
+    const requests = visits.map(({ problem, sample }) => ({ problem, stage: 'stage2', sample }));
+    const rollouts = await rollOut(kit, requests);
+
+    // Update: one step of AdamW on the loss, which is a polynomial of δ = S - S_ref.
+    const loss = algorithm.loss(rollouts, progress.baseline);
+    const learningRate = learningRateAt(schedule, step);
+    const update = explainNumerics(step, () =>
+      policy.update({
+        rows: rollouts,
+        quadratic: loss.quadratic,
+        linear: loss.linear,
+        temperature: kit.temperature,
+        step,
+        learningRate,
+      }),
+    );
+    const logProbs = update.logProbs.map(sum);
+    const refLogProbs = update.refLogProbs.map(sum);
+    const deltas = logProbs.map((logProb, i) => logProb - refLogProbs[i]!);
+    const unit = algorithm.slopePerAdvantage(rollouts.length);
+    const advantages = lossSlopes(loss, deltas).map((slope) => -slope / unit);
+
+    // Check that something was learned, from samples that are the policy's own.
+    const after = policy.read(probe);
+    const { gradientNorm } = update;
+    const hasSignal = checkUpdate({ step, advantages, gradientNorm, before, after, learningRate });
+    before = after;
+    const samplerDifference = checkSampler(
+      rollouts.map((rollout) => rollout.logProbs),
+      update.logProbs,
+      options.precision,
+    );
+
+    // Record.
+    const tokens = rollouts.map(({ completionIds }) => completionIds.length);
+    progress = {
+      step,
+      baseline: algorithm.nextBaseline(rollouts, progress.baseline),
+      sampledTokens: progress.sampledTokens + sum(tokens),
+    };
+    const heldOutGreedy = await options.lookAtHeldOut(step);
+    const metrics: StepMetrics = {
+      step,
+      epoch: visits[0]!.epoch,
+      loss: lossAt(loss, deltas),
+      ...gradeMeans(rollouts),
+      meanTokens: mean(tokens),
+      meanAbsAdvantage: mean(advantages.map(Math.abs)),
+      kl: mean(deltas),
+      entropy: -sum(logProbs) / sum(tokens),
+      gradientNorm,
+      learningRate,
+      samplerDifference,
+      signal: hasSignal,
+      sampledTokens: progress.sampledTokens,
+      ...(heldOutGreedy !== undefined && { heldOutGreedy }),
+    };
+    const trained = rollouts.map((rollout, i) => ({
+      rollout,
+      logProb: logProbs[i]!,
+      refLogProb: refLogProbs[i]!,
+      advantage: advantages[i]!,
+    }));
+    options.onStep(metrics, trained);
+
+    // Save.
+    if (options.saveDue(step) || signal.aborted) {
+      await options.save(progress);
+      saved = step;
+    }
+    signal.throwIfAborted();
+  }
+  if (saved < progress.step) await options.save(progress);
+  return progress;
+}
+
+/** A matrix that every token's gradient reaches, looked at to see that weights move. */
+const probeName = (layers: number) => `model.layers.${layers - 1}.mlp.down_proj.weight`;
+
+function gradeMeans(rollouts: readonly GradedRollout[]) {
+  const meanOf = (value: (rollout: GradedRollout) => number) => mean(rollouts.map(value));
+  return {
+    reward: meanOf(({ score }) => score.reward),
+    exactRate: meanOf(({ score }) => Number(score.exact)),
+    formatRate: meanOf(({ score }) => Number(score.parsed)),
+    truncatedRate: meanOf(({ finished }) => Number(!finished)),
+  };
+}
+
+/** In double precision, in order: the sum of few float32 numbers to the last digit that they have. */
+function sum(values: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i]!;
+  return total;
+}

@@ -1,0 +1,119 @@
+/**
+ * @file Checkpoints of training: the policy as a Hugging Face folder in float32, the optimiser's moments beside it, and
+ * last of all `state.json`, whose presence makes the checkpoint whole. Loading one puts the policy back to the last bit.
+ */
+import { join } from 'node:path';
+import { UserError } from '../errors.js';
+import { openPretrained } from '../model/pretrained.js';
+import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/safetensors.js';
+import { savePretrained } from '../model/save.js';
+import { momentSpecs, type Policy } from '../policy.js';
+import { checkpointStateFile } from '../run/folder.js';
+import { writeFileAtomic } from '../util/file.js';
+import { type JsonRecord, readJsonRecord } from '../util/json.js';
+import { type JsonFile, jsonChecks } from '../util/json-checks.js';
+import type { Progress } from './loop.js';
+
+/** Changes when older readers would misread a checkpoint. */
+const format = 'tinyzero-checkpoint-1';
+const optimizerFile = 'optimizer.safetensors';
+
+/** Bytes that the logs of the run had when the checkpoint was made. */
+export interface LogSizes {
+  readonly metrics: number;
+  readonly rollouts: number;
+}
+
+export interface CheckpointModel {
+  readonly configRecord: JsonRecord;
+  /** The folder whose tokenizer files go along. */
+  readonly carryFrom: string;
+}
+
+/** Writes the policy alone, in float32: what was trained, not a rounding of it. */
+export async function savePolicy(folder: string, policy: Policy, model: CheckpointModel): Promise<void> {
+  const { configRecord, carryFrom } = model;
+  await savePretrained(folder, { configRecord, carryFrom, specs: policy.specs, dtype: 'float32', read: policy.read });
+}
+
+/** Writes a checkpoint into `folder`, which is empty. */
+export async function saveCheckpoint(
+  folder: string,
+  policy: Policy,
+  model: CheckpointModel,
+  progress: Progress,
+  logs: LogSizes,
+): Promise<void> {
+  await savePolicy(folder, policy, model);
+  const moments = Object.entries(momentSpecs(policy.specs)).map(([name, shape]) => ({
+    name,
+    shape,
+    dtype: 'float32' as const,
+  }));
+  await writeSafetensors(join(folder, optimizerFile), moments, policy.read);
+  writeFileAtomic(join(folder, checkpointStateFile), `${JSON.stringify({ format, progress, logs }, null, 2)}\n`);
+}
+
+/** Reads the small part of a checkpoint. @throws UserError that says where it is not as it was written. */
+export function readCheckpointState(folder: string): { progress: Progress; logs: LogSizes } {
+  const path = join(folder, checkpointStateFile);
+  const json: JsonFile = {
+    path,
+    what: "a checkpoint's state",
+    fix: 'Remove the checkpoint to go on from the one before.',
+  };
+  const check = jsonChecks(json);
+  const root = check.object(readJsonRecord(path, json.fix), 'the top level');
+  if (root.get('format') !== format) throw check.refuse('format', JSON.stringify(format), root.get('format'));
+  const progress = check.object(root.get('progress'), 'progress');
+  const logs = check.object(root.get('logs'), 'logs');
+  const count = (fields: ReadonlyMap<string, unknown>, of: string, name: string) =>
+    check.integer(fields.get(name), `${of}.${name}`, { min: 0 });
+  const baseline = progress.get('baseline');
+  return {
+    progress: {
+      step: count(progress, 'progress', 'step'),
+      baseline: baseline === null ? null : check.number(baseline, 'progress.baseline', { min: 0, max: 1 }),
+      sampledTokens: count(progress, 'progress', 'sampledTokens'),
+    },
+    logs: { metrics: count(logs, 'logs', 'metrics'), rollouts: count(logs, 'logs', 'rollouts') },
+  };
+}
+
+/** Puts parameters and moments of a checkpoint into `policy`. @throws UserError when they are not of this model. */
+export function loadCheckpoint(folder: string, policy: Policy): void {
+  loadPolicy(folder, policy);
+  const path = join(folder, optimizerFile);
+  const file = openSafetensors(path);
+  try {
+    for (const [name, shape] of Object.entries(momentSpecs(policy.specs))) {
+      const entry = file.tensors.get(name);
+      if (entry?.dtype !== 'float32' || entry.shape.join() !== shape.join()) {
+        throw new UserError({
+          problem: `${path} does not belong to this model: ${name} is wrong.`,
+          expected: `float32 [${shape.join(', ')}]`,
+          found: entry === undefined ? 'nothing' : `${entry.format} [${entry.shape.join(', ')}]`,
+        });
+      }
+    }
+    policy.loadMoments((name) => readTensor(file, file.tensors.get(name)!));
+  } finally {
+    closeSafetensors(file);
+  }
+}
+
+/** Puts the parameters of a saved policy into `policy`. @throws UserError when they are not of this model. */
+export function loadPolicy(folder: string, policy: Policy): void {
+  const { config, weights } = openPretrained(folder);
+  try {
+    if (JSON.stringify(config) !== JSON.stringify({ ...policy.config, dtype: config.dtype })) {
+      throw new UserError({
+        problem: `${folder} holds another model than this run's.`,
+        fix: 'Its config.json was changed after it was saved.',
+      });
+    }
+    policy.load(weights.read);
+  } finally {
+    weights.close();
+  }
+}
