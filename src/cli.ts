@@ -3,20 +3,19 @@
  * @file The command line: finds the command, checks its arguments, runs it, and turns errors into exit codes. It loads
  * no code of any command before that command runs, so `--help` is quick.
  */
-import { readFileSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { buildProgram, checkArguments, findCommand } from './command-line.js';
 import { exitCodes, systemErrorCode, UserError } from './errors.js';
+import { packageVersion } from './version.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   try {
-    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
     // Commander stops at the first wrong argument; this names all of them.
     const command = findCommand(args);
     if (command !== undefined) checkArguments(command, args.slice(command.words.length), process.env);
     let exitCode: number = exitCodes.ok;
-    const program = buildProgram(version, args, (code) => {
+    const program = buildProgram(packageVersion(), args, (code) => {
       exitCode = code;
     });
     await program.parseAsync(args, { from: 'user' });

@@ -3,6 +3,7 @@
  * To add a command, add an entry here and a file in commands/ that exports `run`.
  */
 import type { OptionName, OptionValues } from './config.js';
+import { trainingOptionNames } from './settings.js';
 
 export interface CommandSpec {
   /** Words after `tinyzero`: `['engine', 'install']`. */
@@ -30,6 +31,19 @@ function command<Name extends OptionName>(
 export const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
 
 export const commands: readonly CommandSpec[] = [
+  command({
+    words: ['train'],
+    summary: 'train a model with A*PO and show on held-out problems what it learned',
+    details:
+      'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), says whether training can learn from that, trains (stage 2), evaluates again, and leaves everything in the run folder. Ctrl-C saves and says how to go on.',
+    options: [...trainingOptionNames, 'out', 'resume', ...engineOptions, 'json'],
+    examples: [
+      ['train', 'the built-in model, about half a minute'],
+      ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model of the Hugging Face hub'],
+      ['train --resume runs/builtin-20260131-120000', 'go on with a run that was stopped'],
+    ],
+    load: () => import('./commands/train.js'),
+  }),
   command({
     words: ['doctor'],
     summary: 'check this machine: Node, engine, speed, gradients, disk; says what to do about each problem',

@@ -1,0 +1,36 @@
+/**
+ * @file `tinyzero train`: a whole run, told as it goes, with a summary at the end.
+ */
+import { basename, join } from 'node:path';
+import type { OptionValues } from '../config.js';
+import { exitCodes } from '../errors.js';
+import { interruptible } from '../run/interrupt.js';
+import { consoleReporter } from '../run/progress.js';
+import { describeEvent, summarize } from '../run-report.js';
+import { builtinModel, type TrainingOptionName } from '../settings.js';
+
+type Values = OptionValues<TrainingOptionName | 'out' | 'resume' | 'engine' | 'install' | 'json'>;
+
+export async function run(values: Values): Promise<number> {
+  const { out, resume, engine, install, json, ...options } = values;
+  const reporter = consoleReporter();
+  const started = performance.now();
+  const folder = resume ?? out ?? newFolder(options.model ?? builtinModel);
+  const { train } = await import('../train.js');
+  const result = await interruptible((signal) => {
+    const request = { options, folder, resume: resume !== undefined, engine, install };
+    return train(request, (event) => describeEvent(event, reporter), reporter, signal);
+  });
+  if (json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  else process.stdout.write(`${summarize(result, (performance.now() - started) / 1000)}\n`);
+  return exitCodes.ok;
+}
+
+/** `runs/builtin-20260131-235959`, by the local clock. */
+function newFolder(model: string): string {
+  const now = new Date();
+  const digits = (value: number) => String(value).padStart(2, '0');
+  const day = `${now.getFullYear()}${digits(now.getMonth() + 1)}${digits(now.getDate())}`;
+  const time = `${digits(now.getHours())}${digits(now.getMinutes())}${digits(now.getSeconds())}`;
+  return join('runs', `${basename(model)}-${day}-${time}`);
+}

@@ -1,0 +1,129 @@
+/**
+ * @file What stage 1, training and evaluation share: settings completed for the model, the task with its problems, the
+ * engine, and the policy with all that turns problems into graded rollouts.
+ */
+import { fileURLToPath } from 'node:url';
+import { drawHeldOut, heldOutSplits } from './data/multiplication.js';
+import { buildProblemSet, hashProblems, type Problem, type ProblemSet } from './data/problem.js';
+import { wordings } from './data/prompt.js';
+import type { Task } from './data/task.js';
+import type { Engine } from './engine/backend.js';
+import { fingerprintModel, type Pretrained } from './model/pretrained.js';
+import type { Tokenizer } from './model/tokenizer.js';
+import { multiplicationTask } from './multiplication-task.js';
+import { type EngineWish, openModel, openWantedEngine } from './open-model.js';
+import { createPolicy, type Policy, type TrainingOptions as PolicyTraining } from './policy.js';
+import { promptIds, type RolloutKit } from './rollout.js';
+import { builtinModel, completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
+import type { Fingerprint } from './stage1/v-star-file.js';
+import { loadTaskFile } from './task-file.js';
+import { keyedRandom } from './util/random.js';
+import type { Reporter } from './util/reporter.js';
+
+export interface Job {
+  readonly settings: Settings;
+  /** The model that is trained or evaluated. */
+  readonly pretrained: Pretrained;
+  /** The model that V* and loss refer to; often the same object. */
+  readonly reference: Pretrained;
+  readonly tokenizer: Tokenizer;
+  readonly task: Task;
+  readonly problems: ProblemSet;
+  /** Binds rewards to what they were sampled with. */
+  readonly fingerprint: Fingerprint;
+  readonly engine: Engine;
+  close(): void;
+}
+
+export interface JobRequest {
+  readonly options: TrainingOptions;
+  readonly wish: Pick<EngineWish, 'engine' | 'install'>;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+}
+
+/** The folders of the models that come with tinyzero, by the name that `--model` takes. */
+const shippedModels: Readonly<Record<string, string>> = { [builtinModel]: 'tiny', [`${builtinModel}-b`]: 'tiny-b' };
+
+export function modelPath(name: string): string {
+  const shipped = Object.hasOwn(shippedModels, name) ? shippedModels[name] : undefined;
+  return shipped === undefined ? name : fileURLToPath(new URL(`../../models/${shipped}`, import.meta.url));
+}
+
+/** Opens everything; the engine last, so that a wrong option is told at once. @throws UserError */
+export async function openJob({ options, wish, reporter, signal }: JobRequest): Promise<Job> {
+  const { pretrained, tokenizer } = await openModel(modelPath(options.model ?? builtinModel), reporter, signal);
+  let reference = pretrained;
+  const close = () => {
+    pretrained.weights.close();
+    if (reference !== pretrained) reference.weights.close();
+  };
+  try {
+    if (options.reference !== undefined) {
+      ({ pretrained: reference } = await openModel(modelPath(options.reference), reporter, signal));
+    }
+    const heldOut = heldOutSplitOf(pretrained.configRecord);
+    const settings = completeSettings(options, { heldOut, hasChatTemplate: tokenizer.chatTemplate !== null });
+    const { task, rewardName } = await openTask(settings, heldOut);
+    const problems = buildProblemSet(task, settings);
+    for (const note of problems.notes) reporter.line(note);
+    const { temperature, maxNewTokens, seed, promptStyle, precision } = settings;
+    const fingerprint: Fingerprint = {
+      model: fingerprintModel(reference),
+      tokenizer: tokenizer.fingerprint,
+      problems: hashProblems(problems.train),
+      prompt: `${task.name}, ${promptStyle}`,
+      sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${precision}`,
+      reward: rewardName,
+    };
+    const engine = await openWantedEngine({ ...wish, precision }, signal);
+    return { settings, pretrained, reference, tokenizer, task, problems, fingerprint, engine, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+async function openTask(
+  settings: Settings,
+  heldOut: keyof typeof heldOutSplits | undefined,
+): Promise<{ task: Task; rewardName: string }> {
+  const { min, max, numTest, overlap, reward, rewardReads, seed, wording } = settings;
+  if (settings.task !== undefined) {
+    const { task, hash } = await loadTaskFile(settings.task, await import('./index.js'));
+    return { task, rewardName: `${task.name} ${hash}` };
+  }
+  const pairs =
+    overlap === 'seed'
+      ? []
+      : heldOut !== undefined
+        ? heldOutSplits[heldOut]
+        : drawHeldOut(min, max, numTest, keyedRandom(seed, 'held out'));
+  const rewardOptions = { kind: reward, read: rewardReads };
+  const task = multiplicationTask({ min, max, heldOut: pairs, wording, reward: rewardOptions });
+  return { task: task as Task, rewardName: `${reward}, ${rewardReads}, ${wordings[wording]({ a: 7, b: 8 })}` };
+}
+
+/** Rollouts side by side when sampling for itself; more take no less time each on a processor. */
+const defaultSlots = 32;
+
+/** The job's policy, with the model's parameters loaded, and the kit that samples from it for `problems`. */
+export function openPolicy(
+  { settings, pretrained, tokenizer, task, engine }: Job,
+  problems: readonly Problem[],
+  training?: PolicyTraining,
+): { policy: Policy; kit: RolloutKit } {
+  const { promptStyle, maxNewTokens, temperature, seed, precision } = settings;
+  const policy = createPolicy(engine, pretrained.config, {
+    sizes: {
+      promptLengths: problems.map((problem) => promptIds({ tokenizer, promptStyle }, problem).length),
+      maxNewTokens,
+      slots: Math.max(defaultSlots, training?.batchSize ?? 0),
+    },
+    precision,
+    ...(training && { training }),
+  });
+  policy.load(pretrained.weights.read);
+  const endIds = new Set(pretrained.generation.eosTokenIds);
+  return { policy, kit: { policy, tokenizer, task, promptStyle, endIds, maxNewTokens, temperature, seed } };
+}

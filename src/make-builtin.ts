@@ -1,0 +1,65 @@
+/**
+ * @file Makes a built-in model: pre-trains it on its corpus and writes a Hugging Face folder in bfloat16, with tokenizer
+ * and generation config. The card, with scores, is the caller's.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Engine } from './engine/backend.js';
+import { modelConfigJson } from './model/config.js';
+import { parameterSpecs } from './model/params.js';
+import { savePretrained } from './model/save.js';
+import { builtinArchitecture, phaseLearningRates } from './pretrain/architecture.js';
+import { corpusBatch, corpusPhases, maxRowTokens, shippedCorpora } from './pretrain/corpus.js';
+import { type PretrainStep, pretrain } from './pretrain/loop.js';
+import { tokenizerFiles } from './pretrain/tokenizer-files.js';
+import { eosId, padId } from './pretrain/vocabulary.js';
+import { heldOutField } from './settings.js';
+
+export type CorpusName = keyof typeof shippedCorpora;
+
+export interface MakeOptions {
+  readonly corpus: CorpusName;
+  /** Steps of each phase instead of the recipe's, for a quick try. */
+  readonly steps?: number;
+  readonly onStep: (step: PretrainStep, steps: number) => void;
+  readonly stopped: () => boolean;
+}
+
+/** Trains and writes the model into `folder`. @throws AbortError when stopped; nothing is written then. */
+export async function makeBuiltin(engine: Engine, folder: string, options: MakeOptions): Promise<void> {
+  const config = builtinArchitecture();
+  const { seed, heldOut } = shippedCorpora[options.corpus];
+  const phases = corpusPhases.map((phase, i) => ({
+    name: phase.name,
+    steps: options.steps ?? phase.steps,
+    learningRate: phaseLearningRates[i]!,
+    rows: (step: number) => corpusBatch(seed, phase, step, heldOut),
+  }));
+  const weights = pretrain(engine, {
+    config,
+    seed,
+    batchSize: corpusPhases[0]!.batchSize,
+    length: maxRowTokens,
+    phases,
+    onStep: (step) => options.onStep(step, phases.find(({ name }) => name === step.phase)!.steps),
+    stopped: options.stopped,
+  });
+  const files = {
+    ...tokenizerFiles(),
+    'generation_config.json': `${JSON.stringify({ eos_token_id: eosId, pad_token_id: padId, do_sample: true }, null, 2)}\n`,
+  };
+  const staging = mkdtempSync(join(tmpdir(), 'tinyzero-pretrain-'));
+  try {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(staging, name), text);
+    await savePretrained(folder, {
+      configRecord: { ...modelConfigJson(config), [heldOutField]: options.corpus },
+      specs: parameterSpecs(config),
+      dtype: 'bfloat16',
+      read: (name) => weights[name]!,
+      carryFrom: staging,
+    });
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * @file What a run folder says about its run: `config.json` with every resolved option, versions and hashes, and
+ * `problems.json`. Read back for resuming, and checked, since a run goes on only with what it began with.
+ */
+import { readFileSync } from 'node:fs';
+import { resolveOptions } from './config.js';
+import type { ProblemSet } from './data/problem.js';
+import { UserError } from './errors.js';
+import type { Job } from './job.js';
+import type { RunFolder } from './run/folder.js';
+import { explainWrites } from './run/write.js';
+import { optionsAsFlags, type Settings, type TrainingOptions, trainingOptionNames } from './settings.js';
+import { writeFileAtomic } from './util/file.js';
+import { type JsonRecord, readJsonRecord } from './util/json.js';
+import { type JsonFile, jsonChecks } from './util/json-checks.js';
+import { packageVersion } from './version.js';
+
+/** Changes when older readers would misread a run. */
+const format = 'tinyzero-run-1';
+
+export interface StoredRun {
+  readonly options: TrainingOptions;
+  readonly engine: 'tensorflow' | 'wasm';
+  readonly modelHash: string;
+}
+
+/** Writes both files; `config.json` last, since it makes the folder a run. */
+export function writeRun(folder: RunFolder, job: Job, modelHash: string): void {
+  const { settings, engine, fingerprint } = job;
+  const options = Object.fromEntries(trainingOptionNames.map((name) => [name, settings[name]]));
+  const config = {
+    format,
+    createdBy: `tinyzero ${packageVersion()}`,
+    engine: engine.name,
+    engineDescription: engine.description,
+    node: process.version,
+    modelHash,
+    fingerprint,
+    options,
+    derived: derivedSettings(settings),
+  };
+  explainWrites(folder.path, () => {
+    writeFileAtomic(folder.file('problems'), problemsJson(job.problems));
+    writeFileAtomic(folder.file('config'), `${JSON.stringify(config, null, 2)}\n`);
+  });
+}
+
+/** Settings that follow from the options and the model; written for the reader, recomputed when resuming. */
+function derivedSettings({ wording, promptStyle, rewardReads, warmupSteps, optimizer, maxGradientNorm }: Settings) {
+  return { wording, promptStyle, rewardReads, warmupSteps, optimizer, maxGradientNorm };
+}
+
+function problemsJson({ train, rows, test }: ProblemSet): string {
+  const list = (items: readonly unknown[]) => items.map((item) => `    ${JSON.stringify(item)}`).join(',\n');
+  return `{\n  "train": [\n${list(train)}\n  ],\n  "rows": ${JSON.stringify(rows)},\n  "test": [\n${list(test)}\n  ]\n}\n`;
+}
+
+/** @throws UserError that lists everything about the options that is not as a run has them. */
+export function readRun(folder: RunFolder): StoredRun {
+  const path = folder.file('config');
+  const json: JsonFile = { path, what: "a run's configuration", fix: 'Start a new run.' };
+  const check = jsonChecks(json);
+  const root = check.object(readJsonRecord(path, json.fix), 'the top level');
+  if (root.get('format') !== format) throw check.refuse('format', JSON.stringify(format), root.get('format'));
+  const engine = root.get('engine');
+  if (engine !== 'tensorflow' && engine !== 'wasm') throw check.refuse('engine', 'tensorflow or wasm', engine);
+  const stored = Object.fromEntries(check.object(root.get('options'), 'options')) as JsonRecord;
+  const problems: string[] = [];
+  const options = resolveOptions(trainingOptionNames, optionsAsFlags(stored), {}, problems);
+  if (problems.length > 0) {
+    throw new UserError({
+      problem: `${path} holds options that cannot be used: ${problems.join('; ')}.`,
+      fix: json.fix,
+    });
+  }
+  return { options, engine, modelHash: check.string(root.get('modelHash'), 'modelHash') };
+}
+
+/** @throws UserError when the model or the problems are not those that the run began with. */
+export function requireSameRun(folder: RunFolder, stored: StoredRun, job: Job, modelHash: string): void {
+  if (stored.modelHash !== modelHash) {
+    throw new UserError({
+      problem: `${job.settings.model} is not the model that ${folder.path} began with.`,
+      expected: `hash ${stored.modelHash}`,
+      found: `hash ${modelHash}`,
+      fix: 'Put the old model back, or start a new run.',
+    });
+  }
+  const path = folder.file('problems');
+  if (readFileSync(path, 'utf8') !== problemsJson(job.problems)) {
+    throw new UserError({
+      problem: `The problems of ${folder.path} come out differently now.`,
+      fix: `If the --task file was changed, put the old one back; if ${path} was, start a new run.`,
+    });
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * @file A run in words: lines while it goes, a summary at its end. Only tells; everything that is told is in the run's files.
+ */
+import type { Comparison } from './eval-compare.js';
+import type { EvalSummary } from './eval-summary.js';
+import type { Preflight } from './stage1/preflight.js';
+import type { TrainEvent, TrainResult } from './train.js';
+import { formatSeconds } from './util/format.js';
+import type { Reporter } from './util/reporter.js';
+import type { Interval } from './util/stats.js';
+
+const percent = (rate: number) => `${(100 * rate).toFixed(1)} %`;
+const range = ([low, high]: Interval) => `${percent(low)} to ${percent(high)}`;
+
+/** Lines about training steps come this often, and wherever held-out problems were looked at. */
+const lineEverySteps = 5;
+
+export function describeEvent(event: TrainEvent, reporter: Reporter): void {
+  const line = describe(event);
+  if (line !== undefined) reporter.line(line);
+}
+
+function describe(event: TrainEvent): string | undefined {
+  switch (event.kind) {
+    case 'opened': {
+      const { settings, problems, engine } = event.job;
+      const { train, rows, test } = problems;
+      return (
+        `Training ${settings.model} on ${engine.description}: ${rows.length} rows of ${train.length} distinct problems, ` +
+        `${test.length} held-out ones.`
+      );
+    }
+    case 'evaluated':
+      return `Held out, ${event.when} training: ${describeAccuracy(event.summary)}.`;
+    case 'stage1':
+      return `Stage 1: ${event.done} of ${event.total} problems sampled.`;
+    case 'preflight':
+      return describePreflight(event.preflight).join('\n');
+    case 'resumed':
+      return `Going on after update ${event.step}.`;
+    case 'step': {
+      const { step, reward, exactRate, kl, heldOutGreedy, signal } = event.metrics;
+      if (step % lineEverySteps !== 0 && step !== event.updates && heldOutGreedy === undefined && signal)
+        return undefined;
+      const held = heldOutGreedy === undefined ? '' : `, held out (greedy, only looked at) ${percent(heldOutGreedy)}`;
+      const none = signal ? '' : ', no signal';
+      return (
+        `Update ${step} of ${event.updates}: reward ${reward.toFixed(3)}, exact ${percent(exactRate)}, ` +
+        `KL ${kl.toFixed(2)}${held}${none}`
+      );
+    }
+  }
+}
+
+function describeAccuracy({ greedy, sampled }: EvalSummary): string {
+  const { correct, total } = greedy.exact;
+  const first = `greedy ${correct} of ${total} exact (${percent(greedy.exact.rate)})`;
+  return sampled === undefined ? first : `${first}, sampled ${percent(sampled.exact.rate)}`;
+}
+
+/** The verdict between the stages, for people. */
+export function describePreflight(preflight: Preflight): string[] {
+  const { verdict, problems, samplesPerProblem, passAt1, passAtN, histogram, trainable } = preflight;
+  const { allWrong, mixed, allRight, truncatedRate, parseFailRate, meanAbsAdvantage, advice } = preflight;
+  const word = { go: 'go', warn: 'go, with a warning', stop: 'stop' }[verdict];
+  return [
+    `Will training learn anything here? Verdict: ${word}.`,
+    `  ${problems} problems, ${samplesPerProblem} samples each: pass@1 ${percent(passAt1)}, pass@${samplesPerProblem} ${percent(passAtN)}`,
+    `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all right ${percent(allRight)}; problems by right samples, from 0: ${histogram.join(' ')}`,
+    `  cut off ${percent(truncatedRate)}, no readable answer ${percent(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}; ${trainable} problems to train on`,
+    ...advice.map((sentence) => `  ${sentence}`),
+  ];
+}
+
+/** The closing words of a run. */
+export function summarize({ folder, updates, before, after, compare }: TrainResult, seconds: number): string {
+  const rows: [string, string, string][] = [['', 'before', 'after']];
+  const row = (name: string, value: (summary: EvalSummary) => string) => rows.push([name, value(before), value(after)]);
+  row('greedy, exact', ({ greedy: { exact } }) => `${exact.correct} of ${exact.total} (${percent(exact.rate)})`);
+  row('  95 % interval (Wilson)', ({ greedy }) => range(greedy.exact.ci95));
+  if (before.sampled !== undefined && after.sampled !== undefined) {
+    row('sampled, exact', ({ sampled }) => percent(sampled!.exact.rate));
+    row('  95 % interval (bootstrap)', ({ sampled }) => range(sampled!.exact.ci95));
+    row('mean reward', ({ sampled }) => sampled!.meanReward.toFixed(3));
+    row('readable answer', ({ sampled }) => percent(sampled!.formatRate));
+    row('cut off', ({ sampled }) => percent(sampled!.truncatedRate));
+    row('tokens, mean', ({ sampled }) => sampled!.meanTokens.toFixed(1));
+  }
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((cells) => cells[column]!.length)));
+  const table = rows.map((cells) => `  ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join('  ')}`.trimEnd());
+  return [
+    `${before.problems} held-out problems (${before.clusters} clusters), never trained on; ${updates} updates:`,
+    ...table,
+    ...describeComparison(compare),
+    ...(before.constantAnswer === null
+      ? []
+      : [
+          `The best constant answer, ${before.constantAnswer.answer}, would earn a mean reward of ${before.constantAnswer.meanReward.toFixed(3)}.`,
+        ]),
+    `Everything is in ${folder} after ${formatSeconds(seconds)}; the trained model is in ${folder}/final.`,
+  ].join('\n');
+}
+
+/** Tests of a difference between two evaluations. */
+export function describeComparison({ greedy, sampled }: Comparison): string[] {
+  const lines: string[] = [];
+  if (sampled !== undefined) {
+    lines.push(
+      `Sampled: ${sampled.difference >= 0 ? '+' : ''}${percent(sampled.difference)} (95 % interval ${range(sampled.ci95)}), ` +
+        `sign-flip test over ${sampled.clusters} clusters p = ${formatP(sampled.pValue)}.`,
+    );
+  }
+  lines.push(
+    `Greedy: ${greedy.gained} problems gained, ${greedy.lost} lost, McNemar's exact test p = ${formatP(greedy.pValue)}.`,
+  );
+  return lines;
+}
+
+function formatP(p: number): string {
+  return p < 0.0001 ? p.toExponential(1) : p.toPrecision(2);
+}
