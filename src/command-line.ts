@@ -52,11 +52,13 @@ function addCommand(
 ): void {
   const command = parent.command(name).summary(spec.summary);
   command.description([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n'));
+  if (spec.operands !== undefined) command.argument(`<${spec.operands}...>`);
   for (const option of spec.options) command.addOption(new Option(usage(option), describeOption(option)));
   command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
   command.action(async () => {
+    const { values, operands } = checkArguments(spec, args.slice(spec.words.length), process.env);
     const { run } = await spec.load();
-    done(await run(checkArguments(spec, args.slice(spec.words.length), process.env) as never));
+    done(await run(values as never, operands));
   });
 }
 
@@ -65,7 +67,7 @@ function example([line, what]: readonly [string, string]): string {
 }
 
 /**
- * The values of a command's options.
+ * The values of a command's options, and its other arguments.
  *
  * @throws UserError (wrong usage) that lists every problem of the command line.
  */
@@ -82,6 +84,7 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
     allowPositionals: true,
     tokens: true,
   });
+  const operands: string[] = [];
   let unknown = false;
   for (const token of tokens) {
     if (token.kind === 'option') {
@@ -94,6 +97,8 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
         flags[name] = true;
       } else if (token.value === undefined) problems.push(`${token.rawName}: needs a value, ${usage(name)}`);
       else flags[name] = token.value;
+    } else if (token.kind === 'positional' && spec.operands !== undefined) {
+      operands.push(token.value);
     } else if (token.kind === 'positional' && !unknown) {
       // After an unknown option a word may be its value, which says nothing new.
       problems.push(`'${token.value}': '${spec.words.join(' ')}' takes no arguments`);
@@ -108,7 +113,7 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
     const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
     throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
   }
-  return values;
+  return { values, operands };
 }
 
 /** `; did you mean --engine?` when a known flag is near, else nothing. */

@@ -3,7 +3,7 @@
  * To add a command, add an entry here and a file in commands/ that exports `run`.
  */
 import type { OptionName, OptionValues } from './config.js';
-import { trainingOptionNames } from './settings.js';
+import { evaluationOptionNames as evaluationOptions, samplingOptionNames, trainingOptionNames } from './settings.js';
 
 export interface CommandSpec {
   /** Words after `tinyzero`: `['engine', 'install']`. */
@@ -12,16 +12,18 @@ export interface CommandSpec {
   /** Paragraphs for the command's own help. */
   readonly details?: string;
   readonly options: readonly OptionName[];
+  /** What the arguments are that belong to no option, such as `files`; absent where there may be none. */
+  readonly operands?: string;
   /** Command lines without `tinyzero`, each with what it does. */
   readonly examples: readonly (readonly [command: string, what: string])[];
-  readonly load: () => Promise<{ run: (values: never) => Promise<number> }>;
+  readonly load: () => Promise<{ run: (values: never, operands: readonly string[]) => Promise<number> }>;
 }
 
 /** Ties `run`'s parameter to the options that are listed. `run` resolves to the exit code. */
 function command<Name extends OptionName>(
   spec: Omit<CommandSpec, 'options' | 'load'> & {
     readonly options: readonly Name[];
-    readonly load: () => Promise<{ run: (values: OptionValues<Name>) => Promise<number> }>;
+    readonly load: () => Promise<{ run: (values: OptionValues<Name>, operands: readonly string[]) => Promise<number> }>;
   },
 ): CommandSpec {
   return spec;
@@ -43,6 +45,48 @@ export const commands: readonly CommandSpec[] = [
       ['train --resume runs/builtin-20260131-120000', 'go on with a run that was stopped'],
     ],
     load: () => import('./commands/train.js'),
+  }),
+  command({
+    words: ['eval'],
+    summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
+    options: [...evaluationOptions, ...engineOptions, 'json'],
+    examples: [
+      ['eval --checkpoint runs/mine', 'the model that a run trained'],
+      ['eval --checkpoint runs/mine --compare builtin', 'the same against the model it came from, with paired tests'],
+      ['eval --checkpoint builtin --samples 8 --json', 'for a program to read'],
+    ],
+    load: () => import('./commands/eval.js'),
+  }),
+  command({
+    words: ['estimate-vstar'],
+    summary: 'stage 1 alone: sample every training problem and write v_star_dict.json',
+    details:
+      'Goes on with the file where it is there already. With --from, another beta1 or fewer samples are derived from the rewards of a file without sampling.',
+    options: [...samplingOptionNames, 'from', 'shard', 'out', ...engineOptions, 'json'],
+    examples: [
+      ['estimate-vstar --out v_star_dict.json', 'for `train --v-star v_star_dict.json`'],
+      ['estimate-vstar --from v_star_dict.json --beta1 0.1 --out sharper.json', 'another beta1 from the same rewards'],
+      ['estimate-vstar --shard 2/4 --out part-2.json', 'the second quarter of the problems, on one of four machines'],
+    ],
+    load: () => import('./commands/estimate-vstar.js'),
+  }),
+  command({
+    words: ['merge-vstar'],
+    summary: 'join the parts that `estimate-vstar --shard` made',
+    operands: 'files',
+    options: ['out', 'json'],
+    examples: [['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two']],
+    load: () => import('./commands/merge-vstar.js'),
+  }),
+  command({
+    words: ['pretrain'],
+    summary: 'make a built-in model from nothing, by next-token training on worked multiplications',
+    options: ['corpus', 'out', 'steps', ...engineOptions, 'json'],
+    examples: [
+      ['pretrain --corpus tiny --out models/tiny', 'the model that comes with tinyzero; about ten minutes'],
+      ['pretrain --steps 50 --out /tmp/try', 'a quick try'],
+    ],
+    load: () => import('./commands/pretrain.js'),
   }),
   command({
     words: ['doctor'],

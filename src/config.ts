@@ -46,7 +46,7 @@ export const options = {
   from: {
     type: 'string',
     placeholder: 'path',
-    help: 'install from this wheel, or folder of wheels, instead of downloading',
+    help: 'make the result from this file (a wheel or a folder of wheels; a v_star_dict.json) instead of anew',
   },
   force: { type: 'boolean', default: false, help: 'go on where the command would stop: install again, replace' },
   json: { type: 'boolean', default: false, help: 'print the result as JSON' },
@@ -137,6 +137,24 @@ export const options = {
   },
   saveEvery: { type: 'integer', min: 0, default: 25, unit: 'updates', help: 'checkpoint; 0 for only at the end' },
   keep: { type: 'integer', min: 1, default: 1, unit: 'checkpoints', help: 'newest checkpoints that are kept' },
+  checkpoint: { type: 'string', placeholder: 'folder|id', help: 'model, checkpoint or run folder to evaluate' },
+  compare: {
+    type: 'string',
+    placeholder: 'folder|file',
+    help: 'evaluate this model too, or read this eval JSON, and test the difference',
+  },
+  shard: {
+    type: 'string',
+    placeholder: 'i/n',
+    help: 'only the i-th of n parts of the problems; merge-vstar joins them',
+  },
+  corpus: {
+    type: 'choice',
+    choices: ['tiny', 'tiny-b'],
+    default: 'tiny',
+    help: 'the built-in model to make: its seed and the problems it is never shown',
+  },
+  steps: { type: 'integer', min: 1, unit: 'steps', help: 'steps of each phase instead of the recipe, for a quick try' },
   out: { type: 'string', placeholder: 'path', help: 'where the results go' },
   resume: { type: 'string', placeholder: 'folder', help: 'continue the run in this folder, with its own options' },
 } as const satisfies Record<string, OptionSpec>;

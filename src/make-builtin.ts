@@ -23,10 +23,10 @@ export interface MakeOptions {
   /** Steps of each phase instead of the recipe's, for a quick try. */
   readonly steps?: number;
   readonly onStep: (step: PretrainStep, steps: number) => void;
-  readonly stopped: () => boolean;
+  readonly signal: AbortSignal;
 }
 
-/** Trains and writes the model into `folder`. @throws AbortError when stopped; nothing is written then. */
+/** Trains and writes the model into `folder`. @throws the signal's reason when stopped; nothing is written then. */
 export async function makeBuiltin(engine: Engine, folder: string, options: MakeOptions): Promise<void> {
   const config = builtinArchitecture();
   const { seed, heldOut } = shippedCorpora[options.corpus];
@@ -36,14 +36,14 @@ export async function makeBuiltin(engine: Engine, folder: string, options: MakeO
     learningRate: phaseLearningRates[i]!,
     rows: (step: number) => corpusBatch(seed, phase, step, heldOut),
   }));
-  const weights = pretrain(engine, {
+  const weights = await pretrain(engine, {
     config,
     seed,
     batchSize: corpusPhases[0]!.batchSize,
     length: maxRowTokens,
     phases,
     onStep: (step) => options.onStep(step, phases.find(({ name }) => name === step.phase)!.steps),
-    stopped: options.stopped,
+    signal: options.signal,
   });
   const files = {
     ...tokenizerFiles(),

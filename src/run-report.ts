@@ -119,3 +119,42 @@ export function describeComparison({ greedy, sampled }: Comparison): string[] {
 function formatP(p: number): string {
   return p < 0.0001 ? p.toExponential(1) : p.toPrecision(2);
 }
+
+/** One evaluation, for people. */
+export function describeEvaluation({
+  model,
+  problems,
+  clusters,
+  greedy,
+  sampled,
+  perProblem,
+  constantAnswer,
+}: EvalSummary) {
+  const { correct, total, rate, ci95 } = greedy.exact;
+  const lines = [
+    `${model} on ${problems} problems (${clusters} clusters):`,
+    `  greedy   exact ${correct} of ${total} (${percent(rate)}, 95 % interval ${range(ci95)}), mean reward ${greedy.meanReward.toFixed(3)}`,
+    `           readable answer ${percent(greedy.formatRate)}, cut off ${percent(greedy.truncatedRate)}, ${greedy.meanTokens.toFixed(1)} tokens`,
+  ];
+  if (sampled !== undefined) {
+    const { samplesPerProblem: k, temperature, exact, passAt } = sampled;
+    const shown = [1, 2, 4, 8, 16, 32, 64].filter((tries) => tries <= k);
+    lines.push(
+      `  sampled  exact ${percent(exact.rate)} (95 % interval ${range(exact.ci95)}) of ${k} samples each at temperature ${temperature}, mean reward ${sampled.meanReward.toFixed(3)}`,
+      `           readable answer ${percent(sampled.formatRate)}, cut off ${percent(sampled.truncatedRate)}, ${sampled.meanTokens.toFixed(1)} tokens`,
+      `           ${shown.map((tries) => `pass@${tries} ${percent(passAt[tries]!)}`).join(', ')}`,
+    );
+  }
+  if (constantAnswer !== null) {
+    lines.push(
+      `  The best constant answer, ${constantAnswer.answer}, earns a mean reward of ${constantAnswer.meanReward.toFixed(3)}.`,
+    );
+  }
+  for (const { id, greedy: result, sampled: rates } of perProblem) {
+    const rate = rates === undefined ? '' : ` ${percent(rates.exactRate).padStart(8)}`;
+    lines.push(
+      `  ${result.exact ? 'right' : 'wrong'}${rate}  ${JSON.stringify(id)} ${JSON.stringify(result.completion)}`,
+    );
+  }
+  return lines;
+}

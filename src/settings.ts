@@ -46,6 +46,24 @@ export const trainingOptionNames = [
   'saveEvery',
   'keep',
 ] as const satisfies readonly OptionName[];
+/** Options of an evaluation by itself. */
+export const evaluationOptionNames = [
+  'checkpoint',
+  'compare',
+  'samples',
+  'preset',
+  'task',
+  'min',
+  'max',
+  'numTest',
+  'overlap',
+  'seed',
+  'temperature',
+  'maxNewTokens',
+  'reward',
+  'precision',
+] as const satisfies readonly OptionName[];
+
 export type TrainingOptionName = (typeof trainingOptionNames)[number];
 
 export type TrainingOptions = OptionValues<TrainingOptionName>;

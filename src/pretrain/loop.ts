@@ -2,6 +2,7 @@
  * @file Next-token training that makes a built-in model from nothing: the corpus in, parameters out. Everything is a
  * function of the seed. Knows nothing of files; corpus.ts says what is learned.
  */
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
 import { tokenLogProbs } from '../engine/ops.js';
@@ -30,8 +31,7 @@ export interface PretrainOptions {
   readonly length: number;
   readonly phases: readonly PretrainPhase[];
   readonly onStep?: (step: PretrainStep) => void;
-  /** Asked after every step; true ends training early with an AbortError. */
-  readonly stopped?: () => boolean;
+  readonly signal?: AbortSignal;
 }
 
 export interface PretrainStep {
@@ -57,8 +57,13 @@ const warmupSteps = 100;
 const learningRateFloor = 0.05;
 const maxGradientNorm = 1;
 
-/** Trains from random parameters. @returns every parameter, float32, by its Hugging Face name. */
-export function pretrain(engine: Engine, options: PretrainOptions): Record<string, Float32Array> {
+/**
+ * Trains from random parameters.
+ *
+ * @returns every parameter, float32, by its Hugging Face name.
+ * @throws the signal's reason when it is aborted.
+ */
+export async function pretrain(engine: Engine, options: PretrainOptions): Promise<Record<string, Float32Array>> {
   const { config, phases } = options;
   const shapes = parameterSpecs(config);
   const parameters = Object.fromEntries(
@@ -73,14 +78,19 @@ export function pretrain(engine: Engine, options: PretrainOptions): Record<strin
       const { uniform } = keyedRandom(options.seed, 'init', name);
       program.write(name, initialParameter(name, shape, fanInDeviation(name, shape, config), uniform));
     }
-    for (const phase of phases) runPhase(program, options, phase, Object.keys(parameters));
+    for (const phase of phases) await runPhase(program, options, phase, Object.keys(parameters));
     return Object.fromEntries(Object.keys(parameters).map((name) => [name, program.read(name) as Float32Array]));
   } finally {
     program.dispose();
   }
 }
 
-function runPhase(program: Program, options: PretrainOptions, phase: PretrainPhase, names: readonly string[]): void {
+async function runPhase(
+  program: Program,
+  options: PretrainOptions,
+  phase: PretrainPhase,
+  names: readonly string[],
+): Promise<void> {
   for (const name of names) {
     const { m, v } = adamw.momentNames(name);
     program.fill(m, 0);
@@ -100,7 +110,9 @@ function runPhase(program: Program, options: PretrainOptions, phase: PretrainPha
       loss: loss[0] as number,
       gradientNorm: norm[0] as number,
     });
-    if (options.stopped?.() === true) throw new DOMException('pre-training was stopped', 'AbortError');
+    // Ctrl-C is only heard between two turns of the event loop.
+    await eventLoopTurn();
+    options.signal?.throwIfAborted();
   }
 }
 

@@ -1,0 +1,66 @@
+/**
+ * @file `tinyzero eval`: a model on held-out problems, alone or against another.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { OptionValues } from '../config.js';
+import { defaultOptions } from '../defaults.js';
+import { exitCodes, UserError } from '../errors.js';
+import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../eval-compare.js';
+import type { EvalSummary } from '../eval-summary.js';
+import { runFiles } from '../run/folder.js';
+import { interruptible } from '../run/interrupt.js';
+import { consoleReporter } from '../run/progress.js';
+import { describeComparison, describeEvaluation } from '../run-report.js';
+import { builtinModel, type evaluationOptionNames } from '../settings.js';
+
+type Values = OptionValues<(typeof evaluationOptionNames)[number] | 'engine' | 'install' | 'json'>;
+
+/** Samples of each problem where --samples does not say: one problem's rate is then known to 0.06. */
+const defaultSamples = 64;
+
+export async function run(values: Values): Promise<number> {
+  const { compare: other, json } = values;
+  const summary = await interruptible((signal) => evaluateModel(values, values.checkpoint ?? builtinModel, signal));
+  let compared: ComparableEvaluation | undefined;
+  if (other?.endsWith('.json')) compared = readEvaluation(other);
+  else if (other !== undefined) compared = await interruptible((signal) => evaluateModel(values, other, signal));
+  const comparison = compared && compareEvaluations(summary, compared);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ ...summary, ...(comparison && { compare: comparison }) }, null, 2)}\n`);
+    return exitCodes.ok;
+  }
+  const lines = describeEvaluation(summary);
+  if (comparison !== undefined) lines.push(`Against ${comparison.model}:`, ...describeComparison(comparison));
+  process.stdout.write(`${lines.join('\n')}\n`);
+  return exitCodes.ok;
+}
+
+async function evaluateModel(values: Values, name: string, signal: AbortSignal): Promise<EvalSummary> {
+  const { checkpoint: _, compare: __, samples = defaultSamples, engine, install, json: ___, ...given } = values;
+  const { openJob, openPolicy } = await import('../job.js');
+  const { evaluate } = await import('../evaluate.js');
+  const options = defaultOptions({ ...given, model: trainedModel(name) });
+  const job = await openJob({ options, wish: { engine, install }, reporter: consoleReporter(), signal });
+  try {
+    const { policy, kit } = openPolicy(job, job.problems.test);
+    try {
+      return await evaluate(kit, job.problems.test, { model: name, samples, signal });
+    } finally {
+      policy.dispose();
+    }
+  } finally {
+    job.close();
+  }
+}
+
+/** The model of a run where a run folder is given. @throws UserError when the run is not finished. */
+function trainedModel(name: string): string {
+  if (!existsSync(join(name, runFiles.problems))) return name;
+  const final = join(name, runFiles.final);
+  if (existsSync(join(final, 'config.json'))) return final;
+  throw new UserError({
+    problem: `The run in ${name} has no trained model yet.`,
+    fix: `Finish it with \`tinyzero train --resume ${name}\`, or give one of its checkpoints.`,
+  });
+}

@@ -1,0 +1,18 @@
+/** @file `tinyzero merge-vstar`: one V* file from the parts of several machines. */
+import type { OptionValues } from '../config.js';
+import { exitCodes } from '../errors.js';
+import { runFiles } from '../run/folder.js';
+import { explainWrites } from '../run/write.js';
+import { mergeVStarFiles, readVStarFile, writeVStarFile } from '../stage1/v-star-file.js';
+
+export async function run(
+  { out = runFiles.vStar, json }: OptionValues<'out' | 'json'>,
+  files: readonly string[],
+): Promise<number> {
+  const merged = mergeVStarFiles(files.map((path) => ({ path, file: readVStarFile(path) })));
+  explainWrites(out, () => writeVStarFile(out, merged));
+  const problems = merged.entries.size;
+  if (json) process.stdout.write(`${JSON.stringify({ file: out, problems, samples: merged.samples })}\n`);
+  else process.stdout.write(`${problems} problems from ${files.length} files, written to ${out}.\n`);
+  return exitCodes.ok;
+}

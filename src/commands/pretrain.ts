@@ -1,0 +1,59 @@
+/**
+ * @file `tinyzero pretrain`: makes a built-in model and its card.
+ */
+import { join } from 'node:path';
+import type { OptionValues } from '../config.js';
+import { defaultOptions } from '../defaults.js';
+import { exitCodes } from '../errors.js';
+import { interruptible } from '../run/interrupt.js';
+import { consoleReporter } from '../run/progress.js';
+import { explainWrites } from '../run/write.js';
+import { describeEvaluation } from '../run-report.js';
+import { writeFileAtomic } from '../util/file.js';
+
+type Values = OptionValues<'corpus' | 'out' | 'steps' | 'engine' | 'install' | 'json'>;
+
+/** Lines about pre-training come this often. */
+const lineEverySteps = 50;
+const samples = 64;
+
+export async function run(values: Values): Promise<number> {
+  const { corpus, steps, engine: wanted, install, json } = values;
+  const out = values.out ?? join('models', corpus);
+  const reporter = consoleReporter();
+  const summary = await interruptible(async (signal) => {
+    const { openWantedEngine } = await import('../open-model.js');
+    const { makeBuiltin } = await import('../make-builtin.js');
+    const engine = await openWantedEngine({ engine: wanted, install, precision: 'f32' }, signal);
+    await makeBuiltin(engine, out, {
+      corpus,
+      ...(steps !== undefined && { steps }),
+      signal,
+      onStep: ({ phase, step, loss, gradientNorm }, total) => {
+        if (step % lineEverySteps !== 0 && step !== total) return;
+        reporter.line(
+          `${phase}, step ${step} of ${total}: loss ${loss.toFixed(4)}, gradient ${gradientNorm.toFixed(3)}`,
+        );
+      },
+    });
+    const { openJob, openPolicy } = await import('../job.js');
+    const { evaluate } = await import('../evaluate.js');
+    const wish = { engine: engine.name, install };
+    const job = await openJob({ options: defaultOptions({ model: out }), wish, reporter, signal });
+    const { policy, kit } = openPolicy(job, job.problems.test);
+    try {
+      const result = await evaluate(kit, job.problems.test, { model: `models/${corpus}`, samples, signal });
+      const { modelCard } = await import('../model-card.js');
+      const command = `tinyzero pretrain --corpus ${corpus}${steps === undefined ? '' : ` --steps ${steps}`}`;
+      const card = modelCard({ corpus, command, engine: engine.description, evaluation: result });
+      explainWrites(out, () => writeFileAtomic(join(out, 'README.md'), card));
+      return result;
+    } finally {
+      policy.dispose();
+      job.close();
+    }
+  });
+  if (json) process.stdout.write(`${JSON.stringify(summary, null, 2)}\n`);
+  else process.stdout.write(`${describeEvaluation(summary).join('\n')}\nThe model is in ${out}.\n`);
+  return exitCodes.ok;
+}
