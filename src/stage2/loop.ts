@@ -2,6 +2,7 @@
  * @file Stage 2, the training loop: roll out, compute the loss's coefficients, update, check, record, save. The algorithm
  * is a value (algorithm.ts), the data is a plan (plan.ts); files, clocks and options are the caller's.
  */
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Schedule } from '../optim/schedule.js';
 import { learningRateAt } from '../optim/schedule.js';
 import type { Policy } from '../policy.js';
@@ -154,7 +155,8 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     }));
     options.onStep(metrics, trained);
 
-    // Save.
+    // Save. Ctrl-C is only heard between two turns of the event loop.
+    await eventLoopTurn();
     if (options.saveDue(step) || signal.aborted) {
       await options.save(progress);
       saved = step;

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { planBatches } from '../../src/stage2/plan.js';
+
+const rows = ['a', 'b', 'b', 'c', 'd'].map((id) => ({ id, cluster: id, value: id }));
+const options = { seed: 1, batchSize: 4, groupSize: 1, rollouts: 10 };
+const names = (batches: ReturnType<typeof planBatches>) => batches.flat().map(({ problem }) => problem.id);
+
+test('every epoch visits every row once, in an order of its own, and batches run on across epochs', () => {
+  const batches = planBatches(rows, options);
+  assert.deepEqual(
+    batches.map((batch) => batch.length),
+    [4, 4, 2],
+  );
+  const visited = names(batches);
+  assert.deepEqual(visited.slice(0, 5).sort(), ['a', 'b', 'b', 'c', 'd']);
+  assert.deepEqual(visited.slice(5).sort(), ['a', 'b', 'b', 'c', 'd']);
+  assert.notDeepEqual(visited.slice(0, 5), visited.slice(5));
+  assert.deepEqual(names(planBatches(rows, options)), visited);
+  assert.notDeepEqual(names(planBatches(rows, { ...options, seed: 2 })), visited);
+  assert.deepEqual(
+    batches.flat().map(({ epoch }) => epoch),
+    [0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
+  );
+});
+
+test('no two visits share their random numbers, groups stand together', () => {
+  const batches = planBatches(rows, { ...options, groupSize: 2, rollouts: 12 });
+  const samples = batches.flat().map(({ sample }) => sample);
+  assert.equal(new Set(samples).size, 12);
+  for (const batch of batches) {
+    for (let i = 0; i < batch.length; i += 2) assert.equal(batch[i]!.problem, batch[i + 1]!.problem);
+  }
+  assert.throws(() => planBatches(rows, { ...options, groupSize: 3 }), /groups of 3/);
+  assert.throws(() => planBatches([], options), /no rows/);
+});
