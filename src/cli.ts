@@ -6,7 +6,7 @@
 import { CommanderError } from 'commander';
 import { buildProgram, checkArguments, findCommand } from './command-line.js';
 import { exitCodes, systemErrorCode, UserError } from './errors.js';
-import { packageVersion } from './version.js';
+import { packageVersion } from './util/version.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function main(args: readonly string[]): Promise<number> {

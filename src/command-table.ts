@@ -2,8 +2,13 @@
  * @file The commands: their words, options and examples, and where their code is, which is loaded only when one runs.
  * To add a command, add an entry here and a file in commands/ that exports `run`.
  */
-import type { OptionName, OptionValues } from './config.js';
-import { evaluationOptionNames as evaluationOptions, samplingOptionNames, trainingOptionNames } from './settings.js';
+import {
+  evaluationOptionNames,
+  type OptionName,
+  type OptionValues,
+  samplingOptionNames,
+  trainingOptionNames,
+} from './config.js';
 
 export interface CommandSpec {
   /** Words after `tinyzero`: `['engine', 'install']`. */
@@ -49,7 +54,7 @@ export const commands: readonly CommandSpec[] = [
   command({
     words: ['eval'],
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
-    options: [...evaluationOptions, ...engineOptions, 'json'],
+    options: [...evaluationOptionNames, ...engineOptions, 'json'],
     examples: [
       ['eval --checkpoint runs/mine', 'the model that a run trained'],
       ['eval --checkpoint runs/mine --compare builtin', 'the same against the model it came from, with paired tests'],
@@ -75,7 +80,10 @@ export const commands: readonly CommandSpec[] = [
     summary: 'join the parts that `estimate-vstar --shard` made',
     operands: 'files',
     options: ['out', 'json'],
-    examples: [['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two']],
+    examples: [
+      ['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two'],
+      ['merge-vstar part-*.json', 'into v_star_dict.json in this folder'],
+    ],
     load: () => import('./commands/merge-vstar.js'),
   }),
   command({

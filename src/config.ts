@@ -89,7 +89,7 @@ export const options = {
     type: 'choice',
     choices: ['apo', 'grpo', 'reinforce'],
     default: 'apo',
-    help: 'A*PO; or GRPO or REINFORCE, with as many rollouts as A*PO spends in both stages',
+    help: 'what trains: A*PO, or GRPO or REINFORCE with as many rollouts as its two stages',
   },
   preset: {
     type: 'choice',
@@ -160,6 +160,60 @@ export const options = {
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof options;
+
+/** Options that decide what stage 1 samples. */
+export const samplingOptionNames = [
+  'preset',
+  'model',
+  'reference',
+  'task',
+  'min',
+  'max',
+  'numTrain',
+  'numTest',
+  'overlap',
+  'seed',
+  'numSamples',
+  'beta1',
+  'temperature',
+  'maxNewTokens',
+  'reward',
+  'precision',
+] as const satisfies readonly OptionName[];
+
+/** Options that decide the rest of a run's bytes. */
+export const trainingOptionNames = [
+  ...samplingOptionNames,
+  'algo',
+  'epochs',
+  'batchSize',
+  'lr',
+  'beta2',
+  'keepUnsolved',
+  'vStar',
+  'force',
+  'evalEvery',
+  'evalSamples',
+  'saveEvery',
+  'keep',
+] as const satisfies readonly OptionName[];
+/** Options of an evaluation by itself. */
+export const evaluationOptionNames = [
+  'checkpoint',
+  'compare',
+  'samples',
+  'preset',
+  'task',
+  'min',
+  'max',
+  'numTest',
+  'overlap',
+  'seed',
+  'temperature',
+  'maxNewTokens',
+  'reward',
+  'precision',
+] as const satisfies readonly OptionName[];
 
 type ValueOf<Spec> = Spec extends { type: 'boolean' }
   ? boolean

@@ -3,17 +3,17 @@
  * `problems.json`. Read back for resuming, and checked, since a run goes on only with what it began with.
  */
 import { readFileSync } from 'node:fs';
-import { resolveOptions } from './config.js';
+import { resolveOptions, trainingOptionNames } from './config.js';
 import type { ProblemSet } from './data/problem.js';
 import { UserError } from './errors.js';
 import type { Job } from './job.js';
 import type { RunFolder } from './run/folder.js';
 import { explainWrites } from './run/write.js';
-import { optionsAsFlags, type Settings, type TrainingOptions, trainingOptionNames } from './settings.js';
+import { optionsAsFlags, type Settings, type TrainingOptions } from './settings.js';
 import { writeFileAtomic } from './util/file.js';
 import { type JsonRecord, readJsonRecord } from './util/json.js';
 import { type JsonFile, jsonChecks } from './util/json-checks.js';
-import { packageVersion } from './version.js';
+import { packageVersion } from './util/version.js';
 
 /** Changes when older readers would misread a run. */
 const format = 'tinyzero-run-1';

@@ -2,7 +2,7 @@
  * @file What a run does, in full: the options a user gave, completed by defaults that follow the model and the preset. A
  * function of both, so a run that stored its options is set up again exactly alike.
  */
-import type { OptionName, OptionValues } from './config.js';
+import { type OptionName, type OptionValues, trainingOptionNames } from './config.js';
 import { type HeldOutSplit, heldOutSplits } from './data/multiplication.js';
 import type { PromptStyle, Wording } from './data/prompt.js';
 import { exitCodes, UserError } from './errors.js';
@@ -10,63 +10,7 @@ import type { AdamWOptions } from './optim/adamw.js';
 import type { MultiplicationRewardOptions } from './reward/multiplication.js';
 import type { JsonRecord } from './util/json.js';
 
-/** Options that decide what stage 1 samples. */
-export const samplingOptionNames = [
-  'preset',
-  'model',
-  'reference',
-  'task',
-  'min',
-  'max',
-  'numTrain',
-  'numTest',
-  'overlap',
-  'seed',
-  'numSamples',
-  'beta1',
-  'temperature',
-  'maxNewTokens',
-  'reward',
-  'precision',
-] as const satisfies readonly OptionName[];
-
-/** Options that decide the rest of a run's bytes. */
-export const trainingOptionNames = [
-  ...samplingOptionNames,
-  'algo',
-  'epochs',
-  'batchSize',
-  'lr',
-  'beta2',
-  'keepUnsolved',
-  'vStar',
-  'force',
-  'evalEvery',
-  'evalSamples',
-  'saveEvery',
-  'keep',
-] as const satisfies readonly OptionName[];
-/** Options of an evaluation by itself. */
-export const evaluationOptionNames = [
-  'checkpoint',
-  'compare',
-  'samples',
-  'preset',
-  'task',
-  'min',
-  'max',
-  'numTest',
-  'overlap',
-  'seed',
-  'temperature',
-  'maxNewTokens',
-  'reward',
-  'precision',
-] as const satisfies readonly OptionName[];
-
-export type TrainingOptionName = (typeof trainingOptionNames)[number];
-
-export type TrainingOptions = OptionValues<TrainingOptionName>;
+export type TrainingOptions = OptionValues<(typeof trainingOptionNames)[number]>;
 
 /** Options whose default follows the model. */
 type Following = 'batchSize' | 'lr' | 'beta1' | 'beta2' | 'numSamples' | 'temperature' | 'maxNewTokens' | 'model';

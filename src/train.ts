@@ -34,7 +34,7 @@ import { planBatches } from './stage2/plan.js';
 import { loadCheckpoint, loadPolicy, readCheckpointState, saveCheckpoint, savePolicy } from './stage2/resume.js';
 import { writeFileAtomic } from './util/file.js';
 import type { Reporter } from './util/reporter.js';
-import { packageVersion } from './version.js';
+import { packageVersion } from './util/version.js';
 
 export interface TrainRequest {
   /** Of a new run; a resumed one has its own. */

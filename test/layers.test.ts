@@ -11,8 +11,9 @@ const ground = ['errors.ts', 'util'];
 const blocks = [...ground, 'engine', 'model', 'optim'];
 const rollouts = [...blocks, 'data', 'reward', 'run'];
 const tasks = ['task-file.ts', 'multiplication-task.ts', 'eval-summary.ts', 'eval-compare.ts'];
-const stages = [...rollouts, ...tasks, 'rollout.ts', 'evaluate.ts', 'batch.ts', 'open-model.ts', 'prompt-input.ts'];
-const joined = [...stages, 'stage1', 'stage2', 'pretrain', 'doctor', 'config.ts', 'train.ts'];
+const stages = [...rollouts, ...tasks, 'policy.ts', 'rollout.ts', 'evaluate.ts', 'open-model.ts', 'prompt-input.ts'];
+const jobs = [...stages, 'stage1', 'stage2', 'pretrain', 'doctor', 'config.ts', 'settings.ts', 'defaults.ts'];
+const joined = [...jobs, 'job.ts', 'run-config.ts', 'train.ts', 'run-report.ts', 'make-builtin.ts', 'model-card.ts'];
 const allowed: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
   util: ground,
@@ -26,9 +27,9 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'multiplication-task.ts': [...ground, 'data', 'reward'],
   'eval-summary.ts': [...ground, 'data'],
   'eval-compare.ts': [...ground, 'eval-summary.ts'],
-  'rollout.ts': [...rollouts, ...tasks],
-  'evaluate.ts': [...rollouts, ...tasks],
-  'batch.ts': [...rollouts, ...tasks],
+  'policy.ts': blocks,
+  'rollout.ts': [...rollouts, 'policy.ts'],
+  'evaluate.ts': [...rollouts, ...tasks, 'rollout.ts'],
   'open-model.ts': rollouts,
   'prompt-input.ts': rollouts,
   stage1: stages,
@@ -36,12 +37,19 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   pretrain: stages,
   doctor: stages,
   'config.ts': [],
-  'train.ts': joined,
+  'settings.ts': [...ground, 'data', 'reward', 'optim', 'config.ts'],
+  'defaults.ts': ['config.ts', 'settings.ts'],
+  'job.ts': [...jobs, 'index.ts'],
+  'run-config.ts': [...jobs, 'job.ts'],
+  'train.ts': [...jobs, 'job.ts', 'run-config.ts'],
+  'run-report.ts': [...jobs, 'train.ts'],
+  'make-builtin.ts': jobs,
+  'model-card.ts': [...jobs, 'make-builtin.ts'],
   commands: joined,
   'index.ts': joined,
   'command-table.ts': ['config.ts', 'commands'],
   'command-line.ts': ['config.ts', 'errors.ts', 'command-table.ts'],
-  'cli.ts': ['errors.ts', 'command-line.ts'],
+  'cli.ts': [...ground, 'command-line.ts'],
 };
 
 interface Import {

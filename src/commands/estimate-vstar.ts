@@ -2,7 +2,7 @@
  * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1.
  */
 import { existsSync } from 'node:fs';
-import type { OptionValues } from '../config.js';
+import type { OptionValues, samplingOptionNames } from '../config.js';
 import { defaultOptions } from '../defaults.js';
 import { exitCodes, UserError } from '../errors.js';
 import { runFiles } from '../run/folder.js';
@@ -10,7 +10,6 @@ import { interruptible } from '../run/interrupt.js';
 import { consoleReporter } from '../run/progress.js';
 import { explainWrites } from '../run/write.js';
 import { describePreflight } from '../run-report.js';
-import type { samplingOptionNames } from '../settings.js';
 import { estimate } from '../stage1/estimate.js';
 import { preflight } from '../stage1/preflight.js';
 import {
@@ -20,7 +19,7 @@ import {
   type VStarFile,
   writeVStarFile,
 } from '../stage1/v-star-file.js';
-import { packageVersion } from '../version.js';
+import { packageVersion } from '../util/version.js';
 
 type Values = OptionValues<
   (typeof samplingOptionNames)[number] | 'from' | 'shard' | 'out' | 'engine' | 'install' | 'json'

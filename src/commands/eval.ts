@@ -3,7 +3,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OptionValues } from '../config.js';
+import type { evaluationOptionNames, OptionValues } from '../config.js';
 import { defaultOptions } from '../defaults.js';
 import { exitCodes, UserError } from '../errors.js';
 import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../eval-compare.js';
@@ -12,7 +12,7 @@ import { runFiles } from '../run/folder.js';
 import { interruptible } from '../run/interrupt.js';
 import { consoleReporter } from '../run/progress.js';
 import { describeComparison, describeEvaluation } from '../run-report.js';
-import { builtinModel, type evaluationOptionNames } from '../settings.js';
+import { builtinModel } from '../settings.js';
 
 type Values = OptionValues<(typeof evaluationOptionNames)[number] | 'engine' | 'install' | 'json'>;
 

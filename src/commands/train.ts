@@ -2,14 +2,14 @@
  * @file `tinyzero train`: a whole run, told as it goes, with a summary at the end.
  */
 import { basename, join } from 'node:path';
-import type { OptionValues } from '../config.js';
+import type { OptionValues, trainingOptionNames } from '../config.js';
 import { exitCodes } from '../errors.js';
 import { interruptible } from '../run/interrupt.js';
 import { consoleReporter } from '../run/progress.js';
 import { describeEvent, summarize } from '../run-report.js';
-import { builtinModel, type TrainingOptionName } from '../settings.js';
+import { builtinModel } from '../settings.js';
 
-type Values = OptionValues<TrainingOptionName | 'out' | 'resume' | 'engine' | 'install' | 'json'>;
+type Values = OptionValues<(typeof trainingOptionNames)[number] | 'out' | 'resume' | 'engine' | 'install' | 'json'>;
 
 export async function run(values: Values): Promise<number> {
   const { out, resume, engine, install, json, ...options } = values;
