@@ -53,7 +53,7 @@ export const options = {
   model: {
     type: 'string',
     placeholder: 'folder|id',
-    help: 'folder of a Hugging Face checkpoint, or its id on the hub: org/name[@revision]',
+    help: 'folder of a Hugging Face checkpoint, its id on the hub (org/name[@revision]), or builtin',
   },
   prompt: { type: 'string', placeholder: 'text', help: 'text to complete; - reads it from standard input' },
   input: {

@@ -2,7 +2,6 @@
  * @file What stage 1, training and evaluation share: settings completed for the model, the task with its problems, the
  * engine, and the policy with all that turns problems into graded rollouts.
  */
-import { fileURLToPath } from 'node:url';
 import { drawHeldOut, heldOutSplits } from './data/multiplication.js';
 import { buildProblemSet, hashProblems, type Problem, type ProblemSet } from './data/problem.js';
 import { wordings } from './data/prompt.js';
@@ -14,11 +13,12 @@ import { multiplicationTask } from './multiplication-task.js';
 import { type EngineWish, openModel, openWantedEngine } from './open-model.js';
 import { createPolicy, type Policy, type TrainingOptions as PolicyTraining } from './policy.js';
 import { promptIds, type RolloutKit } from './rollout.js';
-import { builtinModel, completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
+import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
 import type { Fingerprint } from './stage1/v-star-file.js';
 import { loadTaskFile } from './task-file.js';
 import { keyedRandom } from './util/random.js';
 import type { Reporter } from './util/reporter.js';
+import { builtinModel } from './util/shipped.js';
 
 export interface Job {
   readonly settings: Settings;
@@ -42,17 +42,9 @@ export interface JobRequest {
   readonly signal: AbortSignal;
 }
 
-/** The folders of the models that come with tinyzero, by the name that `--model` takes. */
-const shippedModels: Readonly<Record<string, string>> = { [builtinModel]: 'tiny', [`${builtinModel}-b`]: 'tiny-b' };
-
-export function modelPath(name: string): string {
-  const shipped = Object.hasOwn(shippedModels, name) ? shippedModels[name] : undefined;
-  return shipped === undefined ? name : fileURLToPath(new URL(`../../models/${shipped}`, import.meta.url));
-}
-
 /** Opens everything; the engine last, so that a wrong option is told at once. @throws UserError */
 export async function openJob({ options, wish, reporter, signal }: JobRequest): Promise<Job> {
-  const { pretrained, tokenizer } = await openModel(modelPath(options.model ?? builtinModel), reporter, signal);
+  const { pretrained, tokenizer } = await openModel(options.model ?? builtinModel, reporter, signal);
   let reference = pretrained;
   const close = () => {
     pretrained.weights.close();
@@ -60,7 +52,7 @@ export async function openJob({ options, wish, reporter, signal }: JobRequest): 
   };
   try {
     if (options.reference !== undefined) {
-      ({ pretrained: reference } = await openModel(modelPath(options.reference), reporter, signal));
+      ({ pretrained: reference } = await openModel(options.reference, reporter, signal));
     }
     const heldOut = heldOutSplitOf(pretrained.configRecord);
     const settings = completeSettings(options, { heldOut, hasChatTemplate: tokenizer.chatTemplate !== null });

@@ -13,16 +13,17 @@ import { terminalAsker } from './run/ask.js';
 import { consoleReporter } from './run/progress.js';
 import { formatBytes } from './util/format.js';
 import type { Reporter, Transfer } from './util/reporter.js';
+import { shippedModel } from './util/shipped.js';
 
 export interface OpenModel {
   readonly pretrained: Pretrained;
   readonly tokenizer: Tokenizer;
 }
 
-/** @param reference a folder, or a hub id. @throws UserError for whatever is wrong with it. */
+/** @param reference a folder, a hub id, or the name of a model that comes with tinyzero. @throws UserError for whatever is wrong with it. */
 export async function openModel(reference: string, reporter: Reporter, signal: AbortSignal): Promise<OpenModel> {
   let download: Transfer | undefined;
-  const folder = await resolveModel(reference, {
+  const folder = await resolveModel(shippedModel(reference), {
     signal,
     onNotice: reporter.line,
     onProgress: ({ receivedBytes, totalBytes }) => {

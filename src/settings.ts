@@ -9,6 +9,7 @@ import { exitCodes, UserError } from './errors.js';
 import type { AdamWOptions } from './optim/adamw.js';
 import type { MultiplicationRewardOptions } from './reward/multiplication.js';
 import type { JsonRecord } from './util/json.js';
+import { builtinModel } from './util/shipped.js';
 
 export type TrainingOptions = OptionValues<(typeof trainingOptionNames)[number]>;
 
@@ -40,8 +41,6 @@ export function heldOutSplitOf(configRecord: JsonRecord): HeldOutSplit | undefin
   const name = configRecord[heldOutField];
   return typeof name === 'string' && Object.hasOwn(heldOutSplits, name) ? (name as HeldOutSplit) : undefined;
 }
-
-export const builtinModel = 'builtin';
 
 type Defaults = Omit<Complete, 'model'> & Pick<Settings, 'wording' | 'promptStyle' | 'rewardReads' | 'warmupSteps'>;
 

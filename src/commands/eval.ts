@@ -12,7 +12,7 @@ import { runFiles } from '../run/folder.js';
 import { interruptible } from '../run/interrupt.js';
 import { consoleReporter } from '../run/progress.js';
 import { describeComparison, describeEvaluation } from '../run-report.js';
-import { builtinModel } from '../settings.js';
+import { builtinModel } from '../util/shipped.js';
 
 type Values = OptionValues<(typeof evaluationOptionNames)[number] | 'engine' | 'install' | 'json'>;
 

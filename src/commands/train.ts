@@ -7,7 +7,7 @@ import { exitCodes } from '../errors.js';
 import { interruptible } from '../run/interrupt.js';
 import { consoleReporter } from '../run/progress.js';
 import { describeEvent, summarize } from '../run-report.js';
-import { builtinModel } from '../settings.js';
+import { builtinModel } from '../util/shipped.js';
 
 type Values = OptionValues<(typeof trainingOptionNames)[number] | 'out' | 'resume' | 'engine' | 'install' | 'json'>;
 
