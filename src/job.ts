@@ -7,6 +7,7 @@ import { buildProblemSet, hashProblems, type Problem, type ProblemSet } from './
 import { wordings } from './data/prompt.js';
 import type { Task } from './data/task.js';
 import type { Engine } from './engine/backend.js';
+import { UserError } from './errors.js';
 import { fingerprintModel, type Pretrained } from './model/pretrained.js';
 import type { Tokenizer } from './model/tokenizer.js';
 import { multiplicationTask } from './multiplication-task.js';
@@ -53,6 +54,7 @@ export async function openJob({ options, wish, reporter, signal }: JobRequest): 
   try {
     if (options.reference !== undefined) {
       ({ pretrained: reference } = await openModel(options.reference, reporter, signal));
+      requireSameShape(pretrained, reference);
     }
     const heldOut = heldOutSplitOf(pretrained.configRecord);
     const settings = completeSettings(options, { heldOut, hasChatTemplate: tokenizer.chatTemplate !== null });
@@ -74,6 +76,16 @@ export async function openJob({ options, wish, reporter, signal }: JobRequest): 
     close();
     throw error;
   }
+}
+
+/** @throws UserError when the reference cannot stand beside the model in one program. */
+function requireSameShape(model: Pretrained, reference: Pretrained): void {
+  const shape = ({ config }: Pretrained) => JSON.stringify({ ...config, dtype: undefined });
+  if (shape(model) === shape(reference)) return;
+  throw new UserError({
+    problem: `${reference.folder} cannot be the reference of ${model.folder}: their config.json describe different models.`,
+    fix: 'The reference must have the architecture of the model, as the checkpoint it was trained from has.',
+  });
 }
 
 async function openTask(

@@ -3,6 +3,7 @@
  */
 import type { Comparison } from './eval-compare.js';
 import type { EvalSummary } from './eval-summary.js';
+import type { StatusLine } from './run/progress.js';
 import type { Preflight } from './stage1/preflight.js';
 import type { TrainEvent, TrainResult } from './train.js';
 import { formatSeconds } from './util/format.js';
@@ -15,10 +16,24 @@ const range = ([low, high]: Interval) => `${percent(low)} to ${percent(high)}`;
 /** Lines about training steps come this often, and wherever held-out problems were looked at. */
 const lineEverySteps = 5;
 
-export function describeEvent(event: TrainEvent, reporter: Reporter): void {
-  const line = describe(event);
-  if (line !== undefined) reporter.line(line);
+/** Tells a run's events: lines that stay, and between them, on a terminal, where it is just now. */
+export function runTeller(reporter: Reporter, status: StatusLine): (event: TrainEvent) => void {
+  return (event) => {
+    const line = describe(event);
+    if (line !== undefined) {
+      status.clear();
+      reporter.line(line);
+    }
+    if (event.kind !== 'step') return;
+    const { metrics, updates } = event;
+    const filled = Math.round((barWidth * metrics.step) / updates);
+    const bar = '█'.repeat(filled).padEnd(barWidth, '░');
+    status.update(() => `Stage 2 ${bar} ${metrics.step} of ${updates}, reward ${metrics.reward.toFixed(3)}`);
+    if (metrics.step === updates) status.clear();
+  };
 }
+
+const barWidth = 24;
 
 function describe(event: TrainEvent): string | undefined {
   switch (event.kind) {

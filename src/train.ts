@@ -15,7 +15,7 @@ import type { Policy } from './policy.js';
 import type { RolloutKit } from './rollout.js';
 import { createRunFolder, openRunFolder, type RunFolder } from './run/folder.js';
 import { type LogWriter, openLog } from './run/metrics.js';
-import { explainWrites } from './run/write.js';
+import { explainAsyncWrites, explainWrites } from './run/write.js';
 import { readRun, requireSameRun, type StoredRun, writeRun } from './run-config.js';
 import type { TrainingOptions } from './settings.js';
 import { estimate } from './stage1/estimate.js';
@@ -271,7 +271,8 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
           metrics.sync();
           rollouts.sync();
           const sizes = { metrics: metrics.size(), rollouts: rollouts.size() };
-          await saveCheckpoint(folder.startCheckpoint(progress.step), policy, model, progress, sizes);
+          const path = folder.startCheckpoint(progress.step);
+          await explainAsyncWrites(path, () => saveCheckpoint(path, policy, model, progress, sizes));
           folder.prune(keep);
         },
       }),
@@ -280,7 +281,7 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
     metrics.close();
     rollouts.close();
   }
-  await savePolicy(final, policy, model);
+  await explainAsyncWrites(final, () => savePolicy(final, policy, model));
   return plan.length;
 }
 

@@ -5,8 +5,8 @@ import { basename, join } from 'node:path';
 import type { OptionValues, trainingOptionNames } from '../config.js';
 import { exitCodes } from '../errors.js';
 import { interruptible } from '../run/interrupt.js';
-import { consoleReporter } from '../run/progress.js';
-import { describeEvent, summarize } from '../run-report.js';
+import { consoleReporter, statusLine } from '../run/progress.js';
+import { runTeller, summarize } from '../run-report.js';
 import { builtinModel } from '../util/shipped.js';
 
 type Values = OptionValues<(typeof trainingOptionNames)[number] | 'out' | 'resume' | 'engine' | 'install' | 'json'>;
@@ -17,9 +17,15 @@ export async function run(values: Values): Promise<number> {
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(options.model ?? builtinModel);
   const { train } = await import('../train.js');
-  const result = await interruptible((signal) => {
+  const status = statusLine();
+  const tell = runTeller(reporter, status);
+  const result = await interruptible(async (signal) => {
     const request = { options, folder, resume: resume !== undefined, engine, install };
-    return train(request, (event) => describeEvent(event, reporter), reporter, signal);
+    try {
+      return await train(request, tell, reporter, signal);
+    } finally {
+      status.clear();
+    }
   });
   if (json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   else process.stdout.write(`${summarize(result, (performance.now() - started) / 1000)}\n`);

@@ -22,14 +22,27 @@ export function explainWrites<T>(path: string, write: () => T): T {
   try {
     return write();
   } catch (error) {
-    const reason = reasons[systemErrorCode(error) ?? ''];
-    if (reason === undefined) throw error;
-    throw new UserError(
-      {
-        problem: `${path} cannot be written: ${reason}.`,
-        fix: 'Nothing that was complete has been lost; mend this and continue with --resume, or choose another --out.',
-      },
-      { cause: error },
-    );
+    throw explained(path, error);
   }
+}
+
+/** {@link explainWrites} for writes that have to be waited for. */
+export async function explainAsyncWrites<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    throw explained(path, error);
+  }
+}
+
+function explained(path: string, error: unknown): unknown {
+  const reason = reasons[systemErrorCode(error) ?? ''];
+  if (reason === undefined) return error;
+  return new UserError(
+    {
+      problem: `${path} cannot be written: ${reason}.`,
+      fix: 'Nothing that was complete has been lost; mend this and continue with --resume, or choose another --out.',
+    },
+    { cause: error },
+  );
 }
