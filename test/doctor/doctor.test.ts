@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { installationChecks } from '../../src/doctor/installation.js';
 import { nodeCheck } from '../../src/doctor/machine.js';
 import { modelCheck } from '../../src/doctor/model.js';
-import { inspectEngine } from '../../src/engine/installed.js';
+import { engineFormat, inspectEngine } from '../../src/engine/installed.js';
 import { type Check, formatChecks } from '../../src/util/check.js';
 import { temporaryFolder, tinyzero } from '../helpers/cli.js';
 import { nativeTest } from '../helpers/native.js';
@@ -94,7 +94,7 @@ test('an engine that lost a file, or has another format, is reported as broken',
   writeFileSync(join(root, 'it', 'engine.json'), '{"format": 99, "files": []}');
   assert.match((await look())?.found ?? '', /it has format 99/);
   const files = [{ path: 'gone.so', bytes: 5, sha256: '' }];
-  writeFileSync(join(root, 'it', 'engine.json'), JSON.stringify({ format: 1, files }));
+  writeFileSync(join(root, 'it', 'engine.json'), JSON.stringify({ format: engineFormat, files }));
   assert.match((await look())?.found ?? '', /gone\.so is missing or has another size/);
   assert.match((await look())?.fix ?? '', /tinyzero engine install/);
 });
