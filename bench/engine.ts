@@ -9,12 +9,14 @@ import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../src/engine/backend.js';
 import { tokenLogProbs } from '../src/engine/ops.js';
-import type { Program, ProgramSpec, TensorSpec } from '../src/engine/program.js';
+import type { Program, ProgramSpec, TensorRecord, TensorSpec } from '../src/engine/program.js';
 import { type ModelConfig, parseModelConfig } from '../src/model/config.js';
+import { parameterState } from '../src/model/load.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../src/model/params.js';
 import { samplingParts } from '../src/model/sample.js';
 import { logits, sequenceStates } from '../src/model/transformer.js';
 import * as adamw from '../src/optim/adamw.js';
+import { valueAndGradients } from '../src/optim/gradients.js';
 import { median, seededUniform } from './measure.js';
 
 interface TrainSize {
@@ -125,7 +127,7 @@ function train(
   mode: 'compiled' | 'eager',
   { config, rows: B, length: T }: TrainSize,
 ): Record<string, number> {
-  const parameters = parameterSpecsOf(config);
+  const parameters = parameterState(config);
   const names = Object.keys(parameters);
   const options = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
   const spec: ProgramSpec = {
@@ -139,13 +141,11 @@ function train(
         },
         body(state, inputs) {
           const { ids, targets } = inputs as Record<'ids' | 'targets', tf.Tensor>;
-          const loss = (...values: tf.Tensor[]) => {
-            const record = Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor]));
+          const loss = (record: TensorRecord) => {
             const states = sequenceStates(record, config, ids).reshape([B * T, config.hiddenSize]);
-            return tf.neg(tf.mean(tokenLogProbs(logits(record, config, states), targets))) as tf.Scalar;
+            return tf.neg(tf.mean(tokenLogProbs(logits(record, config, states), targets)));
           };
-          const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => state[name] as tf.Tensor));
-          const gradients = Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor]));
+          const { value, gradients } = valueAndGradients(state, names, loss);
           const clipped = adamw.clipByGlobalNorm(gradients, adamw.globalNorm(gradients), 1);
           return { outputs: { loss: value }, assign: adamw.update(state, clipped, inputs, options) };
         },
@@ -173,7 +173,7 @@ function train(
 function decode(engine: Engine, slots: number): Record<string, number> {
   const cache = { slots, positions: cachePositions, prompts: 1, promptPositions: 1, chunk: 1, admissions: 1 };
   const parts = samplingParts(tiny, cache, { greedy: false, topK: 0, topP: 1 });
-  const state = { ...parameterSpecsOf(tiny), ...parts.state };
+  const state = { ...parameterState(tiny), ...parts.state };
   const program = engine.createProgram({ state, functions: parts.functions });
   initialise(program, tiny);
   const uniform = seededUniform(1);
@@ -219,12 +219,6 @@ function initialise(program: Program, config: ModelConfig): void {
     if (shape === undefined) program.fill(name, 0);
     else program.write(name, initialParameter(name, shape, fanInDeviation(name, shape, config), uniform));
   }
-}
-
-function parameterSpecsOf(config: ModelConfig): Record<string, TensorSpec> {
-  return Object.fromEntries(
-    Object.entries(parameterSpecs(config)).map(([name, shape]) => [name, { dtype: 'float32', shape }]),
-  );
 }
 
 function model(size: Record<'layers' | 'width' | 'heads' | 'kvHeads' | 'ffn' | 'vocabulary', number>): ModelConfig {

@@ -33,6 +33,14 @@ export interface GreedyResult {
   readonly tokens: number;
 }
 
+/** How many of `total` answers were right, with a 95 % interval. */
+interface ExactRate {
+  readonly correct: number;
+  readonly total: number;
+  readonly rate: number;
+  readonly ci95: Interval;
+}
+
 /** Means over the samples of one problem; `exact` is their number. */
 export interface SampledResult {
   readonly exact: number;
@@ -61,12 +69,7 @@ export interface EvalSummary {
   readonly clusters: number;
   readonly greedy: {
     /** Wilson's interval, which takes problems for independent. */
-    readonly exact: {
-      readonly correct: number;
-      readonly total: number;
-      readonly rate: number;
-      readonly ci95: Interval;
-    };
+    readonly exact: ExactRate;
     readonly meanReward: number;
     readonly formatRate: number;
     readonly truncatedRate: number;
@@ -77,12 +80,7 @@ export interface EvalSummary {
     readonly samplesPerProblem: number;
     readonly temperature: number;
     /** The interval is a bootstrap over clusters. */
-    readonly exact: {
-      readonly correct: number;
-      readonly total: number;
-      readonly rate: number;
-      readonly ci95: Interval;
-    };
+    readonly exact: ExactRate;
     readonly meanReward: number;
     /** By k = 1..samplesPerProblem: the mean over problems of the unbiased estimate. */
     readonly passAt: Readonly<Record<string, number>>;

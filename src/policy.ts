@@ -12,6 +12,7 @@ import { type CompletionRow, completionInputs, completionLogProbs, packCompletio
 import { type ParameterSpecs, parameterSpecs } from './model/params.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from './model/sample.js';
 import * as adamw from './optim/adamw.js';
+import { valueAndGradients } from './optim/gradients.js';
 
 /** Buckets, fixed when the program is built; whatever is shorter is padded. */
 export interface PolicySizes {
@@ -160,17 +161,15 @@ function updateFunction(
       );
       const refLogProbs = completionLogProbs(reference, config, inputs);
       let kept: tf.Tensor = refLogProbs;
-      const loss = (...values: tf.Tensor[]) => {
-        const policy = Object.fromEntries(names.map((name, index) => [name, values[index] as tf.Tensor]));
+      const loss = (policy: TensorRecord) => {
         kept = tf.keep(completionLogProbs(policy, config, inputs));
         const delta = tf.sum(tf.sub(kept, refLogProbs), 1);
-        return tf.sum(tf.mul(tf.add(tf.mul(quadratic, delta), linear), delta)) as tf.Scalar;
+        return tf.sum(tf.mul(tf.add(tf.mul(quadratic, delta), linear), delta));
       };
-      const { grads } = tf.valueAndGrads(loss)(names.map((name) => state[name] as tf.Tensor));
+      const { gradients } = valueAndGradients(state, names, loss);
       // tfjs frees what the loss computes on its way unless it is kept, and what is kept it never frees.
       const logProbs = kept.clone();
       kept.dispose();
-      const gradients = Object.fromEntries(names.map((name, index) => [name, grads[index] as tf.Tensor]));
       const norm = adamw.globalNorm(gradients);
       const clipped = adamw.clipByGlobalNorm(gradients, norm, maxGradientNorm);
       return {

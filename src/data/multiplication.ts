@@ -14,9 +14,6 @@ export interface Product {
 /** Two factors, the smaller first: names a × b and b × a. */
 export type Pair = readonly [number, number];
 
-/** Operands of the built-in task and of the original project. */
-export const defaultRange = { min: 2, max: 12 } as const;
-
 const crossed = (left: readonly number[], right: readonly number[]): Pair[] =>
   left.flatMap((a) => right.map((b): Pair => (a < b ? [a, b] : [b, a])));
 

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compileFunction, type Entry } from './compile.js';
 import type { TypedArray } from './dtype.js';
+import { filled } from './emit.js';
 import { Graph, plainName } from './graph.js';
 import { encodeSavedModel, savedModelTag } from './graphdef.js';
 import { feed, type NativeBinding, take } from './native.js';
@@ -80,12 +81,7 @@ export function createSessionProgram(binding: NativeBinding, spec: ProgramSpec):
       );
       call(`fill ${name}`, entry, {
         index,
-        values:
-          dtype === 'float32'
-            ? Float32Array.of(value)
-            : dtype === 'int32'
-              ? Int32Array.of(value)
-              : Uint8Array.of(value),
+        values: filled(dtype, value),
       });
     },
     read(name) {

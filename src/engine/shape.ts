@@ -11,7 +11,6 @@ export type Shape = readonly number[];
 /** `Float<'B T V'>` and `Int<'B T'>` are plain tensors: the letters are for the reader. */
 export type Float<_Dimensions extends string> = Tensor;
 export type Int<_Dimensions extends string> = Tensor;
-export type Bool<_Dimensions extends string> = Tensor;
 
 export function sizeOf(shape: Shape): number {
   let size = 1;

@@ -5,6 +5,7 @@
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { FunctionSpec, Program, TensorSpec } from '../engine/program.js';
+import { float32Uniform } from '../util/random.js';
 import type { ModelConfig } from './config.js';
 import { type DrawOptions, draw, drawInputs } from './draw.js';
 import { admitFunction, type CacheSizes, cacheState, decodeLogits, moveFunction, prefillFunction } from './kv-cache.js';
@@ -295,8 +296,7 @@ function step(
     if (row === undefined) continue;
     tokens[slot] = row.token;
     positions[slot] = row.position;
-    // Multiples of 2^-24 are exact in float32; a plain rounding could give 1, for which there is no token.
-    uniforms[slot] = Math.floor(row.rollout.uniform() * 0x1000000) / 0x1000000;
+    uniforms[slot] = float32Uniform(row.rollout.uniform());
   }
   const inverseTemperature = Float32Array.of(temperature > 0 ? 1 / temperature : 1);
   return program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature }) as never;

@@ -6,11 +6,13 @@ import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
 import { tokenLogProbs } from '../engine/ops.js';
-import type { FunctionSpec, Program, TensorSpec } from '../engine/program.js';
+import type { FunctionSpec, Program, TensorRecord } from '../engine/program.js';
 import type { ModelConfig } from '../model/config.js';
+import { parameterState } from '../model/load.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../model/params.js';
 import { logits, sequenceStates } from '../model/transformer.js';
 import * as adamw from '../optim/adamw.js';
+import { valueAndGradients } from '../optim/gradients.js';
 import { learningRateAt } from '../optim/schedule.js';
 import { keyedRandom } from '../util/random.js';
 import type { CorpusRow } from './corpus.js';
@@ -66,9 +68,7 @@ const maxGradientNorm = 1;
 export async function pretrain(engine: Engine, options: PretrainOptions): Promise<Record<string, Float32Array>> {
   const { config, phases } = options;
   const shapes = parameterSpecs(config);
-  const parameters = Object.fromEntries(
-    Object.entries(shapes).map(([name, shape]): [string, TensorSpec] => [name, { dtype: 'float32', shape }]),
-  );
+  const parameters = parameterState(config);
   const program = engine.createProgram({
     state: { ...parameters, ...adamw.optimizerState(parameters) },
     functions: { step: stepFunction(options, Object.keys(parameters)) },
@@ -128,14 +128,12 @@ function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, name
     checkNumerics: true,
     body(state, inputs) {
       const { ids, targets, weights } = inputs as Record<'ids' | 'targets' | 'weights', tf.Tensor>;
-      const lossOf = (...values: tf.Tensor[]) => {
-        const record = Object.fromEntries(names.map((name, index) => [name, values[index] as tf.Tensor]));
+      const lossOf = (record: TensorRecord) => {
         const states = sequenceStates(record, config, ids).reshape([B * T, config.hiddenSize]);
         const logProbs = tokenLogProbs(logits(record, config, states), targets);
-        return tf.neg(tf.sum(tf.mul(logProbs, weights))) as tf.Scalar;
+        return tf.neg(tf.sum(tf.mul(logProbs, weights)));
       };
-      const { value, grads } = tf.valueAndGrads(lossOf)(names.map((name) => state[name] as tf.Tensor));
-      const gradients = Object.fromEntries(names.map((name, index) => [name, grads[index] as tf.Tensor]));
+      const { value, gradients } = valueAndGradients(state, names, lossOf);
       const norm = adamw.globalNorm(gradients);
       const clipped = adamw.clipByGlobalNorm(gradients, norm, maxGradientNorm);
       return { outputs: { loss: value, norm }, assign: adamw.update(state, clipped, inputs, optimizer) };

@@ -73,10 +73,15 @@ export function rolloutRandom({ seed, stage, problem, sample }: RolloutKey): Ran
 }
 
 /**
- * Fills `out` with uniforms that are exact in float32: multiples of 2^-24 below 1. (Rounding a double to float32 can
- * give 1, for which an inverse CDF has no token.)
+ * `uniform`, in [0, 1), as a multiple of 2^-24, which is exact in float32. (Rounding a double to float32 can give 1, for
+ * which an inverse CDF has no token.)
  */
+export function float32Uniform(uniform: number): number {
+  return Math.floor(uniform * 0x1000000) / 0x1000000;
+}
+
+/** Fills `out` with {@link float32Uniform} numbers. */
 export function fillUniform(random: Random, out: Float32Array): Float32Array {
-  for (let i = 0; i < out.length; i++) out[i] = Math.floor(random.uniform() * 0x1000000) / 0x1000000;
+  for (let i = 0; i < out.length; i++) out[i] = float32Uniform(random.uniform());
   return out;
 }

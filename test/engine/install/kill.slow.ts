@@ -10,7 +10,8 @@ import { test } from 'node:test';
 import { inspectEngine } from '../../../src/engine/installed.js';
 import { cacheFolder } from '../../../src/util/cache.js';
 import { cliPath, tinyzero } from '../../helpers/cli.js';
-import { judgeState, runAndKill, seeded } from '../../helpers/kill.js';
+import { uniform } from '../../helpers/fuzz.js';
+import { judgeState, runAndKill } from '../../helpers/kill.js';
 
 const moments = 20;
 
@@ -27,7 +28,7 @@ test(`engine install killed at ${moments} moments`, async (t) => {
   assert.equal(whole.code, 0, whole.stderr);
   const wholeMs = performance.now() - start;
   t.diagnostic(`a whole install takes ${(wholeMs / 1000).toFixed(1)} s`);
-  const random = seeded(3);
+  const random = uniform(3);
   for (let index = 0; index < moments; index += 1) {
     if (index % 4 === 2) rmSync(cache, { recursive: true }); // now and then there is no engine before
     const before = inspectEngine(env).engine?.folder;

@@ -12,7 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { findInstalledEngine, inspectEngine } from '../../../src/engine/installed.js';
 import { cacheFolder } from '../../../src/util/cache.js';
 import { cliPath, merge, runNode, tinyzero } from '../../helpers/cli.js';
-import { judgeState, runAndKill, seeded } from '../../helpers/kill.js';
+import { uniform } from '../../helpers/fuzz.js';
+import { judgeState, runAndKill } from '../../helpers/kill.js';
 import { nativeTest } from '../../helpers/native.js';
 
 const child = fileURLToPath(new URL('../../helpers/install-child.js', import.meta.url));
@@ -45,7 +46,7 @@ nativeTest('killed at 4 moments: the old engine, the new one or none, and the ne
   const whole = await runNode(args, env);
   assert.equal(whole.code, 0, whole.stderr);
   const wholeMs = performance.now() - start;
-  const random = seeded(20261123);
+  const random = uniform(20261123);
   const seen: string[] = [];
   for (let index = 0; index < 4; index += 1) {
     const withOld = index % 2 === 0;
