@@ -1,9 +1,24 @@
 /** @file The library's public API, and what a `--task` file may import from `tinyzero`. */
+export type { Problem, ProblemSet } from './data/problem.js';
 export { type CompletionInfo, defineTask, type Score, type Task } from './data/task.js';
 export type { EvalSummary } from './eval-summary.js';
-export { type CallOptions, evaluate, type TrainCall, train } from './library.js';
+export {
+  type CallOptions,
+  type EngineCall,
+  type EstimateCall,
+  estimateVStar,
+  evaluate,
+  generateProblems,
+  loadModel,
+  sample,
+  score,
+  type TrainCall,
+  train,
+} from './library.js';
+export type { LoadedModel, SampleCall, SampledText, ScoreCall, ScoredCompletion, ScoreInput } from './loaded-model.js';
 export { parseAnswer } from './reward/answer.js';
 export { multiplicationReward } from './reward/multiplication.js';
+export type { VStarEntry, VStarFile } from './stage1/v-star-file.js';
 export { vStar } from './stage1/vstar.js';
 export { type ApoRow, apoLoss } from './stage2/loss.js';
 export type { TrainEvent, TrainResult } from './train.js';

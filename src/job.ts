@@ -11,7 +11,7 @@ import { UserError } from './errors.js';
 import { fingerprintModel, type Pretrained } from './model/pretrained.js';
 import type { Tokenizer } from './model/tokenizer.js';
 import { multiplicationTask } from './multiplication-task.js';
-import { type EngineWish, openModel, openWantedEngine } from './open-model.js';
+import { type EngineWish, type OpenModel, openModel, openWantedEngine } from './open-model.js';
 import { createPolicy, type Policy, type TrainingOptions as PolicyTraining } from './policy.js';
 import { promptIds, type RolloutKit } from './rollout.js';
 import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
@@ -56,10 +56,7 @@ export async function openJob({ options, wish, reporter, signal }: JobRequest): 
       ({ pretrained: reference } = await openModel(options.reference, reporter, signal));
       requireSameShape(pretrained, reference);
     }
-    const heldOut = heldOutSplitOf(pretrained.configRecord);
-    const settings = completeSettings(options, { heldOut, hasChatTemplate: tokenizer.chatTemplate !== null });
-    const { task, rewardName } = await openTask(settings, heldOut);
-    const problems = buildProblemSet(task, settings);
+    const { settings, task, rewardName, problems } = await openProblems(options, { pretrained, tokenizer });
     for (const note of problems.notes) reporter.line(note);
     const { temperature, maxNewTokens, seed, promptStyle, precision } = settings;
     const fingerprint: Fingerprint = {
@@ -70,12 +67,31 @@ export async function openJob({ options, wish, reporter, signal }: JobRequest): 
       sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${precision}`,
       reward: rewardName,
     };
-    const engine = await openWantedEngine({ ...wish, precision }, signal);
+    const engine = await openWantedEngine({ ...wish, precision }, reporter, signal);
     return { settings, pretrained, reference, tokenizer, task, problems, fingerprint, engine, close };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+export interface JobProblems {
+  readonly settings: Settings;
+  readonly task: Task;
+  /** Says in a V* file what the rewards depend on. */
+  readonly rewardName: string;
+  readonly problems: ProblemSet;
+}
+
+/** What a job asks of a model, as far as it depends on options and model alone. @throws UserError */
+export async function openProblems(
+  options: TrainingOptions,
+  { pretrained, tokenizer }: OpenModel,
+): Promise<JobProblems> {
+  const heldOut = heldOutSplitOf(pretrained.configRecord);
+  const settings = completeSettings(options, { heldOut, hasChatTemplate: tokenizer.chatTemplate !== null });
+  const { task, rewardName } = await openTask(settings, heldOut);
+  return { settings, task, rewardName, problems: buildProblemSet(task, settings) };
 }
 
 /** @throws UserError when the reference cannot stand beside the model in one program. */

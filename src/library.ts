@@ -2,13 +2,17 @@
  * @file The commands as functions, for programs: options with the same names and defaults, results as values. The tensor
  * library is loaded when one is called.
  */
+import type { ProblemSet } from './data/problem.js';
 import { defaultOptions } from './defaults.js';
 import type { EvalSummary } from './eval-summary.js';
+import type { LoadedModel, SampleCall, SampledText, ScoreCall, ScoredCompletion, ScoreInput } from './loaded-model.js';
 import type { TrainingOptions } from './settings.js';
+import type { VStarFile } from './stage1/v-star-file.js';
 import type { TrainEvent, TrainResult } from './train.js';
 import { type Reporter, silentReporter } from './util/reporter.js';
+import { builtinModel } from './util/shipped.js';
 
-export interface CallOptions extends Partial<TrainingOptions> {
+export interface EngineCall {
   readonly engine?: 'auto' | 'tensorflow' | 'wasm';
   /** False: take WebAssembly where the native engine is not installed. */
   readonly install?: boolean;
@@ -16,6 +20,8 @@ export interface CallOptions extends Partial<TrainingOptions> {
   /** Stops the work; what a run saved can be resumed. */
   readonly signal?: AbortSignal;
 }
+
+export interface CallOptions extends EngineCall, Partial<TrainingOptions> {}
 
 export interface TrainCall extends CallOptions {
   /** Of a new run, or the one to continue. */
@@ -50,7 +56,67 @@ export async function evaluate(call: CallOptions): Promise<EvalSummary> {
   }
 }
 
-function withDefaults<Call extends CallOptions>(call: Call) {
+export interface EstimateCall extends CallOptions {
+  /** Written after each group of problems, and gone on with where it is there. Absent: nothing is written. */
+  readonly out?: string;
+  /** `i/n`: only the i-th of n parts of the problems. */
+  readonly shard?: string;
+}
+
+/** `tinyzero estimate-vstar`: the rewards of every sample of every training problem, from which `vStar` follows. */
+export async function estimateVStar(call: EstimateCall = {}): Promise<VStarFile> {
+  const { engine, install, reporter, signal, out, shard, ...given } = withDefaults(call);
+  const estimation = await import('./estimate-vstar.js');
+  const request = { options: defaultOptions(given), engine, install, out, shard };
+  return await estimation.estimateVStar(request, reporter, signal);
+}
+
+/**
+ * The problems that `train` draws with these options: distinct training problems, the rows drawn from them, held-out
+ * problems. Of the model only config and tokenizer are looked at.
+ */
+export async function generateProblems(
+  call: Partial<TrainingOptions> & Pick<EngineCall, 'reporter' | 'signal'> = {},
+): Promise<ProblemSet> {
+  const { reporter, signal, engine: _, install: __, ...given } = withDefaults(call);
+  const [{ openModel }, { openProblems }] = await Promise.all([import('./open-model.js'), import('./job.js')]);
+  const model = await openModel(given.model ?? builtinModel, reporter, signal);
+  try {
+    return (await openProblems(defaultOptions(given), model)).problems;
+  } finally {
+    model.pretrained.weights.close();
+  }
+}
+
+/** Opens a model folder, a hub id or `builtin`. Its weights are loaded by the first call that needs them. */
+export async function loadModel(
+  reference: string,
+  call: EngineCall & { readonly precision?: 'f32' | 'bf16' } = {},
+): Promise<LoadedModel> {
+  const { engine, install, reporter, signal, precision = 'f32' } = withDefaults(call);
+  const model = await import('./loaded-model.js');
+  return await model.loadModel(reference, { engine, install, precision }, reporter, signal);
+}
+
+/** `tinyzero generate`: completions of each prompt, in order. @throws UserError for a prompt that the model cannot take. */
+export async function sample(
+  model: LoadedModel,
+  prompts: readonly (string | readonly number[])[],
+  call: SampleCall = {},
+): Promise<SampledText[][]> {
+  return await (await import('./loaded-model.js')).sample(model, prompts, call);
+}
+
+/** `tinyzero score`: log-probs of given completions, in order. @throws UserError for what the model cannot take. */
+export async function score(
+  model: LoadedModel,
+  inputs: readonly ScoreInput[],
+  call: ScoreCall = {},
+): Promise<ScoredCompletion[]> {
+  return await (await import('./loaded-model.js')).score(model, inputs, call);
+}
+
+function withDefaults<Call extends EngineCall>(call: Call) {
   const never = new AbortController().signal;
   return { engine: 'auto' as const, install: true, reporter: silentReporter, signal: never, ...call };
 }

@@ -10,7 +10,6 @@ import { resolveModel } from './model/hub.js';
 import { openPretrained, type Pretrained } from './model/pretrained.js';
 import { checkVocabulary, loadTokenizer, type Tokenizer } from './model/tokenizer.js';
 import { terminalAsker } from './run/ask.js';
-import { consoleReporter } from './run/progress.js';
 import { formatBytes } from './util/format.js';
 import type { Reporter, Transfer } from './util/reporter.js';
 import { shippedModel } from './util/shipped.js';
@@ -51,13 +50,13 @@ export interface EngineWish {
 }
 
 /** @throws UserError when the engine cannot be had, or not in that precision. */
-export async function openWantedEngine(wish: EngineWish, signal: AbortSignal): Promise<Engine> {
+export async function openWantedEngine(wish: EngineWish, reporter: Reporter, signal: AbortSignal): Promise<Engine> {
   const { engine, install, precision } = wish;
   const ask = terminalAsker(signal);
   const { name } = await chooseEngine({
     engine,
     install,
-    reporter: consoleReporter(),
+    reporter,
     signal,
     ...(ask ? { ask } : {}),
   });

@@ -13,7 +13,8 @@ const rollouts = [...blocks, 'data', 'reward', 'run'];
 const tasks = ['task-file.ts', 'multiplication-task.ts', 'eval-summary.ts', 'eval-compare.ts'];
 const stages = [...rollouts, ...tasks, 'policy.ts', 'rollout.ts', 'evaluate.ts', 'open-model.ts', 'prompt-input.ts'];
 const jobs = [...stages, 'stage1', 'stage2', 'pretrain', 'doctor', 'config.ts', 'settings.ts', 'defaults.ts'];
-const joined = [...jobs, 'job.ts', 'run-config.ts', 'train.ts', 'run-report.ts', 'make-builtin.ts', 'model-card.ts'];
+const wholes = ['run-config.ts', 'train.ts', 'run-report.ts', 'make-builtin.ts', 'model-card.ts'];
+const joined = [...jobs, 'job.ts', ...wholes, 'estimate-vstar.ts', 'loaded-model.ts'];
 const allowed: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
   util: ground,
@@ -44,6 +45,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'train.ts': [...jobs, 'job.ts', 'run-config.ts'],
   'run-report.ts': [...jobs, 'train.ts'],
   'make-builtin.ts': jobs,
+  'estimate-vstar.ts': [...jobs, 'job.ts'],
+  'loaded-model.ts': stages,
   'model-card.ts': [...jobs, 'make-builtin.ts'],
   commands: joined,
   'library.ts': joined,

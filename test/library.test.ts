@@ -2,7 +2,19 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { apoLoss, evaluate, multiplicationReward, type TrainEvent, train, vStar } from '../src/index.js';
+import {
+  apoLoss,
+  estimateVStar,
+  evaluate,
+  generateProblems,
+  loadModel,
+  multiplicationReward,
+  sample,
+  score,
+  type TrainEvent,
+  train,
+  vStar,
+} from '../src/index.js';
 import { temporaryFolder } from './helpers/files.js';
 
 test('the numbers of the README: V*, loss and reward', () => {
@@ -34,4 +46,58 @@ test('an aborted run says how to go on', async (t) => {
   const call = { engine: 'wasm', install: false, folder, numTrain: 4, numTest: 2, evalSamples: 0 } as const;
   const run = train({ ...call, signal: stop.signal }, ({ kind }) => kind === 'evaluated' && stop.abort());
   await assert.rejects(run, /Continue with `tinyzero train --resume/);
+});
+
+const small = { engine: 'wasm', install: false, numTrain: 4, numTest: 2, numSamples: 2, maxNewTokens: 40 } as const;
+
+test('generateProblems gives what train draws, and estimateVStar samples each of them', async (t) => {
+  const problems = await generateProblems(small);
+  assert.equal(problems.rows.length, 4);
+  assert.equal(problems.test.length, 2);
+  const out = join(temporaryFolder(t), 'v.json');
+  const file = await estimateVStar({ ...small, out });
+  assert.deepEqual(
+    [...file.entries.keys()],
+    problems.train.map(({ id }) => id),
+  );
+  for (const { rewards } of file.entries.values()) assert.equal(rewards.length, 2);
+  // The file is gone on with: two samples stay, two are new.
+  const more = await estimateVStar({ ...small, out, numSamples: 4 });
+  for (const [id, { rewards }] of more.entries) {
+    assert.equal(rewards.length, 4);
+    assert.deepEqual(rewards.slice(0, 2), file.entries.get(id)?.rewards);
+  }
+});
+
+test('a loaded model samples the same again, and scores what it sampled as it drew it', async () => {
+  const model = await loadModel('builtin', { engine: 'wasm', install: false });
+  try {
+    const prompts = ['What is 7 × 3?\n', 'What is 12 × 10?\n'];
+    const call = { samples: 2, maxNewTokens: 40, seed: 3 };
+    const first = await sample(model, prompts, call);
+    const { current } = model;
+    assert.deepEqual(
+      first.map((completions) => completions.length),
+      [2, 2],
+    );
+    assert.deepEqual(await sample(model, prompts, call), first);
+    assert.equal(model.current, current); // nothing was loaded again
+    assert.deepEqual(await sample(model, prompts.slice(1), call), first.slice(1));
+    assert.notDeepEqual(await sample(model, prompts, { ...call, seed: 4 }), first);
+
+    const inputs = first.flatMap((completions, i) =>
+      completions.map(({ ids }) => ({ prompt: prompts[i]!, completion: ids })),
+    );
+    const scored = await score(model, inputs);
+    first.flat().forEach(({ ids, logProbs }, i) => {
+      assert.deepEqual(scored[i]!.completionIds, ids);
+      logProbs.forEach((logProb, at) => {
+        assert.ok(Math.abs(logProb - scored[i]!.logProbs[at]!) < 1e-4);
+      });
+    });
+    await assert.rejects(sample(model, ['Was ist 7 mal 3?']), /cannot spell "W"/);
+    await assert.rejects(score(model, [{ prompt: [1, 99], completion: '1' }]), /Input 1 .* 99, which is no token id/);
+  } finally {
+    model.close();
+  }
 });

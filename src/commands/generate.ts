@@ -5,16 +5,15 @@ import type { OptionValues } from '../config.js';
 import { exitCodes } from '../errors.js';
 import { chooseSampling, describeSampling, type SamplingChoice } from '../model/generation-config.js';
 import { createModelProgram, samplingSizes } from '../model/load.js';
-import { type Completion, type Rollout, sample, samplingParts } from '../model/sample.js';
+import { type Completion, sample, samplingParts } from '../model/sample.js';
 import { type Tokenizer, textStream } from '../model/tokenizer.js';
 import { type OpenModel, openModel, openWantedEngine, usageError } from '../open-model.js';
-import { readPrompt } from '../prompt-input.js';
+import { endTokens, planRollouts, readPrompt } from '../prompt-input.js';
 import { interruptible } from '../run/interrupt.js';
 import { readJsonLines, readText } from '../run/json-lines.js';
 import { orderedOutput } from '../run/ordered.js';
 import { consoleReporter, type StatusLine, statusLine } from '../run/progress.js';
 import { formatBytes } from '../util/format.js';
-import { rolloutRandom } from '../util/random.js';
 
 type Values = OptionValues<
   | ('model' | 'prompt' | 'input' | 'chat' | 'promptStyle' | 'temperature' | 'topP' | 'topK' | 'maxNewTokens')
@@ -40,13 +39,11 @@ async function generate(values: Values, signal: AbortSignal): Promise<void> {
     const prompts = await readPrompts(values, model, signal);
     const choice = chooseSampling({ ...values, several: samples > 1 }, generation);
     for (const line of samplingNotes(choice, values, model)) reporter.line(line);
-    const rollouts = planRollouts(prompts, {
-      samples,
-      maxNewTokens,
-      seed: values.seed,
-      maxPositions: config.maxPositions,
-    });
-    const engine = await openWantedEngine(values, signal);
+    const rollouts = planRollouts(
+      prompts.map(({ ids }) => ids),
+      { samples, maxNewTokens, seed: values.seed, maxPositions: config.maxPositions },
+    );
+    const engine = await openWantedEngine(values, reporter, signal);
 
     const sizes = samplingSizes(config, {
       promptLengths: prompts.map(({ ids }) => ids.length),
@@ -61,7 +58,7 @@ async function generate(values: Values, signal: AbortSignal): Promise<void> {
     const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress });
     status.clear();
 
-    const endIds = new Set(generation.eosTokenIds.length > 0 ? generation.eosTokenIds : [tokenizer.eosTokenId ?? -1]);
+    const endIds = endTokens(model);
     const output = values.json
       ? jsonOutput(prompts, samples, tokenizer, statusLine())
       : textOutput(prompts.length, samples, tokenizer);
@@ -98,7 +95,7 @@ async function readPrompts(
   { pretrained, tokenizer }: OpenModel,
   signal: AbortSignal,
 ): Promise<Prompt[]> {
-  const reader = { tokenizer, config: pretrained.config, chat: values.chat || values.promptStyle === 'chat' };
+  const reader = { tokenizer, pretrained, chat: values.chat || values.promptStyle === 'chat' };
   if (values.prompt !== undefined) {
     const piped = values.prompt === '-';
     const text = piped ? await readText('-', signal) : values.prompt;
@@ -124,34 +121,6 @@ function samplingNotes(choice: SamplingChoice, values: Values, { pretrained }: O
     notes.push(`generation_config.json also asks for ${unsupported.join(', ')}, which tinyzero does not apply.`);
   }
   return notes;
-}
-
-interface RolloutPlan {
-  readonly samples: number;
-  readonly maxNewTokens: number;
-  readonly seed: number;
-  readonly maxPositions: number;
-}
-
-/**
- * `samples` rollouts of each prompt. Their random numbers are keyed by the prompt, not by its place, so that a
- * completion does not depend on what else is in the file; a prompt given twice goes on with the next sample numbers.
- */
-function planRollouts(
-  prompts: readonly Prompt[],
-  { samples, maxNewTokens, seed, maxPositions }: RolloutPlan,
-): Rollout[] {
-  const given = new Map<string, number>();
-  return prompts.flatMap(({ ids }) => {
-    const problem = ids.join(',');
-    const first = given.get(problem) ?? 0;
-    given.set(problem, first + samples);
-    return Array.from({ length: samples }, (_, number): Rollout => {
-      const { uniform } = rolloutRandom({ seed, stage: 'generate', problem, sample: first + number });
-      // The last token needs no position: nothing follows it.
-      return { promptIds: ids, uniform, maxNewTokens: Math.min(maxNewTokens, maxPositions - ids.length + 1) };
-    });
-  });
 }
 
 interface Output {

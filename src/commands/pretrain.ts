@@ -24,7 +24,7 @@ export async function run(values: Values): Promise<number> {
   const summary = await interruptible(async (signal) => {
     const { openWantedEngine } = await import('../open-model.js');
     const { makeBuiltin } = await import('../make-builtin.js');
-    const engine = await openWantedEngine({ engine: wanted, install, precision: 'f32' }, signal);
+    const engine = await openWantedEngine({ engine: wanted, install, precision: 'f32' }, reporter, signal);
     await makeBuiltin(engine, out, {
       corpus,
       ...(steps !== undefined && { steps }),

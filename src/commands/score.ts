@@ -2,18 +2,16 @@
  * @file `tinyzero score`: log-probs of given completions, one line of JSON for each line of input, in the same order.
  */
 import type { OptionValues } from '../config.js';
-import { exitCodes, UserError } from '../errors.js';
+import { exitCodes } from '../errors.js';
 import { checkMemory, createModelProgram } from '../model/load.js';
-import type { CompletionRow } from '../model/logprobs.js';
 import { score, scoreFunctions, scoreGroups } from '../model/score.js';
-import { type OpenModel, openModel, openWantedEngine, usageError } from '../open-model.js';
-import { checkLength, readCompletion, readPrompt } from '../prompt-input.js';
+import { openModel, openWantedEngine, usageError } from '../open-model.js';
+import { readCompletionRow } from '../prompt-input.js';
 import { interruptible } from '../run/interrupt.js';
-import { type JsonLine, readJsonLines } from '../run/json-lines.js';
+import { readJsonLines } from '../run/json-lines.js';
 import { orderedOutput } from '../run/ordered.js';
 import { consoleReporter, statusLine } from '../run/progress.js';
 import { formatBytes } from '../util/format.js';
-import { describe } from '../util/json.js';
 
 type Values = OptionValues<
   'model' | 'input' | 'chat' | 'promptStyle' | 'temperature' | 'precision' | 'engine' | 'install'
@@ -29,15 +27,16 @@ async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
   if (reference === undefined) throw usageError('--model is missing: a folder, or a hub id such as org/name.');
   if (input === undefined) throw usageError('--input is missing: a file of JSON lines, or - for standard input.');
   if (temperature === 0) throw usageError('--temperature must be above 0: at 0 only one token has any probability.');
-  const model = await openModel(reference, consoleReporter(), signal);
+  const reporter = consoleReporter();
+  const model = await openModel(reference, reporter, signal);
   const { pretrained } = model;
   const { config } = pretrained;
   try {
     const lines = await readJsonLines(input, '{"prompt": "7 × 12 =", "completion": " 84", "eos": true}', signal);
-    const chat = values.chat || values.promptStyle === 'chat';
-    const rows = lines.map((line) => readRow(line, model, chat));
+    const reader = { ...model, chat: values.chat || values.promptStyle === 'chat' };
+    const rows = lines.map(({ where, record }) => readCompletionRow(record, where, reader));
     const groups = scoreGroups(config, rows);
-    const engine = await openWantedEngine(values, signal);
+    const engine = await openWantedEngine(values, reporter, signal);
     const longest = groups.reduce((a, b) => (b.bytes > a.bytes ? b : a));
     checkMemory(engine, longest.bytes, `Scoring ${longest.length} tokens`);
     const status = statusLine();
@@ -55,7 +54,7 @@ async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
         temperature,
         signal,
         onRow(index, logProbs) {
-          const { promptIds, completionIds } = rows[index] as CompletionRow;
+          const { promptIds, completionIds } = rows[index]!;
           const sum = logProbs.reduce((total, logProb) => total + logProb, 0);
           const result = { promptIds, completionIds, logProbs: Array.from(logProbs), sum };
           ordered.push(index, `${JSON.stringify(result)}\n`);
@@ -71,24 +70,4 @@ async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
   } finally {
     pretrained.weights.close();
   }
-}
-
-function readRow({ where, record }: JsonLine, { pretrained, tokenizer }: OpenModel, chat: boolean): CompletionRow {
-  const { config, generation } = pretrained;
-  const reader = { tokenizer, config, chat };
-  const promptIds = readPrompt(record.prompt, where, reader);
-  const completionIds = readCompletion(record.completion, where, reader);
-  const { eos = false } = record;
-  if (typeof eos !== 'boolean')
-    throw new UserError(`The \`eos\` of ${where} must be true or false, not ${describe(eos)}.`);
-  if (eos) {
-    // Of several end ids the tokenizer's own is the one that text was trained to end with.
-    const { eosTokenIds } = generation;
-    const own = tokenizer.eosTokenId;
-    const id = own !== null && (eosTokenIds.length === 0 || eosTokenIds.includes(own)) ? own : eosTokenIds[0];
-    if (id === undefined) throw new UserError(`The \`eos\` of ${where} cannot be added: the model names no end token.`);
-    completionIds.push(id);
-  }
-  checkLength(promptIds.length + completionIds.length, where, 'prompt and completion', config);
-  return { promptIds, completionIds };
 }

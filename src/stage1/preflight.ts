@@ -3,7 +3,7 @@
  * stage 1 kept; samples nothing.
  */
 import { mean, passAtK } from '../util/stats.js';
-import type { VStarEntry } from './v-star-file.js';
+import type { VStarEntry, VStarFile } from './v-star-file.js';
 import { vStar } from './vstar.js';
 
 /** `stop`: no sample differs from its problem's V*, so no gradient exists. `warn`: little will happen. */
@@ -92,6 +92,11 @@ export function preflight(entries: readonly VStarEntry[], { beta1, keepUnsolved 
   return { verdict, ...figures, ceiling: figures.passAtN, advice };
 }
 
+/** The verdict on a whole V* file, for training that leaves unsolved problems out. */
+export function preflightOf({ entries, beta1 }: VStarFile): Preflight {
+  return preflight([...entries.values()], { beta1, keepUnsolved: false });
+}
+
 type Figures = Omit<Preflight, 'verdict' | 'ceiling' | 'advice'>;
 
 function adviseOn(figures: Figures, withSignal: number, keepUnsolved: boolean): string[] {
@@ -104,8 +109,8 @@ function adviseOn(figures: Figures, withSignal: number, keepUnsolved: boolean): 
   }
   if (parseFailRate > limits.parseFail) {
     advice.push(
-      `${percent(parseFailRate)} of the samples state no answer in a form that is read: check the prompt and its style ` +
-        '(--prompt-style), and look at some samples with `tinyzero generate`.',
+      `${percent(parseFailRate)} of the samples state no answer in a form that is read: look at some with ` +
+        '`tinyzero generate`; a model that follows instructions needs its chat template in its folder.',
     );
   }
   if (withSignal === 0) {
