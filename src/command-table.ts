@@ -43,10 +43,11 @@ export const commands: readonly CommandSpec[] = [
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
       'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), says whether training can learn from that, trains (stage 2), evaluates again, and leaves everything in the run folder. Ctrl-C saves and says how to go on.',
-    options: [...trainingOptionNames, 'out', 'resume', ...engineOptions, 'json'],
+    options: [...trainingOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
     examples: [
       ['train', 'the built-in model, about half a minute'],
       ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model of the Hugging Face hub'],
+      ['train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run', 'would that fit here?'],
       ['train --resume runs/builtin-20260131-120000', 'go on with a run that was stopped'],
     ],
     load: () => import('./commands/train.js'),

@@ -156,6 +156,11 @@ export const options = {
   },
   steps: { type: 'integer', min: 1, unit: 'steps', help: 'steps of each phase instead of the recipe, for a quick try' },
   out: { type: 'string', placeholder: 'path', help: 'where the results go' },
+  dryRun: {
+    type: 'boolean',
+    default: false,
+    help: 'say what the run would do and need of memory and disk, and stop; exit code 1 if it cannot fit',
+  },
   resume: { type: 'string', placeholder: 'folder', help: 'continue the run in this folder, with its own options' },
 } as const satisfies Record<string, OptionSpec>;
 

@@ -11,8 +11,8 @@ import { UserError } from './errors.js';
 import { fingerprintModel, type Pretrained } from './model/pretrained.js';
 import type { Tokenizer } from './model/tokenizer.js';
 import { multiplicationTask } from './multiplication-task.js';
-import { type EngineWish, type OpenModel, openModel, openWantedEngine } from './open-model.js';
-import { createPolicy, type Policy, type TrainingOptions as PolicyTraining } from './policy.js';
+import { type DescribedModel, type EngineWish, openModel, openWantedEngine } from './open-model.js';
+import { createPolicy, type Policy, type PolicySizes, type TrainingOptions as PolicyTraining } from './policy.js';
 import { promptIds, type RolloutKit } from './rollout.js';
 import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
 import type { Fingerprint } from './stage1/v-star-file.js';
@@ -86,7 +86,7 @@ export interface JobProblems {
 /** What a job asks of a model, as far as it depends on options and model alone. @throws UserError */
 export async function openProblems(
   options: TrainingOptions,
-  { pretrained, tokenizer }: OpenModel,
+  { pretrained, tokenizer }: DescribedModel,
 ): Promise<JobProblems> {
   const heldOut = heldOutSplitOf(pretrained.configRecord);
   const settings = completeSettings(options, { heldOut, hasChatTemplate: tokenizer.chatTemplate !== null });
@@ -130,6 +130,20 @@ async function openTask(
  */
 const defaultSlots = 128;
 
+/** Sizes of a policy that serves `problems`. */
+export function policySizes(
+  { promptStyle, maxNewTokens }: Pick<Settings, 'promptStyle' | 'maxNewTokens'>,
+  tokenizer: Tokenizer,
+  problems: readonly Problem[],
+  training?: Pick<PolicyTraining, 'batchSize'>,
+): PolicySizes {
+  return {
+    promptLengths: problems.map((problem) => promptIds({ tokenizer, promptStyle }, problem).length),
+    maxNewTokens,
+    slots: Math.max(defaultSlots, training?.batchSize ?? 0),
+  };
+}
+
 /** The job's policy, with the model's parameters loaded, and the kit that samples from it for `problems`. */
 export function openPolicy(
   { settings, pretrained, tokenizer, task, engine }: Job,
@@ -138,11 +152,7 @@ export function openPolicy(
 ): { policy: Policy; kit: RolloutKit } {
   const { promptStyle, maxNewTokens, temperature, seed, precision } = settings;
   const policy = createPolicy(engine, pretrained.config, {
-    sizes: {
-      promptLengths: problems.map((problem) => promptIds({ tokenizer, promptStyle }, problem).length),
-      maxNewTokens,
-      slots: Math.max(defaultSlots, training?.batchSize ?? 0),
-    },
+    sizes: policySizes(settings, tokenizer, problems, training),
     precision,
     ...(training && { training }),
   });

@@ -79,13 +79,9 @@ export async function generateProblems(
   call: Partial<TrainingOptions> & Pick<EngineCall, 'reporter' | 'signal'> = {},
 ): Promise<ProblemSet> {
   const { reporter, signal, engine: _, install: __, ...given } = withDefaults(call);
-  const [{ openModel }, { openProblems }] = await Promise.all([import('./open-model.js'), import('./job.js')]);
-  const model = await openModel(given.model ?? builtinModel, reporter, signal);
-  try {
-    return (await openProblems(defaultOptions(given), model)).problems;
-  } finally {
-    model.pretrained.weights.close();
-  }
+  const [{ describeModel }, { openProblems }] = await Promise.all([import('./open-model.js'), import('./job.js')]);
+  const model = await describeModel(given.model ?? builtinModel, reporter, signal);
+  return (await openProblems(defaultOptions(given), model)).problems;
 }
 
 /** Opens a model folder, a hub id or `builtin`. Its weights are loaded by the first call that needs them. */

@@ -7,7 +7,7 @@ import type { Engine } from './engine/backend.js';
 import { chooseEngine } from './engine/choose.js';
 import { exitCodes, UserError } from './errors.js';
 import { resolveModel } from './model/hub.js';
-import { openPretrained, type Pretrained } from './model/pretrained.js';
+import { describePretrained, openPretrained, type Pretrained } from './model/pretrained.js';
 import { checkVocabulary, loadTokenizer, type Tokenizer } from './model/tokenizer.js';
 import { terminalAsker } from './run/ask.js';
 import { formatBytes } from './util/format.js';
@@ -21,17 +21,7 @@ export interface OpenModel {
 
 /** @param reference a folder, a hub id, or the name of a model that comes with tinyzero. @throws UserError for whatever is wrong with it. */
 export async function openModel(reference: string, reporter: Reporter, signal: AbortSignal): Promise<OpenModel> {
-  let download: Transfer | undefined;
-  const folder = await resolveModel(shippedModel(reference), {
-    signal,
-    onNotice: reporter.line,
-    onProgress: ({ receivedBytes, totalBytes }) => {
-      // The config comes first and is small; the bar begins when the size of the whole is known.
-      if (totalBytes < 1e6) return;
-      download ??= reporter.transfer(`Downloading ${reference} (${formatBytes(totalBytes)})`, totalBytes);
-      download.update(receivedBytes);
-    },
-  }).finally(() => download?.end());
+  const folder = await findModel(reference, true, reporter, signal);
   const pretrained = openPretrained(folder);
   try {
     const tokenizer = loadTokenizer(folder);
@@ -41,6 +31,45 @@ export async function openModel(reference: string, reporter: Reporter, signal: A
     pretrained.weights.close();
     throw error;
   }
+}
+
+/** A model without its weights. */
+export interface DescribedModel {
+  readonly pretrained: Omit<Pretrained, 'weights'>;
+  readonly tokenizer: Tokenizer;
+}
+
+/** As {@link openModel}, but the weights are neither fetched nor looked at. */
+export async function describeModel(
+  reference: string,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<DescribedModel> {
+  const folder = await findModel(reference, false, reporter, signal);
+  const pretrained = describePretrained(folder);
+  const tokenizer = loadTokenizer(folder);
+  checkVocabulary(tokenizer, pretrained.config, folder);
+  return { pretrained, tokenizer };
+}
+
+async function findModel(
+  reference: string,
+  weights: boolean,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<string> {
+  let download: Transfer | undefined;
+  return await resolveModel(shippedModel(reference), {
+    signal,
+    weights,
+    onNotice: reporter.line,
+    onProgress: ({ receivedBytes, totalBytes }) => {
+      // The config comes first and is small; the bar begins when the size of the whole is known.
+      if (totalBytes < 1e6) return;
+      download ??= reporter.transfer(`Downloading ${reference} (${formatBytes(totalBytes)})`, totalBytes);
+      download.update(receivedBytes);
+    },
+  }).finally(() => download?.end());
 }
 
 export interface EngineWish {

@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from './engine/backend.js';
 import type { FunctionSpec, Program, TensorRecord } from './engine/program.js';
 import type { ModelConfig } from './model/config.js';
+import { cacheState } from './model/kv-cache.js';
 import { checkMemory, parameterState, samplingSizes, stateBytes } from './model/load.js';
 import { type CompletionRow, completionInputs, completionLogProbs, packCompletions } from './model/logprobs.js';
 import { type ParameterSpecs, parameterSpecs } from './model/params.js';
@@ -93,31 +94,40 @@ export function momentSpecs(specs: ParameterSpecs): ParameterSpecs {
   );
 }
 
+/** What a policy keeps, by purpose, and the sizes of its functions. */
+export function policyLayout(config: ModelConfig, { promptLengths, maxNewTokens, slots }: PolicySizes) {
+  const parameters = parameterState(config);
+  const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots });
+  return {
+    sizes,
+    /** Tokens of the longest row of an update. */
+    length: Math.max(...promptLengths) + maxNewTokens,
+    parameters,
+    caches: cacheState(config, sizes),
+    reference: renamed(parameters, referenceName),
+    moments: adamw.optimizerState(parameters),
+  };
+}
+
 /** Builds the program; parameters must be loaded before anything else is done with it. */
 export function createPolicy(engine: Engine, config: ModelConfig, options: PolicyOptions): Policy {
   const { training, precision = 'f32' } = options;
-  const { promptLengths, maxNewTokens, slots } = options.sizes;
+  const { maxNewTokens } = options.sizes;
   const specs = parameterSpecs(config);
   const names = Object.keys(specs);
-  const parameters = parameterState(config);
-  const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots });
+  const { sizes, length, parameters, caches, reference, moments } = policyLayout(config, options.sizes);
   // The whole distribution is drawn from: top-k and top-p would make samples that the log-probs do not describe.
-  const sampling = samplingParts(config, sizes, { greedy: false, topK: 0, topP: 1 }, precision);
-  const length = Math.max(...promptLengths) + maxNewTokens;
-  const state = {
-    ...parameters,
-    ...sampling.state,
-    ...(training && { ...renamed(parameters, referenceName), ...adamw.optimizerState(parameters) }),
-  };
+  const { functions } = samplingParts(config, sizes, { greedy: false, topK: 0, topP: 1 }, precision);
+  const state = { ...parameters, ...caches, ...(training && { ...reference, ...moments }) };
   checkMemory(engine, stateBytes(state), 'The model with all that is kept for it');
   const program = engine.createProgram({
     state,
     functions: {
-      ...sampling.functions,
+      ...functions,
       ...(training && { update: updateFunction(config, names, training, length, maxNewTokens, precision) }),
     },
   });
-  for (const name of Object.keys(sampling.state)) program.fill(name, 0);
+  for (const name of Object.keys(caches)) program.fill(name, 0);
 
   return {
     config,

@@ -1,12 +1,14 @@
 /**
  * @file A run in words: lines while it goes, a summary at its end. Only tells; everything that is told is in the run's files.
  */
+import type { DryRun } from './dry-run.js';
 import type { Comparison } from './eval-compare.js';
 import type { EvalSummary } from './eval-summary.js';
+import type { Parts } from './memory-plan.js';
 import type { StatusLine } from './run/progress.js';
 import type { Preflight } from './stage1/preflight.js';
 import type { TrainEvent, TrainResult } from './train.js';
-import { formatSeconds } from './util/format.js';
+import { formatBytes, formatSeconds } from './util/format.js';
 import type { Reporter } from './util/reporter.js';
 import type { Interval } from './util/stats.js';
 
@@ -84,6 +86,28 @@ export function describePreflight(preflight: Preflight): string[] {
     `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all right ${percent(allRight)}; problems by right samples, from 0: ${histogram.join(' ')}`,
     `  cut off ${percent(truncatedRate)}, no readable answer ${percent(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}; ${trainable} problems to train on`,
     ...advice.map((sentence) => `  ${sentence}`),
+  ];
+}
+
+/** What a run would do and need. */
+export function describeDryRun(plan: DryRun): string[] {
+  const { model, parameters, task, problems, rollouts, updates, maxNewTokens, memory, disk, device, available } = plan;
+  const count = (value: number) => value.toLocaleString('en');
+  const parts = (bytes: Parts) =>
+    Object.entries(bytes).map(([what, size]) => `    ${formatBytes(size).padStart(7)}  ${what}`);
+  const limit = available.memory === undefined ? "the GPU's is not known" : `${formatBytes(available.memory)} there`;
+  const where = { cpu: 'this machine', gpu: 'the GPU', wasm: 'the wasm engine' }[device];
+  return [
+    `${model}: ${count(parameters)} parameters; task "${task}".`,
+    `  ${count(problems.rows)} rows of ${count(problems.train)} distinct problems, ${count(problems.test)} held-out ones`,
+    `  rollouts, of at most ${count(maxNewTokens)} tokens: ${count(rollouts.evaluation)} in each of two evaluations, ` +
+      `${count(rollouts.stage1)} in stage 1, at most ${count(rollouts.stage2)} in stage 2 (${count(updates)} updates)`,
+    ...memory.flatMap(({ stage, bytes, parts: needed }) => [
+      `Memory of ${where} while ${stage}: about ${formatBytes(bytes)} (${limit})`,
+      ...parts(needed),
+    ]),
+    `Disk: ${formatBytes(disk.bytes)} (${formatBytes(available.disk)} free)`,
+    ...parts(disk.parts),
   ];
 }
 

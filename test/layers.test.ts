@@ -14,7 +14,7 @@ const tasks = ['task-file.ts', 'multiplication-task.ts', 'eval-summary.ts', 'eva
 const stages = [...rollouts, ...tasks, 'policy.ts', 'rollout.ts', 'evaluate.ts', 'open-model.ts', 'prompt-input.ts'];
 const jobs = [...stages, 'stage1', 'stage2', 'pretrain', 'doctor', 'config.ts', 'settings.ts', 'defaults.ts'];
 const wholes = ['run-config.ts', 'train.ts', 'run-report.ts', 'make-builtin.ts', 'model-card.ts'];
-const joined = [...jobs, 'job.ts', ...wholes, 'estimate-vstar.ts', 'loaded-model.ts'];
+const joined = [...jobs, 'job.ts', ...wholes, 'estimate-vstar.ts', 'loaded-model.ts', 'memory-plan.ts', 'dry-run.ts'];
 const allowed: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
   util: ground,
@@ -43,10 +43,12 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'job.ts': [...jobs, 'index.ts'],
   'run-config.ts': [...jobs, 'job.ts'],
   'train.ts': [...jobs, 'job.ts', 'run-config.ts'],
-  'run-report.ts': [...jobs, 'train.ts'],
+  'run-report.ts': [...jobs, 'train.ts', 'dry-run.ts', 'memory-plan.ts'],
   'make-builtin.ts': jobs,
   'estimate-vstar.ts': [...jobs, 'job.ts'],
   'loaded-model.ts': stages,
+  'memory-plan.ts': [...blocks, 'policy.ts'],
+  'dry-run.ts': [...jobs, 'job.ts', 'memory-plan.ts'],
   'model-card.ts': [...jobs, 'make-builtin.ts'],
   commands: joined,
   'library.ts': joined,

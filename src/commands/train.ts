@@ -3,19 +3,24 @@
  */
 import { basename, join } from 'node:path';
 import type { OptionValues, trainingOptionNames } from '../config.js';
-import { exitCodes } from '../errors.js';
+import type { DryRunRequest } from '../dry-run.js';
+import { exitCodes, UserError } from '../errors.js';
 import { interruptible } from '../run/interrupt.js';
 import { consoleReporter, statusLine } from '../run/progress.js';
-import { runTeller, summarize } from '../run-report.js';
+import { describeDryRun, runTeller, summarize } from '../run-report.js';
+import { formatBytes } from '../util/format.js';
 import { builtinModel } from '../util/shipped.js';
 
-type Values = OptionValues<(typeof trainingOptionNames)[number] | 'out' | 'resume' | 'engine' | 'install' | 'json'>;
+type Values = OptionValues<
+  (typeof trainingOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json'
+>;
 
 export async function run(values: Values): Promise<number> {
-  const { out, resume, engine, install, json, ...options } = values;
+  const { out, resume, dryRun, engine, install, json, ...options } = values;
   const reporter = consoleReporter();
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(options.model ?? builtinModel);
+  if (dryRun) return await tellPlan({ options, folder, engine }, json);
   const { train } = await import('../train.js');
   const status = statusLine();
   const tell = runTeller(reporter, status);
@@ -30,6 +35,21 @@ export async function run(values: Values): Promise<number> {
   if (json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   else process.stdout.write(`${summarize(result, (performance.now() - started) / 1000)}\n`);
   return exitCodes.ok;
+}
+
+/** @throws UserError when the run cannot fit; what it needs has been told by then. */
+async function tellPlan(request: DryRunRequest, json: boolean): Promise<number> {
+  const { dryRun } = await import('../dry-run.js');
+  const plan = await interruptible((signal) => dryRun(request, consoleReporter(), signal));
+  process.stdout.write(json ? `${JSON.stringify(plan, null, 2)}\n` : `${describeDryRun(plan).join('\n')}\n`);
+  if (plan.shortfalls.length === 0) return exitCodes.ok;
+  const needs = plan.shortfalls.map(
+    ({ what, needed, available }) => `${what}: ${formatBytes(needed)} needed, ${formatBytes(available)} there`,
+  );
+  throw new UserError({
+    problem: `This run cannot fit here. ${needs.join('; ')}.`,
+    fix: 'Take a smaller model, a smaller --batch-size or --max-new-tokens, or a larger machine.',
+  });
 }
 
 /** `runs/builtin-20260131-235959`, by the local clock. */

@@ -2,12 +2,13 @@
  * @file What `doctor` asks of the machine, without any engine: Node, platform, memory, cores, disk, cache.
  */
 import { accessSync, constants, existsSync } from 'node:fs';
-import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os';
+import { availableParallelism, cpus, freemem, release } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { cacheFolder } from '../util/cache.js';
 import type { Check } from '../util/check.js';
 import { freeBytes } from '../util/disk.js';
 import { formatBytes } from '../util/format.js';
+import { memoryLimit } from '../util/memory.js';
 
 const minNodeMajor = 20;
 /** Training the built-in model takes about half of this on either engine. */
@@ -43,9 +44,7 @@ function platformCheck(): Check {
 }
 
 function memoryCheck(): Check {
-  // In a container the limit of its group, not the machine's memory, is what counts.
-  const limit = process.constrainedMemory();
-  const total = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  const total = memoryLimit();
   const free = Math.min(freemem(), total);
   return {
     name: 'memory',

@@ -55,6 +55,8 @@ export interface HubProgress {
 export interface ResolveOptions {
   readonly settings?: HubSettings;
   readonly onProgress?: (progress: HubProgress) => void;
+  /** False fetches all but the weights, to look at a model before gigabytes are fetched. Default true. */
+  readonly weights?: boolean;
   /** One sentence for the user that is neither progress nor an error. */
   readonly onNotice?: (text: string) => void;
   readonly signal?: AbortSignal;
@@ -78,7 +80,7 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
   const settings = options.settings ?? hubSettings();
   const cache = new RepoCache(settings.cacheFolder, id.repo);
   if (settings.offline) {
-    const folder = snapshotOf(cache, id);
+    const folder = snapshotOf(cache, id, options);
     if (folder !== undefined) return folder;
     throw new UserError({
       problem: `${reference} is not in the cache in full, and HF_HUB_OFFLINE is set.`,
@@ -88,7 +90,7 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
   try {
     return await download(id, settings, cache, options);
   } catch (error) {
-    const folder = error instanceof HubUnreachable ? snapshotOf(cache, id) : undefined;
+    const folder = error instanceof HubUnreachable ? snapshotOf(cache, id, options) : undefined;
     if (folder === undefined) throw error;
     const { reason } = error as HubUnreachable;
     options.onNotice?.(`The hub gives no answer (${reason}): going on with the copy of ${reference} in the cache.`);
@@ -110,12 +112,17 @@ function parseHubId(reference: string): HubId | undefined {
 }
 
 /** The folder of a revision of which nothing is missing. */
-function snapshotOf(cache: RepoCache, { revision }: HubId): string | undefined {
+function snapshotOf(
+  cache: RepoCache,
+  { revision }: HubId,
+  { weights = true }: Pick<ResolveOptions, 'weights'>,
+): string | undefined {
   const commit = cache.commitOf(revision);
   const folder = commit === undefined ? undefined : cache.snapshot(commit);
   if (folder === undefined || !existsSync(join(folder, 'config.json')) || !existsSync(join(folder, 'tokenizer.json'))) {
     return undefined;
   }
+  if (!weights) return folder;
   try {
     return weightFiles(folder).every((name) => existsSync(join(folder, name))) ? folder : undefined;
   } catch {
@@ -177,6 +184,10 @@ async function download(id: HubId, settings: HubSettings, cache: RepoCache, opti
   parseModelConfig(readJsonRecord(configPath), `config.json of ${subject}`);
   find('tokenizer.json');
   const small = carriedFiles.flatMap((name) => listed.get(name) ?? []);
+  if (options.weights === false) {
+    await get(...small);
+    return folder;
+  }
   if (listed.has(singleWeightFile)) {
     await get(...small, find(singleWeightFile));
   } else {

@@ -2,12 +2,12 @@
  * @file Puts a checkpoint's weights into a program, and picks the sizes of a program that samples: enough for the work
  * at hand, bounded in memory, and rounded so that similar work gives equal sizes.
  */
-import { totalmem } from 'node:os';
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../engine/backend.js';
 import type { Program, ProgramSpec, TensorSpec } from '../engine/program.js';
 import { UserError } from '../errors.js';
 import { formatBytes } from '../util/format.js';
+import { memoryLimit } from '../util/memory.js';
 import type { ModelConfig } from './config.js';
 import type { CacheSizes } from './kv-cache.js';
 import { elementCount, parameterSpecs } from './params.js';
@@ -65,7 +65,7 @@ export function stateBytes(state: ProgramSpec['state']): number {
 }
 
 /** What the wasm engine can address, all in all. */
-const wasmHeapBytes = 2 ** 32;
+export const wasmHeapBytes = 2 ** 32;
 
 /**
  * Refuses work that needs more than there is. Other programs' share is not guessed: what is refused here could not run
@@ -76,8 +76,7 @@ const wasmHeapBytes = 2 ** 32;
  */
 export function checkMemory(engine: Engine, needed: number, what: string): void {
   if (engine.device === 'gpu') return; // its memory is not this machine's
-  const limit = process.constrainedMemory();
-  const memory = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  const memory = memoryLimit();
   if (engine.name === 'wasm' && needed > wasmHeapBytes) {
     throw new UserError({
       problem: `${what} needs ${formatBytes(needed)} of memory, and the wasm engine has ${formatBytes(wasmHeapBytes)}.`,

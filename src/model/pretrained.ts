@@ -49,6 +49,12 @@ export interface Weights {
 
 /** Opens `folder`. Errors name the file and everything that is wrong with it. */
 export function openPretrained(folder: string): Pretrained {
+  const description = describePretrained(folder);
+  return { ...description, weights: openWeights(folder, description.config) };
+}
+
+/** What `folder` says of its model, without its weights, which need not be there. */
+export function describePretrained(folder: string): Omit<Pretrained, 'weights'> {
   const configPath = join(folder, 'config.json');
   if (!isFolder(folder)) {
     throw new UserError({
@@ -62,7 +68,7 @@ export function openPretrained(folder: string): Pretrained {
   const configRecord = readJsonRecord(configPath);
   const config = parseModelConfig(configRecord, configPath);
   const generation = readGenerationConfig(folder, config);
-  return { folder, config, configRecord, generation, weights: openWeights(folder, config) };
+  return { folder, config, configRecord, generation };
 }
 
 function openWeights(folder: string, config: ModelConfig): Weights {
