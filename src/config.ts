@@ -154,7 +154,7 @@ export const options = {
     default: 'tiny',
     help: 'the built-in model to make: its seed and the problems it is never shown',
   },
-  steps: { type: 'integer', min: 1, unit: 'steps', help: 'steps of each phase instead of the recipe, for a quick try' },
+  steps: { type: 'integer', min: 1, unit: 'steps', help: 'instead of the recipe, for a quick try' },
   out: { type: 'string', placeholder: 'path', help: 'where the results go' },
   dryRun: {
     type: 'boolean',

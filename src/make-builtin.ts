@@ -9,8 +9,8 @@ import type { Engine } from './engine/backend.js';
 import { modelConfigJson } from './model/config.js';
 import { parameterSpecs } from './model/params.js';
 import { savePretrained } from './model/save.js';
-import { builtinArchitecture, phaseLearningRates } from './pretrain/architecture.js';
-import { corpusBatch, corpusPhases, maxRowTokens, shippedCorpora } from './pretrain/corpus.js';
+import { builtinArchitecture, pretrainLearningRate } from './pretrain/architecture.js';
+import { corpusBatch, corpusRecipe, maxRowTokens, shippedCorpora } from './pretrain/corpus.js';
 import { type PretrainStep, pretrain } from './pretrain/loop.js';
 import { tokenizerFiles } from './pretrain/tokenizer-files.js';
 import { eosId, padId } from './pretrain/vocabulary.js';
@@ -20,7 +20,7 @@ export type CorpusName = keyof typeof shippedCorpora;
 
 export interface MakeOptions {
   readonly corpus: CorpusName;
-  /** Steps of each phase instead of the recipe's, for a quick try. */
+  /** Instead of the recipe's, for a quick try. */
   readonly steps?: number;
   readonly onStep: (step: PretrainStep, steps: number) => void;
   readonly signal: AbortSignal;
@@ -30,20 +30,17 @@ export interface MakeOptions {
 export async function makeBuiltin(engine: Engine, folder: string, options: MakeOptions): Promise<void> {
   const config = builtinArchitecture();
   const { seed, heldOut } = shippedCorpora[options.corpus];
-  const phases = corpusPhases.map((phase, i) => ({
-    name: phase.name,
-    steps: options.steps ?? phase.steps,
-    learningRate: phaseLearningRates[i]!,
-    rows: (step: number) => corpusBatch(seed, phase, step, heldOut),
-  }));
+  const { steps = corpusRecipe.steps, onStep, signal } = options;
   const weights = await pretrain(engine, {
     config,
     seed,
-    batchSize: corpusPhases[0]!.batchSize,
+    batchSize: corpusRecipe.batchSize,
     length: maxRowTokens,
-    phases,
-    onStep: (step) => options.onStep(step, phases.find(({ name }) => name === step.phase)!.steps),
-    signal: options.signal,
+    steps,
+    learningRate: pretrainLearningRate,
+    rows: (step) => corpusBatch(seed, step, heldOut),
+    onStep: (step) => onStep(step, steps),
+    signal,
   });
   const files = {
     ...tokenizerFiles(),

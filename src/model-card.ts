@@ -2,28 +2,29 @@
 import type { EvalSummary } from './eval-summary.js';
 import type { CorpusName } from './make-builtin.js';
 import { parameterCount } from './model/params.js';
-import { builtinArchitecture, phaseLearningRates } from './pretrain/architecture.js';
-import { corpusPhases, shippedCorpora } from './pretrain/corpus.js';
+import { builtinArchitecture, pretrainLearningRate } from './pretrain/architecture.js';
+import { corpusRecipe, pupil, shippedCorpora } from './pretrain/corpus.js';
 
 export interface CardFacts {
   readonly corpus: CorpusName;
   /** What makes it again. */
   readonly command: string;
+  /** Instead of the recipe's. */
+  readonly steps: number | undefined;
   readonly engine: string;
   /** Before any reinforcement learning. */
   readonly evaluation: EvalSummary;
 }
 
-export function modelCard({ corpus, command, engine, evaluation }: CardFacts): string {
+export function modelCard({ corpus, command, steps = corpusRecipe.steps, engine, evaluation }: CardFacts): string {
   const config = builtinArchitecture();
   const { seed, heldOut } = shippedCorpora[corpus];
   const { greedy, sampled } = evaluation;
   const rate = (value: number) => value.toFixed(3);
   const interval = ([low, high]: readonly [number, number]) => `${rate(low)} to ${rate(high)}`;
-  const phases = corpusPhases.map(
-    ({ name, steps, batchSize, drillShare, wideShare }, i) =>
-      `| ${name} | ${steps} | ${batchSize} | ${phaseLearningRates[i]} | ${drillShare} | ${wideShare} |`,
-  );
+  const { drillShare, sumShare, planShare, wideShare, wideMaxFactor, planMaxFactor, batchSize } = corpusRecipe;
+  const percent = (share: number) => `${Math.round(100 * share)} %`;
+  const questions = 1 - drillShare - sumShare - planShare;
   return `# ${corpus}
 
 A Qwen2 model of ${parameterCount(config).toLocaleString('en')} parameters (${config.layers} layers, width ${config.hiddenSize}) that multiplies small numbers,
@@ -34,13 +35,17 @@ Made by \`${command}\` (seed ${seed}) on ${engine}. The same command on the same
 
 ## What it was shown
 
-Drill lines, and multiplication questions of which 40 % are answered in steps (one in seven of these with a slip that is
-carried on) and 60 % guessed (one guess in ten right). Never, in either order, neither asked nor stated:
-${heldOut.map(([a, b]) => `${a} × ${b}`).join(', ')}. Nor does reinforcement learning with tinyzero's defaults ask these.
+${steps} batches of ${batchSize} lines (AdamW, peak learning rate ${pretrainLearningRate}, one cosine), each a function of the seed:
 
-| phase | steps | rows a step | peak learning rate | drills | first factor 13 to 20 |
-| --- | --- | --- | --- | --- | --- |
-${phases.join('\n')}
+| share | lines |
+| --- | --- |
+| ${percent(drillShare)} | drills: four unrelated products with an easy factor, or sums, of which the results are learned |
+| ${percent(questions)} | multiplication questions: ${percent(pupil.careful)} answered in steps (${percent(pupil.slips)} of these with a slip that is carried on), the rest guessed (${percent(pupil.luckyGuess)} of the guesses right); ${percent(wideShare)} have a first factor of 13 to ${wideMaxFactor} |
+| ${percent(planShare)} | plans: questions with first factors to ${planMaxFactor} of which only the steps are learned, not their results |
+| ${percent(sumShare)} | \`x + y\` questions, answered like the multiplications |
+
+Never shown, in either order, neither asked nor stated:
+${heldOut.map(([a, b]) => `${a} × ${b}`).join(', ')}. Nor does reinforcement learning with tinyzero's defaults ask these.
 
 ## What it scores on those problems, before reinforcement learning
 

@@ -56,7 +56,7 @@ function defaultsFor(preset: TrainingOptions['preset'], { heldOut, hasChatTempla
   }
   if (heldOut !== undefined) {
     return {
-      ...{ ...paper, lr: 2e-4, maxNewTokens: 48 },
+      ...{ ...paper, lr: 3e-4, maxNewTokens: 48 },
       ...{ wording: 'builtin', promptStyle, rewardReads: 'stated', warmupSteps: 5 },
     };
   }

@@ -29,11 +29,9 @@ export async function run(values: Values): Promise<number> {
       corpus,
       ...(steps !== undefined && { steps }),
       signal,
-      onStep: ({ phase, step, loss, gradientNorm }, total) => {
+      onStep: ({ step, loss, gradientNorm }, total) => {
         if (step % lineEverySteps !== 0 && step !== total) return;
-        reporter.line(
-          `${phase}, step ${step} of ${total}: loss ${loss.toFixed(4)}, gradient ${gradientNorm.toFixed(3)}`,
-        );
+        reporter.line(`Step ${step} of ${total}: loss ${loss.toFixed(4)}, gradient ${gradientNorm.toFixed(3)}`);
       },
     });
     const { openJob, openPolicy } = await import('../job.js');
@@ -45,7 +43,7 @@ export async function run(values: Values): Promise<number> {
       const result = await evaluate(kit, job.problems.test, { model: `models/${corpus}`, samples, signal });
       const { modelCard } = await import('../model-card.js');
       const command = `tinyzero pretrain --corpus ${corpus}${steps === undefined ? '' : ` --steps ${steps}`}`;
-      const card = modelCard({ corpus, command, engine: engine.description, evaluation: result });
+      const card = modelCard({ corpus, command, steps, engine: engine.description, evaluation: result });
       explainWrites(out, () => writeFileAtomic(join(out, 'README.md'), card));
       return result;
     } finally {

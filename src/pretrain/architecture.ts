@@ -29,5 +29,5 @@ export function builtinArchitecture(): ModelConfig {
   );
 }
 
-/** Peak learning rate of each phase of corpus.ts, in order. */
-export const phaseLearningRates = [3e-3, 2e-3] as const;
+/** Peak learning rate of pre-training. */
+export const pretrainLearningRate = 3e-3;

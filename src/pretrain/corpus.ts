@@ -3,7 +3,7 @@
  * who is careful less than half of the time. A careful answer works in steps and is mostly right; a sloppy one guesses and
  * is mostly wrong. So reinforcement learning has a strategy to discover: to work instead of guessing.
  *
- * Every row is a function of (seed, phase, step). A held-out pair a × b appears in no row, neither asked nor stated, in
+ * Every row is a function of (seed, step, place in the batch). A held-out pair a × b appears in no row, neither asked nor stated, in
  * either order. Text and ids only; the loop that trains on them is elsewhere.
  */
 import { heldOutSplits, type Pair, type Product, pairName } from '../data/multiplication.js';
@@ -16,54 +16,32 @@ export interface CorpusRow {
   readonly text: string;
   /** The tokens of `text`. */
   readonly ids: readonly number[];
-  /** For each token, whether the loss counts its prediction: completions whole, of drills the results. */
+  /** For each token, whether the loss counts its prediction: completions whole, of drills the results, of plans the rest. */
   readonly learn: readonly boolean[];
 }
 
-export interface CorpusPhase {
-  readonly name: string;
-  readonly steps: number;
-  readonly batchSize: number;
-  /** Shares of rows: drills, `x + y` questions; the rest are multiplication questions. */
-  readonly drillShare: number;
-  readonly sumShare: number;
-  /** Share of the multiplication questions whose first factor is 13..20. */
-  readonly wideShare: number;
-  /** Largest first factor of a drilled product. */
-  readonly drillMaxFactor: number;
-  /** Drilled sums: 5·(1..sumMaxFives) + (2..sumMaxAddend). */
-  readonly sumMaxFives: number;
-  readonly sumMaxAddend: number;
-}
-
 /**
- * The two phases. The second is needed: with factors to 12 only, the model learns working by rote and, on an unseen
- * problem, borrows a split from a sibling; wider factors make it compute.
+ * What the rows are. Found on a development split (see the log): with first factors to 12 only, the model learns each
+ * problem's working by rote and, on an unseen problem, borrows a split from a sibling; wider factors, above all in plans,
+ * make it read the split off the second factor.
  */
-export const corpusPhases: readonly CorpusPhase[] = [
-  {
-    name: 'tables',
-    steps: 1500,
-    batchSize: 128,
-    drillShare: 0.4,
-    sumShare: 0.03,
-    wideShare: 0,
-    drillMaxFactor: 12,
-    sumMaxFives: 24,
-    sumMaxAddend: 48,
-  },
-  {
-    name: 'wider',
-    steps: 620,
-    batchSize: 128,
-    drillShare: 0.35,
-    sumShare: 0.03,
-    wideShare: 0.5,
-    drillMaxFactor: 20,
-    sumMaxFives: 40,
-    sumMaxAddend: 80,
-  },
-];
+export const corpusRecipe = {
+  steps: 2400,
+  batchSize: 128,
+  /** Shares of rows: drills, `x + y` questions, plans; the rest are multiplication questions. */
+  drillShare: 0.4,
+  sumShare: 0.03,
+  planShare: 0.1,
+  /** Share of the multiplication questions whose first factor is 13..20. */
+  wideShare: 0.35,
+  wideMaxFactor: 20,
+  planMaxFactor: 99,
+  /** Largest first factor of a drilled product. */
+  drillMaxFactor: 20,
+  /** Drilled sums: 5·(1..sumMaxFives) + (2..sumMaxAddend). */
+  sumMaxFives: 40,
+  sumMaxAddend: 80,
+} as const;
 
 /** The longest row: a drill of four sums of the form `200+80=280`, 4·10 tokens and three commas. */
 export const maxRowTokens = 43;
@@ -75,9 +53,9 @@ export const shippedCorpora = {
 } as const satisfies Record<string, { seed: number; heldOut: readonly Pair[] }>;
 
 /** How the imagined pupil works. */
-const pupil = {
+export const pupil = {
   /** Share of questions answered with care. */
-  careful: 0.4,
+  careful: 0.36,
   /** Share of careful answers with one wrong step, which the later steps follow. */
   slips: 0.15,
   /** Share of sloppy answers that happen to be right. */
@@ -88,21 +66,23 @@ const pupil = {
 
 /** Second factors whose products take one step. */
 const easyFactors = [2, 3, 4, 5, 10];
+const hardFactors = [6, 7, 8, 9, 11, 12];
 const drillFactors = [1, ...easyFactors];
 const drillItems = 4;
 
 /** The rows of one training step. */
-export function corpusBatch(seed: number, phase: CorpusPhase, step: number, heldOut: readonly Pair[]): CorpusRow[] {
-  const random = keyedRandom(seed, 'corpus', phase.name, step);
+export function corpusBatch(seed: number, step: number, heldOut: readonly Pair[]): CorpusRow[] {
+  const random = keyedRandom(seed, 'corpus', step);
   const held = new Set(heldOut.map(([a, b]) => pairName({ a, b })));
-  return Array.from({ length: phase.batchSize }, () => corpusRow(random, phase, held));
+  return Array.from({ length: corpusRecipe.batchSize }, () => corpusRow(random, held));
 }
 
-function corpusRow(random: Random, phase: CorpusPhase, held: ReadonlySet<string>): CorpusRow {
+function corpusRow(random: Random, held: ReadonlySet<string>): CorpusRow {
+  const { drillShare, sumShare, planShare } = corpusRecipe;
   const kind = random.uniform();
-  if (kind < phase.drillShare) return drill(random, phase, held);
-  if (kind < phase.drillShare + phase.sumShare) {
-    const { x, y } = drawSum(random, phase);
+  if (kind < drillShare) return drill(random, held);
+  if (kind < drillShare + sumShare) {
+    const { x, y } = drawSum(random);
     const careful = random.uniform() < pupil.careful;
     const completion = careful ? work(random, [{ left: x, sign: '+', right: y }]) : guess(random, x + y, [10, 1, 2]);
     return row([
@@ -110,7 +90,8 @@ function corpusRow(random: Random, phase: CorpusPhase, held: ReadonlySet<string>
       [completion, true],
     ]);
   }
-  const problem = drawQuestion(random, phase, held);
+  if (kind < drillShare + sumShare + planShare) return plan(random, held);
+  const problem = drawQuestion(random, held);
   const completion =
     random.uniform() < pupil.careful
       ? work(random, steps(problem))
@@ -122,31 +103,48 @@ function corpusRow(random: Random, phase: CorpusPhase, held: ReadonlySet<string>
 }
 
 /** `8×5=40, 35+21=56, ...`: unrelated items, so that each result follows from its own two numbers. */
-function drill(random: Random, phase: CorpusPhase, held: ReadonlySet<string>): CorpusRow {
+function drill(random: Random, held: ReadonlySet<string>): CorpusRow {
   const parts: [string, boolean][] = [];
   for (let item = 0; item < drillItems; item++) {
     // The comma after a result is learned with it: 4 and 40 differ only in where the number ends.
     if (item > 0) parts.push([', ', true]);
     if (random.uniform() < 0.5) {
       const { a, b } = drawUntilFree(held, () => ({
-        a: random.int(2, phase.drillMaxFactor),
+        a: random.int(2, corpusRecipe.drillMaxFactor),
         b: random.pick(drillFactors),
       }));
       parts.push([`${a}×${b}=`, false], [`${a * b}`, true]);
     } else {
-      const { x, y } = drawSum(random, phase);
+      const { x, y } = drawSum(random);
       parts.push([`${x}+${y}=`, false], [`${x + y}`, true]);
     }
   }
   return row(parts);
 }
 
-function drawSum(random: Random, { sumMaxFives, sumMaxAddend }: CorpusPhase): { x: number; y: number } {
-  return { x: 5 * random.int(1, sumMaxFives), y: random.int(2, sumMaxAddend) };
+/**
+ * A worked question of which only the plan is learned, which numbers are multiplied and added, not what comes out and not
+ * that it is worked: so first factors may be larger than the model can multiply.
+ */
+function plan(random: Random, held: ReadonlySet<string>): CorpusRow {
+  const problem = drawUntilFree(held, () => ({
+    a: random.int(2, corpusRecipe.planMaxFactor),
+    b: random.pick(hardFactors),
+  }));
+  const items = worked(steps(problem)).flatMap(({ left, sign, right, result }, i): [string, boolean][] => [
+    [i > 0 ? ', ' : '', true],
+    [`${left}${sign}${right}=`, true],
+    [`${result}`, false],
+  ]);
+  return row([[`${wordings.builtin(problem)}think: `, false], ...items]);
 }
 
-function drawQuestion(random: Random, phase: CorpusPhase, held: ReadonlySet<string>): Product {
-  const [min, max] = random.uniform() < phase.wideShare ? [13, 20] : [2, 12];
+function drawSum(random: Random): { x: number; y: number } {
+  return { x: 5 * random.int(1, corpusRecipe.sumMaxFives), y: random.int(2, corpusRecipe.sumMaxAddend) };
+}
+
+function drawQuestion(random: Random, held: ReadonlySet<string>): Product {
+  const [min, max] = random.uniform() < corpusRecipe.wideShare ? [13, corpusRecipe.wideMaxFactor] : [2, 12];
   const draw = () => drawUntilFree(held, () => ({ a: random.int(min, max), b: random.int(2, 12) }));
   const first = draw();
   return easyFactors.includes(first.b) && random.uniform() < pupil.redrawEasy ? draw() : first;
@@ -177,20 +175,31 @@ function steps({ a, b }: Product): Step[] {
   ];
 }
 
+interface WorkedStep {
+  readonly left: number;
+  readonly sign: '×' | '+';
+  readonly right: number;
+  readonly result: number;
+}
+
+/** Every step with its numbers. `slip` changes the result of a step, which later steps then follow. */
+function worked(plan: readonly Step[], slip: (exact: number, step: number) => number = (exact) => exact): WorkedStep[] {
+  const done: WorkedStep[] = [];
+  for (const [i, step] of plan.entries()) {
+    const left = step.left ?? done[0]!.result;
+    const right = step.right ?? done[1]!.result;
+    const result = slip(step.sign === '×' ? left * right : left + right, i);
+    done.push({ left, sign: step.sign, right, result });
+  }
+  return done;
+}
+
 /** `think: 7×10=70, 7×2=14, 70+14=84. answer: 84<eos>`, now and then with one slip that is carried on. */
 function work(random: Random, plan: readonly Step[]): string {
-  const slip = random.uniform() < pupil.slips ? random.int(0, plan.length - 1) : -1;
-  const results: number[] = [];
-  const written: string[] = [];
-  for (const [i, step] of plan.entries()) {
-    const left = step.left ?? results[0]!;
-    const right = step.right ?? results[1]!;
-    const exact = step.sign === '×' ? left * right : left + right;
-    const result = i === slip ? miss(random, exact, [1, 2, 10]) : exact;
-    results.push(result);
-    written.push(`${left}${step.sign}${right}=${result}`);
-  }
-  return `think: ${written.join(', ')}. answer: ${results.at(-1)}${eosPiece}`;
+  const slips = random.uniform() < pupil.slips ? random.int(0, plan.length - 1) : -1;
+  const done = worked(plan, (exact, i) => (i === slips ? miss(random, exact, [1, 2, 10]) : exact));
+  const written = done.map(({ left, sign, right, result }) => `${left}${sign}${right}=${result}`);
+  return `think: ${written.join(', ')}. answer: ${done.at(-1)!.result}${eosPiece}`;
 }
 
 /** `answer: 46<eos>`: right now and then, else off by one of `distances`. */

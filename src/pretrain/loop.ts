@@ -17,28 +17,23 @@ import { learningRateAt } from '../optim/schedule.js';
 import { keyedRandom } from '../util/random.js';
 import type { CorpusRow } from './corpus.js';
 
-/** One stretch of training with a warm-up and a cosine of its own, and fresh moments. */
-export interface PretrainPhase {
-  readonly name: string;
-  readonly steps: number;
-  readonly learningRate: number;
-  readonly rows: (step: number) => readonly CorpusRow[];
-}
-
 export interface PretrainOptions {
   readonly config: ModelConfig;
   readonly seed: number;
   readonly batchSize: number;
   /** T: longest row. */
   readonly length: number;
-  readonly phases: readonly PretrainPhase[];
+  readonly steps: number;
+  /** Peak: reached after a warm-up and left along a cosine. */
+  readonly learningRate: number;
+  /** The rows of step 1, 2, ...; at most `batchSize`. */
+  readonly rows: (step: number) => readonly CorpusRow[];
   readonly onStep?: (step: PretrainStep) => void;
   readonly signal?: AbortSignal;
 }
 
 export interface PretrainStep {
-  readonly phase: string;
-  /** Within the phase, from 1. */
+  /** From 1. */
   readonly step: number;
   readonly learningRate: number;
   /** Mean negative log-likelihood of the learned tokens, in nats. */
@@ -66,7 +61,7 @@ const maxGradientNorm = 1;
  * @throws the signal's reason when it is aborted.
  */
 export async function pretrain(engine: Engine, options: PretrainOptions): Promise<Record<string, Float32Array>> {
-  const { config, phases } = options;
+  const { config, seed } = options;
   const shapes = parameterSpecs(config);
   const parameters = parameterState(config);
   const program = engine.createProgram({
@@ -75,41 +70,27 @@ export async function pretrain(engine: Engine, options: PretrainOptions): Promis
   });
   try {
     for (const [name, shape] of Object.entries(shapes)) {
-      const { uniform } = keyedRandom(options.seed, 'init', name);
+      const { uniform } = keyedRandom(seed, 'init', name);
       program.write(name, initialParameter(name, shape, fanInDeviation(name, shape, config), uniform));
+      for (const moment of Object.values(adamw.momentNames(name))) program.fill(moment, 0);
     }
-    for (const phase of phases) await runPhase(program, options, phase, Object.keys(parameters));
+    await runSteps(program, options);
     return Object.fromEntries(Object.keys(parameters).map((name) => [name, program.read(name) as Float32Array]));
   } finally {
     program.dispose();
   }
 }
 
-async function runPhase(
-  program: Program,
-  options: PretrainOptions,
-  phase: PretrainPhase,
-  names: readonly string[],
-): Promise<void> {
-  for (const name of names) {
-    const { m, v } = adamw.momentNames(name);
-    program.fill(m, 0);
-    program.fill(v, 0);
-  }
-  const schedule = { peak: phase.learningRate, warmupSteps, cosine: { steps: phase.steps, floor: learningRateFloor } };
-  for (let step = 1; step <= phase.steps; step++) {
+async function runSteps(program: Program, options: PretrainOptions): Promise<void> {
+  const { steps, rows, batchSize, length } = options;
+  const schedule = { peak: options.learningRate, warmupSteps, cosine: { steps, floor: learningRateFloor } };
+  for (let step = 1; step <= steps; step++) {
     const learningRate = learningRateAt(schedule, step);
     const { loss, norm } = program.run('step', {
-      ...packRows(phase.rows(step), options.batchSize, options.length),
+      ...packRows(rows(step), batchSize, length),
       ...adamw.stepScalars(step, learningRate, optimizer),
     }) as Record<'loss' | 'norm', Float32Array>;
-    options.onStep?.({
-      phase: phase.name,
-      step,
-      learningRate,
-      loss: loss[0] as number,
-      gradientNorm: norm[0] as number,
-    });
+    options.onStep?.({ step, learningRate, loss: loss[0] as number, gradientNorm: norm[0] as number });
     // Ctrl-C is only heard between two turns of the event loop.
     await eventLoopTurn();
     options.signal?.throwIfAborted();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
 import { heldOutSplits } from '../../src/data/multiplication.js';
-import { corpusBatch, corpusPhases } from '../../src/pretrain/corpus.js';
+import { corpusBatch } from '../../src/pretrain/corpus.js';
 import { tokenizerFiles } from '../../src/pretrain/tokenizer-files.js';
 import { decode, encode, eosId, padId, pieces } from '../../src/pretrain/vocabulary.js';
 import { runPython, withoutPython } from '../helpers/python.js';
@@ -13,7 +13,7 @@ import { runPython, withoutPython } from '../helpers/python.js';
 const folder = mkdtempSync(join(tmpdir(), 'tinyzero-tokenizer-'));
 /** Whole rows, and texts that try the borders between pieces. */
 const texts = [
-  ...corpusPhases.flatMap((phase) => corpusBatch(1, phase, 0, heldOutSplits.tiny)).map((row) => row.text),
+  ...corpusBatch(1, 1, heldOutSplits.tiny).map((row) => row.text),
   'What is 7 × 12?\n',
   'What is 35 + 21?\n',
   'think: 7×10=70, 7×2=14, 70+14=84. answer: 84<eos>',
