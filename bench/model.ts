@@ -11,26 +11,14 @@ import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../src/engine/backend.js';
 import type { Program, ProgramSpec } from '../src/engine/program.js';
-import { parseModelConfig } from '../src/model/config.js';
 import { createModelProgram, parameterState, samplingSizes } from '../src/model/load.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../src/model/logprobs.js';
-import { elementCount, parameterSpecs } from '../src/model/params.js';
 import { openPretrained, type Pretrained } from '../src/model/pretrained.js';
 import { type Rollout, sample, samplingParts } from '../src/model/sample.js';
-import { savePretrained } from '../src/model/save.js';
 import { score, scoreFunctions, scoreGroups } from '../src/model/score.js';
 import * as adamw from '../src/optim/adamw.js';
 import { seededUniform } from './measure.js';
-
-/** config.json of Qwen/Qwen2.5-0.5B. */
-const configRecord = {
-  architectures: ['Qwen2ForCausalLM'],
-  ...{ attention_dropout: 0, bos_token_id: 151643, eos_token_id: 151643, hidden_act: 'silu', hidden_size: 896 },
-  ...{ initializer_range: 0.02, intermediate_size: 4864, max_position_embeddings: 32768, max_window_layers: 24 },
-  ...{ model_type: 'qwen2', num_attention_heads: 14, num_hidden_layers: 24, num_key_value_heads: 2 },
-  ...{ rms_norm_eps: 1e-6, rope_theta: 1e6, sliding_window: 32768, tie_word_embeddings: true },
-  ...{ torch_dtype: 'bfloat16', use_cache: true, use_sliding_window: false, vocab_size: 151936 },
-};
+import { qwenHalfBillion, writeRandomCheckpoint } from './random-checkpoint.js';
 
 const rows = 4;
 const promptTokens = 16;
@@ -49,7 +37,7 @@ const cases: Record<string, (engine: Engine, model: Pretrained) => Promise<Figur
 /** Token ids that are the same in every run, and in no two rows. */
 function ids(row: number, count: number): number[] {
   const uniform = seededUniform(row + 1);
-  return Array.from({ length: count }, () => Math.floor(uniform() * configRecord.vocab_size));
+  return Array.from({ length: count }, () => Math.floor(uniform() * qwenHalfBillion.vocab_size));
 }
 
 const scored = Array.from({ length: rows }, (_, row) => ({
@@ -71,7 +59,7 @@ async function runAll(): Promise<void> {
   const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-bench-'));
   try {
     const made = join(scratch, 'model');
-    await makeCheckpoint(made);
+    await writeRandomCheckpoint(made);
     const results: Record<string, Figures> = {};
     for (const name of Object.keys(cases)) {
       const run = spawnSync(process.execPath, [fileURLToPath(import.meta.url), name, made], { encoding: 'utf8' });
@@ -85,25 +73,6 @@ async function runAll(): Promise<void> {
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
-}
-
-/** Uniform weights with the standard deviation of Qwen's own initialisation. */
-async function makeCheckpoint(target: string): Promise<void> {
-  const specs = parameterSpecs(parseModelConfig(configRecord, 'config.json'));
-  const uniform = seededUniform(1);
-  const halfWidth = configRecord.initializer_range * Math.sqrt(3);
-  await savePretrained(target, {
-    configRecord,
-    specs,
-    dtype: 'bfloat16',
-    read(name) {
-      const shape = specs[name] as readonly number[];
-      const values = new Float32Array(elementCount(shape));
-      if (name.endsWith('norm.weight')) return values.fill(1);
-      for (let i = 0; i < values.length; i++) values[i] = (2 * uniform() - 1) * halfWidth;
-      return values;
-    },
-  });
 }
 
 async function load(engine: Engine, model: Pretrained): Promise<Figures> {

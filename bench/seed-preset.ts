@@ -1,0 +1,84 @@
+/**
+ * @file The original project's minimal run at a real size: `train --preset seed --num-train 2 --num-test 1 --epochs 1` on
+ * Qwen2.5-0.5B's config with random weights, as a process of its own with its time and peak memory. Random weights earn no
+ * reward, so it runs once more on a task whose reward is a coin in the completion, so that loss, gradient and update are
+ * exercised. `npm run bench:seed`; Linux, about 12 GB of memory; the last line is JSON.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { writeRandomCheckpoint } from './random-checkpoint.js';
+
+const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
+const tokenizer = fileURLToPath(new URL('../../test/fixtures/qwen2-tied-f32', import.meta.url));
+
+const coinTask = `import { createHash } from 'node:crypto';
+import { defineTask } from 'tinyzero';
+export default defineTask({
+  name: 'coin',
+  problems: (random, n) => Array.from({ length: n }, () => ({ a: random.int(2, 12), b: random.int(2, 12) })),
+  prompt: ({ a, b }) => \`What is \${a} × \${b}? Show your reasoning step by step.\`,
+  reward: (completion) => ({
+    reward: createHash('sha256').update(completion).digest()[0] % 2,
+    exact: false,
+    parsed: true,
+    parts: {},
+  }),
+});
+`;
+
+interface Figures {
+  readonly code: number | null;
+  readonly seconds: number;
+  readonly peakGigabytes: number;
+}
+
+/** Runs the command to its end; the peak is VmHWM of its process. */
+function run(args: readonly string[]): Promise<Figures> {
+  return new Promise((resolve, reject) => {
+    const began = performance.now();
+    const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
+    let peakKilobytes = 0;
+    const timer = setInterval(() => {
+      const path = `/proc/${child.pid}/status`;
+      const status = existsSync(path) ? readFileSync(path, 'utf8') : '';
+      peakKilobytes = Math.max(peakKilobytes, Number(/^VmHWM:\s*(\d+)/m.exec(status)?.[1] ?? 0));
+    }, 50);
+    child.on('error', reject);
+    child.on('exit', (code) => {
+      clearInterval(timer);
+      resolve({ code, seconds: (performance.now() - began) / 1000, peakGigabytes: (peakKilobytes * 1024) / 1e9 });
+    });
+  });
+}
+
+const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-seed-'));
+try {
+  const model = join(scratch, 'model');
+  await writeRandomCheckpoint(model, tokenizer);
+  writeFileSync(join(scratch, 'coin.mjs'), coinTask);
+  const common = [
+    'train',
+    '--preset',
+    'seed',
+    '--num-train',
+    '2',
+    '--num-test',
+    '1',
+    '--epochs',
+    '1',
+    '--model',
+    model,
+  ];
+  await run([...common, '--out', join(scratch, 'plan'), '--dry-run']);
+  const multiplication = await run([...common, '--out', join(scratch, 'multiplication'), '--force']);
+  const coin = await run([...common, '--out', join(scratch, 'coin'), '--task', join(scratch, 'coin.mjs')]);
+  const steps = readFileSync(join(scratch, 'coin', 'metrics.jsonl'), 'utf8');
+  console.log(steps.trim());
+  console.log(JSON.stringify({ cores: availableParallelism(), processor: cpus()[0]?.model, multiplication, coin }));
+  if (multiplication.code !== 0 || coin.code !== 0) process.exitCode = 1;
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
