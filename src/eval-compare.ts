@@ -1,11 +1,11 @@
 /**
  * @file Two evaluations of the same problems, set against each other: is the second model better, or was it luck? Also reads
- * an evaluation back from its file, as far as a comparison needs it.
+ * an evaluation back from its file.
  */
 import { UserError } from './errors.js';
 import type { EvalSummary } from './eval-summary.js';
 import { quote, readJsonRecord } from './util/json.js';
-import { type JsonFile, jsonChecks } from './util/json-checks.js';
+import { type Bounds, type JsonChecks, type JsonFile, jsonChecks } from './util/json-checks.js';
 import { keyedRandom } from './util/random.js';
 import { clusterBootstrap, type Interval, mcnemarExact, signFlipTest } from './util/stats.js';
 
@@ -91,37 +91,83 @@ export function compareEvaluations(evaluation: ComparableEvaluation, other: Comp
   };
 }
 
-/** Reads an evaluation that was written as JSON, such as `eval-before.json`. @throws UserError naming what is wrong. */
+/**
+ * Reads an evaluation that was written as JSON, such as `eval-before.json`.
+ *
+ * @throws UserError naming what is not as an evaluation has it.
+ */
 export function readEvaluation(path: string): EvalSummary {
   const file: JsonFile = { path, what: 'an evaluation', fix: 'Make a new one with `tinyzero eval --json`.' };
   const check = jsonChecks(file);
   const value = readJsonRecord(path, file.fix);
   const root = check.object(value, 'the top level');
-  check.string(root.get('model'), 'model');
-  const interval = (bounds: unknown, where: string) => {
-    const ends = check.array(bounds, where);
-    if (ends.length !== 2) throw check.refuse(where, 'two numbers', bounds);
-    for (const end of ends) check.number(end, where, { min: 0, max: 1 });
-  };
-  for (const part of ['greedy', 'sampled'] as const) {
-    if (part === 'sampled' && !root.has(part)) continue;
-    const fields = check.object(root.get(part), part);
-    const exact = check.object(fields.get('exact'), `${part}.exact`);
-    check.number(exact.get('rate'), `${part}.exact.rate`, { min: 0, max: 1 });
-    interval(exact.get('ci95'), `${part}.exact.ci95`);
-    for (const rate of ['meanReward', 'formatRate', 'truncatedRate']) {
-      check.number(fields.get(rate), `${part}.${rate}`, { min: 0, max: 1 });
-    }
+  for (const name of ['model', 'task']) check.string(root.get(name), name);
+  for (const name of ['problems', 'clusters']) check.integer(root.get(name), name, { min: 1 });
+  const hasSamples = root.has('sampled');
+  for (const part of hasSamples ? ['greedy', 'sampled'] : ['greedy']) checkRates(check, root.get(part), part);
+  if (hasSamples) {
+    const sampled = check.object(root.get('sampled'), 'sampled');
+    const samples = check.integer(sampled.get('samplesPerProblem'), 'sampled.samplesPerProblem', { min: 1 });
+    check.number(sampled.get('temperature'), 'sampled.temperature', { min: 0 });
+    const passAt = check.object(sampled.get('passAt'), 'sampled.passAt');
+    for (let k = 1; k <= samples; k++) check.number(passAt.get(`${k}`), `sampled.passAt[${k}]`, share);
+  }
+  const constant = root.get('constantAnswer');
+  if (constant !== null) {
+    const fields = check.object(constant, 'constantAnswer');
+    if (typeof fields.get('answer') !== 'number') check.string(fields.get('answer'), 'constantAnswer.answer');
+    check.number(fields.get('meanReward'), 'constantAnswer.meanReward', share);
   }
   for (const [i, item] of check.array(root.get('perProblem'), 'perProblem').entries()) {
-    const where = `perProblem[${i}]`;
-    const problem = check.object(item, where);
-    check.string(problem.get('id'), `${where}.id`);
-    check.string(problem.get('cluster'), `${where}.cluster`);
-    check.boolean(check.object(problem.get('greedy'), `${where}.greedy`).get('exact'), `${where}.greedy.exact`);
-    if (!root.has('sampled')) continue;
-    const sampled = check.object(problem.get('sampled'), `${where}.sampled`);
-    check.number(sampled.get('exactRate'), `${where}.sampled.exactRate`, { min: 0, max: 1 });
+    checkProblem(check, item, `perProblem[${i}]`, hasSamples);
   }
   return value as unknown as EvalSummary;
+}
+
+const share: Bounds = { min: 0, max: 1 };
+
+/** Exact match with its interval, and the means beside it. */
+function checkRates(check: JsonChecks, value: unknown, where: string): void {
+  const fields = check.object(value, where);
+  const exact = check.object(fields.get('exact'), `${where}.exact`);
+  check.number(exact.get('rate'), `${where}.exact.rate`, share);
+  const ends = check.array(exact.get('ci95'), `${where}.exact.ci95`);
+  if (ends.length !== 2) throw check.refuse(`${where}.exact.ci95`, 'two numbers', ends);
+  for (const end of ends) check.number(end, `${where}.exact.ci95`, share);
+  for (const count of ['correct', 'total']) check.integer(exact.get(count), `${where}.exact.${count}`, { min: 0 });
+  for (const rate of ['meanReward', 'formatRate', 'truncatedRate']) {
+    check.number(fields.get(rate), `${where}.${rate}`, share);
+  }
+  check.number(fields.get('meanTokens'), `${where}.meanTokens`, { min: 0 });
+}
+
+function checkProblem(check: JsonChecks, value: unknown, where: string, hasSamples: boolean): void {
+  const fields = check.object(value, where);
+  for (const name of ['id', 'cluster']) check.string(fields.get(name), `${where}.${name}`);
+  checkCompletion(check, fields.get('greedy'), `${where}.greedy`);
+  if (hasSamples) {
+    const sampled = check.object(fields.get('sampled'), `${where}.sampled`);
+    check.integer(sampled.get('exact'), `${where}.sampled.exact`, { min: 0 });
+    check.number(sampled.get('exactRate'), `${where}.sampled.exactRate`, share);
+  }
+  if (!fields.has('firstSample')) return;
+  const at = `${where}.firstSample`;
+  const first = checkCompletion(check, fields.get('firstSample'), at);
+  const pieces = check.array(first.get('pieces'), `${at}.pieces`);
+  const logProbs = check.array(first.get('logProbs'), `${at}.logProbs`);
+  if (logProbs.length !== pieces.length) {
+    throw check.refuse(`${at}.logProbs`, `as many items as pieces, ${pieces.length}`, logProbs.length);
+  }
+  for (const [i, piece] of pieces.entries()) check.string(piece, `${at}.pieces[${i}]`);
+  for (const [i, logProb] of logProbs.entries()) check.number(logProb, `${at}.logProbs[${i}]`, { max: 0 });
+}
+
+function checkCompletion(check: JsonChecks, value: unknown, where: string): ReadonlyMap<string, unknown> {
+  const fields = check.object(value, where);
+  check.boolean(fields.get('exact'), `${where}.exact`);
+  check.string(fields.get('completion'), `${where}.completion`);
+  check.number(fields.get('reward'), `${where}.reward`, share);
+  for (const name of ['parsed', 'truncated']) check.boolean(fields.get(name), `${where}.${name}`);
+  check.integer(fields.get('tokens'), `${where}.tokens`, { min: 0 });
+  return fields;
 }

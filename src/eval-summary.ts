@@ -15,6 +15,16 @@ export interface Outcome {
   readonly finished: boolean;
   /** Tokens drawn, the end token included. */
   readonly tokens: number;
+  /** How it was drawn, token by token, where that is kept. */
+  readonly drawn?: DrawnTokens;
+}
+
+/** A completion token by token; both lists have one item a token. */
+export interface DrawnTokens {
+  /** The text that each token added; together the completion. Empty for the end token and inside a split character. */
+  readonly pieces: readonly string[];
+  /** Of each token at the sampling temperature, in nats, to four decimal places. */
+  readonly logProbs: readonly number[];
 }
 
 /** All completions of one problem: the greedy one and k >= 0 samples, k the same for all problems. */
@@ -24,7 +34,8 @@ export interface ProblemOutcomes<P = unknown> {
   readonly samples: readonly Outcome[];
 }
 
-export interface GreedyResult {
+/** One completion of one problem. */
+export interface CompletionResult {
   readonly completion: string;
   readonly reward: number;
   readonly exact: boolean;
@@ -55,8 +66,10 @@ export interface ProblemSummary {
   readonly id: string;
   readonly cluster: string;
   readonly problem: unknown;
-  readonly greedy: GreedyResult;
+  readonly greedy: CompletionResult;
   readonly sampled?: SampledResult;
+  /** The first of the samples, as an example that nobody chose. */
+  readonly firstSample?: CompletionResult & DrawnTokens;
 }
 
 export interface EvalSummary {
@@ -161,15 +174,20 @@ function summarizeSamples(
 }
 
 function summarizeProblem({ problem, greedy, samples }: ProblemOutcomes): ProblemSummary {
-  const { reward, exact, parsed } = greedy.score;
   const right = samples.filter(({ score }) => score.exact).length;
+  const first = samples[0];
   return {
     id: problem.id,
     cluster: problem.cluster,
     problem: problem.value,
-    greedy: { completion: greedy.text, reward, exact, parsed, truncated: !greedy.finished, tokens: greedy.tokens },
+    greedy: resultOf(greedy),
     ...(samples.length > 0 && { sampled: { exact: right, exactRate: right / samples.length, ...rates(samples) } }),
+    ...(first?.drawn && { firstSample: { ...resultOf(first), ...first.drawn } }),
   };
+}
+
+function resultOf({ text, score: { reward, exact, parsed }, finished, tokens }: Outcome): CompletionResult {
+  return { completion: text, reward, exact, parsed, truncated: !finished, tokens };
 }
 
 function rates(outcomes: readonly Outcome[]) {

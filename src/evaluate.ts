@@ -3,7 +3,8 @@
  * models (or one, before and after) are compared on the same draws. What it all says is eval-summary.ts's business.
  */
 import type { Problem } from './data/problem.js';
-import { type EvalSummary, type Outcome, summarizeEvaluation } from './eval-summary.js';
+import { type DrawnTokens, type EvalSummary, type Outcome, summarizeEvaluation } from './eval-summary.js';
+import { type Tokenizer, textStream } from './model/tokenizer.js';
 import { type GradedRollout, type RolloutKit, rollOut, rollOutGreedy } from './rollout.js';
 
 export interface EvaluateOptions {
@@ -28,7 +29,11 @@ export async function evaluate<P>(
   const outcomes = problems.map((problem, i) => ({
     problem,
     greedy: outcome(greedy[i]!),
-    samples: sampled.slice(i * samples, (i + 1) * samples).map(outcome),
+    samples: sampled.slice(i * samples, (i + 1) * samples).map((rollout, sample) => ({
+      ...outcome(rollout),
+      // Of one sample the tokens are kept, to be looked at; of all they would outweigh the rest of the file.
+      ...(sample === 0 && { drawn: drawnTokens(kit.tokenizer, rollout) }),
+    })),
   }));
   return summarizeEvaluation(outcomes, { model, task: kit.task, temperature: kit.temperature });
 }
@@ -41,6 +46,13 @@ export async function greedyAccuracy<P>(
 ): Promise<number> {
   const rollouts = await rollOutGreedy(kit, problems, signal);
   return rollouts.filter(({ score }) => score.exact).length / problems.length;
+}
+
+function drawnTokens(tokenizer: Tokenizer, { completionIds, logProbs }: GradedRollout): DrawnTokens {
+  const stream = textStream(tokenizer);
+  const pieces = completionIds.map((id) => stream.push(id));
+  pieces[pieces.length - 1] += stream.end();
+  return { pieces, logProbs: logProbs.map((logProb) => Math.round(logProb * 1e4) / 1e4 + 0) };
 }
 
 function outcome({ text, score, finished, completionIds }: GradedRollout): Outcome {

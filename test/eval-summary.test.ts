@@ -12,6 +12,7 @@ import { bestConstantAnswer, type ProblemOutcomes, summarizeEvaluation } from '.
 import { multiplicationTask } from '../src/multiplication-task.js';
 import { keyedRandom } from '../src/util/random.js';
 import { wilsonInterval } from '../src/util/stats.js';
+import { assertUserError } from './helpers/errors.js';
 
 const task = multiplicationTask({
   min: 2,
@@ -190,5 +191,34 @@ test('an evaluation survives its file, and a hostile file is refused', () => {
       (error) => error instanceof UserError && message.test(error.message),
       String(message),
     );
+  }
+});
+
+test('of the first sample the tokens are kept, and are refused where they do not fit each other', () => {
+  const [first, ...rest] = outcomes(() => 4);
+  const drawn = { pieces: ['answer: ', '42', ''], logProbs: [-0.5, -0.25, 0] };
+  const samples = first!.samples.map((sample, i) => ({ ...sample, ...(i < 2 && { drawn }) }));
+  const summary = summarize([{ ...first!, samples }, ...rest]);
+  const { text, tokens } = samples[0]!;
+  assert.deepEqual(summary.perProblem[0]!.firstSample, {
+    ...{ completion: text, reward: 1, exact: true, parsed: true, truncated: false, tokens },
+    ...drawn,
+  });
+  assert.equal(summary.perProblem[1]!.firstSample, undefined, 'nobody kept its tokens');
+
+  const path = join(mkdtempSync(join(tmpdir(), 'tinyzero-eval-')), 'eval.json');
+  const stored = JSON.parse(JSON.stringify(summary));
+  for (const [change, message] of [
+    [{}, undefined],
+    [{ logProbs: [-0.5, 0] }, /firstSample\.logProbs.*as many items as pieces, 3/],
+    [{ logProbs: [-0.5, 0.25, 0] }, /firstSample\.logProbs\[1\].*up to 0/],
+    [{ pieces: ['answer: ', 42, ''] }, /firstSample\.pieces\[1\].*a text/],
+    [{ completion: null }, /firstSample\.completion/],
+  ] as const) {
+    const [problem, ...others] = stored.perProblem;
+    const changed = { ...problem, firstSample: { ...problem.firstSample, ...change } };
+    writeFileSync(path, JSON.stringify({ ...stored, perProblem: [changed, ...others] }));
+    if (message === undefined) assert.deepEqual(readEvaluation(path), stored);
+    else assertUserError(() => readEvaluation(path), message);
   }
 });
