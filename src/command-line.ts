@@ -52,7 +52,7 @@ function addCommand(
 ): void {
   const command = parent.command(name).summary(spec.summary);
   command.description([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n'));
-  if (spec.operands !== undefined) command.argument(`<${spec.operands}...>`);
+  if (spec.operands !== undefined) command.argument(`<${spec.operands}>`);
   for (const option of spec.options) command.addOption(new Option(usage(option), describeOption(option)));
   command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
   command.action(async () => {
@@ -73,7 +73,7 @@ function example([line, what]: readonly [string, string]): string {
  */
 export function checkArguments(spec: CommandSpec, args: readonly string[], env: NodeJS.ProcessEnv) {
   const problems: string[] = [];
-  const flags: Partial<Record<OptionName, string | boolean>> = {};
+  const flags: Partial<Record<OptionName, string | boolean | string[]>> = {};
   const byFlag = new Map(spec.options.map((name) => [flag(name).slice(2), name]));
   const { tokens } = parseArgs({
     args: [...args],
@@ -86,7 +86,10 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
   });
   const operands: string[] = [];
   let unknown = false;
+  /** The list whose flag stands before: it takes all words up to the next flag, or up to `--`. */
+  let list: string[] | undefined;
   for (const token of tokens) {
+    if (token.kind !== 'positional') list = undefined;
     if (token.kind === 'option') {
       const name = byFlag.get(token.name);
       if (name === undefined) {
@@ -96,7 +99,13 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
         if (token.value !== undefined) problems.push(`${token.rawName}: takes no value, found '${token.value}'`);
         flags[name] = true;
       } else if (token.value === undefined) problems.push(`${token.rawName}: needs a value, ${usage(name)}`);
-      else flags[name] = token.value;
+      else if ((options[name] as OptionSpec).type === 'list') {
+        list = (flags[name] as string[] | undefined) ?? [];
+        list.push(token.value);
+        flags[name] = list;
+      } else flags[name] = token.value;
+    } else if (token.kind === 'positional' && list !== undefined) {
+      list.push(token.value);
     } else if (token.kind === 'positional' && spec.operands !== undefined) {
       operands.push(token.value);
     } else if (token.kind === 'positional' && !unknown) {

@@ -17,7 +17,7 @@ export interface CommandSpec {
   /** Paragraphs for the command's own help. */
   readonly details?: string;
   readonly options: readonly OptionName[];
-  /** What the arguments are that belong to no option, such as `files`; absent where there may be none. */
+  /** What the arguments are that belong to no option: `folder` for one, `files...` for some; absent where there may be none. */
   readonly operands?: string;
   /** Command lines without `tinyzero`, each with what it does. */
   readonly examples: readonly (readonly [command: string, what: string])[];
@@ -64,6 +64,19 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./commands/eval.js'),
   }),
   command({
+    words: ['report'],
+    summary: 'make the report of a run, one HTML file: what it learned, how, what it cost, how to repeat it',
+    details:
+      'Reads the files in the run folder, finished or not, and writes report.html there; `train` does so at its end. With --compare the curves and accuracies of more runs are laid over it, with tests between them and the options in which they differ.',
+    operands: 'folder',
+    options: ['compareRuns', 'open', 'out', 'json'],
+    examples: [
+      ['report runs/a --open', 'see what the run learned'],
+      ['report runs/a --compare runs/b runs/c --out abc.html', 'three runs in one report, in a file of its own'],
+    ],
+    load: () => import('./commands/report.js'),
+  }),
+  command({
     words: ['estimate-vstar'],
     summary: 'stage 1 alone: sample every training problem and write v_star_dict.json',
     details:
@@ -79,7 +92,7 @@ export const commands: readonly CommandSpec[] = [
   command({
     words: ['merge-vstar'],
     summary: 'join the parts that `estimate-vstar --shard` made',
-    operands: 'files',
+    operands: 'files...',
     options: ['out', 'json'],
     examples: [
       ['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two'],

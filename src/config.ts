@@ -8,6 +8,8 @@ interface Common {
   readonly help: string;
   /** Environment variable that sets it where the flag is absent. */
   readonly env?: string;
+  /** The flag's word where it is not the option's own name: one word may mean different things to different commands. */
+  readonly word?: string;
 }
 
 export type OptionSpec = Common &
@@ -15,6 +17,7 @@ export type OptionSpec = Common &
     | { readonly type: 'boolean'; readonly default: boolean }
     | { readonly type: 'choice'; readonly choices: readonly string[]; readonly default: string }
     | { readonly type: 'string'; readonly placeholder: string; readonly default?: string }
+    | { readonly type: 'list'; readonly placeholder: string; readonly default: readonly [] }
     | ({ readonly type: 'integer' | 'number'; readonly default?: number } & Range)
   );
 
@@ -143,6 +146,14 @@ export const options = {
     placeholder: 'folder|file',
     help: 'evaluate this model too, or read this eval JSON, and test the difference',
   },
+  compareRuns: {
+    type: 'list',
+    placeholder: 'folder',
+    default: [],
+    word: 'compare',
+    help: 'lay these runs over the first',
+  },
+  open: { type: 'boolean', default: false, help: 'open the report in a browser' },
   shard: {
     type: 'string',
     placeholder: 'i/n',
@@ -222,31 +233,37 @@ export const evaluationOptionNames = [
 
 type ValueOf<Spec> = Spec extends { type: 'boolean' }
   ? boolean
-  : Spec extends { choices: readonly (infer Choice)[] }
-    ? Choice
-    : Spec extends { type: 'integer' | 'number'; default: number }
-      ? number
-      : Spec extends { type: 'integer' | 'number' }
-        ? number | undefined
-        : Spec extends { default: string }
-          ? string
-          : string | undefined;
+  : Spec extends { type: 'list' }
+    ? readonly string[]
+    : Spec extends { choices: readonly (infer Choice)[] }
+      ? Choice
+      : Spec extends { type: 'integer' | 'number'; default: number }
+        ? number
+        : Spec extends { type: 'integer' | 'number' }
+          ? number | undefined
+          : Spec extends { default: string }
+            ? string
+            : string | undefined;
 
 /** The values of the named options, as a command gets them. */
 export type OptionValues<Name extends OptionName = OptionName> = {
   readonly [Key in Name]: ValueOf<(typeof options)[Key]>;
 };
 
-/** `--no-install`, `--engine <auto|tensorflow|wasm>`: as help texts show it. */
+/** What stands on a command line, before it is checked. */
+export type Flags = Readonly<Partial<Record<OptionName, string | boolean | readonly string[]>>>;
+
+/** `--no-install`, `--engine <auto|tensorflow|wasm>`, `--compare <folder...>`: as help texts show it. */
 export function usage(name: OptionName): string {
   const spec: OptionSpec = options[name];
-  return spec.type === 'boolean' ? flag(name) : `${flag(name)} <${placeholder(spec)}>`;
+  if (spec.type === 'boolean') return flag(name);
+  return `${flag(name)} <${placeholder(spec)}${spec.type === 'list' ? '...' : ''}>`;
 }
 
 /** The flag alone. */
 export function flag(name: OptionName): string {
-  const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const spec: OptionSpec = options[name];
+  const kebab = (spec.word ?? name).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   return spec.type === 'boolean' && spec.default ? `--no-${kebab}` : `--${kebab}`;
 }
 
@@ -254,14 +271,19 @@ export function flag(name: OptionName): string {
 export function describeOption(name: OptionName): string {
   const spec: OptionSpec = options[name];
   const notes: string[] = [];
-  if (spec.type !== 'boolean' && spec.default !== undefined) notes.push(`default: ${spec.default}`);
+  if (hasDefault(spec)) notes.push(`default: ${spec.default}`);
   if (spec.env !== undefined) notes.push(`env: ${spec.env}`);
   return notes.length === 0 ? spec.help : `${spec.help} (${notes.join(', ')})`;
 }
 
+/** Whether it has a value worth showing where the flag is absent. */
+function hasDefault(spec: OptionSpec): boolean {
+  return spec.type !== 'boolean' && spec.type !== 'list' && spec.default !== undefined;
+}
+
 function placeholder(spec: Exclude<OptionSpec, { type: 'boolean' }>): string {
   if (spec.type === 'choice') return spec.choices.join('|');
-  if (spec.type === 'string') return spec.placeholder;
+  if (spec.type === 'string' || spec.type === 'list') return spec.placeholder;
   return spec.unit ?? 'number';
 }
 
@@ -269,7 +291,7 @@ function placeholder(spec: Exclude<OptionSpec, { type: 'boolean' }>): string {
 export function optionTable(names: readonly OptionName[]): string {
   const rows = names.map((name) => {
     const spec: OptionSpec = options[name];
-    const fallback = spec.type === 'boolean' || spec.default === undefined ? '' : `\`${spec.default}\``;
+    const fallback = hasDefault(spec) ? `\`${spec.default}\`` : '';
     const env = spec.env === undefined ? '' : `\`${spec.env}\``;
     return `| \`${usage(name).replaceAll('|', '\\|')}\` | ${fallback} | ${env} | ${spec.help} |`;
   });
@@ -277,12 +299,12 @@ export function optionTable(names: readonly OptionName[]): string {
 }
 
 /**
- * Turns texts from the command line (`flags`: undefined where absent; true for a boolean flag that was given) and the
- * environment into values. Every problem found is added to `problems`, with the flag or variable it is about.
+ * Turns texts from the command line (`flags`: undefined where absent; true for a boolean flag that was given; all texts of
+ * a list) and the environment into values. Every problem found is added to `problems`, with the flag or variable it is about.
  */
 export function resolveOptions<Name extends OptionName>(
   names: readonly Name[],
-  flags: Readonly<Partial<Record<OptionName, string | boolean>>>,
+  flags: Flags,
   env: NodeJS.ProcessEnv,
   problems: string[],
 ): OptionValues<Name> {
@@ -294,6 +316,10 @@ export function resolveOptions<Name extends OptionName>(
     if (spec.type === 'boolean') {
       const set = text === true || (fromEnv !== undefined && isTrue(fromEnv, spec.env as string, problems));
       values[name] = set ? !spec.default : spec.default;
+    } else if (spec.type === 'list') {
+      const texts = Array.isArray(text) ? text : spec.default;
+      for (const each of texts) parse(spec, each, flag(name), problems);
+      values[name] = texts;
     } else if (typeof text === 'string') values[name] = parse(spec, text, flag(name), problems);
     else if (fromEnv !== undefined) values[name] = parse(spec, fromEnv, spec.env as string, problems);
     else values[name] = spec.default;
@@ -313,7 +339,7 @@ function parse(spec: OptionSpec, text: string, source: string, problems: string[
     return undefined;
   };
   if (spec.type === 'choice') return spec.choices.includes(text) ? text : fail(spec.choices.join(' or '));
-  if (spec.type === 'string') return text === '' ? fail(`a ${spec.placeholder}`) : text;
+  if (spec.type === 'string' || spec.type === 'list') return text === '' ? fail(`a ${spec.placeholder}`) : text;
   if (spec.type === 'boolean') return undefined;
   const number = text.trim() === '' ? Number.NaN : Number(text);
   const { min = -Infinity, above = -Infinity, max = Infinity } = spec;

@@ -10,12 +10,15 @@ export {
   evaluate,
   generateProblems,
   loadModel,
+  report,
   sample,
   score,
   type TrainCall,
   train,
 } from './library.js';
 export type { LoadedModel, SampleCall, SampledText, ScoreCall, ScoredCompletion, ScoreInput } from './loaded-model.js';
+export type { Verdict } from './report/verdict.js';
+export type { ReportRequest } from './report/write.js';
 export { parseAnswer } from './reward/answer.js';
 export { multiplicationReward } from './reward/multiplication.js';
 export type { VStarEntry, VStarFile } from './stage1/v-star-file.js';

@@ -6,6 +6,8 @@ import type { ProblemSet } from './data/problem.js';
 import { defaultOptions } from './defaults.js';
 import type { EvalSummary } from './eval-summary.js';
 import type { LoadedModel, SampleCall, SampledText, ScoreCall, ScoredCompletion, ScoreInput } from './loaded-model.js';
+import type { Verdict } from './report/verdict.js';
+import type { ReportRequest } from './report/write.js';
 import type { TrainingOptions } from './settings.js';
 import type { VStarFile } from './stage1/v-star-file.js';
 import type { TrainEvent, TrainResult } from './train.js';
@@ -54,6 +56,12 @@ export async function evaluate(call: CallOptions): Promise<EvalSummary> {
   } finally {
     job.close();
   }
+}
+
+/** `tinyzero report`: writes the report of a run, finished or not. @throws UserError when there is no run to report. */
+export async function report(request: ReportRequest): Promise<{ path: string; verdict: Verdict }> {
+  const { writeReport } = await import('./report/write.js');
+  return writeReport(request);
 }
 
 export interface EstimateCall extends CallOptions {

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { resolveOptions, trainingOptionNames } from './config.js';
-import type { ProblemSet } from './data/problem.js';
+import type { Problem, ProblemSet } from './data/problem.js';
 import { UserError } from './errors.js';
 import type { Job } from './job.js';
 import type { RunFolder } from './run/folder.js';
@@ -22,6 +22,8 @@ export interface StoredRun {
   readonly options: TrainingOptions;
   readonly engine: 'tensorflow' | 'wasm';
   readonly modelHash: string;
+  /** The whole file: whatever else it says is for people. */
+  readonly record: JsonRecord;
 }
 
 /** Writes both files; `config.json` last, since it makes the folder a run. */
@@ -55,12 +57,12 @@ function problemsJson({ train, rows, test }: ProblemSet): string {
   return `{\n  "train": [\n${list(train)}\n  ],\n  "rows": ${JSON.stringify(rows)},\n  "test": [\n${list(test)}\n  ]\n}\n`;
 }
 
-/** @throws UserError that lists everything about the options that is not as a run has them. */
-export function readRun(folder: RunFolder): StoredRun {
-  const path = folder.file('config');
+/** Reads the `config.json` at `path`. @throws UserError that lists everything about the options that is not as a run has them. */
+export function readRun(path: string): StoredRun {
   const json: JsonFile = { path, what: "a run's configuration", fix: 'Start a new run.' };
   const check = jsonChecks(json);
-  const root = check.object(readJsonRecord(path, json.fix), 'the top level');
+  const record = readJsonRecord(path, json.fix);
+  const root = check.object(record, 'the top level');
   if (root.get('format') !== format) throw check.refuse('format', JSON.stringify(format), root.get('format'));
   const engine = root.get('engine');
   if (engine !== 'tensorflow' && engine !== 'wasm') throw check.refuse('engine', 'tensorflow or wasm', engine);
@@ -73,7 +75,23 @@ export function readRun(folder: RunFolder): StoredRun {
       fix: json.fix,
     });
   }
-  return { options, engine, modelHash: check.string(root.get('modelHash'), 'modelHash') };
+  return { options, engine, modelHash: check.string(root.get('modelHash'), 'modelHash'), record };
+}
+
+/** Reads the `problems.json` at `path`. @throws UserError naming the place of whatever is not as a run has it. */
+export function readProblems(path: string): Pick<ProblemSet, 'train' | 'rows' | 'test'> {
+  const check = jsonChecks({ path, what: 'a list of problems', fix: 'Start a new run.' });
+  const root = check.object(readJsonRecord(path), 'the top level');
+  const problems = (name: 'train' | 'test'): Problem[] =>
+    check.array(root.get(name), name).map((item, i) => {
+      const fields = check.object(item, `${name}[${i}]`);
+      const text = (field: string) => check.string(fields.get(field), `${name}[${i}].${field}`);
+      return { id: text('id'), cluster: text('cluster'), value: fields.get('value') };
+    });
+  const train = problems('train');
+  const last = { min: 0, max: train.length - 1 };
+  const rows = check.array(root.get('rows'), 'rows').map((row, i) => check.integer(row, `rows[${i}]`, last));
+  return { train, rows, test: problems('test') };
 }
 
 /** @throws UserError when the model or the problems are not those that the run began with. */

@@ -8,12 +8,14 @@ import type { Parts } from './memory-plan.js';
 import type { StatusLine } from './run/progress.js';
 import type { Preflight } from './stage1/preflight.js';
 import type { TrainEvent, TrainResult } from './train.js';
-import { formatBytes, formatSeconds } from './util/format.js';
+import {
+  formatBytes,
+  formatPValue,
+  formatSeconds,
+  formatPercent as percent,
+  formatInterval as range,
+} from './util/format.js';
 import type { Reporter } from './util/reporter.js';
-import type { Interval } from './util/stats.js';
-
-const percent = (rate: number) => `${(100 * rate).toFixed(1)} %`;
-const range = ([low, high]: Interval) => `${percent(low)} to ${percent(high)}`;
 
 /** Lines about training steps come this often, and wherever held-out problems were looked at. */
 const lineEverySteps = 5;
@@ -112,7 +114,7 @@ export function describeDryRun(plan: DryRun): string[] {
 }
 
 /** The closing words of a run. */
-export function summarize({ folder, updates, before, after, compare }: TrainResult, seconds: number): string {
+export function summarize({ folder, updates, before, after, compare, report }: TrainResult, seconds: number): string {
   const rows: [string, string, string][] = [['', 'before', 'after']];
   const row = (name: string, value: (summary: EvalSummary) => string) => rows.push([name, value(before), value(after)]);
   row('greedy, exact', ({ greedy: { exact } }) => `${exact.correct} of ${exact.total} (${percent(exact.rate)})`);
@@ -137,6 +139,7 @@ export function summarize({ folder, updates, before, after, compare }: TrainResu
           `The best constant answer, ${before.constantAnswer.answer}, would earn a mean reward of ${before.constantAnswer.meanReward.toFixed(3)}.`,
         ]),
     `Everything is in ${folder} after ${formatSeconds(seconds)}; the trained model is in ${folder}/final.`,
+    `The report is in ${report}; \`tinyzero report ${folder} --open\` shows it.`,
   ].join('\n');
 }
 
@@ -146,17 +149,13 @@ export function describeComparison({ greedy, sampled }: Comparison): string[] {
   if (sampled !== undefined) {
     lines.push(
       `Sampled: ${sampled.difference >= 0 ? '+' : ''}${percent(sampled.difference)} (95 % interval ${range(sampled.ci95)}), ` +
-        `sign-flip test over ${sampled.clusters} clusters p = ${formatP(sampled.pValue)}.`,
+        `sign-flip test over ${sampled.clusters} clusters p = ${formatPValue(sampled.pValue)}.`,
     );
   }
   lines.push(
-    `Greedy: ${greedy.gained} problems gained, ${greedy.lost} lost, McNemar's exact test p = ${formatP(greedy.pValue)}.`,
+    `Greedy: ${greedy.gained} problems gained, ${greedy.lost} lost, McNemar's exact test p = ${formatPValue(greedy.pValue)}.`,
   );
   return lines;
-}
-
-function formatP(p: number): string {
-  return p < 0.0001 ? p.toExponential(1) : p.toPrecision(2);
 }
 
 /** One evaluation, for people. */

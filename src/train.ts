@@ -63,6 +63,8 @@ export interface TrainResult {
   readonly compare: Comparison;
   /** Absent for algorithms without stage 1. */
   readonly preflight?: Preflight;
+  /** The path of the report. */
+  readonly report: string;
 }
 
 interface Run {
@@ -84,12 +86,14 @@ export async function train(
 ): Promise<TrainResult> {
   const folder = request.resume ? openRunFolder(request.folder) : createRunFolder(request.folder);
   try {
-    const stored = request.resume ? readRun(folder) : undefined;
+    const stored = request.resume ? readRun(folder.file('config')) : undefined;
     const options = stored === undefined ? request.options : { ...stored.options, force: request.options.force };
     const wish = { engine: stored?.engine ?? request.engine, install: request.install };
     const job = await openJob({ options, wish, reporter, signal });
     try {
-      return await runJob(job, folder, stored, onEvent, signal);
+      const result = await runJob(job, folder, stored, onEvent, signal);
+      const { writeReport } = await import('./report/write.js');
+      return { ...result, report: writeReport({ folder: folder.path }).path };
     } finally {
       job.close();
     }
@@ -110,7 +114,7 @@ async function runJob(
   stored: StoredRun | undefined,
   onEvent: Run['onEvent'],
   signal: AbortSignal,
-): Promise<TrainResult> {
+): Promise<Omit<TrainResult, 'report'>> {
   const { settings, problems } = job;
   const modelHash = fingerprintModel(job.pretrained);
   if (stored === undefined) writeRun(folder, job, modelHash);
@@ -190,7 +194,7 @@ async function stage1(run: Run): Promise<Stage1Result> {
     throw new UserError(
       {
         problem: 'Stage 1 says that reinforcement learning has nothing to learn from here.',
-        fix: `${verdict.advice.join(' ')} (\`--resume ${folder.path} --force\` goes on all the same.)`,
+        fix: `${verdict.advice.join(' ')} (\`tinyzero report ${folder.path}\` shows what it found; \`--resume ${folder.path} --force\` goes on all the same.)`,
       },
       { exitCode: exitCodes.preflight },
     );

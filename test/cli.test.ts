@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { editDistance } from '../src/command-line.js';
 import { commands } from '../src/command-table.js';
 import { usage } from '../src/config.js';
-import { cliPath, runNode, temporaryFolder, tinyzero } from './helpers/cli.js';
+import { cliPath, modulesLoadedBy, packagesOf, runNode, tinyzero } from './helpers/cli.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const everyCommand = [[], ...commands.map(({ words }) => words), ['engine']];
@@ -34,26 +34,9 @@ test('every command has two examples and exists', async () => {
 });
 
 test('--help imports commander, our own few files, and nothing of a tensor library', async () => {
-  const folder = temporaryFolder('imports');
-  const list = join(folder, 'list.txt');
-  // Registered before anything else, the hook writes down every module that is loaded, whoever asks for it.
-  const hook = join(folder, 'hook.mjs');
-  writeFileSync(
-    hook,
-    `import { appendFileSync } from 'node:fs';
-export async function load(url, context, next) { appendFileSync(${JSON.stringify(list)}, url + '\\n'); return next(url, context); }`,
-  );
-  const register = join(folder, 'register.mjs');
-  writeFileSync(
-    register,
-    `import { register } from 'node:module'; register(${JSON.stringify(pathToFileURL(hook).href)});`,
-  );
   for (const words of everyCommand) {
-    writeFileSync(list, '');
-    const args = ['--import', pathToFileURL(register).href, cliPath, ...words, '--help'];
-    const { code } = await runNode(args);
+    const { code, loaded } = await modulesLoadedBy([...words, '--help']);
     assert.equal(code, 0);
-    const loaded = readFileSync(list, 'utf8').trim().split('\n');
     assert.ok(
       loaded.some((url) => url.includes('/commander/')),
       'the list is real',
@@ -62,8 +45,7 @@ export async function load(url, context, next) { appendFileSync(${JSON.stringify
     const names = ours.map((url) => url.replace(/.*\/dist\/src\//, ''));
     const few = ['cli.js', 'command-line.js', 'command-table.js', 'config.js', 'errors.js', 'util/version.js'];
     assert.deepEqual(names.sort(), few);
-    const packages = new Set(loaded.flatMap((url) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? []));
-    assert.deepEqual([...packages], ['commander']);
+    assert.deepEqual(packagesOf(loaded), ['commander']);
   }
 });
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { commands } from '../src/command-table.js';
 import { flag, type OptionName, type OptionSpec, options, optionTable, resolveOptions } from '../src/config.js';
 
 const names = Object.keys(options) as OptionName[];
@@ -14,7 +15,9 @@ test('every option has a help text that fits its place, and a default that is va
       assert.ok(value >= (spec.min ?? -Infinity) && value <= (spec.max ?? Infinity), name);
     }
   }
-  assert.equal(new Set(names.map(flag)).size, names.length, 'flags are distinct');
+  for (const { words, options: own } of commands) {
+    assert.equal(new Set(own.map(flag)).size, own.length, `flags of ${words.join(' ')} are distinct`);
+  }
 });
 
 test('a flag goes before the environment, and that before the default', () => {

@@ -92,13 +92,18 @@ export function createRunFolder(path: string): RunFolder {
  * @throws UserError when there is none, or when another process has it.
  */
 export function openRunFolder(path: string): RunFolder {
+  requireRun(path);
+  return runFolder(path, lockFolder(path));
+}
+
+/** @throws UserError when the folder holds no run. */
+export function requireRun(path: string): void {
   if (!isWhole(join(path, runFiles.config), 'file')) {
     throw new UserError({
       problem: `${path} holds no run.`,
       expected: `a folder with ${runFiles.config}, as \`tinyzero train\` makes it`,
     });
   }
-  return runFolder(path, lockFolder(path));
 }
 
 function runFolder(path: string, release: () => void): RunFolder {

@@ -1,6 +1,22 @@
 /**
- * @file Numbers for people: bytes in decimal units (as download pages print them) and short durations.
+ * @file Numbers for people: bytes in decimal units (as download pages print them), short durations, rates and p-values.
  */
+import type { Interval } from './stats.js';
+
+/** `38.8 %` of the rate 0.388. */
+export function formatPercent(rate: number): string {
+  return `${(100 * rate).toFixed(1)} %`;
+}
+
+/** `29.4 % to 45.5 %`. */
+export function formatInterval([low, high]: Interval): string {
+  return `${formatPercent(low)} to ${formatPercent(high)}`;
+}
+
+/** `0.0039`, `2.3e-7`: two significant digits. */
+export function formatPValue(p: number): string {
+  return p < 0.0001 ? p.toExponential(1) : p.toPrecision(2);
+}
 
 /** `274 MB`, `1.3 GB`: two significant places below ten, else whole numbers. */
 export function formatBytes(bytes: number): string {
@@ -20,4 +36,9 @@ export function formatSeconds(seconds: number): string {
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/** `1 problem`, `20 problems`. */
+export function counted(n: number, noun: string): string {
+  return `${n.toLocaleString('en-US')} ${noun}${n === 1 ? '' : 's'}`;
 }

@@ -2,10 +2,10 @@
  * @file Runs the compiled command line in a process of its own.
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 export const cliPath = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
 
@@ -53,4 +53,29 @@ export function merge(env: Record<string, string | undefined>): NodeJS.ProcessEn
 
 export function temporaryFolder(name: string): string {
   return mkdtempSync(join(tmpdir(), `tinyzero-${name}-`));
+}
+
+/**
+ * Runs the command line and tells the URL of every module that it loaded, whoever asked for it: a hook that is registered
+ * before anything else writes them down.
+ */
+export async function modulesLoadedBy(args: readonly string[]): Promise<CliResult & { readonly loaded: string[] }> {
+  const folder = temporaryFolder('imports');
+  const list = join(folder, 'list.txt');
+  const hook = join(folder, 'hook.mjs');
+  writeFileSync(
+    hook,
+    `import { appendFileSync } from 'node:fs';
+export async function load(url, context, next) { appendFileSync(${JSON.stringify(list)}, url + '\\n'); return next(url, context); }`,
+  );
+  const register = join(folder, 'register.mjs');
+  const hookUrl = JSON.stringify(pathToFileURL(hook).href);
+  writeFileSync(register, `import { register } from 'node:module'; register(${hookUrl});`);
+  const result = await runNode(['--import', pathToFileURL(register).href, cliPath, ...args]);
+  return { ...result, loaded: readFileSync(list, 'utf8').trim().split('\n') };
+}
+
+/** The packages that modules belong to, each once. */
+export function packagesOf(urls: readonly string[]): string[] {
+  return [...new Set(urls.flatMap((url) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? []))];
 }

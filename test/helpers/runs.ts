@@ -15,7 +15,7 @@ export const shortRun = [
 
 /** Everything in the folder that no clock has a part in, by path, as hashes. */
 export function runBytes(folder: string): Record<string, string> {
-  const clocks = (path: string) => path === 'timings.jsonl' || path === 'run.lock';
+  const clocks = (path: string) => ['timings.jsonl', 'run.lock', 'report.html'].includes(path);
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const paths = files.map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1)).sort();
   return Object.fromEntries(

@@ -105,7 +105,7 @@ test('a damaged state.json or config.json is read as it stands or refused, never
     { path: join(root, 'state.json'), text: JSON.stringify({ format: 'tinyzero-checkpoint-1', progress, logs }) },
     { path: folder.file('config'), text: JSON.stringify(config) },
   ];
-  const read = [() => readCheckpointState(root), () => readRun(folder)];
+  const read = [() => readCheckpointState(root), () => readRun(folder.file('config'))];
   files.forEach(({ path, text }, i) => {
     writeFileSync(path, text);
     read[i]!();

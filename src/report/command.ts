@@ -1,0 +1,26 @@
+/**
+ * @file The command that repeats a run: every resolved option whose value is not the same for every model and version.
+ */
+import { flag, type OptionName, type OptionSpec, options, trainingOptionNames } from '../config.js';
+import type { StoredRun } from '../run-config.js';
+import { optionsAsFlags } from '../settings.js';
+
+/** A command line for a POSIX shell, in pieces that belong together: `tinyzero train`, `--seed 1`, … */
+export function repeatCommand({ options: values, engine }: Pick<StoredRun, 'options' | 'engine'>): string[] {
+  const flags = optionsAsFlags({ ...values });
+  const pieces = trainingOptionNames.flatMap((name) => {
+    const value = flags[name];
+    if (value === undefined || value === defaultText(name)) return [];
+    return [value === true ? flag(name) : `${flag(name)} ${shellWord(String(value))}`];
+  });
+  return ['tinyzero train', ...pieces, `--engine ${engine}`];
+}
+
+function defaultText(name: OptionName): string | undefined {
+  const spec: OptionSpec = options[name];
+  return spec.default === undefined ? undefined : String(spec.default);
+}
+
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

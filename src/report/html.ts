@@ -1,0 +1,40 @@
+/**
+ * @file HTML from template literals: every value that is put into `html` is escaped, unless it is HTML made by `html` itself.
+ * Completions and prompts are arbitrary text, so nothing here trusts a string.
+ */
+
+/** Markup that needs no escaping; made by {@link html} and {@link trusted} only. */
+export class Html {
+  constructor(readonly markup: string) {}
+}
+
+type Value = Html | string | number | false | undefined | readonly Value[];
+
+/** Lists are joined; false and undefined leave nothing. Attribute values must stand in double quotes. */
+export function html(strings: TemplateStringsArray, ...values: readonly Value[]): Html {
+  return new Html(strings.reduce((text, part, i) => text + render(values[i - 1]) + part));
+}
+
+/** Markup of our own or of the chart library, as it is. */
+export function trusted(markup: string): Html {
+  return new Html(markup);
+}
+
+function render(value: Value): string {
+  if (value === undefined || value === false) return '';
+  if (value instanceof Html) return value.markup;
+  if (Array.isArray(value)) return value.map(render).join('');
+  return escaped(String(value));
+}
+
+const entities: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (char) => entities[char]!);
+}
