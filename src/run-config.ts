@@ -48,8 +48,16 @@ export function writeRun(folder: RunFolder, job: Job, modelHash: string): void {
 }
 
 /** Settings that follow from the options and the model; written for the reader, recomputed when resuming. */
-function derivedSettings({ wording, promptStyle, rewardReads, warmupSteps, optimizer, maxGradientNorm }: Settings) {
-  return { wording, promptStyle, rewardReads, warmupSteps, optimizer, maxGradientNorm };
+function derivedSettings({
+  wording,
+  promptStyle,
+  rewardReads,
+  warmupSteps,
+  decayTo,
+  optimizer,
+  maxGradientNorm,
+}: Settings) {
+  return { wording, promptStyle, rewardReads, warmupSteps, decayTo, optimizer, maxGradientNorm };
 }
 
 function problemsJson({ train, rows, test }: ProblemSet): string {

@@ -23,6 +23,8 @@ export type Settings = Omit<TrainingOptions, Following> &
     readonly promptStyle: PromptStyle;
     readonly rewardReads: MultiplicationRewardOptions['read'];
     readonly warmupSteps: number;
+    /** Fraction of the learning rate that a cosine leads down to at the last update; 1 keeps it constant. */
+    readonly decayTo: number;
     readonly optimizer: AdamWOptions;
     readonly maxGradientNorm: number;
   };
@@ -42,7 +44,8 @@ export function heldOutSplitOf(configRecord: JsonRecord): HeldOutSplit | undefin
   return typeof name === 'string' && Object.hasOwn(heldOutSplits, name) ? (name as HeldOutSplit) : undefined;
 }
 
-type Defaults = Omit<Complete, 'model'> & Pick<Settings, 'wording' | 'promptStyle' | 'rewardReads' | 'warmupSteps'>;
+type Defaults = Omit<Complete, 'model'> &
+  Pick<Settings, 'wording' | 'promptStyle' | 'rewardReads' | 'warmupSteps' | 'decayTo'>;
 
 /** Design and sources: docs/algorithm.md. Values for the built-in model are those that its card reports. */
 function defaultsFor(preset: TrainingOptions['preset'], { heldOut, hasChatTemplate }: ModelFacts): Defaults {
@@ -51,18 +54,24 @@ function defaultsFor(preset: TrainingOptions['preset'], { heldOut, hasChatTempla
   if (preset === 'seed') {
     return {
       ...{ numSamples: 5, beta1: 0.1, beta2: 0.01, temperature: 1.5, batchSize: 4, lr: 5e-6, maxNewTokens: 50 },
-      ...{ wording: heldOut ? 'builtin' : 'seed', promptStyle, rewardReads: 'last-integer', warmupSteps: 0 },
+      ...{
+        wording: heldOut ? 'builtin' : 'seed',
+        promptStyle,
+        rewardReads: 'last-integer',
+        warmupSteps: 0,
+        decayTo: 1,
+      },
     };
   }
   if (heldOut !== undefined) {
     return {
-      ...{ ...paper, lr: 3e-4, maxNewTokens: 48 },
-      ...{ wording: 'builtin', promptStyle, rewardReads: 'stated', warmupSteps: 5 },
+      ...{ ...paper, lr: 4e-4, maxNewTokens: 48 },
+      ...{ wording: 'builtin', promptStyle, rewardReads: 'stated', warmupSteps: 5, decayTo: 0.1 },
     };
   }
   return {
     ...{ ...paper, lr: 1e-6, maxNewTokens: 256 },
-    ...{ wording: 'instruct', promptStyle, rewardReads: 'stated', warmupSteps: 10 },
+    ...{ wording: 'instruct', promptStyle, rewardReads: 'stated', warmupSteps: 10, decayTo: 1 },
   };
 }
 
@@ -83,6 +92,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     promptStyle: defaults.promptStyle,
     rewardReads: defaults.rewardReads,
     warmupSteps: defaults.warmupSteps,
+    decayTo: defaults.decayTo,
     keepUnsolved: options.keepUnsolved || options.preset === 'seed',
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
     maxGradientNorm: 1,

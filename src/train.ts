@@ -256,7 +256,11 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
     await timed(run, 'stage2', () =>
       trainPolicy({
         ...{ kit, policy, algorithm, plan, start, precision, signal },
-        schedule: { peak: settings.lr, warmupSteps: settings.warmupSteps },
+        schedule: {
+          peak: settings.lr,
+          warmupSteps: settings.warmupSteps,
+          cosine: { steps: plan.length, floor: settings.decayTo },
+        },
         lookAtHeldOut: (step) =>
           evalEvery > 0 && step % evalEvery === 0 ? greedyAccuracy(kit, problems.test) : undefined,
         onStep: (record, trained) => {

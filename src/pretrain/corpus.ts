@@ -59,7 +59,7 @@ export const pupil = {
   /** Share of careful answers with one wrong step, which the later steps follow. */
   slips: 0.15,
   /** Share of sloppy answers that happen to be right. */
-  luckyGuess: 0.1,
+  luckyGuess: 0.07,
   /** A question with an easy second factor is replaced by another with this chance, once. */
   redrawEasy: 0.5,
 } as const;
