@@ -4,7 +4,14 @@
  * everything that can be computed without them.
  */
 import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
-import { type InPlaceUpdate, inPlaceUpdate, inPlaceUpdatesOf, lateReader, sharesMemory } from './kernels-fused.js';
+import {
+  type InPlaceUpdate,
+  inPlaceUpdate,
+  inPlaceUpdatesOf,
+  keepOldValues,
+  lateReader,
+  sharesMemory,
+} from './in-place.js';
 import { ProgramError } from './program.js';
 
 export type NamedOutput = readonly [name: string, value: Output];
@@ -23,21 +30,26 @@ export interface Results {
 /**
  * Appends checks and stores to `graph`.
  *
- * @returns what a run must reach: the nodes that store, and those that the outputs must wait for.
+ * @returns the outputs as they are now; what a run must reach: the nodes that store, and those that the outputs must
+ *   wait for.
  * @throws ProgramError for in-place updates that would be seen where they may not be.
  */
-export function addStores(graph: Graph, results: Results): { stores: GraphNode[]; gates: GraphNode[] } {
-  const { assigns, handles, reads } = results;
+export function addStores(
+  graph: Graph,
+  results: Results,
+): { outputs: readonly NamedOutput[]; stores: GraphNode[]; gates: GraphNode[] } {
   const updates = inPlaceUpdatesOf(graph);
   checkAllAssigned(results, updates);
-  const after = nodesAfter(graph);
+  const after = nodesAfter(graph, updates);
   const gates = results.checkNumerics ? addNumericChecks(graph, results, after) : [];
-  if (assigns.length === 0) return { stores: [], gates };
+  if (results.assigns.length === 0) return { outputs: results.outputs, stores: [], gates };
 
   const early = [...values(results), ...updates.flatMap((update) => update.inputs())].filter(
     ({ node }) => !after.has(node),
   );
-  const control = [...new Set(early.map(({ node }) => node)), ...gates];
+  const kept = withCopies(graph, results, updates, early);
+  const { outputs, assigns, handles, reads } = kept.results;
+  const control = [...new Set(early.map(({ node }) => node)), ...kept.copies, ...gates];
   const barrier = graph.addNode('NoOp', [], [], { control, name: 'barrier' });
   for (const update of updates) for (const write of update.writes) write.control.push(barrier);
 
@@ -46,12 +58,33 @@ export function addStores(graph: Graph, results: Results): { stores: GraphNode[]
     const read = reads.get(state);
     const update = inPlaceUpdate(value);
     if (update?.handles.includes(handle)) {
-      if (read !== undefined) orderReaders(graph, results, state, read.node, update);
+      if (read !== undefined) orderReaders(graph, kept.results, state, read.node, update);
       return update.writes.at(-1) as GraphNode;
     }
     return addAssign(graph, value, handle, read === undefined ? [barrier] : [read.node, barrier]);
   });
-  return { stores: [...new Set(stores)], gates };
+  return { outputs, stores: [...new Set(stores)], gates };
+}
+
+/** Lets copies stand for old values of states, where an update wants that and they are used beyond `early`. */
+function withCopies(
+  graph: Graph,
+  results: Results,
+  updates: readonly InPlaceUpdate[],
+  early: readonly Output[],
+): { results: Results; copies: GraphNode[] } {
+  const copying = updates.filter(({ oldValue }) => oldValue === 'copied');
+  const handles = new Set(copying.flatMap((update) => update.handles));
+  const reads = [...results.reads.values()].map(({ node }) => node);
+  const overwritten = reads.filter(({ inputs: [handle] }) => handle !== undefined && handles.has(handle.node));
+  const kept = keepOldValues(graph, overwritten, copying, early, values(results));
+  const all = [...results.outputs, ...results.assigns];
+  const named = all.map(([name], index) => [name, kept.results[index] as Output] as const);
+  const count = results.outputs.length;
+  return {
+    results: { ...results, outputs: named.slice(0, count), assigns: named.slice(count) },
+    copies: kept.copies,
+  };
 }
 
 function values({ outputs, assigns }: Results): Output[] {
@@ -74,20 +107,20 @@ function checkAllAssigned({ functionName, assigns, handles }: Results, updates: 
   }
 }
 
-/** All nodes that use the result of an in-place update, at once or after other nodes. */
-function nodesAfter(graph: Graph): Set<GraphNode> {
-  const after = new Set<GraphNode>();
+/** The nodes that update in place, and all that use their results, at once or after other nodes. */
+function nodesAfter(graph: Graph, updates: readonly InPlaceUpdate[]): Set<GraphNode> {
+  const after = new Set(updates.flatMap((update) => update.writes));
   for (const node of graph.nodes) {
     const sources = [...node.inputs.map((input) => input.node), ...node.control];
-    const isResult = node.outputs.length > 0 && inPlaceUpdate(outputOf(node, 0)) !== undefined;
-    if (isResult || sources.some((source) => after.has(source))) after.add(node);
+    if (sources.some((source) => after.has(source))) after.add(node);
   }
   return after;
 }
 
 /** Makes `update` wait for every use of the state's old value, or refuses where it cannot. */
 function orderReaders(graph: Graph, results: Results, state: string, read: GraphNode, update: InPlaceUpdate): void {
-  if (!update.destroys) {
+  if (update.oldValue === 'copied') return;
+  if (update.oldValue === 'kept') {
     // Readers keep the old memory, if only they have got it before. An unused read would cost a copy of the state.
     const used =
       graph.nodes.some((node) => node.inputs.some((input) => input.node === read)) ||

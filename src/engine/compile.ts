@@ -71,12 +71,11 @@ export function compileFunction(
     }
   });
   const now = spec.precision === 'bf16' ? castProductsToBfloat16(graph) : (output: Output) => output;
-  const outputs = results.outputs.map(([key, value]) => [key, now(value)] as const);
   const assigns = results.assigns.map(([key, value]) => [key, now(value)] as const);
   for (const [state, value] of assigns) checkAssigned(name, state, lookUp(stateSpecs, 'state', state), value);
-  const { stores, gates } = addStores(graph, {
+  const { outputs, stores, gates } = addStores(graph, {
     functionName: name,
-    outputs,
+    outputs: results.outputs.map(([key, value]) => [key, now(value)] as const),
     assigns,
     handles,
     reads,

@@ -4,74 +4,14 @@
  */
 import { type Kernel, need } from './emit.js';
 import { type Graph, type GraphNode, type Output, type OutputType, outputOf } from './graph.js';
+import { type InPlaceUpdate, noteInPlaceUpdate, stateHandle } from './in-place.js';
 
 /** Names under which ops.ts finds the kernels below. */
 export const fusedKernelNames = {
   crossEntropy: 'TinyzeroCrossEntropy',
   updateRows: 'TinyzeroUpdateRows',
-  adamW: 'TinyzeroAdamW',
+  adamW: 'TinyzeroApplyAdam',
 } as const;
-
-/** An update of states in their own memory. */
-export interface InPlaceUpdate {
-  /** The states that change. */
-  readonly handles: readonly GraphNode[];
-  /** The nodes that change them, in order. Assigning the result to the same state needs nothing but that these ran. */
-  readonly writes: readonly GraphNode[];
-  /** What the new values are computed from, besides the old ones; a function, since passes replace nodes. */
-  inputs(): readonly Output[];
-  /** The update destroys the value from before: whoever uses that value must come before it. */
-  readonly destroys: boolean;
-}
-
-const inPlaceUpdates = new WeakMap<GraphNode, InPlaceUpdate>();
-
-/** The update that `output` is the result of, reshaped or not. */
-export function inPlaceUpdate(output: Output): InPlaceUpdate | undefined {
-  return inPlaceUpdates.get(unshaped(output.node));
-}
-
-export function inPlaceUpdatesOf(graph: Graph): InPlaceUpdate[] {
-  const found = graph.nodes.map((node) => inPlaceUpdates.get(node)).filter((update) => update !== undefined);
-  return [...new Set(found)];
-}
-
-/** The handle of the state that `output` is the value of, reshaped or not, as read at the start of the function. */
-export function stateHandle(output: Output): GraphNode | undefined {
-  const node = unshaped(output.node);
-  return node.op === 'ReadVariableOp' ? node.inputs[0]?.node : undefined;
-}
-
-/** Ops whose result may be a view into their input's memory. */
-const views = new Set(['Reshape', 'Identity', 'Slice', 'StridedSlice', 'SplitV', 'Unpack']);
-
-/** A node that uses the memory of `read`'s value without `update` waiting for it, if there is one. */
-export function lateReader(graph: Graph, read: GraphNode, update: GraphNode): GraphNode | undefined {
-  const before = new Set<GraphNode>();
-  const pending = [update];
-  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-    if (before.has(node)) continue;
-    before.add(node);
-    pending.push(...node.inputs.map((input) => input.node), ...node.control);
-  }
-  const users = (of: GraphNode): GraphNode[] =>
-    graph.nodes
-      .filter((node) => node.inputs.some((input) => input.node === of))
-      .flatMap((node) => (views.has(node.op) ? users(node) : [node]));
-  return users(read).find((node) => !before.has(node));
-}
-
-/** Whether the value of `node` may lie in the memory of `source`'s. */
-export function sharesMemory(node: GraphNode, source: GraphNode): boolean {
-  const [first] = node.inputs;
-  return node === source || (views.has(node.op) && first !== undefined && sharesMemory(first.node, source));
-}
-
-/** A Reshape shares its input's memory. */
-function unshaped(node: GraphNode): GraphNode {
-  const [source] = node.inputs;
-  return node.op === 'Reshape' && source !== undefined ? unshaped(source.node) : node;
-}
 
 export function readState(
   graph: Graph,
@@ -111,12 +51,8 @@ export const fusedKernels: Record<string, Kernel> = {
     const result = graph.add('InplaceUpdate', [state, need(inputs, 'indices'), need(inputs, 'rows')], state, {
       attributes: { T: { type: state.dtype } },
     });
-    inPlaceUpdates.set(result.node, {
-      handles: [handle],
-      writes: [result.node],
-      inputs: () => result.node.inputs.slice(1),
-      destroys: true,
-    });
+    const inputsOf = () => result.node.inputs.slice(1);
+    noteInPlaceUpdate({ handles: [handle], writes: [result.node], inputs: inputsOf, oldValue: 'lost' }, [result]);
     return result;
   },
 
@@ -159,12 +95,10 @@ export const fusedKernels: Record<string, Kernel> = {
       writes,
       inputs: () => [...(decays === true ? [need(inputs, 'decay')] : []), ...apply.inputs.slice(handles.length)],
       // ResourceApplyAdam copies a state first whose memory is still in use.
-      destroys: false,
+      oldValue: 'kept',
     };
-    return handles.map((handle, index) => {
-      const after = readState(graph, handle, states[index] as Output, [apply]);
-      inPlaceUpdates.set(after.node, update);
-      return after;
-    });
+    const results = handles.map((handle, index) => readState(graph, handle, states[index] as Output, [apply]));
+    noteInPlaceUpdate(update, results);
+    return results;
   },
 };

@@ -1,0 +1,135 @@
+/**
+ * @file Updates of state in its own memory: which nodes make them, and who uses the memory that they change. Kernels note
+ * their updates here (kernels-fused.ts, kernels-native.ts); assign.ts orders everything else around them.
+ */
+import type { Graph, GraphNode, Output } from './graph.js';
+
+/** An update of states in their own memory. */
+export interface InPlaceUpdate {
+  /** The states that change. */
+  readonly handles: readonly GraphNode[];
+  /** The nodes that change them, in order. Assigning the result to the same state needs nothing but that these ran. */
+  readonly writes: readonly GraphNode[];
+  /** What the new values are computed from, besides the old ones; a function, since passes replace nodes. */
+  inputs(): readonly Output[];
+  /**
+   * What becomes of the value from before for those that use it after the update. `kept`: the update itself makes room
+   * elsewhere. `copied`: they get a copy, made before. `lost`: nobody may.
+   */
+  readonly oldValue: 'kept' | 'copied' | 'lost';
+}
+
+/** By node, then by number of the output. */
+const inPlaceUpdates = new WeakMap<GraphNode, Map<number, InPlaceUpdate>>();
+
+/** Notes that `results` are states as `update` leaves them. */
+export function noteInPlaceUpdate(update: InPlaceUpdate, results: readonly Output[]): void {
+  for (const { node, index } of results) {
+    const ofNode = inPlaceUpdates.get(node) ?? new Map<number, InPlaceUpdate>();
+    inPlaceUpdates.set(node, ofNode.set(index, update));
+  }
+}
+
+/** The update that `output` is the result of, reshaped or not. */
+export function inPlaceUpdate(output: Output): InPlaceUpdate | undefined {
+  const { node, index } = unshaped(output);
+  return inPlaceUpdates.get(node)?.get(index);
+}
+
+export function inPlaceUpdatesOf(graph: Graph): InPlaceUpdate[] {
+  return [...new Set(graph.nodes.flatMap((node) => [...(inPlaceUpdates.get(node)?.values() ?? [])]))];
+}
+
+/** The handle of the state that `output` is the value of, reshaped or not, as read at the start of the function. */
+export function stateHandle(output: Output): GraphNode | undefined {
+  const { node } = unshaped(output);
+  return node.op === 'ReadVariableOp' ? node.inputs[0]?.node : undefined;
+}
+
+/** Ops whose result may be a view into their input's memory. */
+const views = new Set(['Reshape', 'Identity', 'Slice', 'StridedSlice', 'SplitV', 'Unpack']);
+
+/** A node that uses the memory of `read`'s value without `update` waiting for it, if there is one. */
+export function lateReader(graph: Graph, read: GraphNode, update: GraphNode): GraphNode | undefined {
+  const before = ancestors([update]);
+  return readers(usesOf(graph), read).find(({ node }) => !before.has(node))?.node;
+}
+
+/**
+ * Gives copies to those who use the value that the nodes `reads` have from before `updates`: to nodes that the updates
+ * do not wait for, and to results of the function.
+ *
+ * @param before what the updates will wait for. @param results of the function, of which new ones are returned.
+ * @returns the copies too, for which the updates must wait.
+ */
+export function keepOldValues(
+  graph: Graph,
+  reads: readonly GraphNode[],
+  updates: readonly InPlaceUpdate[],
+  before: readonly Output[],
+  results: readonly Output[],
+): { results: Output[]; copies: GraphNode[] } {
+  const copies = new Map<string, Output>();
+  const copyOf = (value: Output): Output => {
+    const key = `${value.node.name}:${value.index}`;
+    const copy = copies.get(key) ?? graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
+    copies.set(key, copy);
+    return copy;
+  };
+  const early = ancestors([...before.map(({ node }) => node), ...updates.flatMap(({ writes }) => writes)]);
+  const needed = ancestors(results.map(({ node }) => node));
+  const uses = usesOf(graph);
+  for (const { node, input } of reads.flatMap((read) => readers(uses, read))) {
+    if (needed.has(node) && !early.has(node)) node.inputs[input] = copyOf(node.inputs[input] as Output);
+  }
+  const kept = results.map((value) => (reads.some((read) => sharesMemory(value.node, read)) ? copyOf(value) : value));
+  return { results: kept, copies: [...copies.values()].map(({ node }) => node) };
+}
+
+interface Use {
+  readonly node: GraphNode;
+  /** Which of its inputs. */
+  readonly input: number;
+}
+
+/** The uses of every node's results. */
+function usesOf(graph: Graph): Map<GraphNode, Use[]> {
+  const uses = new Map<GraphNode, Use[]>();
+  for (const node of graph.nodes) {
+    for (const [input, { node: source }] of node.inputs.entries()) {
+      const known = uses.get(source);
+      if (known === undefined) uses.set(source, [{ node, input }]);
+      else known.push({ node, input });
+    }
+  }
+  return uses;
+}
+
+/** Uses of `source`'s value, or of a view of it, that are no views themselves. */
+function readers(uses: ReadonlyMap<GraphNode, Use[]>, source: GraphNode): Use[] {
+  return (uses.get(source) ?? []).flatMap((use) => (views.has(use.node.op) ? readers(uses, use.node) : [use]));
+}
+
+/** `nodes` and all that they wait for. */
+function ancestors(nodes: readonly GraphNode[]): Set<GraphNode> {
+  const found = new Set<GraphNode>();
+  const pending = [...nodes];
+  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+    if (found.has(node)) continue;
+    found.add(node);
+    pending.push(...node.inputs.map((input) => input.node), ...node.control);
+  }
+  return found;
+}
+
+/** Whether the value of `node` may lie in the memory of `source`'s. */
+export function sharesMemory(node: GraphNode, source: GraphNode): boolean {
+  const [first] = node.inputs;
+  return node === source || (views.has(node.op) && first !== undefined && sharesMemory(first.node, source));
+}
+
+/** A Reshape shares its input's memory. */
+function unshaped(output: Output): Output {
+  const [source] = output.node.inputs;
+  return output.node.op === 'Reshape' && source !== undefined ? unshaped(source) : output;
+}
