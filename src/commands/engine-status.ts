@@ -25,7 +25,9 @@ export async function run({ json }: OptionValues<'json'>): Promise<number> {
     if (engine !== undefined) {
       const { tensorflow, variant, rung, folder, manifest } = engine;
       const source = rung === 'wheel' ? 'from the Python package index' : "from tfjs-node's own downloads";
-      lines.push(`TensorFlow ${tensorflow} (${variant}), ${source}, addon ${manifest.addon}: ${folder}`);
+      lines.push(
+        `TensorFlow ${tensorflow} (${variant}), ${source}, addon ${manifest.addon}${manifest.kernels === undefined ? ' without own kernels' : ''}: ${folder}`,
+      );
     } else if (broken !== undefined) {
       lines.push(`The engine in ${root} cannot be used: ${broken}.`, 'Run `tinyzero engine install`.');
     } else lines.push('No native engine is installed.', 'Run `tinyzero engine install`.');

@@ -14,7 +14,7 @@ import { hashFile } from '../util/hash.js';
  * Raised when the layout of the folder, or what is compiled into the addon, changes. It is part of the path, so that
  * checkouts of different versions keep an engine each instead of replacing each other's.
  */
-export const engineFormat = 2;
+export const engineFormat = 3;
 
 export interface InstalledFile {
   /** Relative to the engine's folder, with forward slashes. */
@@ -33,6 +33,8 @@ export interface EngineManifest {
   readonly addon: 'compiled' | 'prebuilt';
   readonly platform: string;
   readonly binding: string;
+  /** The addon with kernels of our own; absent where it could not be built. */
+  readonly kernels?: string;
   readonly package: string;
   readonly library: string;
   /** Node version that built it, and when, for people. */
@@ -45,6 +47,8 @@ export interface InstalledEngine {
   readonly folder: string;
   /** The addon, to be loaded with `require`. */
   readonly bindingPath: string;
+  /** The addon with kernels of our own, to be loaded after it. */
+  readonly kernelsPath?: string;
   /** Folder of tfjs-node-gpu's JavaScript. */
   readonly packageFolder: string;
   /** Folder of TensorFlow's shared libraries. */
@@ -120,6 +124,7 @@ export function describe(folder: string, manifest: EngineManifest): InstalledEng
   return {
     folder,
     bindingPath: join(folder, manifest.binding),
+    ...(manifest.kernels !== undefined && { kernelsPath: join(folder, manifest.kernels) }),
     packageFolder: join(folder, manifest.package),
     libraryFolder: join(folder, manifest.library),
     tensorflow: manifest.tensorflow,

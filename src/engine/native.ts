@@ -47,6 +47,15 @@ export function loadBinding(path: string): NativeBinding {
   }
 }
 
+/**
+ * Registers the ops of native/ with TensorFlow, which must be loaded.
+ *
+ * @param path of the addon that holds them. @returns the names of the ops.
+ */
+export function loadKernels(path: string): ReadonlySet<string> {
+  return new Set((createRequire(import.meta.url)(path) as { ops: string[] }).ops);
+}
+
 /** A fed tensor shares `values`' memory until it is deleted. */
 export function feed(binding: NativeBinding, dtype: DType, shape: Shape, values: TypedArray): number {
   return binding.createTensor(shape, dtypeNumbers[dtype], values);

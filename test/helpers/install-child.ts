@@ -31,7 +31,7 @@ const take: Take = async ({ staging, signal }) => {
     symlinkSync('../../tensorflow', join(staging, 'package', 'deps', 'lib'));
     symlinkSync('libtensorflow_cc.so.2', join(staging, 'tensorflow', 'libtensorflow.so.2'));
   }
-  await checkLoads(join(staging, facts.binding), signal);
+  await checkLoads(join(staging, facts.binding), undefined, signal);
   return facts;
 };
 

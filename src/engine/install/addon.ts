@@ -8,6 +8,8 @@ import { systemErrorCode } from '../../errors.js';
 import { findProgram, run } from '../../util/process.js';
 import { Unavailable } from './unavailable.js';
 
+const mac = process.platform === 'darwin';
+
 /** The second addon's file name; it lies beside the first. */
 export const stderrAddonName = 'stderr.node';
 
@@ -65,7 +67,7 @@ export async function findCompiler(signal?: AbortSignal, env = process.env): Pro
 
 export interface AddonBuild {
   readonly compiler: Compiler;
-  /** Folder of tfjs_backend.cc and tfjs_binding.cc. */
+  /** Folder of tfjs_backend.cc and tfjs_binding.cc, for what the build needs in between too. */
   readonly sources: string;
   /** Folders with TensorFlow's and Node's headers. */
   readonly includes: readonly string[];
@@ -79,39 +81,43 @@ export interface AddonBuild {
 /** Compiles and links both addons; about 14 s. */
 export async function buildAddon(build: AddonBuild, signal: AbortSignal): Promise<void> {
   mkdirSync(join(build.output, '..'), { recursive: true });
-  const mac = process.platform === 'darwin';
   const includes = build.includes.flatMap((folder) => ['-isystem', folder]);
-  const shared = ['-std=c++17', '-O2', '-fPIC', '-shared', ...(mac ? ['-undefined', 'dynamic_lookup'] : [])];
-  const node = ['-DNAPI_VERSION=8', '-DBUILDING_NODE_EXTENSION'];
+  const shared = [...sourceFlags, ...linkFlags, '-O2'];
   const stderrFile = join(build.sources, 'stderr.cc');
   writeFileSync(stderrFile, stderrSource);
   await compile(
     build.compiler,
     [
-      ...shared,
-      ...node,
-      '-DNODE_GYP_MODULE_NAME=tinyzero_stderr',
-      ...includes,
-      stderrFile,
-      '-o',
-      join(build.output, '..', stderrAddonName),
+      ...[...shared, ...nodeFlags('tinyzero_stderr'), ...includes, stderrFile],
+      ...['-o', join(build.output, '..', stderrAddonName)],
     ],
     signal,
   );
   await compile(
     build.compiler,
     [
-      ...[...shared, ...node, '-DNODE_GYP_MODULE_NAME=tfjs_binding', '-I', join(build.sources, '..'), ...includes],
+      ...[...shared, ...nodeFlags('tfjs_binding'), '-I', join(build.sources, '..'), ...includes],
       ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(build.sources, name)),
-      ...build.libraries,
-      `-Wl,-rpath,${mac ? '@loader_path' : '$ORIGIN'}/${build.libraryFolder}`,
-      ...['-o', build.output],
+      ...[...build.libraries, runPath(build.libraryFolder), '-o', build.output],
     ],
     signal,
   );
 }
 
-async function compile(compiler: Compiler, args: readonly string[], signal: AbortSignal): Promise<void> {
+/** What every addon is compiled and linked with. */
+export const sourceFlags: readonly string[] = ['-std=c++17', '-fPIC'];
+export const linkFlags: readonly string[] = ['-shared', ...(mac ? ['-undefined', 'dynamic_lookup'] : [])];
+
+export function nodeFlags(moduleName: string): string[] {
+  return ['-DNAPI_VERSION=8', '-DBUILDING_NODE_EXTENSION', `-DNODE_GYP_MODULE_NAME=${moduleName}`];
+}
+
+/** Lets an addon find its libraries in `folder`, which is relative to its own. */
+export function runPath(folder: string): string {
+  return `-Wl,-rpath,${mac ? '@loader_path' : '$ORIGIN'}/${folder}`;
+}
+
+export async function compile(compiler: Compiler, args: readonly string[], signal: AbortSignal): Promise<void> {
   const result = await run(compiler.command, [...compiler.args, ...args], { signal }).catch((error: unknown) => {
     if (signal.aborted) throw error;
     throw new Unavailable('no-compiler', `${compiler.command} cannot be run (${systemErrorCode(error)}).`);

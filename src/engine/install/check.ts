@@ -7,11 +7,19 @@ import { Unavailable } from './unavailable.js';
 
 const script = fileURLToPath(new URL('./load-check.js', import.meta.url));
 
-/** Resolves to the TensorFlow version that the addon reports. */
-export async function checkLoads(bindingPath: string, signal?: AbortSignal): Promise<string> {
+/**
+ * @param kernelsPath the addon with kernels of our own, if it is to be loaded too.
+ * @returns the TensorFlow version that the addon reports, and how many kernels of our own it then has.
+ */
+export async function checkLoads(
+  bindingPath: string,
+  kernelsPath?: string,
+  signal?: AbortSignal,
+): Promise<{ tensorflow: string; ops: number }> {
   const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2', NODE_OPTIONS: '' };
-  const result = await run(process.execPath, [script, bindingPath], { signal, env });
-  if (result.code === 0) return (JSON.parse(result.stdout) as { tensorflow: string }).tensorflow;
+  const args = [script, bindingPath, ...(kernelsPath === undefined ? [] : [kernelsPath])];
+  const result = await run(process.execPath, args, { signal, env });
+  if (result.code === 0) return JSON.parse(result.stdout) as { tensorflow: string; ops: number };
   throw new Unavailable('load-failed', explain(result));
 }
 

@@ -1,6 +1,6 @@
 /**
- * @file Run in a process of its own with the path of an addon: loads it, adds two vectors with it, and prints
- * TensorFlow's version as JSON. A library that kills the process (an instruction the processor lacks) kills only this one.
+ * @file Run in a process of its own with the path of an addon: loads it, adds two vectors with it, loads the addon with
+ * our own kernels if its path is given, and prints TensorFlow's version and the number of these kernels as JSON. A library that kills the process (an instruction the processor lacks) kills only this one.
  */
 import { createRequire } from 'node:module';
 
@@ -14,11 +14,13 @@ interface Binding {
   tensorDataSync(id: number): Float32Array;
 }
 
-const [path = ''] = process.argv.slice(2);
-const binding = createRequire(import.meta.url)(path) as Binding;
+const [path = '', kernelsPath] = process.argv.slice(2);
+const require = createRequire(import.meta.url);
+const binding = require(path) as Binding;
 const one = binding.createTensor([3], binding.TF_FLOAT, Float32Array.of(1, 2, 3));
 const type = { name: 'T', type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT };
 const [sum] = binding.executeOp('AddV2', [type], [one, one], 1);
 const values = sum === undefined ? [] : [...binding.tensorDataSync(sum.id)];
 if (values.join() !== '2,4,6') throw new Error(`1+1, 2+2, 3+3 gave ${values.join(', ')}`);
-process.stdout.write(`${JSON.stringify({ tensorflow: binding.TF_Version })}\n`);
+const kernels = kernelsPath === undefined ? undefined : (require(kernelsPath) as { ops: string[] });
+process.stdout.write(`${JSON.stringify({ tensorflow: binding.TF_Version, ops: kernels?.ops.length ?? 0 })}\n`);

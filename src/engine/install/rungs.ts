@@ -3,14 +3,15 @@
  * `Unavailable` with the reason: `wheel` is TensorFlow 2.21 from the Python package index, `official` the older
  * library that tfjs-node's own installer takes.
  */
-import { copyFileSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Reporter } from '../../util/reporter.js';
 import { type EngineManifest, engineFormat } from '../installed.js';
-import { buildAddon, type Compiler, findCompiler } from './addon.js';
+import { type AddonBuild, buildAddon, type Compiler, findCompiler } from './addon.js';
 import { extract } from './archive.js';
 import { stageBinding, stageHeaders } from './binding-package.js';
 import { checkLoads } from './check.js';
+import { buildKernels } from './kernels-addon.js';
 import { fetchOfficial } from './official.js';
 import { type Catalog, tensorflowVersion, type Variant } from './packages.js';
 import { downloadWheel, findPip } from './pip.js';
@@ -46,7 +47,8 @@ export type Take = (context: RungContext) => Promise<Facts>;
 type Facts = Omit<EngineManifest, 'files'>;
 
 /** Headers that the binding, and C++ of our own against the C API, include. */
-const headers = /^tensorflow\/include\/((?:tensorflow\/c|tensorflow\/core\/platform|xla\/tsl|tsl\/platform)\/.+\.h)$/;
+const headers =
+  /^tensorflow\/include\/((?:tensorflow\/c|tensorflow\/core\/(?:platform|common_runtime\/next_pluggable_device\/c)|xla\/tsl|tsl\/platform)\/.+\.h)$/;
 
 async function wheelRung(context: RungContext): Promise<Facts> {
   const { catalog, machine, variant, signal, reporter } = context;
@@ -64,8 +66,10 @@ async function wheelRung(context: RungContext): Promise<Facts> {
     await unpack(context, `Unpacking ${wheel.project}`, archive, wheel.unpackedBytes, wheelTarget);
   }
   const suffix = machine.platform === 'darwin' ? '2.dylib' : 'so.2';
-  const binding = await finish(context, addon, [`libtensorflow_cc.${suffix}`, `libtensorflow_framework.${suffix}`]);
-  return { ...facts(context, binding, addon), tensorflow: tensorflowVersion, rung: 'wheel' };
+  const libraries = [`libtensorflow_cc.${suffix}`, `libtensorflow_framework.${suffix}`];
+  const binding = await finish(context, addon, libraries);
+  const kernels = 'compiler' in addon && (await addKernels(context, addon.compiler, binding, libraries));
+  return { ...facts(context, binding, addon), ...kernels, tensorflow: tensorflowVersion, rung: 'wheel' };
 }
 
 function wheelTarget(path: string): string | undefined {
@@ -134,25 +138,54 @@ async function finish(context: RungContext, addon: AddonPlan, libraries: readonl
   let binding: string;
   if ('compiler' in addon) {
     binding = 'addon/tfjs_binding.node';
-    const nodeHeaders = await stageHeaders(join(staging, 'build', 'node'), downloads, signal);
+    const build = await addonBuild(context, addon.compiler, libraries, binding);
     reporter.line('Compiling the addon (about 15 s).');
-    await buildAddon(
-      {
-        compiler: addon.compiler,
-        sources: join(staging, 'build', 'binding'),
-        includes: [join(staging, 'build', 'include'), nodeHeaders],
-        libraries: libraries.map((name) => join(libraryFolder, name)),
-        libraryFolder: '../tensorflow',
-        output: join(staging, binding),
-      },
-      signal,
-    );
+    await buildAddon(build, signal);
   } else {
     binding = await placePrebuilt(context, addon.archive);
   }
-  const version = await checkLoads(join(staging, binding), signal);
-  reporter.line(`TensorFlow ${version} loads and computes.`);
+  const { tensorflow } = await checkLoads(join(staging, binding), undefined, signal);
+  reporter.line(`TensorFlow ${tensorflow} loads and computes.`);
   return binding;
+}
+
+async function addonBuild(
+  { staging, downloads, signal }: RungContext,
+  compiler: Compiler,
+  libraries: readonly string[],
+  output: string,
+): Promise<AddonBuild> {
+  const nodeHeaders = await stageHeaders(join(staging, 'build', 'node'), downloads, signal);
+  return {
+    compiler,
+    sources: join(staging, 'build', 'binding'),
+    includes: [join(staging, 'build', 'include'), nodeHeaders],
+    libraries: libraries.map((name) => join(staging, 'tensorflow', name)),
+    libraryFolder: '../tensorflow',
+    output: join(staging, output),
+  };
+}
+
+/** Builds the addon with kernels of our own. Without it everything works, only slower, so it may fail. */
+async function addKernels(
+  context: RungContext,
+  compiler: Compiler,
+  binding: string,
+  libraries: readonly string[],
+): Promise<{ kernels: string } | undefined> {
+  const { staging, reporter, signal } = context;
+  const kernels = 'addon/kernels.node';
+  try {
+    await buildKernels(await addonBuild(context, compiler, libraries, kernels), signal);
+    const { ops } = await checkLoads(join(staging, binding), join(staging, kernels), signal);
+    reporter.line(`${ops} kernels of tinyzero's own for TensorFlow are compiled and load.`);
+    return { kernels };
+  } catch (error) {
+    if (!(error instanceof Unavailable) || error.obstacle === 'no-space') throw error;
+    rmSync(join(staging, kernels), { force: true });
+    reporter.line(`Without tinyzero's own kernels, which makes it slower: ${error.message}`);
+    return undefined;
+  }
 }
 
 /**

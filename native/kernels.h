@@ -1,0 +1,152 @@
+/**
+ * @file What the kernels compute, as plain records, and the table through which they are called. The arithmetic
+ * (math.cc) is compiled once per instruction set; kernels.cc takes the best table that the processor can run.
+ *
+ * Arrays are row-major. Every function does a range of independent units, so that threads can share the work; what a
+ * unit's result is never depends on how units are shared out. Letters are those of src/engine/shape.ts.
+ */
+#pragma once
+#include <stdint.h>
+
+struct RmsNorm {
+  const float *x, *weight;
+  float *y, *inverse;
+  int64_t D;
+  float epsilon;
+};
+
+struct RmsNormGradient {
+  const float *dy, *x, *weight, *inverse;
+  float *dx, *dWeight;
+  int64_t R, D, chunkRows;
+};
+
+struct Swiglu {
+  const float *gate, *up;
+  float *y;
+};
+
+struct SwigluGradient {
+  const float *dy, *gate, *up;
+  float *dGate, *dUp;
+};
+
+struct Rope {
+  const float *x, *cos, *sin;
+  float *y;
+  int64_t N, C;
+  /** Rows of cos and sin: T or B * T. */
+  int64_t angles;
+  /** 1, or -1 to turn back. */
+  float direction;
+};
+
+struct LogProb {
+  const float *logits;
+  const int32_t *ids;
+  float *logProbs;
+  /** Of each row `[N, 2]`: its largest logit, and the sum of e^(scale * (logit - largest)). */
+  float *stats;
+  int64_t V;
+  float scale;
+};
+
+struct LogProbGradient {
+  const float *dy, *logits, *stats;
+  const int32_t *ids;
+  float *dLogits;
+  int64_t V;
+  float scale;
+};
+
+struct Draw {
+  const float *logits, *uniforms;
+  int32_t *tokens;
+  float *logProbs;
+  int64_t V;
+  float scale;
+};
+
+struct AdamW {
+  float *parameter, *m, *v;
+  const float *gradient;
+  float beta1, beta2, scale, rate, epsilon, decay;
+};
+
+struct SumOfSquares {
+  const float *x;
+  float *sums;
+  int64_t size, chunkSize;
+};
+
+struct Attention {
+  const float *q, *k, *v, *bias;
+  float *out;
+  /** Of each row `[B, H, T, 2]`: its largest score, and the sum of e^(score - largest). */
+  float *stats;
+  int64_t B, T, H, S, K, C;
+  /** Sequences that `bias` has: 1 or B. */
+  int64_t biases;
+  float scale;
+};
+
+struct AttentionGradient {
+  Attention forward;
+  const float *dOut;
+  float *dq, *dk, *dv;
+};
+
+struct Cache {
+  float *keys, *values;
+  int64_t K, S, C;
+};
+
+struct CachedAttention {
+  const float *q;
+  const int32_t *positions;
+  float *out;
+  Cache cache;
+  int64_t T, H;
+  /** How many positions are given: T or B * T. */
+  int64_t positionCount;
+  float scale;
+};
+
+struct DecoderLayer {
+  const float *x, *cos, *sin;
+  const int32_t *positions;
+  float *y;
+  const float *inputNorm, *q, *k, *v, *o, *postNorm, *gate, *up, *down;
+  /** Null where the model has none. */
+  const float *qBias, *kBias, *vBias, *qNorm, *kNorm;
+  Cache cache;
+  int64_t B, D, H, F;
+  float epsilon, scale;
+};
+
+/** Units: rows, elements, chunks, sequences times key/value heads, or vectors of rows. */
+struct Math {
+  const char *name;
+  /** Floats in a vector. */
+  int64_t lanes;
+  void (*rmsNorm)(const RmsNorm &, int64_t, int64_t);
+  void (*rmsNormGradient)(const RmsNormGradient &, int64_t, int64_t);
+  void (*swiglu)(const Swiglu &, int64_t, int64_t);
+  void (*swigluGradient)(const SwigluGradient &, int64_t, int64_t);
+  void (*rope)(const Rope &, int64_t, int64_t);
+  void (*logProb)(const LogProb &, int64_t, int64_t);
+  void (*logProbGradient)(const LogProbGradient &, int64_t, int64_t);
+  void (*adamW)(const AdamW &, int64_t, int64_t);
+  void (*sumOfSquares)(const SumOfSquares &, int64_t, int64_t);
+  /** These work in a scratch of so many floats per thread. */
+  void (*draw)(const Draw &, int64_t, int64_t, float *);
+  int64_t (*attentionScratch)(const Attention &);
+  void (*attention)(const Attention &, int64_t, int64_t, float *);
+  void (*attentionGradient)(const AttentionGradient &, int64_t, int64_t, float *);
+  int64_t (*attendScratch)(const Cache &);
+  void (*cachedAttention)(const CachedAttention &, int64_t, int64_t, float *);
+  int64_t (*decoderScratch)(const DecoderLayer &);
+  void (*decoderLayer)(const DecoderLayer &, int64_t, int64_t, float *);
+};
+
+extern "C" const Math baselineMath, avx2Math, avx512Math;

@@ -1,0 +1,163 @@
+/** @file RMSNorm, SwiGLU, rotary embedding and token log-probs, with their gradients. */
+#include <algorithm>
+
+#include "ops.h"
+#include "parallel.h"
+#include "tensorflow.h"
+
+namespace {
+
+/** Rows whose contributions to a weight's gradient are summed together: fixed, so that threads change no sum. */
+constexpr int64_t chunkRows = 64;
+
+struct RmsNormKernel {
+  float epsilon;
+
+  static OpDefinition op() {
+    return {"TinyzeroRmsNorm", {"x: float", "weight: float"}, {"y: float", "inverse: float"}, {"epsilon: float"}};
+  }
+  explicit RmsNormKernel(const Attributes &attributes) : epsilon(attributes.number("epsilon")) {}
+
+  void compute(const Call &call) const {
+    const Tensor x = call.input(0), weight = call.input(1);
+    require(weight.size() == x.dim(-1), "RMSNorm: the weight's size is not the width");
+    const Tensor y = call.output(0, x.shape()), inverse = call.output(1, {x.rows()});
+    const RmsNorm args{x.floats(), weight.floats(), y.floats(), inverse.floats(), x.dim(-1), epsilon};
+    share(x.rows(), 0.5 * args.D, [&](int64_t begin, int64_t end) { math().rmsNorm(args, begin, end); });
+  }
+};
+
+struct RmsNormGradientKernel {
+  static OpDefinition op() {
+    return {"TinyzeroRmsNormGradient",
+            {"dy: float", "x: float", "weight: float", "inverse: float"},
+            {"dx: float", "d_weight: float"},
+            {}};
+  }
+  explicit RmsNormGradientKernel(const Attributes &) {}
+
+  void compute(const Call &call) const {
+    const Tensor dy = call.input(0), x = call.input(1), weight = call.input(2), inverse = call.input(3);
+    const int64_t rows = x.rows(), D = x.dim(-1), chunks = (rows + chunkRows - 1) / chunkRows;
+    require(dy.size() == x.size() && weight.size() == D && inverse.size() == rows, "RMSNorm gradient: sizes differ");
+    const Tensor dx = call.output(0, x.shape()), dWeight = call.output(1, {D});
+    std::vector<float> partial(chunks * D);
+    const RmsNormGradient args{dy.floats(), x.floats(), weight.floats(), inverse.floats(), dx.floats(), partial.data(),
+                               rows,        D,          chunkRows};
+    share(chunks, 1.0 * chunkRows * D, [&](int64_t begin, int64_t end) { math().rmsNormGradient(args, begin, end); });
+    float *sums = dWeight.floats();
+    std::fill(sums, sums + D, 0.0f);
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+      for (int64_t d = 0; d < D; d++) sums[d] += partial[chunk * D + d];
+    }
+  }
+};
+
+/** Calls `work` for elements, in pieces that begin at whole vectors. */
+template <class Work> void shareElements(int64_t size, double cost, const Work &work) {
+  const int64_t lanes = math().lanes, vectors = (size + lanes - 1) / lanes;
+  share(vectors, cost * lanes, [&](int64_t begin, int64_t end) { work(begin * lanes, std::min(end * lanes, size)); });
+}
+
+struct SwigluKernel {
+  static OpDefinition op() { return {"TinyzeroSwiglu", {"gate: float", "up: float"}, {"y: float"}, {}}; }
+  explicit SwigluKernel(const Attributes &) {}
+
+  void compute(const Call &call) const {
+    const Tensor gate = call.input(0), up = call.input(1);
+    require(gate.size() == up.size(), "SwiGLU: sizes differ");
+    const Tensor y = call.output(0, gate.shape());
+    const Swiglu args{gate.floats(), up.floats(), y.floats()};
+    shareElements(gate.size(), 0.5, [&](int64_t begin, int64_t end) { math().swiglu(args, begin, end); });
+  }
+};
+
+struct SwigluGradientKernel {
+  static OpDefinition op() {
+    return {"TinyzeroSwigluGradient", {"dy: float", "gate: float", "up: float"}, {"d_gate: float", "d_up: float"}, {}};
+  }
+  explicit SwigluGradientKernel(const Attributes &) {}
+
+  void compute(const Call &call) const {
+    const Tensor dy = call.input(0), gate = call.input(1), up = call.input(2);
+    require(gate.size() == up.size() && dy.size() == gate.size(), "SwiGLU gradient: sizes differ");
+    const Tensor dGate = call.output(0, gate.shape()), dUp = call.output(1, gate.shape());
+    const SwigluGradient args{dy.floats(), gate.floats(), up.floats(), dGate.floats(), dUp.floats()};
+    shareElements(gate.size(), 1, [&](int64_t begin, int64_t end) { math().swigluGradient(args, begin, end); });
+  }
+};
+
+struct RopeKernel {
+  bool back;
+
+  static OpDefinition op() {
+    return {"TinyzeroRope", {"x: float", "cos: float", "sin: float"}, {"y: float"}, {"back: bool"}};
+  }
+  explicit RopeKernel(const Attributes &attributes) : back(attributes.flag("back")) {}
+
+  void compute(const Call &call) const {
+    const Tensor x = call.input(0), cos = call.input(1), sin = call.input(2);
+    require(x.rank() == 4, "RoPE: x must be [B, T, N, C]");
+    const int64_t B = x.dim(0), T = x.dim(1), N = x.dim(2), C = x.dim(3);
+    const int64_t angles = cos.size() * 2 / C;
+    require(C % 2 == 0 && cos.size() == sin.size() && (angles == T || angles == B * T), "RoPE: the angles do not fit");
+    const Tensor y = call.output(0, x.shape());
+    const Rope args{x.floats(), cos.floats(), sin.floats(), y.floats(), N, C, angles, back ? -1.0f : 1.0f};
+    share(B * T, 0.5 * N * C, [&](int64_t begin, int64_t end) { math().rope(args, begin, end); });
+  }
+};
+
+void requireIds(const Tensor &ids, int64_t rows, int64_t V) {
+  require(ids.size() == rows, "token log-probs: one id per row is needed");
+  for (int64_t row = 0; row < rows; row++) {
+    require(ids.ints()[row] >= 0 && ids.ints()[row] < V, "token log-probs: an id is out of range");
+  }
+}
+
+struct LogProbKernel {
+  static OpDefinition op() {
+    return {
+        "TinyzeroLogProb", {"logits: float", "ids: int32", "scale: float"}, {"log_probs: float", "stats: float"}, {}};
+  }
+  explicit LogProbKernel(const Attributes &) {}
+
+  void compute(const Call &call) const {
+    const Tensor logits = call.input(0), ids = call.input(1), scale = call.input(2);
+    const int64_t rows = logits.rows(), V = logits.dim(-1);
+    requireIds(ids, rows, V);
+    const Tensor logProbs = call.output(0, {rows}), stats = call.output(1, {rows, 2});
+    const LogProb args{logits.floats(), ids.ints(), logProbs.floats(), stats.floats(), V, scale.scalar()};
+    share(rows, 0.7 * V, [&](int64_t begin, int64_t end) { math().logProb(args, begin, end); });
+  }
+};
+
+struct LogProbGradientKernel {
+  static OpDefinition op() {
+    return {"TinyzeroLogProbGradient",
+            {"dy: float", "logits: float", "ids: int32", "scale: float", "stats: float"},
+            {"d_logits: float"},
+            {}};
+  }
+  explicit LogProbGradientKernel(const Attributes &) {}
+
+  void compute(const Call &call) const {
+    const Tensor dy = call.input(0), logits = call.input(1), ids = call.input(2), scale = call.input(3);
+    const Tensor stats = call.input(4);
+    const int64_t rows = logits.rows(), V = logits.dim(-1);
+    requireIds(ids, rows, V);
+    require(dy.size() == rows && stats.size() == 2 * rows, "token log-probs: sizes differ");
+    const Tensor dLogits = call.output(0, logits.shape());
+    const LogProbGradient args{dy.floats(), logits.floats(), stats.floats(), ids.ints(), dLogits.floats(),
+                               V,           scale.scalar()};
+    share(rows, 0.7 * V, [&](int64_t begin, int64_t end) { math().logProbGradient(args, begin, end); });
+  }
+};
+
+} // namespace
+
+std::vector<const char *> registerLayerOps() {
+  return {registerKernel<RmsNormKernel>(),        registerKernel<RmsNormGradientKernel>(),
+          registerKernel<SwigluKernel>(),         registerKernel<SwigluGradientKernel>(),
+          registerKernel<RopeKernel>(),           registerKernel<LogProbKernel>(),
+          registerKernel<LogProbGradientKernel>()};
+}
