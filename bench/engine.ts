@@ -43,7 +43,7 @@ const cases: Record<string, { threads: number; measure: (engine: Engine) => Reco
   peak: { threads: availableParallelism(), measure: matmulPeak },
 };
 for (const [name, size] of Object.entries(sizes)) {
-  for (const mode of ['compiled', 'eager'] as const) {
+  for (const mode of ['compiled', 'composed', 'eager'] as const) {
     cases[`train.${name}.${mode}`] = {
       threads: availableParallelism(),
       measure: (engine) => train(engine, mode, size),
@@ -118,13 +118,13 @@ function matmulPeak(engine: Engine): Record<string, number> {
   });
   program.fill('a', 1);
   program.fill('b', 1);
-  const stepMs = measureSteps(12, () => program.run('multiply'));
-  return { stepMs, gflops: (2 * n ** 3) / stepMs / 1e6 };
+  const { stepMs, cpuMs } = measureSteps(12, () => program.run('multiply'));
+  return { stepMs, cpuMs, gflops: (2 * n ** 3) / stepMs / 1e6 };
 }
 
 function train(
   engine: Engine,
-  mode: 'compiled' | 'eager',
+  mode: 'compiled' | 'composed' | 'eager',
   { config, rows: B, length: T }: TrainSize,
 ): Record<string, number> {
   const parameters = parameterState(config);
@@ -146,14 +146,19 @@ function train(
             return tf.neg(tf.mean(tokenLogProbs(logits(record, config, states), targets)));
           };
           const { value, gradients } = valueAndGradients(state, names, loss);
-          const clipped = adamw.clipByGlobalNorm(gradients, adamw.globalNorm(gradients), 1);
-          return { outputs: { loss: value }, assign: adamw.update(state, clipped, inputs, options) };
+          const scale = adamw.clipScale(adamw.globalNorm(gradients), 1);
+          return { outputs: { loss: value }, assign: adamw.update(state, gradients, inputs, options, scale) };
         },
       },
     },
   };
   const began = performance.now();
-  const program = mode === 'compiled' ? engine.createProgram(spec) : engine.createEagerProgram(spec);
+  const create = {
+    compiled: engine.createProgram,
+    composed: engine.createComposedProgram,
+    eager: engine.createEagerProgram,
+  };
+  const program = create[mode](spec);
   const buildMs = performance.now() - began;
   initialise(program, config);
   const tokens = (shift: number) => Int32Array.from({ length: B * T }, (_, i) => (i * 7 + shift) % config.vocabSize);
@@ -165,9 +170,9 @@ function train(
   const first = performance.now();
   run();
   const firstMs = performance.now() - first;
-  const stepMs = measureSteps(20, run);
+  const { stepMs, cpuMs } = measureSteps(20, run);
   const gflops = trainFlops(config, B, T) / stepMs / 1e6;
-  return { stepMs, tokensPerSecond: (B * T * 1000) / stepMs, gflops, buildMs, firstMs };
+  return { stepMs, cpuMs, tokensPerSecond: (B * T * 1000) / stepMs, gflops, buildMs, firstMs };
 }
 
 function decode(engine: Engine, slots: number): Record<string, number> {
@@ -179,7 +184,7 @@ function decode(engine: Engine, slots: number): Record<string, number> {
   const uniform = seededUniform(1);
   let tokens = Int32Array.from({ length: slots }, (_, slot) => slot % tiny.vocabSize);
   let position = 0;
-  const stepMs = measureSteps(100, () => {
+  const { stepMs, cpuMs } = measureSteps(100, () => {
     const outputs = program.run(`decode.${slots}`, {
       tokens,
       positions: new Int32Array(slots).fill(position % cachePositions),
@@ -189,19 +194,24 @@ function decode(engine: Engine, slots: number): Record<string, number> {
     tokens = outputs.tokens as Int32Array<ArrayBuffer>;
     position += 1;
   });
-  return { stepMs, tokensPerSecond: (slots * 1000) / stepMs };
+  return { stepMs, cpuMs, tokensPerSecond: (slots * 1000) / stepMs };
 }
 
-/** Median over `count` runs after two that are not counted. */
-function measureSteps(count: number, run: () => void): number {
+/**
+ * Median time over `count` runs after two that are not counted, and their mean processor time, of all threads: the
+ * figure to compare on a machine that is not quiet.
+ */
+function measureSteps(count: number, run: () => void): { stepMs: number; cpuMs: number } {
   run();
   run();
+  const before = process.cpuUsage();
   const times = Array.from({ length: count }, () => {
     const began = performance.now();
     run();
     return performance.now() - began;
   });
-  return median(times);
+  const { user, system } = process.cpuUsage(before);
+  return { stepMs: median(times), cpuMs: (user + system) / 1000 / count };
 }
 
 /** Multiply-adds of the matrix products count two; backward twice forward; attention's products included. */

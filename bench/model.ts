@@ -134,8 +134,8 @@ async function step(engine: Engine, model: Pretrained): Promise<Figures> {
           const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => state[name] as tf.Tensor));
           const gradients = Object.fromEntries(names.map((name, index) => [name, grads[index] as tf.Tensor]));
           const norm = adamw.globalNorm(gradients);
-          const clipped = adamw.clipByGlobalNorm(gradients, norm, 1);
-          return { outputs: { loss: value, norm }, assign: adamw.update(state, clipped, given, optimizer) };
+          const scale = adamw.clipScale(norm, 1);
+          return { outputs: { loss: value, norm }, assign: adamw.update(state, gradients, given, optimizer, scale) };
         },
       },
     },

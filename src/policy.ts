@@ -181,10 +181,10 @@ function updateFunction(
       const logProbs = kept.clone();
       kept.dispose();
       const norm = adamw.globalNorm(gradients);
-      const clipped = adamw.clipByGlobalNorm(gradients, norm, maxGradientNorm);
+      const scale = adamw.clipScale(norm, maxGradientNorm);
       return {
         outputs: { logProbs, refLogProbs, norm },
-        assign: adamw.update(state, clipped, inputs, optimizer),
+        assign: adamw.update(state, gradients, inputs, optimizer, scale),
       };
     },
   };

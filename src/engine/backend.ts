@@ -10,7 +10,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.js';
 import { createEagerProgram } from './eager.js';
 import { findInstalledEngine } from './installed.js';
-import { loadBinding, type NativeBinding } from './native.js';
+import { loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram } from './session.js';
 
@@ -26,6 +26,8 @@ export interface Engine {
   createProgram(spec: ProgramSpec): Program;
   /** Always op by op: slower, the same results. For tests and `doctor`. */
   createEagerProgram(spec: ProgramSpec): Program;
+  /** As `createProgram`, without ops of our own: slower, the same results. For tests and benchmarks. */
+  createComposedProgram(spec: ProgramSpec): Program;
   /** Tensors that the engine holds now, to see that nothing leaks. */
   tensorCount(): number;
 }
@@ -55,17 +57,21 @@ async function openTensorFlow(): Promise<Engine> {
   }
   const binding = loadBinding(installed.bindingPath);
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
+  // They run on the processor: on a GPU every one would move its tensors there and back.
+  const { kernelsPath } = installed;
+  const nativeOps = device === 'cpu' && kernelsPath !== undefined ? loadKernels(kernelsPath) : new Set<string>();
   const where = device === 'gpu' ? 'GPU' : `CPU (${cores()})`;
   return {
     name: 'tensorflow',
     description: `TensorFlow ${binding.TF_Version} on ${where}`,
     tensorflowVersion: binding.TF_Version,
     device,
-    createProgram: (spec) => createSessionProgram(binding, spec),
+    createProgram: (spec) => createSessionProgram(binding, spec, nativeOps),
     createEagerProgram: (spec) => {
       registerEagerTensorFlow(binding, installed.packageFolder);
       return createEagerProgram('tensorflow', spec);
     },
+    createComposedProgram: (spec) => createSessionProgram(binding, spec, new Set()),
     tensorCount: () => binding.getNumOfTensors(),
   };
 }
@@ -104,6 +110,7 @@ async function openWasm(): Promise<Engine> {
     device: 'cpu',
     createProgram: (spec) => createEagerProgram('wasm', spec),
     createEagerProgram: (spec) => createEagerProgram('wasm', spec),
+    createComposedProgram: (spec) => createEagerProgram('wasm', spec),
     tensorCount: () => tf.memory().numTensors,
   };
 }

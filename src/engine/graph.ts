@@ -59,7 +59,11 @@ export class Graph {
   /** Not `nodes.length`: passes replace nodes, and no name may come twice. */
   private added = 0;
 
-  constructor(readonly prefix: string) {}
+  constructor(
+    readonly prefix: string,
+    /** Ops of our own (kernels-native.ts) that the graph may use. */
+    readonly nativeOps: ReadonlySet<string> = new Set(),
+  ) {}
 
   /** Appends a node with any number of outputs. */
   addNode(op: string, inputs: readonly Output[], outputs: readonly OutputType[], options: NodeOptions = {}): GraphNode {

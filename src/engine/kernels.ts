@@ -11,6 +11,7 @@ import type { Attributes, Kernel } from './emit.js';
 import { binary, cast, filled, need, reduce, select, unary } from './emit.js';
 import type { Graph, Output } from './graph.js';
 import { fusedKernels } from './kernels-fused.js';
+import { nativeKernels } from './kernels-native.js';
 import { shapeKernels } from './kernels-shape.js';
 import { normalizeAxes, reducedShape } from './shape.js';
 
@@ -181,4 +182,5 @@ export const kernels: Readonly<Record<string, Kernel>> = {
   ...arithmetic,
   ...shapeKernels,
   ...fusedKernels,
+  ...nativeKernels,
 };

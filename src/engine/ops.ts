@@ -1,37 +1,21 @@
 /**
  * @file Differentiable operations with exact, economical gradients, for every engine. tfjs's own gradients of these
  * compositions are missing, wrong for broadcast batches, or build large constants (tfjs-core 4.22); each gradient here
- * is tested against finite differences.
+ * is tested against finite differences. Functions that are compiled with ops of our own at hand take those of
+ * ops-native.ts instead of the compositions here.
  *
  * Shapes use the alphabet of shape.ts.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { withGradient } from './gradient.js';
 import { fusedKernelNames } from './kernels-fused.js';
+import { nativeOps } from './kernels-native.js';
+import * as native from './ops-native.js';
 import { assertShape, type Float, type Int } from './shape.js';
-import { isTracing } from './trace.js';
+import { canUse, isTracing } from './trace.js';
 
 /** Added to scores that may not be attended to: exp gives exactly 0, and a row with nothing but these no NaN. */
 export const maskedScore = -1e9;
-
-type Gradient = (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[];
-
-/**
- * `forward` computes the value and names what the gradient needs; `backward` gets these, since tfjs frees everything
- * else after the forward pass. tfjs's own typing of customGrad wants a gradient per input, which `backward` returns.
- */
-function withGradient(
-  inputs: tf.Tensor[],
-  forward: (...inputs: tf.Tensor[]) => { value: tf.Tensor; save: tf.Tensor[] },
-  backward: Gradient,
-): tf.Tensor {
-  const op = tf.customGrad((...args) => {
-    const save = args.pop() as unknown as (tensors: tf.Tensor[]) => void;
-    const result = forward(...(args as tf.Tensor[]));
-    save(result.save);
-    return { value: result.value, gradFunc: backward as never };
-  });
-  return op(...inputs);
-}
 
 /** Rows of `table` `[V, D]` at `ids` (int32, any shape `[...]`): `[..., D]`. */
 export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> {
@@ -61,11 +45,17 @@ export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'
 }
 
 /**
- * log softmax(logits)[id] for each row: `[N]`. Divide `logits` by the temperature beforehand.
- * Its gradient is dy * (onehot(id) - softmax(logits)).
+ * log softmax(scale * logits)[id] for each row: `[N]`. `scale`, a scalar above 0 such as 1 / temperature, gets no gradient.
+ * That of the logits is dy * scale * (onehot(id) - softmax(scale * logits)).
  */
-export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
-  const { V } = assertShape('logits', ids, 'N', assertShape('logits', logits, 'N V')) as { V: number };
+export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>, scale?: Float<''>): Float<'N'> {
+  assertShape('logits', ids, 'N', assertShape('logits', logits, 'N V'));
+  if (canUse(nativeOps.logProb)) return native.tokenLogProbs(logits, ids, scale ?? tf.scalar(1));
+  return unscaledLogProbs(scale === undefined ? logits : tf.mul(logits, scale), ids);
+}
+
+function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
+  const V = logits.shape[1] as number;
   if (isTracing()) {
     return withGradient(
       [logits],
@@ -96,6 +86,7 @@ export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
 export function rmsNorm(x: Float<'... D'>, weight: Float<'D'>, epsilon: number): Float<'... D'> {
   const width = x.shape.at(-1) as number;
   assertShape('RMSNorm weight', weight, 'D', { D: width });
+  if (canUse(nativeOps.rmsNorm)) return native.rmsNorm(x, weight, epsilon);
   return withGradient(
     [x, weight],
     (input, scale) => {
@@ -121,6 +112,7 @@ export function rmsNorm(x: Float<'... D'>, weight: Float<'D'>, epsilon: number):
  * @param cos `[B | 1, T, C / 2]`, @param sin likewise: of the angles position * frequency. They get no gradient.
  */
 export function rope(x: Float<'B T N C'>, cos: Float<'B T C2'>, sin: Float<'B T C2'>): Float<'B T N C'> {
+  if (canUse(nativeOps.rope)) return native.rope(x, cos, sin);
   return withGradient(
     [x],
     (input) => ({ value: rotate(input as tf.Tensor, cos, sin), save: [cos, sin] }),
@@ -157,6 +149,7 @@ export function attention(
   assertShape('values', v, 'B S K C', dims);
   const { B, T, H, C, S, K } = dims as Record<'B' | 'T' | 'H' | 'C' | 'S' | 'K', number>;
   if (H % K !== 0) throw new Error(`attention: ${H} query heads cannot share ${K} key/value heads evenly`);
+  if (canUse(nativeOps.attention)) return native.attention(q, k, v, bias, scale);
   const G = H / K;
   // Heads of one group become rows of one product, so that keys are never repeated.
   const groupRows = (x: tf.Tensor) =>
@@ -205,6 +198,7 @@ export function attention(
  * not fuse: it would only where no gradient is wanted, and a policy must round exactly as its reference does.
  */
 export function swiglu(gate: Float<'... F'>, up: Float<'... F'>): Float<'... F'> {
+  if (canUse(nativeOps.swiglu)) return native.swiglu(gate, up);
   return withGradient(
     [gate, up],
     (g, u) => {

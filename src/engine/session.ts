@@ -10,24 +10,30 @@ import type { TypedArray } from './dtype.js';
 import { filled } from './emit.js';
 import { Graph, plainName } from './graph.js';
 import { encodeSavedModel, savedModelTag } from './graphdef.js';
+import { opsWithProducts } from './kernels-native.js';
 import { feed, type NativeBinding, take } from './native.js';
-import type { Program, ProgramSpec } from './program.js';
+import type { FunctionSpec, Program, ProgramSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
 import { addHandles, addStateAccess } from './state-access.js';
 
 /**
  * Traces and loads `spec`.
  *
+ * @param nativeOps ops of our own that the graphs may use.
  * @throws TraceError for what cannot be compiled, ProgramError for a body whose result does not fit the state.
  */
-export function createSessionProgram(binding: NativeBinding, spec: ProgramSpec): Program {
+export function createSessionProgram(
+  binding: NativeBinding,
+  spec: ProgramSpec,
+  nativeOps: ReadonlySet<string>,
+): Program {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
   const access = addStateAccess(stateGraph, spec.state, handles);
   const entries = new Map<string, Entry>();
   const graphs = [stateGraph];
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
-    const graph = new Graph(`fn_${index}_${plainName(name)}`);
+    const graph = new Graph(`fn_${index}_${plainName(name)}`, usableOps(nativeOps, functionSpec));
     entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);
   }
@@ -94,6 +100,12 @@ export function createSessionProgram(binding: NativeBinding, spec: ProgramSpec):
       session = undefined;
     },
   };
+}
+
+/** XLA knows only TensorFlow's ops, and products are rounded to bfloat16 only where they are ops. */
+function usableOps(nativeOps: ReadonlySet<string>, { xla, precision }: FunctionSpec): ReadonlySet<string> {
+  if (xla === true) return new Set();
+  return precision === 'bf16' ? new Set([...nativeOps].filter((op) => !opsWithProducts.has(op))) : nativeOps;
 }
 
 function loadSession(binding: NativeBinding, savedModel: Uint8Array): number {

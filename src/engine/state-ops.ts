@@ -5,8 +5,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { fusedKernelNames } from './kernels-fused.js';
+import { nativeOps } from './kernels-native.js';
 import type { Float, Int } from './shape.js';
-import { isTracing } from './trace.js';
+import { canUse, isTracing } from './trace.js';
 
 /**
  * `state` `[R, ...]` with rows replaced: `result[indices[i]] = rows[i]`. `indices` `[N]` must not repeat. When compiled
@@ -35,6 +36,14 @@ export interface AdamWScalars {
   readonly epsilon: tf.Tensor;
   /** learningRate * weightDecay. */
   readonly decay: tf.Tensor;
+  /** The gradient is multiplied by this first, as clipping wants it. */
+  readonly scale: tf.Tensor;
+}
+
+/** The sum of all squares, a scalar. */
+export function sumOfSquares(x: tf.Tensor): Float<''> {
+  if (canUse(nativeOps.sumOfSquares)) return tf.engine().runKernel(nativeOps.sumOfSquares, { x }) as tf.Tensor;
+  return tf.sum(tf.square(x));
 }
 
 /**
@@ -50,18 +59,18 @@ export function adamW(
   scalars: AdamWScalars,
   options: { readonly beta1: number; readonly beta2: number; readonly decays: boolean },
 ): AdamWStates {
-  if (isTracing()) {
-    const inputs = { ...states, gradient, ...scalars };
-    const [parameter, m, v] = tf.engine().runKernel(fusedKernelNames.adamW, inputs, { ...options }) as unknown as [
-      tf.Tensor,
-      tf.Tensor,
-      tf.Tensor,
-    ];
+  const run = (op: string, inputs: Record<string, tf.Tensor>): AdamWStates => {
+    const results = tf.engine().runKernel(op, inputs, { ...options }) as unknown;
+    const [parameter, m, v] = results as [tf.Tensor, tf.Tensor, tf.Tensor];
     return { parameter, m, v };
-  }
+  };
+  if (canUse(nativeOps.adamW)) return run(nativeOps.adamW, { ...states, gradient, ...scalars });
+  const { scale, ...rates } = scalars;
+  const scaled = tf.mul(gradient, scale);
+  if (isTracing()) return run(fusedKernelNames.adamW, { ...states, gradient: scaled, ...rates });
   const { beta1, beta2, decays } = options;
-  const m = tf.add(tf.mul(states.m, beta1), tf.mul(gradient, 1 - beta1));
-  const v = tf.add(tf.mul(states.v, beta2), tf.mul(tf.square(gradient), 1 - beta2));
+  const m = tf.add(tf.mul(states.m, beta1), tf.mul(scaled, 1 - beta1));
+  const v = tf.add(tf.mul(states.v, beta2), tf.mul(tf.square(scaled), 1 - beta2));
   const kept = decays ? tf.sub(states.parameter, tf.mul(states.parameter, scalars.decay)) : states.parameter;
   const rate = tf.div(
     tf.mul(scalars.learningRate, tf.sqrt(tf.sub(1, scalars.beta2Power))),

@@ -138,6 +138,11 @@ export function outputOfTensor(tensor: tf.Tensor): Output {
   return traceBackend().output(tensor);
 }
 
+/** True while a function is being traced that may use `op`, an op of our own. */
+export function canUse(op: string): boolean {
+  return backend?.graph?.nativeOps.has(op) ?? false;
+}
+
 /** True while a function is being traced: compositions may then choose ops that no eager backend has. */
 export function isTracing(): boolean {
   return backend?.graph !== undefined;

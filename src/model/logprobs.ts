@@ -72,8 +72,8 @@ export function completionLogProbs(parameters: TensorRecord, config: ModelConfig
   >;
   const states = sequenceStates(parameters, config, ids).reshape([-1, config.hiddenSize]);
   const predicting = embedding(states, predictors);
-  const scaled = tf.mul(logits(parameters, config, predicting), inverseTemperature);
-  return tf.mul(tokenLogProbs(scaled, targets).reshape(mask.shape), mask);
+  const logProbs = tokenLogProbs(logits(parameters, config, predicting), targets, inverseTemperature);
+  return tf.mul(logProbs.reshape(mask.shape), mask);
 }
 
 /** The error for log-probs that came out as NaN or infinite: no token can be drawn or scored by them. */

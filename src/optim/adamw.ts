@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { TensorRecord, TensorSpec } from '../engine/program.js';
-import { adamW } from '../engine/state-ops.js';
+import { adamW, sumOfSquares } from '../engine/state-ops.js';
 
 export interface AdamWOptions {
   readonly beta1: number;
@@ -59,6 +59,7 @@ export function stepScalars(
  * One step for every parameter in `gradients`.
  *
  * @param state the program's state as the body got it; @param scalars the tensors of {@link stepInputs}.
+ * @param scale a scalar that all gradients are multiplied by, see {@link clipScale}.
  * @returns what the body must assign.
  */
 export function update(
@@ -66,6 +67,7 @@ export function update(
   gradients: TensorRecord,
   scalars: TensorRecord,
   options: AdamWOptions,
+  scale: tf.Tensor = tf.scalar(1),
 ): Record<string, tf.Tensor> {
   const assign: Record<string, tf.Tensor> = {};
   for (const [name, gradient] of Object.entries(gradients)) {
@@ -76,7 +78,7 @@ export function update(
     >;
     const decays = options.weightDecay > 0 && (options.decays?.(name) ?? true);
     const { beta1, beta2 } = options;
-    const next = adamW(states, gradient, scalars as never, { beta1, beta2, decays });
+    const next = adamW(states, gradient, { ...scalars, scale } as never, { beta1, beta2, decays });
     assign[name] = next.parameter;
     assign[names.m] = next.m;
     assign[names.v] = next.v;
@@ -86,12 +88,10 @@ export function update(
 
 /** sqrt of the sum of all squares, a scalar. */
 export function globalNorm(tensors: TensorRecord): tf.Tensor {
-  const squares = Object.values(tensors).map((tensor) => tf.sum(tf.square(tensor)));
-  return tf.sqrt(tf.addN(squares));
+  return tf.sqrt(tf.addN(Object.values(tensors).map(sumOfSquares)));
 }
 
-/** Scales all gradients by min(1, maxNorm / (norm + 1e-6)), `norm` being their global norm. */
-export function clipByGlobalNorm(gradients: TensorRecord, norm: tf.Tensor, maxNorm: number): Record<string, tf.Tensor> {
-  const scale = tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1);
-  return Object.fromEntries(Object.entries(gradients).map(([name, gradient]) => [name, tf.mul(gradient, scale)]));
+/** min(1, maxNorm / (norm + 1e-6)): what gradients of the global norm `norm` are multiplied by to be clipped. */
+export function clipScale(norm: tf.Tensor, maxNorm: number): tf.Tensor {
+  return tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1);
 }

@@ -116,8 +116,8 @@ function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, name
       };
       const { value, gradients } = valueAndGradients(state, names, lossOf);
       const norm = adamw.globalNorm(gradients);
-      const clipped = adamw.clipByGlobalNorm(gradients, norm, maxGradientNorm);
-      return { outputs: { loss: value, norm }, assign: adamw.update(state, clipped, inputs, optimizer) };
+      const scale = adamw.clipScale(norm, maxGradientNorm);
+      return { outputs: { loss: value, norm }, assign: adamw.update(state, gradients, inputs, optimizer, scale) };
     },
   };
 }

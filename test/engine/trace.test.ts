@@ -190,14 +190,12 @@ test('strings and complex numbers are refused', () => {
 });
 
 test('in-place operations want state tensors', () => {
-  const scalars = Object.fromEntries(
-    ['learningRate', 'beta1Power', 'beta2Power', 'epsilon', 'decay'].map((name) => [name, name]),
-  );
+  const scalars = ['learningRate', 'beta1Power', 'beta2Power', 'epsilon', 'decay', 'scale'];
   assert.throws(
     () =>
       compile((state) => {
         const x = tf.mul(state.x as tf.Tensor, 2);
-        const rates = Object.fromEntries(Object.keys(scalars).map((name) => [name, tf.scalar(0.5)]));
+        const rates = Object.fromEntries(scalars.map((name) => [name, tf.scalar(0.5)]));
         const next = adamW({ parameter: x, m: x, v: x }, x, rates as never, { beta1: 0.9, beta2: 0.9, decays: false });
         return { assign: { x: next.parameter } };
       }),

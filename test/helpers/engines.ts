@@ -1,6 +1,6 @@
 /**
- * @file The ways in which a program can run, for tests that hold them equal: compiled and op by op on native
- * TensorFlow, and op by op on WebAssembly.
+ * @file The ways in which a program can run, for tests that hold them equal: compiled, compiled without kernels of our
+ * own and op by op on native TensorFlow, and op by op on WebAssembly.
  */
 import { test } from 'node:test';
 import { type Engine, openEngine } from '../../src/engine/backend.js';
@@ -9,7 +9,7 @@ import type { FunctionSpec, Program, ProgramSpec } from '../../src/engine/progra
 import { nativeTest } from './native.js';
 
 export interface Way {
-  readonly name: 'compiled' | 'eager' | 'wasm';
+  readonly name: 'compiled' | 'composed' | 'eager' | 'wasm';
   readonly engine: Engine;
   create(spec: ProgramSpec): Program;
 }
@@ -24,6 +24,11 @@ export async function compiledWay(): Promise<Way> {
   return { name: 'compiled', engine, create: (spec) => engine.createProgram(spec) };
 }
 
+export async function composedWay(): Promise<Way> {
+  const engine = await openEngine('tensorflow');
+  return { name: 'composed', engine, create: (spec) => engine.createComposedProgram(spec) };
+}
+
 export async function eagerWay(): Promise<Way> {
   const engine = await openEngine('tensorflow');
   // The first program registers the backend's kernels.
@@ -32,7 +37,7 @@ export async function eagerWay(): Promise<Way> {
 }
 
 export async function allWays(): Promise<Way[]> {
-  return [await compiledWay(), await eagerWay(), await wasmWay()];
+  return [await compiledWay(), await composedWay(), await eagerWay(), await wasmWay()];
 }
 
 /** Builds a program of one function without state, runs it once and frees it. */
@@ -49,9 +54,10 @@ export function runOnce(
   }
 }
 
-/** Declares `name` three times, once per way; those that need native TensorFlow are skipped where it cannot be had. */
+/** Declares `name` four times, once per way; those that need native TensorFlow are skipped where it cannot be had. */
 export function testEveryWay(name: string, body: (way: Way) => void | Promise<void>): void {
   nativeTest(`${name} (compiled)`, async () => body(await compiledWay()));
+  nativeTest(`${name} (composed)`, async () => body(await composedWay()));
   nativeTest(`${name} (eager)`, async () => body(await eagerWay()));
   test(`${name} (wasm)`, async () => body(await wasmWay()));
 }

@@ -108,11 +108,10 @@ async function checkParity(folder: string, engineName: EngineName): Promise<void
           const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => state[name] as tf.Tensor));
           const gradients = Object.fromEntries(names.map((name, index) => [name, grads[index] as tf.Tensor]));
           const norm = adamw.globalNorm(gradients);
-          const clipped = adamw.clipByGlobalNorm(gradients, norm, 1);
           const norms = tf.stack(names.map((name) => tf.norm(gradients[name] as tf.Tensor)));
           return {
             outputs: { loss: value, sums: sums as tf.Tensor, norm, norms },
-            assign: adamw.update(state, clipped, inputs, optimizer),
+            assign: adamw.update(state, gradients, inputs, optimizer, adamw.clipScale(norm, 1)),
           };
         },
       },

@@ -6,7 +6,7 @@ import type { TypedArray } from '../../src/engine/dtype.js';
 import { NumericsError, type ProgramSpec, type TensorSpec } from '../../src/engine/program.js';
 import {
   type AdamWOptions,
-  clipByGlobalNorm,
+  clipScale,
   globalNorm,
   momentNames,
   optimizerState,
@@ -50,7 +50,7 @@ function program(options: AdamWOptions): ProgramSpec {
           const norm = globalNorm(gradients);
           return {
             outputs: { norm },
-            assign: update(state, clipByGlobalNorm(gradients, norm, maxNorm), inputs, options),
+            assign: update(state, gradients, inputs, options, clipScale(norm, maxNorm)),
           };
         },
         checkNumerics: true,
@@ -222,13 +222,42 @@ testEveryWay('a moment that is also looked at is seen from before the update', (
   instance.dispose();
 });
 
-test('clipByGlobalNorm scales by min(1, max / (norm + 1e-6)) and leaves directions alone', async () => {
+testEveryWay('a step may be looked at: the new value of a parameter beside the old one', (way) => {
+  const options = configurations['without decay'] as AdamWOptions;
+  const w = { dtype: 'float32', shape: [40] } as const;
+  const instance = way.create({
+    state: { w, before: w, ...optimizerState({ w }) },
+    functions: {
+      step: {
+        inputs: stepInputs,
+        body: (state, inputs) => {
+          const old = state.w as tf.Tensor;
+          const assign = update(state, { w: tf.ones([40]) }, inputs, options);
+          const change = tf.sub(assign.w as tf.Tensor, old.reshape([4, 10]).reshape([40]));
+          return { outputs: { change }, assign: { ...assign, before: old } };
+        },
+      },
+    },
+  });
+  for (const name of Object.keys(instance.spec.state)) instance.fill(name, 3);
+  instance.fill('adamw.m.w', 0);
+  instance.fill('adamw.v.w', 0);
+  // The first step of Adam is as long as the learning rate, whatever the gradient.
+  const { change } = instance.run('step', stepScalars(1, 0.5, options));
+  assertClose('change', change as Float32Array, new Float32Array(40).fill(-0.5), { relative: 1e-5 });
+  assertClose('w', instance.read('w'), new Float32Array(40).fill(2.5), { relative: 1e-5 });
+  assert.deepEqual(instance.read('before'), new Float32Array(40).fill(3));
+  instance.dispose();
+});
+
+test('clipScale is min(1, max / (norm + 1e-6)), and directions stay as they are', async () => {
   const way = await wasmWay();
   const clipped = (values: number[], limit: number) => {
     const body = () => {
       const gradients = { a: tf.tensor1d(values.slice(0, 1)), b: tf.tensor1d(values.slice(1)) };
       const norm = globalNorm(gradients);
-      return { outputs: { norm, ...clipByGlobalNorm(gradients, norm, limit) } };
+      const scale = clipScale(norm, limit);
+      return { outputs: { norm, a: tf.mul(gradients.a, scale), b: tf.mul(gradients.b, scale) } };
     };
     const { norm, a, b } = runOnce(way, { inputs: {}, body });
     return { norm: norm?.[0], values: [...(a ?? []), ...(b ?? [])] };
