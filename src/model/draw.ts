@@ -3,6 +3,7 @@
  * decides a draw by inverse CDF, so a draw is a function of the logits and of that number.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { drawTokens } from '../engine/decoding-ops.js';
 import type { TensorRecord, TensorSpec } from '../engine/program.js';
 import type { Float, Int } from '../engine/shape.js';
 
@@ -33,6 +34,10 @@ export function draw(
   options: DrawOptions,
 ): { tokens: Int<'B'>; logProbs: Float<'B'> } {
   const { uniforms, inverseTemperature } = inputs as Record<'uniforms' | 'inverseTemperature', tf.Tensor>;
+  if (drawsAll(options, logits.shape[1] as number)) {
+    const drawn = drawTokens(logits, uniforms, inverseTemperature);
+    if (drawn !== undefined) return drawn;
+  }
   const scaled = tf.mul(logits, inverseTemperature);
   const shifted = tf.sub(scaled, tf.max(scaled, -1, true));
   const weights = tf.exp(shifted);
@@ -42,9 +47,15 @@ export function draw(
   return { tokens, logProbs: tf.sub(picked, tf.log(total)) };
 }
 
-function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, { topK, topP }: DrawOptions): Int<'B'> {
+/** Whether every token may be drawn. */
+function drawsAll({ greedy, topK, topP }: DrawOptions, V: number): boolean {
+  return !greedy && topP >= 1 && (topK <= 0 || topK >= V);
+}
+
+function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, options: DrawOptions): Int<'B'> {
   const V = weights.shape[1] as number;
-  if (topP >= 1 && (topK <= 0 || topK >= V)) return inverseCdf(weights, uniforms);
+  if (drawsAll(options, V)) return inverseCdf(weights, uniforms);
+  const { topK, topP } = options;
   const sorted = tf.topk(weights, topK > 0 ? Math.min(topK, V) : V, true);
   if (topP >= 1) return pick(sorted.indices, inverseCdf(sorted.values, uniforms));
   // A token stays if those before it have not yet reached topP of what top-k left (Holtzman et al., arXiv 1904.09751,

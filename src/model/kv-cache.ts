@@ -9,12 +9,14 @@
  * drawing happens in one place.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { cachedAttention as nativeAttention } from '../engine/decoding-ops.js';
 import { maskedScore } from '../engine/ops.js';
 import type { FunctionSpec, TensorRecord, TensorSpec } from '../engine/program.js';
 import type { Float, Int } from '../engine/shape.js';
 import { updateRows } from '../engine/state-ops.js';
 import type { ModelConfig } from './config.js';
-import { angles, attentionScale, hiddenStates, logits } from './transformer.js';
+import { decodeLayers } from './decoder-layers.js';
+import { angles, attentionScale, embedTokens, finalNorm, hiddenStates, logits } from './transformer.js';
 
 export interface CacheSizes {
   /** Rows that decode together. One more slot exists, for rows of `admit` and `move` that are not used. */
@@ -67,7 +69,6 @@ export function prefillFunction(config: ModelConfig, sizes: CacheSizes): Functio
       const { ids, offset } = inputs as Record<'ids' | 'offset', tf.Tensor>;
       const positions = tf.add(tf.range(0, chunk, 1, 'int32'), offset).expandDims(0);
       const rows = tf.add(rowIndices(config, tf.range(0, P, 1, 'int32'), T, chunk), offset);
-      const bias = pastBias(positions, T);
       const assign: Record<string, tf.Tensor> = {};
       hiddenStates(state, config, ids, angles(config, positions.toFloat()), (layer, q, k, v) => {
         const { promptKeys, promptValues } = cacheNames(layer);
@@ -75,7 +76,7 @@ export function prefillFunction(config: ModelConfig, sizes: CacheSizes): Functio
         const values = updateRows(state[promptValues] as tf.Tensor, rows, toRows(v));
         assign[promptKeys] = keys;
         assign[promptValues] = values;
-        return cachedAttention(config, q, keys, values, bias);
+        return cachedAttention(config, q, keys, values, positions, T);
       });
       return { assign };
     },
@@ -130,17 +131,30 @@ export function decodeLogits(
   const [B] = tokens.shape as [number];
   const S = sizes.positions;
   const assign: Record<string, tf.Tensor> = {};
+  const at = angles(config, positions.toFloat().expandDims(1));
+  const caches = Array.from({ length: config.layers }, (_, layer) => {
+    const { keys, values } = cacheNames(layer);
+    return { keys: state[keys] as tf.Tensor, values: state[values] as tf.Tensor };
+  });
+  const whole = decodeLayers(state, config, S, embedTokens(state, tokens), positions, at, caches);
+  if (whole !== undefined) {
+    for (const [layer, { keys, values }] of whole.caches.entries()) {
+      const names = cacheNames(layer);
+      assign[names.keys] = keys;
+      assign[names.values] = values;
+    }
+    return { logits: logits(state, config, finalNorm(state, config, whole.x)), assign };
+  }
   const firstRows = rowIndices(config, tf.range(0, B, 1, 'int32'), S, 1).reshape([B, config.kvHeads]);
   const rows = tf.add(firstRows, positions.expandDims(1)).reshape([-1]) as tf.Tensor1D;
-  const at = angles(config, positions.toFloat().expandDims(1));
-  const bias = pastBias(positions.expandDims(1), S);
   const hidden = hiddenStates(state, config, tokens.expandDims(1), at, (layer, q, k, v) => {
     const names = cacheNames(layer);
-    const keys = updateRows(state[names.keys] as tf.Tensor, rows, toRows(k));
-    const values = updateRows(state[names.values] as tf.Tensor, rows, toRows(v));
+    const cache = caches[layer] as (typeof caches)[number];
+    const keys = updateRows(cache.keys, rows, toRows(k));
+    const values = updateRows(cache.values, rows, toRows(v));
     assign[names.keys] = keys;
     assign[names.values] = values;
-    return cachedAttention(config, q, keys, values, bias);
+    return cachedAttention(config, q, keys, values, positions.expandDims(1), S);
   });
   return { logits: logits(state, config, hidden.reshape([B, config.hiddenSize])), assign };
 }
@@ -152,20 +166,24 @@ function pastBias(positions: Int<'B T'>, length: number): Float<'B 1 T S'> {
 }
 
 /**
- * Grouped-query attention of `q` to the first B sequences of a cache, whose rows are in the order of this file:
- * `[B, T, H * C]`. Each head's positions are one matrix already, so keys and values are used where they lie.
+ * Grouped-query attention of `q` at `positions` `[B | 1, T]` to the first B sequences of a cache of S positions, whose
+ * rows are in the order of this file: `[B, T, H * C]`. Each head's positions are one matrix already, so keys and values
+ * are used where they lie.
  */
 function cachedAttention(
   config: ModelConfig,
   q: Float<'B T H C'>,
   keys: Float<'R C'>,
   values: Float<'R C'>,
-  bias: Float<'B 1 T S'>,
+  positions: Int<'B T'>,
+  S: number,
 ): Float<'B T HC'> {
   const [B, T, H, C] = q.shape as [number, number, number, number];
   const K = config.kvHeads;
+  const layout = { kvHeads: K, length: S, scale: attentionScale(config) };
+  const native = nativeAttention(q, { keys, values }, positions, layout);
+  if (native !== undefined) return native;
   const G = H / K;
-  const S = bias.shape[3] as number;
   const perHead = (cache: tf.Tensor) => tf.slice(cache, [0, 0], [B * K * S, C]).reshape([B * K, S, C]) as tf.Tensor3D;
   const groups = tf
     .mul(q, attentionScale(config))
@@ -173,7 +191,7 @@ function cachedAttention(
     .transpose([0, 2, 3, 1, 4])
     .reshape([B * K, G * T, C]) as tf.Tensor3D;
   const scores = tf.matMul(groups, perHead(keys), false, true).reshape([B, H, T, S]);
-  const weights = tf.softmax(tf.add(scores, bias)).reshape([B * K, G * T, S]) as tf.Tensor3D;
+  const weights = tf.softmax(tf.add(scores, pastBias(positions, S))).reshape([B * K, G * T, S]) as tf.Tensor3D;
   const mixed = tf.matMul(weights, perHead(values)).reshape([B, K, G, T, C]);
   return mixed.transpose([0, 3, 1, 2, 4]).reshape([B, T, H * C]);
 }

@@ -57,7 +57,7 @@ export function hiddenStates(
   attend: Attend,
 ): Float<'B T D'> {
   assertShape('ids', ids, 'B T');
-  let x = embedding(parameter(parameters, embeddingName), ids);
+  let x = embedTokens(parameters, ids);
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `model.layers.${layer}`;
     const normed = norm(parameters, `${prefix}.input_layernorm`, config, x);
@@ -70,6 +70,16 @@ export function hiddenStates(
       feedForward(parameters, `${prefix}.mlp`, norm(parameters, `${prefix}.post_attention_layernorm`, config, x)),
     );
   }
+  return finalNorm(parameters, config, x);
+}
+
+/** What the first layer gets: `[..., D]`. */
+export function embedTokens(parameters: TensorRecord, ids: Int<'...'>): Float<'... D'> {
+  return embedding(parameter(parameters, embeddingName), ids);
+}
+
+/** What the output layer gets, of what the last layer gives. */
+export function finalNorm(parameters: TensorRecord, config: ModelConfig, x: Float<'... D'>): Float<'... D'> {
   return norm(parameters, 'model.norm', config, x);
 }
 
