@@ -56,7 +56,7 @@ export const options = {
   model: {
     type: 'string',
     placeholder: 'folder|id',
-    help: 'folder of a Hugging Face checkpoint, its id on the hub (org/name[@revision]), or builtin',
+    help: 'folder of a Hugging Face checkpoint, its id on the hub (org/name[@revision]), builtin or builtin-b',
   },
   prompt: { type: 'string', placeholder: 'text', help: 'text to complete; - reads it from standard input' },
   input: {

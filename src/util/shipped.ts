@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 
 export const builtinModel = 'builtin';
 
-const folders: Readonly<Record<string, string>> = { [builtinModel]: 'tiny' };
+const folders: Readonly<Record<string, string>> = { [builtinModel]: 'tiny', 'builtin-b': 'tiny-b' };
 
 /** The folder of a model that comes with tinyzero; any other reference as it is. */
 export function shippedModel(reference: string): string {
