@@ -13,6 +13,7 @@ import { findInstalledEngine } from './installed.js';
 import { loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram } from './session.js';
+import { replaceWasmKernels } from './wasm-kernels.js';
 
 export type EngineName = 'tensorflow' | 'wasm';
 
@@ -104,6 +105,7 @@ async function openWasm(): Promise<Engine> {
       fix: 'Node 20 or later on a processor with WebAssembly SIMD is needed; `tinyzero doctor` shows what this machine has.',
     });
   }
+  replaceWasmKernels();
   return {
     name: 'wasm',
     description: 'WebAssembly (SIMD, 1 thread)',

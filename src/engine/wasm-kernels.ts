@@ -1,0 +1,109 @@
+/**
+ * @file Two kernels of tfjs-backend-wasm 4.22 replaced by faster ones with the same results.
+ *
+ * Products: the backend hands one to XNNPACK only where neither operand is transposed and both are single matrices; all else
+ * runs in a naive loop (BatchMatMul.cc), ten times slower. So operands are transposed first, and batches of larger
+ * matrices multiplied one by one. Slices: the backend copies the whole tensor before it copies the slice (Slice.ts).
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { sizeOf } from './shape.js';
+
+/** What is used of the backend's own class, which its package does not export. */
+interface WasmBackend extends tf.KernelBackend {
+  makeOutput(shape: readonly number[], dtype: tf.DataType): tf.TensorInfo;
+  /** A view of the tensor's memory, valid until the next allocation. */
+  typedArrayFromHeap(x: tf.TensorInfo): Float32Array | Int32Array | Uint8Array;
+  disposeData(dataId: object): boolean;
+}
+
+/** Multiplications in one product of a batch from which taking the batch apart costs less than the naive loop. */
+const largeProduct = 20_000;
+
+/** Puts our kernels in place of those that the backend has registered and set up. */
+export function replaceWasmKernels(): void {
+  replaceKernel(tf.BatchMatMul, fastProduct);
+  replaceKernel(tf.Slice, fastSlice);
+}
+
+function replaceKernel(kernelName: string, replacement: (original: tf.KernelFunc) => tf.KernelFunc): void {
+  const original = kernelFunc(kernelName);
+  tf.unregisterKernel(kernelName, 'wasm');
+  tf.registerKernel({ kernelName, backendName: 'wasm', kernelFunc: replacement(original) });
+}
+
+/** A part of `x` that is one stretch of memory: `shape` from the flat index `offset` on. */
+function copyOfStretch(
+  backend: WasmBackend,
+  x: tf.TensorInfo,
+  offset: number,
+  shape: readonly number[],
+): tf.TensorInfo {
+  const result = backend.makeOutput(shape, x.dtype);
+  backend.typedArrayFromHeap(result).set(backend.typedArrayFromHeap(x).subarray(offset, offset + sizeOf(shape)));
+  return result;
+}
+
+function fastSlice(original: tf.KernelFunc): tf.KernelFunc {
+  return (call) => {
+    const { x } = call.inputs as { x: tf.TensorInfo };
+    const { begin, size } = call.attrs as unknown as Record<'begin' | 'size', number[]>;
+    const [start, shape] = tf.slice_util.parseSliceParams(x as tf.Tensor, begin, size) as [number[], number[]];
+    if (x.dtype === 'string' || !tf.slice_util.isSliceContinous(x.shape, start, shape)) return original(call);
+    const offset = tf.slice_util.computeFlatOffset(start, tf.util.computeStrides(x.shape));
+    return copyOfStretch(call.backend as WasmBackend, x, offset, shape);
+  };
+}
+
+function fastProduct(naive: tf.KernelFunc): tf.KernelFunc {
+  return (call) => {
+    const { a, b } = call.inputs as Record<'a' | 'b', tf.TensorInfo>;
+    const { transposeA, transposeB } = call.attrs as unknown as Record<'transposeA' | 'transposeB', boolean>;
+    const batchShape = a.shape.slice(0, -2);
+    const batch = sizeOf(batchShape);
+    const broadcasts = batchShape.join() !== b.shape.slice(0, -2).join();
+    const work = (sizeOf(a.shape) / batch) * b.shape.at(transposeB ? -2 : -1)!;
+    if (broadcasts || (batch > 1 && work < largeProduct)) return naive(call);
+
+    const backend = call.backend as WasmBackend;
+    const temporaries: tf.TensorInfo[] = [];
+    const temporary = (info: tf.TensorInfo) => {
+      temporaries.push(info);
+      return info;
+    };
+    const run = (name: string, inputs: Record<string, tf.TensorInfo>, attrs: Record<string, unknown>) =>
+      kernelFunc(name)({ inputs, backend, attrs: attrs as unknown as tf.NamedAttrMap }) as tf.TensorInfo;
+    const upright = (x: tf.TensorInfo, isTransposed: boolean) =>
+      isTransposed ? temporary(run(tf.Transpose, { x }, { perm: lastTwoSwapped(x.shape.length) })) : x;
+    const multiply = (left: tf.TensorInfo, right: tf.TensorInfo) =>
+      naive({
+        ...call,
+        inputs: { a: left, b: right },
+        attrs: { transposeA: false, transposeB: false },
+      }) as tf.TensorInfo;
+    const matrixAt = (x: tf.TensorInfo, index: number) => {
+      const shape = [1, ...x.shape.slice(-2)];
+      return temporary(copyOfStretch(backend, x, index * sizeOf(shape), shape));
+    };
+
+    const left = upright(a, transposeA);
+    const right = upright(b, transposeB);
+    let product: tf.TensorInfo;
+    if (batch === 1) product = multiply(left, right);
+    else {
+      const parts = Array.from({ length: batch }, (_, i) => temporary(multiply(matrixAt(left, i), matrixAt(right, i))));
+      const stacked = run(tf.Concat, parts as never, { axis: 0 });
+      product = { ...stacked, shape: [...batchShape, ...stacked.shape.slice(1)] };
+    }
+    for (const { dataId } of temporaries) backend.disposeData(dataId);
+    return product;
+  };
+}
+
+function kernelFunc(name: string): tf.KernelFunc {
+  return tf.getKernel(name, 'wasm').kernelFunc;
+}
+
+function lastTwoSwapped(rank: number): number[] {
+  const axes = Array.from({ length: rank }, (_, axis) => axis);
+  return [...axes.slice(0, -2), rank - 1, rank - 2];
+}
