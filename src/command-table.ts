@@ -137,6 +137,23 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./commands/generate.js'),
   }),
   command({
+    words: ['play'],
+    summary: 'ask a model at a prompt, alone or beside another, and see what its answers earn',
+    details:
+      'A multiplication such as `7 x 8` or `7*8` is asked as the model knows it and graded; any other text is asked as it stands. Answers are greedy unless --temperature says otherwise. Arrow keys bring back earlier lines, Ctrl-C stops an answer, Ctrl-D leaves. Lines may also come through a pipe; with --json a line of output is { input, completions: [{ model, prompt, text, finished, tokens, reward, exact, parsed, parts }] }.',
+    options: [
+      ...(['checkpoint', 'compare', 'preset', 'temperature', 'maxNewTokens', 'seed', 'reward', 'precision'] as const),
+      ...engineOptions,
+      'json',
+    ],
+    examples: [
+      ['play --checkpoint runs/mine --compare builtin', 'what training changed, answer by answer'],
+      ['play --temperature 1 --seed 3', 'samples of the built-in model'],
+      ["play --json <<< '7 x 8'", 'for a program to read'],
+    ],
+    load: () => import('./commands/play.js'),
+  }),
+  command({
     words: ['score'],
     summary: 'compute the log-prob of every token of given completions',
     details:

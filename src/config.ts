@@ -140,11 +140,11 @@ export const options = {
   },
   saveEvery: { type: 'integer', min: 0, default: 25, unit: 'updates', help: 'checkpoint; 0 for only at the end' },
   keep: { type: 'integer', min: 1, default: 1, unit: 'checkpoints', help: 'newest checkpoints that are kept' },
-  checkpoint: { type: 'string', placeholder: 'folder|id', help: 'model, checkpoint or run folder to evaluate' },
+  checkpoint: { type: 'string', placeholder: 'folder|id', help: 'model, checkpoint or run folder; builtin if absent' },
   compare: {
     type: 'string',
     placeholder: 'folder|file',
-    help: 'evaluate this model too, or read this eval JSON, and test the difference',
+    help: 'set this model beside it; eval also takes the JSON of an evaluation',
   },
   compareRuns: {
     type: 'list',

@@ -1,14 +1,12 @@
 /**
  * @file `tinyzero eval`: a model on held-out problems, alone or against another.
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { evaluationOptionNames, OptionValues } from '../config.js';
 import { defaultOptions } from '../defaults.js';
-import { exitCodes, UserError } from '../errors.js';
+import { exitCodes } from '../errors.js';
 import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../eval-compare.js';
 import type { EvalSummary } from '../eval-summary.js';
-import { runFiles } from '../run/folder.js';
+import { trainedModel } from '../run/folder.js';
 import { interruptible } from '../run/interrupt.js';
 import { consoleReporter } from '../run/progress.js';
 import { describeComparison, describeEvaluation } from '../run-report.js';
@@ -52,15 +50,4 @@ async function evaluateModel(values: Values, name: string, signal: AbortSignal):
   } finally {
     job.close();
   }
-}
-
-/** The model of a run where a run folder is given. @throws UserError when the run is not finished. */
-function trainedModel(name: string): string {
-  if (!existsSync(join(name, runFiles.problems))) return name;
-  const final = join(name, runFiles.final);
-  if (existsSync(join(final, 'config.json'))) return final;
-  throw new UserError({
-    problem: `The run in ${name} has no trained model yet.`,
-    fix: `Finish it with \`tinyzero train --resume ${name}\`, or give one of its checkpoints.`,
-  });
 }

@@ -2,7 +2,7 @@
  * @file The folder of a run: which file lies where, who may write into it, and which checkpoints are whole. What the files
  * say is the business of those who write them.
  */
-import { lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode, UserError } from '../errors.js';
 import { syncFolder } from '../util/file.js';
@@ -148,6 +148,21 @@ function runFolder(path: string, release: () => void): RunFolder {
     },
     release,
   };
+}
+
+/**
+ * The model of a run where `name` is a run's folder; any other name as it is.
+ *
+ * @throws UserError when the run is not finished.
+ */
+export function trainedModel(name: string): string {
+  if (!existsSync(join(name, runFiles.problems))) return name;
+  const final = join(name, runFiles.final);
+  if (existsSync(join(final, 'config.json'))) return final;
+  throw new UserError({
+    problem: `The run in ${name} has no trained model yet.`,
+    fix: `Finish it with \`tinyzero train --resume ${name}\`, or give one of its checkpoints.`,
+  });
 }
 
 /** Whether a plain file or folder is at `path`; links are neither. */

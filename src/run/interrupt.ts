@@ -3,19 +3,23 @@
  */
 import { exitCodes, UserError } from '../errors.js';
 
-/** Runs `work` with a signal that Ctrl-C (or a polite kill) aborts; the error it then throws exits with 130. */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` with a signal that Ctrl-C or a polite kill aborts, or only those of `signals`; the error it then throws
+ * exits with 130.
+ */
+export async function interruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  signals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'],
+): Promise<T> {
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) process.exit(exitCodes.interrupted);
     controller.abort(new UserError('Stopped.', { exitCode: exitCodes.interrupted }));
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  for (const name of signals) process.on(name, stop);
   try {
     return await work(controller.signal);
   } finally {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
+    for (const name of signals) process.off(name, stop);
   }
 }

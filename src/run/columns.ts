@@ -1,0 +1,88 @@
+/**
+ * @file Texts side by side on a terminal, and a block of lines that is drawn again and again in its place while they grow.
+ */
+import { cursorTo, moveCursor } from 'node:readline';
+import stringWidth from 'string-width';
+import wrapAnsi from 'wrap-ansi';
+
+/** Between two columns. */
+const gap = ' │ ';
+/** Columns narrower than this are hard to read; the texts then stand one below the other. */
+const minColumnWidth = 34;
+
+/**
+ * Lines of columns side by side in `width` characters, or one after the other where they do not fit. A column is a list of
+ * texts; those at the same place begin on the same line.
+ */
+export function sideBySide(columns: readonly (readonly string[])[], width: number): string[] {
+  const column = Math.floor((width - (columns.length - 1) * gap.length) / columns.length);
+  if (column < minColumnWidth) {
+    return columns.flatMap((texts, i) => [...(i > 0 ? [''] : []), ...texts.flatMap((text) => wrap(text, width))]);
+  }
+  const places = Math.max(...columns.map((texts) => texts.length));
+  return Array.from({ length: places }, (_, place) => {
+    const cells = columns.map((texts) => (texts[place] === undefined ? [] : wrap(texts[place], column)));
+    const height = Math.max(...cells.map((lines) => lines.length));
+    return Array.from({ length: height }, (__, row) =>
+      cells
+        .map((lines) => pad(lines[row] ?? '', column))
+        .join(gap)
+        .trimEnd(),
+    );
+  }).flat();
+}
+
+/** Lines of at most `width` characters; words too long for a line are cut. Indentation stays, save where a line is broken. */
+function wrap(text: string, width: number): string[] {
+  return text.split('\n').flatMap((line) => {
+    const [first = '', ...rest] = wrapAnsi(line, Math.max(1, width), { hard: true, trim: false }).split('\n');
+    return [first, ...rest.map((part) => part.trimStart())];
+  });
+}
+
+function pad(line: string, width: number): string {
+  return line + ' '.repeat(Math.max(0, width - stringWidth(line)));
+}
+
+/** Text of a model for a terminal: nothing in it moves the cursor, colours or rings. */
+export function harmless(text: string): string {
+  const spaced = text.replaceAll('\r\n', '\n').replaceAll('\t', '    ');
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must go
+  return spaced.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, '\uFFFD');
+}
+
+export interface Block {
+  /** Shows lines in the place of those before, the last ones where the terminal is too low for all. Not every call draws. */
+  draw(lines: () => readonly string[]): void;
+  /** Shows all of `lines` for good. */
+  end(lines: readonly string[]): void;
+}
+
+/** Milliseconds between two drawings: smooth to the eye, little work. */
+const redrawMs = 50;
+
+/** @param stream a terminal. */
+export function liveBlock(stream: NodeJS.WriteStream): Block {
+  let height = 0;
+  let drawnMs = Number.NEGATIVE_INFINITY;
+  const erase = () => {
+    if (height > 1) moveCursor(stream, 0, 1 - height);
+    if (height > 0) cursorTo(stream, 0);
+    if (height > 0) stream.write('\x1b[J');
+    height = 0;
+  };
+  return {
+    draw(lines) {
+      if (performance.now() - drawnMs < redrawMs) return;
+      drawnMs = performance.now();
+      erase();
+      const shown = lines().slice(-Math.max(1, (stream.rows || 24) - 1));
+      stream.write(shown.join('\n'));
+      height = shown.length;
+    },
+    end(lines) {
+      erase();
+      stream.write(`${lines.join('\n')}\n`);
+    },
+  };
+}

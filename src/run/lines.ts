@@ -1,0 +1,73 @@
+/**
+ * @file Lines that a user types, or that come through a pipe, one after the other. On a terminal: editing, history by
+ * the arrow keys, Ctrl-C empties the line, Ctrl-D ends the input.
+ */
+import { createInterface } from 'node:readline';
+
+export interface LineSource {
+  /** Somebody types at a terminal. */
+  readonly interactive: boolean;
+  /** The next line, or undefined at the end of the input. */
+  next(): Promise<string | undefined>;
+}
+
+/** Lines that the arrow keys reach. */
+const historySize = 200;
+
+/** Lines of standard input. @param signal ends the input of a pipe; at a terminal nobody waits for it. */
+export function inputLines(prompt: string, signal: AbortSignal): LineSource {
+  return process.stdin.isTTY ? typedLines(prompt) : pipedLines(signal);
+}
+
+function pipedLines(signal: AbortSignal): LineSource {
+  const lines = createInterface({ input: process.stdin, terminal: false, signal })[Symbol.asyncIterator]();
+  const next = async () => {
+    const { value, done } = await lines.next();
+    return done === true ? undefined : (value as string);
+  };
+  return { interactive: false, next };
+}
+
+/**
+ * The terminal is ours only while a line is asked for: between two lines it is in its normal mode, so that Ctrl-C is a
+ * signal and reaches the work that the line began.
+ */
+function typedLines(prompt: string): LineSource {
+  const output = process.stdout.isTTY ? process.stdout : process.stderr;
+  let history: string[] = [];
+  const pasted: string[] = [];
+  const ask = () =>
+    new Promise<void>((resolve) => {
+      const terminal = createInterface({
+        input: process.stdin,
+        output,
+        prompt,
+        history: [...history],
+        historySize,
+        removeHistoryDuplicates: true,
+      });
+      terminal.on('history', (lines) => {
+        history = lines;
+      });
+      terminal.on('line', (line) => {
+        // Several lines may be pasted at once: closing at the first would lose the others.
+        if (pasted.push(line) === 1) setImmediate(() => terminal.close());
+      });
+      terminal.on('SIGINT', () => {
+        output.write(terminal.line === '' ? '^C  (Ctrl-D leaves)\n' : '^C\n');
+        terminal.write(null, { ctrl: true, name: 'e' });
+        terminal.write(null, { ctrl: true, name: 'u' });
+        terminal.prompt();
+      });
+      terminal.once('close', () => {
+        if (pasted.length === 0) output.write('\n');
+        resolve();
+      });
+      terminal.prompt();
+    });
+  const next = async () => {
+    if (pasted.length === 0) await ask();
+    return pasted.shift();
+  };
+  return { interactive: true, next };
+}
