@@ -52,7 +52,7 @@ function addCommand(
 ): void {
   const command = parent.command(name).summary(spec.summary);
   command.description([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n'));
-  if (spec.operands !== undefined) command.argument(`<${spec.operands}>`);
+  if (spec.operands !== undefined) command.argument(spec.operands);
   for (const option of spec.options) command.addOption(new Option(usage(option), describeOption(option)));
   command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
   command.action(async () => {

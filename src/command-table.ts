@@ -17,7 +17,7 @@ export interface CommandSpec {
   /** Paragraphs for the command's own help. */
   readonly details?: string;
   readonly options: readonly OptionName[];
-  /** What the arguments are that belong to no option: `folder` for one, `files...` for some; absent where there may be none. */
+  /** The arguments that belong to no option, such as `<files...>` or `[folder]`; absent where there may be none. */
   readonly operands?: string;
   /** Command lines without `tinyzero`, each with what it does. */
   readonly examples: readonly (readonly [command: string, what: string])[];
@@ -68,7 +68,7 @@ export const commands: readonly CommandSpec[] = [
     summary: 'make the report of a run, one HTML file: what it learned, how, what it cost, how to repeat it',
     details:
       'Reads the files in the run folder, finished or not, and writes report.html there; `train` does so at its end. With --compare the curves and accuracies of more runs are laid over it, with tests between them and the options in which they differ.',
-    operands: 'folder',
+    operands: '<folder>',
     options: ['compareRuns', 'open', 'out', 'json'],
     examples: [
       ['report runs/a --open', 'see what the run learned'],
@@ -92,13 +92,25 @@ export const commands: readonly CommandSpec[] = [
   command({
     words: ['merge-vstar'],
     summary: 'join the parts that `estimate-vstar --shard` made',
-    operands: 'files...',
+    operands: '<files...>',
     options: ['out', 'json'],
     examples: [
       ['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two'],
       ['merge-vstar part-*.json', 'into v_star_dict.json in this folder'],
     ],
     load: () => import('./commands/merge-vstar.js'),
+  }),
+  command({
+    words: ['runs'],
+    summary: 'list runs: when, which model, accuracy before and after, how far, finished or not',
+    details: 'Looks into runs/, or the given folder. Only reads; runs that are going on may be listed.',
+    operands: '[folder]',
+    options: ['json'],
+    examples: [
+      ['runs', 'the runs in runs/, the newest first'],
+      ['runs experiments --json', 'those in another folder, for a program to read'],
+    ],
+    load: () => import('./commands/runs.js'),
   }),
   command({
     words: ['pretrain'],

@@ -13,6 +13,7 @@ import { parameterCount } from './model/params.js';
 import { singleWeightFile, weightIndexFile } from './model/pretrained.js';
 import { describeModel } from './open-model.js';
 import type { TrainingOptions } from './settings.js';
+import { plannedRollouts, plannedUpdates } from './stage2/plan.js';
 import { freeBytes } from './util/disk.js';
 import { memoryLimit } from './util/memory.js';
 import type { Reporter } from './util/reporter.js';
@@ -59,9 +60,9 @@ export async function dryRun(
   const { settings, task, problems } = await openProblems(options, model);
   const { train, rows, test } = problems;
   const { config } = model.pretrained;
-  const { algo, epochs, numSamples, batchSize, evalSamples, maxNewTokens, keep } = settings;
+  const { algo, numSamples, batchSize, evalSamples, maxNewTokens, keep } = settings;
   const stage1 = algo === 'apo' ? numSamples * train.length : 0;
-  const stage2 = epochs * rows.length + (algo === 'apo' ? 0 : numSamples * train.length);
+  const count = { rows: rows.length, problems: train.length };
 
   const memory = planMemory(config, policySizes(settings, model.tokenizer, [...train, ...test], settings), batchSize);
   const here = [singleWeightFile, weightIndexFile].some((file) => existsSync(join(model.pretrained.folder, file)));
@@ -79,8 +80,8 @@ export async function dryRun(
   return {
     ...{ model: name, parameters, task: task.name },
     problems: { train: train.length, rows: rows.length, test: test.length },
-    rollouts: { evaluation: test.length * (1 + evalSamples), stage1, stage2 },
-    ...{ updates: Math.ceil(stage2 / batchSize), maxNewTokens, memory, disk, device, available },
+    rollouts: { evaluation: test.length * (1 + evalSamples), stage1, stage2: plannedRollouts(settings, count) },
+    ...{ updates: plannedUpdates(settings, count), maxNewTokens, memory, disk, device, available },
     shortfalls: needs.flatMap(({ what, needed, available }) =>
       available !== undefined && needed > available ? [{ what, needed, available }] : [],
     ),

@@ -30,7 +30,7 @@ import {
 } from './stage1/v-star-file.js';
 import { type Algorithm, apo, grpo, reinforce } from './stage2/algorithm.js';
 import { freshProgress, type Progress, type StepMetrics, trainPolicy } from './stage2/loop.js';
-import { planBatches } from './stage2/plan.js';
+import { planBatches, plannedRollouts } from './stage2/plan.js';
 import { loadCheckpoint, loadPolicy, readCheckpointState, saveCheckpoint, savePolicy } from './stage2/resume.js';
 import { writeFileAtomic } from './util/file.js';
 import type { Reporter } from './util/reporter.js';
@@ -238,7 +238,7 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
     seed,
     batchSize,
     groupSize: algorithm.groupSize,
-    rollouts: settings.epochs * rows.length + (algorithm.usesVStar ? 0 : settings.numSamples * problems.train.length),
+    rollouts: plannedRollouts(settings, { rows: rows.length, problems: problems.train.length }),
   });
   const final = folder.file('final');
   if (existsSync(join(final, 'config.json'))) {

@@ -13,7 +13,7 @@ const rollouts = [...blocks, 'data', 'reward', 'run'];
 const tasks = ['task-file.ts', 'multiplication-task.ts', 'eval-summary.ts', 'eval-compare.ts'];
 const stages = [...rollouts, ...tasks, 'policy.ts', 'rollout.ts', 'evaluate.ts', 'open-model.ts', 'prompt-input.ts'];
 const jobs = [...stages, 'stage1', 'stage2', 'pretrain', 'doctor', 'config.ts', 'settings.ts', 'defaults.ts'];
-const wholes = ['run-config.ts', 'report', 'train.ts', 'run-report.ts', 'make-builtin.ts', 'model-card.ts', 'play'];
+const wholes = ['run-config.ts', 'report', 'train.ts', 'run-report.ts', 'make-builtin.ts', 'model-card.ts', 'play', 'run-list.ts'];
 const joined = [...jobs, 'job.ts', ...wholes, 'estimate-vstar.ts', 'loaded-model.ts', 'memory-plan.ts', 'dry-run.ts'];
 const allowed: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
@@ -44,6 +44,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'job.ts': [...jobs, 'index.ts'],
   'run-config.ts': [...jobs, 'job.ts'],
   report: [...jobs, 'run-config.ts'],
+  'run-list.ts': [...jobs, 'run-config.ts'],
   'train.ts': [...jobs, 'job.ts', 'run-config.ts', 'report'],
   'run-report.ts': [...jobs, 'train.ts', 'dry-run.ts', 'memory-plan.ts'],
   'make-builtin.ts': jobs,

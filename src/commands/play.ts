@@ -45,7 +45,7 @@ async function openPlayers(values: Values, signal: AbortSignal): Promise<Player[
   try {
     for (const name of names) models.push({ name, model: await openModel(trainedModel(name), reporter, signal) });
     reporter.line(`Sampling: ${describeSampling({ temperature, topP: 1, topK: 0 })}.`);
-    const engine = await openWantedEngine(values, signal);
+    const engine = await openWantedEngine(values, reporter, signal);
     for (const { name, model } of models) {
       const training = defaultOptions({ ...given, model: name });
       const onProgress = (done: number, total: number) =>

@@ -9,6 +9,7 @@ import { createModelProgram, samplingSizes } from '../model/load.js';
 import { sample, samplingParts } from '../model/sample.js';
 import { textStream } from '../model/tokenizer.js';
 import type { OpenModel } from '../open-model.js';
+import { endTokens } from '../prompt-input.js';
 import { multiplicationReward } from '../reward/multiplication.js';
 import { completeSettings, heldOutSplitOf, type TrainingOptions } from '../settings.js';
 import { rolloutRandom } from '../util/random.js';
@@ -62,7 +63,7 @@ export async function openPlayer(
   { pretrained, tokenizer }: OpenModel,
   { name, training, temperature, signal, onProgress }: PlayerOptions,
 ): Promise<Player> {
-  const { config, configRecord, generation } = pretrained;
+  const { config, configRecord } = pretrained;
   const facts = { heldOut: heldOutSplitOf(configRecord), hasChatTemplate: tokenizer.chatTemplate !== null };
   const { wording, promptStyle, maxNewTokens, reward, rewardReads, seed, precision } = completeSettings(
     training,
@@ -73,7 +74,7 @@ export async function openPlayer(
   const drawing = { greedy: temperature === 0, topK: 0, topP: 1 };
   const parts = samplingParts(config, sizes, drawing, precision);
   const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress });
-  const endIds = new Set(generation.eosTokenIds.length > 0 ? generation.eosTokenIds : [tokenizer.eosTokenId ?? -1]);
+  const endIds = endTokens({ pretrained, tokenizer });
   const asked = new Map<string, number>();
 
   const encode = ({ text }: Question) => {

@@ -106,20 +106,30 @@ export function requireRun(path: string): void {
   }
 }
 
+/** Steps of the whole checkpoints in a run's folder, ascending. Needs no lock. */
+export function wholeCheckpoints(path: string): number[] {
+  return checkpointFolders(path).flatMap(({ step, whole }) => (whole ? [step] : []));
+}
+
+function checkpointFolders(path: string): { step: number; whole: boolean }[] {
+  const root = join(path, runFiles.checkpoints);
+  // A plain folder called exactly as we would call it; anything else, links above all, is not ours.
+  const names = isWhole(root, 'folder') ? readdirSync(root) : [];
+  return names
+    .map((name) => ({ name, step: Number(/^step-(\d{6,15})$/.exec(name)?.[1] ?? Number.NaN) }))
+    .filter(({ name, step }) => name === checkpointName(step))
+    .filter(({ name }) => isWhole(join(root, name), 'folder'))
+    .map(({ name, step }) => ({ step, whole: isWhole(join(root, name, checkpointStateFile), 'file') }))
+    .sort((a, b) => a.step - b.step);
+}
+
+/** `step-000120`: a checkpoint's name inside `checkpoints/`. */
+export const checkpointName = (step: number) => `step-${String(step).padStart(6, '0')}`;
+
 function runFolder(path: string, release: () => void): RunFolder {
   const checkpointRoot = join(path, runFiles.checkpoints);
-  const checkpointPath = (step: number) => join(checkpointRoot, `step-${String(step).padStart(6, '0')}`);
-  const found = () => {
-    // A plain folder called exactly as we would call it; anything else, links above all, is not ours.
-    const names = isWhole(checkpointRoot, 'folder') ? readdirSync(checkpointRoot) : [];
-    return names
-      .map((name) => ({ name, step: Number(/^step-(\d{6,15})$/.exec(name)?.[1] ?? Number.NaN) }))
-      .filter(({ name, step }) => join(checkpointRoot, name) === checkpointPath(step))
-      .filter(({ name }) => isWhole(join(checkpointRoot, name), 'folder'))
-      .map(({ step }) => ({ step, whole: isWhole(join(checkpointPath(step), checkpointStateFile), 'file') }))
-      .sort((a, b) => a.step - b.step);
-  };
-  const checkpoints = () => found().flatMap(({ step, whole }) => (whole ? [step] : []));
+  const checkpointPath = (step: number) => join(checkpointRoot, checkpointName(step));
+  const checkpoints = () => wholeCheckpoints(path);
   const remove = (step: number) =>
     explainWrites(checkpointPath(step), () => {
       // The state goes first, so that a removal cut short leaves an incomplete checkpoint, not a broken whole one.
@@ -144,7 +154,7 @@ function runFolder(path: string, release: () => void): RunFolder {
     },
     prune: (keep) => {
       const kept = new Set(checkpoints().slice(-Math.max(1, keep)));
-      for (const { step } of found()) if (!kept.has(step)) remove(step);
+      for (const { step } of checkpointFolders(path)) if (!kept.has(step)) remove(step);
     },
     release,
   };

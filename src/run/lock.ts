@@ -54,6 +54,12 @@ export function lockFolder(folder: string): () => void {
   };
 }
 
+/** The running process that holds the lock of `folder`; undefined when none does. Only looks. */
+export function lockHolder(folder: string): { readonly pid: number; readonly host: string } | undefined {
+  const holder = parse(read(join(folder, lockName)) ?? '');
+  return holder !== undefined && isRunning(holder) ? { pid: holder.pid, host: holder.host } : undefined;
+}
+
 /** Makes the file `mine` known as `path`, whole at once; false when the name is taken. */
 function claim(mine: string, path: string): boolean {
   const attempt = (how: () => void) => {

@@ -4,6 +4,7 @@
  */
 import type { Problem } from '../data/problem.js';
 import { keyedRandom } from '../util/random.js';
+import type { AlgorithmName } from './algorithm.js';
 
 /** One rollout to come. */
 export interface Visit<P = unknown> {
@@ -22,6 +23,34 @@ export interface PlanOptions {
   readonly groupSize: number;
   /** Rollouts in all; rounded up to whole groups. */
   readonly rollouts: number;
+}
+
+export interface PlannedWork {
+  readonly algo: AlgorithmName;
+  readonly epochs: number;
+  readonly batchSize: number;
+  /** Of a problem: in stage 1, or in a group of GRPO. */
+  readonly numSamples: number;
+}
+
+/**
+ * Rollouts of stage 2: every row once an epoch. An algorithm without stage 1 gets the samples that A*PO takes there too, so
+ * that all have as many.
+ *
+ * @param count rows to train on, and distinct training problems.
+ */
+export function plannedRollouts(
+  { algo, epochs, numSamples }: PlannedWork,
+  count: { readonly rows: number; readonly problems: number },
+): number {
+  return epochs * count.rows + (algo === 'apo' ? 0 : numSamples * count.problems);
+}
+
+/** How many batches {@link planBatches} makes of that. */
+export function plannedUpdates(work: PlannedWork, count: { readonly rows: number; readonly problems: number }): number {
+  const groupSize = work.algo === 'grpo' ? work.numSamples : 1;
+  const visits = Math.ceil(plannedRollouts(work, count) / groupSize) * groupSize;
+  return Math.ceil(visits / work.batchSize);
 }
 
 /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { planBatches } from '../../src/stage2/plan.js';
+import { planBatches, plannedRollouts, plannedUpdates } from '../../src/stage2/plan.js';
 
 const rows = ['a', 'b', 'b', 'c', 'd'].map((id) => ({ id, cluster: id, value: id }));
 const options = { seed: 1, batchSize: 4, groupSize: 1, rollouts: 10 };
@@ -33,4 +33,17 @@ test('no two visits share their random numbers, groups stand together', () => {
   }
   assert.throws(() => planBatches(rows, { ...options, groupSize: 3 }), /groups of 3/);
   assert.throws(() => planBatches([], options), /no rows/);
+});
+
+test('the number of updates is known before the plan is made', () => {
+  for (const algo of ['apo', 'grpo', 'reinforce'] as const) {
+    for (const epochs of [1, 3]) {
+      const work = { algo, epochs, batchSize: 4, numSamples: 2 };
+      const count = { rows: rows.length, problems: 4 };
+      const plan = { ...options, groupSize: algo === 'grpo' ? 2 : 1, rollouts: plannedRollouts(work, count) };
+      assert.equal(plannedUpdates(work, count), planBatches(rows, plan).length);
+      // 5 rows an epoch; without stage 1 also its 2 samples of each of the 4 problems.
+      assert.equal(plan.rollouts, 5 * epochs + (algo === 'apo' ? 0 : 8));
+    }
+  }
 });
