@@ -4,13 +4,19 @@
  * no code of any command before that command runs, so `--help` is quick.
  */
 import { CommanderError } from 'commander';
-import { buildProgram, checkArguments, findCommand } from './command-line.js';
+import { buildProgram, checkArguments, findCommand, normalize } from './command-line.js';
 import { exitCodes, systemErrorCode, UserError } from './errors.js';
 import { packageVersion } from './util/version.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */
-export async function main(args: readonly string[]): Promise<number> {
+export async function main(given: readonly string[]): Promise<number> {
+  if (given.includes('--no-color')) {
+    // What every program goes by, those that we start too.
+    process.env.NO_COLOR = '1';
+    delete process.env.FORCE_COLOR;
+  }
   try {
+    const args = normalize(given);
     // Commander stops at the first wrong argument; this names all of them.
     const command = findCommand(args);
     if (command !== undefined) checkArguments(command, args.slice(command.words.length), process.env);
@@ -22,11 +28,13 @@ export async function main(args: readonly string[]): Promise<number> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    const { paintFor } = await import('./run/paint.js');
+    const name = paintFor(process.stderr).bad('tinyzero:');
     if (error instanceof UserError) {
-      process.stderr.write(`tinyzero: ${error.message}\n`);
+      process.stderr.write(`${name} ${error.message}\n`);
       return error.exitCode;
     }
-    process.stderr.write(`tinyzero: this is a bug in tinyzero.\n${error instanceof Error ? error.stack : error}\n`);
+    process.stderr.write(`${name} this is a bug in tinyzero.\n${error instanceof Error ? error.stack : error}\n`);
     return exitCodes.failure;
   }
 }

@@ -5,42 +5,87 @@
 import { parseArgs } from 'node:util';
 import { Command, Option } from 'commander';
 import { type CommandSpec, commands, groups } from './command-table.js';
-import { describeOption, flag, type OptionName, type OptionSpec, options, resolveOptions, usage } from './config.js';
+import {
+  commonOptionNames,
+  describeOption,
+  flag,
+  type OptionName,
+  type OptionSpec,
+  options,
+  resolveOptions,
+  usage,
+} from './config.js';
 import { exitCodes, UserError } from './errors.js';
 
 /** The command that `args` begin with, if they ask to run it and not for its help. */
 export function findCommand(args: readonly string[]): CommandSpec | undefined {
-  if (args.includes('--help')) return undefined;
+  if (asksForHelp(args)) return undefined;
   return commands.find(({ words }) => words.every((word, index) => args[index] === word));
 }
+
+/**
+ * The command line in its usual form: options that every command takes may also come before the command, and
+ * `help train` is `train --help`.
+ */
+export function normalize(args: readonly string[]): readonly string[] {
+  const common: readonly string[] = commonOptionNames.map(flag);
+  const first = args.findIndex((arg) => !common.includes(arg));
+  if (first === -1) return args;
+  const [word, ...rest] = args.slice(first);
+  const before = args.slice(0, first);
+  return word === 'help' ? [...rest, ...before, '--help'] : [word!, ...rest, ...before];
+}
+
+function asksForHelp(args: readonly string[]): boolean {
+  return args.includes('--help') || args.includes('-h');
+}
+
+/** Longer lines are hard to read. */
+const maxHelpWidth = 120;
+
+const firstExamples = [
+  ['train', 'the built-in model learns to multiply, in about half a minute'],
+  ['play --checkpoint runs/mine --compare builtin', 'what a run changed, answer by answer'],
+] as const;
+const closing = `
+Examples:
+${firstExamples.map(example).join('\n')}
+
+\`tinyzero <command> --help\` shows the options and examples of a command.`;
 
 /** @param done gets the exit code of the command that ran. */
 export function buildProgram(version: string, args: readonly string[], done: (exitCode: number) => void): Command {
   const program = new Command('tinyzero')
     .description('Train a small language model to reason with A*PO reinforcement learning, and prove that it learned.')
-    .version(version, '--version', 'print the version')
-    .helpOption('--help', 'show help')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
     .helpCommand(false)
     .exitOverride()
     .showSuggestionAfterError()
-    .configureHelp({ helpWidth: 120 });
-  program.addHelpText('after', '\n`tinyzero <command> --help` shows the options and examples of a command.');
+    .showHelpAfterError('Run `tinyzero --help` for all commands.')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tinyzero: ')) })
+    .configureHelp({ helpWidth: Math.min(maxHelpWidth, process.stdout.columns ?? maxHelpWidth) });
+  program.addHelpText('after', closing);
   const groupCommands = new Map<string, Command>();
   for (const spec of commands) {
     const [first = '', second] = spec.words;
     let parent = program;
     if (second !== undefined) {
-      parent =
-        groupCommands.get(first) ??
-        program
-          .command(first)
-          .description(groups[first] ?? '')
-          .helpCommand(false);
+      parent = groupCommands.get(first) ?? addGroup(program, first);
       groupCommands.set(first, parent);
     }
     addCommand(parent, second ?? first, spec, args, done);
   }
   return program;
+}
+
+function addGroup(program: Command, name: string): Command {
+  const examples = commands.filter(({ words }) => words[0] === name).flatMap((spec) => spec.examples.slice(0, 1));
+  return program
+    .command(name)
+    .description(groups[name] ?? '')
+    .helpCommand(false)
+    .addHelpText('after', `\nExamples:\n${examples.map(example).join('\n')}`);
 }
 
 function addCommand(
@@ -53,7 +98,10 @@ function addCommand(
   const command = parent.command(name).summary(spec.summary);
   command.description([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n'));
   if (spec.operands !== undefined) command.argument(spec.operands);
-  for (const option of spec.options) command.addOption(new Option(usage(option), describeOption(option)));
+  for (const name of spec.options) command.addOption(new Option(usage(name), describeOption(name)));
+  for (const name of commonOptionNames) {
+    command.addOption(new Option(usage(name), describeOption(name)).helpGroup('Options of every command:'));
+  }
   command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
   command.action(async () => {
     const { values, operands } = checkArguments(spec, args.slice(spec.words.length), process.env);
@@ -74,7 +122,8 @@ function example([line, what]: readonly [string, string]): string {
 export function checkArguments(spec: CommandSpec, args: readonly string[], env: NodeJS.ProcessEnv) {
   const problems: string[] = [];
   const flags: Partial<Record<OptionName, string | boolean | string[]>> = {};
-  const byFlag = new Map(spec.options.map((name) => [flag(name).slice(2), name]));
+  const names = [...spec.options, ...commonOptionNames];
+  const byFlag = new Map(names.map((name) => [flag(name).slice(2), name]));
   const { tokens } = parseArgs({
     args: [...args],
     options: Object.fromEntries(
@@ -94,7 +143,7 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
       const name = byFlag.get(token.name);
       if (name === undefined) {
         unknown = true;
-        problems.push(`${token.rawName}: there is no such option${suggest(token.rawName, spec.options.map(flag))}`);
+        problems.push(`${token.rawName}: there is no such option${suggest(token.rawName, names.map(flag))}`);
       } else if ((options[name] as OptionSpec).type === 'boolean') {
         if (token.value !== undefined) problems.push(`${token.rawName}: takes no value, found '${token.value}'`);
         flags[name] = true;
@@ -113,7 +162,7 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
       problems.push(`'${token.value}': '${spec.words.join(' ')}' takes no arguments`);
     }
   }
-  const values = resolveOptions(spec.options, flags, env, problems);
+  const values = resolveOptions(names, flags, env, problems);
   if (problems.length > 0) {
     const list =
       problems.length === 1

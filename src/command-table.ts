@@ -3,6 +3,7 @@
  * To add a command, add an entry here and a file in commands/ that exports `run`.
  */
 import {
+  type CommonOptionName,
   evaluationOptionNames,
   type OptionName,
   type OptionValues,
@@ -16,19 +17,22 @@ export interface CommandSpec {
   readonly summary: string;
   /** Paragraphs for the command's own help. */
   readonly details?: string;
+  /** Besides those that every command takes. */
   readonly options: readonly OptionName[];
   /** The arguments that belong to no option, such as `<files...>` or `[folder]`; absent where there may be none. */
   readonly operands?: string;
   /** Command lines without `tinyzero`, each with what it does. */
   readonly examples: readonly (readonly [command: string, what: string])[];
-  readonly load: () => Promise<{ run: (values: never, operands: readonly string[]) => Promise<number> }>;
+  readonly load: () => Promise<{ run: Run<never> }>;
 }
+
+type Run<Values> = (values: Values, operands: readonly string[]) => Promise<number>;
 
 /** Ties `run`'s parameter to the options that are listed. `run` resolves to the exit code. */
 function command<Name extends OptionName>(
   spec: Omit<CommandSpec, 'options' | 'load'> & {
     readonly options: readonly Name[];
-    readonly load: () => Promise<{ run: (values: OptionValues<Name>, operands: readonly string[]) => Promise<number> }>;
+    readonly load: () => Promise<{ run: Run<OptionValues<Name | CommonOptionName>> }>;
   },
 ): CommandSpec {
   return spec;
@@ -169,8 +173,12 @@ export const commands: readonly CommandSpec[] = [
     words: ['score'],
     summary: 'compute the log-prob of every token of given completions',
     details:
-      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The temperature is 1 without the flag.',
-    options: [...(['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision'] as const), ...engineOptions],
+      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The temperature is 1 without the flag. The output is JSON with and without --json.',
+    options: [
+      ...(['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision'] as const),
+      ...engineOptions,
+      'json',
+    ],
     examples: [
       ['score --model runs/a/final --input answers.jsonl', 'one line of JSON for each line'],
       [

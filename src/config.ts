@@ -53,6 +53,12 @@ export const options = {
   },
   force: { type: 'boolean', default: false, help: 'go on where the command would stop: install again, replace' },
   json: { type: 'boolean', default: false, help: 'print the result as JSON' },
+  quiet: { type: 'boolean', default: false, help: 'print results and errors only' },
+  color: {
+    type: 'boolean',
+    default: true,
+    help: 'print without colours, as NO_COLOR=1 does; FORCE_COLOR=1 colours even what is no terminal',
+  },
   model: {
     type: 'string',
     placeholder: 'folder|id',
@@ -176,6 +182,10 @@ export const options = {
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof options;
+
+/** Options that every command takes. */
+export const commonOptionNames = ['quiet', 'color'] as const satisfies readonly OptionName[];
+export type CommonOptionName = (typeof commonOptionNames)[number];
 
 /** Options that decide what stage 1 samples. */
 export const samplingOptionNames = [

@@ -60,9 +60,9 @@ async function sampled(
     if (job.reference !== job.pretrained) policy.load(job.reference.weights.read);
     return await estimate(kit, problems, start, {
       signal,
-      onGroup: (known, done, total) => {
+      reporter,
+      onGroup: (known) => {
         if (out !== undefined) explainWrites(out, () => writeVStarFile(out, known));
-        reporter.line(`${done} of ${total} problems sampled.`);
       },
     });
   } finally {

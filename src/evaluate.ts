@@ -6,6 +6,8 @@ import type { Problem } from './data/problem.js';
 import { type DrawnTokens, type EvalSummary, type Outcome, summarizeEvaluation } from './eval-summary.js';
 import { type Tokenizer, textStream } from './model/tokenizer.js';
 import { type GradedRollout, type RolloutKit, rollOut, rollOutGreedy } from './rollout.js';
+import { samplingEffort } from './sampling-effort.js';
+import { type Reporter, silentReporter } from './util/reporter.js';
 
 export interface EvaluateOptions {
   /** Name of the model in the summary. */
@@ -13,19 +15,30 @@ export interface EvaluateOptions {
   /** Samples of each problem, 0 or more. */
   readonly samples: number;
   readonly signal?: AbortSignal;
+  /** Is told how far the work is. */
+  readonly reporter?: Reporter;
 }
 
 /** @throws the signal's reason when it is aborted. */
 export async function evaluate<P>(
   kit: RolloutKit<P>,
   problems: readonly Problem<P>[],
-  { model, samples, signal }: EvaluateOptions,
+  { model, samples, signal, reporter = silentReporter }: EvaluateOptions,
 ): Promise<EvalSummary> {
-  const greedy = await rollOutGreedy(kit, problems, signal);
   const requests = problems.flatMap((problem) =>
     Array.from({ length: samples }, (_, sample) => ({ problem, stage: 'eval', sample })),
   );
-  const sampled = await rollOut(kit, requests, signal);
+  const work = reporter.work('Evaluating', 'completions');
+  const effort = samplingEffort(work, [problems.length, requests.length], kit.maxNewTokens);
+  let greedy: GradedRollout<P>[];
+  let sampled: GradedRollout<P>[];
+  try {
+    greedy = await rollOutGreedy(kit, problems, { signal, ...effort.watch(false) });
+    // Other draws, other lengths: a model that guesses greedily may work in steps when it samples.
+    sampled = await rollOut(kit, requests, { signal, ...effort.watch(false) });
+  } finally {
+    work.end();
+  }
   const outcomes = problems.map((problem, i) => ({
     problem,
     greedy: outcome(greedy[i]!),
@@ -44,7 +57,7 @@ export async function greedyAccuracy<P>(
   problems: readonly Problem<P>[],
   signal?: AbortSignal,
 ): Promise<number> {
-  const rollouts = await rollOutGreedy(kit, problems, signal);
+  const rollouts = await rollOutGreedy(kit, problems, { signal });
   return rollouts.filter(({ score }) => score.exact).length / problems.length;
 }
 

@@ -8,6 +8,7 @@ import { wordings } from './data/prompt.js';
 import type { Task } from './data/task.js';
 import type { Engine } from './engine/backend.js';
 import { UserError } from './errors.js';
+import { parameterState, stateBytes } from './model/load.js';
 import { fingerprintModel, type Pretrained } from './model/pretrained.js';
 import type { Tokenizer } from './model/tokenizer.js';
 import { multiplicationTask } from './multiplication-task.js';
@@ -33,6 +34,8 @@ export interface Job {
   /** Binds rewards to what they were sampled with. */
   readonly fingerprint: Fingerprint;
   readonly engine: Engine;
+  /** Is told how the work goes. */
+  readonly reporter: Reporter;
   close(): void;
 }
 
@@ -68,7 +71,7 @@ export async function openJob({ options, wish, reporter, signal }: JobRequest): 
       reward: rewardName,
     };
     const engine = await openWantedEngine({ ...wish, precision }, reporter, signal);
-    return { settings, pretrained, reference, tokenizer, task, problems, fingerprint, engine, close };
+    return { settings, pretrained, reference, tokenizer, task, problems, fingerprint, engine, reporter, close };
   } catch (error) {
     close();
     throw error;
@@ -146,7 +149,7 @@ export function policySizes(
 
 /** The job's policy, with the model's parameters loaded, and the kit that samples from it for `problems`. */
 export function openPolicy(
-  { settings, pretrained, tokenizer, task, engine }: Job,
+  { settings, pretrained, tokenizer, task, engine, reporter }: Job,
   problems: readonly Problem[],
   training?: PolicyTraining,
 ): { policy: Policy; kit: RolloutKit } {
@@ -156,7 +159,21 @@ export function openPolicy(
     precision,
     ...(training && { training }),
   });
-  policy.load(pretrained.weights.read);
+  loadWatched(policy, pretrained, reporter);
   const endIds = new Set(pretrained.generation.eosTokenIds);
   return { policy, kit: { policy, tokenizer, task, promptStyle, endIds, maxNewTokens, temperature, seed } };
+}
+
+/** Loads the parameters, which takes a while when they are gigabytes. */
+function loadWatched(policy: Policy, { config, weights }: Pretrained, reporter: Reporter): void {
+  const work = reporter.work('Loading the model', 'bytes');
+  const total = stateBytes(parameterState(config));
+  let done = 0;
+  policy.load((name) => {
+    const values = weights.read(name);
+    done += values.byteLength;
+    work.update({ done, total });
+    return values;
+  });
+  work.end();
 }

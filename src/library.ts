@@ -49,7 +49,7 @@ export async function evaluate(call: CallOptions): Promise<EvalSummary> {
     const { policy, kit } = openPolicy(job, job.problems.test);
     try {
       const { model, evalSamples: samples } = job.settings;
-      return await evaluation.evaluate(kit, job.problems.test, { model, samples, signal });
+      return await evaluation.evaluate(kit, job.problems.test, { model, samples, signal, reporter });
     } finally {
       policy.dispose();
     }

@@ -5,6 +5,7 @@
 import type { Problem } from './data/problem.js';
 import { type PromptStyle, promptInput } from './data/prompt.js';
 import { type Score, scoreCompletion, type Task } from './data/task.js';
+import type { SampleOptions } from './model/sample.js';
 import type { Tokenizer } from './model/tokenizer.js';
 import type { Policy } from './policy.js';
 import { rolloutRandom } from './util/random.js';
@@ -48,11 +49,16 @@ export function promptIds<P>(kit: Pick<RolloutKit<P>, 'tokenizer' | 'promptStyle
   return 'messages' in input ? kit.tokenizer.encodeChat(input.messages) : kit.tokenizer.encode(input.text);
 }
 
+/** What may be seen of the sampling while it goes on. */
+export interface RolloutWatch extends Pick<SampleOptions, 'onToken' | 'onStep' | 'onCompletion'> {
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Samples and grades every request, in order. */
 export function rollOut<P>(
   kit: RolloutKit<P>,
   requests: readonly RolloutRequest<P>[],
-  signal?: AbortSignal,
+  watch: RolloutWatch = {},
 ): Promise<GradedRollout<P>[]> {
   const randoms = requests.map(({ problem, stage, sample }) =>
     rolloutRandom({ seed: kit.seed, stage, problem: problem.id, sample }),
@@ -62,7 +68,7 @@ export function rollOut<P>(
     requests.map(({ problem }) => problem),
     kit.temperature,
     (index) => randoms[index]!.uniform,
-    signal,
+    watch,
   );
 }
 
@@ -77,9 +83,9 @@ const greedyTemperature = 1e-20;
 export function rollOutGreedy<P>(
   kit: RolloutKit<P>,
   problems: readonly Problem<P>[],
-  signal?: AbortSignal,
+  watch: RolloutWatch = {},
 ): Promise<GradedRollout<P>[]> {
-  return complete(kit, problems, greedyTemperature, () => () => 0, signal);
+  return complete(kit, problems, greedyTemperature, () => () => 0, watch);
 }
 
 async function complete<P>(
@@ -87,7 +93,7 @@ async function complete<P>(
   problems: readonly Problem<P>[],
   temperature: number,
   uniformOf: (index: number) => () => number,
-  signal: AbortSignal | undefined,
+  { signal, ...watch }: RolloutWatch,
 ): Promise<GradedRollout<P>[]> {
   const { policy, tokenizer, task, endIds, maxNewTokens } = kit;
   const idsOf = new Map<string, number[]>();
@@ -98,7 +104,7 @@ async function complete<P>(
       uniform: uniformOf(index),
       maxNewTokens,
     })),
-    { temperature, endIds, ...(signal && { signal }) },
+    { temperature, endIds, ...watch, ...(signal && { signal }) },
   );
   return problems.map((problem, index) => {
     const { ids, logProbs, finishReason } = completions[index]!;

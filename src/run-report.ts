@@ -1,13 +1,14 @@
 /**
- * @file A run in words: lines while it goes, a summary at its end. Only tells; everything that is told is in the run's files.
+ * @file A run in words: its plan, the verdict between the stages, evaluations and what they show. Only tells; everything that is
+ * told is in the run's files.
  */
 import type { DryRun } from './dry-run.js';
 import type { Comparison } from './eval-compare.js';
 import type { EvalSummary } from './eval-summary.js';
 import type { Parts } from './memory-plan.js';
-import type { StatusLine } from './run/progress.js';
+import { type Paint, plain } from './run/paint.js';
 import type { Preflight } from './stage1/preflight.js';
-import type { TrainEvent, TrainResult } from './train.js';
+import type { TrainResult } from './train.js';
 import {
   formatBytes,
   formatPValue,
@@ -15,73 +16,18 @@ import {
   formatPercent as percent,
   formatInterval as range,
 } from './util/format.js';
-import type { Reporter } from './util/reporter.js';
 
-/** Lines about training steps come this often, and wherever held-out problems were looked at. */
-const lineEverySteps = 5;
-
-/** Tells a run's events: lines that stay, and between them, on a terminal, where it is just now. */
-export function runTeller(reporter: Reporter, status: StatusLine): (event: TrainEvent) => void {
-  return (event) => {
-    const line = describe(event);
-    if (line !== undefined) {
-      status.clear();
-      reporter.line(line);
-    }
-    if (event.kind !== 'step') return;
-    const { metrics, updates } = event;
-    const filled = Math.round((barWidth * metrics.step) / updates);
-    const bar = '█'.repeat(filled).padEnd(barWidth, '░');
-    status.update(() => `Stage 2 ${bar} ${metrics.step} of ${updates}, reward ${metrics.reward.toFixed(3)}`);
-    if (metrics.step === updates) status.clear();
-  };
-}
-
-const barWidth = 24;
-
-function describe(event: TrainEvent): string | undefined {
-  switch (event.kind) {
-    case 'opened': {
-      const { settings, problems, engine } = event.job;
-      const { train, rows, test } = problems;
-      return (
-        `Training ${settings.model} on ${engine.description}: ${rows.length} rows of ${train.length} distinct problems, ` +
-        `${test.length} held-out ones.`
-      );
-    }
-    case 'evaluated':
-      return `Held out, ${event.when} training: ${describeAccuracy(event.summary)}.`;
-    case 'stage1':
-      return `Stage 1: ${event.done} of ${event.total} problems sampled.`;
-    case 'preflight':
-      return describePreflight(event.preflight).join('\n');
-    case 'resumed':
-      return `Going on after update ${event.step}.`;
-    case 'step': {
-      const { step, reward, exactRate, kl, heldOutGreedy, signal } = event.metrics;
-      if (step % lineEverySteps !== 0 && step !== event.updates && heldOutGreedy === undefined && signal)
-        return undefined;
-      const held = heldOutGreedy === undefined ? '' : `, held out (greedy, only looked at) ${percent(heldOutGreedy)}`;
-      const none = signal ? '' : ', no signal';
-      return (
-        `Update ${step} of ${event.updates}: reward ${reward.toFixed(3)}, exact ${percent(exactRate)}, ` +
-        `KL ${kl.toFixed(2)}${held}${none}`
-      );
-    }
-  }
-}
-
-function describeAccuracy({ greedy, sampled }: EvalSummary): string {
+export function describeAccuracy({ greedy, sampled }: EvalSummary): string {
   const { correct, total } = greedy.exact;
   const first = `greedy ${correct} of ${total} exact (${percent(greedy.exact.rate)})`;
   return sampled === undefined ? first : `${first}, sampled ${percent(sampled.exact.rate)}`;
 }
 
 /** The verdict between the stages, for people. */
-export function describePreflight(preflight: Preflight): string[] {
+export function describePreflight(preflight: Preflight, paint: Paint = plain): string[] {
   const { verdict, problems, samplesPerProblem, passAt1, passAtN, histogram, trainable } = preflight;
   const { allWrong, mixed, allRight, truncatedRate, parseFailRate, meanAbsAdvantage, advice } = preflight;
-  const word = { go: 'go', warn: 'go, with a warning', stop: 'stop' }[verdict];
+  const word = { go: paint.good('go'), warn: paint.warn('go, with a warning'), stop: paint.bad('stop') }[verdict];
   return [
     `Will training learn anything here? Verdict: ${word}.`,
     `  ${problems} problems, ${samplesPerProblem} samples each: pass@1 ${percent(passAt1)}, pass@${samplesPerProblem} ${percent(passAtN)}`,
@@ -114,7 +60,11 @@ export function describeDryRun(plan: DryRun): string[] {
 }
 
 /** The closing words of a run. */
-export function summarize({ folder, updates, before, after, compare, report }: TrainResult, seconds: number): string {
+export function summarize(
+  { folder, updates, before, after, compare, report }: TrainResult,
+  seconds: number,
+  paint: Paint = plain,
+): string[] {
   const rows: [string, string, string][] = [['', 'before', 'after']];
   const row = (name: string, value: (summary: EvalSummary) => string) => rows.push([name, value(before), value(after)]);
   row('greedy, exact', ({ greedy: { exact } }) => `${exact.correct} of ${exact.total} (${percent(exact.rate)})`);
@@ -132,7 +82,7 @@ export function summarize({ folder, updates, before, after, compare, report }: T
   return [
     `${before.problems} held-out problems (${before.clusters} clusters), never trained on; ${updates} updates:`,
     ...table,
-    ...describeComparison(compare),
+    ...describeComparison(compare, paint),
     ...(before.constantAnswer === null
       ? []
       : [
@@ -140,15 +90,15 @@ export function summarize({ folder, updates, before, after, compare, report }: T
         ]),
     `Everything is in ${folder} after ${formatSeconds(seconds)}; the trained model is in ${folder}/final.`,
     `The report is in ${report}; \`tinyzero report ${folder} --open\` shows it.`,
-  ].join('\n');
+  ];
 }
 
 /** Tests of a difference between two evaluations. */
-export function describeComparison({ greedy, sampled }: Comparison): string[] {
+export function describeComparison({ greedy, sampled }: Comparison, paint: Paint = plain): string[] {
   const lines: string[] = [];
   if (sampled !== undefined) {
     lines.push(
-      `Sampled: ${sampled.difference >= 0 ? '+' : ''}${percent(sampled.difference)} (95 % interval ${range(sampled.ci95)}), ` +
+      `Sampled: ${paintGain(sampled, paint)} (95 % interval ${range(sampled.ci95)}), ` +
         `sign-flip test over ${sampled.clusters} clusters p = ${formatPValue(sampled.pValue)}.`,
     );
   }
@@ -158,16 +108,18 @@ export function describeComparison({ greedy, sampled }: Comparison): string[] {
   return lines;
 }
 
+/** Coloured only where it is more than luck. */
+function paintGain({ difference, pValue }: NonNullable<Comparison['sampled']>, paint: Paint): string {
+  const text = `${difference >= 0 ? '+' : ''}${percent(difference)}`;
+  if (pValue >= significant) return text;
+  return difference > 0 ? paint.good(text) : paint.bad(text);
+}
+
+const significant = 0.05;
+
 /** One evaluation, for people. */
-export function describeEvaluation({
-  model,
-  problems,
-  clusters,
-  greedy,
-  sampled,
-  perProblem,
-  constantAnswer,
-}: EvalSummary) {
+export function describeEvaluation(evaluation: EvalSummary, paint: Paint = plain): string[] {
+  const { model, problems, clusters, greedy, sampled, perProblem, constantAnswer } = evaluation;
   const { correct, total, rate, ci95 } = greedy.exact;
   const lines = [
     `${model} on ${problems} problems (${clusters} clusters):`,
@@ -191,7 +143,7 @@ export function describeEvaluation({
   for (const { id, greedy: result, sampled: rates } of perProblem) {
     const rate = rates === undefined ? '' : ` ${percent(rates.exactRate).padStart(8)}`;
     lines.push(
-      `  ${result.exact ? 'right' : 'wrong'}${rate}  ${JSON.stringify(id)} ${JSON.stringify(result.completion)}`,
+      `  ${result.exact ? paint.good('right') : paint.bad('wrong')}${rate}  ${JSON.stringify(id)} ${JSON.stringify(result.completion)}`,
     );
   }
   return lines;

@@ -14,7 +14,7 @@ import { fingerprintModel } from './model/pretrained.js';
 import type { Policy } from './policy.js';
 import type { RolloutKit } from './rollout.js';
 import { createRunFolder, openRunFolder, type RunFolder } from './run/folder.js';
-import { type LogWriter, openLog } from './run/metrics.js';
+import { type LogWriter, openLog, readLog } from './run/metrics.js';
 import { explainAsyncWrites, explainWrites } from './run/write.js';
 import { readRun, requireSameRun, type StoredRun, writeRun } from './run-config.js';
 import type { TrainingOptions } from './settings.js';
@@ -49,10 +49,17 @@ export interface TrainRequest {
 /** What happens, as it happens. */
 export type TrainEvent =
   | { readonly kind: 'opened'; readonly job: Job }
-  | { readonly kind: 'evaluated'; readonly when: 'before' | 'after'; readonly summary: EvalSummary }
-  | { readonly kind: 'stage1'; readonly done: number; readonly total: number }
+  | {
+      readonly kind: 'evaluated';
+      readonly when: 'before' | 'after';
+      readonly summary: EvalSummary;
+      /** What it took; absent where a resumed run no longer knows. */
+      readonly seconds?: number;
+    }
   | { readonly kind: 'preflight'; readonly preflight: Preflight }
-  | { readonly kind: 'resumed'; readonly step: number }
+  /** `history`: of the updates that were made before. */
+  | { readonly kind: 'resumed'; readonly step: number; readonly history: readonly StepMetrics[] }
+  | { readonly kind: 'stage2'; readonly updates: number }
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly updates: number };
 
 export interface TrainResult {
@@ -119,6 +126,7 @@ async function runJob(
   const modelHash = fingerprintModel(job.pretrained);
   if (stored === undefined) writeRun(folder, job, modelHash);
   else requireSameRun(folder, stored, job, modelHash);
+  onEvent({ kind: 'opened', job });
   const { batchSize, optimizer, maxGradientNorm } = settings;
   const { policy, kit } = openPolicy(job, [...problems.train, ...problems.test], {
     batchSize,
@@ -128,7 +136,6 @@ async function runJob(
   const timings = openLog(folder.file('timings'));
   const run: Run = { job, folder, policy, kit, timings, onEvent, signal };
   try {
-    onEvent({ kind: 'opened', job });
     const before = await evaluated(run, 'before');
     const estimated = settings.algo === 'apo' ? await stage1(run) : undefined;
     const updates = await stage2(run, estimated);
@@ -150,12 +157,13 @@ async function evaluated(run: Run, when: 'before' | 'after', before?: EvalSummar
   else {
     const model = when === 'before' ? job.settings.model : `${job.settings.model} after ${job.settings.algo}`;
     summary = await timed(run, `eval-${when}`, () =>
-      evaluate(kit, job.problems.test, { model, samples: job.settings.evalSamples, signal }),
+      evaluate(kit, job.problems.test, { model, samples: job.settings.evalSamples, signal, reporter: job.reporter }),
     );
     const content = before === undefined ? summary : { ...summary, compare: compareEvaluations(summary, before) };
     explainWrites(path, () => writeFileAtomic(path, `${JSON.stringify(content, null, 2)}\n`));
   }
-  run.onEvent({ kind: 'evaluated', when, summary });
+  const seconds = secondsOf(run, `eval-${when}`);
+  run.onEvent({ kind: 'evaluated', when, summary, ...(seconds !== undefined && { seconds }) });
   return summary;
 }
 
@@ -178,10 +186,8 @@ async function stage1(run: Run): Promise<Stage1Result> {
     file = await timed(run, 'stage1', () =>
       estimate(kit, problems.train, file, {
         signal,
-        onGroup: (known, done, total) => {
-          explainWrites(path, () => writeVStarFile(path, known));
-          run.onEvent({ kind: 'stage1', done, total });
-        },
+        reporter: job.reporter,
+        onGroup: (known) => explainWrites(path, () => writeVStarFile(path, known)),
       }),
     );
   }
@@ -252,6 +258,7 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
   const rollouts = openLog(folder.file('rollouts'), logs.rollouts);
   const model = { configRecord: pretrained.configRecord, carryFrom: pretrained.folder };
   let last = performance.now();
+  run.onEvent({ kind: 'stage2', updates: plan.length });
   try {
     await timed(run, 'stage2', () =>
       trainPolicy({
@@ -310,7 +317,8 @@ function restore({ job, folder, policy, onEvent }: Run, updates: number) {
     });
   }
   loadCheckpoint(checkpoint, policy);
-  onEvent({ kind: 'resumed', step });
+  const history = [...readLog(folder.file('metrics'))].filter((record) => Number(record.step) <= step);
+  onEvent({ kind: 'resumed', step, history: history as unknown as StepMetrics[] });
   return state;
 }
 
@@ -326,4 +334,10 @@ async function timed<T>({ timings }: Run, phase: string, work: () => Promise<T>)
   const result = await work();
   timings.append({ phase, seconds: (performance.now() - start) / 1000 });
   return result;
+}
+
+/** What a part of the run took, whichever process did it. */
+function secondsOf({ folder }: Run, phase: string): number | undefined {
+  const found = [...readLog(folder.file('timings'))].findLast((record) => record.phase === phase);
+  return found === undefined ? undefined : Number(found.seconds);
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { editDistance } from '../src/command-line.js';
 import { commands } from '../src/command-table.js';
 import { usage } from '../src/config.js';
-import { cliPath, modulesLoadedBy, packagesOf, runNode, tinyzero } from './helpers/cli.js';
+import { cliPath, modulesLoadedBy, packagesOf, runNode, temporaryFolder, tinyzero } from './helpers/cli.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const everyCommand = [[], ...commands.map(({ words }) => words), ['engine']];
@@ -68,9 +68,51 @@ test('--help takes little more CPU time than an empty program', async (t) => {
   assert.ok(help - empty < 600, `${help} - ${empty}`);
 });
 
-test('--version prints the version of package.json', async () => {
+test('--version and -V print the version of package.json', async () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  assert.deepEqual(await tinyzero(['--version']), { code: 0, stdout: `${version}\n`, stderr: '' });
+  for (const flag of ['--version', '-V']) {
+    assert.deepEqual(await tinyzero([flag]), { code: 0, stdout: `${version}\n`, stderr: '' });
+  }
+});
+
+test('-h and help are --help', async () => {
+  const [first, ...others] = await Promise.all(
+    [
+      ['engine', 'install', '--help'],
+      ['engine', 'install', '-h'],
+      ['help', 'engine', 'install'],
+    ].map((args) => tinyzero(args)),
+  );
+  assert.equal(first?.code, 0);
+  for (const other of others) assert.deepEqual(other, first);
+  assert.deepEqual(await tinyzero(['help']), await tinyzero(['--help']));
+});
+
+test('every command takes --quiet and --no-color, also before its name, and suggests them', async () => {
+  for (const { words } of commands) {
+    const { stdout } = await tinyzero([...words, '--help']);
+    assert.match(stdout, /Options of every command:\n *--quiet .*\n *--no-color /, words.join(' '));
+  }
+  const folder = temporaryFolder('runs');
+  const after = await tinyzero(['runs', folder, '--quiet', '--no-color']);
+  assert.equal(after.code, 0, after.stderr);
+  assert.deepEqual(await tinyzero(['--quiet', '--no-color', 'runs', folder]), after);
+  const typo = await tinyzero(['runs', '--qiet']);
+  assert.equal(typo.code, 2);
+  assert.match(typo.stderr, /--qiet: there is no such option; did you mean --quiet\?/);
+});
+
+test('every command that prints a result prints it as JSON too', async () => {
+  for (const { words, options } of commands) assert.ok(options.includes('json'), words.join(' '));
+});
+
+test('errors are coloured where colours are wanted', async () => {
+  const red = '\x1b[31mtinyzero:\x1b[39m';
+  const stderr = async (args: string[], env: Record<string, string>) => (await tinyzero(args, env)).stderr;
+  const wrong = ['runs', '--nonsense'];
+  assert.ok((await stderr(wrong, { FORCE_COLOR: '1' })).startsWith(red));
+  assert.ok((await stderr([...wrong, '--no-color'], { FORCE_COLOR: '1' })).startsWith('tinyzero:'));
+  assert.ok((await stderr(wrong, {})).startsWith('tinyzero:'));
 });
 
 test('all problems of a command line are named at once, with exit code 2', async () => {
@@ -102,7 +144,7 @@ test('words that no command takes are refused', async () => {
     const { code, stdout, stderr } = await tinyzero(words);
     assert.equal(code, 2, words.join(' '));
     assert.equal(stdout, '');
-    assert.match(stderr, /unknown command/);
+    assert.match(stderr, /^tinyzero: unknown command/);
   }
   assert.match((await tinyzero(['docter'])).stderr, /Did you mean doctor\?/);
 });

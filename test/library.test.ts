@@ -33,7 +33,7 @@ test('train tells what happens and returns what was measured; evaluate measures 
   assert.equal(result.updates, 2);
   assert.deepEqual(
     events.map(({ kind }) => kind),
-    ['opened', 'evaluated', 'stage1', 'preflight', 'step', 'step', 'evaluated'],
+    ['opened', 'evaluated', 'preflight', 'stage2', 'step', 'step', 'evaluated'],
   );
   const again = await evaluate({ ...common, model: join(folder, 'final') });
   assert.deepEqual(again.greedy, result.after.greedy);

@@ -14,9 +14,10 @@ import { shortRun } from './helpers/runs.js';
 test('every state of a run is told from its files', async (t) => {
   const root = temporaryFolder(t);
   const whole = join(root, 'whole');
-  const engine = ['--engine', 'auto', '--no-install'];
+  const engine = ['--engine', 'auto', '--no-install', '--quiet'];
   const trained = await tinyzero(['train', ...shortRun, '--keep', '9', '--out', whole, ...engine]);
   assert.equal(trained.code, 0, trained.stderr);
+  assert.equal(trained.stderr, '', 'quiet');
   const [finished] = listRuns(whole);
   const rate = (name: string) => readEvaluation(join(whole, name)).sampled!.exact.rate;
   assert.deepEqual(finished, {

@@ -10,25 +10,29 @@ import { inspectEngine } from '../engine/installed.js';
 import { exitCodes, UserError } from '../errors.js';
 import { terminalAsker } from '../run/ask.js';
 import { interruptible } from '../run/interrupt.js';
+import { printResult } from '../run/output.js';
 import { consoleReporter } from '../run/progress.js';
 import { type Check, formatChecks } from '../util/check.js';
+import { countedWork, type Reporter } from '../util/reporter.js';
 
-export async function run(values: OptionValues<'engine' | 'install' | 'model' | 'json'>): Promise<number> {
+export async function run(values: OptionValues<'engine' | 'install' | 'model' | 'json' | 'quiet'>): Promise<number> {
   const checks = await interruptible((signal) => examine(values, signal));
   const ok = checks.every((check) => check.ok || !check.needed);
-  if (values.json) process.stdout.write(`${JSON.stringify({ ok, checks }, null, 2)}\n`);
-  else
-    process.stdout.write(
-      `${formatChecks(checks)}\n${ok ? 'Everything needed is here.' : 'Something needed is missing.'}\n`,
-    );
+  printResult(values.json, { ok, checks }, (paint) => [
+    formatChecks(checks),
+    ok ? paint.good('Everything needed is here.') : paint.bad('Something needed is missing.'),
+  ]);
   return ok ? exitCodes.ok : exitCodes.failure;
 }
 
-async function examine(values: OptionValues<'engine' | 'install' | 'model'>, signal: AbortSignal): Promise<Check[]> {
+async function examine(
+  values: OptionValues<'engine' | 'install' | 'model' | 'quiet'>,
+  signal: AbortSignal,
+): Promise<Check[]> {
   const { engine: wanted, install, model } = values;
   const checks = machineChecks();
   if (model !== undefined) checks.push(await (await import('../doctor/model.js')).modelCheck(model));
-  const reporter = consoleReporter();
+  const reporter = consoleReporter(values);
   const ask = terminalAsker(signal);
   let name: 'tensorflow' | 'wasm' | undefined;
   try {
@@ -37,12 +41,12 @@ async function examine(values: OptionValues<'engine' | 'install' | 'model'>, sig
     if (!(error instanceof UserError) || signal.aborted) throw error; // the check below tells what is missing
   }
   checks.push(...(await installationChecks(inspectEngine(), wanted === 'tensorflow')));
-  if (name !== undefined) checks.push(...(await computeChecks(name, signal)));
+  if (name !== undefined) checks.push(...(await computeChecks(name, reporter, signal)));
   return checks;
 }
 
 /** Loads the engine, and so a tensor library: only here. */
-async function computeChecks(name: 'tensorflow' | 'wasm', signal: AbortSignal): Promise<Check[]> {
+async function computeChecks(name: 'tensorflow' | 'wasm', reporter: Reporter, signal: AbortSignal): Promise<Check[]> {
   const [{ openEngine }, { engineChecks }] = await Promise.all([
     import('../engine/backend.js'),
     import('../doctor/engine.js'),
@@ -64,6 +68,11 @@ async function computeChecks(name: 'tensorflow' | 'wasm', signal: AbortSignal): 
   });
   if (checks[0]?.ok !== true) return checks;
   const engine = await openEngine(name);
-  for (const [what, check] of engineChecks) await attempt(what, () => check(engine));
-  return checks;
+  return await countedWork(reporter.work('Checking the engine', 'checks'), engineChecks.length, async (tick) => {
+    for (const [what, check] of engineChecks) {
+      await attempt(what, () => check(engine));
+      tick();
+    }
+    return checks;
+  });
 }

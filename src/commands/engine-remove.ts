@@ -5,11 +5,11 @@ import type { OptionValues } from '../config.js';
 import { removeEngine } from '../engine/install/remove.js';
 import { exitCodes } from '../errors.js';
 import { interruptible } from '../run/interrupt.js';
+import { printResult } from '../run/output.js';
 import { consoleReporter } from '../run/progress.js';
 
-export async function run({ json }: OptionValues<'json'>): Promise<number> {
-  const removed = await interruptible((signal) => removeEngine(consoleReporter(), signal));
-  if (json) process.stdout.write(`${JSON.stringify({ removed })}\n`);
-  else process.stdout.write(removed ? `Removed ${removed}.\n` : 'There was nothing to remove.\n');
+export async function run({ json, quiet }: OptionValues<'json' | 'quiet'>): Promise<number> {
+  const removed = await interruptible((signal) => removeEngine(consoleReporter({ quiet }), signal));
+  printResult(json, { removed }, () => [removed ? `Removed ${removed}.` : 'There was nothing to remove.']);
   return exitCodes.ok;
 }

@@ -6,21 +6,18 @@ import type { OptionValues } from '../config.js';
 import { lockHolder } from '../engine/install/lock.js';
 import { inspectEngine } from '../engine/installed.js';
 import { exitCodes } from '../errors.js';
+import { printResult } from '../run/output.js';
 
 export async function run({ json }: OptionValues<'json'>): Promise<number> {
   const { root, engine, broken, leftovers } = inspectEngine();
   const installing = lockHolder(join(root, 'install.lock'));
-  if (json) {
-    const facts = engine && {
-      folder: engine.folder,
-      tensorflow: engine.tensorflow,
-      variant: engine.variant,
-      rung: engine.rung,
-    };
-    process.stdout.write(
-      `${JSON.stringify({ installed: engine !== undefined, engine: facts, broken, installing, leftovers })}\n`,
-    );
-  } else {
+  const facts = engine && {
+    folder: engine.folder,
+    tensorflow: engine.tensorflow,
+    variant: engine.variant,
+    rung: engine.rung,
+  };
+  printResult(json, { installed: engine !== undefined, engine: facts, broken, installing, leftovers }, () => {
     const lines: string[] = [];
     if (engine !== undefined) {
       const { tensorflow, variant, rung, folder, manifest } = engine;
@@ -37,7 +34,7 @@ export async function run({ json }: OptionValues<'json'>): Promise<number> {
       lines.push(...leftovers.map((path) => `  ${path}`));
       lines.push('`tinyzero engine install` goes on from there; `tinyzero engine remove` removes everything.');
     }
-    process.stdout.write(`${lines.join('\n')}\n`);
-  }
+    return lines;
+  });
   return engine === undefined ? exitCodes.failure : exitCodes.ok;
 }

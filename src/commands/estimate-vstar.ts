@@ -1,11 +1,12 @@
 /**
  * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1.
  */
-import type { OptionValues, samplingOptionNames } from '../config.js';
+import type { CommonOptionName, OptionValues, samplingOptionNames } from '../config.js';
 import { defaultOptions } from '../defaults.js';
 import { exitCodes } from '../errors.js';
 import { runFiles } from '../run/folder.js';
 import { interruptible } from '../run/interrupt.js';
+import { printResult } from '../run/output.js';
 import { consoleReporter } from '../run/progress.js';
 import { explainWrites } from '../run/write.js';
 import { describePreflight } from '../run-report.js';
@@ -13,22 +14,24 @@ import { preflightOf } from '../stage1/preflight.js';
 import { deriveVStar, readVStarFile, type VStarFile, writeVStarFile } from '../stage1/v-star-file.js';
 
 type Values = OptionValues<
-  (typeof samplingOptionNames)[number] | 'from' | 'shard' | 'out' | 'engine' | 'install' | 'json'
+  (typeof samplingOptionNames)[number] | 'from' | 'shard' | 'out' | 'engine' | 'install' | 'json' | CommonOptionName
 >;
 
 export async function run(values: Values): Promise<number> {
-  const { from, shard, out = runFiles.vStar, engine, install, json, ...given } = values;
+  const { from, shard, out = runFiles.vStar, engine, install, json, quiet, color: _, ...given } = values;
   let file: VStarFile;
   if (from !== undefined) file = derived(given, from);
   else {
     const { estimateVStar } = await import('../estimate-vstar.js');
     const request = { options: defaultOptions(given), engine, install, out, shard };
-    file = await interruptible((signal) => estimateVStar(request, consoleReporter(), signal));
+    file = await interruptible((signal) => estimateVStar(request, consoleReporter({ quiet }), signal));
   }
   explainWrites(out, () => writeVStarFile(out, file));
   const report = preflightOf(file);
-  if (json) process.stdout.write(`${JSON.stringify({ file: out, preflight: report }, null, 2)}\n`);
-  else process.stdout.write(`${describePreflight(report).join('\n')}\nWritten to ${out}.\n`);
+  printResult(json, { file: out, preflight: report }, (paint) => [
+    ...describePreflight(report, paint),
+    `Written to ${out}.`,
+  ]);
   return exitCodes.ok;
 }
 

@@ -12,12 +12,12 @@ import { endTokens, planRollouts, readPrompt } from '../prompt-input.js';
 import { interruptible } from '../run/interrupt.js';
 import { readJsonLines, readText } from '../run/json-lines.js';
 import { orderedOutput } from '../run/ordered.js';
-import { consoleReporter, type StatusLine, statusLine } from '../run/progress.js';
-import { formatBytes } from '../util/format.js';
+import { consoleReporter } from '../run/progress.js';
+import type { Work } from '../util/reporter.js';
 
 type Values = OptionValues<
   | ('model' | 'prompt' | 'input' | 'chat' | 'promptStyle' | 'temperature' | 'topP' | 'topK' | 'maxNewTokens')
-  | ('samples' | 'seed' | 'precision' | 'engine' | 'install' | 'json')
+  | ('samples' | 'seed' | 'precision' | 'engine' | 'install' | 'json' | 'quiet')
 >;
 
 /** For a checkpoint that says nothing; enough for a worked answer. */
@@ -31,7 +31,7 @@ export async function run(values: Values): Promise<number> {
 async function generate(values: Values, signal: AbortSignal): Promise<void> {
   checkUsage(values);
   const { samples = 1, maxNewTokens = defaultMaxNewTokens, precision } = values;
-  const reporter = consoleReporter();
+  const reporter = consoleReporter(values);
   const model = await openModel(values.model as string, reporter, signal);
   const { pretrained, tokenizer } = model;
   try {
@@ -52,15 +52,14 @@ async function generate(values: Values, signal: AbortSignal): Promise<void> {
     });
     const { topK, topP, temperature } = choice;
     const parts = samplingParts(config, sizes, { greedy: temperature === 0, topK, topP }, precision);
-    const status = statusLine();
-    const onProgress = (done: number, total: number) =>
-      status.update(() => `Loading ${formatBytes(done)} of ${formatBytes(total)}`);
+    const loading = reporter.work('Loading the model', 'bytes');
+    const onProgress = (done: number, total: number) => loading.update({ done, total });
     const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress });
-    status.clear();
+    loading.end();
 
     const endIds = endTokens(model);
     const output = values.json
-      ? jsonOutput(prompts, samples, tokenizer, statusLine())
+      ? jsonOutput(prompts, samples, tokenizer, reporter.work('Generating', 'completions'))
       : textOutput(prompts.length, samples, tokenizer);
     const began = performance.now();
     try {
@@ -169,9 +168,9 @@ function textOutput(prompts: number, samples: number, tokenizer: Tokenizer): Out
 }
 
 /** One line a prompt, in the order of the prompts. */
-function jsonOutput(prompts: readonly Prompt[], samples: number, tokenizer: Tokenizer, status: StatusLine): Output {
+function jsonOutput(prompts: readonly Prompt[], samples: number, tokenizer: Tokenizer, work: Work): Output {
   const ordered = orderedOutput((line) => {
-    status.clear();
+    work.hide();
     process.stdout.write(line);
   });
   const done: Completion[] = new Array(prompts.length * samples);
@@ -183,7 +182,7 @@ function jsonOutput(prompts: readonly Prompt[], samples: number, tokenizer: Toke
       const { prompt, ids: promptIds } = prompts[index] as Prompt;
       done[rollout] = completion;
       finished += 1;
-      status.update(() => `${finished} of ${done.length} completions`);
+      work.update({ done: finished, total: done.length });
       missing[index] = (missing[index] as number) - 1;
       if (missing[index] !== 0) return;
       const completions = done.slice(index * samples, (index + 1) * samples).map(({ ids, logProbs, finishReason }) => {
@@ -192,7 +191,7 @@ function jsonOutput(prompts: readonly Prompt[], samples: number, tokenizer: Toke
       ordered.push(index, `${JSON.stringify({ prompt, promptIds, completions })}\n`);
       ordered.end(index);
     },
-    close: () => status.clear(),
+    close: work.end,
   };
 }
 

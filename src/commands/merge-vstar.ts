@@ -2,6 +2,7 @@
 import type { OptionValues } from '../config.js';
 import { exitCodes } from '../errors.js';
 import { runFiles } from '../run/folder.js';
+import { printResult } from '../run/output.js';
 import { explainWrites } from '../run/write.js';
 import { mergeVStarFiles, readVStarFile, writeVStarFile } from '../stage1/v-star-file.js';
 
@@ -12,7 +13,8 @@ export async function run(
   const merged = mergeVStarFiles(files.map((path) => ({ path, file: readVStarFile(path) })));
   explainWrites(out, () => writeVStarFile(out, merged));
   const problems = merged.entries.size;
-  if (json) process.stdout.write(`${JSON.stringify({ file: out, problems, samples: merged.samples })}\n`);
-  else process.stdout.write(`${problems} problems from ${files.length} files, written to ${out}.\n`);
+  printResult(json, { file: out, problems, samples: merged.samples }, () => [
+    `${problems} problems from ${files.length} files, written to ${out}.`,
+  ]);
   return exitCodes.ok;
 }

@@ -1,7 +1,7 @@
 /**
  * @file `tinyzero play`: ask a model, or two side by side, at a prompt.
  */
-import type { OptionValues } from '../config.js';
+import type { CommonOptionName, OptionValues } from '../config.js';
 import { defaultOptions } from '../defaults.js';
 import { exitCodes, UserError } from '../errors.js';
 import { describeSampling } from '../model/generation-config.js';
@@ -14,13 +14,12 @@ import { trainedModel } from '../run/folder.js';
 import { interruptible } from '../run/interrupt.js';
 import { inputLines } from '../run/lines.js';
 import { paintFor } from '../run/paint.js';
-import { consoleReporter, statusLine } from '../run/progress.js';
-import { formatBytes } from '../util/format.js';
+import { consoleReporter } from '../run/progress.js';
 import { builtinModel } from '../util/shipped.js';
 
 type Values = OptionValues<
   | ('checkpoint' | 'compare' | 'preset' | 'temperature' | 'maxNewTokens' | 'seed' | 'reward' | 'precision')
-  | ('engine' | 'install' | 'json')
+  | ('engine' | 'install' | 'json' | CommonOptionName)
 >;
 
 const intro = 'Ask 7 x 8, or any text. Ctrl-C stops an answer, Ctrl-D leaves.';
@@ -28,17 +27,26 @@ const intro = 'Ask 7 x 8, or any text. Ctrl-C stops an answer, Ctrl-D leaves.';
 export async function run(values: Values): Promise<number> {
   const players = await interruptible((signal) => openPlayers(values, signal));
   try {
-    if (process.stdin.isTTY) return await converse(players, values.json);
-    return await interruptible((signal) => converse(players, values.json, signal));
+    if (process.stdin.isTTY) return await converse(players, values);
+    return await interruptible((signal) => converse(players, values, signal));
   } finally {
     for (const player of players) player.close();
   }
 }
 
 async function openPlayers(values: Values, signal: AbortSignal): Promise<Player[]> {
-  const { checkpoint = builtinModel, compare, temperature = 0, engine: _, install: __, json: ___, ...given } = values;
-  const reporter = consoleReporter();
-  const status = statusLine();
+  const {
+    checkpoint = builtinModel,
+    compare,
+    temperature = 0,
+    quiet,
+    engine: _,
+    install: __,
+    json: ___,
+    color: ____,
+    ...given
+  } = values;
+  const reporter = consoleReporter({ quiet });
   const names = compare === undefined ? [checkpoint] : [checkpoint, compare];
   const models = [];
   const players: Player[] = [];
@@ -48,25 +56,29 @@ async function openPlayers(values: Values, signal: AbortSignal): Promise<Player[
     const engine = await openWantedEngine(values, reporter, signal);
     for (const { name, model } of models) {
       const training = defaultOptions({ ...given, model: name });
-      const onProgress = (done: number, total: number) =>
-        status.update(() => `Loading ${formatBytes(done)} of ${formatBytes(total)}`);
+      const loading = reporter.work(`Loading ${name}`, 'bytes');
+      const onProgress = (done: number, total: number) => loading.update({ done, total });
       players.push(await openPlayer(engine, model, { name, training, temperature, signal, onProgress }));
+      loading.end();
     }
     return players;
   } catch (error) {
     for (const player of players) player.close();
     throw error;
   } finally {
-    status.clear();
     for (const { model } of models) model.pretrained.weights.close();
   }
 }
 
 /** Reads lines and shows answers until the input ends. `signal`: of a pipe, whose work ends as a whole. */
-async function converse(players: readonly Player[], json: boolean, signal?: AbortSignal): Promise<number> {
+async function converse(
+  players: readonly Player[],
+  { json, quiet }: Pick<Values, 'json' | 'quiet'>,
+  signal?: AbortSignal,
+): Promise<number> {
   const lines = inputLines('> ', signal ?? new AbortController().signal);
   const show = json ? showJson : process.stdout.isTTY ? showColumns : showPlain;
-  if (lines.interactive) consoleReporter().line(intro);
+  if (lines.interactive) consoleReporter({ quiet }).line(intro);
   let refused = false;
   for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
     if (line.trim() === '') continue;

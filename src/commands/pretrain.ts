@@ -6,12 +6,13 @@ import type { OptionValues } from '../config.js';
 import { defaultOptions } from '../defaults.js';
 import { exitCodes } from '../errors.js';
 import { interruptible } from '../run/interrupt.js';
+import { printResult } from '../run/output.js';
 import { consoleReporter } from '../run/progress.js';
 import { explainWrites } from '../run/write.js';
 import { describeEvaluation } from '../run-report.js';
 import { writeFileAtomic } from '../util/file.js';
 
-type Values = OptionValues<'corpus' | 'out' | 'steps' | 'engine' | 'install' | 'json'>;
+type Values = OptionValues<'corpus' | 'out' | 'steps' | 'engine' | 'install' | 'json' | 'quiet'>;
 
 /** Lines about pre-training come this often. */
 const lineEverySteps = 50;
@@ -20,27 +21,34 @@ const samples = 64;
 export async function run(values: Values): Promise<number> {
   const { corpus, steps, engine: wanted, install, json } = values;
   const out = values.out ?? join('models', corpus);
-  const reporter = consoleReporter();
+  const reporter = consoleReporter(values);
   const summary = await interruptible(async (signal) => {
     const { openWantedEngine } = await import('../open-model.js');
     const { makeBuiltin } = await import('../make-builtin.js');
     const engine = await openWantedEngine({ engine: wanted, install, precision: 'f32' }, reporter, signal);
-    await makeBuiltin(engine, out, {
+    const work = reporter.work('Pre-training', 'steps');
+    const making = makeBuiltin(engine, out, {
       corpus,
       ...(steps !== undefined && { steps }),
       signal,
       onStep: ({ step, loss, gradientNorm }, total) => {
-        if (step % lineEverySteps !== 0 && step !== total) return;
-        reporter.line(`Step ${step} of ${total}: loss ${loss.toFixed(4)}, gradient ${gradientNorm.toFixed(3)}`);
+        const state = `loss ${loss.toFixed(4)}, gradient ${gradientNorm.toFixed(3)}`;
+        const due = step % lineEverySteps === 0 || step === total;
+        work.update({
+          ...{ done: step, total },
+          details: () => [`  ${state}`],
+          ...(due && { note: `Step ${step} of ${total}: ${state}` }),
+        });
       },
     });
+    await making.finally(work.end);
     const { openJob, openPolicy } = await import('../job.js');
     const { evaluate } = await import('../evaluate.js');
     const wish = { engine: engine.name, install };
     const job = await openJob({ options: defaultOptions({ model: out }), wish, reporter, signal });
     const { policy, kit } = openPolicy(job, job.problems.test);
     try {
-      const result = await evaluate(kit, job.problems.test, { model: `models/${corpus}`, samples, signal });
+      const result = await evaluate(kit, job.problems.test, { model: `models/${corpus}`, samples, signal, reporter });
       const { modelCard } = await import('../model-card.js');
       const command = `tinyzero pretrain --corpus ${corpus}${steps === undefined ? '' : ` --steps ${steps}`}`;
       const card = modelCard({ corpus, command, steps, engine: engine.description, evaluation: result });
@@ -51,7 +59,6 @@ export async function run(values: Values): Promise<number> {
       job.close();
     }
   });
-  if (json) process.stdout.write(`${JSON.stringify(summary, null, 2)}\n`);
-  else process.stdout.write(`${describeEvaluation(summary).join('\n')}\nThe model is in ${out}.\n`);
+  printResult(json, summary, (paint) => [...describeEvaluation(summary, paint), `The model is in ${out}.`]);
   return exitCodes.ok;
 }

@@ -4,18 +4,18 @@
 import { resolve } from 'node:path';
 import type { OptionValues } from '../config.js';
 import { exitCodes } from '../errors.js';
+import { printResult } from '../run/output.js';
 import { consoleReporter } from '../run/progress.js';
 
 export async function run(
-  { compareRuns, open, out, json }: OptionValues<'compareRuns' | 'open' | 'out' | 'json'>,
+  { compareRuns, open, out, json, quiet }: OptionValues<'compareRuns' | 'open' | 'out' | 'json' | 'quiet'>,
   [folder]: readonly string[],
 ): Promise<number> {
   const { writeReport } = await import('../report/write.js');
   const { path, verdict } = writeReport({ folder: folder!, compare: compareRuns, ...(out !== undefined && { out }) });
-  if (json) process.stdout.write(`${JSON.stringify({ verdict, path }, null, 2)}\n`);
-  else process.stdout.write(`${[verdict.sentence, ...verdict.notes, `The report is in ${path}.`].join('\n')}\n`);
+  printResult(json, { verdict, path }, () => [verdict.sentence, ...verdict.notes, `The report is in ${path}.`]);
   if (open && !(await opened(resolve(path)))) {
-    consoleReporter().line(`No browser could be opened here: open ${resolve(path)} in one.`);
+    consoleReporter({ quiet }).line(`No browser could be opened here: open ${resolve(path)} in one.`);
   }
   return exitCodes.ok;
 }

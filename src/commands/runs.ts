@@ -5,9 +5,11 @@ import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { OptionValues } from '../config.js';
 import { exitCodes } from '../errors.js';
-import { type Paint, paintFor } from '../run/paint.js';
+import { printResult } from '../run/output.js';
+import type { Paint } from '../run/paint.js';
 import { tableLines, tableWidth } from '../run/table.js';
 import { listRuns, type RunEntry } from '../run-list.js';
+import { formatPercent } from '../util/format.js';
 
 const defaultFolder = 'runs';
 
@@ -15,10 +17,11 @@ export async function run({ json }: OptionValues<'json'>, operands: readonly str
   const [folder = defaultFolder] = operands;
   // Where nothing was ever trained there is no such folder, and that is no error.
   const runs = operands.length === 0 && !existsSync(folder) ? [] : listRuns(folder);
-  const { stdout } = process;
-  if (json) stdout.write(`${JSON.stringify(runs, null, 2)}\n`);
-  else if (runs.length === 0) stdout.write(`There are no runs in ${folder}. \`tinyzero train\` makes one.\n`);
-  else stdout.write(`${describeRuns(runs, paintFor(stdout), stdout.columns).join('\n')}\n`);
+  printResult(json, runs, (paint) =>
+    runs.length === 0
+      ? [`There are no runs in ${folder}. \`tinyzero train\` makes one.`]
+      : describeRuns(runs, paint, process.stdout.columns),
+  );
   return exitCodes.ok;
 }
 
@@ -42,7 +45,7 @@ function describeRuns(runs: readonly RunEntry[], paint: Paint, width = Number.PO
 
 function describeRun(entry: RunEntry, paint: Paint): string[] {
   const { folder, started, model, algo, before, after } = entry;
-  const percent = (rate: number | null) => (rate === null ? '' : `${(100 * rate).toFixed(1)} %`);
+  const percent = (rate: number | null) => (rate === null ? '' : formatPercent(rate));
   return [
     relative('', folder) || folder,
     // The Swedish form is that of ISO 8601.

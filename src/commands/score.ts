@@ -10,11 +10,10 @@ import { readCompletionRow } from '../prompt-input.js';
 import { interruptible } from '../run/interrupt.js';
 import { readJsonLines } from '../run/json-lines.js';
 import { orderedOutput } from '../run/ordered.js';
-import { consoleReporter, statusLine } from '../run/progress.js';
-import { formatBytes } from '../util/format.js';
+import { consoleReporter } from '../run/progress.js';
 
 type Values = OptionValues<
-  'model' | 'input' | 'chat' | 'promptStyle' | 'temperature' | 'precision' | 'engine' | 'install'
+  'model' | 'input' | 'chat' | 'promptStyle' | 'temperature' | 'precision' | 'engine' | 'install' | 'quiet'
 >;
 
 export async function run(values: Values): Promise<number> {
@@ -27,7 +26,7 @@ async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
   if (reference === undefined) throw usageError('--model is missing: a folder, or a hub id such as org/name.');
   if (input === undefined) throw usageError('--input is missing: a file of JSON lines, or - for standard input.');
   if (temperature === 0) throw usageError('--temperature must be above 0: at 0 only one token has any probability.');
-  const reporter = consoleReporter();
+  const reporter = consoleReporter(values);
   const model = await openModel(reference, reporter, signal);
   const { pretrained } = model;
   const { config } = pretrained;
@@ -39,13 +38,14 @@ async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
     const engine = await openWantedEngine(values, reporter, signal);
     const longest = groups.reduce((a, b) => (b.bytes > a.bytes ? b : a));
     checkMemory(engine, longest.bytes, `Scoring ${longest.length} tokens`);
-    const status = statusLine();
-    const onProgress = (done: number, total: number) =>
-      status.update(() => `Loading ${formatBytes(done)} of ${formatBytes(total)}`);
+    const loading = reporter.work('Loading the model', 'bytes');
+    const onProgress = (done: number, total: number) => loading.update({ done, total });
     const parts = { state: {}, functions: scoreFunctions(config, groups, precision) };
     const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress });
+    loading.end();
+    const work = reporter.work('Scoring', 'lines');
     const ordered = orderedOutput((line) => {
-      status.clear();
+      work.hide();
       process.stdout.write(line);
     });
     let done = 0;
@@ -60,11 +60,11 @@ async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
           ordered.push(index, `${JSON.stringify(result)}\n`);
           ordered.end(index);
           done += 1;
-          status.update(() => `${done} of ${rows.length} lines`);
+          work.update({ done, total: rows.length });
         },
       });
     } finally {
-      status.clear();
+      work.end();
       program.dispose();
     }
   } finally {

@@ -2,46 +2,48 @@
  * @file `tinyzero train`: a whole run, told as it goes, with a summary at the end.
  */
 import { basename, join } from 'node:path';
-import type { OptionValues, trainingOptionNames } from '../config.js';
+import type { CommonOptionName, OptionValues, trainingOptionNames } from '../config.js';
 import type { DryRunRequest } from '../dry-run.js';
 import { exitCodes, UserError } from '../errors.js';
 import { interruptible } from '../run/interrupt.js';
-import { consoleReporter, statusLine } from '../run/progress.js';
-import { describeDryRun, runTeller, summarize } from '../run-report.js';
+import { printResult } from '../run/output.js';
+import { paintFor } from '../run/paint.js';
+import { consoleReporter } from '../run/progress.js';
+import { describeDryRun, summarize } from '../run-report.js';
+import { runTeller } from '../run-teller.js';
 import { formatBytes } from '../util/format.js';
+import type { Reporter } from '../util/reporter.js';
 import { builtinModel } from '../util/shipped.js';
 
 type Values = OptionValues<
-  (typeof trainingOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json'
+  (typeof trainingOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName
 >;
 
 export async function run(values: Values): Promise<number> {
-  const { out, resume, dryRun, engine, install, json, ...options } = values;
-  const reporter = consoleReporter();
+  const { out, resume, dryRun, engine, install, json, quiet, color: _, ...options } = values;
+  const reporter = consoleReporter({ quiet });
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(options.model ?? builtinModel);
-  if (dryRun) return await tellPlan({ options, folder, engine }, json);
+  if (dryRun) return await tellPlan({ options, folder, engine }, reporter, json);
   const { train } = await import('../train.js');
-  const status = statusLine();
-  const tell = runTeller(reporter, status);
+  const teller = runTeller(reporter, paintFor(process.stderr));
   const result = await interruptible(async (signal) => {
     const request = { options, folder, resume: resume !== undefined, engine, install };
     try {
-      return await train(request, tell, reporter, signal);
+      return await train(request, teller.tell, reporter, signal);
     } finally {
-      status.clear();
+      teller.end();
     }
   });
-  if (json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
-  else process.stdout.write(`${summarize(result, (performance.now() - started) / 1000)}\n`);
+  printResult(json, result, (paint) => summarize(result, (performance.now() - started) / 1000, paint));
   return exitCodes.ok;
 }
 
 /** @throws UserError when the run cannot fit; what it needs has been told by then. */
-async function tellPlan(request: DryRunRequest, json: boolean): Promise<number> {
+async function tellPlan(request: DryRunRequest, reporter: Reporter, json: boolean): Promise<number> {
   const { dryRun } = await import('../dry-run.js');
-  const plan = await interruptible((signal) => dryRun(request, consoleReporter(), signal));
-  process.stdout.write(json ? `${JSON.stringify(plan, null, 2)}\n` : `${describeDryRun(plan).join('\n')}\n`);
+  const plan = await interruptible((signal) => dryRun(request, reporter, signal));
+  printResult(json, plan, () => describeDryRun(plan));
   if (plan.shortfalls.length === 0) return exitCodes.ok;
   const needs = plan.shortfalls.map(
     ({ what, needed, available }) => `${what}: ${formatBytes(needed)} needed, ${formatBytes(available)} there`,

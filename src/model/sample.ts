@@ -34,6 +34,8 @@ export interface SampleOptions {
   readonly endIds: ReadonlySet<number>;
   /** Called with each token as it is drawn; `rollout` is the index in the list of rollouts. */
   readonly onToken?: (rollout: number, id: number) => void;
+  /** Called after each decoding step with the number of rollouts that got a token. */
+  readonly onStep?: (rows: number) => void;
   /** Called when a completion ends. */
   readonly onCompletion?: (rollout: number, completion: Completion) => void;
   /** Stops sampling between two steps; the promise then rejects with the signal's reason. */
@@ -174,6 +176,7 @@ export async function sample(
     if (rows < sizes.slots) slots = compact(program, sizes, slots, rows);
     const drawn = step(program, slots, rows, options.temperature);
     counts.decoded += rows;
+    const inStep = running;
     for (let slot = 0; slot < rows; slot++) {
       const row = slots[slot];
       if (row === undefined) continue;
@@ -188,6 +191,7 @@ export async function sample(
       if (options.endIds.has(id)) finish(slot, 'stop');
       else if (row.ids.length >= row.rollout.maxNewTokens) finish(slot, 'length');
     }
+    options.onStep?.(inStep);
   }
   return { completions, counts };
 }

@@ -32,11 +32,26 @@ export function sideBySide(columns: readonly (readonly string[])[], width: numbe
   }).flat();
 }
 
+/** What a line's continuations are indented by, beyond the line itself. */
+const hanging = '    ';
+
+/** `text` for a stream: at a terminal broken between words, elsewhere as it is. */
+export function fitted(text: string, { isTTY, columns = 80 }: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>): string {
+  if (!isTTY) return text;
+  const lines = text.split('\n').flatMap((line) => {
+    const indent = /^ */.exec(line)![0];
+    if (stringWidth(line) <= columns) return [line];
+    const parts = wrap(line.slice(indent.length), columns - indent.length - hanging.length);
+    return parts.map((part, i) => indent + (i > 0 ? hanging : '') + part);
+  });
+  return lines.join('\n');
+}
+
 /** Lines of at most `width` characters; words too long for a line are cut. Indentation stays, save where a line is broken. */
 function wrap(text: string, width: number): string[] {
   return text.split('\n').flatMap((line) => {
-    const [first = '', ...rest] = wrapAnsi(line, Math.max(1, width), { hard: true, trim: false }).split('\n');
-    return [first, ...rest.map((part) => part.trimStart())];
+    const parts = wrapAnsi(line, Math.max(1, width), { hard: true, trim: false }).split('\n');
+    return parts.map((part, i) => (i > 0 ? part.trimStart() : part)).map((part) => part.trimEnd());
   });
 }
 

@@ -14,9 +14,16 @@ export interface Paint {
   readonly faint: Style;
 }
 
+/** No colours. */
+export const plain: Paint = palette(false);
+
 /** The colours of a stream; where it may have none, texts stay as they are. */
 export function paintFor(stream: { readonly isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): Paint {
-  const { green, red, yellow, bold, dim } = colors.createColors(hasColors(stream, env));
+  return palette(hasColors(stream, env));
+}
+
+function palette(enabled: boolean): Paint {
+  const { green, red, yellow, bold, dim } = colors.createColors(enabled);
   return { good: green, bad: red, warn: yellow, strong: bold, faint: dim };
 }
 

@@ -1,37 +1,117 @@
 /**
- * @file Progress on stderr: bars with bytes and time left on a terminal, now and then a plain line elsewhere.
+ * @file Progress on stderr, so that stdout holds only results: bars with the time left on a terminal, now and then a plain
+ * line elsewhere, nothing at all where the user wants quiet.
  */
-import { SingleBar } from 'cli-progress';
+import { Presets, SingleBar } from 'cli-progress';
 import { formatBytes, formatSeconds } from '../util/format.js';
-import type { Reporter, Transfer } from '../util/reporter.js';
+import {
+  type Reporter,
+  silentReporter,
+  type Transfer,
+  type Work,
+  type WorkState,
+  type WorkUnit,
+} from '../util/reporter.js';
+import { fitted } from './columns.js';
+import { barLook, type LiveArea, liveArea } from './live.js';
+import { type TimeLeft, timeLeft } from './time-left.js';
 
-/** Milliseconds between two plain lines about one transfer: seldom enough for a log, often enough to see it live. */
+/** Milliseconds without a word after which a log gets a line: seldom enough for a log, often enough to see it live. */
 const plainEveryMs = 5000;
+/** Work is worth a bar when it takes this long. */
+const quietMs = 2000;
+const redrawMs = 100;
 
-/** A reporter that writes to `stream`, stderr unless told otherwise, so that stdout holds only results. */
-export function consoleReporter(stream: NodeJS.WriteStream = process.stderr): Reporter {
+/** @param quiet results and errors only. */
+export function consoleReporter(
+  { quiet = false }: { readonly quiet?: boolean } = {},
+  stream: NodeJS.WriteStream = process.stderr,
+): Reporter {
+  if (quiet) return silentReporter;
+  return stream.isTTY ? terminalReporter(stream) : logReporter(stream);
+}
+
+function terminalReporter(stream: NodeJS.WriteStream): Reporter {
+  const area = liveArea(stream);
   return {
-    line: (text) => void stream.write(`${text}\n`),
-    transfer: (title, total) => (stream.isTTY ? bar(stream, title, total) : plain(stream, title, total)),
+    line: (text) => {
+      area.clear();
+      stream.write(`${fitted(text, stream)}\n`);
+    },
+    transfer: (title, total) => {
+      area.clear();
+      return transferBar(stream, title, total);
+    },
+    work: (title, unit) => liveWork(stream, area, title, unit),
   };
 }
 
-function bar(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
-  const view = new SingleBar({
-    stream,
-    hideCursor: true,
-    clearOnComplete: false,
-    format: (_options, { value, progress, startTime }) => {
-      const width = 24;
-      const filled = '█'.repeat(Math.round(progress * width)).padEnd(width, '░');
-      return `${title} ${filled} ${describe(value, total, Date.now() - startTime)}`;
+function liveWork(stream: NodeJS.WriteStream, area: LiveArea, title: string, unit: WorkUnit): Work {
+  const left = timeLeft();
+  let nextMs = performance.now() + quietMs;
+  return {
+    update(state) {
+      note(left, state);
+      if (performance.now() < nextMs) return;
+      nextMs = performance.now() + redrawMs;
+      const { done, total, details } = state;
+      const width = (stream.columns || 80) - 1;
+      area.draw({ title, share: done / total, facts: facts(state, unit, left), details: details?.(width) ?? [] });
     },
-  });
-  view.start(Math.max(total, 1), 0);
-  return { update: (done) => view.update(done), end: () => view.stop() };
+    hide: area.clear,
+    end: area.clear,
+  };
 }
 
-function plain(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
+function logReporter(stream: NodeJS.WriteStream): Reporter {
+  let spokenMs = performance.now();
+  const line = (text: string) => {
+    spokenMs = performance.now();
+    stream.write(`${text}\n`);
+  };
+  return {
+    line,
+    transfer: (title, total) => plainTransfer(stream, title, total),
+    work: (title, unit) => {
+      const left = timeLeft();
+      return {
+        update(state) {
+          note(left, state);
+          if (state.note !== undefined) line(`${state.note}${timeNote(state, left)}`);
+          else if (performance.now() - spokenMs >= plainEveryMs) line(`${title}: ${facts(state, unit, left)}`);
+        },
+        hide: () => {},
+        end: () => {},
+      };
+    },
+  };
+}
+
+function note(left: TimeLeft, { done, total, effort = { done, total } }: WorkState): void {
+  left.reached(effort.done, effort.total);
+}
+
+/** `640 of 1300 completions, 2 s left`. */
+function facts(state: WorkState, unit: WorkUnit, left: TimeLeft): string {
+  const { done, total } = state;
+  const count = unit === 'bytes' ? `${formatBytes(done)} of ${formatBytes(total)}` : `${done} of ${total} ${unit}`;
+  return `${count}${timeNote(state, left)}`;
+}
+
+function timeNote({ done, total, after = 0 }: WorkState, left: TimeLeft): string {
+  const seconds = left.seconds();
+  return seconds === undefined || (done === total && after === 0) ? '' : `, ${formatSeconds(seconds + after)} left`;
+}
+
+function transferBar(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
+  const start = Date.now();
+  const payload = (done: number) => ({ title, facts: describe(done, total, Date.now() - start) });
+  const view = new SingleBar({ stream, ...barLook, clearOnComplete: false }, Presets.shades_classic);
+  view.start(Math.max(total, 1), 0, payload(0));
+  return { update: (done) => view.update(done, payload(done)), end: () => view.stop() };
+}
+
+function plainTransfer(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
   const start = Date.now();
   let last = start;
   let done = 0;
@@ -60,34 +140,4 @@ export function describe(done: number, total: number, elapsedMs: number): string
     if (total > done && done > total / 100) parts.push(`${formatSeconds((total - done) / bytesPerSecond)} left`);
   }
   return parts.join(', ');
-}
-
-export interface StatusLine {
-  /** Says where the work stands; `text` is called only when it will be shown. */
-  update(text: () => string): void;
-  /** Takes the line away. */
-  clear(): void;
-}
-
-/** Work is worth a word when it takes this long. */
-const quietMs = 2000;
-const redrawMs = 100;
-
-/** One line on a terminal, rewritten as work goes on, from two seconds after now. Elsewhere nothing is shown. */
-export function statusLine(stream: NodeJS.WriteStream = process.stderr): StatusLine {
-  let nextMs = performance.now() + quietMs;
-  let shown = false;
-  return {
-    update(text) {
-      if (!stream.isTTY || performance.now() < nextMs) return;
-      nextMs = performance.now() + redrawMs;
-      shown = true;
-      // Cut to the terminal's width: a wrapped line could not be rewritten.
-      stream.write(`\r\x1b[K${text().slice(0, (stream.columns || 80) - 1)}`);
-    },
-    clear() {
-      if (shown) stream.write('\r\x1b[K');
-      shown = false;
-    },
-  };
 }

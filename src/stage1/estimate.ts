@@ -5,12 +5,16 @@
  */
 import type { Problem } from '../data/problem.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../rollout.js';
+import { samplingEffort } from '../sampling-effort.js';
+import { type Reporter, silentReporter } from '../util/reporter.js';
 import { missingSamples, type VStarEntry, type VStarFile } from './v-star-file.js';
 
 export interface EstimateOptions {
   readonly signal?: AbortSignal;
-  /** Called after each group with all that is known by then; `done` of `total` problems have their samples. */
-  readonly onGroup?: (file: VStarFile, done: number, total: number) => void;
+  /** Is told how far the work is. */
+  readonly reporter?: Reporter;
+  /** Called after each group with all that is known by then. */
+  readonly onGroup?: (file: VStarFile) => void;
 }
 
 /** Samples that one group asks for: enough to keep the slots full, few enough to lose little when stopped. */
@@ -25,24 +29,34 @@ export async function estimate<P>(
   kit: RolloutKit<P>,
   problems: readonly Problem<P>[],
   file: VStarFile,
-  { signal, onGroup }: EstimateOptions = {},
+  { signal, reporter = silentReporter, onGroup }: EstimateOptions = {},
 ): Promise<VStarFile> {
   const byId = new Map(problems.map((problem) => [problem.id, problem]));
   const groupSize = Math.max(1, Math.floor(groupSamples / file.samples));
+  const ids = problems.map(({ id }) => id);
+  const groups = Array.from({ length: Math.ceil(ids.length / groupSize) }, (_, i) =>
+    ids.slice(i * groupSize, (i + 1) * groupSize),
+  );
   let known = file;
-  for (let start = 0; start < problems.length; start += groupSize) {
-    const ids = problems.slice(start, start + groupSize).map(({ id }) => id);
-    const missing = missingSamples(known, ids);
-    if (missing.length === 0) continue;
-    const requests = missing.map(({ id, sample }) => ({ problem: byId.get(id)!, stage: 'stage1', sample }));
-    const rollouts = await rollOut(kit, requests, signal);
-    const entries = new Map(known.entries);
-    for (const id of ids) {
-      const added = rollouts.filter(({ problem }) => problem.id === id);
-      entries.set(id, extended(entries.get(id), added));
+  const work = reporter.work('Stage 1', 'completions');
+  const counts = groups.map((group) => missingSamples(file, group).length).filter((count) => count > 0);
+  const effort = samplingEffort(work, counts, kit.maxNewTokens);
+  try {
+    for (const group of groups) {
+      const missing = missingSamples(known, group);
+      if (missing.length === 0) continue;
+      const requests = missing.map(({ id, sample }) => ({ problem: byId.get(id)!, stage: 'stage1', sample }));
+      const rollouts = await rollOut(kit, requests, { signal, ...effort.watch(true) });
+      const entries = new Map(known.entries);
+      for (const id of group) {
+        const added = rollouts.filter(({ problem }) => problem.id === id);
+        entries.set(id, extended(entries.get(id), added));
+      }
+      known = { ...known, entries };
+      onGroup?.(known);
     }
-    known = { ...known, entries };
-    onGroup?.(known, Math.min(start + groupSize, problems.length), problems.length);
+  } finally {
+    work.end();
   }
   return known;
 }

@@ -6,7 +6,7 @@ import { chmodSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync }
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { engineRoot } from '../../src/engine/installed.js';
-import type { Reporter } from '../../src/util/reporter.js';
+import { type Reporter, silentReporter } from '../../src/util/reporter.js';
 import { temporaryFolder } from './cli.js';
 
 /** A program: the text of a shell script, or the path of a real one. */
@@ -55,7 +55,7 @@ export function sandbox(t: TestContext, programs: Readonly<Record<string, Progra
     folder,
     root: engineRoot(),
     lines,
-    reporter: { line: (text) => void lines.push(text), transfer: () => ({ update: () => {}, end: () => {} }) },
+    reporter: { ...silentReporter, line: (text) => void lines.push(text) },
     signal: new AbortController().signal,
     leftovers: () => readdirSync(engineRoot()).filter((name) => name !== 'downloads'),
   };

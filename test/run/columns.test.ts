@@ -22,7 +22,7 @@ test('texts at the same place begin on the same line; no line is too long', () =
 test('columns too narrow to read stand one below the other', () => {
   assert.deepEqual(sideBySide([['a', 'b'], ['c']], 70), ['a', 'b', '', 'c']);
   assert.deepEqual(sideBySide([['a', 'b'], ['c']], 71), [`a${' '.repeat(33)} │ c`, `b${' '.repeat(33)} │`]);
-  assert.deepEqual(sideBySide([['one two']], 5), ['one ', 'two']);
+  assert.deepEqual(sideBySide([['one two']], 5), ['one', 'two']);
 });
 
 test('wide characters take two places, escape sequences none', () => {
