@@ -52,6 +52,7 @@ export const commands: readonly CommandSpec[] = [
       ['train', 'the built-in model, about half a minute'],
       ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model of the Hugging Face hub'],
       ['train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run', 'would that fit here?'],
+      ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'problems of your own, see docs/tasks.md'],
       ['train --resume runs/builtin-20260131-120000', 'go on with a run that was stopped'],
     ],
     load: () => import('./commands/train.js'),

@@ -14,6 +14,7 @@ import type { Tokenizer } from './model/tokenizer.js';
 import { multiplicationTask } from './multiplication-task.js';
 import { type DescribedModel, type EngineWish, openModel, openWantedEngine } from './open-model.js';
 import { createPolicy, type Policy, type PolicySizes, type TrainingOptions as PolicyTraining } from './policy.js';
+import { loadProblemsFile } from './problems-file.js';
 import { promptIds, type RolloutKit } from './rollout.js';
 import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
 import type { Fingerprint } from './stage1/v-star-file.js';
@@ -94,7 +95,31 @@ export async function openProblems(
   const heldOut = heldOutSplitOf(pretrained.configRecord);
   const settings = completeSettings(options, { heldOut, hasChatTemplate: tokenizer.chatTemplate !== null });
   const { task, rewardName } = await openTask(settings, heldOut);
-  return { settings, task, rewardName, problems: buildProblemSet(task, settings) };
+  const problems = buildProblemSet(task, settings);
+  requireSpellable(task, [...problems.train, ...problems.test], { tokenizer, promptStyle: settings.promptStyle });
+  return { settings, task, rewardName, problems };
+}
+
+/** @throws UserError naming the first problem that the model has no tokens for, before anything is sampled or written. */
+function requireSpellable(
+  task: Task,
+  problems: readonly Problem[],
+  prompts: Pick<RolloutKit, 'tokenizer' | 'promptStyle'>,
+): void {
+  for (const problem of problems) {
+    try {
+      promptIds(prompts, problem);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      throw new UserError(
+        {
+          problem: `This model cannot be asked the problems of task "${task.name}". ${error.message}`,
+          fix: 'Word the prompts in what it can spell, or take another --model.',
+        },
+        { cause: error },
+      );
+    }
+  }
 }
 
 /** @throws UserError when the reference cannot stand beside the model in one program. */
@@ -115,6 +140,10 @@ async function openTask(
   if (settings.task !== undefined) {
     const { task, hash } = await loadTaskFile(settings.task, await import('./index.js'));
     return { task, rewardName: `${task.name} ${hash}` };
+  }
+  if (settings.problems !== undefined) {
+    const { task, hash } = loadProblemsFile(settings.problems);
+    return { task: task as Task, rewardName: `${task.name} ${hash}` };
   }
   const pairs =
     overlap === 'seed'

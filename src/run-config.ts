@@ -116,7 +116,7 @@ export function requireSameRun(folder: RunFolder, stored: StoredRun, job: Job, m
   if (readFileSync(path, 'utf8') !== problemsJson(job.problems)) {
     throw new UserError({
       problem: `The problems of ${folder.path} come out differently now.`,
-      fix: `If the --task file was changed, put the old one back; if ${path} was, start a new run.`,
+      fix: `If the --task or --problems file was changed, put the old one back; if ${path} was, start a new run.`,
     });
   }
 }

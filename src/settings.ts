@@ -98,6 +98,9 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     maxGradientNorm: 1,
   };
   const problems: string[] = [];
+  if (settings.task !== undefined && settings.problems !== undefined) {
+    problems.push('--problems: --task brings problems of its own');
+  }
   if (settings.temperature === 0) problems.push('--temperature: training samples, so it must be above 0');
   if (settings.algo === 'grpo' && settings.batchSize % settings.numSamples !== 0) {
     problems.push(

@@ -1,6 +1,6 @@
 /** What the documents say of the code: files that they name exist, and functions are where they are said to be. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 
@@ -35,4 +35,19 @@ test('docs/algorithm.md names functions where they are', () => {
     }
   }
   assert.ok(named >= 10, `${named}`);
+});
+
+test('docs/tasks.md shows examples/addition.ts as it is (UPDATE=1 writes it)', () => {
+  const path = 'docs/tasks.md';
+  const source = readFileSync('examples/addition.ts', 'utf8')
+    .replace(/^\/\*\*[\s\S]*?\*\/\n/, '')
+    .replace(/^ *\/\/.*\n/gm, '');
+  const text = readFileSync(path, 'utf8');
+  const updated = text.replace(
+    /<!-- example: addition -->\n[\s\S]*?<!-- end -->/,
+    () => `<!-- example: addition -->\n\`\`\`ts\n${source}\`\`\`\n<!-- end -->`,
+  );
+  if (process.env.UPDATE) writeFileSync(path, updated);
+  assert.match(text, /<!-- example: addition -->/);
+  assert.equal(readFileSync(path, 'utf8'), updated);
 });

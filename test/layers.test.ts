@@ -10,7 +10,7 @@ import { test } from 'node:test';
 const ground = ['errors.ts', 'util'];
 const blocks = [...ground, 'engine', 'model', 'optim'];
 const rollouts = [...blocks, 'data', 'reward', 'run'];
-const tasks = ['task-file.ts', 'multiplication-task.ts', 'eval-summary.ts', 'eval-compare.ts'];
+const tasks = ['task-file.ts', 'problems-file.ts', 'multiplication-task.ts', 'eval-summary.ts', 'eval-compare.ts'];
 const sampling = ['policy.ts', 'rollout.ts', 'sampling-effort.ts', 'evaluate.ts'];
 const stages = [...rollouts, ...tasks, ...sampling, 'open-model.ts', 'prompt-input.ts'];
 const jobs = [...stages, 'stage1', 'stage2', 'pretrain', 'doctor', 'config.ts', 'settings.ts', 'defaults.ts'];
@@ -28,6 +28,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   model: [...ground, 'engine'],
   optim: [...ground, 'engine'],
   'task-file.ts': [...ground, 'data', 'reward'],
+  'problems-file.ts': [...ground, 'data', 'reward', 'run'],
   'multiplication-task.ts': [...ground, 'data', 'reward'],
   'eval-summary.ts': [...ground, 'data'],
   'eval-compare.ts': [...ground, 'eval-summary.ts'],

@@ -2,7 +2,7 @@
  * @file The folder of a run: which file lies where, who may write into it, and which checkpoints are whole. What the files
  * say is the business of those who write them.
  */
-import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode, UserError } from '../errors.js';
 import { syncFolder } from '../util/file.js';
@@ -60,8 +60,13 @@ export interface RunFolder {
  * @throws UserError when a run, or anything else, is there; when it cannot be written; when another process has it.
  */
 export function createRunFolder(path: string): RunFolder {
-  explainWrites(path, () => mkdirSync(path, { recursive: true }));
-  const release = lockFolder(path);
+  const made = explainWrites(path, () => mkdirSync(path, { recursive: true })) !== undefined;
+  const unlock = lockFolder(path);
+  const release = () => {
+    unlock();
+    // A run that came to nothing leaves nothing.
+    if (made && readdirSync(path).length === 0) rmdirSync(path);
+  };
   try {
     const ours = new Set<string>(Object.values(runFiles));
     const names = readdirSync(path).filter((name) => !name.startsWith('.') && !name.startsWith('run.lock'));

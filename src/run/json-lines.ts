@@ -25,6 +25,11 @@ export async function readText(source: string, signal: AbortSignal): Promise<str
     signal.throwIfAborted();
     throw unreadable(nameOf(source), error);
   }
+  return decodeText(source, bytes);
+}
+
+/** @throws UserError that names `source` when the bytes are not UTF-8. */
+export function decodeText(source: string, bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
@@ -33,15 +38,19 @@ export async function readText(source: string, signal: AbortSignal): Promise<str
   }
 }
 
+/** As {@link parseJsonLines}, of all that `source` has. */
+export async function readJsonLines(source: string, example: string, signal: AbortSignal): Promise<JsonLine[]> {
+  return parseJsonLines(source, await readText(source, signal), example);
+}
+
 /**
- * The objects of `source`, one a line; empty lines are passed over.
+ * The objects in `text`, one a line; empty lines are passed over.
  *
- * @param example a good line, for errors.
+ * @param source where the text is from, and `example` a good line, for errors.
  * @throws UserError that names the first line which is not a JSON object, or says that there is none.
  */
-export async function readJsonLines(source: string, example: string, signal: AbortSignal): Promise<JsonLine[]> {
+export function parseJsonLines(source: string, text: string, example: string): JsonLine[] {
   const lines: JsonLine[] = [];
-  const text = await readText(source, signal);
   text.split('\n').forEach((line, index) => {
     if (line.trim() === '') return;
     const where = `line ${index + 1} of ${nameOf(source)}`;
