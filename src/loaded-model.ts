@@ -11,7 +11,15 @@ import { type OpenModel, openModel, openWantedEngine } from './open-model.js';
 import { endTokens, planRollouts, readCompletionRow, readPrompt } from './prompt-input.js';
 import type { Reporter } from './util/reporter.js';
 
-export interface LoadedModel extends OpenModel {
+/** A model that was opened. What it is made of is kept apart, so that a program's types need none of the engine's. */
+export interface LoadedModel {
+  /** What matrix products are computed in. */
+  readonly precision: 'f32' | 'bf16';
+  /** Frees the memory and closes the files. */
+  close(): void;
+}
+
+interface Inside extends OpenModel {
   readonly engine: Engine;
   readonly precision: 'f32' | 'bf16';
   /**
@@ -19,8 +27,15 @@ export interface LoadedModel extends OpenModel {
    * 16 tokens, so similar calls have the same); another form needs another program, and the weights are loaded again.
    */
   current: { readonly form: string; readonly program: Program } | undefined;
-  /** Frees the memory and closes the files. */
-  close(): void;
+}
+
+const insides = new WeakMap<LoadedModel, Inside>();
+
+/** @throws RangeError for a model that was closed. */
+function insideOf(model: LoadedModel): Inside {
+  const inside = insides.get(model);
+  if (inside === undefined) throw new RangeError('this model was closed');
+  return inside;
 }
 
 export interface SampleCall {
@@ -92,17 +107,17 @@ export async function loadModel(
   const open = await openModel(reference, reporter, signal);
   try {
     const engine = await openWantedEngine(request, reporter, signal);
+    const { precision } = request;
+    const inside: Inside = { ...open, engine, precision, current: undefined };
     const model: LoadedModel = {
-      ...open,
-      engine,
-      precision: request.precision,
-      current: undefined,
+      precision,
       close() {
-        model.current?.program.dispose();
-        model.current = undefined;
+        if (!insides.delete(model)) return;
+        inside.current?.program.dispose();
         open.pretrained.weights.close();
       },
     };
+    insides.set(model, inside);
     return model;
   } catch (error) {
     open.pretrained.weights.close();
@@ -112,10 +127,11 @@ export async function loadModel(
 
 /** `samples` completions of each prompt, in order. @throws UserError for a prompt that the model cannot take. */
 export async function sample(
-  model: LoadedModel,
+  loaded: LoadedModel,
   prompts: readonly (string | readonly number[])[],
   call: SampleCall = {},
 ): Promise<SampledText[][]> {
+  const model = insideOf(loaded);
   const { samples = 1, maxNewTokens = 256, temperature = 1, topP = 1, topK = 0, seed = 0, signal, onToken } = call;
   if (prompts.length === 0) return [];
   const { config } = model.pretrained;
@@ -140,10 +156,11 @@ export async function sample(
 
 /** Log-probs of given completions, in order. @throws UserError for what the model cannot take. */
 export async function score(
-  model: LoadedModel,
+  loaded: LoadedModel,
   inputs: readonly ScoreInput[],
   { temperature = 1, chat = false, signal }: ScoreCall = {},
 ): Promise<ScoredCompletion[]> {
+  const model = insideOf(loaded);
   if (!(temperature > 0)) throw new RangeError(`a temperature of ${temperature} gives no log-probs`);
   if (inputs.length === 0) return [];
   const rows = inputs.map((input, i) => readCompletionRow(input, `input ${i + 1}`, { ...model, chat }));
@@ -163,7 +180,7 @@ export async function score(
 
 /** The program of this form, made anew unless it is the model's current one. */
 async function programFor(
-  model: LoadedModel,
+  model: Inside,
   key: unknown,
   parts: ProgramSpec,
   signal: AbortSignal | undefined,

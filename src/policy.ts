@@ -13,6 +13,7 @@ import { type CompletionRow, completionInputs, completionLogProbs, packCompletio
 import { type ParameterSpecs, parameterSpecs } from './model/params.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from './model/sample.js';
 import * as adamw from './optim/adamw.js';
+import type { AdamWOptions } from './optim/adamw-options.js';
 import { valueAndGradients } from './optim/gradients.js';
 
 /** Buckets, fixed when the program is built; whatever is shorter is padded. */
@@ -27,7 +28,7 @@ export interface PolicySizes {
 export interface TrainingOptions {
   /** Rows of one update. */
   readonly batchSize: number;
-  readonly optimizer: adamw.AdamWOptions;
+  readonly optimizer: AdamWOptions;
   /** Largest global norm of the gradient; a longer one is scaled down to it. */
   readonly maxGradientNorm: number;
 }

@@ -6,10 +6,10 @@ import { readFileSync } from 'node:fs';
 import { resolveOptions, trainingOptionNames } from './config.js';
 import type { Problem, ProblemSet } from './data/problem.js';
 import { UserError } from './errors.js';
-import type { Job } from './job.js';
 import type { RunFolder } from './run/folder.js';
 import { explainWrites } from './run/write.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from './settings.js';
+import type { Fingerprint } from './stage1/v-star-file.js';
 import { writeFileAtomic } from './util/file.js';
 import { type JsonRecord, readJsonRecord } from './util/json.js';
 import { type JsonFile, jsonChecks } from './util/json-checks.js';
@@ -26,8 +26,16 @@ export interface StoredRun {
   readonly record: JsonRecord;
 }
 
+/** What is told of a run; a job of job.ts, without the tensor types that a program need not see. */
+export interface RunFacts {
+  readonly settings: Settings;
+  readonly problems: ProblemSet;
+  readonly fingerprint: Fingerprint;
+  readonly engine: { readonly name: 'tensorflow' | 'wasm'; readonly description: string };
+}
+
 /** Writes both files; `config.json` last, since it makes the folder a run. */
-export function writeRun(folder: RunFolder, job: Job, modelHash: string): void {
+export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): void {
   const { settings, engine, fingerprint } = job;
   const options = Object.fromEntries(trainingOptionNames.map((name) => [name, settings[name]]));
   const config = {
@@ -103,7 +111,7 @@ export function readProblems(path: string): Pick<ProblemSet, 'train' | 'rows' | 
 }
 
 /** @throws UserError when the model or the problems are not those that the run began with. */
-export function requireSameRun(folder: RunFolder, stored: StoredRun, job: Job, modelHash: string): void {
+export function requireSameRun(folder: RunFolder, stored: StoredRun, job: RunFacts, modelHash: string): void {
   if (stored.modelHash !== modelHash) {
     throw new UserError({
       problem: `${job.settings.model} is not the model that ${folder.path} began with.`,

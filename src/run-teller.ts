@@ -5,7 +5,7 @@
 import type { Paint } from './run/paint.js';
 import { sparkline } from './run/sparkline.js';
 import { describeAccuracy, describePreflight } from './run-report.js';
-import type { StepMetrics } from './stage2/loop.js';
+import type { StepMetrics } from './stage2/step-metrics.js';
 import type { TrainEvent } from './train.js';
 import { formatSeconds, formatPercent as percent } from './util/format.js';
 import type { Reporter, Work } from './util/reporter.js';
@@ -76,10 +76,10 @@ export function runTeller(reporter: Reporter, paint: Paint): RunTeller {
   };
 }
 
-function describeJob({ job: { settings, problems, engine } }: Extract<TrainEvent, { kind: 'opened' }>): string {
+function describeJob({ model, engine, problems }: Extract<TrainEvent, { kind: 'opened' }>): string {
   const { train, rows, test } = problems;
   return (
-    `Training ${settings.model} on ${engine.description}: ${rows.length} rows of ${train.length} distinct problems, ` +
+    `Training ${model} on ${engine}: ${rows.length} rows of ${train.length} distinct problems, ` +
     `${test.length} held-out ones.`
   );
 }

@@ -6,7 +6,7 @@ import { type OptionName, type OptionValues, trainingOptionNames } from './confi
 import { type HeldOutSplit, heldOutSplits } from './data/multiplication.js';
 import type { PromptStyle, Wording } from './data/prompt.js';
 import { exitCodes, UserError } from './errors.js';
-import type { AdamWOptions } from './optim/adamw.js';
+import type { AdamWOptions } from './optim/adamw-options.js';
 import type { MultiplicationRewardOptions } from './reward/multiplication.js';
 import type { JsonRecord } from './util/json.js';
 import { builtinModel } from './util/shipped.js';

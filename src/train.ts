@@ -5,6 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { ProblemSet } from './data/problem.js';
 import { exitCodes, UserError } from './errors.js';
 import { type Comparison, compareEvaluations, readEvaluation } from './eval-compare.js';
 import type { EvalSummary } from './eval-summary.js';
@@ -29,9 +30,10 @@ import {
   writeVStarFile,
 } from './stage1/v-star-file.js';
 import { type Algorithm, apo, grpo, reinforce } from './stage2/algorithm.js';
-import { freshProgress, type Progress, type StepMetrics, trainPolicy } from './stage2/loop.js';
+import { freshProgress, type Progress, trainPolicy } from './stage2/loop.js';
 import { planBatches, plannedRollouts } from './stage2/plan.js';
 import { loadCheckpoint, loadPolicy, readCheckpointState, saveCheckpoint, savePolicy } from './stage2/resume.js';
+import type { StepMetrics } from './stage2/step-metrics.js';
 import { writeFileAtomic } from './util/file.js';
 import type { Reporter } from './util/reporter.js';
 import { packageVersion } from './util/version.js';
@@ -48,7 +50,8 @@ export interface TrainRequest {
 
 /** What happens, as it happens. */
 export type TrainEvent =
-  | { readonly kind: 'opened'; readonly job: Job }
+  /** `engine`: what computes, in words. */
+  | { readonly kind: 'opened'; readonly model: string; readonly engine: string; readonly problems: ProblemSet }
   | {
       readonly kind: 'evaluated';
       readonly when: 'before' | 'after';
@@ -126,7 +129,7 @@ async function runJob(
   const modelHash = fingerprintModel(job.pretrained);
   if (stored === undefined) writeRun(folder, job, modelHash);
   else requireSameRun(folder, stored, job, modelHash);
-  onEvent({ kind: 'opened', job });
+  onEvent({ kind: 'opened', model: settings.model, engine: job.engine.description, problems });
   const { batchSize, optimizer, maxGradientNorm } = settings;
   const { policy, kit } = openPolicy(job, [...problems.train, ...problems.test], {
     batchSize,

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { openEngine } from '../src/engine/backend.js';
 import {
   apoLoss,
   estimateVStar,
@@ -69,19 +70,19 @@ test('generateProblems gives what train draws, and estimateVStar samples each of
   }
 });
 
-test('a loaded model samples the same again, and scores what it sampled as it drew it', async () => {
+test('a loaded model samples the same again, and scores what it sampled as it drew it', async (t) => {
+  const programs = t.mock.method(await openEngine('wasm'), 'createProgram').mock;
   const model = await loadModel('builtin', { engine: 'wasm', install: false });
   try {
     const prompts = ['What is 7 × 3?\n', 'What is 12 × 10?\n'];
     const call = { samples: 2, maxNewTokens: 40, seed: 3 };
     const first = await sample(model, prompts, call);
-    const { current } = model;
     assert.deepEqual(
       first.map((completions) => completions.length),
       [2, 2],
     );
     assert.deepEqual(await sample(model, prompts, call), first);
-    assert.equal(model.current, current); // nothing was loaded again
+    assert.equal(programs.callCount(), 1, 'nothing was loaded again');
     assert.deepEqual(await sample(model, prompts.slice(1), call), first.slice(1));
     assert.notDeepEqual(await sample(model, prompts, { ...call, seed: 4 }), first);
 

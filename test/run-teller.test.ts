@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { plain } from '../src/run/paint.js';
 import { runTeller } from '../src/run-teller.js';
-import type { StepMetrics } from '../src/stage2/loop.js';
+import type { StepMetrics } from '../src/stage2/step-metrics.js';
 import type { TrainEvent } from '../src/train.js';
 import { silentReporter, type WorkState } from '../src/util/reporter.js';
 

@@ -5,7 +5,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { attention, embedding, linear, maskedScore, rmsNorm, rope, swiglu, tokenLogProbs } from '../engine/ops.js';
 import type { ProgramSpec, TensorRecord, TensorSpec } from '../engine/program.js';
-import { type AdamWOptions, optimizerState, stepInputs, update } from '../optim/adamw.js';
+import { optimizerState, stepInputs, update } from '../optim/adamw.js';
+import type { AdamWOptions } from '../optim/adamw-options.js';
 
 const rows = 2;
 const positions = 6;

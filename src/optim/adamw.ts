@@ -5,16 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { TensorRecord, TensorSpec } from '../engine/program.js';
 import { adamW, sumOfSquares } from '../engine/state-ops.js';
-
-export interface AdamWOptions {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  /** Fraction of a parameter lost per step and unit of learning rate. */
-  readonly weightDecay: number;
-  /** Which parameters decay; by default all. */
-  readonly decays?: (name: string) => boolean;
-}
+import type { AdamWOptions } from './adamw-options.js';
 
 /** Names of the moments of the parameter `name` among a program's state. */
 export const momentNames = (name: string) => ({ m: `adamw.m.${name}`, v: `adamw.v.${name}` });

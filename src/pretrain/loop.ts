@@ -12,6 +12,7 @@ import { parameterState } from '../model/load.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../model/params.js';
 import { logits, sequenceStates } from '../model/transformer.js';
 import * as adamw from '../optim/adamw.js';
+import type { AdamWOptions } from '../optim/adamw-options.js';
 import { valueAndGradients } from '../optim/gradients.js';
 import { learningRateAt } from '../optim/schedule.js';
 import { keyedRandom } from '../util/random.js';
@@ -43,7 +44,7 @@ export interface PretrainStep {
 }
 
 /** Design of the recipe: see the model card. Matrices decay, norms and biases do not. */
-const optimizer: adamw.AdamWOptions = {
+const optimizer: AdamWOptions = {
   beta1: 0.9,
   beta2: 0.98,
   epsilon: 1e-8,

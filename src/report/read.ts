@@ -11,7 +11,7 @@ import { readLog } from '../run/metrics.js';
 import { readProblems, readRun, type StoredRun } from '../run-config.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
 import { readVStarFile, type VStarEntry } from '../stage1/v-star-file.js';
-import type { StepMetrics } from '../stage2/loop.js';
+import type { StepMetrics } from '../stage2/step-metrics.js';
 import { jsonChecks } from '../util/json-checks.js';
 import { evenly } from './thin.js';
 

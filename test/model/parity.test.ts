@@ -16,6 +16,7 @@ import { parameterSpecs } from '../../src/model/params.js';
 import { openPretrained } from '../../src/model/pretrained.js';
 import { logits, sequenceStates } from '../../src/model/transformer.js';
 import * as adamw from '../../src/optim/adamw.js';
+import type { AdamWOptions } from '../../src/optim/adamw-options.js';
 import { nativeTest } from '../helpers/native.js';
 
 const fixtures = join(import.meta.dirname, '../../../test/fixtures');
@@ -211,7 +212,7 @@ function checkTraining(
   program: Program,
   batch: Batch,
   names: string[],
-  optimizer: adamw.AdamWOptions,
+  optimizer: AdamWOptions,
   [B, T, W]: number[],
 ): void {
   const rows = batch.prompt_ids.map((promptIds, row) => ({

@@ -5,7 +5,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from '../../src/engine/dtype.js';
 import { NumericsError, type ProgramSpec, type TensorSpec } from '../../src/engine/program.js';
 import {
-  type AdamWOptions,
   clipScale,
   globalNorm,
   momentNames,
@@ -14,6 +13,7 @@ import {
   stepScalars,
   update,
 } from '../../src/optim/adamw.js';
+import type { AdamWOptions } from '../../src/optim/adamw-options.js';
 import { assertClose } from '../helpers/close.js';
 import { allWays, runOnce, testEveryWay, type Way, wasmWay } from '../helpers/engines.js';
 import { nativeTest } from '../helpers/native.js';

@@ -1,0 +1,33 @@
+// Makes the package as it is published: `npm run pack [-- FOLDER]`. It is compiled from src/ in a folder of its own, without
+// source maps (they would point at sources that are not in the package), so dist/ stays as it is.
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+const root = resolve('.');
+const destination = resolve(process.argv[2] ?? '.');
+const staging = mkdtempSync(join(tmpdir(), 'tinyzero-pack-'));
+
+function run(command, args, cwd) {
+  const { status } = spawnSync(command, args, { cwd, stdio: 'inherit', shell: process.platform === 'win32' });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed`);
+}
+
+try {
+  const places = { rootDir: root, outDir: join(staging, 'dist'), typeRoots: [join(root, 'node_modules/@types')] };
+  const compilerOptions = { ...places, sourceMap: false };
+  const config = join(staging, 'tsconfig.json');
+  writeFileSync(
+    config,
+    JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: [join(root, 'src')] }),
+  );
+  run(join(root, 'node_modules/.bin/tsc'), ['-p', config], root);
+  const { files } = JSON.parse(readFileSync('package.json', 'utf8'));
+  for (const name of ['package.json', ...files.filter((file) => !/^!|^dist\//.test(file))]) {
+    cpSync(name, join(staging, name), { recursive: true });
+  }
+  run('npm', ['pack', '--pack-destination', destination], staging);
+} finally {
+  rmSync(staging, { recursive: true, force: true });
+}

@@ -1,0 +1,28 @@
+/** @file What is written down of every update. */
+
+/** One line of metrics.jsonl; docs/metrics.md has the formulas. */
+export interface StepMetrics {
+  readonly step: number;
+  readonly epoch: number;
+  readonly loss: number;
+  readonly reward: number;
+  readonly exactRate: number;
+  readonly formatRate: number;
+  readonly truncatedRate: number;
+  readonly meanTokens: number;
+  /** Mean |advantage|, of A*PO r - V* - beta2·δ. */
+  readonly meanAbsAdvantage: number;
+  /** Mean δ = S - S_ref: an estimate of the divergence from the reference per completion, in nats. */
+  readonly kl: number;
+  /** Mean of -log π(token): an estimate of the entropy per token, in nats. */
+  readonly entropy: number;
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  /** Largest |log-prob as sampled - as scored| of a token. */
+  readonly samplerDifference: number;
+  /** False: all advantages were zero. */
+  readonly signal: boolean;
+  readonly sampledTokens: number;
+  /** Greedy accuracy on held-out problems after this update, where it was looked at. Nothing is chosen by it. */
+  readonly heldOutGreedy?: number;
+}

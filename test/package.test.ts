@@ -1,0 +1,54 @@
+/** The package as npm would publish it: which files, how large; what is installed from it is test/package.slow.ts. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+interface Packed {
+  readonly size: number;
+  readonly files: { path: string }[];
+}
+
+const maxBytes = 8_000_000;
+
+/** Everything that a package needs, and nothing of how it is made. */
+const wanted = [
+  /^package\.json$/,
+  /^README\.md$/,
+  /^LICENSE$/,
+  /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
+  /^models\/[\w-]+\/(README\.md|[\w-]+\.json|model\.safetensors)$/,
+  /^native\/[\w/-]+\.(cc|h)$/,
+  /^examples\/[\w-]+\.ts$/,
+];
+
+test('the tarball holds what it must, no development files, and is small', () => {
+  const output = execFileSync('npm', ['pack', '--dry-run', '--json'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const [packed] = JSON.parse(output) as Packed[];
+  const paths = packed!.files.map(({ path }) => path);
+  assert.deepEqual(
+    paths.filter((path) => !wanted.some((pattern) => pattern.test(path))),
+    [],
+  );
+  for (const pattern of wanted)
+    assert.ok(
+      paths.some((path) => pattern.test(path)),
+      `${pattern}`,
+    );
+  assert.ok(packed!.size < maxBytes, `${packed!.size} bytes`);
+  // Nothing is left over from a source that is gone, and nothing is missing.
+  for (const path of paths) {
+    const source = path.replace(/^dist\/(.*)\.(js|d\.ts)$/, '$1.ts');
+    assert.ok(existsSync(source), `${path} without ${source}`);
+  }
+});
+
+test('what package.json points at is in the tarball', () => {
+  const { bin, exports } = JSON.parse(readFileSync('package.json', 'utf8'));
+  const paths = [bin.tinyzero, exports['.'].types, exports['.'].default];
+  for (const path of paths) assert.ok(existsSync(path), path);
+  assert.match(readFileSync(bin.tinyzero, 'utf8'), /^#!\/usr\/bin\/env node\n/);
+});
