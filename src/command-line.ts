@@ -5,17 +5,9 @@
 import { parseArgs } from 'node:util';
 import { Command, Option } from 'commander';
 import { type CommandSpec, commands, groups } from './command-table.js';
-import {
-  commonOptionNames,
-  describeOption,
-  flag,
-  type OptionName,
-  type OptionSpec,
-  options,
-  resolveOptions,
-  usage,
-} from './config.js';
+import { commonOptionNames, describeOption, flag, type OptionName, type OptionSpec, options, usage } from './config.js';
 import { exitCodes, UserError } from './errors.js';
+import { resolveOptions } from './option-values.js';
 
 /** The command that `args` begin with, if they ask to run it and not for its help. */
 export function findCommand(args: readonly string[]): CommandSpec | undefined {

@@ -24,5 +24,5 @@ export { multiplicationReward } from './reward/multiplication.js';
 export type { VStarEntry, VStarFile } from './stage1/v-star-file.js';
 export { vStar } from './stage1/vstar.js';
 export { type ApoRow, apoLoss } from './stage2/loss.js';
-export type { TrainEvent, TrainResult } from './train.js';
+export type { TrainEvent, TrainResult } from './train-events.js';
 export type { Random } from './util/random.js';

@@ -10,7 +10,7 @@ import type { Verdict } from './report/verdict.js';
 import type { ReportRequest } from './report/write.js';
 import type { TrainingOptions } from './settings.js';
 import type { VStarFile } from './stage1/v-star-file.js';
-import type { TrainEvent, TrainResult } from './train.js';
+import type { TrainEvent, TrainResult } from './train-events.js';
 import { type Reporter, silentReporter } from './util/reporter.js';
 import { builtinModel } from './util/shipped.js';
 

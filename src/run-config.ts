@@ -3,9 +3,10 @@
  * `problems.json`. Read back for resuming, and checked, since a run goes on only with what it began with.
  */
 import { readFileSync } from 'node:fs';
-import { resolveOptions, trainingOptionNames } from './config.js';
+import { trainingOptionNames } from './config.js';
 import type { Problem, ProblemSet } from './data/problem.js';
 import { UserError } from './errors.js';
+import { resolveOptions } from './option-values.js';
 import type { RunFolder } from './run/folder.js';
 import { explainWrites } from './run/write.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from './settings.js';

@@ -8,7 +8,7 @@ import type { EvalSummary } from './eval-summary.js';
 import type { Parts } from './memory-plan.js';
 import { type Paint, plain } from './run/paint.js';
 import type { Preflight } from './stage1/preflight.js';
-import type { TrainResult } from './train.js';
+import type { TrainResult } from './train-events.js';
 import {
   formatBytes,
   formatPValue,

@@ -6,7 +6,7 @@ import type { Paint } from './run/paint.js';
 import { sparkline } from './run/sparkline.js';
 import { describeAccuracy, describePreflight } from './run-report.js';
 import type { StepMetrics } from './stage2/step-metrics.js';
-import type { TrainEvent } from './train.js';
+import type { TrainEvent } from './train-events.js';
 import { formatSeconds, formatPercent as percent } from './util/format.js';
 import type { Reporter, Work } from './util/reporter.js';
 

@@ -5,9 +5,8 @@
  */
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { ProblemSet } from './data/problem.js';
 import { exitCodes, UserError } from './errors.js';
-import { type Comparison, compareEvaluations, readEvaluation } from './eval-compare.js';
+import { compareEvaluations, readEvaluation } from './eval-compare.js';
 import type { EvalSummary } from './eval-summary.js';
 import { evaluate, greedyAccuracy } from './evaluate.js';
 import { type Job, openJob, openPolicy } from './job.js';
@@ -34,48 +33,11 @@ import { freshProgress, type Progress, trainPolicy } from './stage2/loop.js';
 import { planBatches, plannedRollouts } from './stage2/plan.js';
 import { loadCheckpoint, loadPolicy, readCheckpointState, saveCheckpoint, savePolicy } from './stage2/resume.js';
 import type { StepMetrics } from './stage2/step-metrics.js';
+import { withTensorboard } from './tensorboard.js';
+import type { TrainEvent, TrainRequest, TrainResult } from './train-events.js';
 import { writeFileAtomic } from './util/file.js';
 import type { Reporter } from './util/reporter.js';
 import { packageVersion } from './util/version.js';
-
-export interface TrainRequest {
-  /** Of a new run; a resumed one has its own. */
-  readonly options: TrainingOptions;
-  /** The folder of a new run, or the one to continue. */
-  readonly folder: string;
-  readonly resume: boolean;
-  readonly engine: 'auto' | 'tensorflow' | 'wasm';
-  readonly install: boolean;
-}
-
-/** What happens, as it happens. */
-export type TrainEvent =
-  /** `engine`: what computes, in words. */
-  | { readonly kind: 'opened'; readonly model: string; readonly engine: string; readonly problems: ProblemSet }
-  | {
-      readonly kind: 'evaluated';
-      readonly when: 'before' | 'after';
-      readonly summary: EvalSummary;
-      /** What it took; absent where a resumed run no longer knows. */
-      readonly seconds?: number;
-    }
-  | { readonly kind: 'preflight'; readonly preflight: Preflight }
-  /** `history`: of the updates that were made before. */
-  | { readonly kind: 'resumed'; readonly step: number; readonly history: readonly StepMetrics[] }
-  | { readonly kind: 'stage2'; readonly updates: number }
-  | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly updates: number };
-
-export interface TrainResult {
-  readonly folder: string;
-  readonly updates: number;
-  readonly before: EvalSummary;
-  readonly after: EvalSummary;
-  readonly compare: Comparison;
-  /** Absent for algorithms without stage 1. */
-  readonly preflight?: Preflight;
-  /** The path of the report. */
-  readonly report: string;
-}
 
 interface Run {
   readonly job: Job;
@@ -97,7 +59,7 @@ export async function train(
   const folder = request.resume ? openRunFolder(request.folder) : createRunFolder(request.folder);
   try {
     const stored = request.resume ? readRun(folder.file('config')) : undefined;
-    const options = stored === undefined ? request.options : { ...stored.options, force: request.options.force };
+    const options = stored === undefined ? request.options : resumedOptions(stored.options, request.options);
     const wish = { engine: stored?.engine ?? request.engine, install: request.install };
     const job = await openJob({ options, wish, reporter, signal });
     try {
@@ -118,14 +80,20 @@ export async function train(
   }
 }
 
+/** A run goes on with its own options, save those that change nothing about it. */
+function resumedOptions(stored: TrainingOptions, { force, tensorboard }: TrainingOptions): TrainingOptions {
+  return { ...stored, force, tensorboard: stored.tensorboard || tensorboard };
+}
+
 async function runJob(
   job: Job,
   folder: RunFolder,
   stored: StoredRun | undefined,
-  onEvent: Run['onEvent'],
+  tell: Run['onEvent'],
   signal: AbortSignal,
 ): Promise<Omit<TrainResult, 'report'>> {
   const { settings, problems } = job;
+  const onEvent = settings.tensorboard ? withTensorboard(folder, tell) : tell;
   const modelHash = fingerprintModel(job.pretrained);
   if (stored === undefined) writeRun(folder, job, modelHash);
   else requireSameRun(folder, stored, job, modelHash);
@@ -280,9 +248,10 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
             const graded = { reward: score.reward, exact: score.exact, finished, tokens: completionIds.length };
             rollouts.append({ step: record.step, problem: problem.id, completion: text, ...graded, ...numbers });
           }
-          run.timings.append({ step: record.step, seconds: (performance.now() - last) / 1000 });
+          const seconds = (performance.now() - last) / 1000;
           last = performance.now();
-          run.onEvent({ kind: 'step', metrics: record, updates: plan.length });
+          run.timings.append({ step: record.step, seconds });
+          run.onEvent({ kind: 'step', metrics: record, updates: plan.length, seconds });
         },
         saveDue: (step) => saveEvery > 0 && step % saveEvery === 0,
         save: async (progress) => {

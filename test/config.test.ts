@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commands } from '../src/command-table.js';
-import { flag, type OptionName, type OptionSpec, options, optionTable, resolveOptions } from '../src/config.js';
+import { flag, type OptionName, type OptionSpec, options, optionTable } from '../src/config.js';
+import { resolveOptions } from '../src/option-values.js';
 
 const names = Object.keys(options) as OptionName[];
 

@@ -13,8 +13,27 @@ const rollouts = [...blocks, 'data', 'reward', 'run'];
 const tasks = ['task-file.ts', 'problems-file.ts', 'multiplication-task.ts', 'eval-summary.ts', 'eval-compare.ts'];
 const sampling = ['policy.ts', 'rollout.ts', 'sampling-effort.ts', 'evaluate.ts'];
 const stages = [...rollouts, ...tasks, ...sampling, 'open-model.ts', 'prompt-input.ts'];
-const jobs = [...stages, 'stage1', 'stage2', 'pretrain', 'doctor', 'config.ts', 'settings.ts', 'defaults.ts'];
-const wholes = ['run-config.ts', 'report', 'train.ts', 'run-report.ts', 'make-builtin.ts', 'model-card.ts'];
+const jobs = [
+  ...stages,
+  'stage1',
+  'stage2',
+  'pretrain',
+  'doctor',
+  'config.ts',
+  'option-values.ts',
+  'settings.ts',
+  'defaults.ts',
+];
+const wholes = [
+  'run-config.ts',
+  'report',
+  'tensorboard.ts',
+  'train-events.ts',
+  'train.ts',
+  'run-report.ts',
+  'make-builtin.ts',
+  'model-card.ts',
+];
 const screens = ['play', 'run-list.ts', 'run-teller.ts'];
 const singles = ['job.ts', 'estimate-vstar.ts', 'loaded-model.ts', 'memory-plan.ts', 'dry-run.ts'];
 const joined = [...jobs, ...singles, ...wholes, ...screens];
@@ -43,16 +62,19 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   pretrain: stages,
   doctor: stages,
   'config.ts': [],
+  'option-values.ts': ['config.ts'],
   'settings.ts': [...ground, 'data', 'reward', 'optim', 'config.ts'],
-  'defaults.ts': ['config.ts', 'settings.ts'],
+  'defaults.ts': ['config.ts', 'option-values.ts', 'settings.ts'],
   play: jobs,
   'job.ts': [...jobs, 'index.ts'],
   'run-config.ts': jobs,
   report: [...jobs, 'run-config.ts'],
+  'train-events.ts': jobs,
+  'tensorboard.ts': [...jobs, 'train-events.ts'],
   'run-list.ts': [...jobs, 'run-config.ts'],
-  'train.ts': [...jobs, 'job.ts', 'run-config.ts', 'report'],
-  'run-report.ts': [...jobs, 'train.ts', 'dry-run.ts', 'memory-plan.ts'],
-  'run-teller.ts': [...jobs, 'train.ts', 'run-report.ts'],
+  'train.ts': [...jobs, 'job.ts', 'run-config.ts', 'report', 'tensorboard.ts', 'train-events.ts'],
+  'run-report.ts': [...jobs, 'train-events.ts', 'dry-run.ts', 'memory-plan.ts'],
+  'run-teller.ts': [...jobs, 'train-events.ts', 'run-report.ts'],
   'make-builtin.ts': jobs,
   'estimate-vstar.ts': [...jobs, 'job.ts'],
   'loaded-model.ts': stages,
@@ -63,7 +85,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'library.ts': joined,
   'index.ts': [...joined, 'library.ts'],
   'command-table.ts': ['config.ts', 'commands'],
-  'command-line.ts': ['config.ts', 'errors.ts', 'command-table.ts'],
+  'command-line.ts': ['config.ts', 'errors.ts', 'option-values.ts', 'command-table.ts'],
   'cli.ts': [...ground, 'run', 'command-line.ts'],
 };
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { plain } from '../src/run/paint.js';
 import { runTeller } from '../src/run-teller.js';
 import type { StepMetrics } from '../src/stage2/step-metrics.js';
-import type { TrainEvent } from '../src/train.js';
+import type { TrainEvent } from '../src/train-events.js';
 import { silentReporter, type WorkState } from '../src/util/reporter.js';
 
 function listen() {
@@ -18,7 +18,7 @@ function listen() {
 
 const step = (number: number, reward: number, more: Partial<StepMetrics> = {}): TrainEvent => {
   const metrics = { step: number, reward, exactRate: reward / 2, kl: 0.25, signal: true, ...more } as StepMetrics;
-  return { kind: 'step', metrics, updates: 12 };
+  return { kind: 'step', metrics, updates: 12, seconds: 0.5 };
 };
 
 const evaluated = (greedy: number): TrainEvent => {

@@ -2,10 +2,11 @@
  * @file Writes graphs as a TensorFlow SavedModel (saved_model.proto, meta_graph.proto, graph.proto, node_def.proto,
  * attr_value.proto, tensor.proto): the one form in which the native addon takes a graph.
  */
+
+import type { Message } from '../util/protobuf.js';
+import * as proto from '../util/protobuf.js';
 import { dtypeNumbers } from './dtype.js';
 import type { Attribute, ConstantValue, Graph, GraphNode, Output } from './graph.js';
-import type { Message } from './protobuf.js';
-import * as proto from './protobuf.js';
 import type { Shape } from './shape.js';
 
 /** GraphDef version we speak: that of TensorFlow 2.9, the oldest library in use; newer ones read it. */

@@ -28,6 +28,8 @@ export const runFiles = {
   /** The trained model as a Hugging Face folder. */
   final: 'final',
   report: 'report.html',
+  /** Event files for TensorBoard, where they are asked for. */
+  tensorboard: 'tensorboard',
 } as const;
 
 /** Written last into a checkpoint: a checkpoint without it is not one. */

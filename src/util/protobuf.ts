@@ -40,6 +40,12 @@ export function integer(target: Message, field: number, value: number): void {
   append(target, varintBytes(value));
 }
 
+/** A double field. */
+export function double(target: Message, field: number, value: number): void {
+  append(target, varintBytes(field * 8 + 1));
+  append(target, new Uint8Array(Float64Array.of(value).buffer));
+}
+
 export function float(target: Message, field: number, value: number): void {
   append(target, varintBytes(field * 8 + 5));
   append(target, new Uint8Array(Float32Array.of(value).buffer));

@@ -1,7 +1,7 @@
 /** Wire bytes against values worked by hand from protobuf.dev/programming-guides/encoding. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import * as proto from '../../src/engine/protobuf.js';
+import * as proto from '../../src/util/protobuf.js';
 
 function bytesOf(write: (message: proto.Message) => void): string {
   const message = proto.message();

@@ -1,0 +1,82 @@
+/**
+ * @file Reads TensorBoard's event files by the documents of the format, with nothing of the code that writes them: the frames
+ * with both checksums, bit by bit, and of the messages what scalars need.
+ */
+import assert from 'node:assert/strict';
+
+export interface ReadEvent {
+  readonly wallTime: number;
+  readonly step: number;
+  readonly version?: string;
+  readonly scalars: Record<string, number>;
+}
+
+/** CRC-32C, one bit at a time: the polynomial 0x1EDC6F41, turned around. */
+export function crc32c(data: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of data) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
+  }
+  return ~crc >>> 0;
+}
+
+function masked(data: Uint8Array): number {
+  const crc = crc32c(data);
+  return Number((BigInt((crc >>> 15) | (crc << 17)) + 0xa282ead8n) & 0xffffffffn);
+}
+
+export function readEvents(file: Buffer): ReadEvent[] {
+  const events: ReadEvent[] = [];
+  for (let at = 0; at < file.length; ) {
+    const length = Number(file.readBigUInt64LE(at));
+    assert.equal(file.readUInt32LE(at + 8), masked(file.subarray(at, at + 8)), 'checksum of the length');
+    const data = file.subarray(at + 12, at + 12 + length);
+    assert.equal(data.length, length, 'the last record is whole');
+    assert.equal(file.readUInt32LE(at + 12 + length), masked(data), 'checksum of the data');
+    events.push(readEvent(data));
+    at += 16 + length;
+  }
+  return events;
+}
+
+function readEvent(data: Buffer): ReadEvent {
+  let event: ReadEvent = { wallTime: 0, step: 0, scalars: {} };
+  for (const { field, value } of fields(data)) {
+    if (field === 1) event = { ...event, wallTime: (value as Buffer).readDoubleLE() };
+    else if (field === 2) event = { ...event, step: Number(value) };
+    else if (field === 3) event = { ...event, version: String(value) };
+    else if (field === 5) {
+      for (const { value: scalar } of fields(value as Buffer)) {
+        const parts = new Map(fields(scalar as Buffer).map((part) => [part.field, part.value]));
+        event.scalars[String(parts.get(1))] = (parts.get(2) as Buffer).readFloatLE();
+      }
+    } else assert.fail(`field ${field}`);
+  }
+  return event;
+}
+
+/** The fields of a message: varints as bigint, everything else as its bytes. */
+function fields(data: Buffer): { field: number; value: bigint | Buffer }[] {
+  const result: { field: number; value: bigint | Buffer }[] = [];
+  let at = 0;
+  const varint = () => {
+    let value = 0n;
+    for (let shift = 0n; ; shift += 7n) {
+      const byte = data[at++]!;
+      value |= BigInt(byte & 127) << shift;
+      if (byte < 128) return value;
+    }
+  };
+  const take = (count: number) => {
+    at += count;
+    return data.subarray(at - count, at);
+  };
+  while (at < data.length) {
+    const key = Number(varint());
+    const wire = key % 8;
+    const value = wire === 0 ? varint() : wire === 1 ? take(8) : wire === 5 ? take(4) : take(Number(varint()));
+    result.push({ field: key >> 3, value });
+  }
+  return result;
+}
