@@ -28,10 +28,10 @@ export async function main(given: readonly string[]): Promise<number> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    const { paintFor } = await import('./run/paint.js');
+    const [{ paintFor }, { fitted }] = await Promise.all([import('./run/paint.js'), import('./run/columns.js')]);
     const name = paintFor(process.stderr).bad('tinyzero:');
     if (error instanceof UserError) {
-      process.stderr.write(`${name} ${error.message}\n`);
+      process.stderr.write(`${fitted(`${name} ${error.message}`, process.stderr)}\n`);
       return error.exitCode;
     }
     process.stderr.write(`${name} this is a bug in tinyzero.\n${error instanceof Error ? error.stack : error}\n`);

@@ -85,7 +85,15 @@ test('rewards that are all alike stop the run with exit code 3 and advice; --res
     });`,
   );
   const out = join(root, 'run');
-  const stopped = await tinyzero(['train', ...shortRun, '--task', task, '--out', out, ...small]);
+  const stopped = await tinyzero([
+    'train',
+    ...shortRun.filter((flag) => flag !== '--keep-unsolved'),
+    '--task',
+    task,
+    '--out',
+    out,
+    ...small,
+  ]);
   assert.equal(stopped.code, 3, stopped.stderr);
   assert.match(stopped.stderr, /nothing to learn from here\. No sample of any problem is right/);
   // Forced, nothing is solved, so nothing is left to train on: that is told too.

@@ -9,7 +9,7 @@ import { openModel, openWantedEngine } from '../open-model.js';
 import { type Answer, openPlayer, type Player } from '../play/player.js';
 import type { Question } from '../play/question.js';
 import { type Turn, turnTexts } from '../play/view.js';
-import { liveBlock, sideBySide } from '../run/columns.js';
+import { fitted, liveBlock, sideBySide } from '../run/columns.js';
 import { trainedModel } from '../run/folder.js';
 import { interruptible } from '../run/interrupt.js';
 import { inputLines } from '../run/lines.js';
@@ -91,7 +91,7 @@ async function converse(
     } catch (error) {
       if (!(error instanceof UserError) || signal?.aborted) throw error;
       refused = true;
-      process.stderr.write(`${paintFor(process.stderr).bad(error.message)}\n`);
+      process.stderr.write(`${fitted(paintFor(process.stderr).bad(error.message), process.stderr)}\n`);
       if (json) process.stdout.write(`${JSON.stringify({ input, error: error.message })}\n`);
     }
   }

@@ -66,8 +66,7 @@ export function createRunFolder(path: string): RunFolder {
   const unlock = lockFolder(path);
   const release = () => {
     unlock();
-    // A run that came to nothing leaves nothing.
-    if (made && readdirSync(path).length === 0) rmdirSync(path);
+    if (made) removeIfEmpty(path);
   };
   try {
     const ours = new Set<string>(Object.values(runFiles));
@@ -180,6 +179,15 @@ export function trainedModel(name: string): string {
     problem: `The run in ${name} has no trained model yet.`,
     fix: `Finish it with \`tinyzero train --resume ${name}\`, or give one of its checkpoints.`,
   });
+}
+
+/** A run that came to nothing leaves nothing. */
+function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(systemErrorCode(error) ?? '')) throw error;
+  }
 }
 
 /** Whether a plain file or folder is at `path`; links are neither. */

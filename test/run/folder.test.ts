@@ -149,3 +149,17 @@ test('links and strange names among the checkpoints are neither resumed from nor
   assert.ok(existsSync(join(outside, checkpointStateFile)));
   assert.equal(readdirSync(inside).length, 6);
 });
+
+test('a run that never wrote anything leaves no folder, unless the folder was there before', () => {
+  const empty = fresh();
+  createRunFolder(empty).release();
+  assert.equal(existsSync(empty), false);
+  const begun = createRunFolder(fresh());
+  writeFileSync(begun.file('problems'), '{}');
+  begun.release();
+  assert.equal(existsSync(begun.file('problems')), true);
+  const before = fresh();
+  mkdirSync(before);
+  createRunFolder(before).release();
+  assert.equal(existsSync(before), true);
+});
