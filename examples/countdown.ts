@@ -18,7 +18,8 @@ const formatReward = 0.1;
 
 export default defineTask<Countdown>({
   name: 'countdown',
-  problems: (random, n) => Array.from({ length: n }, () => draw(random)),
+  problems: (random, n) => Array.from({ length: n }, () => draw(random, false)),
+  heldOut: (random, n) => Array.from({ length: n }, () => draw(random, true)),
   prompt: ({ numbers, target }) =>
     `Using the numbers ${numbers.join(', ')}, create an equation that equals ${target}. You can use +, -, *, / and ` +
     'brackets, and each number exactly once. Think step by step, then give the equation in <answer> </answer> tags, ' +
@@ -43,14 +44,18 @@ export default defineTask<Countdown>({
   },
 });
 
+/** A rule, so that every run and every evaluation holds out the same. */
+const isHeldOut = (target: number) => target % 7 === 0;
+
 /** Three or four numbers below 100 and a target from 10 to 100 that they reach. */
-function draw(random: Random): Countdown {
+function draw(random: Random, heldOut: boolean): Countdown {
   for (;;) {
     const numbers = Array.from({ length: random.int(3, 4) }, () => random.int(1, 99));
     const [first, ...others] = numbers.map(fraction);
     const value = others.reduce((sum, number) => combine(random.pick(operators), sum, number)!, first!);
     const target = Number(value.top) / Number(value.bottom);
-    if (Number.isInteger(target) && target >= 10 && target <= 100) return { numbers, target };
+    if (!Number.isInteger(target) || target < 10 || target > 100) continue;
+    if (isHeldOut(target) === heldOut) return { numbers, target };
   }
 }
 
