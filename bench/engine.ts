@@ -10,13 +10,14 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../src/engine/backend.js';
 import { tokenLogProbs } from '../src/engine/ops.js';
 import type { Program, ProgramSpec, TensorRecord, TensorSpec } from '../src/engine/program.js';
-import { type ModelConfig, parseModelConfig } from '../src/model/config.js';
+import type { ModelConfig } from '../src/model/config.js';
 import { parameterState } from '../src/model/load.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../src/model/params.js';
 import { samplingParts } from '../src/model/sample.js';
 import { logits, sequenceStates } from '../src/model/transformer.js';
 import * as adamw from '../src/optim/adamw.js';
 import { valueAndGradients } from '../src/optim/gradients.js';
+import { medium, qwen2Config } from './checkpoints.js';
 import { median, seededUniform } from './measure.js';
 
 interface TrainSize {
@@ -26,11 +27,11 @@ interface TrainSize {
   readonly length: number;
 }
 
-const tiny = model({ layers: 4, width: 128, heads: 4, kvHeads: 2, ffn: 384, vocabulary: 64 });
+const tiny = qwen2Config({ layers: 4, width: 128, heads: 4, kvHeads: 2, ffn: 384, vocabulary: 64 });
 const sizes: Record<string, TrainSize> = {
   tiny: { config: tiny, rows: 64, length: 40 },
   medium: {
-    config: model({ layers: 8, width: 512, heads: 8, kvHeads: 4, ffn: 1536, vocabulary: 4096 }),
+    config: qwen2Config(medium),
     rows: 8,
     length: 64,
   },
@@ -229,19 +230,4 @@ function initialise(program: Program, config: ModelConfig): void {
     if (shape === undefined) program.fill(name, 0);
     else program.write(name, initialParameter(name, shape, fanInDeviation(name, shape, config), uniform));
   }
-}
-
-function model(size: Record<'layers' | 'width' | 'heads' | 'kvHeads' | 'ffn' | 'vocabulary', number>): ModelConfig {
-  const record = {
-    model_type: 'qwen2',
-    num_hidden_layers: size.layers,
-    hidden_size: size.width,
-    num_attention_heads: size.heads,
-    num_key_value_heads: size.kvHeads,
-    intermediate_size: size.ffn,
-    vocab_size: size.vocabulary,
-    tie_word_embeddings: true,
-    max_position_embeddings: 1024,
-  };
-  return parseModelConfig(record, 'the benchmark');
 }

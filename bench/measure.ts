@@ -1,4 +1,4 @@
-/** @file What the benchmarks share: the median, and cheap random numbers for weights whose values do not matter. */
+/** @file What the benchmarks share: medians, clocks, and cheap random numbers for values that do not matter. */
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -14,4 +14,10 @@ export function seededUniform(seed: number): () => number {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 32;
   };
+}
+
+/** Seconds since this process was started: since `BENCH_STARTED` (seconds of the epoch), which side.ts sets. */
+export function sinceStart(): number {
+  const started = Number(process.env.BENCH_STARTED ?? performance.timeOrigin / 1000);
+  return Date.now() / 1000 - started;
 }

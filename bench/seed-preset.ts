@@ -9,7 +9,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeRandomCheckpoint } from './random-checkpoint.js';
+import { qwenHalfBillion, saveRandomModel } from './checkpoints.js';
 
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
 const tokenizer = fileURLToPath(new URL('../../test/fixtures/qwen2-tied-f32', import.meta.url));
@@ -57,7 +57,7 @@ function run(args: readonly string[]): Promise<Figures> {
 const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-seed-'));
 try {
   const model = join(scratch, 'model');
-  await writeRandomCheckpoint(model, tokenizer);
+  await saveRandomModel(model, qwenHalfBillion, 'bfloat16', tokenizer);
   writeFileSync(join(scratch, 'coin.mjs'), coinTask);
   const common = [
     'train',

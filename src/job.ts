@@ -160,7 +160,7 @@ async function openTask(
  * Rollouts side by side, memory permitting. Measured with the built-in model on 2 cores: an evaluation of 1,300 rollouts
  * takes 3.7 s of processor time with 32, 2.8 s with 64, 2.2 s with 128 and 2.0 s with 256, which prepare more functions.
  */
-const defaultSlots = 128;
+export const defaultSlots = 128;
 
 /** Sizes of a policy that serves `problems`. */
 export function policySizes(

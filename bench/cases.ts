@@ -1,0 +1,142 @@
+/**
+ * @file What is compared with what: the whole job and its parts, each with its sides. A side is a command that gets a JSON
+ * file and ends with a line of JSON.
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { medium, qwen2Record, qwenHalfBillion, saveRandomModel } from './checkpoints.js';
+import { builtin, forcedJob, fullSize, naturalJob, type WholeJob } from './jobs.js';
+import type { Part } from './parts.js';
+import { peer } from './python.js';
+
+export interface Side {
+  readonly name: string;
+  /** The path of the input is added to it. */
+  readonly command: readonly string[];
+  /** `scratch`: a folder that does not exist yet. */
+  readonly input: (scratch: string) => WholeJob | Part;
+}
+
+export interface Case {
+  readonly name: string;
+  /** Whose results are compared, and how: see compare.ts. */
+  readonly kind: 'job' | 'part';
+  /** The first one is what the others are compared with. */
+  readonly sides: readonly Side[];
+  /** Takes minutes: left out unless asked for or compared with the peers. */
+  readonly large?: boolean;
+  readonly rounds?: number;
+}
+
+export interface CaseOptions {
+  /** Problems of the whole job; 500 is the figure to report. */
+  readonly problems: number;
+  /** Of the peer that takes them one by one. */
+  readonly plainProblems: number;
+  /** Folder for models with random weights. */
+  readonly models: string;
+}
+
+const ours = (script: string) => [process.execPath, fileURLToPath(new URL(script, import.meta.url))];
+const isOurs = ({ name }: Side) => name.startsWith('tinyzero');
+
+/** All cases; without `peers` only our own sides of them. */
+export function benchCases(options: CaseOptions, peers: boolean): Case[] {
+  const all = [...jobCases(options), ...partCases(options)];
+  const mine = (each: Case) => ({ ...each, sides: each.sides.filter(isOurs) });
+  return peers ? all : all.map(mine).filter(({ sides }) => sides.length > 0);
+}
+
+function jobCases({ problems, plainProblems }: CaseOptions): Case[] {
+  const whole = (count: number) => (scratch: string) => forcedJob(scratch, { ...fullSize, problems: count });
+  return [
+    {
+      name: 'start',
+      kind: 'job',
+      sides: [
+        { name: 'tinyzero', command: ours('./whole-job.js'), input: whole(1) },
+        { name: 'tinyzero wasm', command: [...ours('./whole-job.js'), '--wasm'], input: whole(1) },
+      ],
+    },
+    {
+      name: 'whole job',
+      kind: 'job',
+      sides: [
+        { name: 'tinyzero', command: ours('./whole-job.js'), input: whole(problems) },
+        { name: 'TRL A2PO', command: peer('trl_a2po.py'), input: whole(problems) },
+        { name: 'plain loop', command: peer('plain_loop.py'), input: whole(plainProblems) },
+        { name: 'batched PyTorch', command: peer('batched.py'), input: whole(problems) },
+      ],
+    },
+    {
+      name: 'learning',
+      kind: 'job',
+      large: true,
+      rounds: 1,
+      sides: [
+        { name: 'tinyzero', command: ours('./whole-job.js'), input: naturalJob },
+        { name: 'TRL A2PO', command: peer('trl_a2po.py'), input: naturalJob },
+        { name: 'batched PyTorch', command: peer('batched.py'), input: naturalJob },
+      ],
+    },
+  ];
+}
+
+type Variant = Partial<Part>;
+
+function partCases({ models }: CaseOptions): Case[] {
+  const tiny = { model: builtin.folder, vocabulary: builtin.config.vocabSize, promptTokens: 7, newTokens: 32 };
+  const middle = { model: join(models, 'medium'), vocabulary: medium.vocabulary, promptTokens: 16, newTokens: 48 };
+  const half = {
+    model: join(models, 'half'),
+    vocabulary: qwenHalfBillion.vocab_size as number,
+    promptTokens: 16,
+    newTokens: 48,
+    large: true,
+  };
+  const transformers: Variant = { code: 'transformers' };
+  const batched: Variant = { code: 'batched' };
+  const bf16: Variant = { precision: 'bf16' };
+  const compiled: Variant = { compiled: true };
+  const sampling = { 'transformers generate': transformers, 'batched PyTorch': batched };
+  const steps = {
+    'transformers eager': transformers,
+    'transformers compiled': { ...transformers, ...compiled },
+    'batched PyTorch': batched,
+    'batched PyTorch compiled': { ...batched, ...compiled },
+  };
+  const halfSampling = { 'tinyzero bf16': bf16, ...sampling, 'transformers bf16': { ...transformers, ...bf16 } };
+  const halfSteps = { 'transformers eager': transformers, 'batched PyTorch': batched };
+  return [
+    partCase('sample tiny 64', { ...tiny, kind: 'sample', rows: 64, samples: 8, runs: 10 }, sampling),
+    partCase('sample tiny 512', { ...tiny, kind: 'sample', rows: 512, samples: 8, runs: 5 }, sampling),
+    partCase('step tiny', { ...tiny, kind: 'step', rows: 32, runs: 20 }, steps),
+    partCase('step 25M', { ...middle, kind: 'step', rows: 8, runs: 10 }, steps),
+    partCase('score 0.5B', { ...half, kind: 'score', rows: 4, runs: 1 }, halfSteps),
+    partCase('sample 0.5B 4', { ...half, kind: 'sample', rows: 4, newTokens: 64, runs: 1 }, halfSampling),
+    partCase('sample 0.5B 16', { ...half, kind: 'sample', rows: 16, newTokens: 64, runs: 1 }, halfSampling),
+    partCase('step 0.5B', { ...half, kind: 'step', rows: 4, runs: 1 }, halfSteps),
+  ];
+}
+
+type PartOfCase = Omit<Part, 'samples' | 'precision'> & { readonly samples?: number; readonly large?: boolean };
+
+function partCase(name: string, { large = false, ...part }: PartOfCase, variants: Record<string, Variant>): Case {
+  const base: Part = { samples: 1, precision: 'f32', ...part };
+  const sides = Object.entries({ tinyzero: {}, ...variants }).map(([side, variant]) => ({
+    name: side,
+    command: side.startsWith('tinyzero') ? ours('./parts.js') : peer('parts.py'),
+    input: () => ({ compiled: false, ...base, ...variant }),
+  }));
+  return { name, kind: 'part', sides, large };
+}
+
+/** Makes the models with random weights that the cases need. */
+export async function makeModels(cases: readonly Case[], models: string): Promise<void> {
+  const needed = new Set(cases.flatMap(({ sides }) => sides.map(({ input }) => input('').model)));
+  const make: Record<string, () => Promise<void>> = {
+    medium: () => saveRandomModel(join(models, 'medium'), qwen2Record(medium), 'float32'),
+    half: () => saveRandomModel(join(models, 'half'), qwenHalfBillion, 'bfloat16'),
+  };
+  for (const [name, save] of Object.entries(make)) if (needed.has(join(models, name))) await save();
+}

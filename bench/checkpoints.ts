@@ -1,0 +1,82 @@
+/**
+ * @file Hugging Face folders with random weights, for benchmarks of sizes that no shipped model has. Every side of a
+ * comparison reads the same folder.
+ */
+import { type ModelConfig, parseModelConfig } from '../src/model/config.js';
+import type { Dtype } from '../src/model/dtype.js';
+import { elementCount, parameterSpecs } from '../src/model/params.js';
+import { savePretrained } from '../src/model/save.js';
+import type { JsonRecord } from '../src/util/json.js';
+import { seededUniform } from './measure.js';
+
+export interface ModelSize {
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly ffn: number;
+  readonly vocabulary: number;
+}
+
+/** 25 million parameters. */
+export const medium: ModelSize = { layers: 8, width: 512, heads: 8, kvHeads: 4, ffn: 1536, vocabulary: 4096 };
+
+/** config.json of a Qwen2 model with tied embeddings. */
+export function qwen2Record(size: ModelSize): JsonRecord {
+  return {
+    architectures: ['Qwen2ForCausalLM'],
+    model_type: 'qwen2',
+    hidden_act: 'silu',
+    initializer_range: 0.02,
+    num_hidden_layers: size.layers,
+    hidden_size: size.width,
+    num_attention_heads: size.heads,
+    num_key_value_heads: size.kvHeads,
+    intermediate_size: size.ffn,
+    vocab_size: size.vocabulary,
+    tie_word_embeddings: true,
+    max_position_embeddings: 1024,
+    rms_norm_eps: 1e-6,
+    rope_theta: 10_000,
+  };
+}
+
+export function qwen2Config(size: ModelSize): ModelConfig {
+  return parseModelConfig(qwen2Record(size), 'the benchmark');
+}
+
+/** config.json of Qwen/Qwen2.5-0.5B. */
+export const qwenHalfBillion: JsonRecord = {
+  architectures: ['Qwen2ForCausalLM'],
+  ...{ attention_dropout: 0, bos_token_id: 151643, eos_token_id: 151643, hidden_act: 'silu', hidden_size: 896 },
+  ...{ initializer_range: 0.02, intermediate_size: 4864, max_position_embeddings: 32768, max_window_layers: 24 },
+  ...{ model_type: 'qwen2', num_attention_heads: 14, num_hidden_layers: 24, num_key_value_heads: 2 },
+  ...{ rms_norm_eps: 1e-6, rope_theta: 1e6, sliding_window: 32768, tie_word_embeddings: true },
+  ...{ torch_dtype: 'bfloat16', use_cache: true, use_sliding_window: false, vocab_size: 151936 },
+};
+
+/**
+ * Writes uniform weights with the standard deviation of the config's initializer_range; norms are 1.
+ * The tokenizer files of `carryFrom` go along.
+ */
+export async function saveRandomModel(
+  folder: string,
+  configRecord: JsonRecord,
+  dtype: Dtype,
+  carryFrom?: string,
+): Promise<void> {
+  const config = parseModelConfig(configRecord, 'the benchmark');
+  const specs = parameterSpecs(config);
+  const uniform = seededUniform(1);
+  const halfWidth = config.initializerRange * Math.sqrt(3);
+  await savePretrained(folder, {
+    ...{ configRecord, specs, dtype },
+    ...(carryFrom !== undefined && { carryFrom }),
+    read(name) {
+      const values = new Float32Array(elementCount(specs[name] as readonly number[]));
+      if (name.endsWith('norm.weight')) return values.fill(1);
+      for (let i = 0; i < values.length; i++) values[i] = (2 * uniform() - 1) * halfWidth;
+      return values;
+    },
+  });
+}

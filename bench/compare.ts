@@ -1,0 +1,136 @@
+/**
+ * @file Compares tinyzero with PyTorch: every side as a process of its own, in alternating order, medians with spread.
+ * `npm run bench` runs our sides alone, `npm run bench:peers` all (`-- --install` makes their Python first). Fails when
+ * the sides did not do the same work. The last line is JSON. docs/benchmarks.md explains it.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { benchCases, type Case, makeModels, type Side } from './cases.js';
+import { type JobResult, phaseNames, type WholeJob } from './jobs.js';
+import type { Part, PartResult } from './parts.js';
+import { installPeers, peerEnvironment, peerVersions, warmPeers } from './python.js';
+import { runSide, type SideRun } from './side.js';
+import { jobFaults, jobFigures, partFaults, partFigures, ratios, spreads } from './summary.js';
+import { table } from './table.js';
+
+const { values: flags } = parseArgs({
+  options: {
+    peers: { type: 'boolean', default: false },
+    install: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    rounds: { type: 'string', default: '3' },
+    cores: { type: 'string', default: String(availableParallelism()) },
+    'wait-policy': { type: 'string', default: 'PASSIVE' },
+    problems: { type: 'string', default: '500' },
+    'plain-problems': { type: 'string', default: '20' },
+  },
+});
+const cores = Number(flags.cores);
+const rounds = Number(flags.rounds);
+const waitPolicy = flags['wait-policy'];
+
+if (flags.install) installPeers();
+const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-bench-'));
+try {
+  await main();
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+async function main(): Promise<void> {
+  const options = {
+    problems: Number(flags.problems),
+    plainProblems: Number(flags['plain-problems']),
+    models: join(scratch, 'models'),
+  };
+  const cases = benchCases(options, flags.peers).filter(({ name, large }) =>
+    flags.only === undefined ? flags.peers || !large : name.includes(flags.only),
+  );
+  if (flags.peers) warmPeers();
+  await makeModels(cases, options.models);
+  const results: Record<string, unknown> = {};
+  for (const each of cases)
+    results[each.name] = each.kind === 'job' ? await compareJobs(each) : await compareParts(each);
+  const machine = { processor: cpus()[0]?.model, coresThere: cpus().length, node: process.version };
+  const { problems, plainProblems } = options;
+  const settings = {
+    cores,
+    rounds,
+    waitPolicy,
+    problems,
+    plainProblems,
+    ...(flags.peers && { peers: peerVersions() }),
+  };
+  console.log(JSON.stringify({ ...machine, settings, results }, shortened));
+}
+
+/** Five digits are more than any of these figures has. */
+function shortened(_: string, value: unknown): unknown {
+  return typeof value === 'number' ? Number(value.toPrecision(5)) : value;
+}
+
+async function compareJobs(each: Case) {
+  const { newTokens, endId } = (each.sides[0] as Side).input('') as WholeJob;
+  const runs = await runAll<JobResult>(each);
+  requireSameWork(each, jobFaults(runs, newTokens, endId === null));
+  const like = Object.values(runs)[0]?.[0]?.result as JobResult;
+  const figures = Object.entries(runs).map(([side, all]) => {
+    const { sequences, tokens, updates } = (all[0] as SideRun<JobResult>).result;
+    return { side, rounds: all.map((run) => jobFigures(run, like)), work: { sequences, tokens, updates } };
+  });
+  const columns = ['seconds', 'ratio', ...phaseNames, 'firstToken', 'msPerSequence', 'cpuSeconds', 'peakMegabytes'];
+  return report(each, figures, endId === null ? columns : [...columns, 'rewardBefore', 'rewardAfter']);
+}
+
+async function compareParts(each: Case) {
+  const { rows, promptTokens, newTokens, kind } = (each.sides[0] as Side).input('') as Part;
+  const tokens = rows * (kind === 'sample' ? newTokens : promptTokens + newTokens);
+  const runs = await runAll<PartResult>(each);
+  requireSameWork(each, partFaults(runs));
+  const figures = Object.entries(runs).map(([side, all]) => ({
+    side,
+    rounds: all.map((run) => partFigures(run, tokens)),
+    work: all[0]?.result.values,
+  }));
+  return report(each, figures, ['seconds', 'ratio', 'tokensPerSecond', 'load', 'first', 'cpuSeconds', 'peakMegabytes']);
+}
+
+function requireSameWork({ name }: Case, faults: readonly string[]): void {
+  if (faults.length > 0) throw new Error(`${name}: the sides did not do the same work\n${faults.join('\n')}`);
+}
+
+interface SideFigures {
+  readonly side: string;
+  readonly rounds: readonly ({ readonly seconds: number } & Record<string, number>)[];
+  /** What was done, for the record. */
+  readonly work: unknown;
+}
+
+/** Prints a table, and returns the same as a record. */
+function report({ name }: Case, figures: readonly SideFigures[], columns: readonly string[]) {
+  const secondsOf = ({ rounds: all }: SideFigures) => all.map(({ seconds }) => seconds);
+  const first = secondsOf(figures[0] as SideFigures);
+  const sides = Object.fromEntries(
+    figures.map((one) => [one.side, { ...spreads(one.rounds), ratio: ratios(first, secondsOf(one)), work: one.work }]),
+  );
+  console.log(`\n${name}\n${table(sides, columns)}`);
+  return sides;
+}
+
+/** Every side once a round, in one order and then the other. */
+async function runAll<Result>({ name, sides, rounds: own }: Case): Promise<Record<string, SideRun<Result>[]>> {
+  const runs: Record<string, SideRun<Result>[]> = Object.fromEntries(sides.map((side) => [side.name, []]));
+  const count = Math.min(rounds, own ?? rounds);
+  const env = (folder: string) => peerEnvironment({ threads: cores, waitPolicy, folder });
+  for (let round = 0; round < count; round++) {
+    for (const side of round % 2 === 0 ? sides : [...sides].reverse()) {
+      const run = await runSide<Result>(side.command, side.input, { cores, env });
+      runs[side.name]?.push(run);
+      const place = `round ${round + 1} of ${count}`;
+      console.error(`${name}, ${place}: ${side.name} ${run.seconds.toFixed(1)} s (machine load ${run.load})`);
+    }
+  }
+  return runs;
+}

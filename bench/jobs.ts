@@ -1,0 +1,116 @@
+/**
+ * @file The whole job as every side of the comparison reads it from a JSON file: which problems, how many samples, which
+ * hyperparameters. Problems are pairs of factors; the wording is that of the built-in model.
+ */
+import { readFileSync } from 'node:fs';
+import {
+  allProducts,
+  type HeldOutSplit,
+  heldOutSplits,
+  type Product,
+  pairName,
+  splitProducts,
+} from '../src/data/multiplication.js';
+import { defaultOptions } from '../src/defaults.js';
+import { describePretrained } from '../src/model/pretrained.js';
+import { completeSettings, heldOutSplitOf } from '../src/settings.js';
+import { keyedRandom } from '../src/util/random.js';
+import { builtinModel, shippedModel } from '../src/util/shipped.js';
+
+type Factors = readonly [number, number];
+
+export interface WholeJob {
+  /** A Hugging Face folder; and one that the trained weights are written to, which does not exist yet. */
+  readonly model: string;
+  readonly out: string;
+  /** Distinct problems to train on, and to evaluate before and after. */
+  readonly train: readonly Factors[];
+  readonly heldOut: readonly Factors[];
+  /** Stage 1: samples of each problem. */
+  readonly samples: number;
+  /** Stage 2: visits of each problem, one rollout each; an update per `batchSize` rollouts. */
+  readonly epochs: number;
+  readonly batchSize: number;
+  /** Evaluation: samples of each problem beside the greedy completion. */
+  readonly evalSamples: number;
+  /** Tokens of every completion, or at most so many when `endId` may end it. */
+  readonly newTokens: number;
+  /** Null: nothing ends a completion, so that all sides draw equally many tokens. */
+  readonly endId: number | null;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly temperature: number;
+  readonly learningRate: number;
+  readonly warmupSteps: number;
+  readonly maxGradientNorm: number;
+  readonly seed: number;
+}
+
+/** The parts of the job in order; `load` is from the start of the process. */
+export const phaseNames = ['load', 'evalBefore', 'stage1', 'stage2', 'evalAfter', 'save'] as const;
+
+/** What a side tells of the job: by phase, its seconds, completions, tokens drawn and mean reward. */
+export interface JobResult {
+  readonly phases: Readonly<Record<string, number>>;
+  readonly sequences: Readonly<Record<string, number>>;
+  readonly tokens: Readonly<Record<string, number>>;
+  readonly rewards: Readonly<Record<string, number>>;
+  readonly updates: number;
+  readonly firstTokenSeconds?: number | undefined;
+}
+
+export type JobSize = Pick<WholeJob, 'samples' | 'epochs' | 'evalSamples' | 'newTokens'> & {
+  readonly problems: number;
+};
+
+/** Issue-sized: 4,000 sequences in stage 1, 1,500 in stage 2, twice 1,300 to evaluate, 32 tokens each. */
+export const fullSize: JobSize = { problems: 500, samples: 8, epochs: 3, evalSamples: 64, newTokens: 32 };
+
+/** The model of the job. */
+export const builtin = describePretrained(shippedModel(builtinModel));
+const heldOut = heldOutSplitOf(builtin.configRecord) as HeldOutSplit;
+const settings = completeSettings(defaultOptions(), { heldOut, hasChatTemplate: false });
+/** Its problems: those that it may be trained on, and those that it was never shown. */
+const own = splitProducts(settings.min, settings.max, heldOutSplits[heldOut]);
+
+const common = {
+  model: builtin.folder,
+  batchSize: settings.batchSize,
+  beta1: settings.beta1,
+  beta2: settings.beta2,
+  temperature: settings.temperature,
+  learningRate: settings.lr,
+  warmupSteps: settings.warmupSteps,
+  maxGradientNorm: settings.maxGradientNorm,
+  seed: 1,
+};
+
+const factors = ({ a, b }: Product): Factors => [a, b];
+
+/** Distinct problems with factors in 2..40, and completions of exactly `newTokens`: the same work on every side. */
+export function forcedJob(out: string, { problems, ...size }: JobSize): WholeJob {
+  const clusters = new Set(own.heldOut.map(pairName));
+  const others = allProducts(2, 40).filter((problem) => !clusters.has(pairName(problem)));
+  if (problems > others.length) throw new RangeError(`there are ${others.length} distinct problems`);
+  const train = keyedRandom('bench').shuffle(others).slice(0, problems);
+  // A small job also evaluates on fewer problems.
+  const share = Math.min(1, problems / fullSize.problems);
+  const evaluated = own.heldOut.slice(0, Math.ceil(own.heldOut.length * share));
+  return { ...common, ...size, out, train: train.map(factors), heldOut: evaluated.map(factors), endId: null };
+}
+
+/**
+ * The job that the built-in model learns from: completions end by themselves, and the problems are those that it may be
+ * trained on (101), sampled and visited so often that stage 1 has about 4,000 sequences and stage 2 about 1,500. Shows
+ * that every side really learns.
+ */
+export function naturalJob(out: string): WholeJob {
+  const size = { samples: 40, epochs: 15, evalSamples: fullSize.evalSamples, newTokens: settings.maxNewTokens };
+  const [endId] = builtin.generation.eosTokenIds;
+  const problems = { train: own.train.map(factors), heldOut: own.heldOut.map(factors) };
+  return { ...common, ...size, ...problems, out, endId: endId as number };
+}
+
+export function readJob(path: string): WholeJob {
+  return JSON.parse(readFileSync(path, 'utf8')) as WholeJob;
+}

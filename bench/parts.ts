@@ -1,0 +1,157 @@
+/**
+ * @file Our side of the parts: sampling, scoring or a training step by itself, on any model folder, in a process of its
+ * own. `node dist/bench/parts.js PART.json`; the last line is JSON. bench/peers/parts.py does the same in PyTorch.
+ */
+import { readFileSync } from 'node:fs';
+import * as tf from '@tensorflow/tfjs-core';
+import { type Engine, openEngine } from '../src/engine/backend.js';
+import type { TensorRecord } from '../src/engine/program.js';
+import { defaultSlots } from '../src/job.js';
+import { createModelProgram, parameterState } from '../src/model/load.js';
+import { completionInputs, completionLogProbs, packCompletions } from '../src/model/logprobs.js';
+import { openPretrained, type Pretrained } from '../src/model/pretrained.js';
+import { score, scoreFunctions, scoreGroups } from '../src/model/score.js';
+import * as adamw from '../src/optim/adamw.js';
+import { valueAndGradients } from '../src/optim/gradients.js';
+import { createPolicy } from '../src/policy.js';
+import { mean } from '../src/util/stats.js';
+import { seededUniform, sinceStart } from './measure.js';
+
+export interface Part {
+  /** `step`: forward, backward, clipping and AdamW. */
+  readonly kind: 'sample' | 'score' | 'step';
+  /** A Hugging Face folder; its tokenizer is not used. */
+  readonly model: string;
+  readonly vocabulary: number;
+  /** Sequences, of so many prompt tokens and completion tokens each. */
+  readonly rows: number;
+  readonly promptTokens: number;
+  readonly newTokens: number;
+  /** Sampling: sequences that share a prompt. */
+  readonly samples: number;
+  readonly precision: 'f32' | 'bf16';
+  /** Counted runs; a first one, which prepares or compiles, is timed apart. */
+  readonly runs: number;
+  /** What the Python side runs. */
+  readonly code?: 'transformers' | 'batched';
+  readonly compiled?: boolean;
+}
+
+export interface PartResult {
+  /** From the start of the process until the model is in place. */
+  readonly loadSeconds: number;
+  readonly firstSeconds: number;
+  readonly seconds: readonly number[];
+  /** Of the first runs: tokens drawn, mean score or loss, which all sides must agree on. */
+  readonly values: readonly number[];
+}
+
+/** Does the part once and returns its value. */
+type Run = () => Promise<number>;
+
+const prepare: Record<Part['kind'], (engine: Engine, model: Pretrained, part: Part) => Promise<Run>> = {
+  sample: sampling,
+  score: scoring,
+  step: trainingStep,
+};
+
+if (process.argv[2] !== undefined) {
+  console.log(JSON.stringify(await measure(JSON.parse(readFileSync(process.argv[2], 'utf8')) as Part)));
+}
+
+async function measure(part: Part): Promise<PartResult> {
+  const run = await prepare[part.kind](await openEngine('tensorflow'), openPretrained(part.model), part);
+  const loadSeconds = sinceStart();
+  const seconds: number[] = [];
+  const values: number[] = [];
+  for (let time = 0; time <= part.runs; time++) {
+    const began = performance.now();
+    values.push(await run());
+    seconds.push((performance.now() - began) / 1000);
+  }
+  return { loadSeconds, firstSeconds: seconds[0] as number, seconds: seconds.slice(1), values: values.slice(0, 3) };
+}
+
+/** Token ids that are the same in every run and on every side, and in no two rows. */
+function ids({ vocabulary }: Part, row: number, count: number): number[] {
+  const uniform = seededUniform(row + 1);
+  return Array.from({ length: count }, () => Math.floor(uniform() * vocabulary));
+}
+
+function rowsOf(part: Part) {
+  return Array.from({ length: part.rows }, (_, row) => ({
+    promptIds: ids(part, row, part.promptTokens),
+    completionIds: ids(part, row + part.rows, part.newTokens),
+  }));
+}
+
+async function sampling(engine: Engine, model: Pretrained, part: Part): Promise<Run> {
+  const { rows, samples, promptTokens, newTokens: maxNewTokens, precision } = part;
+  const promptLengths = new Array<number>(rows / samples).fill(promptTokens);
+  const policy = createPolicy(engine, model.config, {
+    sizes: { promptLengths, maxNewTokens, slots: Math.min(rows, defaultSlots) },
+    precision,
+  });
+  policy.load(model.weights.read);
+  return async () => {
+    const rollouts = Array.from({ length: rows }, (_, row) => ({
+      promptIds: ids(part, Math.floor(row / samples), promptTokens),
+      uniform: seededUniform(row),
+      maxNewTokens,
+    }));
+    const completions = await policy.sample(rollouts, { temperature: 1, endIds: new Set() });
+    return completions.reduce((sum, completion) => sum + completion.ids.length, 0);
+  };
+}
+
+async function scoring(engine: Engine, model: Pretrained, part: Part): Promise<Run> {
+  const scored = rowsOf(part);
+  const groups = scoreGroups(model.config, scored);
+  const program = await createModelProgram(engine, model, {
+    state: {},
+    functions: scoreFunctions(model.config, groups),
+  });
+  return async () => {
+    const logProbs = await score(program, groups, scored, { temperature: 1 });
+    return mean(logProbs.map((row) => row.reduce((sum, value) => sum + value, 0)));
+  };
+}
+
+/** The loss has the form of A*PO's. */
+async function trainingStep(engine: Engine, model: Pretrained, part: Part): Promise<Run> {
+  const { config } = model;
+  const { rows: B, newTokens: W } = part;
+  const T = part.promptTokens + W;
+  const parameters = parameterState(config);
+  const names = Object.keys(parameters);
+  const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
+  const program = await createModelProgram(engine, model, {
+    state: adamw.optimizerState(parameters),
+    functions: {
+      step: {
+        inputs: { ...completionInputs(B, T, W), ...adamw.stepInputs },
+        precision: part.precision,
+        body(state, inputs) {
+          const loss = (record: TensorRecord) => {
+            const sums = tf.sum(completionLogProbs(record, config, inputs), 1);
+            return tf.mean(tf.square(tf.sub(tf.mul(sums, 1e-3), 0.5)));
+          };
+          const { value, gradients } = valueAndGradients(state, names, loss);
+          const scale = adamw.clipScale(adamw.globalNorm(gradients), 1);
+          return { outputs: { loss: value }, assign: adamw.update(state, gradients, inputs, optimizer, scale) };
+        },
+      },
+    },
+  });
+  const batch = packCompletions(rowsOf(part), B, T, W);
+  let step = 0;
+  return async () => {
+    step += 1;
+    const { loss } = program.run('step', {
+      ...batch,
+      inverseTemperature: Float32Array.of(1),
+      ...adamw.stepScalars(step, 1e-4, optimizer),
+    });
+    return loss?.[0] as number;
+  };
+}

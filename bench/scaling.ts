@@ -1,0 +1,111 @@
+/**
+ * @file What happens to our time and memory as the work grows: twice and four times the problems, samples or tokens, four
+ * and sixteen times the parameters, one at a time from a base. `npm run bench:scaling`; the last line is JSON, a record a
+ * point, for plotting.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parameterCount } from '../src/model/params.js';
+import { builtinArchitecture } from '../src/pretrain/architecture.js';
+import { builtinModel, shippedModel } from '../src/util/shipped.js';
+import { qwen2Config, qwen2Record, saveRandomModel } from './checkpoints.js';
+import { forcedJob, type JobResult, type JobSize, phaseNames, type WholeJob } from './jobs.js';
+import { median } from './measure.js';
+import { runSide, type SideRun } from './side.js';
+
+const base: JobSize = { problems: 60, samples: 8, epochs: 3, evalSamples: 64, newTokens: 32 };
+const rounds = 3;
+
+const script = fileURLToPath(new URL('./whole-job.js', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-bench-'));
+
+interface Point {
+  readonly axis: string;
+  readonly factor: number;
+  readonly job: (out: string) => WholeJob;
+}
+
+interface Measured extends Omit<Point, 'job'> {
+  readonly parameters: number;
+  readonly seconds: number;
+  readonly phases: Readonly<Record<string, number>>;
+  readonly cpuSeconds: number;
+  readonly peakMegabytes: number;
+}
+
+const builtin = builtinArchitecture();
+/** Twice the width is four times the parameters; heads keep their width. */
+const widened = (times: number) => ({
+  layers: builtin.layers,
+  width: builtin.hiddenSize * times,
+  heads: builtin.heads * times,
+  kvHeads: builtin.kvHeads * times,
+  ffn: builtin.ffnSize * times,
+  vocabulary: builtin.vocabSize,
+});
+const widenedFolder = (times: number) => join(scratch, `width-${times}`);
+
+const sized = (axis: string, factor: number, change: Partial<JobSize>): Point => ({
+  axis,
+  factor,
+  job: (out) => forcedJob(out, { ...base, ...change }),
+});
+const points: Point[] = [
+  sized('base', 1, {}),
+  ...[2, 4].flatMap((factor) => [
+    sized('problems', factor, { problems: factor * base.problems }),
+    sized('samples', factor, { samples: factor * base.samples }),
+    sized('newTokens', factor, { newTokens: factor * base.newTokens }),
+    {
+      axis: 'parameters',
+      factor: factor ** 2,
+      job: (out: string) => ({ ...forcedJob(out, base), model: widenedFolder(factor) }),
+    },
+  ]),
+];
+
+try {
+  for (const times of [2, 4]) {
+    await saveRandomModel(widenedFolder(times), qwen2Record(widened(times)), 'float32', shippedModel(builtinModel));
+  }
+  const runs = points.map((): SideRun<JobResult>[] => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, { job }] of points.entries()) runs[i]?.push(await runSide([process.execPath, script], job));
+  }
+  const measured = points.map((point, i) => medians(point, runs[i] as SideRun<JobResult>[]));
+  print(measured);
+  console.log(JSON.stringify({ processor: cpus()[0]?.model, cores: cpus().length, rounds, base, points: measured }));
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+function medians({ axis, factor }: Point, runs: readonly SideRun<JobResult>[]): Measured {
+  const middle = (value: (run: SideRun<JobResult>) => number) => median(runs.map(value));
+  const width = axis === 'parameters' ? Math.sqrt(factor) : 1;
+  return {
+    axis,
+    factor,
+    parameters: parameterCount(qwen2Config(widened(width))),
+    seconds: middle(({ seconds }) => seconds),
+    phases: Object.fromEntries(phaseNames.map((name) => [name, middle(({ result }) => result.phases[name] as number)])),
+    cpuSeconds: middle(({ cpuSeconds }) => cpuSeconds),
+    peakMegabytes: middle(({ peakMegabytes }) => peakMegabytes),
+  };
+}
+
+/** Seconds, and in brackets how many times as long as the base. */
+function print(measured: readonly Measured[]): void {
+  const [first] = measured as [Measured];
+  const names = ['load', 'evalBefore', 'stage1', 'stage2', 'evalAfter'];
+  console.log(
+    ['', ...names, 'total', 'peak MB'].map((name, i) => (i === 0 ? ''.padEnd(16) : name.padStart(14))).join(''),
+  );
+  for (const { axis, factor, phases, seconds, peakMegabytes } of measured) {
+    const cell = (value: number, of: number) => `${value.toFixed(2)} (x${(value / of).toFixed(2)})`.padStart(14);
+    const cells = names.map((name) => cell(phases[name] as number, first.phases[name] as number));
+    cells.push(cell(seconds, first.seconds), peakMegabytes.toFixed(0).padStart(14));
+    console.log(`${axis} x${factor}`.padEnd(16) + cells.join(''));
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * @file Runs of all sides in, figures out: medians with their spread, ratios between sides of the same round, and the check
+ * that all sides did the same work. Pure.
+ */
+import { type JobResult, phaseNames } from './jobs.js';
+import { median } from './measure.js';
+import type { PartResult } from './parts.js';
+import type { SideRun } from './side.js';
+
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export type Figures = Readonly<Record<string, Spread>>;
+
+/** By side name: what each round measured. */
+export type Runs<Result> = Readonly<Record<string, readonly SideRun<Result>[]>>;
+
+export function spread(values: readonly number[]): Spread {
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
+}
+
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+const total = (record: Readonly<Record<string, number>>) => sum(Object.values(record));
+
+/** Figures of one round of the whole job. `like` did the whole of it; a side that did less is extrapolated. */
+export function jobFigures({ seconds, cpuSeconds, peakMegabytes, load, result }: SideRun<JobResult>, like: JobResult) {
+  const share = (phase: string) =>
+    (like.sequences[phase] ?? 1) / (result.sequences[phase] ?? like.sequences[phase] ?? 1);
+  const phases = Object.fromEntries(phaseNames.map((name) => [name, (result.phases[name] ?? 0) * share(name)]));
+  const worked = sum(Object.keys(result.sequences).map((name) => result.phases[name] as number));
+  const extrapolated = total(result.sequences) < total(like.sequences);
+  const { firstTokenSeconds: firstToken } = result;
+  return {
+    seconds: extrapolated ? total(phases) : seconds,
+    ...phases,
+    msPerSequence: (1000 * worked) / total(result.sequences),
+    cpuSeconds: extrapolated ? Number.NaN : cpuSeconds,
+    peakMegabytes,
+    machineLoad: load,
+    rewardBefore: result.rewards.evalBefore as number,
+    rewardAfter: result.rewards.evalAfter as number,
+    ...(firstToken !== undefined && { firstToken }),
+  };
+}
+
+export function partFigures({ seconds, cpuSeconds, peakMegabytes, load, result }: SideRun<PartResult>, tokens: number) {
+  const runSeconds = median(result.seconds);
+  return {
+    seconds: runSeconds,
+    tokensPerSecond: tokens / runSeconds,
+    load: result.loadSeconds,
+    first: result.firstSeconds,
+    processSeconds: seconds,
+    cpuSeconds,
+    peakMegabytes,
+    machineLoad: load,
+  };
+}
+
+/** Each figure's spread over the rounds. */
+export function spreads(rounds: readonly Readonly<Record<string, number>>[]): Figures {
+  const names = Object.keys(rounds[0] ?? {});
+  return Object.fromEntries(names.map((name) => [name, spread(rounds.map((round) => round[name] as number))]));
+}
+
+/** How many times as long a side takes as the first one, by rounds. */
+export function ratios(first: readonly number[], other: readonly number[]): Spread {
+  return spread(other.map((value, round) => value / (first[round] as number)));
+}
+
+/** Mean rewards of this many sequences or more are compared: two standard errors are then below `rewardTolerance`. */
+const comparableSequences = 1000;
+const rewardTolerance = 0.05;
+
+/**
+ * What is wrong with the runs of the whole job: other numbers of completions, or (where nothing ends a completion) of
+ * tokens, or a reward before training that shows that another model was sampled.
+ */
+export function jobFaults(runs: Runs<JobResult>, newTokens: number, forced: boolean): string[] {
+  const faults: string[] = [];
+  const [like] = Object.values(runs)[0] as readonly SideRun<JobResult>[];
+  const expected = (like as SideRun<JobResult>).result;
+  for (const [side, rounds] of Object.entries(runs)) {
+    for (const { result } of rounds) {
+      for (const [phase, count] of Object.entries(result.sequences)) {
+        const drawn = result.tokens[phase] as number;
+        if (forced && drawn !== count * newTokens) {
+          faults.push(`${side}: ${drawn} tokens in ${phase} instead of ${count} x ${newTokens}`);
+        }
+        const whole = total(result.sequences) === total(expected.sequences);
+        if (whole && count !== expected.sequences[phase]) {
+          faults.push(`${side}: ${count} completions in ${phase} instead of ${expected.sequences[phase]}`);
+        }
+        const difference = Math.abs((result.rewards[phase] as number) - (expected.rewards[phase] as number));
+        if (
+          phase !== 'evalAfter' &&
+          phase !== 'stage2' &&
+          count >= comparableSequences &&
+          difference > rewardTolerance
+        ) {
+          faults.push(
+            `${side}: mean reward ${result.rewards[phase]} in ${phase} instead of ${expected.rewards[phase]}`,
+          );
+        }
+      }
+    }
+  }
+  return faults;
+}
+
+/** Losses and scores in float32 may differ by rounding. */
+const valueTolerance = 1e-3;
+
+/** What is wrong with the runs of a part: values that differ from the first side's. */
+export function partFaults(runs: Runs<PartResult>): string[] {
+  const expected = Object.values(runs)[0]?.[0]?.result.values as readonly number[];
+  return Object.entries(runs).flatMap(([side, rounds]) =>
+    rounds.flatMap(({ result: { values } }) => {
+      const same = values.every((value, i) => {
+        const other = expected[Math.min(i, expected.length - 1)] as number;
+        return Math.abs(value - other) <= valueTolerance * Math.abs(other);
+      });
+      return same ? [] : [`${side}: ${values.join(', ')} instead of ${expected.join(', ')}`];
+    }),
+  );
+}

@@ -1,0 +1,138 @@
+/**
+ * @file Our side of the whole job: what `tinyzero train` does (open the model, evaluate, stage 1, stage 2, evaluate, save),
+ * through the same functions, on problems and with token counts that the job file fixes. One process from start to end.
+ * `node dist/bench/whole-job.js [--wasm] JOB.json`; the last line is JSON.
+ */
+import { type Product, pairName } from '../src/data/multiplication.js';
+import type { Problem } from '../src/data/problem.js';
+import { wordings } from '../src/data/prompt.js';
+import { defineTask, type Task } from '../src/data/task.js';
+import { defaultOptions } from '../src/defaults.js';
+import { evaluate } from '../src/evaluate.js';
+import { openJob, openPolicy } from '../src/job.js';
+import { multiplicationReward } from '../src/reward/multiplication.js';
+import type { RolloutKit } from '../src/rollout.js';
+import { estimate } from '../src/stage1/estimate.js';
+import { type VStarFile, vStarOf } from '../src/stage1/v-star-file.js';
+import { apo } from '../src/stage2/algorithm.js';
+import { freshProgress, trainPolicy } from '../src/stage2/loop.js';
+import { planBatches } from '../src/stage2/plan.js';
+import { savePolicy } from '../src/stage2/resume.js';
+import { silentReporter } from '../src/util/reporter.js';
+import { mean } from '../src/util/stats.js';
+import { type JobResult, readJob, type WholeJob } from './jobs.js';
+import { sinceStart } from './measure.js';
+
+const engine = process.argv.includes('--wasm') ? 'wasm' : 'tensorflow';
+console.log(JSON.stringify(await run(readJob(process.argv.at(-1) as string))));
+
+/** Grades as the other sides do: a completion that was cut off may earn the full reward, since all of them are. */
+function benchTask(): Task<Product> {
+  return defineTask<Product>({
+    name: 'whole job',
+    problems: () => [],
+    prompt: wordings.builtin,
+    reward: (completion, { a, b }) => multiplicationReward(completion, a * b),
+    cluster: pairName,
+  });
+}
+
+async function run(job: WholeJob): Promise<JobResult> {
+  const never = new AbortController().signal;
+  const task = benchTask();
+  const toProblem = ([a, b]: readonly [number, number]): Problem<Product> => {
+    const value = { a, b };
+    return { id: task.prompt(value), cluster: pairName(value), value };
+  };
+  const train = job.train.map(toProblem);
+  const heldOut = job.heldOut.map(toProblem);
+  const { model, samples: numSamples, beta1, beta2, batchSize, temperature, seed, newTokens: maxNewTokens } = job;
+  const options = defaultOptions({ model, numSamples, beta1, beta2, batchSize, temperature, seed, maxNewTokens });
+
+  const phases: Record<string, number> = {};
+  const sequences: Record<string, number> = {};
+  const tokens: Record<string, number> = {};
+  const rewards: Record<string, number> = {};
+  let phase = 'load';
+  let firstTokenSeconds: number | undefined;
+
+  const opened = await openJob({ options, wish: { engine, install: false }, reporter: silentReporter, signal: never });
+  const { settings, pretrained } = opened;
+  const { optimizer, maxGradientNorm } = settings;
+  const training = { batchSize, optimizer, maxGradientNorm };
+  const { policy, kit: usual } = openPolicy({ ...opened, task: task as Task }, [...train, ...heldOut], training);
+  const kit = {
+    ...usual,
+    task,
+    endIds: new Set(job.endId === null ? [] : [job.endId]),
+    policy: {
+      sample: async (rollouts, options) => {
+        const onToken = () => {
+          firstTokenSeconds ??= sinceStart();
+        };
+        // Only the first call is listened to.
+        const heard = firstTokenSeconds === undefined ? { ...options, onToken } : options;
+        const completions = await policy.sample(rollouts, heard);
+        sequences[phase] = (sequences[phase] ?? 0) + completions.length;
+        tokens[phase] = completions.reduce((sum, { ids }) => sum + ids.length, tokens[phase] ?? 0);
+        return completions;
+      },
+    },
+  } satisfies RolloutKit<Product>;
+  phases.load = sinceStart();
+
+  const timed = async (name: string, work: () => Promise<void>) => {
+    phase = name;
+    const began = performance.now();
+    await work();
+    phases[name] = (performance.now() - began) / 1000;
+  };
+  const evaluation = async () => {
+    const { greedy, sampled } = await evaluate(kit, heldOut, { model, samples: job.evalSamples });
+    rewards[phase] = (greedy.meanReward + job.evalSamples * (sampled?.meanReward ?? 0)) / (1 + job.evalSamples);
+  };
+
+  await timed('evalBefore', evaluation);
+
+  let known: VStarFile = {
+    createdBy: 'bench',
+    fingerprint: opened.fingerprint,
+    beta1,
+    samples: numSamples,
+    entries: new Map(),
+  };
+  await timed('stage1', async () => {
+    known = await estimate(kit, train, known);
+    rewards.stage1 = mean([...known.entries.values()].flatMap((entry) => entry.rewards));
+  });
+
+  const plan = planBatches(train, { seed, batchSize, groupSize: 1, rollouts: job.epochs * train.length });
+  await timed('stage2', async () => {
+    const vStar = vStarOf(
+      'the benchmark',
+      known,
+      train.map(({ id }) => id),
+    );
+    policy.loadMoments();
+    policy.loadReference(pretrained.weights.read);
+    const earned: number[] = [];
+    await trainPolicy({
+      ...{ kit, policy, plan, start: freshProgress, precision: settings.precision, signal: never },
+      algorithm: apo((id) => vStar.get(id) as number, beta2),
+      schedule: { peak: job.learningRate, warmupSteps: job.warmupSteps },
+      lookAtHeldOut: () => undefined,
+      onStep: (_, trained) => earned.push(...trained.map(({ rollout }) => rollout.score.reward)),
+      saveDue: () => false,
+      save: async () => {},
+    });
+    rewards.stage2 = mean(earned);
+  });
+
+  await timed('evalAfter', evaluation);
+  await timed('save', () =>
+    savePolicy(job.out, policy, { configRecord: pretrained.configRecord, carryFrom: pretrained.folder }),
+  );
+  policy.dispose();
+  opened.close();
+  return { phases, sequences, tokens, rewards, updates: plan.length, firstTokenSeconds };
+}
