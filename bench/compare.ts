@@ -12,7 +12,7 @@ import { type JobResult, phaseNames, type WholeJob } from './jobs.js';
 import type { Part, PartResult } from './parts.js';
 import { installPeers, peerEnvironment, peerVersions, warmPeers } from './python.js';
 import { runSide, type SideRun } from './side.js';
-import { jobFaults, jobFigures, partFaults, partFigures, ratios, spreads } from './summary.js';
+import { jobFaults, jobFigures, partFaults, partFigures, type RoundFigures, ratios, spreads } from './summary.js';
 import { table } from './table.js';
 
 const { values: flags } = parseArgs({
@@ -103,7 +103,7 @@ function requireSameWork({ name }: Case, faults: readonly string[]): void {
 
 interface SideFigures {
   readonly side: string;
-  readonly rounds: readonly ({ readonly seconds: number } & Record<string, number>)[];
+  readonly rounds: readonly RoundFigures[];
   /** What was done, for the record. */
   readonly work: unknown;
 }

@@ -31,7 +31,7 @@ export function installPeers(): void {
   };
   if (!existsSync(python)) run(process.env.PYTHON ?? 'python3', '-m', 'venv', environment);
   console.error('PyTorch from the Python package index comes with CUDA: about 3 GB to download, 6 GB on disk.');
-  run(python, '-m', 'pip', 'install', '-r', requirements);
+  run(python, '-m', 'pip', 'install', '--quiet', '-r', requirements);
 }
 
 /** Imports everything once, so that no timed run is the one that compiles Python or first reads the files. */

@@ -22,11 +22,15 @@ export function spread(values: readonly number[]): Spread {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
+/** One side in one round; `seconds` is what sides are compared by. */
+export type RoundFigures = { readonly seconds: number } & Readonly<Record<string, number>>;
+
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 const total = (record: Readonly<Record<string, number>>) => sum(Object.values(record));
 
 /** Figures of one round of the whole job. `like` did the whole of it; a side that did less is extrapolated. */
-export function jobFigures({ seconds, cpuSeconds, peakMegabytes, load, result }: SideRun<JobResult>, like: JobResult) {
+export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigures {
+  const { seconds, cpuSeconds, peakMegabytes, load, result } = run;
   const share = (phase: string) =>
     (like.sequences[phase] ?? 1) / (result.sequences[phase] ?? like.sequences[phase] ?? 1);
   const phases = Object.fromEntries(phaseNames.map((name) => [name, (result.phases[name] ?? 0) * share(name)]));
@@ -46,7 +50,8 @@ export function jobFigures({ seconds, cpuSeconds, peakMegabytes, load, result }:
   };
 }
 
-export function partFigures({ seconds, cpuSeconds, peakMegabytes, load, result }: SideRun<PartResult>, tokens: number) {
+export function partFigures(run: SideRun<PartResult>, tokens: number): RoundFigures {
+  const { seconds, cpuSeconds, peakMegabytes, load, result } = run;
   const runSeconds = median(result.seconds);
   return {
     seconds: runSeconds,
