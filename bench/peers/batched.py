@@ -43,6 +43,7 @@ class Model:
         self.rotation = torch.stack(heads, 1)
         stored = {name: value.float() for name, value in load_file(self.folder / "model.safetensors").items()}
         self.params = {name: value.requires_grad_() for name, value in self.fuse(stored).items()}
+        self.small = sum(value.numel() for value in stored.values()) < 10_000_000
 
     def pairs(self, value, inverse=False):
         """Reorders the rows of each head: i and i + C / 2, which rotate together, become neighbours."""
@@ -150,20 +151,27 @@ def draw(logits, temperature, generator):
     return torch.searchsorted(cumulative, uniform, right=True)[:, 0].clamp_(max=logits.shape[1] - 1)
 
 
-@torch.inference_mode()
 def sample(model, prompts, samples, temperature, job):
     """`samples` completions of each prompt, one prompt's after the other's: lists of ids, the end token included."""
     size = max(1, ROWS // samples)
     starts = range(0, len(prompts), size)
     seeds = torch.randint(2**31, (len(starts),)).tolist()
     parts = [(model, prompts[i : i + size], samples, temperature, job, seed) for i, seed in zip(starts, seeds)]
-    if len(parts) == 1 or torch.get_num_threads() == 1:
+    threads = torch.get_num_threads()
+    if not model.small:
         return [row for part in parts for row in sample_batch(*part)]
-    # Small operations gain little from threads, so each core samples batches of its own. The weights are shared.
-    with multiprocessing.get_context("fork").Pool(torch.get_num_threads(), torch.set_num_threads, [1]) as pool:
-        return [row for rows in pool.starmap(sample_batch, parts, 1) for row in rows]
+    # Small operations lose by threads, so each core samples batches of its own, by processes that share the weights.
+    torch.set_num_threads(1)
+    try:
+        if len(parts) == 1 or threads == 1:
+            return [row for part in parts for row in sample_batch(*part)]
+        with multiprocessing.get_context("fork").Pool(threads) as pool:
+            return [row for rows in pool.starmap(sample_batch, parts, 1) for row in rows]
+    finally:
+        torch.set_num_threads(threads)
 
 
+@torch.inference_mode()
 def sample_batch(model, prompts, samples, temperature, job, seed):
     generator = torch.Generator().manual_seed(seed)
     ids, bias = left_padded(prompts)
