@@ -27,8 +27,8 @@ const { values: flags } = parseArgs({
     'plain-problems': { type: 'string', default: '20' },
   },
 });
-const cores = Number(flags.cores);
-const rounds = Number(flags.rounds);
+const cores = count('cores');
+const rounds = count('rounds');
 const waitPolicy = flags['wait-policy'];
 
 if (flags.install) installPeers();
@@ -39,20 +39,32 @@ try {
   rmSync(scratch, { recursive: true, force: true });
 }
 
+/** Throws for anything but a whole number from 1 up. */
+function count(name: 'cores' | 'rounds' | 'problems' | 'plain-problems'): number {
+  const value = Number(flags[name]);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new Error(`--${name} wants a number from 1 up, not ${flags[name]}`);
+}
+
 async function main(): Promise<void> {
   const options = {
-    problems: Number(flags.problems),
-    plainProblems: Number(flags['plain-problems']),
+    problems: count('problems'),
+    plainProblems: count('plain-problems'),
     models: join(scratch, 'models'),
   };
-  const cases = benchCases(options, flags.peers).filter(({ name, large }) =>
+  const all = benchCases(options, flags.peers);
+  const cases = all.filter(({ name, large }) =>
     flags.only === undefined ? flags.peers || !large : name.includes(flags.only),
   );
+  if (cases.length === 0) {
+    throw new Error(`no case is called ${flags.only}; there are: ${all.map(({ name }) => name).join(', ')}`);
+  }
   if (flags.peers) warmPeers();
   await makeModels(cases, options.models);
   const results: Record<string, unknown> = {};
-  for (const each of cases)
+  for (const each of cases) {
     results[each.name] = each.kind === 'job' ? await compareJobs(each) : await compareParts(each);
+  }
   const machine = { processor: cpus()[0]?.model, coresThere: cpus().length, node: process.version };
   const { problems, plainProblems } = options;
   const settings = {
@@ -80,7 +92,16 @@ async function compareJobs(each: Case) {
     const { sequences, tokens, updates } = (all[0] as SideRun<JobResult>).result;
     return { side, rounds: all.map((run) => jobFigures(run, like)), work: { sequences, tokens, updates } };
   });
-  const columns = ['seconds', 'ratio', ...phaseNames, 'firstToken', 'msPerSequence', 'cpuSeconds', 'peakMegabytes'];
+  const columns = [
+    'seconds',
+    'ratio',
+    ...phaseNames,
+    'firstToken',
+    'msPerSequence',
+    'cpuSeconds',
+    'peakMegabytes',
+    'anonMegabytes',
+  ];
   return report(each, figures, endId === null ? columns : [...columns, 'rewardBefore', 'rewardAfter']);
 }
 
@@ -94,7 +115,16 @@ async function compareParts(each: Case) {
     rounds: all.map((run) => partFigures(run, tokens)),
     work: all[0]?.result.values,
   }));
-  return report(each, figures, ['seconds', 'ratio', 'tokensPerSecond', 'load', 'first', 'cpuSeconds', 'peakMegabytes']);
+  return report(each, figures, [
+    'seconds',
+    'ratio',
+    'tokensPerSecond',
+    'load',
+    'first',
+    'cpuSeconds',
+    'peakMegabytes',
+    'anonMegabytes',
+  ]);
 }
 
 function requireSameWork({ name }: Case, faults: readonly string[]): void {
@@ -122,13 +152,13 @@ function report({ name }: Case, figures: readonly SideFigures[], columns: readon
 /** Every side once a round, in one order and then the other. */
 async function runAll<Result>({ name, sides, rounds: own }: Case): Promise<Record<string, SideRun<Result>[]>> {
   const runs: Record<string, SideRun<Result>[]> = Object.fromEntries(sides.map((side) => [side.name, []]));
-  const count = Math.min(rounds, own ?? rounds);
+  const times = Math.min(rounds, own ?? rounds);
   const env = (folder: string) => peerEnvironment({ threads: cores, waitPolicy, folder });
-  for (let round = 0; round < count; round++) {
+  for (let round = 0; round < times; round++) {
     for (const side of round % 2 === 0 ? sides : [...sides].reverse()) {
       const run = await runSide<Result>(side.command, side.input, { cores, env });
       runs[side.name]?.push(run);
-      const place = `round ${round + 1} of ${count}`;
+      const place = `round ${round + 1} of ${times}`;
       console.error(`${name}, ${place}: ${side.name} ${run.seconds.toFixed(1)} s (machine load ${run.load})`);
     }
   }

@@ -42,6 +42,8 @@ export interface WholeJob {
   readonly temperature: number;
   readonly learningRate: number;
   readonly warmupSteps: number;
+  /** Fraction of the rate that a cosine leads down to at the last update. */
+  readonly decayTo: number;
   readonly maxGradientNorm: number;
   readonly seed: number;
 }
@@ -81,6 +83,7 @@ const common = {
   temperature: settings.temperature,
   learningRate: settings.lr,
   warmupSteps: settings.warmupSteps,
+  decayTo: settings.decayTo,
   maxGradientNorm: settings.maxGradientNorm,
   seed: 1,
 };

@@ -14,6 +14,8 @@ export interface SideRun<Result> {
   readonly cpuSeconds: number;
   /** Largest sum of PSS (memory, shared pages divided among those who share them) of the process tree, in 10^6 bytes. */
   readonly peakMegabytes: number;
+  /** The same without the pages of files, of which most are libraries: what the program itself allocates. */
+  readonly anonMegabytes: number;
   /** Load of the machine (1 minute) when the run began, which says whether anything else ran. */
   readonly load: number;
   readonly result: Result;
@@ -73,11 +75,14 @@ async function measured<Result>(
     stderr = (stderr + text).slice(-5000);
   });
   const ticks = new Map<number, number>();
-  let peakBytes = 0;
+  let peak: Memory = { pss: 0, anon: 0 };
   let timer: NodeJS.Timeout;
   const look = () => {
     const start = performance.now();
-    if (child.pid !== undefined) peakBytes = Math.max(peakBytes, lookAt(processTree(child.pid), ticks));
+    if (child.pid !== undefined) {
+      const now = lookAt(processTree(child.pid), ticks);
+      peak = { pss: Math.max(peak.pss, now.pss), anon: Math.max(peak.anon, now.anon) };
+    }
     timer = setTimeout(look, Math.max(lookEveryMs, (performance.now() - start) / lookShare));
   };
   look();
@@ -89,7 +94,7 @@ async function measured<Result>(
   if (code !== 0) throw new Error(`${command.join(' ')} failed (${child.signalCode ?? code}):\n${stderr}`);
   const cpuSeconds = [...ticks.values()].reduce((sum, value) => sum + value, 0) / ticksPerSecond;
   const result = JSON.parse(stdout.trim().split('\n').at(-1) as string) as Result;
-  return { seconds, cpuSeconds, peakMegabytes: peakBytes / 1e6, load, result };
+  return { seconds, cpuSeconds, peakMegabytes: peak.pss / 1e6, anonMegabytes: peak.anon / 1e6, load, result };
 }
 
 /** Linux's USER_HZ, fixed for programs. */
@@ -103,16 +108,25 @@ function processTree(pid: number): number[] {
   return [pid, ...children.flatMap(processTree)];
 }
 
-/** Notes each process's time so far in `ticks` and returns the sum of their PSS in bytes. */
-function lookAt(pids: readonly number[], ticks: Map<number, number>): number {
-  let bytes = 0;
+interface Memory {
+  /** Bytes. */
+  readonly pss: number;
+  readonly anon: number;
+}
+
+/** Notes each process's time so far in `ticks` and returns the sums of their memory. */
+function lookAt(pids: readonly number[], ticks: Map<number, number>): Memory {
+  let pss = 0;
+  let anon = 0;
   for (const pid of pids) {
     // After the program's name, which may hold spaces, utime and stime are the 12th and 13th fields.
     const fields = text(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ');
     if (fields?.[12] !== undefined) ticks.set(pid, Number(fields[11]) + Number(fields[12]));
-    bytes += 1024 * Number(/^Pss:\s+(\d+)/m.exec(text(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
+    const rollup = text(`/proc/${pid}/smaps_rollup`);
+    pss += 1024 * Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1] ?? 0);
+    anon += 1024 * Number(/^Pss_Anon:\s+(\d+)/m.exec(rollup)?.[1] ?? 0);
   }
-  return bytes;
+  return { pss, anon };
 }
 
 /** A process may end while it is looked at; it then has no more to tell. */

@@ -30,7 +30,7 @@ const total = (record: Readonly<Record<string, number>>) => sum(Object.values(re
 
 /** Figures of one round of the whole job. `like` did the whole of it; a side that did less is extrapolated. */
 export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigures {
-  const { seconds, cpuSeconds, peakMegabytes, load, result } = run;
+  const { seconds, cpuSeconds, peakMegabytes, anonMegabytes, load, result } = run;
   const share = (phase: string) =>
     (like.sequences[phase] ?? 1) / (result.sequences[phase] ?? like.sequences[phase] ?? 1);
   const phases = Object.fromEntries(phaseNames.map((name) => [name, (result.phases[name] ?? 0) * share(name)]));
@@ -43,6 +43,7 @@ export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigur
     msPerSequence: (1000 * worked) / total(result.sequences),
     cpuSeconds: extrapolated ? Number.NaN : cpuSeconds,
     peakMegabytes,
+    anonMegabytes,
     machineLoad: load,
     rewardBefore: result.rewards.evalBefore as number,
     rewardAfter: result.rewards.evalAfter as number,
@@ -51,7 +52,7 @@ export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigur
 }
 
 export function partFigures(run: SideRun<PartResult>, tokens: number): RoundFigures {
-  const { seconds, cpuSeconds, peakMegabytes, load, result } = run;
+  const { seconds, cpuSeconds, peakMegabytes, anonMegabytes, load, result } = run;
   const runSeconds = median(result.seconds);
   return {
     seconds: runSeconds,
@@ -61,6 +62,7 @@ export function partFigures(run: SideRun<PartResult>, tokens: number): RoundFigu
     processSeconds: seconds,
     cpuSeconds,
     peakMegabytes,
+    anonMegabytes,
     machineLoad: load,
   };
 }

@@ -119,7 +119,11 @@ async function run(job: WholeJob): Promise<JobResult> {
     await trainPolicy({
       ...{ kit, policy, plan, start: freshProgress, precision: settings.precision, signal: never },
       algorithm: apo((id) => vStar.get(id) as number, beta2),
-      schedule: { peak: job.learningRate, warmupSteps: job.warmupSteps },
+      schedule: {
+        peak: job.learningRate,
+        warmupSteps: job.warmupSteps,
+        cosine: { steps: plan.length, floor: job.decayTo },
+      },
       lookAtHeldOut: () => undefined,
       onStep: (_, trained) => earned.push(...trained.map(({ rollout }) => rollout.score.reward)),
       saveDue: () => false,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from common import Report, optimal_value, question, read_job, reward
+from common import Report, learning_rate, optimal_value, question, read_job, reward
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
@@ -286,7 +286,7 @@ def main():
         order = torch.cat([torch.randperm(len(job.train)) for _ in range(job.epochs)])
         batches = order.split(job.batchSize)
         for step, batch in enumerate(batches, 1):
-            optimizer.param_groups[0]["lr"] = job.learningRate * min(1, step / job.warmupSteps)
+            optimizer.param_groups[0]["lr"] = learning_rate(job, step, len(batches))
             prompts, completions, rewards = graded("stage2", [job.train[i] for i in batch], 1, job.temperature)
             values = [v_star[i] for i in batch]
             update(model, reference, optimizer, [*map(Rollout, prompts, completions, rewards, values)], job)

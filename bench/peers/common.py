@@ -41,6 +41,14 @@ def optimal_value(rewards, beta1):
     return top + beta1 * math.log(sum(math.exp((r - top) / beta1) for r in rewards) / len(rewards))
 
 
+def learning_rate(job, step, updates):
+    """Of update `step`, the first being 1: a linear warm-up, then a cosine, as src/optim/schedule.ts."""
+    if step < job.warmupSteps:
+        return job.learningRate * step / job.warmupSteps
+    done = min(1, (step - job.warmupSteps) / max(1, updates - job.warmupSteps))
+    return job.learningRate * (job.decayTo + (1 - job.decayTo) * (1 + math.cos(math.pi * done)) / 2)
+
+
 def first_tokens(rows, end_id):
     """Tokens drawn in each row of ids: up to the end token and with it."""
     return [row.index(end_id) + 1 if end_id in row else len(row) for row in rows]

@@ -8,7 +8,7 @@ One prompt and one sample at a time, two full copies of the model, an optimiser 
 import random
 
 import torch
-from common import Report, first_tokens, optimal_value, question, read_job, reward
+from common import Report, first_tokens, learning_rate, optimal_value, question, read_job, reward
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
@@ -66,7 +66,7 @@ def main():
                     ref = log_prob(reference, ids, start)
                 loss = (job.beta2 * (log_prob(policy, ids, start) - ref) - (earned - v_star[i])).square()
                 updates += 1
-                optimizer.param_groups[0]["lr"] = job.learningRate * min(1, updates / job.warmupSteps)
+                optimizer.param_groups[0]["lr"] = learning_rate(job, updates, job.epochs * len(job.train))
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(policy.parameters(), job.maxGradientNorm)

@@ -40,7 +40,8 @@ def main():
     arguments = A2POConfig(
         output_dir=job.out, use_cpu=True, bf16=False, gradient_checkpointing=False, seed=job.seed,
         per_device_train_batch_size=job.batchSize, num_train_epochs=job.epochs,
-        learning_rate=job.learningRate, lr_scheduler_type="constant_with_warmup", warmup_steps=job.warmupSteps,
+        learning_rate=job.learningRate, warmup_steps=job.warmupSteps,
+        lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": job.decayTo},
         adam_beta1=0.9, adam_beta2=0.95, weight_decay=0.0, max_grad_norm=job.maxGradientNorm,
         max_completion_length=job.newTokens, temperature=job.temperature, top_k=0,
         num_value_samples=job.samples, beta1=job.beta1, beta2=job.beta2, filter_all_incorrect=False,

@@ -18,7 +18,7 @@ const result: JobResult = {
 };
 
 function run<Result>(of: Result, seconds = 12): SideRun<Result> {
-  return { seconds, cpuSeconds: 20, peakMegabytes: 500, load: 0.1, result: of };
+  return { seconds, cpuSeconds: 20, peakMegabytes: 500, anonMegabytes: 300, load: 0.1, result: of };
 }
 
 test('a whole job: its time is that of the process, the time of a sequence that of the phases that draw any', () => {
