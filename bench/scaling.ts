@@ -15,7 +15,7 @@ import { forcedJob, type JobResult, type JobSize, phaseNames, type WholeJob } fr
 import { median } from './measure.js';
 import { runSide, type SideRun } from './side.js';
 
-const base: JobSize = { problems: 60, samples: 8, epochs: 3, evalSamples: 64, newTokens: 32 };
+const base: JobSize = { problems: 125, samples: 8, epochs: 3, evalSamples: 64, newTokens: 32 };
 const rounds = 3;
 
 const script = fileURLToPath(new URL('./whole-job.js', import.meta.url));
@@ -100,12 +100,12 @@ function print(measured: readonly Measured[]): void {
   const [first] = measured as [Measured];
   const names = ['load', 'evalBefore', 'stage1', 'stage2', 'evalAfter'];
   console.log(
-    ['', ...names, 'total', 'peak MB'].map((name, i) => (i === 0 ? ''.padEnd(16) : name.padStart(14))).join(''),
+    ['', ...names, 'total', 'peak MB'].map((name, i) => (i === 0 ? ''.padEnd(16) : name.padStart(16))).join(''),
   );
   for (const { axis, factor, phases, seconds, peakMegabytes } of measured) {
-    const cell = (value: number, of: number) => `${value.toFixed(2)} (x${(value / of).toFixed(2)})`.padStart(14);
+    const cell = (value: number, of: number) => `${value.toFixed(2)} (x${(value / of).toFixed(2)})`.padStart(16);
     const cells = names.map((name) => cell(phases[name] as number, first.phases[name] as number));
-    cells.push(cell(seconds, first.seconds), peakMegabytes.toFixed(0).padStart(14));
+    cells.push(cell(seconds, first.seconds), peakMegabytes.toFixed(0).padStart(16));
     console.log(`${axis} x${factor}`.padEnd(16) + cells.join(''));
   }
 }
