@@ -96,9 +96,9 @@ function addCommand(
   }
   command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
   command.action(async () => {
-    const { values, operands } = checkArguments(spec, args.slice(spec.words.length), process.env);
+    const { values, operands, given } = checkArguments(spec, args.slice(spec.words.length), process.env);
     const { run } = await spec.load();
-    done(await run(values as never, operands));
+    done(await run(values as never, operands, given));
   });
 }
 
@@ -107,7 +107,7 @@ function example([line, what]: readonly [string, string]): string {
 }
 
 /**
- * The values of a command's options, and its other arguments.
+ * The values of a command's options, its other arguments, and the options that had a flag.
  *
  * @throws UserError (wrong usage) that lists every problem of the command line.
  */
@@ -163,7 +163,7 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
     const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
     throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
   }
-  return { values, operands };
+  return { values, operands, given: new Set(Object.keys(flags) as OptionName[]) };
 }
 
 /** `; did you mean --engine?` when a known flag is near, else nothing. */

@@ -26,7 +26,8 @@ export interface CommandSpec {
   readonly load: () => Promise<{ run: Run<never> }>;
 }
 
-type Run<Values> = (values: Values, operands: readonly string[]) => Promise<number>;
+/** `given`: options that had a flag, the rest being defaults or from the environment. */
+type Run<Values> = (values: Values, operands: readonly string[], given: ReadonlySet<OptionName>) => Promise<number>;
 
 /** Ties `run`'s parameter to the options that are listed. `run` resolves to the exit code. */
 function command<Name extends OptionName>(
@@ -60,6 +61,8 @@ export const commands: readonly CommandSpec[] = [
   command({
     words: ['eval'],
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
+    details:
+      'Of a run folder its trained model is measured, on the problems and with the sampling of that run wherever no flag says otherwise: what `train` measured after training comes out again.',
     options: [...evaluationOptionNames, ...engineOptions, 'json'],
     examples: [
       ['eval --checkpoint runs/mine', 'the model that a run trained'],

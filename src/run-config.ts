@@ -3,7 +3,7 @@
  * `problems.json`. Read back for resuming, and checked, since a run goes on only with what it began with.
  */
 import { readFileSync } from 'node:fs';
-import { trainingOptionNames } from './config.js';
+import { evaluationOptionNames, trainingOptionNames } from './config.js';
 import type { Problem, ProblemSet } from './data/problem.js';
 import { UserError } from './errors.js';
 import { resolveOptions } from './option-values.js';
@@ -109,6 +109,18 @@ export function readProblems(path: string): Pick<ProblemSet, 'train' | 'rows' | 
   const last = { min: 0, max: train.length - 1 };
   const rows = check.array(root.get('rows'), 'rows').map((row, i) => check.integer(row, `rows[${i}]`, last));
   return { train, rows, test: problems('test') };
+}
+
+/**
+ * The options of a run that decide what its model was asked and how it was sampled.
+ *
+ * @param path of its `config.json`. @throws UserError as {@link readRun}.
+ */
+export function evaluationOptionsOf(path: string): Partial<TrainingOptions> {
+  const { options } = readRun(path);
+  const names = evaluationOptionNames.filter((name) => name in options) as (keyof TrainingOptions)[];
+  // Where a task names no held-out problems, which ones are set aside depends on how many rows are drawn.
+  return Object.fromEntries([...names, 'numTrain' as const].map((name) => [name, options[name]]));
 }
 
 /** @throws UserError when the model or the problems are not those that the run began with. */

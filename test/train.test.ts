@@ -27,6 +27,12 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
       const elapsedMs = performance.now() - start;
       assert.equal(first.code, 0, first.stderr);
       checkRun(whole);
+      // Asked of the run folder, eval repeats what the run measured: seed, problems and sampling are the run's.
+      const again = await tinyzero(['eval', '--checkpoint', whole, '--samples', '2', '--engine', engine, '--json']);
+      assert.equal(again.code, 0, again.stderr);
+      const { compare: _, model: __, ...after } = JSON.parse(readFileSync(join(whole, 'eval-after.json'), 'utf8'));
+      const { model: ___, ...measured } = JSON.parse(again.stdout);
+      assert.deepEqual(measured, after);
 
       const stopped = join(root, 'stopped');
       const midway = /Update 3 of/;

@@ -1,16 +1,20 @@
 /**
  * @file `tinyzero eval`: a model on held-out problems, alone or against another.
  */
-import type { CommonOptionName, evaluationOptionNames, OptionValues } from '../config.js';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CommonOptionName, evaluationOptionNames, OptionName, OptionValues } from '../config.js';
 import { defaultOptions } from '../defaults.js';
 import { exitCodes } from '../errors.js';
 import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../eval-compare.js';
 import type { EvalSummary } from '../eval-summary.js';
-import { trainedModel } from '../run/folder.js';
+import { runFiles, trainedModel } from '../run/folder.js';
 import { interruptible } from '../run/interrupt.js';
 import { printResult } from '../run/output.js';
 import { consoleReporter } from '../run/progress.js';
+import { evaluationOptionsOf } from '../run-config.js';
 import { describeComparison, describeEvaluation } from '../run-report.js';
+import type { TrainingOptions } from '../settings.js';
 import { builtinModel } from '../util/shipped.js';
 
 type Values = OptionValues<(typeof evaluationOptionNames)[number] | 'engine' | 'install' | 'json' | CommonOptionName>;
@@ -18,12 +22,18 @@ type Values = OptionValues<(typeof evaluationOptionNames)[number] | 'engine' | '
 /** Samples of each problem where --samples does not say: one problem's rate is then known to 0.06. */
 const defaultSamples = 64;
 
-export async function run(values: Values): Promise<number> {
-  const { compare: other, json } = values;
-  const summary = await interruptible((signal) => evaluateModel(values, values.checkpoint ?? builtinModel, signal));
+export async function run(
+  values: Values,
+  _operands: readonly string[],
+  given: ReadonlySet<OptionName>,
+): Promise<number> {
+  const { compare: other, json, checkpoint = builtinModel } = values;
+  const options = problemOptions(checkpoint, values, given);
+  const evaluateModel = (name: string) => interruptible((signal) => evaluateOne(values, options, name, signal));
+  const summary = await evaluateModel(checkpoint);
   let compared: ComparableEvaluation | undefined;
   if (other?.endsWith('.json')) compared = readEvaluation(other);
-  else if (other !== undefined) compared = await interruptible((signal) => evaluateModel(values, other, signal));
+  else if (other !== undefined) compared = await evaluateModel(other);
   const comparison = compared && compareEvaluations(summary, compared);
   printResult(json, { ...summary, ...(comparison && { compare: comparison }) }, (paint) => [
     ...describeEvaluation(summary, paint),
@@ -32,18 +42,25 @@ export async function run(values: Values): Promise<number> {
   return exitCodes.ok;
 }
 
-async function evaluateModel(values: Values, name: string, signal: AbortSignal): Promise<EvalSummary> {
-  const {
-    checkpoint: _,
-    compare: __,
-    samples = defaultSamples,
-    engine,
-    install,
-    json: ___,
-    quiet,
-    color: ____,
-    ...given
-  } = values;
+/**
+ * What to ask and how to sample: the flags; where there is none, the run's own options if `checkpoint` is a run folder; else
+ * the defaults. So both models of a comparison are asked the same.
+ */
+function problemOptions(checkpoint: string, values: Values, given: ReadonlySet<OptionName>): Partial<TrainingOptions> {
+  const { checkpoint: _own, compare, samples, engine, install, json, quiet, color, ...flags } = values;
+  if (!existsSync(join(checkpoint, runFiles.problems))) return flags;
+  const { task, problems, ...rest } = evaluationOptionsOf(join(checkpoint, runFiles.config));
+  const otherProblems = given.has('task') || given.has('problems');
+  const ofRun = Object.entries({ ...rest, ...(!otherProblems && { task, problems }) });
+  return { ...flags, ...Object.fromEntries(ofRun.filter(([name]) => !given.has(name as OptionName))) };
+}
+
+async function evaluateOne(
+  { samples = defaultSamples, engine, install, quiet }: Values,
+  given: Partial<TrainingOptions>,
+  name: string,
+  signal: AbortSignal,
+): Promise<EvalSummary> {
   const reporter = consoleReporter({ quiet });
   const { openJob, openPolicy } = await import('../job.js');
   const { evaluate } = await import('../evaluate.js');
