@@ -23,6 +23,8 @@ export interface DiskPlan {
 }
 
 const floatBytes = 4;
+/** Node, TensorFlow and what they keep for themselves: the peak of a run whose tensors have 0.1 GB, less those. */
+const runtimeBytes = 0.5e9;
 
 /**
  * Peak memory of sampling (evaluation and stage 1) and of training (stage 2) on the device, in bytes. Sampling comes
@@ -37,7 +39,8 @@ export function planMemory(config: ModelConfig, sizes: PolicySizes, batchSize: n
   const { vocabSize: V } = config;
   // Drawing holds logits, their softmax and its running sum.
   const drawing = 3 * floatBytes * layout.sizes.slots * V;
-  const sampling = { weights, caches, 'logits while drawing': drawing };
+  const programs = { 'TensorFlow and Node': runtimeBytes };
+  const sampling = { ...programs, weights, caches, 'logits while drawing': drawing };
 
   const tokens = batchSize * layout.length;
   // Logits of completion tokens, scaled by the temperature, and their gradient.
@@ -45,6 +48,7 @@ export function planMemory(config: ModelConfig, sizes: PolicySizes, batchSize: n
   // The gradient of a tied embedding comes from two places, each as large as the table.
   const table = config.tied ? floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!) : 0;
   const training = {
+    ...programs,
     weights,
     caches,
     'reference weights': stateBytes(layout.reference),
