@@ -10,6 +10,7 @@ import { type Paint, plain } from './run/paint.js';
 import type { Preflight } from './stage1/preflight.js';
 import type { TrainResult } from './train-events.js';
 import {
+  counted,
   formatBytes,
   formatPValue,
   formatSeconds,
@@ -47,7 +48,7 @@ export function describeDryRun(plan: DryRun): string[] {
   const where = { cpu: 'this machine', gpu: 'the GPU', wasm: 'the wasm engine' }[device];
   return [
     `${model}: ${count(parameters)} parameters; task "${task}".`,
-    `  ${count(problems.rows)} rows of ${count(problems.train)} distinct problems, ${count(problems.test)} held-out ones`,
+    `  ${counted(problems.rows, 'row')} of ${counted(problems.train, 'distinct problem')}, ${counted(problems.test, 'held-out problem')}`,
     `  rollouts, of at most ${count(maxNewTokens)} tokens: ${count(rollouts.evaluation)} in each of two evaluations, ` +
       `${count(rollouts.stage1)} in stage 1, at most ${count(rollouts.stage2)} in stage 2 (${count(updates)} updates)`,
     ...memory.flatMap(({ stage, bytes, parts: needed }) => [
@@ -61,7 +62,7 @@ export function describeDryRun(plan: DryRun): string[] {
 
 /** The closing words of a run. */
 export function summarize(
-  { folder, updates, before, after, compare, report }: TrainResult,
+  { folder, updates, overlap, before, after, compare, report }: TrainResult,
   seconds: number,
   paint: Paint = plain,
 ): string[] {
@@ -79,8 +80,13 @@ export function summarize(
   }
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((cells) => cells[column]!.length)));
   const table = rows.map((cells) => `  ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join('  ')}`.trimEnd());
+  // `--overlap seed` tests on what may have been trained on: that proves memory, not learning.
+  const tested =
+    overlap === 'none'
+      ? `${counted(before.problems, 'held-out problem')}, never trained on`
+      : `${counted(before.problems, 'test problem')}, which may have been trained on`;
   return [
-    `${before.problems} held-out problems (${before.clusters} clusters), never trained on; ${updates} updates:`,
+    `${tested} (${counted(before.clusters, 'cluster')}); ${counted(updates, 'update')}:`,
     ...table,
     ...describeComparison(compare, paint),
     ...(before.constantAnswer === null
@@ -99,7 +105,7 @@ export function describeComparison({ greedy, sampled }: Comparison, paint: Paint
   if (sampled !== undefined) {
     lines.push(
       `Sampled: ${paintGain(sampled, paint)} (95 % interval ${range(sampled.ci95)}), ` +
-        `sign-flip test over ${sampled.clusters} clusters p = ${formatPValue(sampled.pValue)}.`,
+        `sign-flip test over ${counted(sampled.clusters, 'cluster')} p = ${formatPValue(sampled.pValue)}.`,
     );
   }
   lines.push(
@@ -122,7 +128,7 @@ export function describeEvaluation(evaluation: EvalSummary, paint: Paint = plain
   const { model, problems, clusters, greedy, sampled, perProblem, constantAnswer } = evaluation;
   const { correct, total, rate, ci95 } = greedy.exact;
   const lines = [
-    `${model} on ${problems} problems (${clusters} clusters):`,
+    `${model} on ${counted(problems, 'problem')} (${counted(clusters, 'cluster')}):`,
     `  greedy   exact ${correct} of ${total} (${percent(rate)}, 95 % interval ${range(ci95)}), mean reward ${greedy.meanReward.toFixed(3)}`,
     `           readable answer ${percent(greedy.formatRate)}, cut off ${percent(greedy.truncatedRate)}, ${greedy.meanTokens.toFixed(1)} tokens`,
   ];

@@ -45,6 +45,8 @@ export type TrainEvent =
 export interface TrainResult {
   readonly folder: string;
   readonly updates: number;
+  /** `seed`: the problems of the evaluations may have been trained on. */
+  readonly overlap: 'none' | 'seed';
   readonly before: EvalSummary;
   readonly after: EvalSummary;
   readonly compare: Comparison;

@@ -112,7 +112,9 @@ async function runJob(
     const updates = await stage2(run, estimated);
     const after = await evaluated(run, 'after', before);
     const compare = compareEvaluations(after, before);
-    return { folder: folder.path, updates, before, after, compare, ...(estimated && { preflight: estimated.verdict }) };
+    const { overlap } = settings;
+    const verdict = estimated && { preflight: estimated.verdict };
+    return { folder: folder.path, updates, overlap, before, after, compare, ...verdict };
   } finally {
     timings.close();
     policy.dispose();
