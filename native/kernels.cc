@@ -1,14 +1,12 @@
 /**
- * @file The addon that brings TensorFlow kernels of our own: loading it registers them, and it exports their names and
- * the instruction set that they use. It must be loaded into a process that has TensorFlow, once.
+ * @file The addon that brings TensorFlow kernels of our own: loading it registers them, and it exports their names,
+ * the instruction set that they use and what runs graphs. It must be loaded into a process that has TensorFlow, once.
  */
-#include <node_api.h>
-
 #include <exception>
-#include <string>
 #include <vector>
 
 #include "ops.h"
+#include "sessions.h"
 
 const Math &math() {
 #if defined(__x86_64__)
@@ -34,22 +32,16 @@ float *scratch(int64_t size) {
 
 namespace {
 
-napi_value text(napi_env env, const char *value) {
-  napi_value result = nullptr;
-  napi_create_string_utf8(env, value, NAPI_AUTO_LENGTH, &result);
-  return result;
-}
-
 napi_value init(napi_env env, napi_value exports) {
   try {
-    napi_value ops = nullptr;
-    napi_create_array(env, &ops);
-    uint32_t count = 0;
+    const Js js(env);
+    std::vector<napi_value> ops;
     for (const auto &topic : {registerLayerOps, registerAttentionOps, registerOptimizerOps, registerDecodingOps}) {
-      for (const char *name : topic()) napi_set_element(env, ops, count++, text(env, name));
+      for (const char *name : topic()) ops.push_back(js.text(name));
     }
-    napi_set_named_property(env, exports, "ops", ops);
-    napi_set_named_property(env, exports, "instructions", text(env, math().name));
+    js.set(exports, "ops", js.array(ops));
+    js.set(exports, "instructions", js.text(math().name));
+    exportSessions(js, exports);
   } catch (const std::exception &error) {
     napi_throw_error(env, nullptr, error.what());
   }

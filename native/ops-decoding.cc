@@ -1,4 +1,6 @@
-/** @file Decoding with a cache: attention, a whole decoder layer, drawing. */
+/** @file Decoding with a cache: attention, whole decoder layers, drawing. */
+#include <algorithm>
+
 #include "ops.h"
 #include "parallel.h"
 #include "tensorflow.h"
@@ -45,62 +47,86 @@ struct CachedAttentionKernel {
   }
 };
 
-struct DecoderLayerKernel {
+struct DecoderLayersKernel {
   float scale, epsilon;
-  int64_t kvHeads, length;
+  int64_t kvHeads, length, layers;
   bool biases, headNorms;
 
   static OpDefinition op() {
-    return {"TinyzeroDecoderLayer",
-            {"x: float", "cos: float", "sin: float", "positions: int32", "keys: float", "values: float",
-             "weights: count * float"},
-            {"y: float", "new_keys: float", "new_values: float"},
+    return {"TinyzeroDecoderLayers",
+            {"x: float", "cos: float", "sin: float", "positions: int32", "keys: layers * float",
+             "values: layers * float", "weights: count * float"},
+            {"y: float", "new_keys: layers * float", "new_values: layers * float"},
             {"scale: float", "epsilon: float", "kv_heads: int", "length: int", "biases: bool", "head_norms: bool",
-             "count: int"},
+             "layers: int", "count: int"},
             true};
   }
-  explicit DecoderLayerKernel(const Attributes &attributes)
+  explicit DecoderLayersKernel(const Attributes &attributes)
       : scale(attributes.number("scale")), epsilon(attributes.number("epsilon")),
         kvHeads(attributes.integer("kv_heads")), length(attributes.integer("length")),
-        biases(attributes.flag("biases")), headNorms(attributes.flag("head_norms")) {}
+        layers(attributes.integer("layers")), biases(attributes.flag("biases")),
+        headNorms(attributes.flag("head_norms")) {}
 
   void compute(const Call &call) const {
     const Tensor x = call.input(0), cos = call.input(1), sin = call.input(2), positions = call.input(3);
-    const Tensor keys = call.input(4), values = call.input(5);
-    require(x.rank() == 2 && positions.size() == x.dim(0), "decoder layer: x must be [B, D], positions [B]");
-    DecoderLayer args{};
-    args.B = x.dim(0), args.D = x.dim(1);
-    args.cache = describeCache(keys, values, kvHeads, length, args.B, positions);
-    const int64_t C = args.cache.C;
-    require(cos.size() == args.B * C / 2 && sin.size() == cos.size(), "decoder layer: the angles do not fit");
-
-    std::vector<Tensor> weights;
-    for (int index = 6; index < call.inputs(); index++) weights.push_back(call.input(index));
-    require(weights.size() == 9u + (biases ? 3 : 0) + (headNorms ? 2 : 0), "decoder layer: weights are missing");
-    args.H = weights[1].dim(0) / C;
-    args.F = weights[6].dim(0);
-    const int64_t D = args.D, Q = args.H * C, KV = kvHeads * C;
-    size_t next = 0;
-    const auto take = [&](int64_t size) {
-      require(weights[next].size() == size, "decoder layer: a weight has another size than expected");
-      return weights[next++].floats();
-    };
-    args.inputNorm = take(D), args.q = take(Q * D), args.k = take(KV * D), args.v = take(KV * D);
-    args.o = take(D * Q), args.postNorm = take(D), args.gate = take(args.F * D), args.up = take(args.F * D);
-    args.down = take(D * args.F);
-    if (biases) args.qBias = take(Q), args.kBias = take(KV), args.vBias = take(KV);
-    if (headNorms) args.qNorm = take(C), args.kNorm = take(C);
-
+    require(x.rank() == 2 && positions.size() == x.dim(0), "decoder layers: x must be [B, D], positions [B]");
     const Tensor y = call.output(0, x.shape());
-    args.x = x.floats(), args.cos = cos.floats(), args.sin = sin.floats(), args.positions = positions.ints();
-    args.y = y.floats(), args.scale = scale, args.epsilon = epsilon;
-    const int64_t lanes = math().lanes;
-    const double cost = 0.02 * lanes * (2.0 * Q * D + 2.0 * KV * D + 3.0 * args.F * D);
-    share((args.B + lanes - 1) / lanes, cost, [&](int64_t begin, int64_t end) {
-      math().decoderLayer(args, begin, end, scratch(math().decoderScratch(args)));
+    std::vector<Tensor> keys, values, weights;
+    std::vector<DecoderLayer> steps;
+    int next = 4;
+    for (int64_t layer = 0; layer < layers; layer++) keys.push_back(call.input(next++));
+    for (int64_t layer = 0; layer < layers; layer++) values.push_back(call.input(next++));
+    for (int64_t layer = 0; layer < layers; layer++) {
+      DecoderLayer step{};
+      step.B = x.dim(0), step.D = x.dim(1);
+      step.cache = describeCache(keys[layer], values[layer], kvHeads, length, step.B, positions);
+      const int64_t half = step.cache.C / 2;
+      require(cos.size() == step.B * half && sin.size() == cos.size(), "decoder layers: the angles do not fit");
+      // The first layer reads x; each block of rows is read before it is written, so the others work in y.
+      step.x = layer == 0 ? x.floats() : y.floats(), step.y = y.floats();
+      step.cos = cos.floats(), step.sin = sin.floats(), step.positions = positions.ints();
+      step.scale = scale, step.epsilon = epsilon;
+      takeWeights(call, next, step, weights);
+      steps.push_back(step);
+    }
+    require(next == call.inputs(), "decoder layers: there are more weights than layers need");
+
+    // Each thread takes rows through all layers, and meets the others once.
+    const DecoderLayer &step = steps[0];
+    const int64_t lanes = math().lanes, Q = step.H * step.cache.C, KV = kvHeads * step.cache.C;
+    const int64_t vectors = (step.B + lanes - 1) / lanes;
+    const int64_t unit = std::min<int64_t>(4, (vectors + threadCount() - 1) / threadCount());
+    const double cost = 0.02 * unit * lanes * layers * (2.0 * Q * step.D + 2.0 * KV * step.D + 3.0 * step.F * step.D);
+    share((vectors + unit - 1) / unit, cost, [&](int64_t begin, int64_t end) {
+      for (const DecoderLayer &each : steps) {
+        math().decoderLayer(each, begin * unit, std::min(end * unit, vectors), scratch(math().decoderScratch(each)));
+      }
     });
-    call.forward(1, keys);
-    call.forward(2, values);
+    for (int64_t layer = 0; layer < layers; layer++) {
+      call.forward(static_cast<int>(1 + layer), keys[layer]);
+      call.forward(static_cast<int>(1 + layers + layer), values[layer]);
+    }
+  }
+
+private:
+  /** The weights of one layer from input `next` on, in the order of src/engine/decoding-ops.ts. */
+  void takeWeights(const Call &call, int &next, DecoderLayer &step, std::vector<Tensor> &kept) const {
+    const int64_t C = step.cache.C, D = step.D, KV = kvHeads * C;
+    require(next + 9 <= call.inputs(), "decoder layers: weights are missing");
+    step.H = call.input(next + 1).dim(0) / C;
+    step.F = call.input(next + 6).dim(0);
+    const int64_t Q = step.H * C;
+    const auto take = [&](int64_t size) {
+      require(next < call.inputs(), "decoder layers: weights are missing");
+      kept.push_back(call.input(next++));
+      require(kept.back().size() == size, "decoder layers: a weight has another size than expected");
+      return kept.back().floats();
+    };
+    step.inputNorm = take(D), step.q = take(Q * D), step.k = take(KV * D), step.v = take(KV * D);
+    step.o = take(D * Q), step.postNorm = take(D), step.gate = take(step.F * D), step.up = take(step.F * D);
+    step.down = take(D * step.F);
+    if (biases) step.qBias = take(Q), step.kBias = take(KV), step.vBias = take(KV);
+    if (headNorms) step.qNorm = take(C), step.kNorm = take(C);
   }
 };
 
@@ -126,5 +152,5 @@ struct DrawKernel {
 } // namespace
 
 std::vector<const char *> registerDecodingOps() {
-  return {registerKernel<CachedAttentionKernel>(), registerKernel<DecoderLayerKernel>(), registerKernel<DrawKernel>()};
+  return {registerKernel<CachedAttentionKernel>(), registerKernel<DecoderLayersKernel>(), registerKernel<DrawKernel>()};
 }

@@ -121,3 +121,19 @@ async function complete<P>(
     };
   });
 }
+
+/** Calls `onFirst` when the first token is drawn: what a user waits for before anything is seen to happen. */
+export function noteFirstToken(policy: Pick<Policy, 'sample'>, onFirst: () => void): Pick<Policy, 'sample'> {
+  let drawn = false;
+  return {
+    sample(rollouts, options) {
+      if (drawn) return policy.sample(rollouts, options);
+      const onToken: typeof options.onToken = (rollout, id) => {
+        if (!drawn) onFirst();
+        drawn = true;
+        options.onToken?.(rollout, id);
+      };
+      return policy.sample(rollouts, { ...options, onToken });
+    },
+  };
+}

@@ -12,7 +12,7 @@ import { evaluate, greedyAccuracy } from './evaluate.js';
 import { type Job, openJob, openPolicy } from './job.js';
 import { fingerprintModel } from './model/pretrained.js';
 import type { Policy } from './policy.js';
-import type { RolloutKit } from './rollout.js';
+import { noteFirstToken, type RolloutKit } from './rollout.js';
 import { createRunFolder, openRunFolder, type RunFolder } from './run/folder.js';
 import { type LogWriter, openLog, readLog } from './run/metrics.js';
 import { explainAsyncWrites, explainWrites } from './run/write.js';
@@ -99,12 +99,14 @@ async function runJob(
   else requireSameRun(folder, stored, job, modelHash);
   onEvent({ kind: 'opened', model: settings.model, engine: job.engine.description, problems });
   const { batchSize, optimizer, maxGradientNorm } = settings;
-  const { policy, kit } = openPolicy(job, [...problems.train, ...problems.test], {
+  const { policy, kit: untimed } = openPolicy(job, [...problems.train, ...problems.test], {
     batchSize,
     optimizer,
     maxGradientNorm,
   });
   const timings = openLog(folder.file('timings'));
+  const onFirst = () => timings.append({ phase: 'first-token', seconds: process.uptime() });
+  const kit = { ...untimed, policy: noteFirstToken(policy, onFirst) };
   const run: Run = { job, folder, policy, kit, timings, onEvent, signal };
   try {
     const before = await evaluated(run, 'before');

@@ -152,7 +152,7 @@ test('V* of another seed is refused by the field that differs; of the same setti
   const same = await tinyzero([...training, '--out', join(root, 'same')]);
   assert.equal(same.code, 0, same.stderr);
   const phases = [...readLog(join(root, 'same', 'timings.jsonl'))].flatMap(({ phase }) => phase ?? []);
-  assert.deepEqual(phases, ['eval-before', 'stage2', 'eval-after'], 'nothing was sampled in stage 1');
+  assert.deepEqual(phases, ['first-token', 'eval-before', 'stage2', 'eval-after'], 'nothing was sampled in stage 1');
 });
 
 test('options that do not fit each other are refused before any work', async (t) => {

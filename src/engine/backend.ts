@@ -58,21 +58,22 @@ async function openTensorFlow(): Promise<Engine> {
   }
   const binding = loadBinding(installed.bindingPath);
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
-  // They run on the processor: on a GPU every one would move its tensors there and back.
   const { kernelsPath } = installed;
-  const nativeOps = device === 'cpu' && kernelsPath !== undefined ? loadKernels(kernelsPath) : new Set<string>();
+  const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
+  // They run on the processor: on a GPU every one would move its tensors there and back.
+  const nativeOps = new Set(device === 'cpu' ? addon?.ops : []);
   const where = device === 'gpu' ? 'GPU' : `CPU (${cores()})`;
   return {
     name: 'tensorflow',
     description: `TensorFlow ${binding.TF_Version} on ${where}`,
     tensorflowVersion: binding.TF_Version,
     device,
-    createProgram: (spec) => createSessionProgram(binding, spec, nativeOps),
+    createProgram: (spec) => createSessionProgram(binding, addon, spec, nativeOps),
     createEagerProgram: (spec) => {
       registerEagerTensorFlow(binding, installed.packageFolder);
       return createEagerProgram('tensorflow', spec);
     },
-    createComposedProgram: (spec) => createSessionProgram(binding, spec, new Set()),
+    createComposedProgram: (spec) => createSessionProgram(binding, addon, spec, new Set()),
     tensorCount: () => binding.getNumOfTensors(),
   };
 }

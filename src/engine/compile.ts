@@ -15,9 +15,9 @@ import { outputOfTensor, trace, tracedTensor } from './trace.js';
 /** One function as the addon calls it. */
 export interface Entry {
   readonly feeds: readonly { readonly name: string; readonly spec: TensorSpec }[];
-  readonly feedNames: string;
+  readonly feedNames: readonly string[];
   readonly fetches: readonly string[];
-  readonly fetchNames: string;
+  readonly fetchNames: readonly string[];
   /** State that must have been written before the call, and state that is written by it. */
   readonly reads: readonly string[];
   readonly writes: readonly string[];
@@ -92,9 +92,9 @@ export function compileFunction(
   if (spec.xla === true) compileWithXla(graph);
   return {
     feeds,
-    feedNames: placeholders.map(tensorName).join(','),
+    feedNames: placeholders.map(tensorName),
     fetches: outputs.map(([key]) => key),
-    fetchNames: fetches.map(tensorName).join(','),
+    fetchNames: fetches.map(tensorName),
     reads: [...reads.keys()],
     writes: assigns.map(([state]) => state),
   };

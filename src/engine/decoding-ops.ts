@@ -51,34 +51,58 @@ export interface LayerWeights {
   readonly headNorms?: { readonly qNorm: Float<'C'>; readonly kNorm: Float<'C'> };
 }
 
+export interface DecoderLayer {
+  readonly weights: LayerWeights;
+  readonly cache: CacheTensors;
+}
+
 /**
- * One layer of a decoder for one new position of each of the first B slots. Writes its keys and values into the cache in
- * place: use and assign the returned states.
+ * The layers of a decoder for one new position of each of the first B slots. Writes their keys and values into the caches
+ * in place: use and assign the returned states. All layers have biases and head norms, or none has.
  *
  * @param x `[B, D]`. @param positions int32 `[B]`. @param cos `[B, C / 2]`, @param sin likewise: of their angles.
  */
-export function decoderLayer(
+export function decoderLayers(
   x: Float<'B D'>,
-  { biases, headNorms, ...weights }: LayerWeights,
-  cache: CacheTensors,
+  layers: readonly DecoderLayer[],
   at: { readonly positions: Int<'B'>; readonly cos: Float<'B C2'>; readonly sin: Float<'B C2'> },
   options: CacheLayout & { readonly scale: number; readonly epsilon: number },
-): { x: Float<'B D'>; cache: CacheTensors } | undefined {
-  if (!canUse(nativeOps.decoderLayer)) return undefined;
-  assertShape('decoder layer positions', at.positions, 'B', assertShape('decoder layer input', x, 'B D'));
-  // The op takes its weights in this order.
-  const { inputNorm, q, k, v, o, postNorm, gate, up, down } = weights;
-  const ordered = { inputNorm, q, k, v, o, postNorm, gate, up, down, ...biases, ...headNorms };
-  const attributes = {
-    ...options,
-    weights: Object.keys(ordered),
-    biases: biases !== undefined,
-    headNorms: headNorms !== undefined,
+): { x: Float<'B D'>; caches: CacheTensors[] } | undefined {
+  if (!canUse(nativeOps.decoderLayers)) return undefined;
+  assertShape('decoder layers positions', at.positions, 'B', assertShape('decoder layers input', x, 'B D'));
+  const numbered = (part: (layer: DecoderLayer) => object) =>
+    Object.fromEntries(
+      layers.flatMap((layer, index) =>
+        Object.entries(part(layer)).map(([name, tensor]) => [`${name}.${index}`, tensor as tf.Tensor]),
+      ),
+    );
+  const caches = {
+    ...numbered(({ cache }) => ({ keys: cache.keys })),
+    ...numbered(({ cache }) => ({ values: cache.values })),
   };
-  const inputs = { x, ...at, ...cache, ...ordered };
-  const results = tf.engine().runKernel(nativeOps.decoderLayer, inputs, attributes) as tf.Tensor[];
-  const [next, keys, values] = results as [tf.Tensor, tf.Tensor, tf.Tensor];
-  return { x: next, cache: { keys, values } };
+  // The op takes the weights of a layer in this order.
+  const weights = numbered(({ weights: { biases, headNorms, ...weights } }) => {
+    const { inputNorm, q, k, v, o, postNorm, gate, up, down } = weights;
+    return { inputNorm, q, k, v, o, postNorm, gate, up, down, ...biases, ...headNorms };
+  });
+  const [first] = layers;
+  const results = tf.engine().runKernel(
+    nativeOps.decoderLayers,
+    { x, ...at, ...caches, ...weights },
+    {
+      ...options,
+      caches: Object.keys(caches),
+      weights: Object.keys(weights),
+      biases: first?.weights.biases !== undefined,
+      headNorms: first?.weights.headNorms !== undefined,
+    },
+  ) as tf.Tensor[];
+  const [next, ...states] = results as [tf.Tensor, ...tf.Tensor[]];
+  const updated = layers.map((_, index) => {
+    const [keys, values] = [states[index], states[layers.length + index]] as [tf.Tensor, tf.Tensor];
+    return { keys, values };
+  });
+  return { x: next, caches: updated };
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * @file Writes graphs as a TensorFlow SavedModel (saved_model.proto, meta_graph.proto, graph.proto, node_def.proto,
- * attr_value.proto, tensor.proto): the one form in which the native addon takes a graph.
+ * @file Writes graphs as a GraphDef (graph.proto, node_def.proto, attr_value.proto, tensor.proto) and as the SavedModel
+ * around one (saved_model.proto, meta_graph.proto), which is what tfjs-node's addon takes.
  */
 
 import type { Message } from '../util/protobuf.js';
@@ -15,8 +15,26 @@ const graphDefVersion = 1087;
 /** The tag under which the addon finds the graph. */
 export const savedModelTag = 'serve';
 
-/** The bytes of `saved_model.pb` holding all `graphs` side by side; node names must not clash. */
+/** The bytes of a GraphDef holding all `graphs` side by side; node names must not clash. */
+export function encodeGraphDef(graphs: readonly Graph[]): Uint8Array {
+  return proto.toBytes(graphDefOf(graphs));
+}
+
+/** The bytes of `saved_model.pb` holding the same. */
 export function encodeSavedModel(graphs: readonly Graph[]): Uint8Array {
+  const metaInfo = proto.message();
+  proto.string(metaInfo, 4, savedModelTag);
+  const metaGraph = proto.message();
+  proto.nested(metaGraph, 1, metaInfo);
+  proto.nested(metaGraph, 2, graphDefOf(graphs));
+
+  const savedModel = proto.message();
+  proto.integer(savedModel, 1, 1);
+  proto.nested(savedModel, 2, metaGraph);
+  return proto.toBytes(savedModel);
+}
+
+function graphDefOf(graphs: readonly Graph[]): Message {
   const graphDef = proto.message();
   for (const graph of graphs) {
     for (const node of graph.nodes) proto.nested(graphDef, 1, encodeNode(node));
@@ -24,17 +42,7 @@ export function encodeSavedModel(graphs: readonly Graph[]): Uint8Array {
   const versions = proto.message();
   proto.integer(versions, 1, graphDefVersion);
   proto.nested(graphDef, 4, versions);
-
-  const metaInfo = proto.message();
-  proto.string(metaInfo, 4, savedModelTag);
-  const metaGraph = proto.message();
-  proto.nested(metaGraph, 1, metaInfo);
-  proto.nested(metaGraph, 2, graphDef);
-
-  const savedModel = proto.message();
-  proto.integer(savedModel, 1, 1);
-  proto.nested(savedModel, 2, metaGraph);
-  return proto.toBytes(savedModel);
+  return graphDef;
 }
 
 /** `name:1`, as tensors are called in a GraphDef and by the addon. */

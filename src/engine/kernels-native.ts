@@ -21,7 +21,7 @@ export const nativeOps = {
   adamW: 'TinyzeroAdamW',
   sumOfSquares: 'TinyzeroSumOfSquares',
   cachedAttention: 'TinyzeroCachedAttention',
-  decoderLayer: 'TinyzeroDecoderLayer',
+  decoderLayers: 'TinyzeroDecoderLayers',
   draw: 'TinyzeroDraw',
 } as const;
 
@@ -30,7 +30,7 @@ export const opsWithProducts: ReadonlySet<string> = new Set([
   nativeOps.attention,
   nativeOps.attentionGradient,
   nativeOps.cachedAttention,
-  nativeOps.decoderLayer,
+  nativeOps.decoderLayers,
 ]);
 
 const float = (...shape: number[]): OutputType => ({ dtype: 'float32', shape });
@@ -73,7 +73,6 @@ const attentionInputs = ['q', 'k', 'v', 'bias'];
 const adamWStates = ['parameter', 'm', 'v'];
 const adamWInputs = ['gradient', 'scale', 'learningRate', 'beta1Power', 'beta2Power', 'epsilon', 'decay'];
 const layerInputs = ['x', 'cos', 'sin', 'positions'];
-const layerStates = ['keys', 'values'];
 
 export const nativeKernels: Record<string, Kernel> = {
   /** x `[..., D]` -> y, and 1 / sqrt(mean(x^2) + epsilon) of every row. */
@@ -154,21 +153,26 @@ export const nativeKernels: Record<string, Kernel> = {
     })[0] as Output;
   },
 
-  /** -> the layer's result `[B, D]`, and the states `keys` and `values` with the new position written into them. */
-  [nativeOps.decoderLayer]: (graph, inputs, { scale, epsilon, kvHeads, length, weights, biases, headNorms }) => {
-    const states = layerStates.map((name) => need(inputs, name));
-    const handles = handlesOf('decoderLayer', states);
-    const names = [...layerInputs, ...layerStates, ...(weights as string[])];
-    const results = addOp(graph, nativeOps.decoderLayer, inputs, names, [need(inputs, 'x'), ...states], {
+  /**
+   * -> the last layer's result `[B, D]`, and the states that the inputs `caches` name, all keys before all values, with
+   * the new position written into them.
+   */
+  [nativeOps.decoderLayers]: (graph, inputs, { scale, epsilon, kvHeads, length, caches, weights, ...has }) => {
+    const [stateNames, weightNames] = [caches as string[], weights as string[]];
+    const states = stateNames.map((name) => need(inputs, name));
+    const handles = handlesOf('decoderLayers', states);
+    const names = [...layerInputs, ...stateNames, ...weightNames];
+    const results = addOp(graph, nativeOps.decoderLayers, inputs, names, [need(inputs, 'x'), ...states], {
       ...numberAttributes({ scale, epsilon }, ['scale', 'epsilon']),
       kv_heads: { int: kvHeads as number },
       length: { int: length as number },
-      biases: { bool: biases === true },
-      head_norms: { bool: headNorms === true },
-      count: { int: (weights as string[]).length },
+      biases: { bool: has.biases === true },
+      head_norms: { bool: has.headNorms === true },
+      layers: { int: stateNames.length / 2 },
+      count: { int: weightNames.length },
     });
     const { node } = results[0] as Output;
-    const used = () => node.inputs.filter((_, index) => !layerStates.includes(names[index] as string));
+    const used = () => [...node.inputs.slice(0, layerInputs.length), ...node.inputs.slice(-weightNames.length)];
     noteInPlaceUpdate({ handles, writes: [node], inputs: used, oldValue: 'lost' }, results.slice(1));
     return results;
   },

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { type DType, dtypeNumbers, type TypedArray } from './dtype.js';
+import type { TypedArray } from './dtype.js';
 import type { Shape } from './shape.js';
 
 interface TensorHandle {
@@ -47,23 +47,24 @@ export function loadBinding(path: string): NativeBinding {
   }
 }
 
-/**
- * Registers the ops of native/ with TensorFlow, which must be loaded.
- *
- * @param path of the addon that holds them. @returns the names of the ops.
- */
-export function loadKernels(path: string): ReadonlySet<string> {
-  return new Set((createRequire(import.meta.url)(path) as { ops: string[] }).ops);
+/** Something that the addon of our own keeps until it is garbage. */
+export type Handle = { readonly handle: unique symbol };
+
+/** The addon that is built from native/: loading it registers its kernels with TensorFlow, and it runs graphs. */
+export interface KernelsAddon {
+  /** Names of the kernels' ops. */
+  readonly ops: readonly string[];
+  /** A session of the graph in a GraphDef. */
+  load(graphDef: Uint8Array): Handle;
+  /** A function from the tensors called `feeds` to those called `fetches`. */
+  prepare(session: Handle, feeds: readonly string[], fetches: readonly string[]): Handle;
+  /** Arrays that go in are not used afterwards, and those that come out are the caller's. */
+  run(session: Handle, prepared: Handle, shapes: readonly Shape[], values: readonly TypedArray[]): TypedArray[];
+  /** Frees what the session holds; it cannot be used afterwards. */
+  close(session: Handle): void;
 }
 
-/** A fed tensor shares `values`' memory until it is deleted. */
-export function feed(binding: NativeBinding, dtype: DType, shape: Shape, values: TypedArray): number {
-  return binding.createTensor(shape, dtypeNumbers[dtype], values);
-}
-
-/** Copies a result out and frees it. */
-export function take(binding: NativeBinding, handle: TensorHandle): TypedArray {
-  const values = binding.tensorDataSync(handle.id);
-  binding.deleteTensor(handle.id);
-  return values;
+/** Loads the addon of our own; TensorFlow must be loaded. */
+export function loadKernels(path: string): KernelsAddon {
+  return createRequire(import.meta.url)(path) as KernelsAddon;
 }

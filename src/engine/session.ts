@@ -2,16 +2,13 @@
  * @file Compiled programs: every function traced once, all graphs in one SavedModel, one native call per run. State
  * lives in TensorFlow resource variables, which all functions of a session share and which stay on the device.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { compileFunction, type Entry } from './compile.js';
 import type { TypedArray } from './dtype.js';
 import { filled } from './emit.js';
 import { Graph, plainName } from './graph.js';
-import { encodeSavedModel, savedModelTag } from './graphdef.js';
+import { type GraphSession, openGraphs } from './graph-session.js';
 import { opsWithProducts } from './kernels-native.js';
-import { feed, type NativeBinding, take } from './native.js';
+import type { KernelsAddon, NativeBinding } from './native.js';
 import type { FunctionSpec, Program, ProgramSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
 import { addHandles, addStateAccess } from './state-access.js';
@@ -19,11 +16,12 @@ import { addHandles, addStateAccess } from './state-access.js';
 /**
  * Traces and loads `spec`.
  *
- * @param nativeOps ops of our own that the graphs may use.
+ * @param addon absent where the engine has no kernels of our own. @param nativeOps those that the graphs may use.
  * @throws TraceError for what cannot be compiled, ProgramError for a body whose result does not fit the state.
  */
 export function createSessionProgram(
   binding: NativeBinding,
+  addon: KernelsAddon | undefined,
   spec: ProgramSpec,
   nativeOps: ReadonlySet<string>,
 ): Program {
@@ -37,7 +35,7 @@ export function createSessionProgram(
     entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);
   }
-  let session: number | undefined = loadSession(binding, encodeSavedModel(graphs));
+  let session: GraphSession | undefined = openGraphs(binding, addon, graphs);
   const written = new Set<string>();
 
   function call(name: string, entry: Entry, inputs: Readonly<Record<string, TypedArray>>): Record<string, TypedArray> {
@@ -45,25 +43,17 @@ export function createSessionProgram(
     for (const state of entry.reads) {
       if (!written.has(state)) throw new ProgramError(`${name} reads state ${state}, which was never written`);
     }
-    const fed: number[] = [];
+    let results: TypedArray[];
     try {
-      for (const { name: input, spec: inputSpec } of entry.feeds) {
-        fed.push(feed(binding, inputSpec.dtype, inputSpec.shape, inputs[input] as TypedArray));
-      }
-      const results = binding.runSavedModel(session, fed, entry.feedNames, entry.fetchNames);
-      for (const state of entry.writes) written.add(state);
-      const outputs: Record<string, TypedArray> = {};
-      results.forEach((result, index) => {
-        const values = take(binding, result);
-        const output = entry.fetches[index];
-        if (output !== undefined) outputs[output] = values;
-      });
-      return outputs;
+      results = session.run(
+        entry,
+        entry.feeds.map((feed) => inputs[feed.name] as TypedArray),
+      );
     } catch (error) {
       throw explained(name, error);
-    } finally {
-      for (const id of fed) binding.deleteTensor(id);
     }
+    for (const state of entry.writes) written.add(state);
+    return Object.fromEntries(entry.fetches.map((output, index) => [output, results[index] as TypedArray]));
   }
 
   return {
@@ -96,7 +86,7 @@ export function createSessionProgram(
       return call(`read ${name}`, entry, { index }).values as TypedArray;
     },
     dispose() {
-      if (session !== undefined) binding.deleteSavedModel(session);
+      session?.close();
       session = undefined;
     },
   };
@@ -106,16 +96,6 @@ export function createSessionProgram(
 function usableOps(nativeOps: ReadonlySet<string>, { xla, precision }: FunctionSpec): ReadonlySet<string> {
   if (xla === true) return new Set();
   return precision === 'bf16' ? new Set([...nativeOps].filter((op) => !opsWithProducts.has(op))) : nativeOps;
-}
-
-function loadSession(binding: NativeBinding, savedModel: Uint8Array): number {
-  const folder = mkdtempSync(join(tmpdir(), 'tinyzero-graph-'));
-  try {
-    writeFileSync(join(folder, 'saved_model.pb'), savedModel);
-    return binding.loadSavedModel(folder, savedModelTag);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 function explained(functionName: string, error: unknown): unknown {

@@ -69,16 +69,16 @@ export function addStateAccess(
     entries.set(dtype, {
       write: {
         feeds: [indexFeed],
-        feedNames: `${tensorName(index)},${tensorName(values)}`,
+        feedNames: [tensorName(index), tensorName(values)],
         fetches: [],
-        fetchNames: tensorName(merge(graph, written)),
+        fetchNames: [tensorName(merge(graph, written))],
         reads: [],
       },
       read: {
         feeds: [indexFeed],
-        feedNames: tensorName(index),
+        feedNames: [tensorName(index)],
         fetches: ['values'],
-        fetchNames: tensorName(merge(graph, read)),
+        fetchNames: [tensorName(merge(graph, read))],
         writes: [],
       },
     });

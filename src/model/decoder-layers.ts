@@ -1,8 +1,8 @@
 /**
- * @file The layers of a small model as one operation each (engine/decoding-ops.ts), for decoding one position per slot.
+ * @file The layers of a small model as one operation (engine/decoding-ops.ts), for decoding one position per slot.
  * Larger models are left to kv-cache.ts's composition: TensorFlow shares out every product of theirs among all threads.
  */
-import { type CacheTensors, decoderLayer, type LayerWeights } from '../engine/decoding-ops.js';
+import { type CacheTensors, decoderLayers, type LayerWeights } from '../engine/decoding-ops.js';
 import type { TensorRecord } from '../engine/program.js';
 import type { Float, Int } from '../engine/shape.js';
 import type { ModelConfig } from './config.js';
@@ -30,15 +30,8 @@ export function decodeLayers(
   const [B] = positions.shape as [number];
   const angles = { positions, cos: at.cos.reshape([B, C / 2]), sin: at.sin.reshape([B, C / 2]) };
   const options = { kvHeads: K, length: S, scale: attentionScale(config), epsilon: config.rmsNormEps };
-  const updated: CacheTensors[] = [];
-  let states = x;
-  for (const [layer, cache] of caches.entries()) {
-    const result = decoderLayer(states, layerWeights(parameters, config, layer), cache, angles, options);
-    if (result === undefined) return undefined;
-    states = result.x;
-    updated.push(result.cache);
-  }
-  return { x: states, caches: updated };
+  const layers = caches.map((cache, layer) => ({ weights: layerWeights(parameters, config, layer), cache }));
+  return decoderLayers(x, layers, angles, options);
 }
 
 function layerWeights(parameters: TensorRecord, config: ModelConfig, layer: number): LayerWeights {

@@ -61,7 +61,13 @@ test('everything that the run wrote is in the record', () => {
     'the first update starts at the reference',
   );
   assert.equal(record.stage1?.preflight?.samplesPerProblem, 4);
-  assert.deepEqual([...record.timings.phases.keys()].sort(), ['eval-after', 'eval-before', 'stage1', 'stage2']);
+  assert.deepEqual([...record.timings.phases.keys()].sort(), [
+    'eval-after',
+    'eval-before',
+    'first-token',
+    'stage1',
+    'stage2',
+  ]);
   assert.equal(record.timings.updates.length, 5);
   for (const { firstSample } of record.before!.perProblem) {
     const { pieces, logProbs, completion, tokens } = firstSample!;
