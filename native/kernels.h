@@ -79,6 +79,13 @@ struct SumOfSquares {
   int64_t size, chunkSize;
 };
 
+/** y `[R, E]` = x `[R, D]` @ w `[E, D]`^T */
+struct Linear {
+  const float *x, *w;
+  float *y;
+  int64_t R, D, E;
+};
+
 struct Attention {
   const float *q, *k, *v, *bias;
   float *out;
@@ -129,6 +136,9 @@ struct Math {
   const char *name;
   /** Floats in a vector. */
   int64_t lanes;
+  /** Columns of a result that are one unit of `linear`. */
+  int64_t linearUnit;
+  void (*linear)(const Linear &, int64_t, int64_t);
   void (*rmsNorm)(const RmsNorm &, int64_t, int64_t);
   void (*rmsNormGradient)(const RmsNormGradient &, int64_t, int64_t);
   void (*swiglu)(const Swiglu &, int64_t, int64_t);

@@ -7,6 +7,7 @@
 #include "math/adamw.h"
 #include "math/attention.h"
 #include "math/decoder.h"
+#include "math/linear.h"
 #include "math/log-prob.h"
 #include "math/norm.h"
 #include "math/rope.h"
@@ -15,7 +16,8 @@
 #define NAME(name) TEXT(name)
 
 extern "C" const Math MATH = {
-    NAME(MATH),        lanes,           rmsNorm,         rmsNormGradient, swiglu,       swigluGradient,   rope,
-    logProb,           logProbGradient, adamW,           sumOfSquares,    draw,         attentionScratch, attention,
-    attentionGradient, attendScratch,   cachedAttention, decoderScratch,  decoderLayer,
+    NAME(MATH),       lanes,     linearUnit,        linear,        rmsNorm,         rmsNormGradient,
+    swiglu,           swigluGradient, rope,         logProb,       logProbGradient, adamW,
+    sumOfSquares,     draw,      attentionScratch,  attention,     attentionGradient, attendScratch,
+    cachedAttention,  decoderScratch, decoderLayer,
 };

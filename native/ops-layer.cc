@@ -10,6 +10,21 @@ namespace {
 /** Rows whose contributions to a weight's gradient are summed together: fixed, so that threads change no sum. */
 constexpr int64_t chunkRows = 64;
 
+struct LinearKernel {
+  static OpDefinition op() { return {"TinyzeroLinear", {"x: float", "weight: float"}, {"y: float"}, {}}; }
+  explicit LinearKernel(const Attributes &) {}
+
+  void compute(const Call &call) const {
+    const Tensor x = call.input(0), weight = call.input(1);
+    require(x.rank() == 2 && weight.rank() == 2 && x.dim(1) == weight.dim(1), "linear: the widths differ");
+    const int64_t R = x.dim(0), D = x.dim(1), E = weight.dim(0), unit = math().linearUnit;
+    const Linear args{x.floats(), weight.floats(), call.output(0, {R, E}).floats(), R, D, E};
+    // A float of the matrix takes its time to come, and then that of its products.
+    share((E + unit - 1) / unit, unit * D * (0.3 + 0.01 * R),
+          [&](int64_t begin, int64_t end) { math().linear(args, begin, end); });
+  }
+};
+
 struct RmsNormKernel {
   float epsilon;
 
@@ -156,7 +171,7 @@ struct LogProbGradientKernel {
 } // namespace
 
 std::vector<const char *> registerLayerOps() {
-  return {registerKernel<RmsNormKernel>(),        registerKernel<RmsNormGradientKernel>(),
+  return {registerKernel<LinearKernel>(), registerKernel<RmsNormKernel>(),        registerKernel<RmsNormGradientKernel>(),
           registerKernel<SwigluKernel>(),         registerKernel<SwigluGradientKernel>(),
           registerKernel<RopeKernel>(),           registerKernel<LogProbKernel>(),
           registerKernel<LogProbGradientKernel>()};

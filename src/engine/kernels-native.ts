@@ -9,6 +9,7 @@ import { type Shape, sizeOf } from './shape.js';
 
 /** Names of the ops, which are also those of the tfjs kernels that append them. */
 export const nativeOps = {
+  linear: 'TinyzeroLinear',
   rmsNorm: 'TinyzeroRmsNorm',
   rmsNormGradient: 'TinyzeroRmsNormGradient',
   swiglu: 'TinyzeroSwiglu',
@@ -27,6 +28,7 @@ export const nativeOps = {
 
 /** Ops with matrix products inside, which stay float32 whatever `precision` says. */
 export const opsWithProducts: ReadonlySet<string> = new Set([
+  nativeOps.linear,
   nativeOps.attention,
   nativeOps.attentionGradient,
   nativeOps.cachedAttention,
@@ -75,6 +77,12 @@ const adamWInputs = ['gradient', 'scale', 'learningRate', 'beta1Power', 'beta2Po
 const layerInputs = ['x', 'cos', 'sin', 'positions'];
 
 export const nativeKernels: Record<string, Kernel> = {
+  /** x `[R, D]`, weight `[E, D]` -> `[R, E]`. */
+  [nativeOps.linear]: (graph, inputs) => {
+    const [[R = 0], [E = 0]] = [need(inputs, 'x').shape, need(inputs, 'weight').shape];
+    return addOp(graph, nativeOps.linear, inputs, ['x', 'weight'], [float(R, E)])[0] as Output;
+  },
+
   /** x `[..., D]` -> y, and 1 / sqrt(mean(x^2) + epsilon) of every row. */
   [nativeOps.rmsNorm]: (graph, inputs, attributes) => {
     const x = need(inputs, 'x');

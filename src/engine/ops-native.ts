@@ -17,6 +17,21 @@ function runMany(op: string, inputs: Record<string, tf.Tensor>, attributes: obje
   return tf.engine().runKernel(op, inputs, { ...attributes }) as tf.Tensor[];
 }
 
+/** `x @ weight^T`. */
+export function product(x: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
+  return withGradient(
+    [x, weight],
+    (rows, matrix) => ({
+      value: runOne(nativeOps.linear, { x: rows as tf.Tensor, weight: matrix as tf.Tensor }),
+      save: [rows, matrix],
+    }),
+    (dy, [rows, matrix]) => [
+      tf.matMul(dy as tf.Tensor2D, matrix as tf.Tensor2D),
+      tf.matMul(dy as tf.Tensor2D, rows as tf.Tensor2D, true, false),
+    ],
+  );
+}
+
 /** Logits are multiplied by `scale`, a scalar above 0 without gradient. */
 export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>, scale: Float<''>): Float<'N'> {
   return withGradient(

@@ -35,11 +35,20 @@ export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> 
   );
 }
 
+/**
+ * Up to so many rows, a product with a weight of at least so many elements takes little more than reading the weight.
+ * TensorFlow would rearrange the weight first.
+ */
+const [fewRows, largeWeight] = [16, 1 << 16];
+
 /** `x @ weight^T + bias` over the last axis; `weight` is `[out, in]` as in PyTorch. */
 export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'>): Float<'... E'> {
   const [outWidth, inWidth] = weight.shape as [number, number];
   const rows = x.rank === 2 ? x : x.reshape([-1, inWidth]);
-  const product = tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true);
+  const product =
+    (rows.shape[0] as number) <= fewRows && inWidth * outWidth >= largeWeight && canUse(nativeOps.linear)
+      ? native.product(rows, weight)
+      : tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true);
   const result = bias === undefined ? product : tf.add(product, bias);
   return x.rank === 2 ? result : result.reshape([...x.shape.slice(0, -1), outWidth]);
 }

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from '../../src/engine/dtype.js';
-import { attention, maskedScore, rmsNorm, rope, swiglu, tokenLogProbs } from '../../src/engine/ops.js';
+import { attention, linear, maskedScore, rmsNorm, rope, swiglu, tokenLogProbs } from '../../src/engine/ops.js';
 import type { FunctionSpec } from '../../src/engine/program.js';
 import { sizeOf } from '../../src/engine/shape.js';
 import { sumOfSquares } from '../../src/engine/state-ops.js';
@@ -30,6 +30,10 @@ function angles(rows: number, T: number, half: number) {
 }
 
 const subjects: Record<string, Subject> = {
+  'linear, five rows, width 300, 221 results': {
+    op: ({ x, w }) => linear(tf.mul(x as tf.Tensor, 0.1), w as tf.Tensor),
+    variables: { x: [5, 300], w: [221, 300] },
+  },
   'rmsNorm, width 37': {
     op: ({ x, w }) => rmsNorm(x as tf.Tensor, w as tf.Tensor, 1e-3),
     variables: { x: [3, 5, 37], w: [37] },
@@ -107,6 +111,7 @@ async function computed({ op, fixed = {} }: Subject): Promise<TypedArray> {
 }
 
 for (const [name, perRow] of Object.entries({
+  'linear, five rows, width 300, 221 results': ['x'],
   'rmsNorm, width 37': ['x'],
   'swiglu, 203 elements': ['gate', 'up'],
   'attention, causal, 70 positions, two groups of two, head of 20': ['q', 'k', 'v'],
