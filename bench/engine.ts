@@ -39,22 +39,23 @@ const sizes: Record<string, TrainSize> = {
 const decodeSlots = [64, 512];
 const cachePositions = 48;
 
-/** Case name -> TensorFlow threads and what to measure there. */
-const cases: Record<string, { threads: number; measure: (engine: Engine) => Record<string, number> }> = {
+/** Case name -> TensorFlow's threads (undefined: as tinyzero chooses them) and what to measure there. */
+const cases: Record<string, { threads?: number; measure: (engine: Engine) => Record<string, number> }> = {
   peak: { threads: availableParallelism(), measure: matmulPeak },
 };
 for (const [name, size] of Object.entries(sizes)) {
   for (const mode of ['compiled', 'composed', 'eager'] as const) {
     cases[`train.${name}.${mode}`] = {
-      threads: availableParallelism(),
+      // TensorFlow's own choice, all processors, is the better one for tfjs-node.
+      ...(mode === 'eager' && { threads: availableParallelism() }),
       measure: (engine) => train(engine, mode, size),
     };
   }
 }
 for (const slots of decodeSlots) {
-  for (const threads of [1, availableParallelism()]) {
-    cases[`decode.${slots}.threads${threads}`] = { threads, measure: (engine) => decode(engine, slots) };
-  }
+  const measure = (engine: Engine) => decode(engine, slots);
+  cases[`decode.${slots}.threads1`] = { threads: 1, measure };
+  cases[`decode.${slots}.threads${availableParallelism()}`] = { measure };
 }
 
 const [only] = process.argv.slice(2);
@@ -69,7 +70,8 @@ if (only !== undefined) {
 function runAll(): void {
   const results: Record<string, Record<string, number>> = {};
   for (const [name, { threads }] of Object.entries(cases)) {
-    const env = { ...process.env, TF_NUM_INTRAOP_THREADS: String(threads), TF_NUM_INTEROP_THREADS: String(threads) };
+    const given = { TF_NUM_INTRAOP_THREADS: `${threads}`, TF_NUM_INTEROP_THREADS: `${threads}` };
+    const env = { ...process.env, ...(threads !== undefined && given) };
     const run = spawnSync(process.execPath, [fileURLToPath(import.meta.url), name], { env, encoding: 'utf8' });
     if (run.status !== 0) throw new Error(`${name} failed:\n${run.stderr}`);
     results[name] = JSON.parse(run.stdout.trim().split('\n').at(-1) as string);

@@ -85,7 +85,8 @@ private:
 
 int64_t threadCount() {
   static const int64_t count = [] {
-    const char *wanted = std::getenv("TF_NUM_INTRAOP_THREADS");
+    const char *wanted = std::getenv("TINYZERO_KERNEL_THREADS");
+    if (wanted == nullptr) wanted = std::getenv("TF_NUM_INTRAOP_THREADS");
     const int64_t given = wanted == nullptr ? 0 : std::atoll(wanted);
     return given > 0 ? given : std::max<int64_t>(1, std::thread::hardware_concurrency());
   }();

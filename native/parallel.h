@@ -10,5 +10,5 @@
  */
 void share(int64_t count, double cost, const std::function<void(int64_t, int64_t)> &work);
 
-/** How many threads at most work for one call: TF_NUM_INTRAOP_THREADS, or one per processor. */
+/** How many threads at most work for one call: TINYZERO_KERNEL_THREADS, else TF_NUM_INTRAOP_THREADS, else one per processor. */
 int64_t threadCount();

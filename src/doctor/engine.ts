@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../engine/backend.js';
 import type { TypedArray } from '../engine/dtype.js';
+import { linear } from '../engine/ops.js';
 import type { Program } from '../engine/program.js';
 import { stepScalars } from '../optim/adamw.js';
 import type { Check } from '../util/check.js';
@@ -33,7 +34,7 @@ async function matmulCheck(engine: Engine): Promise<Check> {
       multiply: {
         inputs: {},
         body: ({ a, b }) => {
-          const product = tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D);
+          const product = linear(a as tf.Tensor, b as tf.Tensor);
           return { outputs: { corner: tf.slice(product, [0, 0], [1, 1]) } }; // one number crosses, not a million
         },
       },

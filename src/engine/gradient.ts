@@ -18,3 +18,19 @@ export function withGradient<Inputs extends tf.Tensor[], Saved extends tf.Tensor
   });
   return op(...inputs);
 }
+
+/** `x @ weight^T` as `forward` computes it, with the gradient of such a product. */
+export function productWithGradient(
+  x: tf.Tensor,
+  weight: tf.Tensor,
+  forward: (x: tf.Tensor, weight: tf.Tensor) => tf.Tensor,
+): tf.Tensor {
+  return withGradient(
+    [x, weight],
+    (rows, matrix) => ({ value: forward(rows as tf.Tensor, matrix as tf.Tensor), save: [rows, matrix] as tf.Tensor[] }),
+    (dy, [rows, matrix]) => [
+      tf.matMul(dy as tf.Tensor2D, matrix as tf.Tensor2D),
+      tf.matMul(dy as tf.Tensor2D, rows as tf.Tensor2D, true, false),
+    ],
+  );
+}

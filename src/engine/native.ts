@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TypedArray } from './dtype.js';
 import type { Shape } from './shape.js';
@@ -28,6 +29,16 @@ export interface NativeBinding {
 }
 
 /**
+ * On two processors TensorFlow does better with one thread for each op, and two ops at a time: large products come in halves
+ * (ops.ts), and our own kernels share their work out themselves. A setting of the user's is left alone.
+ */
+function chooseThreads(env: NodeJS.ProcessEnv = process.env): void {
+  if (availableParallelism() !== 2 || env.TF_NUM_INTRAOP_THREADS !== undefined) return;
+  env.TF_NUM_INTRAOP_THREADS = '1';
+  env.TINYZERO_KERNEL_THREADS ??= '2';
+}
+
+/**
  * Loads the addon. TensorFlow reads its settings from the environment at this moment: standard error is kept to errors,
  * unless TF_CPP_MIN_LOG_LEVEL says otherwise.
  */
@@ -35,6 +46,7 @@ export function loadBinding(path: string): NativeBinding {
   const require = createRequire(import.meta.url);
   const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+  chooseThreads();
   const stderrAddon = join(dirname(path), 'stderr.node');
   if (talkative || !existsSync(stderrAddon)) return require(path) as NativeBinding;
   // A failure to load is thrown, so nothing is lost but TensorFlow's notices about itself.

@@ -3,7 +3,7 @@
  * the gradient cannot compute again is kept in between. For functions that are traced with these ops at hand.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { withGradient } from './gradient.js';
+import { productWithGradient, withGradient } from './gradient.js';
 import { nativeOps } from './kernels-native.js';
 import type { Float, Int } from './shape.js';
 
@@ -19,17 +19,7 @@ function runMany(op: string, inputs: Record<string, tf.Tensor>, attributes: obje
 
 /** `x @ weight^T`. */
 export function product(x: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
-  return withGradient(
-    [x, weight],
-    (rows, matrix) => ({
-      value: runOne(nativeOps.linear, { x: rows as tf.Tensor, weight: matrix as tf.Tensor }),
-      save: [rows, matrix],
-    }),
-    (dy, [rows, matrix]) => [
-      tf.matMul(dy as tf.Tensor2D, matrix as tf.Tensor2D),
-      tf.matMul(dy as tf.Tensor2D, rows as tf.Tensor2D, true, false),
-    ],
-  );
+  return productWithGradient(x, weight, (rows, matrix) => runOne(nativeOps.linear, { x: rows, weight: matrix }));
 }
 
 /** Logits are multiplied by `scale`, a scalar above 0 without gradient. */

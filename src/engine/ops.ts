@@ -7,7 +7,7 @@
  * Shapes use the alphabet of shape.ts.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { withGradient } from './gradient.js';
+import { productWithGradient, withGradient } from './gradient.js';
 import { fusedKernelNames } from './kernels-fused.js';
 import { nativeOps } from './kernels-native.js';
 import * as native from './ops-native.js';
@@ -41,16 +41,31 @@ export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> 
  */
 const [fewRows, largeWeight] = [16, 1 << 16];
 
+/**
+ * Multiplications from which a graph gets a product in two halves of its rows: TensorFlow may compute an op on one thread only
+ * (see native.ts), and where nothing else is to be done at that moment another would wait.
+ */
+const largeProduct = 1e8;
+
 /** `x @ weight^T + bias` over the last axis; `weight` is `[out, in]` as in PyTorch. */
 export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'>): Float<'... E'> {
   const [outWidth, inWidth] = weight.shape as [number, number];
   const rows = x.rank === 2 ? x : x.reshape([-1, inWidth]);
-  const product =
-    (rows.shape[0] as number) <= fewRows && inWidth * outWidth >= largeWeight && canUse(nativeOps.linear)
-      ? native.product(rows, weight)
-      : tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true);
+  const product = rowsTimes(rows, weight);
   const result = bias === undefined ? product : tf.add(product, bias);
   return x.rank === 2 ? result : result.reshape([...x.shape.slice(0, -1), outWidth]);
+}
+
+function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
+  const count = rows.shape[0] as number;
+  const size = weight.size;
+  if (count <= fewRows && size >= largeWeight && canUse(nativeOps.linear)) return native.product(rows, weight);
+  if (size >= largeWeight && count * size >= largeProduct && count % 2 === 0 && isTracing()) {
+    return productWithGradient(rows, weight, (x, matrix) =>
+      tf.concat(tf.split(x, 2).map((half) => tf.matMul(half as tf.Tensor2D, matrix as tf.Tensor2D, false, true))),
+    );
+  }
+  return tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true);
 }
 
 /**
