@@ -81,7 +81,11 @@ struct SumOfSquares {
 
 /** y `[R, E]` = x `[R, D]` @ w `[E, D]`^T */
 struct Linear {
-  const float *x, *w;
+  /** As `arrangeRows` leaves them. */
+  const float *x;
+  /** Of floats, or of bfloat16 if `narrow`. */
+  const void *w;
+  bool narrow;
   float *y;
   int64_t R, D, E;
 };
@@ -138,6 +142,10 @@ struct Math {
   int64_t lanes;
   /** Columns of a result that are one unit of `linear`. */
   int64_t linearUnit;
+  /** Most rows of `linear`. */
+  int64_t linearRows;
+  int64_t (*linearWidth)(const Linear &);
+  void (*arrangeRows)(const Linear &, const float *, float *);
   void (*linear)(const Linear &, int64_t, int64_t);
   void (*rmsNorm)(const RmsNorm &, int64_t, int64_t);
   void (*rmsNormGradient)(const RmsNormGradient &, int64_t, int64_t);

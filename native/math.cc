@@ -16,8 +16,8 @@
 #define NAME(name) TEXT(name)
 
 extern "C" const Math MATH = {
-    NAME(MATH),       lanes,     linearUnit,        linear,        rmsNorm,         rmsNormGradient,
-    swiglu,           swigluGradient, rope,         logProb,       logProbGradient, adamW,
-    sumOfSquares,     draw,      attentionScratch,  attention,     attentionGradient, attendScratch,
-    cachedAttention,  decoderScratch, decoderLayer,
+    NAME(MATH),       lanes,            resultsTogether, mostRows,         linearWidth,   arrangeRows,
+    linear,           rmsNorm,          rmsNormGradient,  swiglu,          swigluGradient,    rope,          logProb,
+    logProbGradient,  adamW,            sumOfSquares,    draw,              attentionScratch, attention,
+    attentionGradient, attendScratch,   cachedAttention, decoderScratch,    decoderLayer,
 };

@@ -11,16 +11,24 @@ namespace {
 constexpr int64_t chunkRows = 64;
 
 struct LinearKernel {
-  static OpDefinition op() { return {"TinyzeroLinear", {"x: float", "weight: float"}, {"y: float"}, {}}; }
+  static OpDefinition op() {
+    return {"TinyzeroLinear", {"x: float", "weight: T"}, {"y: float"}, {"T: {float, bfloat16}"}};
+  }
   explicit LinearKernel(const Attributes &) {}
 
   void compute(const Call &call) const {
     const Tensor x = call.input(0), weight = call.input(1);
     require(x.rank() == 2 && weight.rank() == 2 && x.dim(1) == weight.dim(1), "linear: the widths differ");
     const int64_t R = x.dim(0), D = x.dim(1), E = weight.dim(0), unit = math().linearUnit;
-    const Linear args{x.floats(), weight.floats(), call.output(0, {R, E}).floats(), R, D, E};
-    // A float of the matrix takes its time to come, and then that of its products.
-    share((E + unit - 1) / unit, unit * D * (0.3 + 0.01 * R),
+    const bool narrow = weight.type() == TF_BFLOAT16;
+    const void *matrix = narrow ? weight.data() : weight.floats();
+    require(R <= math().linearRows, "linear: there are too many rows");
+    Linear args{nullptr, matrix, narrow, call.output(0, {R, E}).floats(), R, D, E};
+    float *rows = scratch(R * math().linearWidth(args));
+    math().arrangeRows(args, x.floats(), rows);
+    args.x = rows;
+    // A number of the matrix takes its time to come, and then that of its products.
+    share((E + unit - 1) / unit, unit * D * ((narrow ? 0.15 : 0.3) + 0.01 * R),
           [&](int64_t begin, int64_t end) { math().linear(args, begin, end); });
   }
 };

@@ -41,6 +41,8 @@ public:
     for (int axis = 0; axis < rank(); axis++) result.push_back(dim(axis));
     return result;
   }
+  TF_DataType type() const { return TF_TensorType(tensor.get()); }
+  const void *data() const { return TF_TensorData(tensor.get()); }
   float *floats() const { return values<float>(TF_FLOAT); }
   int32_t *ints() const { return values<int32_t>(TF_INT32); }
   float scalar() const {

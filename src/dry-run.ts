@@ -60,11 +60,11 @@ export async function dryRun(
   const { settings, task, problems } = await openProblems(options, model);
   const { train, rows, test } = problems;
   const { config } = model.pretrained;
-  const { algo, numSamples, batchSize, evalSamples, maxNewTokens, keep } = settings;
+  const { algo, numSamples, evalSamples, maxNewTokens, keep } = settings;
   const stage1 = algo === 'apo' ? numSamples * train.length : 0;
   const count = { rows: rows.length, problems: train.length };
 
-  const memory = planMemory(config, policySizes(settings, model.tokenizer, [...train, ...test], settings), batchSize);
+  const memory = planMemory(config, policySizes(settings, model.tokenizer, [...train, ...test], settings), settings);
   const here = [singleWeightFile, weightIndexFile].some((file) => existsSync(join(model.pretrained.folder, file)));
   const parameters = parameterCount(config);
   const disk = planDisk(config, { keep, download: here ? 0 : parameters * bytesPerElement[config.dtype] });

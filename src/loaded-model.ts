@@ -189,7 +189,10 @@ async function programFor(
   if (model.current?.form === form) return model.current.program;
   model.current?.program.dispose();
   model.current = undefined;
-  const program = await createModelProgram(model.engine, model.pretrained, parts, signal && { signal });
+  const program = await createModelProgram(model.engine, model.pretrained, parts, {
+    precision: model.precision,
+    ...(signal && { signal }),
+  });
   model.current = { form, program };
   return program;
 }

@@ -32,15 +32,21 @@ const runtimeBytes = 0.5e9;
  *
  * @param batchSize rows of one update.
  */
-export function planMemory(config: ModelConfig, sizes: PolicySizes, batchSize: number): readonly MemoryStage[] {
-  const layout = policyLayout(config, sizes);
+export function planMemory(
+  config: ModelConfig,
+  sizes: PolicySizes,
+  { batchSize, precision }: { readonly batchSize: number; readonly precision: 'f32' | 'bf16' },
+): readonly MemoryStage[] {
+  const layout = policyLayout(config, sizes, precision);
   const weights = stateBytes(layout.parameters);
+  const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
   const { vocabSize: V } = config;
   // Drawing holds logits, their softmax and its running sum.
   const drawing = 3 * floatBytes * layout.sizes.slots * V;
   const programs = { 'TensorFlow and Node': runtimeBytes };
-  const sampling = { ...programs, weights, caches, 'logits while drawing': drawing };
+  const forSampling = { caches, ...(copies > 0 && { 'bf16 weights for sampling': copies }) };
+  const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };
 
   const tokens = batchSize * layout.length;
   // Logits of completion tokens, scaled by the temperature, and their gradient.
@@ -50,7 +56,7 @@ export function planMemory(config: ModelConfig, sizes: PolicySizes, batchSize: n
   const training = {
     ...programs,
     weights,
-    caches,
+    ...forSampling,
     'reference weights': stateBytes(layout.reference),
     'moments of AdamW': stateBytes(layout.moments),
     gradients: weights + table,

@@ -12,6 +12,7 @@ import { checkMemory, parameterState, samplingSizes, stateBytes } from './model/
 import { type CompletionRow, completionInputs, completionLogProbs, packCompletions } from './model/logprobs.js';
 import { type ParameterSpecs, parameterSpecs } from './model/params.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from './model/sample.js';
+import { copyFunction, frozenState, onCopies, samplerCopies } from './model/sampler-weights.js';
 import * as adamw from './optim/adamw.js';
 import type { AdamWOptions } from './optim/adamw-options.js';
 import { valueAndGradients } from './optim/gradients.js';
@@ -96,7 +97,11 @@ export function momentSpecs(specs: ParameterSpecs): ParameterSpecs {
 }
 
 /** What a policy keeps, by purpose, and the sizes of its functions. */
-export function policyLayout(config: ModelConfig, { promptLengths, maxNewTokens, slots }: PolicySizes) {
+export function policyLayout(
+  config: ModelConfig,
+  { promptLengths, maxNewTokens, slots }: PolicySizes,
+  precision: FunctionSpec['precision'],
+) {
   const parameters = parameterState(config);
   const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots });
   return {
@@ -104,6 +109,8 @@ export function policyLayout(config: ModelConfig, { promptLengths, maxNewTokens,
     /** Tokens of the longest row of an update. */
     length: Math.max(...promptLengths) + maxNewTokens,
     parameters,
+    frozen: frozenState(config, precision),
+    copies: samplerCopies(config, precision),
     caches: cacheState(config, sizes),
     reference: renamed(parameters, referenceName),
     moments: adamw.optimizerState(parameters),
@@ -116,24 +123,36 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
   const { maxNewTokens } = options.sizes;
   const specs = parameterSpecs(config);
   const names = Object.keys(specs);
-  const { sizes, length, parameters, caches, reference, moments } = policyLayout(config, options.sizes);
+  const { sizes, length, parameters, frozen, copies, caches, ...trained } = policyLayout(
+    config,
+    options.sizes,
+    precision,
+  );
   // The whole distribution is drawn from: top-k and top-p would make samples that the log-probs do not describe.
   const { functions } = samplingParts(config, sizes, { greedy: false, topK: 0, topP: 1 }, precision);
-  const state = { ...parameters, ...caches, ...(training && { ...reference, ...moments }) };
+  const copied = training !== undefined && Object.keys(copies).length > 0;
+  const state = {
+    ...caches,
+    ...(training ? { ...parameters, ...copies, ...trained.reference, ...trained.moments } : frozen),
+  };
   checkMemory(engine, stateBytes(state), 'The model with all that is kept for it');
   const program = engine.createProgram({
     state,
     functions: {
-      ...functions,
+      ...(copied ? { ...onCopies(functions, copies), copy: copyFunction(config, precision) } : functions),
       ...(training && { update: updateFunction(config, names, training, length, maxNewTokens, precision) }),
     },
   });
   for (const name of Object.keys(caches)) program.fill(name, 0);
+  let outdated = copied;
 
   return {
     config,
     specs,
-    load: (read) => writeAll(program, names, (name) => name, read),
+    load: (read) => {
+      writeAll(program, names, (name) => name, read);
+      outdated = copied;
+    },
     loadReference: (read) => writeAll(program, names, referenceName, read),
     loadMoments: (read) => {
       for (const name of Object.keys(momentSpecs(specs))) {
@@ -142,8 +161,16 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
       }
     },
     read: (name) => program.read(name) as Float32Array,
-    sample: async (rollouts, sampleOptions) => (await sample(program, sizes, rollouts, sampleOptions)).completions,
-    update: (batch) => runUpdate(program, batch, requireTraining(training), length, maxNewTokens),
+    async sample(rollouts, sampleOptions) {
+      if (outdated) program.run('copy');
+      outdated = false;
+      return (await sample(program, sizes, rollouts, sampleOptions)).completions;
+    },
+    update(batch) {
+      const result = runUpdate(program, batch, requireTraining(training), length, maxNewTokens);
+      outdated = copied;
+      return result;
+    },
     dispose: () => program.dispose(),
   };
 }

@@ -16,7 +16,14 @@ const weightless = ['train', '--preset', 'seed', '--dry-run'];
 test('weights, reference and two moments are four times the parameters; the rest adds up', () => {
   const config = builtinArchitecture();
   const bytes = 4 * parameterCount(config);
-  const [sampling, training] = planMemory(config, { promptLengths: [6, 8], maxNewTokens: 48, slots: 16 }, 32);
+  const [sampling, training] = planMemory(
+    config,
+    { promptLengths: [6, 8], maxNewTokens: 48, slots: 16 },
+    {
+      batchSize: 32,
+      precision: 'f32',
+    },
+  );
   assert.equal(sampling?.parts.weights, bytes);
   assert.equal(training?.parts['reference weights'], bytes);
   assert.equal(training?.parts['moments of AdamW'], 2 * bytes);

@@ -6,39 +6,141 @@
 #include "../kernels.h"
 #include "vector.h"
 
-/** Results that are summed together, of four rows at a time: as many as there are registers for. */
-const int64_t linearUnit = 4;
+/** Rows and results that are summed together: as many sums as there are registers for. */
+const int rowsTogether = 4, resultsTogether = LANES == 16 ? 6 : 2;
 
-template <int Rows, int Outs> static inline void dots(const Linear &l, int64_t r, int64_t e) {
-  const float *x = l.x + r * l.D, *w = l.w + e * l.D;
-  Floats sums[Rows][Outs] = {};
-  for (int64_t d = 0; d < l.D; d += lanes) {
-    Floats columns[Outs];
-    for (int j = 0; j < Outs; j++) {
-      const float *at = w + j * l.D + d;
-      columns[j] = loadPart(at, l.D - d, 0.0f);
-      __builtin_prefetch(at + Outs * l.D);
-    }
-    for (int i = 0; i < Rows; i++) {
-      const Floats row = loadPart(x + i * l.D + d, l.D - d, 0.0f);
-      for (int j = 0; j < Outs; j++) sums[i][j] += row * columns[j];
-    }
+/** Columns of that many results which the first-level cache holds while all rows pass by. */
+const int64_t columnsTogether = 1024;
+
+/** Most rows: their sums are kept on the stack. */
+const int64_t mostRows = 16;
+
+/** To the nearest bfloat16, of two to the even one; NaN stays NaN. */
+static inline float roundToNarrow(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  float rounded;
+  memcpy(&rounded, &bits, sizeof rounded);
+  return value == value ? rounded : value;
+}
+
+/** How a matrix of floats becomes vectors. */
+struct Wide {
+  typedef float Element;
+  static const int vectors = 1;
+  static inline Floats read(const float *from, int64_t count, int) { return loadPart(from, count, 0.0f); }
+  static inline float round(float value) { return value; }
+};
+
+/** How one of bfloat16 does: two vectors at a time, of the even and of the odd columns. */
+struct Narrow {
+  typedef uint16_t Element;
+  static const int vectors = 2;
+  static inline Floats read(const uint16_t *from, int64_t count, int odd) {
+    Ints pairs{};
+    if (count >= 2 * lanes) memcpy(&pairs, from, sizeof pairs);
+    else memcpy(&pairs, from, count * sizeof(uint16_t));
+    // A bfloat16 is the upper half of a float; the first of a pair is the lower half of its 32 bits.
+    const Ints bits = odd ? pairs & -65536 : pairs << 16;
+    Floats result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
   }
-  for (int i = 0; i < Rows; i++) {
-    for (int j = 0; j < Outs; j++) l.y[(r + i) * l.E + e + j] = sum(sums[i][j]);
+  static inline float round(float value) { return roundToNarrow(value); }
+};
+
+/** Floats of a row as {@link arrangeRows} leaves it. */
+static int64_t linearWidth(const Linear &l) {
+  const int64_t step = (l.narrow ? Narrow::vectors : Wide::vectors) * lanes;
+  return (l.D + step - 1) / step * step;
+}
+
+/** The columns of one step in the order in which the matrix gives them. */
+template <class Matrix> static inline void arrangeStep(const float *x, float *to) {
+  for (int v = 0; v < Matrix::vectors; v++) {
+    for (int i = 0; i < LANES; i++) to[v * LANES + i] = Matrix::round(x[i * Matrix::vectors + v]);
   }
 }
 
-template <int Outs> static inline void dotsOfRows(const Linear &l, int64_t e) {
-  int64_t r = 0;
-  for (; r + 4 <= l.R; r += 4) dots<4, Outs>(l, r, e);
-  for (; r < l.R; r++) dots<1, Outs>(l, r, e);
+template <class Matrix> static void arrange(const Linear &l, const float *x, float *to) {
+  const int64_t step = Matrix::vectors * lanes, whole = l.D / step * step, rest = l.D - whole;
+  for (int64_t r = 0; r < l.R; r++, x += l.D, to += linearWidth(l)) {
+    for (int64_t d = 0; d < whole; d += step) arrangeStep<Matrix>(x + d, to + d);
+    if (rest == 0) continue;
+    float last[Matrix::vectors * LANES] = {};
+    memcpy(last, x + whole, rest * sizeof(float));
+    arrangeStep<Matrix>(last, to + whole);
+  }
+}
+
+/**
+ * The rows x `[R, D]` in the order in which the matrix is read, filled up with zeros: `[R, linearWidth]`. Beside a matrix
+ * of bfloat16 they are rounded too.
+ */
+static void arrangeRows(const Linear &l, const float *x, float *to) {
+  if (l.narrow) arrange<Narrow>(l, x, to);
+  else arrange<Wide>(l, x, to);
+}
+
+/** Of one step, of which the matrix has `count` columns. The loops must be gone for the sums to stay in registers. */
+template <class Matrix, int Rows, int Outs>
+static inline __attribute__((always_inline)) void addStep(const float *x, int64_t width,
+                                                          const typename Matrix::Element *w, int64_t D, int64_t count,
+                                                          Floats (&sums)[Rows][Outs]) {
+#pragma GCC unroll 2
+  for (int v = 0; v < Matrix::vectors; v++) {
+    Floats rows[Rows];
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; i++) rows[i] = load(x + i * width + v * lanes);
+#pragma GCC unroll 8
+    for (int j = 0; j < Outs; j++) {
+      const Floats column = Matrix::read(w + j * D, count, v);
+      if (v == 0) __builtin_prefetch(w + (Outs + j) * D);
+#pragma GCC unroll 8
+      for (int i = 0; i < Rows; i++) sums[i][j] += rows[i] * column;
+    }
+  }
+}
+
+/** Adds the products of columns `begin` to `end` to the sums of `Rows` rows and `Outs` results from `r` and `e` on. */
+template <class Matrix, int Rows, int Outs>
+static inline void addProducts(const Linear &l, int64_t r, int64_t e, int64_t begin, int64_t end, Floats *sums) {
+  const int64_t width = linearWidth(l), step = Matrix::vectors * lanes;
+  const float *x = l.x + r * width;
+  const typename Matrix::Element *w = static_cast<const typename Matrix::Element *>(l.w) + e * l.D;
+  Floats local[Rows][Outs];
+  memcpy(local, sums, sizeof local);
+  int64_t d = begin;
+  for (; d + step <= end; d += step) addStep<Matrix>(x + d, width, w + d, l.D, step, local);
+  if (d < end) addStep<Matrix>(x + d, width, w + d, l.D, end - d, local);
+  memcpy(sums, local, sizeof local);
+}
+
+template <class Matrix, int Outs> static inline void results(const Linear &l, int64_t e) {
+  Floats sums[mostRows * Outs] = {};
+  for (int64_t begin = 0; begin < l.D; begin += columnsTogether) {
+    const int64_t end = begin + columnsTogether < l.D ? begin + columnsTogether : l.D;
+    int64_t r = 0;
+    for (; r + rowsTogether <= l.R; r += rowsTogether) {
+      addProducts<Matrix, rowsTogether, Outs>(l, r, e, begin, end, sums + r * Outs);
+    }
+    for (; r < l.R; r++) addProducts<Matrix, 1, Outs>(l, r, e, begin, end, sums + r * Outs);
+  }
+  for (int64_t r = 0; r < l.R; r++) {
+    for (int j = 0; j < Outs; j++) l.y[r * l.E + e + j] = sum(sums[r * Outs + j]);
+  }
+}
+
+template <class Matrix> static void linearOf(const Linear &l, int64_t begin, int64_t end) {
+  const int64_t last = end * resultsTogether < l.E ? end * resultsTogether : l.E;
+  int64_t e = begin * resultsTogether;
+  for (; e + resultsTogether <= last; e += resultsTogether) results<Matrix, resultsTogether>(l, e);
+  for (; e < last; e++) results<Matrix, 1>(l, e);
 }
 
 /** For results `begin` to `end` in multiples of linearUnit. */
 static void linear(const Linear &l, int64_t begin, int64_t end) {
-  const int64_t last = end * linearUnit < l.E ? end * linearUnit : l.E;
-  int64_t e = begin * linearUnit;
-  for (; e + linearUnit <= last; e += linearUnit) dotsOfRows<linearUnit>(l, e);
-  for (; e < last; e++) dotsOfRows<1>(l, e);
+  if (l.narrow) linearOf<Narrow>(l, begin, end);
+  else linearOf<Wide>(l, begin, end);
 }

@@ -54,7 +54,7 @@ async function generate(values: Values, signal: AbortSignal): Promise<void> {
     const parts = samplingParts(config, sizes, { greedy: temperature === 0, topK, topP }, precision);
     const loading = reporter.work('Loading the model', 'bytes');
     const onProgress = (done: number, total: number) => loading.update({ done, total });
-    const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress });
+    const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress, precision });
     loading.end();
 
     const endIds = endTokens(model);

@@ -41,7 +41,7 @@ async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
     const loading = reporter.work('Loading the model', 'bytes');
     const onProgress = (done: number, total: number) => loading.update({ done, total });
     const parts = { state: {}, functions: scoreFunctions(config, groups, precision) };
-    const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress });
+    const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress, precision });
     loading.end();
     const work = reporter.work('Scoring', 'lines');
     const ordered = orderedOutput((line) => {

@@ -3,7 +3,8 @@
  * wishes cannot be met. A run either stores everything or nothing: all stores wait for one barrier, which waits for
  * everything that can be computed without them.
  */
-import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
+import type { GraphDType } from './dtype.js';
+import type { Graph, GraphNode, Output } from './graph.js';
 import {
   type InPlaceUpdate,
   inPlaceUpdate,
@@ -13,6 +14,7 @@ import {
   sharesMemory,
 } from './in-place.js';
 import { ProgramError } from './program.js';
+import { addStore, copyOf } from './stored.js';
 
 export type NamedOutput = readonly [name: string, value: Output];
 
@@ -138,14 +140,14 @@ function orderReaders(graph: Graph, results: Results, state: string, read: Graph
 }
 
 /**
- * Stores a copy of `value`. Without it the state could lie in the memory of an input (JavaScript's), of a constant or of
+ * Stores a copy of `value`; one that was rounded for this is a copy already. Without it the state could lie in the memory of an input (JavaScript's), of a constant or of
  * another state that is later updated in place; and no op is safe from that: TensorFlow turns x * 1 into x.
  */
 function addAssign(graph: Graph, value: Output, handle: GraphNode, control: readonly GraphNode[]): GraphNode {
-  const copy = graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
-  const attributes = { dtype: { type: value.dtype } };
-  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), copy], [], { attributes, control });
+  return addStore(graph, value.dtype === 'bfloat16' ? value : copyOf(graph, value), handle, control);
 }
+
+const floats: ReadonlySet<GraphDType> = new Set(['float32', 'bfloat16']);
 
 /** A chain of checks, so that the first bad value in the order of the results is the one reported. */
 function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<GraphNode>): GraphNode[] {
@@ -163,9 +165,9 @@ function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<Gra
     // What an update in place will write cannot be looked at before it is written; what goes into it can.
     for (const suspect of update === undefined ? [value] : update.inputs()) {
       const key = `${suspect.node.name}:${suspect.index}`;
-      if (suspect.dtype !== 'float32' || checked.has(key)) continue;
+      if (!floats.has(suspect.dtype) || checked.has(key)) continue;
       checked.add(key);
-      const attributes = { T: { type: 'float32' }, message: { string: `tinyzero:${name}:` } } as const;
+      const attributes = { T: { type: suspect.dtype }, message: { string: `tinyzero:${name}:` } } as const;
       previous = [graph.addNode('CheckNumerics', [suspect], [suspect], { attributes, control: previous })];
     }
   }

@@ -6,10 +6,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { addStores, type NamedOutput } from './assign.js';
 import { type Graph, type GraphNode, type Output, plainName } from './graph.js';
 import { tensorName } from './graphdef.js';
-import { readState } from './kernels-fused.js';
 import { castProductsToBfloat16, compileWithXla } from './passes.js';
-import type { FunctionResult, FunctionSpec, ProgramSpec, TensorRecord, TensorSpec } from './program.js';
+import type { FunctionResult, FunctionSpec, ProgramSpec, StateSpec, TensorRecord, TensorSpec } from './program.js';
 import { checkAssigned, lookUp } from './program.js';
+import { asStored, readStored } from './stored.js';
 import { outputOfTensor, trace, tracedTensor } from './trace.js';
 
 /** One function as the addon calls it. */
@@ -50,10 +50,10 @@ export function compileFunction(
         enumerable: true,
         get: () => {
           if (tensor === undefined) {
-            const read = readState(graph, handles.get(stateName) as GraphNode, stateSpec);
+            const { read, value } = readStored(graph, handles.get(stateName) as GraphNode, stateSpec);
             reads.set(stateName, read);
             // Kept, because the first use may lie inside a tidy and the second after it.
-            tensor = tf.keep(tracedTensor(read));
+            tensor = tf.keep(tracedTensor(value));
             kept.push(tensor);
           }
           return tensor;
@@ -76,7 +76,7 @@ export function compileFunction(
   const { outputs, stores, gates } = addStores(graph, {
     functionName: name,
     outputs: results.outputs.map(([key, value]) => [key, now(value)] as const),
-    assigns,
+    assigns: assigns.map(([state, value]) => [state, asStored(graph, value, stateSpecs[state] as StateSpec)] as const),
     handles,
     reads,
     checkNumerics: spec.checkNumerics === true,

@@ -3,8 +3,9 @@
  * place or give two results. ops.ts and state-ops.ts call them when tracing and compose the same result eagerly.
  */
 import { type Kernel, need } from './emit.js';
-import { type Graph, type GraphNode, type Output, type OutputType, outputOf } from './graph.js';
+import { type GraphNode, type Output, outputOf } from './graph.js';
 import { type InPlaceUpdate, noteInPlaceUpdate, stateHandle } from './in-place.js';
+import { readVariable } from './stored.js';
 
 /** Names under which ops.ts finds the kernels below. */
 export const fusedKernelNames = {
@@ -12,21 +13,6 @@ export const fusedKernelNames = {
   updateRows: 'TinyzeroUpdateRows',
   adamW: 'TinyzeroApplyAdam',
 } as const;
-
-export function readState(
-  graph: Graph,
-  handle: GraphNode,
-  like: OutputType,
-  control: readonly GraphNode[] = [],
-): Output {
-  const attributes = { dtype: { type: like.dtype } };
-  return graph.add(
-    'ReadVariableOp',
-    [outputOf(handle, 0)],
-    { dtype: like.dtype, shape: like.shape },
-    { attributes, control },
-  );
-}
 
 export const fusedKernels: Record<string, Kernel> = {
   /** `{ logits: [N, V], labels: int32 [N] }` -> `[loss [N], d loss / d logits [N, V]]`. */
@@ -97,7 +83,7 @@ export const fusedKernels: Record<string, Kernel> = {
       // ResourceApplyAdam copies a state first whose memory is still in use.
       oldValue: 'kept',
     };
-    const results = handles.map((handle, index) => readState(graph, handle, states[index] as Output, [apply]));
+    const results = handles.map((handle, index) => readVariable(graph, handle, states[index] as Output, [apply]));
     noteInPlaceUpdate(update, results);
     return results;
   },

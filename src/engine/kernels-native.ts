@@ -26,9 +26,8 @@ export const nativeOps = {
   draw: 'TinyzeroDraw',
 } as const;
 
-/** Ops with matrix products inside, which stay float32 whatever `precision` says. */
+/** Ops with matrix products inside that know float32 alone. */
 export const opsWithProducts: ReadonlySet<string> = new Set([
-  nativeOps.linear,
   nativeOps.attention,
   nativeOps.attentionGradient,
   nativeOps.cachedAttention,
@@ -80,7 +79,9 @@ export const nativeKernels: Record<string, Kernel> = {
   /** x `[R, D]`, weight `[E, D]` -> `[R, E]`. */
   [nativeOps.linear]: (graph, inputs) => {
     const [[R = 0], [E = 0]] = [need(inputs, 'x').shape, need(inputs, 'weight').shape];
-    return addOp(graph, nativeOps.linear, inputs, ['x', 'weight'], [float(R, E)])[0] as Output;
+    return addOp(graph, nativeOps.linear, inputs, ['x', 'weight'], [float(R, E)], {
+      T: { type: 'float32' },
+    })[0] as Output;
   },
 
   /** x `[..., D]` -> y, and 1 / sqrt(mean(x^2) + epsilon) of every row. */

@@ -12,7 +12,7 @@ import { fusedKernelNames } from './kernels-fused.js';
 import { nativeOps } from './kernels-native.js';
 import * as native from './ops-native.js';
 import { assertShape, type Float, type Int } from './shape.js';
-import { canUse, isTracing } from './trace.js';
+import { canUse, isTracing, storedDtype } from './trace.js';
 
 /** Added to scores that may not be attended to: exp gives exactly 0, and a row with nothing but these no NaN. */
 export const maskedScore = -1e9;
@@ -35,17 +35,21 @@ export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> 
   );
 }
 
-/**
- * Up to so many rows, a product with a weight of at least so many elements takes little more than reading the weight.
- * TensorFlow would rearrange the weight first.
- */
-const [fewRows, largeWeight] = [16, 1 << 16];
+/** Elements from which a weight is read from memory each time. */
+const largeWeight = 1 << 16;
 
 /**
- * Multiplications from which a graph gets a product in two halves of its rows: TensorFlow may compute an op on one thread only
- * (see native.ts), and where nothing else is to be done at that moment another would wait.
+ * Rows up to which a product with a large weight takes about as long as reading the weight; TensorFlow would rearrange it
+ * first. Processors that multiply bfloat16 in tiles make up for that sooner.
  */
-const largeProduct = 1e8;
+const fewRows = { float32: 16, bfloat16: 4 } as const;
+
+/**
+ * Multiplications from which a graph gets a product in two halves: TensorFlow may compute an op on one thread only (see
+ * native.ts), and where nothing else is to be done at that moment another would wait. Up to so many rows they are halves
+ * of the weight, and beyond it of the rows: what both need is rearranged twice.
+ */
+const [largeProduct, weightHalves] = [1e8, 128];
 
 /** `x @ weight^T + bias` over the last axis; `weight` is `[out, in]` as in PyTorch. */
 export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'>): Float<'... E'> {
@@ -57,14 +61,23 @@ export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'
 }
 
 function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
-  const count = rows.shape[0] as number;
-  const size = weight.size;
-  if (count <= fewRows && size >= largeWeight && canUse(nativeOps.linear)) return native.product(rows, weight);
-  if (size >= largeWeight && count * size >= largeProduct && count % 2 === 0 && isTracing()) {
+  const [count, outWidth] = [rows.shape[0] as number, weight.shape[0] as number];
+  if (weight.size < largeWeight || !isTracing()) return times(rows, weight);
+  if (count <= fewRows[storedDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
+  if (count * weight.size < largeProduct) return times(rows, weight);
+  if (count <= weightHalves && outWidth % 2 === 0) {
     return productWithGradient(rows, weight, (x, matrix) =>
-      tf.concat(tf.split(x, 2).map((half) => tf.matMul(half as tf.Tensor2D, matrix as tf.Tensor2D, false, true))),
+      tf.concat(
+        tf.split(matrix, 2).map((half) => times(x, half)),
+        1,
+      ),
     );
   }
+  if (count % 2 !== 0) return times(rows, weight);
+  return productWithGradient(rows, weight, (x, matrix) => tf.concat(tf.split(x, 2).map((half) => times(half, matrix))));
+}
+
+function times(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
   return tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true);
 }
 

@@ -1,37 +1,66 @@
 /** @file Rewrites of a traced graph that keep its meaning: matrix products in bfloat16, marking nodes for XLA. */
 import { cast } from './emit.js';
-import type { Graph, GraphNode, Output } from './graph.js';
+import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
+import { nativeOps } from './kernels-native.js';
+import { widenedFrom } from './stored.js';
 
 const products = new Set(['MatMul', 'BatchMatMulV2', 'Einsum']);
 
+/** Ops that take parts of their first input, with the attribute that names its type: taken before it is widened. */
+const picks: Readonly<Record<string, string>> = { GatherV2: 'Tparams', SplitV: 'T' };
+
 /**
  * Rounds the operands of every matrix product to bfloat16. The product's own result is bfloat16 too, widened at once;
- * the sum inside the product is float32 (oneDNN and cuBLAS both accumulate so). Each operand is cast once.
+ * the sum inside the product is float32 (oneDNN and cuBLAS both accumulate so). Each operand is cast once, and state
+ * that is stored as bfloat16 is used as it lies.
  *
  * @returns what a tensor of the old graph is now.
  */
 export function castProductsToBfloat16(graph: Graph): (output: Output) => Output {
   const nodes = graph.nodes.splice(0);
-  const narrow = new Map<string, Output>();
-  const replaced = new Map<GraphNode, Output>();
-  const current = (output: Output): Output => replaced.get(output.node) ?? output;
+  const narrowed = new Map<string, Output>();
+  /** What the outputs of a node are now, by their numbers. */
+  const replaced = new Map<GraphNode, readonly Output[]>();
+  const current = (output: Output): Output => replaced.get(output.node)?.[output.index] ?? output;
+  const widen = (outputs: readonly Output[]) => outputs.map((output) => cast(graph, output, 'float32'));
+  const narrow = (input: Output): Output => {
+    const key = `${input.node.name}:${input.index}`;
+    const operand = narrowed.get(key) ?? widenedFrom(input) ?? cast(graph, input, 'bfloat16');
+    narrowed.set(key, operand);
+    return operand;
+  };
   for (const node of nodes) {
     node.inputs.splice(0, node.inputs.length, ...node.inputs.map(current));
-    node.control.splice(0, node.control.length, ...node.control.map((before) => replaced.get(before)?.node ?? before));
+    node.control.splice(
+      0,
+      node.control.length,
+      ...node.control.map((before) => replaced.get(before)?.[0]?.node ?? before),
+    );
     const [type] = node.outputs;
-    if (!products.has(node.op) || type?.dtype !== 'float32') {
+    const typeName = picks[node.op];
+    const whole = typeName === undefined ? undefined : widenedFrom(node.inputs[0] as Output);
+    if (node.op === nativeOps.linear) {
+      // It rounds its rows itself, and sums in float32.
+      node.inputs[1] = narrow(node.inputs[1] as Output);
+      node.attributes.T = { type: 'bfloat16' };
       graph.nodes.push(node);
-      continue;
+    } else if (whole !== undefined) {
+      const attributes = { ...node.attributes, [typeName as string]: { type: 'bfloat16' } } as const;
+      const types = node.outputs.map(({ shape }) => ({ dtype: 'bfloat16', shape }) as const);
+      const part = graph.addNode(node.op, [whole, ...node.inputs.slice(1)], types, { attributes });
+      replaced.set(node, widen(types.map((_, index) => outputOf(part, index))));
+    } else if (products.has(node.op) && type?.dtype === 'float32') {
+      const attributes = { ...node.attributes, T: { type: 'bfloat16' } } as const;
+      const product = graph.add(
+        node.op,
+        node.inputs.map(narrow),
+        { dtype: 'bfloat16', shape: type.shape },
+        { attributes },
+      );
+      replaced.set(node, widen([product]));
+    } else {
+      graph.nodes.push(node);
     }
-    const operands = node.inputs.map((input) => {
-      const key = `${input.node.name}:${input.index}`;
-      const operand = narrow.get(key) ?? cast(graph, input, 'bfloat16');
-      narrow.set(key, operand);
-      return operand;
-    });
-    const attributes = { ...node.attributes, T: { type: 'bfloat16' } } as const;
-    const product = graph.add(node.op, operands, { dtype: 'bfloat16', shape: type.shape }, { attributes });
-    replaced.set(node, cast(graph, product, 'float32'));
   }
   return current;
 }

@@ -11,6 +11,15 @@ export interface TensorSpec {
   readonly shape: Shape;
 }
 
+/** Of a state tensor. */
+export interface StateSpec extends TensorSpec {
+  /**
+   * `bf16`: compiled programs keep a float32 state as bfloat16, in half the memory: what is stored is rounded, what is
+   * read is float32. Functions with `precision: 'bf16'` then have nothing to round when they multiply with it.
+   */
+  readonly stored?: 'bf16';
+}
+
 export type TensorRecord = Readonly<Record<string, Tensor>>;
 
 export interface FunctionResult {
@@ -37,7 +46,7 @@ export interface FunctionSpec {
 }
 
 export interface ProgramSpec {
-  readonly state: Readonly<Record<string, TensorSpec>>;
+  readonly state: Readonly<Record<string, StateSpec>>;
   readonly functions: Readonly<Record<string, FunctionSpec>>;
 }
 

@@ -92,7 +92,7 @@ export function createSessionProgram(
   };
 }
 
-/** XLA knows only TensorFlow's ops, and products are rounded to bfloat16 only where they are ops. */
+/** XLA knows only TensorFlow's ops, and what is to be rounded to bfloat16 must not be inside an op of float32. */
 function usableOps(nativeOps: ReadonlySet<string>, { xla, precision }: FunctionSpec): ReadonlySet<string> {
   if (xla === true) return new Set();
   return precision === 'bf16' ? new Set([...nativeOps].filter((op) => !opsWithProducts.has(op))) : nativeOps;

@@ -8,9 +8,9 @@ import type { DType } from './dtype.js';
 import { binary } from './emit.js';
 import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
 import { tensorName } from './graphdef.js';
-import { readState } from './kernels-fused.js';
-import type { ProgramSpec, TensorSpec } from './program.js';
+import type { ProgramSpec, StateSpec, TensorSpec } from './program.js';
 import type { Shape } from './shape.js';
+import { addStore, asStored, copyOf, readStored, storedDtype } from './stored.js';
 
 interface Access {
   /** Feeds `index`, and `values` of shape `valuesShape`: the state's own, or all ones to fill it. */
@@ -27,7 +27,7 @@ export function addHandles(graph: Graph, state: ProgramSpec['state']): Map<strin
         // State names may hold characters that node names may not.
         name: `handle_${index}`,
         attributes: {
-          dtype: { type: spec.dtype },
+          dtype: { type: storedDtype(spec) },
           shape: { shape: spec.shape },
           shared_name: { string: name },
           container: { string: '' },
@@ -102,7 +102,7 @@ export function addStateAccess(
 /** What happens to one state tensor if `index` is its `number`; otherwise none of it runs. */
 function addBranch(
   graph: Graph,
-  spec: TensorSpec,
+  spec: StateSpec,
   handle: GraphNode,
   index: Output,
   values: Output,
@@ -113,16 +113,15 @@ function addBranch(
   const incoming = whenTrue(graph, values, chosen);
   const attributes = { ...type, Tidx: { type: 'int32' } } as const;
   const whole = graph.add('BroadcastTo', [incoming, graph.ints(spec.shape)], spec, { attributes });
-  // The fed array stays JavaScript's: without the copy the state would live in memory that is freed or changed there.
-  const copy = graph.add('DeepCopy', [whole], spec, { attributes: type });
-  const variable = { dtype: { type: spec.dtype } };
-  const assign = graph.addNode('AssignVariableOp', [outputOf(handle, 0), copy], [], { attributes: variable });
+  // The fed array stays JavaScript's: without a copy the state would live in memory that is freed or changed there.
+  const own = spec.stored === undefined ? copyOf(graph, whole) : asStored(graph, whole, spec);
+  const assign = addStore(graph, own, handle);
   const pivot = whenTrue(graph, index, chosen);
   const int = { T: { type: 'int32' } } as const;
   const written = graph.add('Identity', [pivot], pivot, { attributes: int, control: [assign] });
   // Only an op may be a control input, not one output of a Switch.
   const gate = graph.add('Identity', [pivot], pivot, { attributes: int });
-  return { written, read: readState(graph, handle, spec, [gate.node]) };
+  return { written, read: readStored(graph, handle, spec, [gate.node]).value };
 }
 
 /** `value` if `condition` holds; otherwise a dead tensor, and nothing that depends on it runs. */

@@ -8,6 +8,7 @@ import { type DType, dtypeOf } from './dtype.js';
 import type { Graph, Output } from './graph.js';
 import { kernels } from './kernels.js';
 import { formatShape } from './shape.js';
+import { widenedFrom } from './stored.js';
 
 /** Name under which tfjs knows the tracing backend. */
 export const traceBackendName = 'tinyzero-graph';
@@ -136,6 +137,11 @@ export function tracedTensor(output: Output): tf.Tensor {
 /** What `tensor` stands for in the graph being traced. */
 export function outputOfTensor(tensor: tf.Tensor): Output {
   return traceBackend().output(tensor);
+}
+
+/** What a float32 tensor of the function being traced is stored as. */
+export function storedDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
+  return widenedFrom(outputOfTensor(tensor)) === undefined ? 'float32' : 'bfloat16';
 }
 
 /** True while a function is being traced that may use `op`, an op of our own. */

@@ -4,16 +4,19 @@
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../engine/backend.js';
-import type { Program, ProgramSpec, TensorSpec } from '../engine/program.js';
+import type { FunctionSpec, Program, ProgramSpec, TensorSpec } from '../engine/program.js';
 import { UserError } from '../errors.js';
 import { formatBytes } from '../util/format.js';
 import { memoryLimit } from '../util/memory.js';
 import type { ModelConfig } from './config.js';
 import type { CacheSizes } from './kv-cache.js';
-import { elementCount, parameterSpecs } from './params.js';
+import { elementCount } from './params.js';
 import type { Pretrained } from './pretrained.js';
+import { frozenState } from './sampler-weights.js';
 
 export interface LoadOptions {
+  /** Of the functions that will use the parameters; `bf16` stores the large matrices so. Default `f32`. */
+  readonly precision?: FunctionSpec['precision'];
   readonly signal?: AbortSignal;
   /** Bytes of the program's parameters that are in place, of `total`. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -21,8 +24,7 @@ export interface LoadOptions {
 
 /** The parameters as state of a program: float32 whatever the checkpoint stores. */
 export function parameterState(config: ModelConfig): Record<string, TensorSpec> {
-  const entries = Object.entries(parameterSpecs(config));
-  return Object.fromEntries(entries.map(([name, shape]) => [name, { dtype: 'float32', shape }]));
+  return frozenState(config, 'f32');
 }
 
 /**
@@ -35,9 +37,9 @@ export async function createModelProgram(
   engine: Engine,
   { config, folder, weights }: Pick<Pretrained, 'config' | 'folder' | 'weights'>,
   parts: ProgramSpec,
-  { signal, onProgress }: LoadOptions = {},
+  { signal, onProgress, precision = 'f32' }: LoadOptions = {},
 ): Promise<Program> {
-  const parameters = parameterState(config);
+  const parameters = frozenState(config, precision);
   const state = { ...parameters, ...parts.state };
   checkMemory(engine, stateBytes(state), `The model in ${folder}`);
   const program = engine.createProgram({ state, functions: parts.functions });
@@ -46,7 +48,7 @@ export async function createModelProgram(
     let done = 0;
     for (const [name, spec] of Object.entries(parameters)) {
       program.write(name, weights.read(name));
-      done += 4 * elementCount(spec.shape);
+      done += stateBytes({ [name]: spec });
       onProgress?.(done, total);
       await eventLoopTurn();
       signal?.throwIfAborted();
@@ -61,7 +63,7 @@ export async function createModelProgram(
 
 /** Bytes of float32 or int32 state. */
 export function stateBytes(state: ProgramSpec['state']): number {
-  return Object.values(state).reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0);
+  return Object.values(state).reduce((sum, { shape, stored }) => sum + (stored ? 2 : 4) * elementCount(shape), 0);
 }
 
 /** What the wasm engine can address, all in all. */

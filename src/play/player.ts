@@ -73,7 +73,7 @@ export async function openPlayer(
   const sizes = samplingSizes(config, { promptLengths: [longest], rollouts: 1, maxNewTokens });
   const drawing = { greedy: temperature === 0, topK: 0, topP: 1 };
   const parts = samplingParts(config, sizes, drawing, precision);
-  const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress });
+  const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress, precision });
   const endIds = endTokens({ pretrained, tokenizer });
   const asked = new Map<string, number>();
 

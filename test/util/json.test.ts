@@ -13,7 +13,9 @@ test('descriptions are short and never fail', () => {
   assert.equal(describe(circular), '[object Object]');
   assert.equal(describe(10n), '10');
   assert.equal(describe(undefined), 'nothing');
-  assert.equal(describe(JSON.parse('['.repeat(100_000) + ']'.repeat(100_000))), '[object Array]');
+  // Until Node 26 JSON.stringify overflows the stack here.
+  const deep = describe(JSON.parse('['.repeat(100_000) + ']'.repeat(100_000)));
+  assert.match(deep, /^(\[object Array\]|\[{77}\.{3})$/);
   for (const long of ['x'.repeat(10_000), '\n'.repeat(10_000), { a: 'x'.repeat(10_000) }]) {
     assert.equal(describe(long).length, 80);
     assert.equal(quote(long).length, 200);

@@ -1,0 +1,63 @@
+/**
+ * @file Weights for sampling in bfloat16. Decoding few rows takes about as long as reading the weights, so their large
+ * matrices are stored in half the memory. Where the same program trains, its own weights stay float32 (at a learning
+ * rate of 1e-5 most numbers of a bfloat16 would never move), and the sampler gets rounded copies of the matrices.
+ */
+import type { Tensor } from '@tensorflow/tfjs-core';
+import type { FunctionSpec, StateSpec, TensorRecord } from '../engine/program.js';
+import type { ModelConfig } from './config.js';
+import { elementCount, parameterSpecs } from './params.js';
+
+/** Numbers from which a matrix is worth it: smaller ones stay in the processor's own cache. */
+const largeMatrix = 1 << 16;
+
+/** The parameters as state of a program that does not train them. */
+export function frozenState(config: ModelConfig, precision: FunctionSpec['precision']): Record<string, StateSpec> {
+  const entries = Object.entries(parameterSpecs(config));
+  return Object.fromEntries(entries.map(([name, shape]) => [name, { dtype: 'float32', shape, ...storage(shape) }]));
+
+  function storage(shape: readonly number[]): Pick<StateSpec, 'stored'> {
+    return precision === 'bf16' && shape.length === 2 && elementCount(shape) >= largeMatrix ? { stored: 'bf16' } : {};
+  }
+}
+
+const copyName = (name: string) => `sampler.${name}`;
+
+/** Copies for the sampler of a program that trains: none in float32. */
+export function samplerCopies(config: ModelConfig, precision: FunctionSpec['precision']): Record<string, StateSpec> {
+  const stored = Object.entries(frozenState(config, precision)).filter(([, spec]) => spec.stored !== undefined);
+  return Object.fromEntries(stored.map(([name, spec]) => [copyName(name), spec]));
+}
+
+/** `functions` on the copies, where there are any. */
+export function onCopies(
+  functions: Readonly<Record<string, FunctionSpec>>,
+  copies: Readonly<Record<string, StateSpec>>,
+): Record<string, FunctionSpec> {
+  const entries = Object.entries(functions).map(([name, spec]): [string, FunctionSpec] => [
+    name,
+    { ...spec, body: (state, inputs) => spec.body(copiesFirst(state, copies), inputs) },
+  ]);
+  return Object.fromEntries(entries);
+}
+
+/** What the functions see under a parameter's name is its copy; nothing is read before it is asked for. */
+function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateSpec>>): TensorRecord {
+  const view = {};
+  for (const name of Object.keys(state)) {
+    const source = copyName(name) in copies ? copyName(name) : name;
+    Object.defineProperty(view, name, { enumerable: true, get: () => state[source] });
+  }
+  return view;
+}
+
+/** Brings the copies up to date with the parameters. */
+export function copyFunction(config: ModelConfig, precision: FunctionSpec['precision']): FunctionSpec {
+  const names = Object.keys(parameterSpecs(config)).filter(
+    (name) => copyName(name) in samplerCopies(config, precision),
+  );
+  return {
+    inputs: {},
+    body: (state) => ({ assign: Object.fromEntries(names.map((name) => [copyName(name), state[name] as Tensor])) }),
+  };
+}
