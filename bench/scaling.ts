@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parameterCount } from '../src/model/params.js';
 import { builtinArchitecture } from '../src/pretrain/architecture.js';
-import { builtinModel, shippedModel } from '../src/util/shipped.js';
+import { heldOutField } from '../src/settings.js';
 import { qwen2Config, qwen2Record, saveRandomModel } from './checkpoints.js';
-import { forcedJob, type JobResult, type JobSize, phaseNames, type WholeJob } from './jobs.js';
+import { builtin, forcedJob, type JobResult, type JobSize, phaseNames, type WholeJob } from './jobs.js';
 import { median } from './measure.js';
 import { runSide, type SideRun } from './side.js';
 
@@ -35,15 +35,15 @@ interface Measured extends Omit<Point, 'job'> {
   readonly peakMegabytes: number;
 }
 
-const builtin = builtinArchitecture();
+const architecture = builtinArchitecture();
 /** Twice the width is four times the parameters; heads keep their width. */
 const widened = (times: number) => ({
-  layers: builtin.layers,
-  width: builtin.hiddenSize * times,
-  heads: builtin.heads * times,
-  kvHeads: builtin.kvHeads * times,
-  ffn: builtin.ffnSize * times,
-  vocabulary: builtin.vocabSize,
+  layers: architecture.layers,
+  width: architecture.hiddenSize * times,
+  heads: architecture.heads * times,
+  kvHeads: architecture.kvHeads * times,
+  ffn: architecture.ffnSize * times,
+  vocabulary: architecture.vocabSize,
 });
 const widenedFolder = (times: number) => join(scratch, `width-${times}`);
 
@@ -68,7 +68,9 @@ const points: Point[] = [
 
 try {
   for (const times of [2, 4]) {
-    await saveRandomModel(widenedFolder(times), qwen2Record(widened(times)), 'float32', shippedModel(builtinModel));
+    // It counts as a built-in model, whose vocabulary spells no other wording.
+    const config = { ...qwen2Record(widened(times)), [heldOutField]: builtin.configRecord[heldOutField] };
+    await saveRandomModel(widenedFolder(times), config, 'float32', builtin.folder);
   }
   const runs = points.map((): SideRun<JobResult>[] => []);
   for (let round = 0; round < rounds; round++) {
