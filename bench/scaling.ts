@@ -1,38 +1,32 @@
 /**
  * @file What happens to our time and memory as the work grows: twice and four times the problems, samples or tokens, four
  * and sixteen times the parameters, one at a time from a base. `npm run bench:scaling`; the last line is JSON, a record a
- * point, for plotting.
+ * point. `-- --plot FILE` draws it as SVG; with `--from FILE`, the saved output of a run, nothing is measured.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { parameterCount } from '../src/model/params.js';
 import { builtinArchitecture } from '../src/pretrain/architecture.js';
 import { heldOutField } from '../src/settings.js';
+import { writeFileAtomic } from '../src/util/file.js';
 import { qwen2Config, qwen2Record, saveRandomModel } from './checkpoints.js';
 import { builtin, forcedJob, type JobResult, type JobSize, phaseNames, type WholeJob } from './jobs.js';
 import { median } from './measure.js';
+import { scalingPlot } from './scaling-plot.js';
+import { readRecord, type ScalingPoint, type ScalingRecord } from './scaling-record.js';
 import { runSide, type SideRun } from './side.js';
 
 const base: JobSize = { problems: 125, samples: 8, epochs: 3, evalSamples: 64, newTokens: 32 };
 const rounds = 3;
 
+const { values: flags } = parseArgs({ options: { plot: { type: 'string' }, from: { type: 'string' } } });
 const script = fileURLToPath(new URL('./whole-job.js', import.meta.url));
-const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-bench-'));
 
-interface Point {
-  readonly axis: string;
-  readonly factor: number;
+interface Point extends Pick<ScalingPoint, 'axis' | 'factor'> {
   readonly job: (out: string) => WholeJob;
-}
-
-interface Measured extends Omit<Point, 'job'> {
-  readonly parameters: number;
-  readonly seconds: number;
-  readonly phases: Readonly<Record<string, number>>;
-  readonly cpuSeconds: number;
-  readonly peakMegabytes: number;
 }
 
 const architecture = builtinArchitecture();
@@ -45,45 +39,53 @@ const widened = (times: number) => ({
   ffn: architecture.ffnSize * times,
   vocabulary: architecture.vocabSize,
 });
-const widenedFolder = (times: number) => join(scratch, `width-${times}`);
+const widenedFolder = (scratch: string, times: number) => join(scratch, `width-${times}`);
 
-const sized = (axis: string, factor: number, change: Partial<JobSize>): Point => ({
+const sized = (axis: Point['axis'], factor: number, change: Partial<JobSize>): Point => ({
   axis,
   factor,
   job: (out) => forcedJob(out, { ...base, ...change }),
 });
-const points: Point[] = [
+const pointsIn = (scratch: string): Point[] => [
   sized('base', 1, {}),
-  ...[2, 4].flatMap((factor) => [
+  ...[2, 4].flatMap((factor): Point[] => [
     sized('problems', factor, { problems: factor * base.problems }),
     sized('samples', factor, { samples: factor * base.samples }),
     sized('newTokens', factor, { newTokens: factor * base.newTokens }),
     {
       axis: 'parameters',
       factor: factor ** 2,
-      job: (out: string) => ({ ...forcedJob(out, base), model: widenedFolder(factor) }),
+      job: (out: string) => ({ ...forcedJob(out, base), model: widenedFolder(scratch, factor) }),
     },
   ]),
 ];
 
-try {
-  for (const times of [2, 4]) {
-    // It counts as a built-in model, whose vocabulary spells no other wording.
-    const config = { ...qwen2Record(widened(times)), [heldOutField]: builtin.configRecord[heldOutField] };
-    await saveRandomModel(widenedFolder(times), config, 'float32', builtin.folder);
+const record = flags.from === undefined ? await measure() : readRecord(flags.from);
+print(record.points);
+console.log(JSON.stringify(record));
+if (flags.plot !== undefined) writeFileAtomic(flags.plot, scalingPlot(record));
+
+async function measure(): Promise<ScalingRecord> {
+  const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-bench-'));
+  try {
+    for (const times of [2, 4]) {
+      // It counts as a built-in model, whose vocabulary spells no other wording.
+      const config = { ...qwen2Record(widened(times)), [heldOutField]: builtin.configRecord[heldOutField] };
+      await saveRandomModel(widenedFolder(scratch, times), config, 'float32', builtin.folder);
+    }
+    const points = pointsIn(scratch);
+    const runs = points.map((): SideRun<JobResult>[] => []);
+    for (let round = 0; round < rounds; round++) {
+      for (const [i, { job }] of points.entries()) runs[i]?.push(await runSide([process.execPath, script], job));
+    }
+    const measured = points.map((point, i) => medians(point, runs[i] as SideRun<JobResult>[]));
+    return { processor: cpus()[0]?.model, cores: cpus().length, rounds, base, points: measured };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
   }
-  const runs = points.map((): SideRun<JobResult>[] => []);
-  for (let round = 0; round < rounds; round++) {
-    for (const [i, { job }] of points.entries()) runs[i]?.push(await runSide([process.execPath, script], job));
-  }
-  const measured = points.map((point, i) => medians(point, runs[i] as SideRun<JobResult>[]));
-  print(measured);
-  console.log(JSON.stringify({ processor: cpus()[0]?.model, cores: cpus().length, rounds, base, points: measured }));
-} finally {
-  rmSync(scratch, { recursive: true, force: true });
 }
 
-function medians({ axis, factor }: Point, runs: readonly SideRun<JobResult>[]): Measured {
+function medians({ axis, factor }: Point, runs: readonly SideRun<JobResult>[]): ScalingPoint {
   const middle = (value: (run: SideRun<JobResult>) => number) => median(runs.map(value));
   const width = axis === 'parameters' ? Math.sqrt(factor) : 1;
   return {
@@ -98,8 +100,8 @@ function medians({ axis, factor }: Point, runs: readonly SideRun<JobResult>[]): 
 }
 
 /** Seconds, and in brackets how many times as long as the base. */
-function print(measured: readonly Measured[]): void {
-  const [first] = measured as [Measured];
+function print(measured: readonly ScalingPoint[]): void {
+  const [first] = measured as [ScalingPoint];
   const names = ['load', 'evalBefore', 'stage1', 'stage2', 'evalAfter'];
   console.log(
     ['', ...names, 'total', 'peak MB'].map((name, i) => (i === 0 ? ''.padEnd(16) : name.padStart(16))).join(''),

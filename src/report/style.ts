@@ -2,7 +2,9 @@
  * @file The page's style: system fonts, two themes and print. Colours are those of Okabe and Ito ("Color Universal Design",
  * 2008), darkened or lightened for contrast, so they can be told apart with any colour vision; none is the only sign of anything.
  */
-export const style = `
+
+/** The two themes, as variables; for a picture of its own too. */
+export const themes = `
 :root {
   color-scheme: light dark;
   --page: #ffffff; --panel: #f6f7f9; --line: #dfe3e8; --grid: #e9ecf0; --rule: #aab2bd;
@@ -18,7 +20,9 @@ export const style = `
     --run-1: #6bb8f5; --run-2: #f2975a; --run-3: #3fc79a; --run-4: #e096c4; --run-5: #d8c04a;
   }
 }
-* { box-sizing: border-box; }
+`;
+
+export const style = `${themes}* { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; scroll-padding-top: 1rem; }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 body {
