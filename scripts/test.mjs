@@ -2,9 +2,12 @@
 // `--slow` takes the slow ones (*.slow.ts), which download, or kill dozens of processes, instead.
 // Sets up the native engine first. Where it cannot be had its tests are skipped by name; where it could be had but the
 // install failed, that is a failure of its own.
-// Each file is its own process (the native addon cannot be loaded twice in one), two at a time.
+// Each file is its own process (the native addon cannot be loaded twice in one), two at a time. Temporary files lie in
+// one folder, which is gone afterwards.
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setUpNative } from './native.mjs';
 
 const slow = process.argv.includes('--slow');
@@ -19,11 +22,13 @@ if (files.length === 0) {
   process.exit(2);
 }
 const native = setUpNative();
+const temporary = mkdtempSync(join(tmpdir(), 'tinyzero-tests-'));
 const run = spawnSync(
   process.execPath,
   ['--enable-source-maps', '--test', `--test-concurrency=${slow ? 1 : 2}`, '--test-reporter=spec', ...files],
-  { stdio: 'inherit', env: { ...process.env, ...native.env } },
+  { stdio: 'inherit', env: { ...process.env, ...native.env, TMPDIR: temporary } },
 );
+rmSync(temporary, { recursive: true, force: true });
 if (native.missing !== undefined) console.error(`\nTests of the native engine were skipped: ${native.missing}`);
 if (native.fault !== undefined) console.error(`They could have run, so this counts as a failure: ${native.fault}`);
 process.exit(run.status === 0 && native.fault === undefined ? 0 : (run.status ?? 1) || 1);
