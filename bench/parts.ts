@@ -6,7 +6,6 @@ import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../src/engine/backend.js';
 import type { TensorRecord } from '../src/engine/program.js';
-import { defaultSlots } from '../src/job.js';
 import { createModelProgram, parameterState } from '../src/model/load.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../src/model/logprobs.js';
 import { openPretrained, type Pretrained } from '../src/model/pretrained.js';
@@ -89,7 +88,7 @@ async function sampling(engine: Engine, model: Pretrained, part: Part): Promise<
   const { rows, samples, promptTokens, newTokens: maxNewTokens, precision } = part;
   const promptLengths = new Array<number>(rows / samples).fill(promptTokens);
   const policy = createPolicy(engine, model.config, {
-    sizes: { promptLengths, maxNewTokens, slots: Math.min(rows, defaultSlots) },
+    sizes: { promptLengths, maxNewTokens, slots: rows },
     precision,
   });
   policy.load(model.weights.read);

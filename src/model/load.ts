@@ -105,7 +105,7 @@ export interface SamplingWork {
 
 /** Memory for the caches of all slots; one slot is given more if it needs more. */
 const cacheBytes = 2 ** 30;
-/** Memory for the attention scores of one prefill. */
+/** Memory for the attention scores of one prefill, and for logits, their softmax and its running sum of all slots. */
 const scoreBytes = 2 ** 28;
 const maxPrompts = 8;
 const maxChunk = 128;
@@ -120,7 +120,11 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
   const positions = Math.max(promptPositions, roundUp(longest + maxNewTokens - 1, 16));
   const bytesPerPosition = 2 * 4 * config.layers * config.kvHeads * config.headDim;
   const atMost = (bytes: number, bytesEach: number) => Math.max(1, Math.floor(bytes / bytesEach));
-  const slots = Math.min(maxSlots, rollouts, atMost(cacheBytes, bytesPerPosition * positions));
+  const slots = Math.min(
+    ...[maxSlots, rollouts],
+    atMost(cacheBytes, bytesPerPosition * positions),
+    atMost(scoreBytes, 3 * 4 * config.vocabSize),
+  );
   const scoresPerPrompt = 4 * config.heads * chunk * promptPositions;
   const prompts = Math.min(
     maxPrompts,
