@@ -2,6 +2,7 @@
  * @file What is compared with what: the whole job and its parts, each with its sides. A side is a command that gets a JSON
  * file and ends with a line of JSON.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { medium, qwen2Record, qwenHalfBillion, saveRandomModel } from './checkpoints.js';
@@ -47,7 +48,12 @@ export function benchCases(options: CaseOptions, peers: boolean): Case[] {
   return peers ? all : all.map(mine).filter(({ sides }) => sides.length > 0);
 }
 
-function jobCases({ problems, plainProblems }: CaseOptions): Case[] {
+/** Byte-level, so that it spells every problem. */
+const largeTokenizer = fileURLToPath(new URL('../../test/fixtures/qwen2-tied-f32', import.meta.url));
+
+function jobCases({ problems, plainProblems, models }: CaseOptions): Case[] {
+  const size = { problems: 8, samples: 4, epochs: 1, evalSamples: 4, newTokens: 32 };
+  const half = (scratch: string) => ({ ...forcedJob(scratch, size), model: join(models, 'half'), batchSize: 4 });
   const whole = (count: number) => (scratch: string) => forcedJob(scratch, { ...fullSize, problems: count });
   return [
     {
@@ -66,6 +72,16 @@ function jobCases({ problems, plainProblems }: CaseOptions): Case[] {
         { name: 'TRL A2PO', command: peer('trl_a2po.py'), input: whole(problems) },
         { name: 'plain loop', command: peer('plain_loop.py'), input: whole(plainProblems) },
         { name: 'batched PyTorch', command: peer('batched.py'), input: whole(problems) },
+      ],
+    },
+    {
+      name: 'job 0.5B',
+      kind: 'job',
+      large: true,
+      rounds: 1,
+      sides: [
+        { name: 'tinyzero', command: ours('./whole-job.js'), input: half },
+        { name: 'TRL A2PO', command: peer('trl_a2po.py'), input: half },
       ],
     },
     {
@@ -136,7 +152,13 @@ export async function makeModels(cases: readonly Case[], models: string): Promis
   const needed = new Set(cases.flatMap(({ sides }) => sides.map(({ input }) => input('').model)));
   const make: Record<string, () => Promise<void>> = {
     medium: () => saveRandomModel(join(models, 'medium'), qwen2Record(medium), 'float32'),
-    half: () => saveRandomModel(join(models, 'half'), qwenHalfBillion, 'bfloat16'),
+    half: async () => {
+      await saveRandomModel(join(models, 'half'), qwenHalfBillion, 'bfloat16', largeTokenizer);
+      // Without a chat template, so that the job's prompts are the same on every side.
+      const path = join(models, 'half', 'tokenizer_config.json');
+      const { chat_template: _, ...rest } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+      writeFileSync(path, JSON.stringify(rest));
+    },
   };
   for (const [name, save] of Object.entries(make)) if (needed.has(join(models, name))) await save();
 }

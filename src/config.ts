@@ -92,7 +92,7 @@ export const options = {
     type: 'choice',
     choices: ['f32', 'bf16'],
     default: 'f32',
-    help: 'what matrix products are computed in; bf16 needs the tensorflow engine',
+    help: 'what matrix products are computed in; bf16 is faster for large models, and needs the tensorflow engine',
   },
   algo: {
     type: 'choice',

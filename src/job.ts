@@ -164,7 +164,12 @@ export const defaultSlots = 256;
 
 /** Sizes of a policy that serves `problems`. */
 export function policySizes(
-  { promptStyle, maxNewTokens }: Pick<Settings, 'promptStyle' | 'maxNewTokens'>,
+  {
+    promptStyle,
+    maxNewTokens,
+    numSamples,
+    evalSamples,
+  }: Pick<Settings, 'promptStyle' | 'maxNewTokens' | 'numSamples' | 'evalSamples'>,
   tokenizer: Tokenizer,
   problems: readonly Problem[],
   training?: Pick<PolicyTraining, 'batchSize'>,
@@ -172,13 +177,17 @@ export function policySizes(
   return {
     promptLengths: problems.map((problem) => promptIds({ tokenizer, promptStyle }, problem).length),
     maxNewTokens,
-    slots: Math.max(defaultSlots, training?.batchSize ?? 0),
+    // No more than there ever are rollouts to draw at once.
+    slots: Math.max(
+      Math.min(defaultSlots, problems.length * Math.max(numSamples, evalSamples, 1)),
+      training?.batchSize ?? 0,
+    ),
   };
 }
 
 /** The job's policy, with the model's parameters loaded, and the kit that samples from it for `problems`. */
 export function openPolicy(
-  { settings, pretrained, tokenizer, task, engine, reporter }: Job,
+  { settings, pretrained, reference, tokenizer, task, engine, reporter }: Job,
   problems: readonly Problem[],
   training?: PolicyTraining,
 ): { policy: Policy; kit: RolloutKit } {
@@ -186,7 +195,9 @@ export function openPolicy(
   const policy = createPolicy(engine, pretrained.config, {
     sizes: policySizes(settings, tokenizer, problems, training),
     precision,
-    ...(training && { training }),
+    ...(training && {
+      training: { ...training, narrowReference: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
+    }),
   });
   loadWatched(policy, pretrained, reporter);
   const endIds = new Set(pretrained.generation.eosTokenIds);

@@ -37,7 +37,8 @@ export function planMemory(
   sizes: PolicySizes,
   { batchSize, precision }: { readonly batchSize: number; readonly precision: 'f32' | 'bf16' },
 ): readonly MemoryStage[] {
-  const layout = policyLayout(config, sizes, precision);
+  // Weights that the config calls bfloat16 are nearly always stored so.
+  const layout = policyLayout(config, sizes, precision, () => config.dtype === 'bfloat16');
   const weights = stateBytes(layout.parameters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);

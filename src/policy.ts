@@ -12,7 +12,7 @@ import { checkMemory, parameterState, samplingSizes, stateBytes } from './model/
 import { type CompletionRow, completionInputs, completionLogProbs, packCompletions } from './model/logprobs.js';
 import { type ParameterSpecs, parameterSpecs } from './model/params.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from './model/sample.js';
-import { copyFunction, frozenState, onCopies, samplerCopies } from './model/sampler-weights.js';
+import { copyFunction, frozenState, narrowState, onCopies, samplerCopies } from './model/sampler-weights.js';
 import * as adamw from './optim/adamw.js';
 import type { AdamWOptions } from './optim/adamw-options.js';
 import { valueAndGradients } from './optim/gradients.js';
@@ -32,6 +32,8 @@ export interface TrainingOptions {
   readonly optimizer: AdamWOptions;
   /** Largest global norm of the gradient; a longer one is scaled down to it. */
   readonly maxGradientNorm: number;
+  /** Parameters of the reference whose values are bfloat16's, so that they lose nothing when they are kept so. Default: none. */
+  readonly narrowReference?: (name: string) => boolean;
 }
 
 export interface PolicyOptions {
@@ -101,6 +103,7 @@ export function policyLayout(
   config: ModelConfig,
   { promptLengths, maxNewTokens, slots }: PolicySizes,
   precision: FunctionSpec['precision'],
+  narrowReference: TrainingOptions['narrowReference'] = () => false,
 ) {
   const parameters = parameterState(config);
   const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots });
@@ -112,7 +115,7 @@ export function policyLayout(
     frozen: frozenState(config, precision),
     copies: samplerCopies(config, precision),
     caches: cacheState(config, sizes),
-    reference: renamed(parameters, referenceName),
+    reference: renamed(narrowState(config, narrowReference), referenceName),
     moments: adamw.optimizerState(parameters),
   };
 }
@@ -127,6 +130,7 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
     config,
     options.sizes,
     precision,
+    training?.narrowReference,
   );
   // The whole distribution is drawn from: top-k and top-p would make samples that the log-probs do not describe.
   const { functions } = samplingParts(config, sizes, { greedy: false, topK: 0, topP: 1 }, precision);

@@ -63,6 +63,8 @@ export class Graph {
     readonly prefix: string,
     /** Ops of our own (kernels-native.ts) that the graph may use. */
     readonly nativeOps: ReadonlySet<string> = new Set(),
+    /** What its matrix products will be computed in. */
+    readonly precision: 'f32' | 'bf16' = 'f32',
   ) {}
 
   /** Appends a node with any number of outputs. */

@@ -12,7 +12,7 @@ import { fusedKernelNames } from './kernels-fused.js';
 import { nativeOps } from './kernels-native.js';
 import * as native from './ops-native.js';
 import { assertShape, type Float, type Int } from './shape.js';
-import { canUse, isTracing, storedDtype } from './trace.js';
+import { canUse, isTracing, productDtype } from './trace.js';
 
 /** Added to scores that may not be attended to: exp gives exactly 0, and a row with nothing but these no NaN. */
 export const maskedScore = -1e9;
@@ -63,7 +63,7 @@ export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'
 function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
   const [count, outWidth] = [rows.shape[0] as number, weight.shape[0] as number];
   if (weight.size < largeWeight || !isTracing()) return times(rows, weight);
-  if (count <= fewRows[storedDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
+  if (count <= fewRows[productDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
   if (count * weight.size < largeProduct) return times(rows, weight);
   if (count <= weightHalves && outWidth % 2 === 0) {
     return productWithGradient(rows, weight, (x, matrix) =>

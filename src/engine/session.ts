@@ -31,7 +31,11 @@ export function createSessionProgram(
   const entries = new Map<string, Entry>();
   const graphs = [stateGraph];
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
-    const graph = new Graph(`fn_${index}_${plainName(name)}`, usableOps(nativeOps, functionSpec));
+    const graph = new Graph(
+      `fn_${index}_${plainName(name)}`,
+      usableOps(nativeOps, functionSpec),
+      functionSpec.precision,
+    );
     entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);
   }

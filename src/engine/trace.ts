@@ -139,9 +139,11 @@ export function outputOfTensor(tensor: tf.Tensor): Output {
   return traceBackend().output(tensor);
 }
 
-/** What a float32 tensor of the function being traced is stored as. */
-export function storedDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
-  return widenedFrom(outputOfTensor(tensor)) === undefined ? 'float32' : 'bfloat16';
+/** What products of the function being traced will read a float32 tensor as: in float32 none may depend on how it is stored. */
+export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
+  const narrow =
+    traceBackend().currentGraph().precision === 'bf16' && widenedFrom(outputOfTensor(tensor)) !== undefined;
+  return narrow ? 'bfloat16' : 'float32';
 }
 
 /** True while a function is being traced that may use `op`, an op of our own. */

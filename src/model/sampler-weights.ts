@@ -1,7 +1,7 @@
 /**
- * @file Weights for sampling in bfloat16. Decoding few rows takes about as long as reading the weights, so their large
- * matrices are stored in half the memory. Where the same program trains, its own weights stay float32 (at a learning
- * rate of 1e-5 most numbers of a bfloat16 would never move), and the sampler gets rounded copies of the matrices.
+ * @file Weights in half the memory, as bfloat16. Decoding few rows takes about as long as reading the weights, so samplers
+ * with precision bf16 have their large matrices so. Where the same program trains, its own weights stay float32 (at a
+ * learning rate of 1e-5 most numbers of a bfloat16 would never move), and the sampler gets rounded copies.
  */
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../engine/program.js';
@@ -11,14 +11,18 @@ import { elementCount, parameterSpecs } from './params.js';
 /** Numbers from which a matrix is worth it: smaller ones stay in the processor's own cache. */
 const largeMatrix = 1 << 16;
 
-/** The parameters as state of a program that does not train them. */
-export function frozenState(config: ModelConfig, precision: FunctionSpec['precision']): Record<string, StateSpec> {
-  const entries = Object.entries(parameterSpecs(config));
-  return Object.fromEntries(entries.map(([name, shape]) => [name, { dtype: 'float32', shape, ...storage(shape) }]));
+/** The parameters as state of a program that does not train them; those that `isNarrow` as bfloat16, if they are large. */
+export function narrowState(config: ModelConfig, isNarrow: (name: string) => boolean): Record<string, StateSpec> {
+  const entries = Object.entries(parameterSpecs(config)).map(([name, shape]): [string, StateSpec] => {
+    const narrow = shape.length === 2 && elementCount(shape) >= largeMatrix && isNarrow(name);
+    return [name, { dtype: 'float32', shape, ...(narrow && { stored: 'bf16' }) }];
+  });
+  return Object.fromEntries(entries);
+}
 
-  function storage(shape: readonly number[]): Pick<StateSpec, 'stored'> {
-    return precision === 'bf16' && shape.length === 2 && elementCount(shape) >= largeMatrix ? { stored: 'bf16' } : {};
-  }
+/** The parameters as state of a program that only computes with them, in this precision. */
+export function frozenState(config: ModelConfig, precision: FunctionSpec['precision']): Record<string, StateSpec> {
+  return narrowState(config, () => precision === 'bf16');
 }
 
 const copyName = (name: string) => `sampler.${name}`;

@@ -46,6 +46,8 @@ const initial = (name: string) => {
   return initialParameter(name, shape, fanInDeviation(name, shape, config), keyedRandom('weights', name).uniform);
 };
 
+const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
+
 async function drawn(policy: Policy): Promise<{ ids: number[]; logProbs: number[] }[]> {
   const rollouts = Array.from({ length: 12 }, (_, i) => ({
     promptIds: [3 + (i % 4), 7, 9],
@@ -56,10 +58,35 @@ async function drawn(policy: Policy): Promise<{ ids: number[]; logProbs: number[
   return completions.map(({ ids, logProbs }) => ({ ids, logProbs }));
 }
 
+nativeTest('a reference that is bfloat16 loses nothing when it is kept so', async () => {
+  const rounded = (name: string) => {
+    const bits = new Uint32Array(initial(name).buffer);
+    return new Float32Array(bits.map((each) => each & 0xffff0000).buffer);
+  };
+  const engine = await openEngine('tensorflow');
+  const policy = createPolicy(engine, config, {
+    sizes: { promptLengths: [3], maxNewTokens: 8, slots: 8 },
+    training: { batchSize: 2, optimizer, maxGradientNorm: 1, narrowReference: () => true },
+  });
+  try {
+    policy.load(rounded);
+    policy.loadReference(rounded);
+    policy.loadMoments();
+    const rows = (await drawn(policy)).slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
+    const batch = { rows, quadratic: 0, linear: [1, -1], temperature: 1, learningRate: 0.01 };
+    const first = policy.update({ ...batch, step: 1 });
+    assert.deepEqual(first.logProbs, first.refLogProbs);
+    const second = policy.update({ ...batch, step: 2 });
+    assert.deepEqual(second.refLogProbs, first.refLogProbs);
+    assert.notDeepEqual(second.logProbs, first.logProbs);
+  } finally {
+    policy.dispose();
+  }
+});
+
 nativeTest('a policy samples from the weights that it has, as a policy that only samples would', async () => {
   const engine = await openEngine('tensorflow');
   const sizes = { promptLengths: [3], maxNewTokens: 8, slots: 8 };
-  const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
   const training = { batchSize: 2, optimizer, maxGradientNorm: 1 };
   const policy = createPolicy(engine, config, { sizes, precision: 'bf16', training });
   const frozen = createPolicy(engine, config, { sizes, precision: 'bf16' });
