@@ -8,6 +8,7 @@ import { constants, copyFileSync, linkSync, readFileSync, renameSync, rmSync, wr
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { systemErrorCode, UserError } from '../errors.js';
+import { isAlive } from '../util/process.js';
 import { explainWrites } from './write.js';
 
 const lockName = 'run.lock';
@@ -101,12 +102,9 @@ function parse(text: string): Holder | undefined {
 /** Whether the holder still runs; assumed of processes on other machines, which cannot be asked. */
 function isRunning({ pid, host, began }: Holder): boolean {
   if (host !== hostname()) return true;
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    return systemErrorCode(error) === 'EPERM'; // it runs, as somebody else
-  }
-  return began === beginning(pid);
+  // Somebody else's process may hide its beginning.
+  const begins = beginning(pid);
+  return isAlive(pid) && (begins === null || began === begins);
 }
 
 /** Start time of a process in clock ticks since boot, with the boot's id (Linux); null elsewhere. */

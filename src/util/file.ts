@@ -9,15 +9,19 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   writeSync,
 } from 'node:fs';
+import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { isAlive } from './process.js';
 
 /**
  * Writes `data` to `path` so that a reader, or a process killed at any moment, sees the old file or the new one, never
- * a part: temporary file in the same folder, fsync, rename, fsync of the folder. Creates missing parent folders.
+ * a part: temporary file in the same folder, fsync, rename, fsync of the folder. Creates missing parent folders. What a
+ * killed process left of the same file is removed.
  *
  * @throws the system error of the failing call (ENOSPC, EACCES, ...) after removing the temporary file.
  */
@@ -52,7 +56,10 @@ export async function writeAtomicAsync(path: string, write: (fd: number) => Prom
 function beginAtomic(path: string): { fd: number; commit(): void; abandon(): void } {
   const folder = dirname(path);
   mkdirSync(folder, { recursive: true });
-  const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
+  // Processes of other machines, which may share the folder, cannot be asked whether they still write.
+  const prefix = `.${basename(path)}.${hostname()}.`;
+  removeAbandoned(folder, prefix);
+  const temporary = join(folder, `${prefix}${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
   const fd = openSync(temporary, 'wx');
   let open = true;
   return {
@@ -69,6 +76,13 @@ function beginAtomic(path: string): { fd: number; commit(): void; abandon(): voi
       rmSync(temporary, { force: true });
     },
   };
+}
+
+function removeAbandoned(folder: string, prefix: string): void {
+  for (const name of readdirSync(folder)) {
+    const pid = name.startsWith(prefix) ? /^(\d+)\.[0-9a-f]{8}\.tmp$/.exec(name.slice(prefix.length))?.[1] : undefined;
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(folder, name), { force: true });
+  }
 }
 
 /**

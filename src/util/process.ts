@@ -4,6 +4,17 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { systemErrorCode } from '../errors.js';
+
+/** Whether a process of this machine with this id runs, whoever's it is. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemErrorCode(error) === 'EPERM'; // it runs, as somebody else
+  }
+}
 
 export interface RunResult {
   /** Exit code, or null when a signal ended it. */

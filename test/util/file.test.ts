@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { writeAtomic, writeFileAtomic } from '../../src/util/file.js';
+import { writeAtomic, writeAtomicAsync, writeFileAtomic } from '../../src/util/file.js';
 
 const folder = () => mkdtempSync(join(tmpdir(), 'tinyzero-file-'));
 
@@ -12,6 +13,25 @@ test('a file is replaced whole', () => {
   writeFileAtomic(path, 'old');
   writeFileAtomic(path, 'new');
   assert.equal(readFileSync(path, 'utf8'), 'new');
+});
+
+test('what a killed process left of a file goes with the next write, that of a running one does not', async () => {
+  const dir = folder();
+  const path = join(dir, 'a.txt');
+  const module = new URL('../../src/util/file.js', import.meta.url).href;
+  const killed = `import { writeAtomic } from ${JSON.stringify(module)};
+    writeAtomic(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'));`;
+  spawnSync(process.execPath, ['--input-type=module', '-e', killed]);
+  const left = readdirSync(dir);
+  assert.equal(left.length, 1);
+  assert.match(left[0]!, /^\.a\.txt\..*\.tmp$/);
+  writeFileAtomic(join(dir, 'b.txt'), 'another');
+  assert.deepEqual(readdirSync(dir), [left[0], 'b.txt']);
+  await writeAtomicAsync(path, async () => {
+    writeFileAtomic(path, 'meanwhile'); // by this process, which is still writing the other
+    assert.equal(readdirSync(dir).length, 3);
+  });
+  assert.deepEqual(readdirSync(dir), ['a.txt', 'b.txt']);
 });
 
 test('a failing write leaves the old file and nothing beside it', () => {

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import lockfile from 'proper-lockfile';
 import { systemErrorCode, UserError } from '../../errors.js';
 import { writeFileAtomic } from '../../util/file.js';
+import { isAlive } from '../../util/process.js';
 
 /** Milliseconds without renewal after which a lock counts as abandoned, when its holder cannot be asked. */
 const staleMs = 15_000;
@@ -82,15 +83,6 @@ function readOwner(path: string): { pid: number; host: string } | undefined {
       : undefined;
   } catch {
     return undefined;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return systemErrorCode(error) === 'EPERM';
   }
 }
 
