@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { medium, qwen2Record, qwenHalfBillion, saveRandomModel } from './checkpoints.js';
+import { byteLevelTokenizer, medium, qwen2Record, qwenHalfBillion, saveRandomModel } from './checkpoints.js';
 import { builtin, forcedJob, fullSize, naturalJob, type WholeJob } from './jobs.js';
 import type { Part } from './parts.js';
 import { peer } from './python.js';
@@ -48,53 +48,45 @@ export function benchCases(options: CaseOptions, peers: boolean): Case[] {
   return peers ? all : all.map(mine).filter(({ sides }) => sides.length > 0);
 }
 
-/** Byte-level, so that it spells every problem. */
-const largeTokenizer = fileURLToPath(new URL('../../test/fixtures/qwen2-tied-f32', import.meta.url));
+/** The sides of a whole job. */
+const jobCommands = {
+  tinyzero: ours('./whole-job.js'),
+  'tinyzero wasm': [...ours('./whole-job.js'), '--wasm'],
+  'TRL A2PO': peer('trl_a2po.py'),
+  'plain loop': peer('plain_loop.py'),
+  'batched PyTorch': peer('batched.py'),
+};
+
+function jobCase(
+  name: string,
+  inputs: Partial<Record<keyof typeof jobCommands, (scratch: string) => WholeJob>>,
+  rest: Pick<Case, 'large' | 'rounds'> = {},
+): Case {
+  const sides = Object.entries(inputs).map(([side, input]) => ({
+    name: side,
+    command: jobCommands[side as keyof typeof jobCommands],
+    input,
+  }));
+  return { name, kind: 'job', sides, ...rest };
+}
 
 function jobCases({ problems, plainProblems, models }: CaseOptions): Case[] {
+  const whole = (count: number) => (scratch: string) => forcedJob(scratch, { ...fullSize, problems: count });
+  const full = whole(problems);
   const size = { problems: 8, samples: 4, epochs: 1, evalSamples: 4, newTokens: 32 };
   const half = (scratch: string) => ({ ...forcedJob(scratch, size), model: join(models, 'half'), batchSize: 4 });
-  const whole = (count: number) => (scratch: string) => forcedJob(scratch, { ...fullSize, problems: count });
+  const learning = { tinyzero: naturalJob, 'TRL A2PO': naturalJob, 'batched PyTorch': naturalJob };
+  const once = { large: true, rounds: 1 };
   return [
-    {
-      name: 'start',
-      kind: 'job',
-      sides: [
-        { name: 'tinyzero', command: ours('./whole-job.js'), input: whole(1) },
-        { name: 'tinyzero wasm', command: [...ours('./whole-job.js'), '--wasm'], input: whole(1) },
-      ],
-    },
-    {
-      name: 'whole job',
-      kind: 'job',
-      sides: [
-        { name: 'tinyzero', command: ours('./whole-job.js'), input: whole(problems) },
-        { name: 'TRL A2PO', command: peer('trl_a2po.py'), input: whole(problems) },
-        { name: 'plain loop', command: peer('plain_loop.py'), input: whole(plainProblems) },
-        { name: 'batched PyTorch', command: peer('batched.py'), input: whole(problems) },
-      ],
-    },
-    {
-      name: 'job 0.5B',
-      kind: 'job',
-      large: true,
-      rounds: 1,
-      sides: [
-        { name: 'tinyzero', command: ours('./whole-job.js'), input: half },
-        { name: 'TRL A2PO', command: peer('trl_a2po.py'), input: half },
-      ],
-    },
-    {
-      name: 'learning',
-      kind: 'job',
-      large: true,
-      rounds: 1,
-      sides: [
-        { name: 'tinyzero', command: ours('./whole-job.js'), input: naturalJob },
-        { name: 'TRL A2PO', command: peer('trl_a2po.py'), input: naturalJob },
-        { name: 'batched PyTorch', command: peer('batched.py'), input: naturalJob },
-      ],
-    },
+    jobCase('start', { tinyzero: whole(1), 'tinyzero wasm': whole(1) }),
+    jobCase('whole job', {
+      tinyzero: full,
+      'TRL A2PO': full,
+      'plain loop': whole(plainProblems),
+      'batched PyTorch': full,
+    }),
+    jobCase('job 0.5B', { tinyzero: half, 'TRL A2PO': half }, once),
+    jobCase('learning', learning, once),
   ];
 }
 
@@ -153,7 +145,7 @@ export async function makeModels(cases: readonly Case[], models: string): Promis
   const make: Record<string, () => Promise<void>> = {
     medium: () => saveRandomModel(join(models, 'medium'), qwen2Record(medium), 'float32'),
     half: async () => {
-      await saveRandomModel(join(models, 'half'), qwenHalfBillion, 'bfloat16', largeTokenizer);
+      await saveRandomModel(join(models, 'half'), qwenHalfBillion, 'bfloat16', byteLevelTokenizer);
       // Without a chat template, so that the job's prompts are the same on every side.
       const path = join(models, 'half', 'tokenizer_config.json');
       const { chat_template: _, ...rest } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;

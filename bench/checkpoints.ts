@@ -2,6 +2,7 @@
  * @file Hugging Face folders with random weights, for benchmarks of sizes that no shipped model has. Every side of a
  * comparison reads the same folder.
  */
+import { fileURLToPath } from 'node:url';
 import { type ModelConfig, parseModelConfig } from '../src/model/config.js';
 import type { Dtype } from '../src/model/dtype.js';
 import { elementCount, parameterSpecs } from '../src/model/params.js';
@@ -44,6 +45,9 @@ export function qwen2Record(size: ModelSize): JsonRecord {
 export function qwen2Config(size: ModelSize): ModelConfig {
   return parseModelConfig(qwen2Record(size), 'the benchmark');
 }
+
+/** A folder with a byte-level tokenizer, which spells every problem, to carry along. */
+export const byteLevelTokenizer = fileURLToPath(new URL('../../test/fixtures/qwen2-tied-f32', import.meta.url));
 
 /** config.json of Qwen/Qwen2.5-0.5B. */
 export const qwenHalfBillion: JsonRecord = {

@@ -9,10 +9,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { qwenHalfBillion, saveRandomModel } from './checkpoints.js';
+import { byteLevelTokenizer, qwenHalfBillion, saveRandomModel } from './checkpoints.js';
 
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
-const tokenizer = fileURLToPath(new URL('../../test/fixtures/qwen2-tied-f32', import.meta.url));
 
 const coinTask = `import { createHash } from 'node:crypto';
 import { defineTask } from 'tinyzero';
@@ -57,7 +56,7 @@ function run(args: readonly string[]): Promise<Figures> {
 const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-seed-'));
 try {
   const model = join(scratch, 'model');
-  await saveRandomModel(model, qwenHalfBillion, 'bfloat16', tokenizer);
+  await saveRandomModel(model, qwenHalfBillion, 'bfloat16', byteLevelTokenizer);
   writeFileSync(join(scratch, 'coin.mjs'), coinTask);
   const common = [
     'train',

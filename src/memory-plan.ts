@@ -4,7 +4,7 @@
  * estimate, checked against measured peaks in docs/log.md.
  */
 import type { ModelConfig } from './model/config.js';
-import { stateBytes } from './model/load.js';
+import { drawingBytes, stateBytes } from './model/load.js';
 import { elementCount, parameterCount, parameterSpecs } from './model/params.js';
 import { type PolicySizes, policyLayout } from './policy.js';
 
@@ -43,8 +43,7 @@ export function planMemory(
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
   const { vocabSize: V } = config;
-  // Drawing holds logits, their softmax and its running sum.
-  const drawing = 3 * floatBytes * layout.sizes.slots * V;
+  const drawing = layout.sizes.slots * drawingBytes(config);
   const programs = { 'TensorFlow and Node': runtimeBytes };
   const forSampling = { caches, ...(copies > 0 && { 'bf16 weights for sampling': copies }) };
   const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };

@@ -143,7 +143,7 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
   const program = engine.createProgram({
     state,
     functions: {
-      ...(copied ? { ...onCopies(functions, copies), copy: copyFunction(config, precision) } : functions),
+      ...(copied ? { ...onCopies(functions, copies), copy: copyFunction(copies) } : functions),
       ...(training && { update: updateFunction(config, names, training, length, maxNewTokens, precision) }),
     },
   });

@@ -14,7 +14,7 @@ import {
   sharesMemory,
 } from './in-place.js';
 import { ProgramError } from './program.js';
-import { addStore, copyOf } from './stored.js';
+import { addStore } from './stored.js';
 
 export type NamedOutput = readonly [name: string, value: Output];
 
@@ -63,7 +63,7 @@ export function addStores(
       if (read !== undefined) orderReaders(graph, kept.results, state, read.node, update);
       return update.writes.at(-1) as GraphNode;
     }
-    return addAssign(graph, value, handle, read === undefined ? [barrier] : [read.node, barrier]);
+    return addStore(graph, value, handle, read === undefined ? [barrier] : [read.node, barrier]);
   });
   return { outputs, stores: [...new Set(stores)], gates };
 }
@@ -137,14 +137,6 @@ function orderReaders(graph: Graph, results: Results, state: string, read: Graph
       `${results.functionName}: state ${state} is updated in place, but ${late} uses its old value; use the updated tensor`,
     );
   }
-}
-
-/**
- * Stores a copy of `value`; one that was rounded for this is a copy already. Without it the state could lie in the memory of an input (JavaScript's), of a constant or of
- * another state that is later updated in place; and no op is safe from that: TensorFlow turns x * 1 into x.
- */
-function addAssign(graph: Graph, value: Output, handle: GraphNode, control: readonly GraphNode[]): GraphNode {
-  return addStore(graph, value.dtype === 'bfloat16' ? value : copyOf(graph, value), handle, control);
 }
 
 const floats: ReadonlySet<GraphDType> = new Set(['float32', 'bfloat16']);

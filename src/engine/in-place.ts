@@ -3,6 +3,7 @@
  * their updates here (kernels-fused.ts, kernels-native.ts); assign.ts orders everything else around them.
  */
 import type { Graph, GraphNode, Output } from './graph.js';
+import { copyOf } from './stored.js';
 
 /** An update of states in their own memory. */
 export interface InPlaceUpdate {
@@ -70,9 +71,9 @@ export function keepOldValues(
   results: readonly Output[],
 ): { results: Output[]; copies: GraphNode[] } {
   const copies = new Map<string, Output>();
-  const copyOf = (value: Output): Output => {
+  const kept = (value: Output): Output => {
     const key = `${value.node.name}:${value.index}`;
-    const copy = copies.get(key) ?? graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
+    const copy = copies.get(key) ?? copyOf(graph, value);
     copies.set(key, copy);
     return copy;
   };
@@ -80,10 +81,10 @@ export function keepOldValues(
   const needed = ancestors(results.map(({ node }) => node));
   const uses = usesOf(graph);
   for (const { node, input } of reads.flatMap((read) => readers(uses, read))) {
-    if (needed.has(node) && !early.has(node)) node.inputs[input] = copyOf(node.inputs[input] as Output);
+    if (needed.has(node) && !early.has(node)) node.inputs[input] = kept(node.inputs[input] as Output);
   }
-  const kept = results.map((value) => (reads.some((read) => sharesMemory(value.node, read)) ? copyOf(value) : value));
-  return { results: kept, copies: [...copies.values()].map(({ node }) => node) };
+  const safe = results.map((value) => (reads.some((read) => sharesMemory(value.node, read)) ? kept(value) : value));
+  return { results: safe, copies: [...copies.values()].map(({ node }) => node) };
 }
 
 interface Use {

@@ -35,8 +35,8 @@ export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> 
   );
 }
 
-/** Elements from which a weight is read from memory each time. */
-const largeWeight = 1 << 16;
+/** Elements from which a weight is read from memory each time; smaller ones stay in the processor's own cache. */
+export const largeWeight = 1 << 16;
 
 /**
  * Rows up to which a product with a large weight takes about as long as reading the weight; TensorFlow would rearrange it

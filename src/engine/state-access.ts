@@ -10,7 +10,7 @@ import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
 import { tensorName } from './graphdef.js';
 import type { ProgramSpec, StateSpec, TensorSpec } from './program.js';
 import type { Shape } from './shape.js';
-import { addStore, asStored, copyOf, readStored, storedDtype } from './stored.js';
+import { addStore, asStored, readStored, storedDtype } from './stored.js';
 
 interface Access {
   /** Feeds `index`, and `values` of shape `valuesShape`: the state's own, or all ones to fill it. */
@@ -113,9 +113,7 @@ function addBranch(
   const incoming = whenTrue(graph, values, chosen);
   const attributes = { ...type, Tidx: { type: 'int32' } } as const;
   const whole = graph.add('BroadcastTo', [incoming, graph.ints(spec.shape)], spec, { attributes });
-  // The fed array stays JavaScript's: without a copy the state would live in memory that is freed or changed there.
-  const own = spec.stored === undefined ? copyOf(graph, whole) : asStored(graph, whole, spec);
-  const assign = addStore(graph, own, handle);
+  const assign = addStore(graph, asStored(graph, whole, spec), handle);
   const pivot = whenTrue(graph, index, chosen);
   const int = { T: { type: 'int32' } } as const;
   const written = graph.add('Identity', [pivot], pivot, { attributes: int, control: [assign] });

@@ -48,13 +48,18 @@ export function copyOf(graph: Graph, value: Output): Output {
   return graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
 }
 
-/** Puts `value`, whose memory must be nobody else's, into a variable. */
+/**
+ * Stores a copy of `value`, which is as the variable holds it; what {@link asStored} rounded is a copy already. Without it
+ * the state could lie in the memory of an input (JavaScript's), of a constant or of another state that is later updated in
+ * place; and no op is safe from that: TensorFlow turns x * 1 into x.
+ */
 export function addStore(
   graph: Graph,
   value: Output,
   handle: GraphNode,
   control: readonly GraphNode[] = [],
 ): GraphNode {
+  const own = value.dtype === 'bfloat16' ? value : copyOf(graph, value);
   const attributes = { dtype: { type: value.dtype } };
-  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), value], [], { attributes, control });
+  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], { attributes, control });
 }

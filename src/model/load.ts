@@ -105,7 +105,7 @@ export interface SamplingWork {
 
 /** Memory for the caches of all slots; one slot is given more if it needs more. */
 const cacheBytes = 2 ** 30;
-/** Memory for the attention scores of one prefill, and for logits, their softmax and its running sum of all slots. */
+/** Memory for the attention scores of one prefill, and for drawing in all slots. */
 const scoreBytes = 2 ** 28;
 const maxPrompts = 8;
 const maxChunk = 128;
@@ -123,7 +123,7 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
   const slots = Math.min(
     ...[maxSlots, rollouts],
     atMost(cacheBytes, bytesPerPosition * positions),
-    atMost(scoreBytes, 3 * 4 * config.vocabSize),
+    atMost(scoreBytes, drawingBytes(config)),
   );
   const scoresPerPrompt = 4 * config.heads * chunk * promptPositions;
   const prompts = Math.min(
@@ -134,6 +134,11 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
     atMost(scoreBytes, scoresPerPrompt),
   );
   return { slots, positions, prompts, promptPositions, chunk, admissions: Math.max(1, Math.floor(slots / 8)) };
+}
+
+/** Bytes that drawing a token holds for each slot: logits, their softmax and its running sum. */
+export function drawingBytes(config: ModelConfig): number {
+  return 3 * 4 * config.vocabSize;
 }
 
 export function roundUp(value: number, multiple: number): number {

@@ -4,17 +4,15 @@
  * learning rate of 1e-5 most numbers of a bfloat16 would never move), and the sampler gets rounded copies.
  */
 import type { Tensor } from '@tensorflow/tfjs-core';
+import { largeWeight } from '../engine/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../engine/program.js';
 import type { ModelConfig } from './config.js';
 import { elementCount, parameterSpecs } from './params.js';
 
-/** Numbers from which a matrix is worth it: smaller ones stay in the processor's own cache. */
-const largeMatrix = 1 << 16;
-
 /** The parameters as state of a program that does not train them; those that `isNarrow` as bfloat16, if they are large. */
 export function narrowState(config: ModelConfig, isNarrow: (name: string) => boolean): Record<string, StateSpec> {
   const entries = Object.entries(parameterSpecs(config)).map(([name, shape]): [string, StateSpec] => {
-    const narrow = shape.length === 2 && elementCount(shape) >= largeMatrix && isNarrow(name);
+    const narrow = shape.length === 2 && elementCount(shape) >= largeWeight && isNarrow(name);
     return [name, { dtype: 'float32', shape, ...(narrow && { stored: 'bf16' }) }];
   });
   return Object.fromEntries(entries);
@@ -25,12 +23,12 @@ export function frozenState(config: ModelConfig, precision: FunctionSpec['precis
   return narrowState(config, () => precision === 'bf16');
 }
 
-const copyName = (name: string) => `sampler.${name}`;
+const copyPrefix = 'sampler.';
 
 /** Copies for the sampler of a program that trains: none in float32. */
 export function samplerCopies(config: ModelConfig, precision: FunctionSpec['precision']): Record<string, StateSpec> {
   const stored = Object.entries(frozenState(config, precision)).filter(([, spec]) => spec.stored !== undefined);
-  return Object.fromEntries(stored.map(([name, spec]) => [copyName(name), spec]));
+  return Object.fromEntries(stored.map(([name, spec]) => [`${copyPrefix}${name}`, spec]));
 }
 
 /** `functions` on the copies, where there are any. */
@@ -49,19 +47,20 @@ export function onCopies(
 function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateSpec>>): TensorRecord {
   const view = {};
   for (const name of Object.keys(state)) {
-    const source = copyName(name) in copies ? copyName(name) : name;
+    const copy = `${copyPrefix}${name}`;
+    const source = copy in copies ? copy : name;
     Object.defineProperty(view, name, { enumerable: true, get: () => state[source] });
   }
   return view;
 }
 
 /** Brings the copies up to date with the parameters. */
-export function copyFunction(config: ModelConfig, precision: FunctionSpec['precision']): FunctionSpec {
-  const names = Object.keys(parameterSpecs(config)).filter(
-    (name) => copyName(name) in samplerCopies(config, precision),
-  );
+export function copyFunction(copies: Readonly<Record<string, StateSpec>>): FunctionSpec {
+  const original = (state: TensorRecord, copy: string) => state[copy.slice(copyPrefix.length)] as Tensor;
   return {
     inputs: {},
-    body: (state) => ({ assign: Object.fromEntries(names.map((name) => [copyName(name), state[name] as Tensor])) }),
+    body: (state) => ({
+      assign: Object.fromEntries(Object.keys(copies).map((copy) => [copy, original(state, copy)])),
+    }),
   };
 }

@@ -6,28 +6,16 @@ import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
 import { embedding, linear } from '../../src/engine/ops.js';
 import type { FunctionSpec, ProgramSpec } from '../../src/engine/program.js';
+import { rounded } from '../helpers/bfloat16.js';
 import { assertClose } from '../helpers/close.js';
 import { compiledWay, composedWay } from '../helpers/engines.js';
 import { nativeTest } from '../helpers/native.js';
 import { noise } from '../helpers/subjects.js';
 
-/** To the nearest bfloat16, of two to the even one. */
-function rounded(value: number): number {
-  const bits = new Uint32Array(Float32Array.of(value).buffer);
-  const low = bits[0]! & 0xffff;
-  bits[0]! -= low;
-  const [down, up] = [
-    new Float32Array(bits.buffer)[0]!,
-    new Float32Array(Uint32Array.of(bits[0]! + 0x10000).buffer)[0]!,
-  ];
-  const even = (bits[0]! & 0x10000) === 0;
-  return low > 0x8000 || (low === 0x8000 && !even) ? up : down;
-}
-
 const shape = [3, 5];
 const values = Float32Array.from(noise(15, 1));
 values.set([1 + 2 ** -8, 1 + 3 * 2 ** -8, -1 - 2 ** -8, 0, 3.4e38]);
-const wanted = values.map(rounded);
+const wanted = rounded(values);
 
 const spec: ProgramSpec = {
   state: { half: { dtype: 'float32', shape, stored: 'bf16' }, whole: { dtype: 'float32', shape } },
@@ -55,9 +43,9 @@ nativeTest('what is stored as bfloat16 is rounded to it, written or assigned', a
   assert.deepEqual(program.read('whole'), wanted);
   assert.deepEqual(program.read('half'), wanted, 'the values of the other, rounded');
   program.fill('half', 1 / 3);
-  assert.deepEqual(program.read('half'), new Float32Array(15).fill(rounded(1 / 3)));
+  assert.deepEqual(program.read('half'), rounded(new Float32Array(15).fill(1 / 3)));
   assert.throws(() => program.run('bad'), /half has NaN/);
-  assert.deepEqual(program.read('half'), new Float32Array(15).fill(rounded(1 / 3)));
+  assert.deepEqual(program.read('half'), rounded(new Float32Array(15).fill(1 / 3)));
   program.dispose();
 });
 
@@ -74,7 +62,7 @@ for (const rows of [1, 3, 4, 5, 16, 17, 128, 130, 4000]) {
     };
     const w = { dtype: 'float32', shape: [results, width], stored: 'bf16' } as const;
     const checked = Math.min(rows, 20);
-    const [xs, ws] = [x.map(rounded), weight.map(rounded)];
+    const [xs, ws] = [rounded(x), rounded(weight)];
     const expected = Array.from({ length: checked * results }, (_, i) => {
       const [row, result] = [Math.floor(i / results), i % results];
       let sum = 0;
@@ -105,7 +93,7 @@ nativeTest('rows chosen from a table stored as bfloat16 are its rows', async () 
     },
   });
   program.write('table', weight);
-  const expected = [...ids].flatMap((id) => [...weight.slice(id * width, (id + 1) * width).map(rounded)]);
+  const expected = [...ids].flatMap((id) => [...rounded(weight.slice(id * width, (id + 1) * width))]);
   assert.deepEqual([...(program.run('f', { ids }).rows as Float32Array)], expected);
   program.dispose();
 });

@@ -8,6 +8,7 @@ import { fanInDeviation, initialParameter, parameterCount } from '../../src/mode
 import { frozenState, samplerCopies } from '../../src/model/sampler-weights.js';
 import { createPolicy, type Policy } from '../../src/policy.js';
 import { keyedRandom } from '../../src/util/random.js';
+import { rounded } from '../helpers/bfloat16.js';
 import { nativeTest } from '../helpers/native.js';
 
 const config = parseModelConfig(
@@ -59,18 +60,15 @@ async function drawn(policy: Policy): Promise<{ ids: number[]; logProbs: number[
 }
 
 nativeTest('a reference that is bfloat16 loses nothing when it is kept so', async () => {
-  const rounded = (name: string) => {
-    const bits = new Uint32Array(initial(name).buffer);
-    return new Float32Array(bits.map((each) => each & 0xffff0000).buffer);
-  };
+  const narrow = (name: string) => rounded(initial(name));
   const engine = await openEngine('tensorflow');
   const policy = createPolicy(engine, config, {
     sizes: { promptLengths: [3], maxNewTokens: 8, slots: 8 },
     training: { batchSize: 2, optimizer, maxGradientNorm: 1, narrowReference: () => true },
   });
   try {
-    policy.load(rounded);
-    policy.loadReference(rounded);
+    policy.load(narrow);
+    policy.loadReference(narrow);
     policy.loadMoments();
     const rows = (await drawn(policy)).slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
     const batch = { rows, quadratic: 0, linear: [1, -1], temperature: 1, learningRate: 0.01 };
