@@ -3,10 +3,10 @@
  * comparison reads the same folder.
  */
 import { fileURLToPath } from 'node:url';
-import { type ModelConfig, parseModelConfig } from '../src/model/config.js';
-import type { Dtype } from '../src/model/dtype.js';
-import { elementCount, parameterSpecs } from '../src/model/params.js';
-import { savePretrained } from '../src/model/save.js';
+import type { Dtype } from '../src/model/checkpoint/dtype.js';
+import { savePretrained } from '../src/model/checkpoint/save.js';
+import { type ModelConfig, parseModelConfig } from '../src/model/network/config.js';
+import { elementCount, parameterSpecs } from '../src/model/network/params.js';
 import type { JsonRecord } from '../src/util/json.js';
 import { seededUniform } from './measure.js';
 

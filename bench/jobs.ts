@@ -10,12 +10,11 @@ import {
   type Product,
   pairName,
   splitProducts,
-} from '../src/data/multiplication.js';
-import { defaultOptions } from '../src/defaults.js';
-import { describePretrained } from '../src/model/pretrained.js';
-import { completeSettings, heldOutSplitOf } from '../src/settings.js';
+} from '../src/data/products.js';
+import { describePretrained } from '../src/model/checkpoint/pretrained.js';
+import { builtinModel, shippedModel } from '../src/model/shipped.js';
+import { completeSettings, defaultOptions, heldOutSplitOf } from '../src/options/settings.js';
 import { keyedRandom } from '../src/util/random.js';
-import { builtinModel, shippedModel } from '../src/util/shipped.js';
 
 type Factors = readonly [number, number];
 

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { TrainResult } from '../src/train-events.js';
+import type { TrainResult } from '../src/run/events.js';
 
 const [algorithms = 'apo', seeds = '1,2,3,4,5', ...flags] = process.argv.slice(2);
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));

@@ -5,15 +5,15 @@
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../src/engine/backend.js';
+import * as adamw from '../src/engine/optim/adamw.js';
+import { valueAndGradients } from '../src/engine/optim/gradients.js';
 import type { TensorRecord } from '../src/engine/program.js';
+import { openPretrained, type Pretrained } from '../src/model/checkpoint/pretrained.js';
 import { createModelProgram, parameterState } from '../src/model/load.js';
-import { completionInputs, completionLogProbs, packCompletions } from '../src/model/logprobs.js';
-import { openPretrained, type Pretrained } from '../src/model/pretrained.js';
+import { completionInputs, completionLogProbs, packCompletions } from '../src/model/network/log-probs.js';
 import { score, scoreFunctions, scoreGroups } from '../src/model/score.js';
-import * as adamw from '../src/optim/adamw.js';
-import { valueAndGradients } from '../src/optim/gradients.js';
-import { createPolicy } from '../src/policy.js';
-import { mean } from '../src/util/stats.js';
+import { createPolicy } from '../src/policy/policy.js';
+import { mean } from '../src/util/statistics.js';
 import { seededUniform, sinceStart } from './measure.js';
 
 export interface Part {

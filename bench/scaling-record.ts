@@ -1,6 +1,6 @@
 /** @file The JSON of bench/scaling.ts: its form, and reading it back from the saved output of a run. */
 import { readFileSync } from 'node:fs';
-import { UserError } from '../src/errors.js';
+import { UserError } from '../src/util/errors.js';
 import { parseJsonRecord } from '../src/util/json.js';
 import type { JobSize } from './jobs.js';
 

@@ -3,15 +3,16 @@
  * through the same functions, on problems and with token counts that the job file fixes. One process from start to end.
  * `node dist/bench/whole-job.js [--wasm] JOB.json`; the last line is JSON.
  */
-import { type Product, pairName } from '../src/data/multiplication.js';
+
 import type { Problem } from '../src/data/problem.js';
+import { type Product, pairName } from '../src/data/products.js';
 import { wordings } from '../src/data/prompt.js';
 import { defineTask, type Task } from '../src/data/task.js';
-import { defaultOptions } from '../src/defaults.js';
-import { evaluate } from '../src/evaluate.js';
-import { openJob, openPolicy } from '../src/job.js';
+import { defaultOptions } from '../src/options/settings.js';
+import { evaluate } from '../src/policy/evaluate.js';
+import type { RolloutKit } from '../src/policy/rollout.js';
 import { multiplicationReward } from '../src/reward/multiplication.js';
-import type { RolloutKit } from '../src/rollout.js';
+import { openJob, openPolicy } from '../src/run/job.js';
 import { estimate } from '../src/stage1/estimate.js';
 import { type VStarFile, vStarOf } from '../src/stage1/v-star-file.js';
 import { apo } from '../src/stage2/algorithm.js';
@@ -19,7 +20,7 @@ import { freshProgress, trainPolicy } from '../src/stage2/loop.js';
 import { planBatches } from '../src/stage2/plan.js';
 import { savePolicy } from '../src/stage2/resume.js';
 import { silentReporter } from '../src/util/reporter.js';
-import { mean } from '../src/util/stats.js';
+import { mean } from '../src/util/statistics.js';
 import { type JobResult, readJob, type WholeJob } from './jobs.js';
 import { sinceStart } from './measure.js';
 
@@ -56,7 +57,13 @@ async function run(job: WholeJob): Promise<JobResult> {
   let phase = 'load';
   let firstTokenSeconds: number | undefined;
 
-  const opened = await openJob({ options, wish: { engine, install: false }, reporter: silentReporter, signal: never });
+  const opened = await openJob({
+    options,
+    wish: { engine, install: false },
+    reporter: silentReporter,
+    signal: never,
+    taskApi: () => import('../src/index.js'),
+  });
   const { settings, pretrained } = opened;
   const { optimizer, maxGradientNorm } = settings;
   const training = { batchSize, optimizer, maxGradientNorm };

@@ -109,7 +109,7 @@ struct DecoderLayersKernel {
   }
 
 private:
-  /** The weights of one layer from input `next` on, in the order of src/engine/decoding-ops.ts. */
+  /** The weights of one layer from input `next` on, in the order of src/engine/ops/decoding-ops.ts. */
   void takeWeights(const Call &call, int &next, DecoderLayer &step, std::vector<Tensor> &kept) const {
     const int64_t C = step.cache.C, D = step.D, KV = kvHeads * C;
     require(next + 9 <= call.inputs(), "decoder layers: weights are missing");

@@ -4,8 +4,8 @@
  * no code of any command before that command runs, so `--help` is quick.
  */
 import { CommanderError } from 'commander';
-import { buildProgram, checkArguments, findCommand, normalize } from './command-line.js';
-import { exitCodes, systemErrorCode, UserError } from './errors.js';
+import { buildProgram, checkArguments, findCommand, normalize } from './cli/command-line.js';
+import { exitCodes, systemErrorCode, UserError } from './util/errors.js';
 import { packageVersion } from './util/version.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */
@@ -28,7 +28,10 @@ export async function main(given: readonly string[]): Promise<number> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    const [{ paintFor }, { fitted }] = await Promise.all([import('./run/paint.js'), import('./run/columns.js')]);
+    const [{ paintFor }, { fitted }] = await Promise.all([
+      import('./cli/terminal/paint.js'),
+      import('./cli/terminal/columns.js'),
+    ]);
     const name = paintFor(process.stderr).bad('tinyzero:');
     if (error instanceof UserError) {
       process.stderr.write(`${fitted(`${name} ${error.message}`, process.stderr)}\n`);

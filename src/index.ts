@@ -1,28 +1,166 @@
-/** @file The library's public API, and what a `--task` file may import from `tinyzero`. */
+/**
+ * @file The library's public API: the commands as functions, with options of the same names and defaults and results as
+ * values, and what a `--task` file may import from `tinyzero`. The tensor library is loaded when a function is called.
+ */
+import type { ProblemSet } from './data/problem.js';
+import type { TaskApi } from './data/task-file.js';
+import type {
+  LoadedModel,
+  SampleCall,
+  SampledText,
+  ScoreCall,
+  ScoredCompletion,
+  ScoreInput,
+} from './model/loaded-model.js';
+import { builtinModel } from './model/shipped.js';
+import type { TrainingOptions } from './options/settings.js';
+import { defaultOptions } from './options/settings.js';
+import type { EvalSummary } from './policy/eval-summary.js';
+import type { Verdict } from './report/verdict.js';
+import type { ReportRequest } from './report/write.js';
+import type { TrainEvent, TrainResult } from './run/events.js';
+import type { VStarFile } from './stage1/v-star-file.js';
+import { type Reporter, silentReporter } from './util/reporter.js';
+
 export type { Problem, ProblemSet } from './data/problem.js';
-export { type CompletionInfo, defineTask, type Score, type Task } from './data/task.js';
-export type { EvalSummary } from './eval-summary.js';
-export {
-  type CallOptions,
-  type EngineCall,
-  type EstimateCall,
-  estimateVStar,
-  evaluate,
-  generateProblems,
-  loadModel,
-  report,
-  sample,
-  score,
-  type TrainCall,
-  train,
-} from './library.js';
-export type { LoadedModel, SampleCall, SampledText, ScoreCall, ScoredCompletion, ScoreInput } from './loaded-model.js';
+export { defineTask, type Task } from './data/task.js';
+export type {
+  LoadedModel,
+  SampleCall,
+  SampledText,
+  ScoreCall,
+  ScoredCompletion,
+  ScoreInput,
+} from './model/loaded-model.js';
+export type { EvalSummary } from './policy/eval-summary.js';
 export type { Verdict } from './report/verdict.js';
 export type { ReportRequest } from './report/write.js';
 export { parseAnswer } from './reward/answer.js';
 export { multiplicationReward } from './reward/multiplication.js';
+export type { CompletionInfo, Score } from './reward/score.js';
+export type { TrainEvent, TrainResult } from './run/events.js';
 export type { VStarEntry, VStarFile } from './stage1/v-star-file.js';
 export { vStar } from './stage1/vstar.js';
 export { type ApoRow, apoLoss } from './stage2/loss.js';
-export type { TrainEvent, TrainResult } from './train-events.js';
 export type { Random } from './util/random.js';
+
+export interface EngineCall {
+  readonly engine?: 'auto' | 'tensorflow' | 'wasm';
+  /** False: take WebAssembly where the native engine is not installed. */
+  readonly install?: boolean;
+  readonly reporter?: Reporter;
+  /** Stops the work; what a run saved can be resumed. */
+  readonly signal?: AbortSignal;
+}
+
+export interface CallOptions extends EngineCall, Partial<TrainingOptions> {}
+
+export interface TrainCall extends CallOptions {
+  /** Of a new run, or the one to continue. */
+  readonly folder: string;
+  readonly resume?: boolean;
+}
+
+/** `tinyzero train`. @throws UserError for whatever stops the run. */
+export async function train(
+  call: TrainCall,
+  onEvent: (event: TrainEvent) => void = () => {},
+): Promise<TrainResult & { readonly report: string }> {
+  const { folder, resume = false, engine, install, reporter, signal, ...given } = withDefaults(call);
+  const run = await import('./run/train.js');
+  const request = { options: defaultOptions(given), folder, resume, engine, install, taskApi };
+  const result = await run.train(request, onEvent, reporter, signal);
+  return { ...result, report: (await report({ folder })).path };
+}
+
+/** `tinyzero eval`: greedy, and `evalSamples` samples of each held-out problem. */
+export async function evaluate(call: CallOptions): Promise<EvalSummary> {
+  const { engine, install, reporter, signal, ...given } = withDefaults(call);
+  const options = defaultOptions(given);
+  const [{ openJob, openPolicy }, evaluation] = await Promise.all([
+    import('./run/job.js'),
+    import('./policy/evaluate.js'),
+  ]);
+  const job = await openJob({ options, wish: { engine, install }, reporter, signal, taskApi });
+  try {
+    const { policy, kit } = openPolicy(job, job.problems.test);
+    try {
+      const { model, evalSamples: samples } = job.settings;
+      return await evaluation.evaluate(kit, job.problems.test, { model, samples, signal, reporter });
+    } finally {
+      policy.dispose();
+    }
+  } finally {
+    job.close();
+  }
+}
+
+/** `tinyzero report`: writes the report of a run, finished or not. @throws UserError when there is no run to report. */
+export async function report(request: ReportRequest): Promise<{ path: string; verdict: Verdict }> {
+  const { writeReport } = await import('./report/write.js');
+  return writeReport(request);
+}
+
+export interface EstimateCall extends CallOptions {
+  /** Written after each group of problems, and gone on with where it is there. Absent: nothing is written. */
+  readonly out?: string;
+  /** `i/n`: only the i-th of n parts of the problems. */
+  readonly shard?: string;
+}
+
+/** `tinyzero estimate-vstar`: the rewards of every sample of every training problem, from which `vStar` follows. */
+export async function estimateVStar(call: EstimateCall = {}): Promise<VStarFile> {
+  const { engine, install, reporter, signal, out, shard, ...given } = withDefaults(call);
+  const estimation = await import('./run/estimate.js');
+  const request = { options: defaultOptions(given), engine, install, taskApi, out, shard };
+  return await estimation.estimateVStar(request, reporter, signal);
+}
+
+/**
+ * The problems that `train` draws with these options: distinct training problems, the rows drawn from them, held-out
+ * problems. Of the model only config and tokenizer are looked at.
+ */
+export async function generateProblems(
+  call: Partial<TrainingOptions> & Pick<EngineCall, 'reporter' | 'signal'> = {},
+): Promise<ProblemSet> {
+  const { reporter, signal, engine: _, install: __, ...given } = withDefaults(call);
+  const [{ describeModel }, { openProblems }] = await Promise.all([import('./model/open.js'), import('./run/job.js')]);
+  const model = await describeModel(given.model ?? builtinModel, reporter, signal);
+  return (await openProblems(defaultOptions(given), model, taskApi)).problems;
+}
+
+/** Opens a model folder, a hub id or `builtin`. Its weights are loaded by the first call that needs them. */
+export async function loadModel(
+  reference: string,
+  call: EngineCall & { readonly precision?: 'f32' | 'bf16' } = {},
+): Promise<LoadedModel> {
+  const { engine, install, reporter, signal, precision = 'f32' } = withDefaults(call);
+  const model = await import('./model/loaded-model.js');
+  return await model.loadModel(reference, { engine, install, precision }, reporter, signal);
+}
+
+/** `tinyzero generate`: completions of each prompt, in order. @throws UserError for a prompt that the model cannot take. */
+export async function sample(
+  model: LoadedModel,
+  prompts: readonly (string | readonly number[])[],
+  call: SampleCall = {},
+): Promise<SampledText[][]> {
+  return await (await import('./model/loaded-model.js')).sample(model, prompts, call);
+}
+
+/** `tinyzero score`: log-probs of given completions, in order. @throws UserError for what the model cannot take. */
+export async function score(
+  model: LoadedModel,
+  inputs: readonly ScoreInput[],
+  call: ScoreCall = {},
+): Promise<ScoredCompletion[]> {
+  return await (await import('./model/loaded-model.js')).score(model, inputs, call);
+}
+
+/** A task file imports this module, the very one of this process. */
+const taskApi: TaskApi = () => import('./index.js');
+
+function withDefaults<Call extends EngineCall>(call: Call) {
+  const never = new AbortController().signal;
+  return { engine: 'auto' as const, install: true, reporter: silentReporter, signal: never, ...call };
+}

@@ -3,9 +3,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { editDistance } from '../src/command-line.js';
-import { commands } from '../src/command-table.js';
-import { usage } from '../src/config.js';
+import { editDistance } from '../src/cli/command-line.js';
+import { commands } from '../src/cli/command-table.js';
+import { usage } from '../src/options/table.js';
 import { cliPath, modulesLoadedBy, packagesOf, runNode, temporaryFolder, tinyzero } from './helpers/cli.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -45,11 +45,11 @@ test('--help imports commander, our own few files, and nothing of a tensor libra
     const names = ours.map((url) => url.replace(/.*\/dist\/src\//, ''));
     const few = [
       'cli.js',
-      'command-line.js',
-      'command-table.js',
-      'config.js',
-      'errors.js',
-      'option-values.js',
+      'cli/command-line.js',
+      'cli/command-table.js',
+      'options/parse.js',
+      'options/table.js',
+      'util/errors.js',
       'util/version.js',
     ];
     assert.deepEqual(names.sort(), few);

@@ -3,7 +3,7 @@
  * cluster with them. A function of the task and the seed. Knows nothing of models.
  */
 import { createHash } from 'node:crypto';
-import { UserError } from '../errors.js';
+import { UserError } from '../util/errors.js';
 import { quote } from '../util/json.js';
 import { keyedRandom, type Random } from '../util/random.js';
 import type { Task } from './task.js';

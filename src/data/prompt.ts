@@ -2,7 +2,7 @@
  * @file How a multiplication problem is asked, and how a question becomes a prompt: as it is, or as a user's turn of the
  * model's own chat template (which the tokenizer renders, not this file).
  */
-import type { Product } from './multiplication.js';
+import type { Product } from './products.js';
 
 /** The wordings, by the kind of model they are for. */
 export const wordings = {

@@ -2,27 +2,10 @@
  * @file What a task is: where problems come from, how they are asked and how a completion is rewarded. The built-in
  * multiplication and every `--task` file have this form. Knows nothing of models or tokens.
  */
-import { UserError } from '../errors.js';
+import type { CompletionInfo, Score } from '../reward/score.js';
+import { UserError } from '../util/errors.js';
 import { quote } from '../util/json.js';
 import type { Random } from '../util/random.js';
-
-/** How good a completion is. */
-export interface Score {
-  /** From 0 to 1; what training maximises. */
-  readonly reward: number;
-  /** Whether the completion counts as right; what accuracy counts. */
-  readonly exact: boolean;
-  /** Whether an answer in the asked-for form was found; the format rate counts this. */
-  readonly parsed: boolean;
-  /** Named components of the reward, averaged in the log. */
-  readonly parts: Readonly<Record<string, number>>;
-}
-
-/** What a reward may know of a completion besides its text. */
-export interface CompletionInfo {
-  /** The model ended the completion itself; false when it was cut off at the token limit. */
-  readonly finished: boolean;
-}
 
 /**
  * A task over problems of type `P`, which must be plain data (they are written to JSON).

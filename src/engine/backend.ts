@@ -7,9 +7,9 @@ import { join } from 'node:path';
 // The union package registers the gradients of all kernels; tfjs-core alone has none.
 import * as tfjs from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
-import { UserError } from '../errors.js';
+import { UserError } from '../util/errors.js';
 import { createEagerProgram } from './eager.js';
-import { findInstalledEngine } from './installed.js';
+import { findInstalledEngine } from './install/installed.js';
 import { loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram } from './session.js';

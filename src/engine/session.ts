@@ -2,16 +2,17 @@
  * @file Compiled programs: every function traced once, all graphs in one SavedModel, one native call per run. State
  * lives in TensorFlow resource variables, which all functions of a session share and which stay on the device.
  */
-import { compileFunction, type Entry } from './compile.js';
+
 import type { TypedArray } from './dtype.js';
-import { filled } from './emit.js';
-import { Graph, plainName } from './graph.js';
-import { type GraphSession, openGraphs } from './graph-session.js';
-import { opsWithProducts } from './kernels-native.js';
+import { compileFunction, type Entry } from './graph/compile.js';
+import { Graph, plainName } from './graph/graph.js';
+import { type GraphSession, openGraphs } from './graph/graph-session.js';
+import { addHandles, addStateAccess } from './graph/variables.js';
+import { filled } from './lowering/emit.js';
+import { opsWithProducts } from './lowering/own-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
 import type { FunctionSpec, Program, ProgramSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
-import { addHandles, addStateAccess } from './state-access.js';
 
 /**
  * Traces and loads `spec`.

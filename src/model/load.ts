@@ -5,14 +5,14 @@
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../engine/backend.js';
 import type { FunctionSpec, Program, ProgramSpec, TensorSpec } from '../engine/program.js';
-import { UserError } from '../errors.js';
+import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
-import { memoryLimit } from '../util/memory.js';
-import type { ModelConfig } from './config.js';
-import type { CacheSizes } from './kv-cache.js';
-import { elementCount } from './params.js';
-import type { Pretrained } from './pretrained.js';
-import { frozenState } from './sampler-weights.js';
+import { memoryLimit } from '../util/machine.js';
+import type { Pretrained } from './checkpoint/pretrained.js';
+import type { ModelConfig } from './network/config.js';
+import { elementCount } from './network/params.js';
+import type { CacheSizes } from './sampling/kv-cache.js';
+import { frozenState } from './sampling/weights.js';
 
 export interface LoadOptions {
   /** Of the functions that will use the parameters; `bf16` stores the large matrices so. Default `f32`. */

@@ -4,9 +4,15 @@
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { FunctionSpec, Program } from '../engine/program.js';
-import type { ModelConfig } from './config.js';
 import { roundUp } from './load.js';
-import { type CompletionRow, completionInputs, completionLogProbs, notFinite, packCompletions } from './logprobs.js';
+import type { ModelConfig } from './network/config.js';
+import {
+  type CompletionRow,
+  completionInputs,
+  completionLogProbs,
+  notFinite,
+  packCompletions,
+} from './network/log-probs.js';
 
 /** Rows that run through one function, B at a time. */
 export interface ScoreGroup {

@@ -1,7 +1,7 @@
 /**
  * @file The built-in models' architecture: Qwen2 at its smallest, so that every library that knows Qwen2 loads it.
  */
-import { type ModelConfig, parseModelConfig } from '../model/config.js';
+import { type ModelConfig, parseModelConfig } from '../model/network/config.js';
 import { eosId, padId } from './vocabulary.js';
 
 /** 413,280 parameters; see the model card for how this size was found. */

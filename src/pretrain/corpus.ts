@@ -6,7 +6,7 @@
  * Every row is a function of (seed, step, place in the batch). A held-out pair a × b appears in no row, neither asked nor stated, in
  * either order. Text and ids only; the loop that trains on them is elsewhere.
  */
-import { heldOutSplits, type Pair, type Product, pairName } from '../data/multiplication.js';
+import { heldOutSplits, type Pair, type Product, pairName } from '../data/products.js';
 import { wordings } from '../data/prompt.js';
 import { keyedRandom, type Random } from '../util/random.js';
 import { encode, eosPiece } from './vocabulary.js';

@@ -5,16 +5,16 @@
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
-import { tokenLogProbs } from '../engine/ops.js';
+import { tokenLogProbs } from '../engine/ops/ops.js';
+import * as adamw from '../engine/optim/adamw.js';
+import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import { valueAndGradients } from '../engine/optim/gradients.js';
+import { learningRateAt } from '../engine/optim/schedule.js';
 import type { FunctionSpec, Program, TensorRecord } from '../engine/program.js';
-import type { ModelConfig } from '../model/config.js';
 import { parameterState } from '../model/load.js';
-import { fanInDeviation, initialParameter, parameterSpecs } from '../model/params.js';
-import { logits, sequenceStates } from '../model/transformer.js';
-import * as adamw from '../optim/adamw.js';
-import type { AdamWOptions } from '../optim/adamw-options.js';
-import { valueAndGradients } from '../optim/gradients.js';
-import { learningRateAt } from '../optim/schedule.js';
+import type { ModelConfig } from '../model/network/config.js';
+import { fanInDeviation, initialParameter, parameterSpecs } from '../model/network/params.js';
+import { logits, sequenceStates } from '../model/network/transformer.js';
 import { keyedRandom } from '../util/random.js';
 import type { CorpusRow } from './corpus.js';
 

@@ -2,7 +2,7 @@
  * @file The built-in model's alphabet: 23 pieces of text. Encoding takes the longest piece at each position; the tokenizer
  * files that tokenizer-files.ts writes say the same to other libraries. Knows nothing of files or models.
  */
-import { UserError } from '../errors.js';
+import { UserError } from '../util/errors.js';
 
 /** Ends no text and starts none; fills rows of a batch up. */
 export const padPiece = '<pad>';

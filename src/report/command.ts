@@ -1,9 +1,10 @@
 /**
  * @file The command that repeats a run: every resolved option whose value is not the same for every model and version.
  */
-import { flag, type OptionName, type OptionSpec, options, trainingOptionNames } from '../config.js';
-import type { StoredRun } from '../run-config.js';
-import { optionsAsFlags } from '../settings.js';
+
+import { optionsAsFlags } from '../options/settings.js';
+import { flag, type OptionName, type OptionSpec, options, trainingOptionNames } from '../options/table.js';
+import type { StoredRun } from '../run/record.js';
 
 /** A command line for a POSIX shell, in pieces that belong together: `tinyzero train`, `--seed 1`, … */
 export function repeatCommand({ options: values, engine }: Pick<StoredRun, 'options' | 'engine'>): string[] {

@@ -4,16 +4,16 @@
  */
 import { createHash } from 'node:crypto';
 import { runFiles } from '../run/folder.js';
-import { accuracyFigure, beforeAfterSection } from './before-after.js';
-import { comparedSection } from './compared.js';
-import { curvesSection } from './curves.js';
-import { examplesSection } from './examples.js';
-import { factsSection } from './facts.js';
 import { type Html, html, trusted } from './html.js';
-import { preflightSection } from './preflight.js';
-import { problemsSection } from './problems.js';
 import type { RunRecord } from './read.js';
 import { script } from './script.js';
+import { accuracyFigure, beforeAfterSection } from './sections/before-after.js';
+import { comparedSection } from './sections/compared.js';
+import { curvesSection } from './sections/curves.js';
+import { examplesSection } from './sections/examples.js';
+import { factsSection } from './sections/facts.js';
+import { preflightSection } from './sections/preflight.js';
+import { problemsSection } from './sections/problems.js';
 import { style } from './style.js';
 import { judge, type Verdict } from './verdict.js';
 

@@ -4,16 +4,16 @@
  */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { readEvaluation } from '../eval-compare.js';
-import type { EvalSummary } from '../eval-summary.js';
+import { readEvaluation } from '../policy/eval-compare.js';
+import type { EvalSummary } from '../policy/eval-summary.js';
 import { requireRun, runFiles } from '../run/folder.js';
-import { readLog } from '../run/metrics.js';
-import { readProblems, readRun, type StoredRun } from '../run-config.js';
+import { readLog } from '../run/logs.js';
+import { readProblems, readRun, type StoredRun } from '../run/record.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
 import { readVStarFile, type VStarEntry } from '../stage1/v-star-file.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { jsonChecks } from '../util/json-checks.js';
-import { evenly } from './thin.js';
+import { evenly } from './charts/thin.js';
 
 /** What one line of metrics.jsonl says; docs/metrics.md has the formulas. */
 export type StepRecord = Pick<StepMetrics, (typeof stepNumbers)[number] | 'step' | 'epoch' | 'heldOutGreedy'>;

@@ -2,8 +2,8 @@
  * @file What a run shows, in one sentence that claims no more than its tests do: learned, not proven, worse, memory only, or
  * not finished. Knows nothing of HTML.
  */
-import { type Comparison, compareEvaluations } from '../eval-compare.js';
-import type { EvalSummary } from '../eval-summary.js';
+import { type Comparison, compareEvaluations } from '../policy/eval-compare.js';
+import type { EvalSummary } from '../policy/eval-summary.js';
 import { counted, formatPValue, formatPercent as percent, formatInterval as range } from '../util/format.js';
 import type { RunRecord } from './read.js';
 

@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import { runFiles } from '../run/folder.js';
-import { explainWrites } from '../run/write.js';
 import { writeFileAtomic } from '../util/file.js';
+import { explainWrites } from '../util/write.js';
 import { renderPage } from './page.js';
 import { readRunRecord } from './read.js';
 import type { Verdict } from './verdict.js';

@@ -2,8 +2,9 @@
  * @file The reward of a multiplication: a pure function of the completion's text, the right answer and whether the model
  * ended the completion itself.
  */
-import type { CompletionInfo, Score } from '../data/task.js';
+
 import { parseAnswer, parseLastInteger } from './answer.js';
+import type { CompletionInfo, Score } from './score.js';
 
 export interface MultiplicationRewardOptions {
   /** `graded`: also something for a near miss. `exact`: 1 or 0. */

@@ -4,10 +4,11 @@
  */
 import { existsSync, lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemErrorCode, UserError } from '../errors.js';
+import { checkpointStateFile } from '../stage2/resume.js';
+import { systemErrorCode, UserError } from '../util/errors.js';
 import { syncFolder } from '../util/file.js';
+import { explainWrites } from '../util/write.js';
 import { lockFolder } from './lock.js';
-import { explainWrites } from './write.js';
 
 /** Names inside a run folder. */
 export const runFiles = {
@@ -31,9 +32,6 @@ export const runFiles = {
   /** Event files for TensorBoard, where they are asked for. */
   tensorboard: 'tensorboard',
 } as const;
-
-/** Written last into a checkpoint: a checkpoint without it is not one. */
-export const checkpointStateFile = 'state.json';
 
 export interface RunFolder {
   readonly path: string;

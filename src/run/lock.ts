@@ -7,9 +7,9 @@ import { randomBytes } from 'node:crypto';
 import { constants, copyFileSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { systemErrorCode, UserError } from '../errors.js';
+import { systemErrorCode, UserError } from '../util/errors.js';
 import { isAlive } from '../util/process.js';
-import { explainWrites } from './write.js';
+import { explainWrites } from '../util/write.js';
 
 const lockName = 'run.lock';
 

@@ -4,8 +4,8 @@
  * what it would have drawn.
  */
 import type { Problem } from '../data/problem.js';
-import { type GradedRollout, type RolloutKit, rollOut } from '../rollout.js';
-import { samplingEffort } from '../sampling-effort.js';
+import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
+import { samplingEffort } from '../policy/sampling-effort.js';
 import { type Reporter, silentReporter } from '../util/reporter.js';
 import { missingSamples, type VStarEntry, type VStarFile } from './v-star-file.js';
 

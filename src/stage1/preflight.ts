@@ -2,7 +2,7 @@
  * @file The verdict between the stages: can reinforcement learning learn anything from these samples? Reads the rewards that
  * stage 1 kept; samples nothing.
  */
-import { mean, passAtK } from '../util/stats.js';
+import { mean, passAtK } from '../util/statistics.js';
 import type { VStarEntry, VStarFile } from './v-star-file.js';
 import { vStar } from './vstar.js';
 

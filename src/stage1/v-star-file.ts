@@ -3,11 +3,11 @@
  * Because rewards are kept per sample, V* for another beta1 or for fewer samples follows without sampling, a file that was
  * interrupted goes on, and the shards of several machines are merged. Knows nothing of models or tasks.
  */
-import { UserError } from '../errors.js';
-import { explainWrites } from '../run/write.js';
+import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { quote, readJsonRecord } from '../util/json.js';
 import { type JsonChecks, type JsonFile, jsonChecks } from '../util/json-checks.js';
+import { explainWrites } from '../util/write.js';
 import { vStar } from './vstar.js';
 
 /** Changes when older readers would misread a file. */

@@ -1,7 +1,7 @@
 /**
  * @file The algorithms of stage 2 behind one face: rewards of a batch in, its loss out. The formulas are in loss.ts.
  */
-import type { GradedRollout } from '../rollout.js';
+import type { GradedRollout } from '../policy/rollout.js';
 import {
   apoRowLoss,
   grpoAdvantages,

@@ -3,7 +3,7 @@
  * signal has a gradient, and that its gradient moves the weights. A run that learns nothing stops here and says why.
  */
 import { NumericsError } from '../engine/program.js';
-import { UserError } from '../errors.js';
+import { UserError } from '../util/errors.js';
 
 /** Advantages below this are none: the batch has no signal. */
 const noAdvantage = 1e-6;

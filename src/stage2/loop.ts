@@ -3,11 +3,11 @@
  * is a value (algorithm.ts), the data is a plan (plan.ts); files, clocks and options are the caller's.
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
-import type { Schedule } from '../optim/schedule.js';
-import { learningRateAt } from '../optim/schedule.js';
-import type { Policy } from '../policy.js';
-import { type GradedRollout, type RolloutKit, rollOut } from '../rollout.js';
-import { mean } from '../util/stats.js';
+import type { Schedule } from '../engine/optim/schedule.js';
+import { learningRateAt } from '../engine/optim/schedule.js';
+import type { Policy } from '../policy/policy.js';
+import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
+import { mean } from '../util/statistics.js';
 import type { Algorithm } from './algorithm.js';
 import { checkSampler, checkUpdate, explainNumerics } from './checks.js';
 import { lossAt, lossSlopes } from './loss.js';

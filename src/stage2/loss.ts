@@ -16,7 +16,7 @@
  *  4. problems none of whose samples is exact are left out by default (`--keep-unsolved` keeps them);
  *  5. beta1 = 0 is the mean, as in the authors' code, not the limit (see stage1/vstar.ts).
  */
-import { mean } from '../util/stats.js';
+import { mean } from '../util/statistics.js';
 
 /** A loss in the polynomial form; lists have one number a row, and the 1/B of a mean over rows is already in them. */
 export interface RowLoss {

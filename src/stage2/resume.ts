@@ -3,12 +3,11 @@
  * last of all `state.json`, whose presence makes the checkpoint whole. Loading one puts the policy back to the last bit.
  */
 import { join } from 'node:path';
-import { UserError } from '../errors.js';
-import { openPretrained } from '../model/pretrained.js';
-import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/safetensors.js';
-import { savePretrained } from '../model/save.js';
-import { momentSpecs, type Policy } from '../policy.js';
-import { checkpointStateFile } from '../run/folder.js';
+import { openPretrained } from '../model/checkpoint/pretrained.js';
+import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/checkpoint/safetensors.js';
+import { savePretrained } from '../model/checkpoint/save.js';
+import { momentSpecs, type Policy } from '../policy/policy.js';
+import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
 import { type JsonFile, jsonChecks } from '../util/json-checks.js';
@@ -16,6 +15,8 @@ import type { Progress } from './loop.js';
 
 /** Changes when older readers would misread a checkpoint. */
 const format = 'tinyzero-checkpoint-1';
+/** Written last into a checkpoint: a checkpoint without it is not one. */
+export const checkpointStateFile = 'state.json';
 const optimizerFile = 'optimizer.safetensors';
 
 /** Bytes that the logs of the run had when the checkpoint was made. */

@@ -1,7 +1,7 @@
 /**
  * @file Numbers for people: bytes in decimal units (as download pages print them), short durations, rates and p-values.
  */
-import type { Interval } from './stats.js';
+import type { Interval } from './statistics.js';
 
 /** `38.8 %` of the rate 0.388. */
 export function formatPercent(rate: number): string {

@@ -2,7 +2,7 @@
  * @file Checks for JSON with many like entries, such as the rewards of thousands of samples: the first that is wrong stops,
  * with its place. (JsonFields in json.ts is for the one record of a configuration, and tells all that is wrong.)
  */
-import { UserError } from '../errors.js';
+import { UserError } from './errors.js';
 import { isRecord, quote } from './json.js';
 
 export interface JsonFile {

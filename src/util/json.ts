@@ -3,7 +3,7 @@
  * told by the name of the file and the field.
  */
 import { closeSync, fstatSync, readFileSync } from 'node:fs';
-import { systemErrorCode, UserError } from '../errors.js';
+import { systemErrorCode, UserError } from './errors.js';
 import { openRegularFile } from './file.js';
 
 /** A JSON object of unknown content. */

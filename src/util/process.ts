@@ -4,7 +4,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { systemErrorCode } from '../errors.js';
+import { systemErrorCode } from './errors.js';
 
 /** Whether a process of this machine with this id runs, whoever's it is. */
 export function isAlive(pid: number): boolean {

@@ -9,6 +9,8 @@ export interface Reporter {
   transfer(title: string, total: number): Transfer;
   /** Starts work that is counted; nothing is shown of work that is done in no time. */
   work(title: string, unit: WorkUnit): Work;
+  /** Asks a yes-or-no question, yes being the default. Absent where nobody can answer. */
+  readonly ask?: (question: string, signal: AbortSignal) => Promise<boolean>;
 }
 
 export interface Transfer {

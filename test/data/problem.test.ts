@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { heldOutSplits } from '../../src/data/multiplication.js';
+import { type MultiplicationOptions, multiplicationTask } from '../../src/data/multiplication-task.js';
 import { buildProblemSet, hashProblems } from '../../src/data/problem.js';
+import { heldOutSplits } from '../../src/data/products.js';
 import { defineTask, type Task } from '../../src/data/task.js';
-import { UserError } from '../../src/errors.js';
-import { type MultiplicationOptions, multiplicationTask } from '../../src/multiplication-task.js';
+import { UserError } from '../../src/util/errors.js';
 
 const multiplication = (options: Partial<MultiplicationOptions> = {}) =>
   multiplicationTask({

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defineTask, scoreCompletion } from '../../src/data/task.js';
-import { UserError } from '../../src/errors.js';
+import { UserError } from '../../src/util/errors.js';
 
 const rewarding = (reward: unknown) =>
   defineTask<{ n: number }>({

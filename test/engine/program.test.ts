@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from '../../src/engine/dtype.js';
+import { updateRows } from '../../src/engine/ops/state-ops.js';
 import { type FunctionSpec, NumericsError, ProgramError, type ProgramSpec } from '../../src/engine/program.js';
-import { updateRows } from '../../src/engine/state-ops.js';
 import { testEveryWay, type Way } from '../helpers/engines.js';
 import { nativeTest } from '../helpers/native.js';
 

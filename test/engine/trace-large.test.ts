@@ -7,16 +7,16 @@ import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 // Registers tfjs's gradients and chained methods, as in every program.
 import '../../src/engine/backend.js';
-import { compileFunction } from '../../src/engine/compile.js';
-import { Graph } from '../../src/engine/graph.js';
-import { encodeSavedModel } from '../../src/engine/graphdef.js';
-import { tokenLogProbs } from '../../src/engine/ops.js';
+import { compileFunction } from '../../src/engine/graph/compile.js';
+import { Graph } from '../../src/engine/graph/graph.js';
+import { encodeSavedModel } from '../../src/engine/graph/graphdef.js';
+import { addHandles, addStateAccess } from '../../src/engine/graph/variables.js';
+import { tokenLogProbs } from '../../src/engine/ops/ops.js';
+import { clipScale, globalNorm, optimizerState, stepInputs, update } from '../../src/engine/optim/adamw.js';
 import type { TensorRecord, TensorSpec } from '../../src/engine/program.js';
-import { addHandles, addStateAccess } from '../../src/engine/state-access.js';
-import { parseModelConfig } from '../../src/model/config.js';
-import { parameterCount, parameterSpecs } from '../../src/model/params.js';
-import { logits, sequenceStates } from '../../src/model/transformer.js';
-import { clipScale, globalNorm, optimizerState, stepInputs, update } from '../../src/optim/adamw.js';
+import { parseModelConfig } from '../../src/model/network/config.js';
+import { parameterCount, parameterSpecs } from '../../src/model/network/params.js';
+import { logits, sequenceStates } from '../../src/model/network/transformer.js';
 
 const config = parseModelConfig(
   {

@@ -1,6 +1,6 @@
 /** @file Assertions about errors meant for the user. */
 import assert from 'node:assert/strict';
-import { UserError } from '../../src/errors.js';
+import { UserError } from '../../src/util/errors.js';
 
 /** Fails unless `run` throws a UserError whose text matches every pattern. */
 export function assertUserError(run: () => unknown, ...patterns: RegExp[]): void {

@@ -6,10 +6,10 @@
 import { cpSync, linkSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkLoads } from '../../src/engine/install/check.js';
+import { checkLoads } from '../../src/engine/install/build/check.js';
 import { installEngine } from '../../src/engine/install/install.js';
+import type { EngineManifest } from '../../src/engine/install/installed.js';
 import type { Take } from '../../src/engine/install/rungs.js';
-import type { EngineManifest } from '../../src/engine/installed.js';
 import { silentReporter } from '../../src/util/reporter.js';
 
 const [source = '', ...flags] = process.argv.slice(2);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findDamagedFiles, inspectEngine } from '../../src/engine/installed.js';
+import { findDamagedFiles, inspectEngine } from '../../src/engine/install/installed.js';
 import { merge, tinyzero } from './cli.js';
 
 export interface Killed {

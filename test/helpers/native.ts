@@ -3,7 +3,7 @@
  * that), and are reported as skipped, by name and with the reason, where it cannot be had.
  */
 import { type TestContext, test } from 'node:test';
-import { findInstalledEngine } from '../../src/engine/installed.js';
+import { findInstalledEngine } from '../../src/engine/install/installed.js';
 
 const missing = process.env.TINYZERO_TEST_NATIVE_MISSING ?? 'no native engine is installed';
 

@@ -2,14 +2,14 @@
  * @file Records of runs for the report's tests, put together by the code that real runs use, from outcomes that a test
  * chooses.
  */
-import { heldOutSplits, type Product } from '../../src/data/multiplication.js';
+
+import { multiplicationTask } from '../../src/data/multiplication-task.js';
 import { buildProblemSet, type Problem } from '../../src/data/problem.js';
+import { heldOutSplits, type Product } from '../../src/data/products.js';
 import { scoreCompletion } from '../../src/data/task.js';
-import { defaultOptions } from '../../src/defaults.js';
-import { type EvalSummary, summarizeEvaluation } from '../../src/eval-summary.js';
-import { multiplicationTask } from '../../src/multiplication-task.js';
+import { completeSettings, defaultOptions, type TrainingOptions } from '../../src/options/settings.js';
+import { type EvalSummary, summarizeEvaluation } from '../../src/policy/eval-summary.js';
 import type { RunRecord, StepRecord } from '../../src/report/read.js';
-import { completeSettings, type TrainingOptions } from '../../src/settings.js';
 import { preflight } from '../../src/stage1/preflight.js';
 import type { VStarEntry } from '../../src/stage1/v-star-file.js';
 

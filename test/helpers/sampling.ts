@@ -5,13 +5,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type EngineName, openEngine } from '../../src/engine/backend.js';
 import type { FunctionSpec, Program } from '../../src/engine/program.js';
-import type { ModelConfig } from '../../src/model/config.js';
-import type { DrawOptions } from '../../src/model/draw.js';
-import type { CacheSizes } from '../../src/model/kv-cache.js';
+import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { createModelProgram } from '../../src/model/load.js';
-import { openPretrained } from '../../src/model/pretrained.js';
-import { type Rollout, samplingParts } from '../../src/model/sample.js';
-import { logits, sequenceStates } from '../../src/model/transformer.js';
+import type { ModelConfig } from '../../src/model/network/config.js';
+import { logits, sequenceStates } from '../../src/model/network/transformer.js';
+import type { DrawOptions } from '../../src/model/sampling/draw.js';
+import type { CacheSizes } from '../../src/model/sampling/kv-cache.js';
+import { type Rollout, samplingParts } from '../../src/model/sampling/sample.js';
 import { rolloutRandom } from '../../src/util/random.js';
 import { type FixtureModel, fixture } from './files.js';
 

@@ -5,7 +5,7 @@
 import { chmodSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { engineRoot } from '../../src/engine/installed.js';
+import { engineRoot } from '../../src/engine/install/installed.js';
 import { type Reporter, silentReporter } from '../../src/util/reporter.js';
 import { temporaryFolder } from './cli.js';
 

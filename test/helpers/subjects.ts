@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from '../../src/engine/dtype.js';
-import { maskedScore } from '../../src/engine/ops.js';
+import { maskedScore } from '../../src/engine/ops/ops.js';
 import type { FunctionSpec, TensorSpec } from '../../src/engine/program.js';
 import { type Shape, sizeOf } from '../../src/engine/shape.js';
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openEngine } from '../../src/engine/backend.js';
+import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { checkMemory, createModelProgram } from '../../src/model/load.js';
-import { openPretrained } from '../../src/model/pretrained.js';
 import { assertUserError } from '../helpers/errors.js';
 import { fixture } from '../helpers/files.js';
 

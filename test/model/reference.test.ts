@@ -7,9 +7,9 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { parameterSpecs } from '../../src/model/params.js';
-import { openPretrained } from '../../src/model/pretrained.js';
-import { savePretrained } from '../../src/model/save.js';
+import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
+import { savePretrained } from '../../src/model/checkpoint/save.js';
+import { parameterSpecs } from '../../src/model/network/params.js';
 import { fixture, fixtureModels, readFixture, temporaryFolder } from '../helpers/files.js';
 
 const python = process.env.TINYZERO_PYTHON ?? 'python3';

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { checkArguments } from '../../src/command-line.js';
-import { commands } from '../../src/command-table.js';
-import { trainingOptionNames } from '../../src/config.js';
-import { defaultOptions } from '../../src/defaults.js';
+import { checkArguments } from '../../src/cli/command-line.js';
+import { commands } from '../../src/cli/command-table.js';
+import { completeSettings, defaultOptions, type TrainingOptions } from '../../src/options/settings.js';
+import { trainingOptionNames } from '../../src/options/table.js';
 import { repeatCommand } from '../../src/report/command.js';
-import { completeSettings, type TrainingOptions } from '../../src/settings.js';
 
 const train = commands.find(({ words }) => words.join() === 'train')!;
 

@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseHTML } from 'linkedom';
-import { beforeAfterSection } from '../../src/report/before-after.js';
-import { comparedSection } from '../../src/report/compared.js';
-import { curvesSection } from '../../src/report/curves.js';
-import { examplesSection } from '../../src/report/examples.js';
-import { factsSection } from '../../src/report/facts.js';
 import type { Html } from '../../src/report/html.js';
-import { preflightSection } from '../../src/report/preflight.js';
-import { problemsSection } from '../../src/report/problems.js';
 import type { RunRecord } from '../../src/report/read.js';
+import { beforeAfterSection } from '../../src/report/sections/before-after.js';
+import { comparedSection } from '../../src/report/sections/compared.js';
+import { curvesSection } from '../../src/report/sections/curves.js';
+import { examplesSection } from '../../src/report/sections/examples.js';
+import { factsSection } from '../../src/report/sections/facts.js';
+import { preflightSection } from '../../src/report/sections/preflight.js';
+import { problemsSection } from '../../src/report/sections/problems.js';
 import { runRecord, stepRecord } from '../helpers/run-record.js';
 
 const learned = runRecord({ before: () => 2, after: ({ a }) => (a === 12 ? 1 : 6) });

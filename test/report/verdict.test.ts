@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UserError } from '../../src/errors.js';
 import { judge } from '../../src/report/verdict.js';
+import { UserError } from '../../src/util/errors.js';
 import { runRecord } from '../helpers/run-record.js';
 
 test('better on all 11 pairs: learned, with the numbers of the tests', () => {

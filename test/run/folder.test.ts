@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync, writeFile
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { checkpointStateFile, createRunFolder, openRunFolder, type RunFolder } from '../../src/run/folder.js';
+import { createRunFolder, openRunFolder, type RunFolder } from '../../src/run/folder.js';
+import { checkpointStateFile } from '../../src/stage2/resume.js';
 import { assertUserError } from '../helpers/errors.js';
 
 const fresh = () => join(mkdtempSync(join(tmpdir(), 'tinyzero-run-')), 'run');

@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { UserError } from '../../src/errors.js';
 import {
   deriveVStar,
   mergeVStarFiles,
@@ -16,6 +15,7 @@ import {
   writeVStarFile,
 } from '../../src/stage1/v-star-file.js';
 import { vStar } from '../../src/stage1/vstar.js';
+import { UserError } from '../../src/util/errors.js';
 import { assertUserError } from '../helpers/errors.js';
 import { damage, fuzz } from '../helpers/fuzz.js';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { describe } from '../../src/run/progress.js';
+import { describe } from '../../src/cli/terminal/progress.js';
 import { cacheFolder } from '../../src/util/cache.js';
 import { formatBytes, formatSeconds } from '../../src/util/format.js';
 

@@ -4,17 +4,17 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemErrorCode, UserError } from '../../errors.js';
+import { systemErrorCode, UserError } from '../../util/errors.js';
 import { formatSeconds } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
-import { downloadsFolder, engineRoot, type InstalledEngine, inspectEngine } from '../installed.js';
-import { findLocalWheels } from './from.js';
+import { findLocalWheels } from './fetch/from.js';
+import { type Obstacle, Unavailable } from './fetch/unavailable.js';
+import { downloadsFolder, engineRoot, type InstalledEngine, inspectEngine } from './installed.js';
 import { acquireLock, lostLock } from './lock.js';
 import { type Catalog, catalog, type Variant } from './packages.js';
 import { type Platform, thisPlatform } from './platform.js';
 import { ladder, type Rung } from './rungs.js';
 import { newStaging, prepareRoot, publish, removeLeftovers } from './staging.js';
-import { type Obstacle, Unavailable } from './unavailable.js';
 
 export interface InstallRequest {
   /** The CUDA build; it runs on the CPU where no GPU is. */

@@ -8,7 +8,7 @@ import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import lockfile from 'proper-lockfile';
-import { systemErrorCode, UserError } from '../../errors.js';
+import { systemErrorCode, UserError } from '../../util/errors.js';
 import { writeFileAtomic } from '../../util/file.js';
 import { isAlive } from '../../util/process.js';
 

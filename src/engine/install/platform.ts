@@ -1,8 +1,9 @@
 /**
  * @file What this machine can run: the key into packages.ts, or the reason why there is no native engine for it.
  */
+
+import { Unavailable } from './fetch/unavailable.js';
 import type { Variant, Wheel } from './packages.js';
-import { Unavailable } from './unavailable.js';
 
 /** What of the machine decides; a parameter so that tests can be another machine. */
 export interface Platform {

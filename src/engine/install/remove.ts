@@ -4,7 +4,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Reporter } from '../../util/reporter.js';
-import { engineRoot } from '../installed.js';
+import { engineRoot } from './installed.js';
 import { acquireLock } from './lock.js';
 
 /** Removes this platform's engine, downloads and leftovers; returns the folder, or undefined when there was none. */

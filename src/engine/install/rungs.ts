@@ -6,18 +6,18 @@
 import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Reporter } from '../../util/reporter.js';
-import { type EngineManifest, engineFormat } from '../installed.js';
-import { type AddonBuild, buildAddon, type Compiler, findCompiler } from './addon.js';
-import { extract } from './archive.js';
-import { stageBinding, stageHeaders } from './binding-package.js';
-import { checkLoads } from './check.js';
-import { buildKernels } from './kernels-addon.js';
-import { fetchOfficial } from './official.js';
+import { type AddonBuild, buildAddon, type Compiler, findCompiler } from './build/addon.js';
+import { stageBinding, stageHeaders } from './build/binding-package.js';
+import { checkLoads } from './build/check.js';
+import { buildKernels } from './build/kernels-addon.js';
+import { extract } from './fetch/archive.js';
+import { fetchOfficial } from './fetch/official.js';
+import { downloadWheel, findPip } from './fetch/pip.js';
+import { Unavailable } from './fetch/unavailable.js';
+import { type EngineManifest, engineFormat } from './installed.js';
 import { type Catalog, tensorflowVersion, type Variant } from './packages.js';
-import { downloadWheel, findPip } from './pip.js';
 import { chooseWheel, type Platform, requireOfficialGlibc } from './platform.js';
 import { requireSpace } from './staging.js';
-import { Unavailable } from './unavailable.js';
 
 export type Rung = EngineManifest['rung'];
 

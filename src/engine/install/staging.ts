@@ -7,13 +7,13 @@ import { randomBytes } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { systemErrorCode, UserError } from '../../errors.js';
-import { freeBytes } from '../../util/disk.js';
+import { systemErrorCode, UserError } from '../../util/errors.js';
 import { syncFolder, writeFileAtomic } from '../../util/file.js';
 import { formatBytes } from '../../util/format.js';
 import { hashFile } from '../../util/hash.js';
-import { describe, type EngineManifest, type InstalledEngine, type InstalledFile } from '../installed.js';
-import { Unavailable } from './unavailable.js';
+import { freeBytes } from '../../util/machine.js';
+import { Unavailable } from './fetch/unavailable.js';
+import { describe, type EngineManifest, type InstalledEngine, type InstalledFile } from './installed.js';
 
 /** Makes the cache's folder, or says why it cannot be used. */
 export function prepareRoot(root: string): void {

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { inspectEngine } from '../../../src/engine/installed.js';
+import { inspectEngine } from '../../../src/engine/install/installed.js';
 import { cacheFolder } from '../../../src/util/cache.js';
 import { cliPath, tinyzero } from '../../helpers/cli.js';
 import { uniform } from '../../helpers/fuzz.js';

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { after, before, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { findInstalledEngine, inspectEngine } from '../../../src/engine/installed.js';
+import { findInstalledEngine, inspectEngine } from '../../../src/engine/install/installed.js';
 import { cacheFolder } from '../../../src/util/cache.js';
 import { cliPath, merge, runNode, tinyzero } from '../../helpers/cli.js';
 import { uniform } from '../../helpers/fuzz.js';

@@ -1,0 +1,77 @@
+/**
+ * @file `tinyzero doctor`: checks the machine, the native engine's files, and the engine that would run. It changes
+ * nothing, except that `--engine auto` installs a missing engine first as in every command.
+ */
+
+import { chooseEngine } from '../../engine/install/choose.js';
+import { inspectEngine } from '../../engine/install/installed.js';
+import type { OptionValues } from '../../options/table.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { countedWork, type Reporter } from '../../util/reporter.js';
+import { type Check, formatChecks } from '../doctor/check.js';
+import { installationChecks } from '../doctor/installation.js';
+import { machineChecks } from '../doctor/machine.js';
+import { interruptible } from '../terminal/interrupt.js';
+import { printResult } from '../terminal/output.js';
+import { consoleReporter } from '../terminal/progress.js';
+
+export async function run(values: OptionValues<'engine' | 'install' | 'model' | 'json' | 'quiet'>): Promise<number> {
+  const checks = await interruptible((signal) => examine(values, signal));
+  const ok = checks.every((check) => check.ok || !check.needed);
+  printResult(values.json, { ok, checks }, (paint) => [
+    formatChecks(checks),
+    ok ? paint.good('Everything needed is here.') : paint.bad('Something needed is missing.'),
+  ]);
+  return ok ? exitCodes.ok : exitCodes.failure;
+}
+
+async function examine(
+  values: OptionValues<'engine' | 'install' | 'model' | 'quiet'>,
+  signal: AbortSignal,
+): Promise<Check[]> {
+  const { engine: wanted, install, model } = values;
+  const checks = machineChecks();
+  if (model !== undefined) checks.push(await (await import('../doctor/model.js')).modelCheck(model));
+  const reporter = consoleReporter(values);
+  let name: 'tensorflow' | 'wasm' | undefined;
+  try {
+    ({ name } = await chooseEngine({ engine: wanted, install, reporter, signal }));
+  } catch (error) {
+    if (!(error instanceof UserError) || signal.aborted) throw error; // the check below tells what is missing
+  }
+  checks.push(...(await installationChecks(inspectEngine(), wanted === 'tensorflow')));
+  if (name !== undefined) checks.push(...(await computeChecks(name, reporter, signal)));
+  return checks;
+}
+
+/** Loads the engine, and so a tensor library: only here. */
+async function computeChecks(name: 'tensorflow' | 'wasm', reporter: Reporter, signal: AbortSignal): Promise<Check[]> {
+  const [{ openEngine }, { engineChecks }] = await Promise.all([
+    import('../../engine/backend.js'),
+    import('../doctor/engine.js'),
+  ]);
+  const checks: Check[] = [];
+  const attempt = async (what: string, check: () => Promise<Check>) => {
+    signal.throwIfAborted();
+    try {
+      checks.push(await check());
+    } catch (error) {
+      const found = error instanceof Error ? error.message : String(error);
+      const fix = 'Run `tinyzero engine install --force`, or use `--engine wasm`.';
+      checks.push({ name: what, ok: false, needed: true, found, expected: 'no error', fix });
+    }
+  };
+  await attempt('engine', async () => {
+    const { description } = await openEngine(name);
+    return { name: 'engine', ok: true, needed: true, found: description, expected: 'one that opens' };
+  });
+  if (checks[0]?.ok !== true) return checks;
+  const engine = await openEngine(name);
+  return await countedWork(reporter.work('Checking the engine', 'checks'), engineChecks.length, async (tick) => {
+    for (const [what, check] of engineChecks) {
+      await attempt(what, () => check(engine));
+      tick();
+    }
+    return checks;
+  });
+}

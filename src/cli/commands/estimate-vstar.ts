@@ -1,0 +1,43 @@
+/**
+ * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1.
+ */
+
+import { defaultOptions } from '../../options/settings.js';
+import type { CommonOptionName, OptionValues, samplingOptionNames } from '../../options/table.js';
+import { runFiles } from '../../run/folder.js';
+import { preflightOf } from '../../stage1/preflight.js';
+import { deriveVStar, readVStarFile, type VStarFile, writeVStarFile } from '../../stage1/v-star-file.js';
+import { exitCodes } from '../../util/errors.js';
+import { explainWrites } from '../../util/write.js';
+import { describePreflight } from '../run-summary.js';
+import { taskApi } from '../task-api.js';
+import { interruptible } from '../terminal/interrupt.js';
+import { printResult } from '../terminal/output.js';
+import { consoleReporter } from '../terminal/progress.js';
+
+type Values = OptionValues<
+  (typeof samplingOptionNames)[number] | 'from' | 'shard' | 'out' | 'engine' | 'install' | 'json' | CommonOptionName
+>;
+
+export async function run(values: Values): Promise<number> {
+  const { from, shard, out = runFiles.vStar, engine, install, json, quiet, color: _, ...given } = values;
+  let file: VStarFile;
+  if (from !== undefined) file = derived(given, from);
+  else {
+    const { estimateVStar } = await import('../../run/estimate.js');
+    const request = { options: defaultOptions(given), engine, install, taskApi, out, shard };
+    file = await interruptible((signal) => estimateVStar(request, consoleReporter({ quiet }), signal));
+  }
+  explainWrites(out, () => writeVStarFile(out, file));
+  const report = preflightOf(file);
+  printResult(json, { file: out, preflight: report }, (paint) => [
+    ...describePreflight(report, paint),
+    `Written to ${out}.`,
+  ]);
+  return exitCodes.ok;
+}
+
+function derived({ beta1, numSamples }: Pick<Values, 'beta1' | 'numSamples'>, from: string): VStarFile {
+  const change = { ...(beta1 !== undefined && { beta1 }), ...(numSamples !== undefined && { samples: numSamples }) };
+  return deriveVStar(from, readVStarFile(from), change);
+}

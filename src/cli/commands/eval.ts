@@ -1,0 +1,81 @@
+/**
+ * @file `tinyzero eval`: a model on held-out problems, alone or against another.
+ */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { builtinModel } from '../../model/shipped.js';
+import type { TrainingOptions } from '../../options/settings.js';
+import { defaultOptions } from '../../options/settings.js';
+import type { CommonOptionName, evaluationOptionNames, OptionName, OptionValues } from '../../options/table.js';
+import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../../policy/eval-compare.js';
+import type { EvalSummary } from '../../policy/eval-summary.js';
+import { runFiles, trainedModel } from '../../run/folder.js';
+import { evaluationOptionsOf } from '../../run/record.js';
+import { exitCodes } from '../../util/errors.js';
+import { describeComparison, describeEvaluation } from '../run-summary.js';
+import { taskApi } from '../task-api.js';
+import { interruptible } from '../terminal/interrupt.js';
+import { printResult } from '../terminal/output.js';
+import { consoleReporter } from '../terminal/progress.js';
+
+type Values = OptionValues<(typeof evaluationOptionNames)[number] | 'engine' | 'install' | 'json' | CommonOptionName>;
+
+/** Samples of each problem where --samples does not say: one problem's rate is then known to 0.06. */
+const defaultSamples = 64;
+
+export async function run(
+  values: Values,
+  _operands: readonly string[],
+  given: ReadonlySet<OptionName>,
+): Promise<number> {
+  const { compare: other, json, checkpoint = builtinModel } = values;
+  const options = problemOptions(checkpoint, values, given);
+  const evaluateModel = (name: string) => interruptible((signal) => evaluateOne(values, options, name, signal));
+  const summary = await evaluateModel(checkpoint);
+  let compared: ComparableEvaluation | undefined;
+  if (other?.endsWith('.json')) compared = readEvaluation(other);
+  else if (other !== undefined) compared = await evaluateModel(other);
+  const comparison = compared && compareEvaluations(summary, compared);
+  printResult(json, { ...summary, ...(comparison && { compare: comparison }) }, (paint) => [
+    ...describeEvaluation(summary, paint),
+    ...(comparison === undefined ? [] : [`Against ${comparison.model}:`, ...describeComparison(comparison, paint)]),
+  ]);
+  return exitCodes.ok;
+}
+
+/**
+ * What to ask and how to sample: the flags; where there is none, the run's own options if `checkpoint` is a run folder; else
+ * the defaults. So both models of a comparison are asked the same.
+ */
+function problemOptions(checkpoint: string, values: Values, given: ReadonlySet<OptionName>): Partial<TrainingOptions> {
+  const { checkpoint: _own, compare, samples, engine, install, json, quiet, color, ...flags } = values;
+  if (!existsSync(join(checkpoint, runFiles.problems))) return flags;
+  const { task, problems, ...rest } = evaluationOptionsOf(join(checkpoint, runFiles.config));
+  const otherProblems = given.has('task') || given.has('problems');
+  const ofRun = Object.entries({ ...rest, ...(!otherProblems && { task, problems }) });
+  return { ...flags, ...Object.fromEntries(ofRun.filter(([name]) => !given.has(name as OptionName))) };
+}
+
+async function evaluateOne(
+  { samples = defaultSamples, engine, install, quiet }: Values,
+  given: Partial<TrainingOptions>,
+  name: string,
+  signal: AbortSignal,
+): Promise<EvalSummary> {
+  const reporter = consoleReporter({ quiet });
+  const { openJob, openPolicy } = await import('../../run/job.js');
+  const { evaluate } = await import('../../policy/evaluate.js');
+  const options = defaultOptions({ ...given, model: trainedModel(name) });
+  const job = await openJob({ options, wish: { engine, install }, reporter, signal, taskApi });
+  try {
+    const { policy, kit } = openPolicy(job, job.problems.test);
+    try {
+      return await evaluate(kit, job.problems.test, { model: name, samples, signal, reporter });
+    } finally {
+      policy.dispose();
+    }
+  } finally {
+    job.close();
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * @file `tinyzero runs`: the runs in a folder, one a line, or two where the terminal is narrow.
+ */
+import { existsSync } from 'node:fs';
+import { relative } from 'node:path';
+import type { OptionValues } from '../../options/table.js';
+import { listRuns, type RunEntry } from '../../run/list.js';
+import { exitCodes } from '../../util/errors.js';
+import { formatPercent } from '../../util/format.js';
+import { printResult } from '../terminal/output.js';
+import type { Paint } from '../terminal/paint.js';
+import { tableLines, tableWidth } from '../terminal/table.js';
+
+const defaultFolder = 'runs';
+
+export async function run({ json }: OptionValues<'json'>, operands: readonly string[]): Promise<number> {
+  const [folder = defaultFolder] = operands;
+  // Where nothing was ever trained there is no such folder, and that is no error.
+  const runs = operands.length === 0 && !existsSync(folder) ? [] : listRuns(folder);
+  printResult(json, runs, (paint) =>
+    runs.length === 0
+      ? [`There are no runs in ${folder}. \`tinyzero train\` makes one.`]
+      : describeRuns(runs, paint, process.stdout.columns),
+  );
+  return exitCodes.ok;
+}
+
+/** @param width of the terminal; undefined: the lines may have any length. */
+function describeRuns(runs: readonly RunEntry[], paint: Paint, width = Number.POSITIVE_INFINITY): string[] {
+  const cells = runs.map((entry) => describeRun(entry, paint));
+  const [head, ...rows] = tableLines([['run', 'started', 'model', 'held-out accuracy', 'state'], ...cells]);
+  const wide = tableWidth(rows) <= width;
+  const facts = tableLines(cells.map(([, ...rest]) => rest.slice(0, -1)));
+  const lines = runs.flatMap(({ state, detail }, i) => [
+    ...(wide ? [rows[i]!] : [`${cells[i]!.at(0)}: ${cells[i]!.at(-1)}`, `  ${facts[i]}`]),
+    ...(state === 'damaged' ? [`  ${detail}`] : []),
+  ]);
+  const stopped = runs.find(({ state }) => state === 'stopped');
+  return [
+    ...(wide ? [paint.faint(head!)] : []),
+    ...lines,
+    ...(stopped === undefined ? [] : [`To go on with one: tinyzero train --resume ${stopped.folder}`]),
+  ];
+}
+
+function describeRun(entry: RunEntry, paint: Paint): string[] {
+  const { folder, started, model, algo, before, after } = entry;
+  const percent = (rate: number | null) => (rate === null ? '' : formatPercent(rate));
+  return [
+    relative('', folder) || folder,
+    // The Swedish form is that of ISO 8601.
+    started === null ? '' : new Date(started).toLocaleString('sv-SE', { dateStyle: 'short', timeStyle: 'short' }),
+    [model ?? '', algo === 'apo' ? '' : algo].filter(Boolean).join(', '),
+    after === null ? percent(before) : `${percent(before)} -> ${percent(after)}`,
+    describeState(entry, paint),
+  ];
+}
+
+function describeState({ state, detail, updates, plannedUpdates }: RunEntry, paint: Paint): string {
+  switch (state) {
+    case 'finished':
+      return `${paint.good(state)}, ${updates} updates`;
+    case 'running':
+      return `${paint.strong(state)}${updates > 0 ? `, update ${updates} of ${plannedUpdates}` : ''}, ${detail}`;
+    case 'stopped':
+      return `${paint.warn(state)} ${detail}`;
+    case 'damaged':
+      return paint.bad(state);
+  }
+}

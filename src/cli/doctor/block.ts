@@ -1,0 +1,149 @@
+/**
+ * @file A transformer block small enough to check: every operation a language model here uses, with fixed numbers.
+ * The programs run the same on every engine; `doctor` compares what they get.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import {
+  attention,
+  embedding,
+  linear,
+  maskedScore,
+  rmsNorm,
+  rope,
+  swiglu,
+  tokenLogProbs,
+} from '../../engine/ops/ops.js';
+import { optimizerState, stepInputs, update } from '../../engine/optim/adamw.js';
+import type { AdamWOptions } from '../../engine/optim/adamw-options.js';
+import type { ProgramSpec, TensorRecord, TensorSpec } from '../../engine/program.js';
+
+const rows = 2;
+const positions = 6;
+const width = 16;
+const heads = 4;
+const keyHeads = 2;
+const headWidth = 4;
+const hidden = 24;
+const vocabulary = 12;
+
+const shapes: Readonly<Record<string, readonly number[]>> = {
+  embed: [vocabulary, width],
+  norm1: [width],
+  q: [heads * headWidth, width],
+  qBias: [heads * headWidth],
+  k: [keyHeads * headWidth, width],
+  v: [keyHeads * headWidth, width],
+  o: [width, heads * headWidth],
+  norm2: [width],
+  gate: [hidden, width],
+  up: [hidden, width],
+  down: [width, hidden],
+};
+
+export const parameterNames = Object.keys(shapes);
+
+const parameterSpecs = Object.fromEntries(
+  Object.entries(shapes).map(([name, shape]): [string, TensorSpec] => [name, { dtype: 'float32', shape }]),
+);
+
+/** Fixed numbers that look random: the fractional parts of a sine, as shader programmers make noise. */
+export function fixedNumbers(count: number, seed: number, scale: number): Float32Array {
+  return Float32Array.from({ length: count }, (_, index) => {
+    const wave = Math.sin(index * 12.9898 + seed * 78.233) * 43758.5453;
+    return (2 * (wave - Math.floor(wave)) - 1) * scale;
+  });
+}
+
+/** Values to start from: norms near 1, matrices of a size that keeps every gradient well away from zero. */
+export function initialParameters(): Record<string, Float32Array> {
+  return Object.fromEntries(
+    Object.entries(shapes).map(([name, shape], index) => {
+      const count = shape.reduce((product, size) => product * size, 1);
+      const values = fixedNumbers(count, index + 1, name.startsWith('norm') ? 0.2 : 0.5);
+      return [name, name.startsWith('norm') ? values.map((value) => 1 + value) : values];
+    }),
+  );
+}
+
+const tokenCount = rows * positions;
+export const batch = {
+  ids: Int32Array.from({ length: tokenCount }, (_, index) => (index * 5) % vocabulary),
+  targets: Int32Array.from({ length: tokenCount }, (_, index) => (index * 7 + 3) % vocabulary),
+};
+
+const batchSpecs = {
+  ids: { dtype: 'int32', shape: [rows, positions] },
+  targets: { dtype: 'int32', shape: [tokenCount] },
+} as const satisfies Record<string, TensorSpec>;
+
+export const adamOptions: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 };
+
+/** Functions `loss`, `gradients` (loss and the gradient of every parameter) and `step` (one AdamW update). */
+export const blockProgram: ProgramSpec = {
+  state: { ...parameterSpecs, ...optimizerState(parameterSpecs) },
+  functions: {
+    loss: { inputs: batchSpecs, body: (state, inputs) => ({ outputs: { loss: meanLoss(state, inputs) } }) },
+    gradients: {
+      inputs: batchSpecs,
+      body: (state, inputs) => {
+        const { loss, gradients } = differentiate(state, inputs);
+        return { outputs: { loss, ...gradients } };
+      },
+    },
+    step: {
+      inputs: { ...batchSpecs, ...stepInputs },
+      body: (state, inputs) => {
+        const { loss, gradients } = differentiate(state, inputs);
+        return { outputs: { loss }, assign: update(state, gradients, inputs, adamOptions) };
+      },
+    },
+  },
+};
+
+function differentiate(state: TensorRecord, inputs: TensorRecord) {
+  const values = parameterNames.map((name) => state[name] as tf.Tensor);
+  const compute = tf.valueAndGrads((...parameters: tf.Tensor[]) =>
+    meanLoss(Object.fromEntries(parameterNames.map((name, index) => [name, parameters[index] as tf.Tensor])), inputs),
+  );
+  const { value, grads } = compute(values);
+  return {
+    loss: value,
+    gradients: Object.fromEntries(parameterNames.map((name, index) => [name, grads[index] as tf.Tensor])),
+  };
+}
+
+/** Mean negative log-probability of the targets. */
+function meanLoss(parameters: TensorRecord, { ids, targets }: TensorRecord): tf.Scalar {
+  const p = parameters as Record<string, tf.Tensor>;
+  const x = embedding(p.embed as tf.Tensor, ids as tf.Tensor); // [B, T, D]
+  const normed = rmsNorm(x, p.norm1 as tf.Tensor, 1e-6);
+  const split = (tensor: tf.Tensor, count: number) => tensor.reshape([rows, positions, count, headWidth]);
+  const { cos, sin, bias } = constants();
+  const q = rope(split(linear(normed, p.q as tf.Tensor, p.qBias), heads), cos, sin);
+  const k = rope(split(linear(normed, p.k as tf.Tensor), keyHeads), cos, sin);
+  const v = split(linear(normed, p.v as tf.Tensor), keyHeads);
+  const mixed = attention(q, k, v, bias, 1 / Math.sqrt(headWidth)); // [B, T, H * C]
+  const attended = tf.add(x, linear(mixed, p.o as tf.Tensor));
+  const inner = rmsNorm(attended, p.norm2 as tf.Tensor, 1e-6);
+  const activated = swiglu(linear(inner, p.gate as tf.Tensor), linear(inner, p.up as tf.Tensor));
+  const out = tf.add(attended, linear(activated, p.down as tf.Tensor));
+  const logits = linear(out.reshape([tokenCount, width]), p.embed as tf.Tensor); // [B * T, V]
+  return tf.neg(tf.mean(tokenLogProbs(logits, targets as tf.Tensor))) as tf.Scalar;
+}
+
+function constants() {
+  const angles: number[] = [];
+  for (let position = 0; position < positions; position += 1) {
+    for (let pair = 0; pair < headWidth / 2; pair += 1) angles.push(position * 100 ** ((-2 * pair) / headWidth));
+  }
+  const mask: number[] = [];
+  for (let row = 0; row < positions; row += 1) {
+    for (let column = 0; column < positions; column += 1) mask.push(column <= row ? 0 : maskedScore);
+  }
+  const shape: [number, number, number] = [1, positions, headWidth / 2];
+  return {
+    cos: tf.tensor3d(Float32Array.from(angles, Math.cos), shape),
+    sin: tf.tensor3d(Float32Array.from(angles, Math.sin), shape),
+    bias: tf.tensor3d(Float32Array.from(mask), [1, positions, positions]),
+  };
+}

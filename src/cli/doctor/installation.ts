@@ -1,0 +1,72 @@
+/**
+ * @file What `doctor` says about the native engine's installation: from files only, without loading it.
+ */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type EngineState, findDamagedFiles } from '../../engine/install/installed.js';
+import { lockHolder } from '../../engine/install/lock.js';
+import { findProgram } from '../../util/process.js';
+import type { Check } from './check.js';
+
+/** @param needed whether the native engine was asked for by name. */
+export async function installationChecks(state: EngineState, needed: boolean): Promise<Check[]> {
+  return [await engineCheck(state, needed), ...leftoverCheck(state), ...(await gpuCheck(state))];
+}
+
+async function engineCheck({ root, engine, broken }: EngineState, needed: boolean): Promise<Check> {
+  const common = { name: 'native engine', needed, expected: 'TensorFlow 2.21 in the cache, every file as installed' };
+  const fix = 'Run `tinyzero engine install`.';
+  if (broken !== undefined) return { ...common, ok: false, found: `broken in ${root}: ${broken}`, fix };
+  if (engine === undefined) return { ...common, ok: false, found: 'not installed: WebAssembly runs instead', fix };
+  const damaged = await findDamagedFiles(engine);
+  if (damaged.length > 0) {
+    const found = `damaged: ${damaged[0]}${damaged.length > 1 ? ` and ${damaged.length - 1} more` : ''}`;
+    return { ...common, ok: false, needed: true, found, fix: 'Run `tinyzero engine install --force`.' };
+  }
+  const { tensorflow, variant, rung, manifest, folder } = engine;
+  const found = `TensorFlow ${tensorflow} (${variant}), addon ${manifest.addon}${manifest.kernels === undefined ? ' without own kernels' : ''}, ${folder}`;
+  return { ...common, ok: rung === 'wheel', needed: false, found, fix: `${fix.slice(0, -1)} --force\` to get 2.21.` };
+}
+
+/** Only when there is something to tell. */
+function leftoverCheck({ root, leftovers }: EngineState): Check[] {
+  if (leftovers.length === 0) return [];
+  const holder = lockHolder(join(root, 'install.lock'));
+  return [
+    {
+      name: 'leftovers',
+      ok: holder !== undefined,
+      needed: false,
+      found:
+        holder === undefined
+          ? `an install was stopped and left ${leftovers.join(', ')}; no engine uses it`
+          : `an install is under way (${holder})`,
+      expected: 'nothing',
+      fix: '`tinyzero engine install` goes on from there, `tinyzero engine remove` removes everything.',
+    },
+  ];
+}
+
+/** Only where NVIDIA's driver is: what GPU it has, and whether the installed build can use it. */
+async function gpuCheck({ engine }: EngineState): Promise<Check[]> {
+  const program = findProgram('nvidia-smi');
+  if (program === undefined) return [];
+  try {
+    const query = ['--query-gpu=name,memory.total', '--format=csv,noheader'];
+    const { stdout } = await promisify(execFile)(program, query, { timeout: 10_000 });
+    const names = stdout.trim().split('\n').join('; ');
+    return [
+      {
+        name: 'GPU',
+        ok: engine?.variant === 'gpu',
+        needed: false,
+        found: engine?.variant === 'gpu' ? names : `${names}, but the engine is built for the CPU`,
+        expected: 'the CUDA build of TensorFlow',
+        fix: 'Run `tinyzero engine install --gpu` (3.4 GB download).',
+      },
+    ];
+  } catch {
+    return []; // a driver without a working GPU is none
+  }
+}

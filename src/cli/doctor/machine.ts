@@ -1,0 +1,100 @@
+/**
+ * @file What `doctor` asks of the machine, without any engine: Node, platform, memory, cores, disk, cache.
+ */
+import { accessSync, constants, existsSync } from 'node:fs';
+import { availableParallelism, cpus, freemem, release } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { cacheFolder } from '../../util/cache.js';
+import { formatBytes } from '../../util/format.js';
+import { freeBytes, memoryLimit } from '../../util/machine.js';
+import type { Check } from './check.js';
+
+const minNodeMajor = 20;
+/** Training the built-in model takes about half of this on either engine. */
+const minMemoryBytes = 1_000_000_000;
+/** A run's checkpoints and the engine's installation. */
+const minDiskBytes = 2_000_000_000;
+
+export function machineChecks(): Check[] {
+  return [nodeCheck(process.versions.node), platformCheck(), memoryCheck(), coresCheck(), diskCheck(), cacheCheck()];
+}
+
+export function nodeCheck(version: string): Check {
+  return {
+    name: 'node',
+    ok: Number.parseInt(version, 10) >= minNodeMajor,
+    needed: true,
+    found: `v${version}`,
+    expected: `v${minNodeMajor} or newer`,
+    fix: 'Install a current Node.js release.',
+  };
+}
+
+function platformCheck(): Check {
+  const tried = process.platform === 'linux' && process.arch === 'x64';
+  return {
+    name: 'platform',
+    ok: ['linux', 'darwin', 'win32'].includes(process.platform),
+    needed: false,
+    found: `${process.platform} ${process.arch}, kernel ${release()}${tried ? '' : ' (tested on linux x64 only)'}`,
+    expected: 'linux, darwin or win32',
+    fix: 'Go on if you like: the WebAssembly engine needs nothing but Node.',
+  };
+}
+
+function memoryCheck(): Check {
+  const total = memoryLimit();
+  const free = Math.min(freemem(), total);
+  return {
+    name: 'memory',
+    ok: free >= minMemoryBytes,
+    needed: false,
+    found: `${formatBytes(free)} free of ${formatBytes(total)}`,
+    expected: `${formatBytes(minMemoryBytes)} free to train the built-in model`,
+    fix: 'Close other programs, or use a smaller batch.',
+  };
+}
+
+function coresCheck(): Check {
+  const model = cpus()[0]?.model.trim();
+  return {
+    name: 'cores',
+    ok: availableParallelism() >= 1,
+    needed: false,
+    found: `${availableParallelism()}${model ? ` (${model})` : ''}`,
+    expected: 'one or more',
+  };
+}
+
+function diskCheck(): Check {
+  const folders = { cache: cacheFolder(), 'working folder': process.cwd() };
+  const free = Object.entries(folders).map(([name, folder]) => ({ name, bytes: freeBytes(folder) }));
+  return {
+    name: 'disk',
+    ok: free.every(({ bytes }) => bytes >= minDiskBytes),
+    needed: false,
+    found: free.map(({ name, bytes }) => `${formatBytes(bytes)} free (${name})`).join(', '),
+    expected: `${formatBytes(minDiskBytes)} free on each`,
+    fix: 'Free some space, or set TINYZERO_CACHE to a folder on another disk.',
+  };
+}
+
+function cacheCheck(): Check {
+  const folder = resolve(cacheFolder());
+  let parent = folder;
+  while (!existsSync(parent) && dirname(parent) !== parent) parent = dirname(parent);
+  let writable = true;
+  try {
+    accessSync(parent, constants.W_OK);
+  } catch {
+    writable = false;
+  }
+  return {
+    name: 'cache',
+    ok: writable,
+    needed: false,
+    found: `${folder}${writable ? '' : ' (not writable)'}`,
+    expected: 'a folder that can be written',
+    fix: 'Set TINYZERO_CACHE to such a folder.',
+  };
+}

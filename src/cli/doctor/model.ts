@@ -1,0 +1,33 @@
+/**
+ * @file What `doctor` says about the model of `--model`: opened as every command opens it, all tensors checked against
+ * the config, without computing anything. Nothing is downloaded: an id of the hub is looked up in the cache.
+ */
+
+import { hubSettings, resolveModel } from '../../model/checkpoint/hub.js';
+import { openPretrained } from '../../model/checkpoint/pretrained.js';
+import { loadTokenizer } from '../../model/checkpoint/tokenizer.js';
+import { parameterCount } from '../../model/network/params.js';
+import { UserError } from '../../util/errors.js';
+import { formatBytes } from '../../util/format.js';
+import type { Check } from './check.js';
+
+export async function modelCheck(reference: string): Promise<Check> {
+  const common = {
+    name: 'model',
+    needed: true,
+    expected: 'a complete Hugging Face folder of a qwen2, qwen3 or llama model',
+    fix: 'Check the name; for a model of the hub, any command that uses it downloads it first.',
+  };
+  try {
+    const folder = await resolveModel(reference, { settings: { ...hubSettings(), offline: true } });
+    const { config, weights } = openPretrained(folder);
+    const { dtype, byteLength } = weights;
+    weights.close();
+    loadTokenizer(folder);
+    const parameters = parameterCount(config).toLocaleString('en');
+    return { ...common, ok: true, found: `${folder}: ${parameters} parameters, ${dtype}, ${formatBytes(byteLength)}` };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { ...common, ok: false, found: error.message };
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * @file Progress on stderr, so that stdout holds only results: bars with the time left on a terminal, now and then a plain
+ * line elsewhere, nothing at all where the user wants quiet.
+ */
+import { Presets, SingleBar } from 'cli-progress';
+import { formatBytes, formatSeconds } from '../../util/format.js';
+import {
+  type Reporter,
+  silentReporter,
+  type Transfer,
+  type Work,
+  type WorkState,
+  type WorkUnit,
+} from '../../util/reporter.js';
+import { terminalAsker } from './ask.js';
+import { fitted } from './columns.js';
+import { barLook, type LiveArea, liveArea } from './live.js';
+import { type TimeLeft, timeLeft } from './time-left.js';
+
+/** Milliseconds without a word after which a log gets a line: seldom enough for a log, often enough to see it live. */
+const plainEveryMs = 5000;
+/** Work is worth a bar when it takes this long. */
+const quietMs = 2000;
+const redrawMs = 100;
+
+/** @param quiet results and errors only. */
+export function consoleReporter(
+  { quiet = false }: { readonly quiet?: boolean } = {},
+  stream: NodeJS.WriteStream = process.stderr,
+): Reporter {
+  const reporter = quiet ? silentReporter : stream.isTTY ? terminalReporter(stream) : logReporter(stream);
+  const ask = terminalAsker();
+  return ask === undefined ? reporter : { ...reporter, ask };
+}
+
+function terminalReporter(stream: NodeJS.WriteStream): Reporter {
+  const area = liveArea(stream);
+  return {
+    line: (text) => {
+      area.clear();
+      stream.write(`${fitted(text, stream)}\n`);
+    },
+    transfer: (title, total) => {
+      area.clear();
+      return transferBar(stream, title, total);
+    },
+    work: (title, unit) => liveWork(stream, area, title, unit),
+  };
+}
+
+function liveWork(stream: NodeJS.WriteStream, area: LiveArea, title: string, unit: WorkUnit): Work {
+  const left = timeLeft();
+  let nextMs = performance.now() + quietMs;
+  return {
+    update(state) {
+      note(left, state);
+      if (performance.now() < nextMs) return;
+      nextMs = performance.now() + redrawMs;
+      const { done, total, details } = state;
+      const width = (stream.columns || 80) - 1;
+      area.draw({ title, share: done / total, facts: facts(state, unit, left), details: details?.(width) ?? [] });
+    },
+    hide: area.clear,
+    end: area.clear,
+  };
+}
+
+function logReporter(stream: NodeJS.WriteStream): Reporter {
+  let spokenMs = performance.now();
+  const line = (text: string) => {
+    spokenMs = performance.now();
+    stream.write(`${text}\n`);
+  };
+  return {
+    line,
+    transfer: (title, total) => plainTransfer(stream, title, total),
+    work: (title, unit) => {
+      const left = timeLeft();
+      return {
+        update(state) {
+          note(left, state);
+          if (state.note !== undefined) line(`${state.note}${timeNote(state, left)}`);
+          else if (performance.now() - spokenMs >= plainEveryMs) line(`${title}: ${facts(state, unit, left)}`);
+        },
+        hide: () => {},
+        end: () => {},
+      };
+    },
+  };
+}
+
+function note(left: TimeLeft, { done, total, effort = { done, total } }: WorkState): void {
+  left.reached(effort.done, effort.total);
+}
+
+/** `640 of 1300 completions, 2 s left`. */
+function facts(state: WorkState, unit: WorkUnit, left: TimeLeft): string {
+  const { done, total } = state;
+  const count = unit === 'bytes' ? `${formatBytes(done)} of ${formatBytes(total)}` : `${done} of ${total} ${unit}`;
+  return `${count}${timeNote(state, left)}`;
+}
+
+function timeNote({ done, total, after = 0 }: WorkState, left: TimeLeft): string {
+  const seconds = left.seconds();
+  return seconds === undefined || (done === total && after === 0) ? '' : `, ${formatSeconds(seconds + after)} left`;
+}
+
+function transferBar(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
+  const start = Date.now();
+  const payload = (done: number) => ({ title, facts: describe(done, total, Date.now() - start) });
+  const view = new SingleBar({ stream, ...barLook, clearOnComplete: false }, Presets.shades_classic);
+  view.start(Math.max(total, 1), 0, payload(0));
+  return { update: (done) => view.update(done, payload(done)), end: () => view.stop() };
+}
+
+function plainTransfer(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
+  const start = Date.now();
+  let last = start;
+  let done = 0;
+  stream.write(`${title}${total > 0 ? ` (${formatBytes(total)})` : ''}\n`);
+  return {
+    update: (bytes) => {
+      done = bytes;
+      if (Date.now() - last < plainEveryMs) return;
+      last = Date.now();
+      stream.write(`  ${describe(done, total, last - start)}\n`);
+    },
+    end: () => {
+      const elapsedMs = Date.now() - start;
+      if (elapsedMs > plainEveryMs) stream.write(`  done in ${formatSeconds(elapsedMs / 1000)}\n`);
+    },
+  };
+}
+
+/** `82 MB of 274 MB, 11 MB/s, 18 s left`. */
+export function describe(done: number, total: number, elapsedMs: number): string {
+  const parts = [total > 0 ? `${formatBytes(done)} of ${formatBytes(total)}` : formatBytes(done)];
+  const bytesPerSecond = done / (elapsedMs / 1000);
+  if (elapsedMs > 1000 && done > 0) {
+    parts.push(`${formatBytes(bytesPerSecond)}/s`);
+    // From less than a hundredth no time can be foretold.
+    if (total > done && done > total / 100) parts.push(`${formatSeconds((total - done) / bytesPerSecond)} left`);
+  }
+  return parts.join(', ');
+}

@@ -1,0 +1,167 @@
+/**
+ * @file How the results of a function get into state: what must have been computed before anything is stored, and which
+ * wishes cannot be met. A run either stores everything or nothing: all stores wait for one barrier, which waits for
+ * everything that can be computed without them.
+ */
+import type { GraphDType } from '../dtype.js';
+import { ProgramError } from '../program.js';
+import {
+  type InPlaceUpdate,
+  inPlaceUpdate,
+  inPlaceUpdatesOf,
+  keepOldValues,
+  lateReader,
+  sharesMemory,
+} from './aliasing.js';
+import type { Graph, GraphNode, Output } from './graph.js';
+import { addStore } from './stored.js';
+
+export type NamedOutput = readonly [name: string, value: Output];
+
+export interface Results {
+  readonly functionName: string;
+  readonly outputs: readonly NamedOutput[];
+  /** New value by name of the state. */
+  readonly assigns: readonly NamedOutput[];
+  readonly handles: ReadonlyMap<string, GraphNode>;
+  /** The value of each state as the body read it. */
+  readonly reads: ReadonlyMap<string, Output>;
+  readonly checkNumerics: boolean;
+}
+
+/**
+ * Appends checks and stores to `graph`.
+ *
+ * @returns the outputs as they are now; what a run must reach: the nodes that store, and those that the outputs must
+ *   wait for.
+ * @throws ProgramError for in-place updates that would be seen where they may not be.
+ */
+export function addStores(
+  graph: Graph,
+  results: Results,
+): { outputs: readonly NamedOutput[]; stores: GraphNode[]; gates: GraphNode[] } {
+  const updates = inPlaceUpdatesOf(graph);
+  checkAllAssigned(results, updates);
+  const after = nodesAfter(graph, updates);
+  const gates = results.checkNumerics ? addNumericChecks(graph, results, after) : [];
+  if (results.assigns.length === 0) return { outputs: results.outputs, stores: [], gates };
+
+  const early = [...values(results), ...updates.flatMap((update) => update.inputs())].filter(
+    ({ node }) => !after.has(node),
+  );
+  const kept = withCopies(graph, results, updates, early);
+  const { outputs, assigns, handles, reads } = kept.results;
+  const control = [...new Set(early.map(({ node }) => node)), ...kept.copies, ...gates];
+  const barrier = graph.addNode('NoOp', [], [], { control, name: 'barrier' });
+  for (const update of updates) for (const write of update.writes) write.control.push(barrier);
+
+  const stores = assigns.map(([state, value]) => {
+    const handle = handles.get(state) as GraphNode;
+    const read = reads.get(state);
+    const update = inPlaceUpdate(value);
+    if (update?.handles.includes(handle)) {
+      if (read !== undefined) orderReaders(graph, kept.results, state, read.node, update);
+      return update.writes.at(-1) as GraphNode;
+    }
+    return addStore(graph, value, handle, read === undefined ? [barrier] : [read.node, barrier]);
+  });
+  return { outputs, stores: [...new Set(stores)], gates };
+}
+
+/** Lets copies stand for old values of states, where an update wants that and they are used beyond `early`. */
+function withCopies(
+  graph: Graph,
+  results: Results,
+  updates: readonly InPlaceUpdate[],
+  early: readonly Output[],
+): { results: Results; copies: GraphNode[] } {
+  const copying = updates.filter(({ oldValue }) => oldValue === 'copied');
+  const handles = new Set(copying.flatMap((update) => update.handles));
+  const reads = [...results.reads.values()].map(({ node }) => node);
+  const overwritten = reads.filter(({ inputs: [handle] }) => handle !== undefined && handles.has(handle.node));
+  const kept = keepOldValues(graph, overwritten, copying, early, values(results));
+  const all = [...results.outputs, ...results.assigns];
+  const named = all.map(([name], index) => [name, kept.results[index] as Output] as const);
+  const count = results.outputs.length;
+  return {
+    results: { ...results, outputs: named.slice(0, count), assigns: named.slice(count) },
+    copies: kept.copies,
+  };
+}
+
+function values({ outputs, assigns }: Results): Output[] {
+  return [...outputs, ...assigns].map(([, value]) => value);
+}
+
+/** An update in place happens whether its result is assigned or not; eager engines would do nothing. */
+function checkAllAssigned({ functionName, assigns, handles }: Results, updates: readonly InPlaceUpdate[]): void {
+  const names = new Map([...handles].map(([name, handle]) => [handle, name]));
+  const assigned = new Map(assigns.map(([state, value]) => [state, inPlaceUpdate(value)]));
+  for (const update of updates) {
+    for (const handle of update.handles) {
+      const name = names.get(handle) as string;
+      if (assigned.get(name) !== update) {
+        throw new ProgramError(
+          `${functionName}: state ${name} is updated in place, so the updated tensor must be assigned to ${name}`,
+        );
+      }
+    }
+  }
+}
+
+/** The nodes that update in place, and all that use their results, at once or after other nodes. */
+function nodesAfter(graph: Graph, updates: readonly InPlaceUpdate[]): Set<GraphNode> {
+  const after = new Set(updates.flatMap((update) => update.writes));
+  for (const node of graph.nodes) {
+    const sources = [...node.inputs.map((input) => input.node), ...node.control];
+    if (sources.some((source) => after.has(source))) after.add(node);
+  }
+  return after;
+}
+
+/** Makes `update` wait for every use of the state's old value, or refuses where it cannot. */
+function orderReaders(graph: Graph, results: Results, state: string, read: GraphNode, update: InPlaceUpdate): void {
+  if (update.oldValue === 'copied') return;
+  if (update.oldValue === 'kept') {
+    // Readers keep the old memory, if only they have got it before. An unused read would cost a copy of the state.
+    const used =
+      graph.nodes.some((node) => node.inputs.some((input) => input.node === read)) ||
+      values(results).some(({ node }) => node === read);
+    if (used) for (const write of update.writes) write.control.push(read);
+    return;
+  }
+  const kept = [...results.outputs, ...results.assigns].find(([, value]) => sharesMemory(value.node, read));
+  const late = kept?.[0] ?? lateReader(graph, read, update.writes.at(-1) as GraphNode)?.name;
+  if (late !== undefined) {
+    throw new ProgramError(
+      `${results.functionName}: state ${state} is updated in place, but ${late} uses its old value; use the updated tensor`,
+    );
+  }
+}
+
+const floats: ReadonlySet<GraphDType> = new Set(['float32', 'bfloat16']);
+
+/** A chain of checks, so that the first bad value in the order of the results is the one reported. */
+function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<GraphNode>): GraphNode[] {
+  const { functionName, outputs, assigns } = results;
+  const checked = new Set<string>();
+  let previous: GraphNode[] = [];
+  for (const [name, value] of [...outputs, ...assigns]) {
+    const update = inPlaceUpdate(value);
+    if (update === undefined && after.has(value.node)) {
+      throw new ProgramError(
+        `${functionName}: ${name} depends on an update in place, which could not be undone if ${name} were not finite; ` +
+          'leave checkNumerics out, or check what goes into the update in a function of its own',
+      );
+    }
+    // What an update in place will write cannot be looked at before it is written; what goes into it can.
+    for (const suspect of update === undefined ? [value] : update.inputs()) {
+      const key = `${suspect.node.name}:${suspect.index}`;
+      if (!floats.has(suspect.dtype) || checked.has(key)) continue;
+      checked.add(key);
+      const attributes = { T: { type: suspect.dtype }, message: { string: `tinyzero:${name}:` } } as const;
+      previous = [graph.addNode('CheckNumerics', [suspect], [suspect], { attributes, control: previous })];
+    }
+  }
+  return previous;
+}

@@ -1,0 +1,81 @@
+/**
+ * @file Graphs as TensorFlow runs them: loaded once, each function called with arrays. By the addon of our own where the
+ * engine has it, which takes a graph from memory and prepares its functions; by tfjs-node's otherwise.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { dtypeNumbers, type TypedArray } from '../dtype.js';
+import type { Handle, KernelsAddon, NativeBinding } from '../native.js';
+import type { Entry } from './compile.js';
+import type { Graph } from './graph.js';
+import { encodeGraphDef, encodeSavedModel, savedModelTag } from './graphdef.js';
+
+export interface GraphSession {
+  /** Calls a function with the values of its feeds, in order; returns those of what it fetches. */
+  run(entry: Entry, values: readonly TypedArray[]): TypedArray[];
+  /** Frees all that the graphs hold. */
+  close(): void;
+}
+
+/** A session of `graphs`, which share their resources. */
+export function openGraphs(
+  binding: NativeBinding,
+  addon: KernelsAddon | undefined,
+  graphs: readonly Graph[],
+): GraphSession {
+  return addon === undefined ? openWithBinding(binding, graphs) : openWithAddon(addon, graphs);
+}
+
+function openWithAddon(addon: KernelsAddon, graphs: readonly Graph[]): GraphSession {
+  const session = addon.load(encodeGraphDef(graphs));
+  const prepared = new Map<string, Handle>();
+  return {
+    run(entry, values) {
+      const { feeds, feedNames, fetchNames } = entry;
+      // Every function fetches something, and nothing is fetched by two.
+      const [key] = fetchNames as [string];
+      let handle = prepared.get(key);
+      if (handle === undefined) {
+        handle = addon.prepare(session, feedNames, fetchNames);
+        prepared.set(key, handle);
+      }
+      const shapes = feeds.map(({ spec }) => spec.shape);
+      return addon.run(session, handle, shapes, values);
+    },
+    close: () => addon.close(session),
+  };
+}
+
+function openWithBinding(binding: NativeBinding, graphs: readonly Graph[]): GraphSession {
+  const session = loadSavedModel(binding, encodeSavedModel(graphs));
+  return {
+    run({ feeds, feedNames, fetchNames }, values) {
+      const fed: number[] = [];
+      try {
+        for (const [index, { spec }] of feeds.entries()) {
+          fed.push(binding.createTensor(spec.shape, dtypeNumbers[spec.dtype], values[index] as TypedArray));
+        }
+        return binding.runSavedModel(session, fed, feedNames.join(), fetchNames.join()).map(({ id }) => {
+          const result = binding.tensorDataSync(id);
+          binding.deleteTensor(id);
+          return result;
+        });
+      } finally {
+        for (const id of fed) binding.deleteTensor(id);
+      }
+    },
+    close: () => binding.deleteSavedModel(session),
+  };
+}
+
+/** The binding takes a folder only; it is not needed once it is loaded. */
+function loadSavedModel(binding: NativeBinding, savedModel: Uint8Array): number {
+  const folder = mkdtempSync(join(tmpdir(), 'tinyzero-graph-'));
+  try {
+    writeFileSync(join(folder, 'saved_model.pb'), savedModel);
+    return binding.loadSavedModel(folder, savedModelTag);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * @file The intermediate form: a list of nodes in the order in which they were described, each with TensorFlow's op
+ * name, attributes and known output shapes. Knows nothing of tfjs (trace.ts) nor of protobuf (graphdef.ts).
+ */
+import type { GraphDType } from '../dtype.js';
+import type { Shape } from '../shape.js';
+
+/** An attribute of a node (`AttrValue` of attr_value.proto); exactly one key is present. */
+export type Attribute =
+  | { readonly type: GraphDType }
+  | { readonly int: number }
+  | { readonly float: number }
+  | { readonly bool: boolean }
+  | { readonly string: string }
+  | { readonly shape: Shape }
+  | { readonly unknownShape: true }
+  | { readonly ints: readonly number[] }
+  | { readonly tensor: ConstantValue };
+
+/** A stored value. `data` has one element when every element is the same: TensorProto repeats the last one. */
+export interface ConstantValue {
+  readonly dtype: GraphDType;
+  readonly shape: Shape;
+  readonly data: Float32Array | Int32Array | Uint8Array;
+}
+
+export interface OutputType {
+  readonly dtype: GraphDType;
+  readonly shape: Shape;
+}
+
+export interface GraphNode {
+  readonly name: string;
+  readonly op: string;
+  readonly inputs: Output[];
+  /** Nodes that must have run before this one. */
+  readonly control: GraphNode[];
+  readonly attributes: Record<string, Attribute>;
+  readonly outputs: readonly OutputType[];
+}
+
+/** The `index`-th result of `node`, with its type at hand. */
+export interface Output extends OutputType {
+  readonly node: GraphNode;
+  readonly index: number;
+}
+
+export interface NodeOptions {
+  readonly attributes?: Record<string, Attribute>;
+  readonly control?: readonly GraphNode[];
+  /** Last part of the node's name; the op's name and a number when not given. */
+  readonly name?: string;
+}
+
+/** Collects the nodes of one function (or of the shared state); names start with `prefix`. */
+export class Graph {
+  readonly nodes: GraphNode[] = [];
+  private readonly constants = new Map<string, Output>();
+  /** Not `nodes.length`: passes replace nodes, and no name may come twice. */
+  private added = 0;
+
+  constructor(
+    readonly prefix: string,
+    /** Ops of our own (kernels-native.ts) that the graph may use. */
+    readonly nativeOps: ReadonlySet<string> = new Set(),
+    /** What its matrix products will be computed in. */
+    readonly precision: 'f32' | 'bf16' = 'f32',
+  ) {}
+
+  /** Appends a node with any number of outputs. */
+  addNode(op: string, inputs: readonly Output[], outputs: readonly OutputType[], options: NodeOptions = {}): GraphNode {
+    const node: GraphNode = {
+      name: `${this.prefix}/${options.name ?? `${op}_${this.added}`}`,
+      op,
+      inputs: [...inputs],
+      control: [...(options.control ?? [])],
+      attributes: options.attributes ?? {},
+      outputs,
+    };
+    this.nodes.push(node);
+    this.added += 1;
+    return node;
+  }
+
+  /** Appends a node with one output and returns that output. */
+  add(op: string, inputs: readonly Output[], type: OutputType, options: NodeOptions = {}): Output {
+    return outputOf(this.addNode(op, inputs, [type], options), 0);
+  }
+
+  /**
+   * A stored value; equal values are stored once per function, a value that repeats itself as one element.
+   * One element in `data` with a larger shape is meant for all.
+   */
+  constant(dtype: GraphDType, shape: Shape, data: ConstantValue['data']): Output {
+    // A copy: the graph is written out later, and the array may have changed by then.
+    const value = { dtype, shape, data: uniform(data) ? data.slice(0, 1) : data.slice() };
+    const key = `${dtype} ${shape.join(',')} ${Buffer.from(value.data.buffer, value.data.byteOffset, value.data.byteLength).toString('latin1')}`;
+    let output = this.constants.get(key);
+    if (output === undefined) {
+      output = this.add(
+        'Const',
+        [],
+        { dtype, shape },
+        { attributes: { dtype: { type: dtype }, value: { tensor: value } } },
+      );
+      this.constants.set(key, output);
+    }
+    return output;
+  }
+
+  /** An int32 vector, as shapes, axes and permutations are given to TensorFlow. */
+  ints(values: readonly number[]): Output {
+    return this.constant('int32', [values.length], Int32Array.from(values));
+  }
+
+  int(value: number): Output {
+    return this.constant('int32', [], Int32Array.of(value));
+  }
+}
+
+/** `name` with only such characters as a node's name may have. Different names may become the same. */
+export function plainName(name: string): string {
+  return name.replace(/[^\w.-]/g, '_');
+}
+
+export function outputOf(node: GraphNode, index: number): Output {
+  const type = node.outputs[index];
+  if (type === undefined) throw new Error(`${node.name} has ${node.outputs.length} outputs, no number ${index}`);
+  return { node, index, dtype: type.dtype, shape: type.shape };
+}
+
+function uniform(data: ConstantValue['data']): boolean {
+  const first = data[0];
+  for (let index = 1; index < data.length; index++) {
+    // Object.is tells -0 from 0 and finds NaN equal to itself.
+    if (!Object.is(data[index], first)) return false;
+  }
+  return data.length > 1;
+}

@@ -1,0 +1,114 @@
+/**
+ * @file Writes graphs as a GraphDef (graph.proto, node_def.proto, attr_value.proto, tensor.proto) and as the SavedModel
+ * around one (saved_model.proto, meta_graph.proto), which is what tfjs-node's addon takes.
+ */
+
+import { dtypeNumbers } from '../dtype.js';
+import type { Shape } from '../shape.js';
+import type { Attribute, ConstantValue, Graph, GraphNode, Output } from './graph.js';
+import type { Message } from './protobuf.js';
+import * as proto from './protobuf.js';
+
+/** GraphDef version we speak: that of TensorFlow 2.9, the oldest library in use; newer ones read it. */
+const graphDefVersion = 1087;
+
+/** The tag under which the addon finds the graph. */
+export const savedModelTag = 'serve';
+
+/** The bytes of a GraphDef holding all `graphs` side by side; node names must not clash. */
+export function encodeGraphDef(graphs: readonly Graph[]): Uint8Array {
+  return proto.toBytes(graphDefOf(graphs));
+}
+
+/** The bytes of `saved_model.pb` holding the same. */
+export function encodeSavedModel(graphs: readonly Graph[]): Uint8Array {
+  const metaInfo = proto.message();
+  proto.string(metaInfo, 4, savedModelTag);
+  const metaGraph = proto.message();
+  proto.nested(metaGraph, 1, metaInfo);
+  proto.nested(metaGraph, 2, graphDefOf(graphs));
+
+  const savedModel = proto.message();
+  proto.integer(savedModel, 1, 1);
+  proto.nested(savedModel, 2, metaGraph);
+  return proto.toBytes(savedModel);
+}
+
+function graphDefOf(graphs: readonly Graph[]): Message {
+  const graphDef = proto.message();
+  for (const graph of graphs) {
+    for (const node of graph.nodes) proto.nested(graphDef, 1, encodeNode(node));
+  }
+  const versions = proto.message();
+  proto.integer(versions, 1, graphDefVersion);
+  proto.nested(graphDef, 4, versions);
+  return graphDef;
+}
+
+/** `name:1`, as tensors are called in a GraphDef and by the addon. */
+export function tensorName(output: Output): string {
+  return `${output.node.name}:${output.index}`;
+}
+
+function encodeNode(node: GraphNode): Message {
+  const result = proto.message();
+  proto.string(result, 1, node.name);
+  proto.string(result, 2, node.op);
+  for (const input of node.inputs) proto.string(result, 3, tensorName(input));
+  for (const control of node.control) proto.string(result, 3, `^${control.name}`);
+  for (const [name, attribute] of Object.entries(node.attributes)) {
+    const entry = proto.message();
+    proto.string(entry, 1, name);
+    proto.nested(entry, 2, encodeAttribute(attribute));
+    proto.nested(result, 5, entry);
+  }
+  return result;
+}
+
+function encodeAttribute(attribute: Attribute): Message {
+  const result = proto.message();
+  if ('type' in attribute) proto.integer(result, 6, dtypeNumbers[attribute.type]);
+  else if ('int' in attribute) proto.integer(result, 3, attribute.int);
+  else if ('float' in attribute) proto.float(result, 4, attribute.float);
+  else if ('bool' in attribute) proto.integer(result, 5, attribute.bool ? 1 : 0);
+  else if ('string' in attribute) proto.string(result, 2, attribute.string);
+  else if ('shape' in attribute) proto.nested(result, 7, encodeShape(attribute.shape));
+  else if ('unknownShape' in attribute) {
+    const shape = proto.message();
+    proto.integer(shape, 3, 1);
+    proto.nested(result, 7, shape);
+  } else if ('ints' in attribute) {
+    const list = proto.message();
+    proto.packedIntegers(list, 3, attribute.ints);
+    proto.nested(result, 1, list);
+  } else proto.nested(result, 8, encodeConstant(attribute.tensor));
+  return result;
+}
+
+function encodeConstant({ dtype, shape, data }: ConstantValue): Message {
+  const result = proto.message();
+  proto.integer(result, 1, dtypeNumbers[dtype]);
+  proto.nested(result, 2, encodeShape(shape));
+  const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (data.length === 1) {
+    // One element in a `*_val` field stands for all elements; tensor_content has no such rule.
+    if (dtype === 'float32') {
+      proto.bytes(result, 5, raw);
+    } else {
+      proto.packedIntegers(result, dtype === 'bool' ? 11 : 7, [data[0] as number]);
+    }
+  } else {
+    proto.bytes(result, 4, raw);
+  }
+  return result;
+}
+
+function encodeShape(shape: Shape): Message {
+  const result = proto.message();
+  for (const dimension of shape) {
+    const size = proto.message();
+    proto.integer(size, 1, dimension);
+    proto.nested(result, 2, size);
+  }
+  return result;
+}

@@ -1,0 +1,71 @@
+/** @file Rewrites of a traced graph that keep its meaning: matrix products in bfloat16, marking nodes for XLA. */
+import { cast } from '../lowering/emit.js';
+import { nativeOps } from '../lowering/own-ops.js';
+import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
+import { widenedFrom } from './stored.js';
+
+const products = new Set(['MatMul', 'BatchMatMulV2', 'Einsum']);
+
+/** Ops that take parts of their first input, with the attribute that names its type: taken before it is widened. */
+const picks: Readonly<Record<string, string>> = { GatherV2: 'Tparams', SplitV: 'T' };
+
+/**
+ * Rounds the operands of every matrix product to bfloat16. The product's own result is bfloat16 too, widened at once;
+ * the sum inside the product is float32 (oneDNN and cuBLAS both accumulate so). Each operand is cast once, and state
+ * that is stored as bfloat16 is used as it lies.
+ *
+ * @returns what a tensor of the old graph is now.
+ */
+export function castProductsToBfloat16(graph: Graph): (output: Output) => Output {
+  const nodes = graph.nodes.splice(0);
+  const narrowed = new Map<string, Output>();
+  /** What the outputs of a node are now, by their numbers. */
+  const replaced = new Map<GraphNode, readonly Output[]>();
+  const current = (output: Output): Output => replaced.get(output.node)?.[output.index] ?? output;
+  const widen = (outputs: readonly Output[]) => outputs.map((output) => cast(graph, output, 'float32'));
+  const narrow = (input: Output): Output => {
+    const key = `${input.node.name}:${input.index}`;
+    const operand = narrowed.get(key) ?? widenedFrom(input) ?? cast(graph, input, 'bfloat16');
+    narrowed.set(key, operand);
+    return operand;
+  };
+  for (const node of nodes) {
+    node.inputs.splice(0, node.inputs.length, ...node.inputs.map(current));
+    node.control.splice(
+      0,
+      node.control.length,
+      ...node.control.map((before) => replaced.get(before)?.[0]?.node ?? before),
+    );
+    const [type] = node.outputs;
+    const typeName = picks[node.op];
+    const whole = typeName === undefined ? undefined : widenedFrom(node.inputs[0] as Output);
+    if (node.op === nativeOps.linear) {
+      // It rounds its rows itself, and sums in float32.
+      node.inputs[1] = narrow(node.inputs[1] as Output);
+      node.attributes.T = { type: 'bfloat16' };
+      graph.nodes.push(node);
+    } else if (whole !== undefined) {
+      const attributes = { ...node.attributes, [typeName as string]: { type: 'bfloat16' } } as const;
+      const types = node.outputs.map(({ shape }) => ({ dtype: 'bfloat16', shape }) as const);
+      const part = graph.addNode(node.op, [whole, ...node.inputs.slice(1)], types, { attributes });
+      replaced.set(node, widen(types.map((_, index) => outputOf(part, index))));
+    } else if (products.has(node.op) && type?.dtype === 'float32') {
+      const attributes = { ...node.attributes, T: { type: 'bfloat16' } } as const;
+      const product = graph.add(
+        node.op,
+        node.inputs.map(narrow),
+        { dtype: 'bfloat16', shape: type.shape },
+        { attributes },
+      );
+      replaced.set(node, widen([product]));
+    } else {
+      graph.nodes.push(node);
+    }
+  }
+  return current;
+}
+
+/** Asks TensorFlow to cluster the function's nodes for XLA, whatever the process's own XLA flags say. */
+export function compileWithXla(graph: Graph): void {
+  for (const node of graph.nodes) node.attributes._XlaCompile = { bool: true };
+}

@@ -1,0 +1,65 @@
+/**
+ * @file State as its variable holds it, and as functions see it: a float32 state may be stored as bfloat16.
+ */
+import type { GraphDType } from '../dtype.js';
+import { cast } from '../lowering/emit.js';
+import type { StateSpec } from '../program.js';
+import { type Graph, type GraphNode, type Output, type OutputType, outputOf } from './graph.js';
+
+/** What the variable of a state holds. */
+export function storedDtype({ dtype, stored }: StateSpec): GraphDType {
+  return stored === 'bf16' ? 'bfloat16' : dtype;
+}
+
+/** `value`, of the state's own dtype, as the variable holds it. */
+export function asStored(graph: Graph, value: Output, spec: StateSpec): Output {
+  return cast(graph, value, storedDtype(spec));
+}
+
+/** The variable's content (`read`), and that in the state's own dtype. */
+export function readStored(
+  graph: Graph,
+  handle: GraphNode,
+  spec: StateSpec,
+  control: readonly GraphNode[] = [],
+): { read: Output; value: Output } {
+  const read = readVariable(graph, handle, { dtype: storedDtype(spec), shape: spec.shape }, control);
+  return { read, value: cast(graph, read, spec.dtype) };
+}
+
+/** The content of a variable that holds tensors `like` this. */
+export function readVariable(
+  graph: Graph,
+  handle: GraphNode,
+  { dtype, shape }: OutputType,
+  control: readonly GraphNode[] = [],
+): Output {
+  const options = { attributes: { dtype: { type: dtype } }, control };
+  return graph.add('ReadVariableOp', [outputOf(handle, 0)], { dtype, shape }, options);
+}
+
+/** The bfloat16 tensor that `output` was widened from, if it was. */
+export function widenedFrom({ node }: Output): Output | undefined {
+  const [source] = node.inputs;
+  return node.op === 'Cast' && source?.dtype === 'bfloat16' ? source : undefined;
+}
+
+export function copyOf(graph: Graph, value: Output): Output {
+  return graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
+}
+
+/**
+ * Stores a copy of `value`, which is as the variable holds it; what {@link asStored} rounded is a copy already. Without it
+ * the state could lie in the memory of an input (JavaScript's), of a constant or of another state that is later updated in
+ * place; and no op is safe from that: TensorFlow turns x * 1 into x.
+ */
+export function addStore(
+  graph: Graph,
+  value: Output,
+  handle: GraphNode,
+  control: readonly GraphNode[] = [],
+): GraphNode {
+  const own = value.dtype === 'bfloat16' ? value : copyOf(graph, value);
+  const attributes = { dtype: { type: value.dtype } };
+  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], { attributes, control });
+}

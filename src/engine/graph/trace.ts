@@ -1,0 +1,223 @@
+/**
+ * @file The tracing backend: a tfjs backend whose kernels compute nothing. Each appends a node to the graph under
+ * construction and returns a tensor that stands for the node's result, so ordinary tfjs code, autodiff included,
+ * *describes* a computation. The idea is that of `jax.jit` and `tf.function`.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { type DType, dtypeOf } from '../dtype.js';
+import { kernels } from '../lowering/elementwise.js';
+import { formatShape } from '../shape.js';
+import type { Graph, Output } from './graph.js';
+import { widenedFrom } from './stored.js';
+
+/** Name under which tfjs knows the tracing backend. */
+export const traceBackendName = 'tinyzero-graph';
+
+/** A larger constant is surely a weight or a data set: it belongs into the state or the inputs. */
+const maxConstantBytes = 16 * 1024 * 1024;
+
+/** A value was asked for while tracing, when there are no values. */
+export class TraceError extends Error {
+  override readonly name = 'TraceError';
+}
+
+class TraceBackend extends tf.KernelBackend {
+  graph: Graph | undefined;
+  private outputs = new WeakMap<object, { readonly output: Output; readonly graph: Graph }>();
+
+  /** The tensor that stands for `output`. */
+  info(output: Output): tf.TensorInfo {
+    const dataId = {};
+    this.outputs.set(dataId, { output, graph: this.currentGraph() });
+    return { dataId, shape: [...output.shape], dtype: output.dtype as tf.DataType };
+  }
+
+  output(tensor: tf.TensorInfo): Output {
+    const known = this.outputs.get(tensor.dataId);
+    if (known === undefined || known.graph !== this.graph) {
+      throw new TraceError(
+        `A tensor of shape ${formatShape(tensor.shape)} was made outside the function that is being compiled. ` +
+          'Make it inside, or pass it as an input or as state.',
+      );
+    }
+    return known.output;
+  }
+
+  currentGraph(): Graph {
+    if (this.graph === undefined) throw new TraceError('a traced tensor was used after its function had been traced');
+    return this.graph;
+  }
+
+  override write(values: tf.BackendValues, shape: number[], dtype: tf.DataType): object {
+    const data = typedValues(values, dtype);
+    if (data.byteLength > maxConstantBytes && !isFilled(data)) {
+      throw new TraceError(
+        `A constant of shape ${formatShape(shape)} (${data.byteLength} bytes) would become part of the graph. ` +
+          'Pass it as an input or as state.',
+      );
+    }
+    return this.info(this.currentGraph().constant(dtype as DType, shape, data)).dataId as object;
+  }
+
+  override read(_dataId: object): Promise<tf.BackendValues> {
+    throw new TraceError(readMessage);
+  }
+
+  override readSync(_dataId: object): tf.BackendValues {
+    throw new TraceError(readMessage);
+  }
+
+  override disposeData(): boolean {
+    return true;
+  }
+
+  override incRef(): void {}
+
+  override refCount(): number {
+    return 1;
+  }
+
+  override numDataIds(): number {
+    return 0;
+  }
+
+  override floatPrecision(): 16 | 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override memory(): { unreliable: boolean } {
+    return { unreliable: true };
+  }
+
+  override timerAvailable(): boolean {
+    return false;
+  }
+
+  override dispose(): void {}
+}
+
+const readMessage =
+  'The value of a tensor was read (data, dataSync, array, print, ...) while a function was being compiled: ' +
+  'there are no values yet. Return the tensor as an output and read it after the run.';
+
+let backend: TraceBackend | undefined;
+
+function traceBackend(): TraceBackend {
+  if (backend === undefined) {
+    const created = new TraceBackend();
+    tf.registerBackend(traceBackendName, () => created, 0);
+    for (const [kernelName, describe] of Object.entries(kernels)) {
+      tf.registerKernel({
+        kernelName,
+        backendName: traceBackendName,
+        kernelFunc: ({ inputs, attrs }) => {
+          const outputs: Record<string, Output> = {};
+          for (const [name, tensor] of Object.entries(inputs)) {
+            if (tensor !== undefined && tensor !== null) outputs[name] = created.output(tensor as tf.TensorInfo);
+          }
+          const result = describe(created.currentGraph(), outputs, (attrs ?? {}) as Record<string, unknown>);
+          return Array.isArray(result) ? result.map((each) => created.info(each)) : created.info(result as Output);
+        },
+      });
+    }
+    backend = created;
+  }
+  return backend;
+}
+
+/** A tensor standing for `output`; only while `output`'s graph is being traced. */
+export function tracedTensor(output: Output): tf.Tensor {
+  return tf.engine().makeTensorFromTensorInfo(traceBackend().info(output));
+}
+
+/** What `tensor` stands for in the graph being traced. */
+export function outputOfTensor(tensor: tf.Tensor): Output {
+  return traceBackend().output(tensor);
+}
+
+/** What products of the function being traced will read a float32 tensor as: in float32 none may depend on how it is stored. */
+export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
+  const narrow =
+    traceBackend().currentGraph().precision === 'bf16' && widenedFrom(outputOfTensor(tensor)) !== undefined;
+  return narrow ? 'bfloat16' : 'float32';
+}
+
+/** True while a function is being traced that may use `op`, an op of our own. */
+export function canUse(op: string): boolean {
+  return backend?.graph?.nativeOps.has(op) ?? false;
+}
+
+/** True while a function is being traced: compositions may then choose ops that no eager backend has. */
+export function isTracing(): boolean {
+  return backend?.graph !== undefined;
+}
+
+/**
+ * Runs `body` once with tfjs on the tracing backend; every op that it calls is appended to `graph`.
+ *
+ * @throws TraceError naming an unsupported kernel and the line that called it, or the line that read a value.
+ */
+export function trace<Result>(graph: Graph, body: () => Result): Result {
+  const target = traceBackend();
+  if (target.graph !== undefined) throw new TraceError('a compiled function cannot be built inside another');
+  const engine = tf.engine();
+  const previous = engine.backendName;
+  target.graph = graph;
+  engine.startScope('trace');
+  try {
+    useBackend(traceBackendName);
+    return body();
+  } catch (error) {
+    throw explained(error);
+  } finally {
+    engine.endScope();
+    target.graph = undefined;
+    if (previous !== undefined && previous !== null) useBackend(previous);
+  }
+}
+
+/** tfjs changes the backend synchronously when it is ready; ours and any that was current before are. */
+function useBackend(name: string): void {
+  void tf.setBackend(name);
+  if (tf.getBackend() !== name) throw new Error(`the tfjs backend ${name} is not ready`);
+}
+
+function explained(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const kernel = /[Kk]ernel '(\w+)' (not registered )?for backend 'tinyzero-graph'/.exec(error.message)?.[1];
+  if (kernel === undefined && !(error instanceof TraceError)) return error;
+  const problem =
+    kernel === undefined
+      ? error.message
+      : `The tfjs kernel ${kernel} cannot be compiled. Compiled functions may use ${Object.keys(kernels).sort().join(', ')}.`;
+  const caller = callerLine(error);
+  return new TraceError(caller === undefined ? problem : `${problem} Called at ${caller}`, { cause: error });
+}
+
+const libraryLine = /node_modules|node:internal|[\\/]tfjs[\w-]*[\\/]|[\\/]src[\\/]engine[\\/]/;
+
+/** The first stack line that lies neither in a library (tfjs's source maps name `tfjs-core/src`) nor in this one. */
+function callerLine(error: Error): string | undefined {
+  const lines = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
+  const caller = lines.find((line) => !libraryLine.test(line));
+  return caller?.trim().replace(/^at /, '');
+}
+
+function typedValues(values: tf.BackendValues, dtype: tf.DataType): Float32Array | Int32Array | Uint8Array {
+  if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool') {
+    throw new TraceError(`tensors of dtype ${dtype} cannot be compiled; use float32, int32 or bool`);
+  }
+  if (dtypeOf(values) === dtype) return values as Float32Array;
+  const list = values as unknown as ArrayLike<number>;
+  if (dtype === 'float32') return Float32Array.from(list);
+  return dtype === 'int32' ? Int32Array.from(list) : Uint8Array.from(list);
+}
+
+function isFilled(data: ArrayLike<number>): boolean {
+  for (let index = 1; index < data.length; index++) if (!Object.is(data[index], data[0])) return false;
+  return true;
+}

@@ -1,0 +1,131 @@
+/**
+ * @file Builds the addon: two C++ files of tfjs-node-gpu against TensorFlow's C API and one of ours, in one compiler call,
+ * without node-gyp, Python or make. It uses Node-API 8 only, so one binary serves every Node version from 20 on.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemErrorCode } from '../../../util/errors.js';
+import { findProgram, run } from '../../../util/process.js';
+import { Unavailable } from '../fetch/unavailable.js';
+
+const mac = process.platform === 'darwin';
+
+/** The second addon's file name; it lies beside the first. */
+export const stderrAddonName = 'stderr.node';
+
+/**
+ * A second, tiny addon that can send standard error nowhere for a moment. TensorFlow 2.21 prints a notice about rounding
+ * from a static initialiser, before any setting of its log level can be heard, and JavaScript has no dup2.
+ */
+const stderrSource = `#include <fcntl.h>
+#include <node_api.h>
+#include <unistd.h>
+static int saved = -1;
+static napi_value mute(napi_env, napi_callback_info) {
+  int nowhere = open("/dev/null", O_WRONLY);
+  if (saved == -1 && nowhere != -1) {
+    saved = fcntl(2, F_DUPFD_CLOEXEC, 3);
+    if (saved != -1) dup2(nowhere, 2);
+  }
+  if (nowhere != -1) close(nowhere);
+  return nullptr;
+}
+static napi_value unmute(napi_env, napi_callback_info) {
+  if (saved != -1) {
+    dup2(saved, 2);
+    close(saved);
+    saved = -1;
+  }
+  return nullptr;
+}
+static napi_value init(napi_env env, napi_value exports) {
+  napi_property_descriptor functions[] = {
+      {"mute", nullptr, mute, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"unmute", nullptr, unmute, nullptr, nullptr, nullptr, napi_default, nullptr}};
+  napi_define_properties(env, exports, 2, functions);
+  return exports;
+}
+NAPI_MODULE(stderr, init)
+`;
+
+export interface Compiler {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** `$CXX` when set (it may hold arguments), else the first of g++, c++ and clang++ that answers. */
+export async function findCompiler(signal?: AbortSignal, env = process.env): Promise<Compiler | undefined> {
+  const candidates = env.CXX ? [env.CXX.trim().split(/\s+/)] : [['g++'], ['c++'], ['clang++']];
+  for (const [name = '', ...args] of candidates) {
+    const command = findProgram(name, env);
+    if (command === undefined) continue;
+    const answer = await run(command, [...args, '--version'], { signal });
+    if (answer.code === 0) return { command, args };
+  }
+  return undefined;
+}
+
+export interface AddonBuild {
+  readonly compiler: Compiler;
+  /** Folder of tfjs_backend.cc and tfjs_binding.cc, for what the build needs in between too. */
+  readonly sources: string;
+  /** Folders with TensorFlow's and Node's headers. */
+  readonly includes: readonly string[];
+  /** Shared libraries to link with, which lie in `libraryFolder` when the addon is loaded. */
+  readonly libraries: readonly string[];
+  /** Where the addon finds them, relative to its own folder. */
+  readonly libraryFolder: string;
+  readonly output: string;
+}
+
+/** Compiles and links both addons; about 14 s. */
+export async function buildAddon(build: AddonBuild, signal: AbortSignal): Promise<void> {
+  mkdirSync(join(build.output, '..'), { recursive: true });
+  const includes = build.includes.flatMap((folder) => ['-isystem', folder]);
+  const shared = [...sourceFlags, ...linkFlags, '-O2'];
+  const stderrFile = join(build.sources, 'stderr.cc');
+  writeFileSync(stderrFile, stderrSource);
+  await compile(
+    build.compiler,
+    [
+      ...[...shared, ...nodeFlags('tinyzero_stderr'), ...includes, stderrFile],
+      ...['-o', join(build.output, '..', stderrAddonName)],
+    ],
+    signal,
+  );
+  await compile(
+    build.compiler,
+    [
+      ...[...shared, ...nodeFlags('tfjs_binding'), '-I', join(build.sources, '..'), ...includes],
+      ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(build.sources, name)),
+      ...[...build.libraries, runPath(build.libraryFolder), '-o', build.output],
+    ],
+    signal,
+  );
+}
+
+/** What every addon is compiled and linked with. */
+export const sourceFlags: readonly string[] = ['-std=c++17', '-fPIC'];
+export const linkFlags: readonly string[] = ['-shared', ...(mac ? ['-undefined', 'dynamic_lookup'] : [])];
+
+export function nodeFlags(moduleName: string): string[] {
+  return ['-DNAPI_VERSION=8', '-DBUILDING_NODE_EXTENSION', `-DNODE_GYP_MODULE_NAME=${moduleName}`];
+}
+
+/** Lets an addon find its libraries in `folder`, which is relative to its own. */
+export function runPath(folder: string): string {
+  return `-Wl,-rpath,${mac ? '@loader_path' : '$ORIGIN'}/${folder}`;
+}
+
+export async function compile(compiler: Compiler, args: readonly string[], signal: AbortSignal): Promise<void> {
+  const result = await run(compiler.command, [...compiler.args, ...args], { signal }).catch((error: unknown) => {
+    if (signal.aborted) throw error;
+    throw new Unavailable('no-compiler', `${compiler.command} cannot be run (${systemErrorCode(error)}).`);
+  });
+  if (result.code === 0) return;
+  if (/No space left on device/.test(result.stderr)) {
+    throw new Unavailable('no-space', 'The disk filled up while the addon was compiled.');
+  }
+  const why = result.stderr.split('\n').find((line) => /error|not found|cannot/i.test(line)) ?? `exit ${result.code}`;
+  throw new Unavailable('build-failed', `${compiler.command} could not compile the addon: ${why.trim()}.`);
+}

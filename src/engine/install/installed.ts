@@ -1,0 +1,182 @@
+/**
+ * @file Which native engine is installed in the cache, told from files alone: no tensor library is loaded here.
+ *
+ * `<cache>/engine/<platform>-<arch>-v<format>/current.json` names the folder in use; the folder's `engine.json` lists its files.
+ * Both are written last and renamed into place, so a folder that is not named there is a leftover, never an engine.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheFolder } from '../../util/cache.js';
+import { systemErrorCode } from '../../util/errors.js';
+import { hashFile } from '../../util/hash.js';
+
+/**
+ * Raised when the layout of the folder, or what is compiled into the addon, changes. It is part of the path, so that
+ * checkouts of different versions keep an engine each instead of replacing each other's.
+ */
+export const engineFormat = 7;
+
+export interface InstalledFile {
+  /** Relative to the engine's folder, with forward slashes. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** `engine.json`. Paths are relative to the folder it lies in. */
+export interface EngineManifest {
+  readonly format: number;
+  readonly tensorflow: string;
+  readonly variant: 'cpu' | 'gpu';
+  /** Where the library came from: the Python package index, or tfjs-node's own storage server. */
+  readonly rung: 'wheel' | 'official';
+  readonly addon: 'compiled' | 'prebuilt';
+  readonly platform: string;
+  readonly binding: string;
+  /** The addon with kernels of our own; absent where it could not be built. */
+  readonly kernels?: string;
+  readonly package: string;
+  readonly library: string;
+  /** Node version that built it, and when, for people. */
+  readonly node: string;
+  readonly installedAt: string;
+  readonly files: readonly InstalledFile[];
+}
+
+export interface InstalledEngine {
+  readonly folder: string;
+  /** The addon, to be loaded with `require`. */
+  readonly bindingPath: string;
+  /** The addon with kernels of our own, to be loaded after it. */
+  readonly kernelsPath?: string;
+  /** Folder of tfjs-node-gpu's JavaScript. */
+  readonly packageFolder: string;
+  /** Folder of TensorFlow's shared libraries. */
+  readonly libraryFolder: string;
+  readonly tensorflow: string;
+  readonly variant: 'cpu' | 'gpu';
+  readonly rung: 'wheel' | 'official';
+  readonly manifest: EngineManifest;
+}
+
+/** What the cache holds: an engine, none, or one that lost a file; and what a stopped install left behind. */
+export interface EngineState {
+  readonly root: string;
+  readonly engine?: InstalledEngine;
+  /** Why the engine named as current cannot be used. */
+  readonly broken?: string;
+  /** Folders and downloads that no engine uses. */
+  readonly leftovers: readonly string[];
+}
+
+/** Folder of this platform's engines of this format. */
+export function engineRoot(env: NodeJS.ProcessEnv = process.env): string {
+  return join(cacheFolder(env), 'engine', `${process.platform}-${process.arch}-v${engineFormat}`);
+}
+
+/** Folder of finished and unfinished downloads of `engine install`. */
+export function downloadsFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return join(engineRoot(env), 'downloads');
+}
+
+/** The engine to use, or undefined. Reads two small files and the sizes of the libraries, and changes nothing. */
+export function findInstalledEngine(env: NodeJS.ProcessEnv = process.env): InstalledEngine | undefined {
+  return inspectEngine(env).engine;
+}
+
+/** As {@link findInstalledEngine}, with the reason when there is none and whatever else lies there. */
+export function inspectEngine(env: NodeJS.ProcessEnv = process.env): EngineState {
+  const root = engineRoot(env);
+  const pointer = readJson(join(root, 'current.json'));
+  const name = pointer === undefined ? undefined : folderNamed(pointer);
+  const leftovers = listLeftovers(root, name);
+  if (pointer === undefined) return { root, leftovers };
+  if (name === undefined) return { root, leftovers, broken: `${join(root, 'current.json')} does not name an engine` };
+  const folder = join(root, name);
+  const manifest = readJson(join(folder, 'engine.json')) as EngineManifest | undefined;
+  if (manifest === undefined) return { root, leftovers, broken: `${folder} has no readable engine.json` };
+  if (manifest.format !== engineFormat) {
+    return {
+      root,
+      leftovers,
+      broken: `it has format ${manifest.format}, this version of tinyzero uses ${engineFormat}`,
+    };
+  }
+  const damaged = manifest.files.find(({ path, bytes }) => sizeOf(join(folder, path)) !== bytes);
+  if (damaged !== undefined) {
+    return { root, leftovers, broken: `${join(folder, damaged.path)} is missing or has another size than installed` };
+  }
+  return { root, leftovers, engine: describe(folder, manifest) };
+}
+
+/** Reads every file of `engine` and returns those whose bytes are not the installed ones. Takes about a second. */
+export async function findDamagedFiles(engine: InstalledEngine): Promise<string[]> {
+  const damaged: string[] = [];
+  for (const { path, sha256 } of engine.manifest.files) {
+    const file = join(engine.folder, path);
+    if ((await hashFile(file).catch(() => undefined)) !== sha256) damaged.push(file);
+  }
+  return damaged;
+}
+
+/** The engine in `folder`, for one whose manifest is at hand. */
+export function describe(folder: string, manifest: EngineManifest): InstalledEngine {
+  return {
+    folder,
+    bindingPath: join(folder, manifest.binding),
+    ...(manifest.kernels !== undefined && { kernelsPath: join(folder, manifest.kernels) }),
+    packageFolder: join(folder, manifest.package),
+    libraryFolder: join(folder, manifest.library),
+    tensorflow: manifest.tensorflow,
+    variant: manifest.variant,
+    rung: manifest.rung,
+    manifest,
+  };
+}
+
+function listLeftovers(root: string, current: string | undefined): string[] {
+  const known = new Set([current, 'current.json', 'install.lock', 'install.lock.owner', 'downloads']);
+  const folders = list(root).filter((name) => !known.has(name));
+  return [...folders, ...list(join(root, 'downloads')).map((name) => join('downloads', name))].map((name) =>
+    join(root, name),
+  );
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(systemErrorCode(error) ?? '')) return [];
+    throw error;
+  }
+}
+
+function folderNamed(pointer: unknown): string | undefined {
+  if (typeof pointer !== 'object' || pointer === null || !('folder' in pointer)) return undefined;
+  const { folder } = pointer;
+  // A name, not a path: the pointer must not lead out of the cache.
+  return typeof folder === 'string' && /^[\w.-]+$/.test(folder) && !folder.startsWith('.') ? folder : undefined;
+}
+
+/** Parsed JSON; undefined when there is no such file, null when it holds no JSON. */
+function readJson(path: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function sizeOf(path: string): number | undefined {
+  try {
+    return statSync(path).size;
+  } catch {
+    return undefined;
+  }
+}

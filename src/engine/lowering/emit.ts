@@ -1,0 +1,105 @@
+/** @file Small helpers with which the kernels append nodes: one function per kind of TensorFlow op. */
+import type { DType, GraphDType, TypedArray } from '../dtype.js';
+import type { Attribute, Graph, Output } from '../graph/graph.js';
+import { broadcastShapes, inferReshape, reducedShape, type Shape, sameShape } from '../shape.js';
+
+export type Inputs = Record<string, Output>;
+export type Attributes = Record<string, unknown>;
+export type Kernel = (graph: Graph, inputs: Inputs, attributes: Attributes) => Output | Output[];
+
+/** An input that the kernel cannot do without. */
+export function need(inputs: Inputs, name: string): Output {
+  const input = inputs[name];
+  if (input === undefined) throw new Error(`input ${name} is missing`);
+  return input;
+}
+
+/** Same shape, same dtype, op `name`. */
+export function unary(graph: Graph, op: string, x: Output, dtype: GraphDType = x.dtype): Output {
+  return graph.add(op, [x], { dtype, shape: x.shape }, { attributes: { T: { type: x.dtype } } });
+}
+
+/** Broadcasting op of two values of one dtype. */
+export function binary(graph: Graph, op: string, a: Output, b: Output, dtype: GraphDType = a.dtype): Output {
+  if (a.dtype !== b.dtype) throw new Error(`${op}: dtypes ${a.dtype} and ${b.dtype} differ`);
+  const shape = broadcastShapes(a.shape, b.shape, op);
+  const attributes: Record<string, Attribute> = op.startsWith('Logical') ? {} : { T: { type: a.dtype } };
+  return graph.add(op, [a, b], { dtype, shape }, { attributes });
+}
+
+export function cast(graph: Graph, x: Output, dtype: GraphDType): Output {
+  if (x.dtype === dtype) return x;
+  return graph.add(
+    'Cast',
+    [x],
+    { dtype, shape: x.shape },
+    { attributes: { SrcT: { type: x.dtype }, DstT: { type: dtype } } },
+  );
+}
+
+export function reduce(graph: Graph, op: string, x: Output, axes: readonly number[], keepDims: boolean): Output {
+  const boolean = op === 'All' || op === 'Any';
+  return graph.add(
+    op,
+    [x, graph.ints(axes)],
+    { dtype: x.dtype, shape: reducedShape(x.shape, axes, keepDims) },
+    {
+      attributes: {
+        ...(boolean ? {} : { T: { type: x.dtype } }),
+        Tidx: { type: 'int32' },
+        keep_dims: { bool: keepDims },
+      },
+    },
+  );
+}
+
+export function reshape(graph: Graph, x: Output, target: Shape): Output {
+  const shape = inferReshape(x.shape, target);
+  if (sameShape(shape, x.shape)) return x;
+  const attributes = { T: { type: x.dtype }, Tshape: { type: 'int32' } } as const;
+  return graph.add('Reshape', [x, graph.ints(shape)], { dtype: x.dtype, shape }, { attributes });
+}
+
+export function select(graph: Graph, condition: Output, yes: Output, no: Output): Output {
+  const shape = broadcastShapes(condition.shape, broadcastShapes(yes.shape, no.shape, 'Select'), 'Select');
+  return graph.add(
+    'SelectV2',
+    [condition, yes, no],
+    { dtype: yes.dtype, shape },
+    { attributes: { T: { type: yes.dtype } } },
+  );
+}
+
+/** Product of the last two axes; rank-2 operands as `MatMul`, which is faster than a batch of one. */
+export function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transposeB: boolean): Output {
+  const [rowsA, columnsA] = lastTwo(a.shape, transposeA);
+  const [rowsB, columnsB] = lastTwo(b.shape, transposeB);
+  if (columnsA !== rowsB) {
+    const flags = `${transposeA ? ' transposed' : ''} and [${b.shape.join(', ')}]${transposeB ? ' transposed' : ''}`;
+    throw new Error(`MatMul: [${a.shape.join(', ')}]${flags} do not fit`);
+  }
+  const type = { T: { type: a.dtype } } as const;
+  if (a.shape.length === 2 && b.shape.length === 2) {
+    const attributes = { ...type, transpose_a: { bool: transposeA }, transpose_b: { bool: transposeB } };
+    return graph.add('MatMul', [a, b], { dtype: a.dtype, shape: [rowsA, columnsB] }, { attributes });
+  }
+  if (b.shape.length === 2 && !transposeA) {
+    // Every row of every batch meets the same matrix: one large product.
+    const rows = reshape(graph, a, [-1, columnsA]);
+    return reshape(graph, matMul(graph, rows, b, false, transposeB), [...a.shape.slice(0, -1), columnsB]);
+  }
+  const batch = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2), 'MatMul');
+  const attributes = { ...type, adj_x: { bool: transposeA }, adj_y: { bool: transposeB } };
+  return graph.add('BatchMatMulV2', [a, b], { dtype: a.dtype, shape: [...batch, rowsA, columnsB] }, { attributes });
+}
+
+function lastTwo(shape: Shape, transposed: boolean): [number, number] {
+  const [rows, columns] = shape.slice(-2) as [number, number];
+  return transposed ? [columns, rows] : [rows, columns];
+}
+
+/** One element of a dtype, as `Graph.constant` takes it. */
+export function filled(dtype: DType, value: number): TypedArray {
+  if (dtype === 'float32') return Float32Array.of(value);
+  return dtype === 'int32' ? Int32Array.of(value) : Uint8Array.of(value);
+}

@@ -1,0 +1,121 @@
+/**
+ * @file Operations of decoding that exist only as ops of our own (native/). Each returns undefined where the function
+ * being run or traced cannot use it: then the caller composes the same from other operations.
+ *
+ * A cache is two state tensors, keys and values, with rows `[(slot * K + head) * S + position, C]`.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { canUse } from '../graph/trace.js';
+import { nativeOps } from '../lowering/own-ops.js';
+import { assertShape, type Float, type Int } from '../shape.js';
+
+export interface CacheLayout {
+  /** K: key/value heads. */
+  readonly kvHeads: number;
+  /** S: positions of a slot. */
+  readonly length: number;
+}
+
+export interface CacheTensors {
+  readonly keys: Float<'R C'>;
+  readonly values: Float<'R C'>;
+}
+
+/**
+ * Attention of `q` `[B, T, H, C]` to the first B slots, each query to the positions up to its own, which is in
+ * `positions` (int32 `[B | 1, T]`): `[B, T, H * C]`.
+ */
+export function cachedAttention(
+  q: Float<'B T H C'>,
+  { keys, values }: CacheTensors,
+  positions: Int<'B T'>,
+  layout: CacheLayout & { readonly scale: number },
+): Float<'B T HC'> | undefined {
+  if (!canUse(nativeOps.cachedAttention)) return undefined;
+  return tf.engine().runKernel(nativeOps.cachedAttention, { q, keys, values, positions }, { ...layout }) as tf.Tensor;
+}
+
+/** Weights of a pre-norm layer with grouped-query attention and SwiGLU, matrices `[out, in]`. */
+export interface LayerWeights {
+  readonly inputNorm: Float<'D'>;
+  readonly q: Float<'HC D'>;
+  readonly k: Float<'KC D'>;
+  readonly v: Float<'KC D'>;
+  readonly o: Float<'D HC'>;
+  readonly postNorm: Float<'D'>;
+  readonly gate: Float<'F D'>;
+  readonly up: Float<'F D'>;
+  readonly down: Float<'D F'>;
+  readonly biases?: { readonly qBias: Float<'HC'>; readonly kBias: Float<'KC'>; readonly vBias: Float<'KC'> };
+  /** RMSNorm of every query and key head, before the rotation. */
+  readonly headNorms?: { readonly qNorm: Float<'C'>; readonly kNorm: Float<'C'> };
+}
+
+export interface DecoderLayer {
+  readonly weights: LayerWeights;
+  readonly cache: CacheTensors;
+}
+
+/**
+ * The layers of a decoder for one new position of each of the first B slots. Writes their keys and values into the caches
+ * in place: use and assign the returned states. All layers have biases and head norms, or none has.
+ *
+ * @param x `[B, D]`. @param positions int32 `[B]`. @param cos `[B, C / 2]`, @param sin likewise: of their angles.
+ */
+export function decoderLayers(
+  x: Float<'B D'>,
+  layers: readonly DecoderLayer[],
+  at: { readonly positions: Int<'B'>; readonly cos: Float<'B C2'>; readonly sin: Float<'B C2'> },
+  options: CacheLayout & { readonly scale: number; readonly epsilon: number },
+): { x: Float<'B D'>; caches: CacheTensors[] } | undefined {
+  if (!canUse(nativeOps.decoderLayers)) return undefined;
+  assertShape('decoder layers positions', at.positions, 'B', assertShape('decoder layers input', x, 'B D'));
+  const numbered = (part: (layer: DecoderLayer) => object) =>
+    Object.fromEntries(
+      layers.flatMap((layer, index) =>
+        Object.entries(part(layer)).map(([name, tensor]) => [`${name}.${index}`, tensor as tf.Tensor]),
+      ),
+    );
+  const caches = {
+    ...numbered(({ cache }) => ({ keys: cache.keys })),
+    ...numbered(({ cache }) => ({ values: cache.values })),
+  };
+  // The op takes the weights of a layer in this order.
+  const weights = numbered(({ weights: { biases, headNorms, ...weights } }) => {
+    const { inputNorm, q, k, v, o, postNorm, gate, up, down } = weights;
+    return { inputNorm, q, k, v, o, postNorm, gate, up, down, ...biases, ...headNorms };
+  });
+  const [first] = layers;
+  const results = tf.engine().runKernel(
+    nativeOps.decoderLayers,
+    { x, ...at, ...caches, ...weights },
+    {
+      ...options,
+      caches: Object.keys(caches),
+      weights: Object.keys(weights),
+      biases: first?.weights.biases !== undefined,
+      headNorms: first?.weights.headNorms !== undefined,
+    },
+  ) as tf.Tensor[];
+  const [next, ...states] = results as [tf.Tensor, ...tf.Tensor[]];
+  const updated = layers.map((_, index) => {
+    const [keys, values] = [states[index], states[layers.length + index]] as [tf.Tensor, tf.Tensor];
+    return { keys, values };
+  });
+  return { x: next, caches: updated };
+}
+
+/**
+ * Draws a token per row from softmax(scale * logits) by inverse CDF: `tokens` int32 `[B]` and their `logProbs` `[B]`.
+ * @param uniforms `[B]`, in [0, 1). @param scale a scalar above 0.
+ */
+export function drawTokens(
+  logits: Float<'B V'>,
+  uniforms: Float<'B'>,
+  scale: Float<''>,
+): { tokens: Int<'B'>; logProbs: Float<'B'> } | undefined {
+  if (!canUse(nativeOps.draw)) return undefined;
+  const results = tf.engine().runKernel(nativeOps.draw, { logits, uniforms, scale }) as tf.Tensor[];
+  const [tokens, logProbs] = results as [tf.Tensor, tf.Tensor];
+  return { tokens, logProbs };
+}

@@ -1,0 +1,253 @@
+/**
+ * @file Differentiable operations with exact, economical gradients, for every engine. tfjs's own gradients of these
+ * compositions are missing, wrong for broadcast batches, or build large constants (tfjs-core 4.22); each gradient here
+ * is tested against finite differences. Functions that are compiled with ops of our own at hand take those of
+ * ops-native.ts instead of the compositions here.
+ *
+ * Shapes use the alphabet of shape.ts.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { canUse, isTracing, productDtype } from '../graph/trace.js';
+import { fusedKernelNames } from '../lowering/in-place-ops.js';
+import { nativeOps } from '../lowering/own-ops.js';
+import { assertShape, type Float, type Int } from '../shape.js';
+import { productWithGradient, withGradient } from './gradient.js';
+import * as native from './ops-native.js';
+
+/** Added to scores that may not be attended to: exp gives exactly 0, and a row with nothing but these no NaN. */
+export const maskedScore = -1e9;
+
+/** Rows of `table` `[V, D]` at `ids` (int32, any shape `[...]`): `[..., D]`. */
+export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> {
+  const [vocabulary, width] = table.shape as [number, number];
+  assertShape('embedding table', table, 'V D');
+  return withGradient(
+    [table],
+    (rows) => ({ value: tf.gather(rows as tf.Tensor, ids as tf.Tensor1D), save: [ids] }),
+    (dy, [saved]) => {
+      const flatIds = (saved as tf.Tensor).reshape([-1]) as tf.Tensor1D;
+      const flatDy = dy.reshape([-1, width]);
+      if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined) {
+        return [tf.unsortedSegmentSum(flatDy, flatIds, vocabulary)];
+      }
+      return [tf.matMul(tf.oneHot(flatIds, vocabulary).toFloat(), flatDy, true, false)];
+    },
+  );
+}
+
+/** Elements from which a weight is read from memory each time; smaller ones stay in the processor's own cache. */
+export const largeWeight = 1 << 16;
+
+/**
+ * Rows up to which a product with a large weight takes about as long as reading the weight; TensorFlow would rearrange it
+ * first. Processors that multiply bfloat16 in tiles make up for that sooner.
+ */
+const fewRows = { float32: 16, bfloat16: 4 } as const;
+
+/**
+ * Multiplications from which a graph gets a product in two halves: TensorFlow may compute an op on one thread only (see
+ * native.ts), and where nothing else is to be done at that moment another would wait. Up to so many rows they are halves
+ * of the weight, and beyond it of the rows: what both need is rearranged twice.
+ */
+const [largeProduct, weightHalves] = [1e8, 128];
+
+/** `x @ weight^T + bias` over the last axis; `weight` is `[out, in]` as in PyTorch. */
+export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'>): Float<'... E'> {
+  const [outWidth, inWidth] = weight.shape as [number, number];
+  const rows = x.rank === 2 ? x : x.reshape([-1, inWidth]);
+  const product = rowsTimes(rows, weight);
+  const result = bias === undefined ? product : tf.add(product, bias);
+  return x.rank === 2 ? result : result.reshape([...x.shape.slice(0, -1), outWidth]);
+}
+
+function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
+  const [count, outWidth] = [rows.shape[0] as number, weight.shape[0] as number];
+  if (weight.size < largeWeight || !isTracing()) return times(rows, weight);
+  if (count <= fewRows[productDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
+  if (count * weight.size < largeProduct) return times(rows, weight);
+  if (count <= weightHalves && outWidth % 2 === 0) {
+    return productWithGradient(rows, weight, (x, matrix) =>
+      tf.concat(
+        tf.split(matrix, 2).map((half) => times(x, half)),
+        1,
+      ),
+    );
+  }
+  if (count % 2 !== 0) return times(rows, weight);
+  return productWithGradient(rows, weight, (x, matrix) => tf.concat(tf.split(x, 2).map((half) => times(half, matrix))));
+}
+
+function times(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
+  return tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true);
+}
+
+/**
+ * log softmax(scale * logits)[id] for each row: `[N]`. `scale`, a scalar above 0 such as 1 / temperature, gets no gradient.
+ * That of the logits is dy * scale * (onehot(id) - softmax(scale * logits)).
+ */
+export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>, scale?: Float<''>): Float<'N'> {
+  assertShape('logits', ids, 'N', assertShape('logits', logits, 'N V'));
+  if (canUse(nativeOps.logProb)) return native.tokenLogProbs(logits, ids, scale ?? tf.scalar(1));
+  return unscaledLogProbs(scale === undefined ? logits : tf.mul(logits, scale), ids);
+}
+
+function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
+  const V = logits.shape[1] as number;
+  if (isTracing()) {
+    return withGradient(
+      [logits],
+      (x) => {
+        const inputs = { logits: x as tf.Tensor, labels: ids };
+        const [loss, dLogits] = tf.engine().runKernel(fusedKernelNames.crossEntropy, inputs) as unknown as tf.Tensor[];
+        return { value: tf.neg(loss as tf.Tensor), save: [dLogits as tf.Tensor] };
+      },
+      (dy, [dLogits]) => [tf.mul(dLogits as tf.Tensor, tf.neg(dy).expandDims(-1))],
+    );
+  }
+  return withGradient(
+    [logits],
+    (x) => {
+      const shifted = tf.sub(x as tf.Tensor, tf.max(x as tf.Tensor, -1, true));
+      const logSum = tf.log(tf.sum(tf.exp(shifted), -1));
+      const picked = tf.sum(tf.mul(shifted, tf.oneHot(ids as tf.Tensor1D, V).toFloat()), -1);
+      return { value: tf.sub(picked, logSum), save: [x as tf.Tensor, ids] };
+    },
+    (dy, [x, savedIds]) => {
+      const oneHot = tf.oneHot(savedIds as tf.Tensor1D, V).toFloat();
+      return [tf.mul(tf.sub(oneHot, tf.softmax(x as tf.Tensor)), dy.expandDims(-1))];
+    },
+  );
+}
+
+/** x / sqrt(mean(x^2) + epsilon) * weight over the last axis (Zhang and Sennrich, arXiv 1910.07467). */
+export function rmsNorm(x: Float<'... D'>, weight: Float<'D'>, epsilon: number): Float<'... D'> {
+  const width = x.shape.at(-1) as number;
+  assertShape('RMSNorm weight', weight, 'D', { D: width });
+  if (canUse(nativeOps.rmsNorm)) return native.rmsNorm(x, weight, epsilon);
+  return withGradient(
+    [x, weight],
+    (input, scale) => {
+      const meanSquare = tf.mean(tf.square(input as tf.Tensor), -1, true);
+      const inverse = tf.rsqrt(tf.add(meanSquare, epsilon));
+      const normal = tf.mul(input as tf.Tensor, inverse);
+      return { value: tf.mul(normal, scale as tf.Tensor), save: [normal, inverse, scale as tf.Tensor] };
+    },
+    (dy, [normal, inverse, scale]) => {
+      const dNormal = tf.mul(dy, scale as tf.Tensor);
+      const along = tf.mean(tf.mul(dNormal, normal as tf.Tensor), -1, true);
+      const dx = tf.mul(tf.sub(dNormal, tf.mul(normal as tf.Tensor, along)), inverse as tf.Tensor);
+      const dWeight = tf.sum(tf.mul(dy, normal as tf.Tensor).reshape([-1, width]), 0);
+      return [dx, dWeight];
+    },
+  );
+}
+
+/**
+ * Rotary position embedding in the "rotate half" layout of Hugging Face (Su et al., arXiv 2104.09864).
+ *
+ * @param x `[B, T, N, C]`: heads of queries or keys.
+ * @param cos `[B | 1, T, C / 2]`, @param sin likewise: of the angles position * frequency. They get no gradient.
+ */
+export function rope(x: Float<'B T N C'>, cos: Float<'B T C2'>, sin: Float<'B T C2'>): Float<'B T N C'> {
+  if (canUse(nativeOps.rope)) return native.rope(x, cos, sin);
+  return withGradient(
+    [x],
+    (input) => ({ value: rotate(input as tf.Tensor, cos, sin), save: [cos, sin] }),
+    // A rotation's transpose is the rotation back.
+    (dy, [savedCos, savedSin]) => [rotate(dy, savedCos as tf.Tensor, tf.neg(savedSin as tf.Tensor))],
+  );
+}
+
+function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor {
+  const [first, second] = tf.split(x, 2, -1) as [tf.Tensor, tf.Tensor];
+  const c = cos.expandDims(2);
+  const s = sin.expandDims(2);
+  return tf.concat([tf.sub(tf.mul(first, c), tf.mul(second, s)), tf.add(tf.mul(second, c), tf.mul(first, s))], -1);
+}
+
+/**
+ * Grouped-query attention: query head h reads key/value head floor(h * K / H).
+ *
+ * @param q `[B, T, H, C]`, @param k `[B, S, K, C]`, @param v `[B, S, K, C]`.
+ * @param bias added to the scores, `[B | 1, T, S]`: 0 where a position may be attended to, maskedScore elsewhere. It
+ *   gets no gradient.
+ * @param scale usually 1 / sqrt(C).
+ * @returns `[B, T, H * C]`.
+ */
+export function attention(
+  q: Float<'B T H C'>,
+  k: Float<'B S K C'>,
+  v: Float<'B S K C'>,
+  bias: Float<'B T S'>,
+  scale: number,
+): Float<'B T HC'> {
+  const dims = assertShape('queries', q, 'B T H C');
+  assertShape('keys', k, 'B S K C', dims);
+  assertShape('values', v, 'B S K C', dims);
+  const { B, T, H, C, S, K } = dims as Record<'B' | 'T' | 'H' | 'C' | 'S' | 'K', number>;
+  if (H % K !== 0) throw new Error(`attention: ${H} query heads cannot share ${K} key/value heads evenly`);
+  if (canUse(nativeOps.attention)) return native.attention(q, k, v, bias, scale);
+  const G = H / K;
+  // Heads of one group become rows of one product, so that keys are never repeated.
+  const groupRows = (x: tf.Tensor) =>
+    x
+      .reshape([B, T, K, G, C])
+      .transpose([0, 2, 3, 1, 4])
+      .reshape([B * K, G * T, C]);
+  const ungroup = (x: tf.Tensor) => x.reshape([B, K, G, T, C]).transpose([0, 3, 1, 2, 4]);
+  const perHead = (x: tf.Tensor) => x.transpose([0, 2, 1, 3]).reshape([B * K, S, C]);
+  return withGradient(
+    [q, k, v],
+    (queries, keys, values) => {
+      const rows = groupRows(tf.mul(queries as tf.Tensor, scale));
+      const keyRows = perHead(keys as tf.Tensor);
+      const valueRows = perHead(values as tf.Tensor);
+      const scores = tf.matMul(rows as tf.Tensor3D, keyRows as tf.Tensor3D, false, true).reshape([B, H, T, S]);
+      const weights = tf.softmax(tf.add(scores, bias.expandDims(1))).reshape([B * K, G * T, S]);
+      const mixed = tf.matMul(weights as tf.Tensor3D, valueRows as tf.Tensor3D);
+      const value = ungroup(mixed).reshape([B, T, H * C]);
+      return { value, save: [rows, keyRows, valueRows, weights, mixed] };
+    },
+    (dy, saved) => {
+      const [rows, keyRows, valueRows, weights, mixed] = saved as [
+        tf.Tensor3D,
+        tf.Tensor3D,
+        tf.Tensor3D,
+        tf.Tensor3D,
+        tf.Tensor3D,
+      ];
+      const dMixed = groupRows(dy.reshape([B, T, H, C])) as tf.Tensor3D;
+      const dValues = tf.matMul(weights, dMixed, true, false);
+      const dWeights = tf.matMul(dMixed, valueRows, false, true);
+      // sum over S of dWeights * weights, computed over C, which is shorter.
+      const along = tf.sum(tf.mul(dMixed, mixed), -1, true);
+      const dScores = tf.mul(weights, tf.sub(dWeights, along)) as tf.Tensor3D;
+      const dRows = tf.mul(tf.matMul(dScores, keyRows), scale);
+      const dKeys = tf.matMul(dScores, rows, true, false);
+      const fromHeads = (x: tf.Tensor) => x.reshape([B, K, S, C]).transpose([0, 2, 1, 3]);
+      return [ungroup(dRows).reshape([B, T, H, C]), fromHeads(dKeys), fromHeads(dValues)];
+    },
+  );
+}
+
+/**
+ * silu(gate) * up, the gated activation of SwiGLU (Shazeer, arXiv 2002.05202). Multiplied in an order that TensorFlow does
+ * not fuse: it would only where no gradient is wanted, and a policy must round exactly as its reference does.
+ */
+export function swiglu(gate: Float<'... F'>, up: Float<'... F'>): Float<'... F'> {
+  if (canUse(nativeOps.swiglu)) return native.swiglu(gate, up);
+  return withGradient(
+    [gate, up],
+    (g, u) => {
+      const sigmoid = tf.sigmoid(g as tf.Tensor);
+      const value = tf.mul(g as tf.Tensor, tf.mul(sigmoid, u as tf.Tensor));
+      return { value, save: [sigmoid, g as tf.Tensor, u as tf.Tensor] };
+    },
+    (dy, [sigmoid, g, u]) => {
+      const silu = tf.mul(g as tf.Tensor, sigmoid as tf.Tensor);
+      // silu' = sigmoid + silu * (1 - sigmoid)
+      const slope = tf.add(sigmoid as tf.Tensor, tf.mul(silu, tf.sub(1, sigmoid as tf.Tensor)));
+      return [tf.mul(tf.mul(dy, u as tf.Tensor), slope), tf.mul(dy, silu)];
+    },
+  );
+}

@@ -1,0 +1,81 @@
+/**
+ * @file Operations that change state tensors in place when compiled, with the same results composed from plain ops when
+ * eager. Their first arguments must be state tensors as a function's body gets them, and the results must be assigned
+ * to the same states.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { canUse, isTracing } from '../graph/trace.js';
+import { fusedKernelNames } from '../lowering/in-place-ops.js';
+import { nativeOps } from '../lowering/own-ops.js';
+import type { Float, Int } from '../shape.js';
+
+/**
+ * `state` `[R, ...]` with rows replaced: `result[indices[i]] = rows[i]`. `indices` `[N]` must not repeat. When compiled
+ * the rows are written into the state's memory, so use the result, never `state`, for anything else in the function.
+ * `state` may be a reshaped state tensor; reshape the result back before assigning it.
+ */
+export function updateRows(state: Float<'R ...'>, indices: Int<'N'>, rows: Float<'N ...'>): Float<'R ...'> {
+  if (isTracing()) return tf.engine().runKernel(fusedKernelNames.updateRows, { state, indices, rows }) as tf.Tensor;
+  return tf.tensorScatterUpdate(state, indices.expandDims(-1), rows);
+}
+
+export interface AdamWStates {
+  readonly parameter: tf.Tensor;
+  /** First and second moment of the gradient, shaped like the parameter. */
+  readonly m: tf.Tensor;
+  readonly v: tf.Tensor;
+}
+
+/** Scalars (float32 tensors of rank 0) of one step t = 1, 2, ...; computed in double precision by optim/adamw.ts. */
+export interface AdamWScalars {
+  readonly learningRate: tf.Tensor;
+  /** beta1^t and beta2^t. */
+  readonly beta1Power: tf.Tensor;
+  readonly beta2Power: tf.Tensor;
+  /** epsilon * sqrt(1 - beta2^t): TensorFlow's epsilon hat, which makes its update equal to PyTorch's. */
+  readonly epsilon: tf.Tensor;
+  /** learningRate * weightDecay. */
+  readonly decay: tf.Tensor;
+  /** The gradient is multiplied by this first, as clipping wants it. */
+  readonly scale: tf.Tensor;
+}
+
+/** The sum of all squares, a scalar. */
+export function sumOfSquares(x: tf.Tensor): Float<''> {
+  if (canUse(nativeOps.sumOfSquares)) return tf.engine().runKernel(nativeOps.sumOfSquares, { x }) as tf.Tensor;
+  return tf.sum(tf.square(x));
+}
+
+/**
+ * One step of AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, as in torch.optim.AdamW):
+ * parameter -= decay * parameter; m and v are the moving averages of g and g^2;
+ * parameter -= learningRate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilonHat).
+ *
+ * @param decays false leaves the multiplication by `decay` out of the graph (biases and norms are not decayed).
+ */
+export function adamW(
+  states: AdamWStates,
+  gradient: tf.Tensor,
+  scalars: AdamWScalars,
+  options: { readonly beta1: number; readonly beta2: number; readonly decays: boolean },
+): AdamWStates {
+  const run = (op: string, inputs: Record<string, tf.Tensor>): AdamWStates => {
+    const results = tf.engine().runKernel(op, inputs, { ...options }) as unknown;
+    const [parameter, m, v] = results as [tf.Tensor, tf.Tensor, tf.Tensor];
+    return { parameter, m, v };
+  };
+  if (canUse(nativeOps.adamW)) return run(nativeOps.adamW, { ...states, gradient, ...scalars });
+  const { scale, ...rates } = scalars;
+  const scaled = tf.mul(gradient, scale);
+  if (isTracing()) return run(fusedKernelNames.adamW, { ...states, gradient: scaled, ...rates });
+  const { beta1, beta2, decays } = options;
+  const m = tf.add(tf.mul(states.m, beta1), tf.mul(scaled, 1 - beta1));
+  const v = tf.add(tf.mul(states.v, beta2), tf.mul(tf.square(scaled), 1 - beta2));
+  const kept = decays ? tf.sub(states.parameter, tf.mul(states.parameter, scalars.decay)) : states.parameter;
+  const rate = tf.div(
+    tf.mul(scalars.learningRate, tf.sqrt(tf.sub(1, scalars.beta2Power))),
+    tf.sub(1, scalars.beta1Power),
+  );
+  const parameter = tf.sub(kept, tf.div(tf.mul(m, rate), tf.add(tf.sqrt(v), scalars.epsilon)));
+  return { parameter, m, v };
+}

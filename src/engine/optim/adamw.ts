@@ -1,0 +1,88 @@
+/**
+ * @file AdamW as `init` and `update` over records keyed by parameter name (Loshchilov and Hutter, arXiv 1711.05101; the
+ * arithmetic of torch.optim.AdamW), and clipping of the gradients' global norm as torch.nn.utils.clip_grad_norm_ does.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { adamW, sumOfSquares } from '../ops/state-ops.js';
+import type { TensorRecord, TensorSpec } from '../program.js';
+import type { AdamWOptions } from './adamw-options.js';
+
+/** Names of the moments of the parameter `name` among a program's state. */
+export const momentNames = (name: string) => ({ m: `adamw.m.${name}`, v: `adamw.v.${name}` });
+
+/** State that the optimiser keeps per parameter: two moments, zero at the start. */
+export function optimizerState(parameters: Readonly<Record<string, TensorSpec>>): Record<string, TensorSpec> {
+  const state: Record<string, TensorSpec> = {};
+  for (const [name, spec] of Object.entries(parameters)) {
+    const { m, v } = momentNames(name);
+    state[m] = spec;
+    state[v] = spec;
+  }
+  return state;
+}
+
+/** Inputs that a function which calls {@link update} must have: float32 scalars, given by {@link stepScalars}. */
+export const stepInputs = {
+  learningRate: { dtype: 'float32', shape: [] },
+  beta1Power: { dtype: 'float32', shape: [] },
+  beta2Power: { dtype: 'float32', shape: [] },
+  epsilon: { dtype: 'float32', shape: [] },
+  decay: { dtype: 'float32', shape: [] },
+} as const satisfies Record<string, TensorSpec>;
+
+/** The scalars of step `step` (1 for the first), computed in double precision. */
+export function stepScalars(
+  step: number,
+  learningRate: number,
+  options: AdamWOptions,
+): Record<keyof typeof stepInputs, Float32Array> {
+  const beta2Power = options.beta2 ** step;
+  return {
+    learningRate: Float32Array.of(learningRate),
+    beta1Power: Float32Array.of(options.beta1 ** step),
+    beta2Power: Float32Array.of(beta2Power),
+    epsilon: Float32Array.of(options.epsilon * Math.sqrt(1 - beta2Power)),
+    decay: Float32Array.of(learningRate * options.weightDecay),
+  };
+}
+
+/**
+ * One step for every parameter in `gradients`.
+ *
+ * @param state the program's state as the body got it; @param scalars the tensors of {@link stepInputs}.
+ * @param scale a scalar that all gradients are multiplied by, see {@link clipScale}.
+ * @returns what the body must assign.
+ */
+export function update(
+  state: TensorRecord,
+  gradients: TensorRecord,
+  scalars: TensorRecord,
+  options: AdamWOptions,
+  scale: tf.Tensor = tf.scalar(1),
+): Record<string, tf.Tensor> {
+  const assign: Record<string, tf.Tensor> = {};
+  for (const [name, gradient] of Object.entries(gradients)) {
+    const names = momentNames(name);
+    const states = { parameter: state[name], m: state[names.m], v: state[names.v] } as Record<
+      'parameter' | 'm' | 'v',
+      tf.Tensor
+    >;
+    const decays = options.weightDecay > 0 && (options.decays?.(name) ?? true);
+    const { beta1, beta2 } = options;
+    const next = adamW(states, gradient, { ...scalars, scale } as never, { beta1, beta2, decays });
+    assign[name] = next.parameter;
+    assign[names.m] = next.m;
+    assign[names.v] = next.v;
+  }
+  return assign;
+}
+
+/** sqrt of the sum of all squares, a scalar. */
+export function globalNorm(tensors: TensorRecord): tf.Tensor {
+  return tf.sqrt(tf.addN(Object.values(tensors).map(sumOfSquares)));
+}
+
+/** min(1, maxNorm / (norm + 1e-6)): what gradients of the global norm `norm` are multiplied by to be clipped. */
+export function clipScale(norm: tf.Tensor, maxNorm: number): tf.Tensor {
+  return tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1);
+}

@@ -1,0 +1,19 @@
+/** @file The gradient of a loss over parameters by name: tfjs's autodiff knows only lists. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { TensorRecord } from '../program.js';
+
+/**
+ * The value of `loss`, a scalar, and its gradient with respect to the tensors of `state` called `names`, each shaped like
+ * its tensor. `loss` gets these tensors by name and must be differentiable in each.
+ */
+export function valueAndGradients(
+  state: TensorRecord,
+  names: readonly string[],
+  loss: (parameters: TensorRecord) => tf.Tensor,
+): { value: tf.Tensor; gradients: Record<string, tf.Tensor> } {
+  const byName = (tensors: readonly tf.Tensor[]) =>
+    Object.fromEntries(names.map((name, index) => [name, tensors[index] as tf.Tensor]));
+  const listed = (...tensors: tf.Tensor[]) => loss(byName(tensors)) as tf.Scalar;
+  const { value, grads } = tf.valueAndGrads(listed)(names.map((name) => state[name] as tf.Tensor));
+  return { value, gradients: byName(grads) };
+}

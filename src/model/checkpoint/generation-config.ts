@@ -1,0 +1,94 @@
+/**
+ * @file `generation_config.json`: which ids end a completion, and the sampling its authors recommend. Training and
+ * V* use the end ids only; `generate` takes the sampling too and says so.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { JsonFields, readJsonRecord } from '../../util/json.js';
+import { type ModelConfig, readTokenIds } from '../network/config.js';
+
+export interface GenerationConfig {
+  /** Any of these ends a completion; may be empty. */
+  readonly eosTokenIds: readonly number[];
+  /** False means greedy. */
+  readonly doSample: boolean;
+  /** Undefined: the file does not say. */
+  readonly temperature: number | undefined;
+  readonly topP: number | undefined;
+  /** 0 and undefined both mean no limit. */
+  readonly topK: number | undefined;
+  /** Set fields that would change what is sampled and that we do not implement; `generate` names them. */
+  readonly unsupported: readonly string[];
+}
+
+/** Each with the value that makes it do nothing. */
+const neutral: Readonly<Record<string, unknown>> = {
+  ...{ repetition_penalty: 1, encoder_repetition_penalty: 1, no_repeat_ngram_size: 0, min_p: 0, typical_p: 1 },
+  ...{ epsilon_cutoff: 0, eta_cutoff: 0, top_h: 0, num_beams: 1, penalty_alpha: 0, guidance_scale: 1, min_length: 0 },
+  ...{ min_new_tokens: 0, suppress_tokens: [], begin_suppress_tokens: [], bad_words_ids: [], sequence_bias: [] },
+  ...{ forced_bos_token_id: [], forced_eos_token_id: [], exponential_decay_length_penalty: [], stop_strings: [] },
+};
+
+/**
+ * Reads the file of a model folder; without one, the end ids come from the config.
+ *
+ * @throws UserError when the file is broken or an end id is outside the vocabulary.
+ */
+export function readGenerationConfig(folder: string, config: ModelConfig): GenerationConfig {
+  const path = join(folder, 'generation_config.json');
+  if (!existsSync(path)) {
+    const sampling = { doSample: false, temperature: undefined, topP: undefined, topK: undefined };
+    return { eosTokenIds: config.eosTokenIds, ...sampling, unsupported: [] };
+  }
+  const fields = new JsonFields(readJsonRecord(path), path);
+  const ids = readTokenIds(fields, 'eos_token_id', config.vocabSize);
+  const optional = (name: string, above: number) => (fields.has(name) ? fields.number(name, { above }) : undefined);
+  const result: GenerationConfig = {
+    eosTokenIds: ids.length > 0 ? ids : config.eosTokenIds,
+    doSample: fields.boolean('do_sample', false),
+    temperature: optional('temperature', Number.NEGATIVE_INFINITY),
+    topP: optional('top_p', 0),
+    topK: fields.has('top_k') ? fields.integer('top_k', { min: 0 }) : undefined,
+    unsupported: Object.keys(neutral).filter((name) => fields.has(name) && !isNeutral(fields.get(name), neutral[name])),
+  };
+  fields.finish();
+  return result;
+}
+
+function isNeutral(value: unknown, idle: unknown): boolean {
+  return Array.isArray(idle) ? Array.isArray(value) && value.length === 0 : value === idle;
+}
+
+export interface SamplingChoice {
+  /** 0 means greedy. */
+  readonly temperature: number;
+  /** 1 for all. */
+  readonly topP: number;
+  /** 0 for all. */
+  readonly topK: number;
+}
+
+/**
+ * The sampling to use: what is asked for, then what the file recommends, then the plain softmax. A file that recommends
+ * no sampling (`do_sample` false or absent) means greedy, unless something about sampling or `several` completions are
+ * asked for.
+ */
+export function chooseSampling(
+  asked: { readonly [Key in keyof SamplingChoice]?: SamplingChoice[Key] | undefined } & { readonly several?: boolean },
+  { doSample, temperature, topP, topK }: GenerationConfig,
+): SamplingChoice {
+  const asksForSampling = asked.topP !== undefined || asked.topK !== undefined || asked.several === true;
+  const fallback = doSample ? (temperature ?? 1) : asksForSampling ? 1 : 0;
+  return {
+    temperature: Math.max(0, asked.temperature ?? fallback),
+    topP: Math.min(1, asked.topP ?? (doSample ? (topP ?? 1) : 1)),
+    topK: asked.topK ?? (doSample ? (topK ?? 0) : 0),
+  };
+}
+
+/** `temperature 0.7, top-p 0.8, top-k 20`, or `greedy`. */
+export function describeSampling({ temperature, topP, topK }: SamplingChoice): string {
+  if (temperature === 0) return 'greedy';
+  const limits = [topP < 1 ? `top-p ${topP}` : '', topK > 0 ? `top-k ${topK}` : ''].filter(Boolean);
+  return [`temperature ${temperature}`, ...limits].join(', ');
+}

@@ -1,0 +1,135 @@
+/**
+ * @file The Hugging Face cache on disk, in the layout that huggingface_hub (Python) shares:
+ * `models--org--name/` with `blobs/<etag>`, `snapshots/<commit>/<file>` linking to blobs, and `refs/<revision>` naming
+ * a commit. Only the layout: fetching is for the caller.
+ */
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { lock } from 'proper-lockfile';
+import { UserError } from '../../util/errors.js';
+import { writeFileAtomic } from '../../util/file.js';
+
+const commitPattern = /^[0-9a-f]{40}$/;
+
+export function isCommit(revision: string): boolean {
+  return commitPattern.test(revision);
+}
+
+/** A file of a repository as the hub lists it. */
+export interface RemoteFile {
+  readonly path: string;
+  readonly size: number;
+  /** Git's hash of the content, or SHA-256 for large files; also the blob's name. */
+  readonly etag: string;
+}
+
+export class RepoCache {
+  private readonly root: string;
+  private readonly locks: string;
+
+  constructor(cacheFolder: string, repo: string) {
+    const name = `models--${repo.replaceAll('/', '--')}`;
+    this.root = join(cacheFolder, name);
+    this.locks = join(cacheFolder, '.locks', name);
+  }
+
+  snapshot(commit: string): string {
+    return join(this.root, 'snapshots', commit);
+  }
+
+  /** The commit that `revision` named when it was last fetched in full. */
+  commitOf(revision: string): string | undefined {
+    if (isCommit(revision)) return revision;
+    const path = join(this.root, 'refs', revision);
+    const commit = existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+    return isCommit(commit) ? commit : undefined;
+  }
+
+  /** Remembers what `revision` means. Called last: whoever finds the reference finds a complete snapshot. */
+  setCommit(revision: string, commit: string): void {
+    if (!isCommit(revision)) writeFileAtomic(join(this.root, 'refs', revision), commit);
+  }
+
+  has(commit: string, file: RemoteFile): boolean {
+    return fileSize(join(this.snapshot(commit), file.path)) === file.size;
+  }
+
+  /**
+   * Puts `file` into the snapshot of `commit`; `fetch` fills the given path, which may hold an earlier part, unless the
+   * content is there already. One process at a time works on a blob; others wait and find it done.
+   */
+  async add(commit: string, file: RemoteFile, fetch: (path: string) => Promise<void>): Promise<void> {
+    if (!/^[0-9a-f]{40}([0-9a-f]{24})?$/.test(file.etag)) {
+      throw new UserError(`The hub gave the unusable identifier ${JSON.stringify(file.etag)} for ${file.path}.`);
+    }
+    const blob = join(this.root, 'blobs', file.etag);
+    mkdirSync(dirname(blob), { recursive: true });
+    mkdirSync(this.locks, { recursive: true });
+    const release = await lock(blob, {
+      realpath: false,
+      lockfilePath: join(this.locks, `${file.etag}.tinyzero`),
+      stale: 20_000,
+      retries: { forever: true, minTimeout: 200, maxTimeout: 2000 },
+      // A lock lost to a stalled clock costs at most a second download: content is checked before it counts.
+      onCompromised: () => {},
+    });
+    try {
+      if (fileSize(blob) !== file.size) await fill(blob, file, fetch);
+    } finally {
+      await release().catch(() => {});
+    }
+    link(blob, join(this.snapshot(commit), file.path));
+  }
+}
+
+async function fill(blob: string, file: RemoteFile, fetch: (path: string) => Promise<void>): Promise<void> {
+  const incomplete = `${blob}.incomplete`;
+  for (let attempt = 1; ; attempt += 1) {
+    await fetch(incomplete);
+    if ((await hashFile(incomplete, file)) === file.etag) break;
+    // An earlier part may have been damaged on disk: start afresh once.
+    rmSync(incomplete);
+    if (attempt === 2) {
+      throw new UserError({
+        problem: `${file.path} arrived twice with the wrong content.`,
+        expected: `the hash ${file.etag}`,
+        fix: 'Something between here and the hub changes the data.',
+      });
+    }
+  }
+  renameSync(incomplete, blob);
+}
+
+/** SHA-256 (64 digits), or Git's SHA-1 of a blob object, whichever the etag is. */
+async function hashFile(path: string, { etag, size }: RemoteFile): Promise<string> {
+  const hash = createHash(etag.length === 64 ? 'sha256' : 'sha1');
+  if (etag.length === 40) hash.update(`blob ${size}\0`);
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
+  return hash.digest('hex');
+}
+
+function link(blob: string, pointer: string): void {
+  mkdirSync(dirname(pointer), { recursive: true });
+  rmSync(pointer, { force: true });
+  try {
+    symlinkSync(relative(dirname(pointer), blob), pointer);
+  } catch {
+    copyFileSync(blob, pointer); // Windows without the right to make links
+  }
+}
+
+function fileSize(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size;
+}

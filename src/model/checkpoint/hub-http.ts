@@ -1,0 +1,276 @@
+/**
+ * @file Requests to a Hugging Face hub: the token goes to the hub alone, silence is a timeout, passing failures are
+ * tried again, an interrupted download goes on where it stopped, and whatever remains is explained to the user.
+ * Knows nothing of models or of the cache's layout.
+ */
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemErrorCode, UserError } from '../../util/errors.js';
+import { writeAll } from '../../util/file.js';
+
+export interface HubConnection {
+  /** Origin and path of the hub, without a trailing slash. */
+  readonly endpoint: string;
+  readonly token: string | undefined;
+  /** A request or download that is silent for this long has failed. */
+  readonly timeoutMs: number;
+  /** First pause before trying again; it doubles each time. */
+  readonly retryPauseMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Thrown when the hub cannot be reached at all, so that a caller may fall back on what is already there. */
+export class HubUnreachable extends UserError {
+  constructor(
+    /** A clause such as "the connection was refused". */
+    readonly reason: string,
+    endpoint: string,
+    cause?: unknown,
+  ) {
+    const problem = `Cannot get an answer from the hub at ${endpoint}: ${reason}.`;
+    const fix =
+      'Run the command again to go on where it stopped, set HF_ENDPOINT to a mirror, or give a model folder. ' +
+      'Node uses a proxy only with NODE_USE_ENV_PROXY=1 (Node 24 and later).';
+    super({ problem, fix }, { cause });
+  }
+}
+
+const cutReason = 'the connection was cut';
+
+/** Failures in a row, without one new byte between them, after which we give up. */
+const maxFailures = 5;
+
+/**
+ * `fetch` for the calls of @huggingface/hub: adds the token for the hub's own origin (Node drops it on a redirect to
+ * another) and turns every failure into a UserError about `subject`.
+ */
+export function hubFetch(connection: HubConnection, subject: string): typeof fetch {
+  return async (input, init) => {
+    const url = String(input instanceof Request ? input.url : input);
+    for (let failures = 1; ; failures += 1) {
+      const answer = await attempt(connection, url, init, subject);
+      if (answer instanceof Response) return answer;
+      if (failures === maxFailures) throw answer;
+      await pause(connection, failures);
+    }
+  };
+}
+
+/** One try: the answer, or an error that may be gone a moment later; throws any other. */
+async function attempt(
+  connection: HubConnection,
+  url: string,
+  init: RequestInit | undefined,
+  subject: string,
+): Promise<Response | UserError> {
+  let watch: Watch | undefined;
+  try {
+    const sent = await request(connection, url, init);
+    watch = sent.watch;
+    const { response } = sent;
+    if (!response.ok) {
+      const error = await explain(connection, response, subject);
+      if (isPassing(response.status)) return error;
+      throw error;
+    }
+    // Read in full under the watch, so that a body that stalls fails too; these are small JSON answers.
+    const body = await response.arrayBuffer().catch((error) => {
+      throw unreachable(connection, error);
+    });
+    return new Response(body, { status: response.status, headers: response.headers });
+  } catch (error) {
+    // An idle connection that the other side closed meanwhile looks like this, too.
+    if (error instanceof HubUnreachable && error.reason === cutReason) return error;
+    throw error;
+  } finally {
+    watch?.stop();
+  }
+}
+
+/**
+ * Downloads `url` to `path`, continuing after the bytes that are already there. Goes on after a lost connection as long
+ * as every few attempts bring something new.
+ *
+ * @param size the file's full length in bytes.
+ * @param onBytes called with the number of bytes on disk after each piece.
+ */
+export async function downloadTo(
+  connection: HubConnection,
+  url: string,
+  path: string,
+  size: number,
+  subject: string,
+  onBytes: (received: number) => void,
+): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true });
+  const fd = openSync(path, 'a');
+  try {
+    let received = fstatSync(fd).size;
+    for (let failures = 0; received !== size || size === 0; ) {
+      if (received > size) {
+        ftruncateSync(fd, 0);
+        received = 0;
+      }
+      const before = received;
+      try {
+        received = await downloadPart(connection, url, fd, received, size, subject, onBytes);
+        if (received === size) return;
+        if (received === before) throw new Error('the server sent nothing');
+      } catch (error) {
+        if (connection.signal?.aborted || (error instanceof UserError && !(error instanceof HubUnreachable)))
+          throw error;
+        if (systemErrorCode(error) === 'ENOSPC') throw error;
+        received = fstatSync(fd).size;
+        failures = received > before ? 1 : failures + 1;
+        if (failures >= maxFailures) throw error instanceof UserError ? error : unreachable(connection, error);
+        await pause(connection, failures);
+      }
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** One request for the rest of the file; returns the length on disk afterwards. */
+async function downloadPart(
+  connection: HubConnection,
+  url: string,
+  fd: number,
+  start: number,
+  size: number,
+  subject: string,
+  onBytes: (received: number) => void,
+): Promise<number> {
+  // A compressed answer would make byte positions meaningless.
+  const headers: Record<string, string> = { 'accept-encoding': 'identity' };
+  if (start > 0) headers.range = `bytes=${start}-`;
+  const { response, watch } = await request(connection, url, { headers });
+  try {
+    if (response.status === 416) {
+      ftruncateSync(fd, 0); // what is on disk is not the start of this file
+      return 0;
+    }
+    if (!response.ok) {
+      const error = await explain(connection, response, subject);
+      throw isPassing(response.status)
+        ? new HubUnreachable(`it answers ${response.status}`, connection.endpoint)
+        : error;
+    }
+    let received = start;
+    if (response.status !== 206 || !response.headers.get('content-range')?.startsWith(`bytes ${start}-`)) {
+      ftruncateSync(fd, 0); // the server ignored the range and sends the whole file
+      received = 0;
+    }
+    for await (const piece of response.body ?? []) {
+      watch.reset();
+      if (received + piece.byteLength > size)
+        throw new UserError(`${subject}: the server sends more than ${size} bytes.`);
+      writeAll(fd, piece);
+      received += piece.byteLength;
+      onBytes(received);
+    }
+    return received;
+  } finally {
+    watch.stop();
+  }
+}
+
+interface Watch {
+  reset(): void;
+  stop(): void;
+}
+
+async function request(
+  connection: HubConnection,
+  url: string,
+  init: RequestInit = {},
+): Promise<{ response: Response; watch: Watch }> {
+  const silence = new AbortController();
+  const expire = () => silence.abort(new DOMException(`silent for ${connection.timeoutMs} ms`, 'TimeoutError'));
+  let timer = setTimeout(expire, connection.timeoutMs);
+  const watch: Watch = {
+    reset() {
+      clearTimeout(timer);
+      timer = setTimeout(expire, connection.timeoutMs);
+    },
+    stop: () => clearTimeout(timer),
+  };
+  const headers = new Headers(init.headers);
+  if (connection.token !== undefined && new URL(url).origin === new URL(connection.endpoint).origin) {
+    headers.set('authorization', `Bearer ${connection.token}`);
+  }
+  const signals = connection.signal ? [silence.signal, connection.signal] : [silence.signal];
+  try {
+    const response = await fetch(url, { ...init, headers, signal: AbortSignal.any(signals) });
+    watch.reset();
+    return { response, watch };
+  } catch (error) {
+    watch.stop();
+    connection.signal?.throwIfAborted();
+    throw unreachable(connection, error);
+  }
+}
+
+/** Statuses that may be gone a moment later. */
+function isPassing(status: number): boolean {
+  return status === 408 || status === 429 || status >= 500;
+}
+
+async function pause({ retryPauseMs, signal }: HubConnection, failures: number): Promise<void> {
+  await sleep(retryPauseMs * 2 ** (failures - 1), undefined, signal ? { signal } : {});
+}
+
+function unreachable({ endpoint, timeoutMs }: HubConnection, error: unknown): HubUnreachable {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  const name = error instanceof Error ? error.name : '';
+  const code = systemErrorCode(cause);
+  const reasons: Readonly<Record<string, string>> = {
+    ECONNREFUSED: 'the connection was refused',
+    ENOTFOUND: 'the host name is unknown',
+    EAI_AGAIN: 'the host name cannot be looked up now',
+    ECONNRESET: cutReason,
+    UND_ERR_SOCKET: cutReason,
+  };
+  const timedOut = name === 'TimeoutError' || code === 'ETIMEDOUT' || code?.endsWith('_TIMEOUT');
+  const reason = timedOut
+    ? `it was silent for ${timeoutMs / 1000} s`
+    : ((code && reasons[code]) ?? (cause instanceof Error ? cause.message : String(cause)));
+  return new HubUnreachable(reason, endpoint, error);
+}
+
+/** What an answer other than success means, in the user's terms. */
+async function explain({ endpoint, token }: HubConnection, response: Response, subject: string): Promise<UserError> {
+  const code = response.headers.get('x-error-code');
+  const said = response.headers.get('x-error-message');
+  await response.body?.cancel();
+  const gated = code === 'GatedRepo';
+  const problem = (text: string, fix: string) => new UserError({ problem: `${subject}: ${text}.`, fix });
+  switch (response.status) {
+    case 401:
+      return token === undefined
+        ? problem(
+            'the hub does not show it without a login (401)',
+            'Check the name; if it is private or gated, set HF_TOKEN.',
+          )
+        : problem('the hub does not accept the token (401)', 'Check HF_TOKEN, or the name.');
+    case 403:
+      return gated || code === null
+        ? problem(
+            'access is not granted (403)',
+            "Ask for access on the model's page, and set HF_TOKEN to that account's token.",
+          )
+        : problem(`access is refused (403${said ? `, ${said}` : ''})`, 'Check what the token is allowed to read.');
+    case 404:
+      return code === 'RevisionNotFound'
+        ? problem('there is no such revision (404)', 'Leave out what follows the @, or check its spelling.')
+        : problem(
+            `the hub at ${endpoint} does not have it (404)`,
+            'Check the name, or give the path of a folder that exists.',
+          );
+    case 429:
+      return problem('the hub says there were too many requests (429)', 'Wait some minutes, or set HF_TOKEN.');
+    default:
+      return problem(`the hub answered with status ${response.status}${said ? ` (${said})` : ''}`, 'Try again later.');
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * @file `--model` as a folder or as a hub id `org/name[@revision]`. An id is downloaded into the standard Hugging Face
+ * cache, only the files a model needs, and is found there again offline. Environment as in huggingface_hub: HF_HOME,
+ * HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN (or the token file), HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT.
+ * `downloadFileToCacheDir` of @huggingface/hub is not used: it starts over after an interruption and checks no hash.
+ */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { UserError } from '../../util/errors.js';
+import { readJsonRecord } from '../../util/json.js';
+import { parseModelConfig } from '../network/config.js';
+import { isCommit, type RemoteFile, RepoCache } from './hub-cache.js';
+import { downloadTo, type HubConnection, HubUnreachable, hubFetch } from './hub-http.js';
+import { singleWeightFile, weightFiles, weightIndexFile } from './pretrained.js';
+import { carriedFiles } from './save.js';
+
+export interface HubSettings {
+  readonly endpoint: string;
+  readonly token: string | undefined;
+  readonly cacheFolder: string;
+  /** Use the cache only. */
+  readonly offline: boolean;
+  readonly timeoutMs: number;
+  readonly retryPauseMs: number;
+}
+
+/** The settings that the environment asks for. An empty variable counts as absent. */
+export function hubSettings(env: Readonly<Record<string, string | undefined>> = process.env): HubSettings {
+  const get = (...names: string[]) =>
+    names.map((name) => env[name]).find((value) => value !== undefined && value !== '');
+  const expand = (path: string) => (/^~(?=$|[/\\])/.test(path) ? join(homedir(), path.slice(1)) : path);
+  const home = expand(get('HF_HOME') ?? join(get('XDG_CACHE_HOME') ?? '~/.cache', 'huggingface'));
+  const tokenPath = expand(get('HF_TOKEN_PATH') ?? join(home, 'token'));
+  const fileToken = existsSync(tokenPath) ? readFileSync(tokenPath, 'utf8').trim() : '';
+  const timeoutSeconds = Number(get('HF_HUB_DOWNLOAD_TIMEOUT') ?? 30);
+  return {
+    endpoint: (get('HF_ENDPOINT') ?? 'https://huggingface.co').replace(/\/+$/, ''),
+    token: (get('HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN') ?? fileToken).trim() || undefined,
+    cacheFolder: expand(get('HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE') ?? join(home, 'hub')),
+    offline: /^(1|true|yes|on)$/i.test(get('HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE') ?? ''),
+    timeoutMs: timeoutSeconds > 0 ? timeoutSeconds * 1000 : 30_000,
+    retryPauseMs: 500,
+  };
+}
+
+export interface HubProgress {
+  /** The file being fetched, relative to the repository. */
+  readonly file: string;
+  /** Over all files of the model, what an earlier run left included. */
+  readonly receivedBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface ResolveOptions {
+  readonly settings?: HubSettings;
+  readonly onProgress?: (progress: HubProgress) => void;
+  /** False fetches all but the weights, to look at a model before gigabytes are fetched. Default true. */
+  readonly weights?: boolean;
+  /** One sentence for the user that is neither progress nor an error. */
+  readonly onNotice?: (text: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The folder of the model that `reference` means, downloaded first when need be.
+ *
+ * @param reference an existing folder, or `org/name` or `org/name@revision` (branch, tag or commit).
+ * @throws UserError that says why there is no such model or why it cannot be fetched.
+ */
+export async function resolveModel(reference: string, options: ResolveOptions = {}): Promise<string> {
+  if (statSync(reference, { throwIfNoEntry: false })?.isDirectory()) return resolve(reference);
+  const id = parseHubId(reference);
+  if (id === undefined) {
+    throw new UserError({
+      problem: `There is no model ${JSON.stringify(reference)}.`,
+      expected: 'a folder, or a hub id such as org/name or org/name@revision',
+    });
+  }
+  const settings = options.settings ?? hubSettings();
+  const cache = new RepoCache(settings.cacheFolder, id.repo);
+  if (settings.offline) {
+    const folder = snapshotOf(cache, id, options);
+    if (folder !== undefined) return folder;
+    throw new UserError({
+      problem: `${reference} is not in the cache in full, and HF_HUB_OFFLINE is set.`,
+      fix: 'Run once without HF_HUB_OFFLINE, or give a model folder.',
+    });
+  }
+  try {
+    return await download(id, settings, cache, options);
+  } catch (error) {
+    const folder = error instanceof HubUnreachable ? snapshotOf(cache, id, options) : undefined;
+    if (folder === undefined) throw error;
+    const { reason } = error as HubUnreachable;
+    options.onNotice?.(`The hub gives no answer (${reason}): going on with the copy of ${reference} in the cache.`);
+    return folder;
+  }
+}
+
+interface HubId {
+  readonly repo: string;
+  readonly revision: string;
+}
+
+function parseHubId(reference: string): HubId | undefined {
+  const match = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w.-]+(?:\/[\w.-]+)*))?$/.exec(reference);
+  const [, repo, revision = 'main'] = match ?? [];
+  // The revision becomes a path below refs/.
+  if (repo === undefined || revision.split('/').some((part) => /^\.+$/.test(part))) return undefined;
+  return { repo, revision };
+}
+
+/** The folder of a revision of which nothing is missing. */
+function snapshotOf(
+  cache: RepoCache,
+  { revision }: HubId,
+  { weights = true }: Pick<ResolveOptions, 'weights'>,
+): string | undefined {
+  const commit = cache.commitOf(revision);
+  const folder = commit === undefined ? undefined : cache.snapshot(commit);
+  if (folder === undefined || !existsSync(join(folder, 'config.json')) || !existsSync(join(folder, 'tokenizer.json'))) {
+    return undefined;
+  }
+  if (!weights) return folder;
+  try {
+    return weightFiles(folder).every((name) => existsSync(join(folder, name))) ? folder : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function download(id: HubId, settings: HubSettings, cache: RepoCache, options: ResolveOptions): Promise<string> {
+  const { repo, revision } = id;
+  const subject = revision === 'main' ? repo : `${repo}@${revision}`;
+  const connection: HubConnection = { ...settings, signal: options.signal };
+  // Here, so that a local folder does not pay for loading it (50 ms).
+  const { listFiles, modelInfo } = await import('@huggingface/hub');
+  const api = { hubUrl: settings.endpoint, fetch: hubFetch(connection, subject) };
+  const { sha: commit } = await modelInfo({ ...api, name: repo, revision, additionalFields: ['sha'] });
+  if (typeof commit !== 'string' || !isCommit(commit)) {
+    throw new UserError(`${subject}: the hub names no commit but ${JSON.stringify(commit)}.`);
+  }
+  const listed = new Map<string, RemoteFile>();
+  for await (const entry of listFiles({
+    ...api,
+    repo: { type: 'model', name: repo },
+    revision: commit,
+    recursive: true,
+  })) {
+    const etag = entry.lfs?.oid ?? entry.oid;
+    if (entry.type === 'file' && etag !== undefined) {
+      listed.set(entry.path, { path: entry.path, size: entry.lfs?.size ?? entry.size, etag });
+    }
+  }
+  const find = (path: string, name = path): RemoteFile => {
+    const file = listed.get(path);
+    if (file === undefined) throw new UserError(`${subject} is not a model that tinyzero can run: it has no ${name}.`);
+    return file;
+  };
+
+  const wanted: RemoteFile[] = [];
+  const folder = cache.snapshot(commit);
+  const get = async (...files: RemoteFile[]) => {
+    wanted.push(...files);
+    const totalBytes = wanted.reduce((sum, file) => sum + file.size, 0);
+    let doneBytes = totalBytes - files.reduce((sum, file) => sum + file.size, 0);
+    for (const file of files) {
+      const tell = (bytes: number) =>
+        options.onProgress?.({ file: file.path, receivedBytes: doneBytes + bytes, totalBytes });
+      const url = `${settings.endpoint}/${repo}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`;
+      if (!cache.has(commit, file)) {
+        await cache.add(commit, file, (path) =>
+          downloadTo(connection, url, path, file.size, `${file.path} of ${subject}`, tell),
+        );
+      }
+      tell(file.size);
+      doneBytes += file.size;
+    }
+  };
+  // The config first: a model that cannot run is refused before gigabytes are fetched.
+  await get(find('config.json'));
+  const configPath = join(folder, 'config.json');
+  parseModelConfig(readJsonRecord(configPath), `config.json of ${subject}`);
+  find('tokenizer.json');
+  const small = carriedFiles.flatMap((name) => listed.get(name) ?? []);
+  if (options.weights === false) {
+    await get(...small);
+    return folder;
+  }
+  if (listed.has(singleWeightFile)) {
+    await get(...small, find(singleWeightFile));
+  } else {
+    await get(find(weightIndexFile, 'weights in safetensors format'));
+    await get(...small, ...weightFiles(folder).map((name) => find(name)));
+  }
+  cache.setCommit(revision, commit);
+  return folder;
+}

@@ -1,0 +1,221 @@
+/**
+ * @file Opens a Hugging Face model folder: config, end ids, and weights in one file or in shards. Nothing is loaded
+ * until a tensor is asked for, but every tensor's name, shape and type is checked against the config first, so a wrong
+ * folder fails before any work is done. Does not tokenize and does not know the tensor engine.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { isAbsolute, join, normalize, sep } from 'node:path';
+import { UserError } from '../../util/errors.js';
+import { describe, isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { type ModelConfig, parseModelConfig } from '../network/config.js';
+import { embeddingName, headName, parameterSpecs } from '../network/params.js';
+import type { Dtype } from './dtype.js';
+import { type GenerationConfig, readGenerationConfig } from './generation-config.js';
+import {
+  closeSafetensors,
+  hashTensor,
+  openSafetensors,
+  readTensor,
+  readTensorBytes,
+  type SafetensorsFile,
+  type TensorEntry,
+} from './safetensors.js';
+
+export interface Pretrained {
+  readonly folder: string;
+  readonly config: ModelConfig;
+  /** `config.json` as it stands, to be carried along when saving. */
+  readonly configRecord: JsonRecord;
+  readonly generation: GenerationConfig;
+  readonly weights: Weights;
+}
+
+/** The checked tensors of a folder: exactly those of `parameterSpecs(config)`. Close when done. */
+export interface Weights {
+  /** Of the embedding; single tensors may differ. */
+  readonly dtype: Dtype;
+  /** Bytes of all tensors as stored. */
+  readonly byteLength: number;
+  dtypeOf(name: string): Dtype;
+  /** Row-major float32, in an array of its own. */
+  read(name: string): Float32Array;
+  /** The bytes as stored, in {@link Weights.dtypeOf}'s format: half the traffic of float32 for 16-bit checkpoints. */
+  readBytes(name: string): Uint8Array;
+  /** SHA-256 over names, types, shapes and bytes; the same however the tensors are spread over files. */
+  hash(): string;
+  close(): void;
+}
+
+/** Opens `folder`. Errors name the file and everything that is wrong with it. */
+export function openPretrained(folder: string): Pretrained {
+  const description = describePretrained(folder);
+  return { ...description, weights: openWeights(folder, description.config) };
+}
+
+/** What `folder` says of its model, without its weights, which need not be there. */
+export function describePretrained(folder: string): Omit<Pretrained, 'weights'> {
+  const configPath = join(folder, 'config.json');
+  if (!isFolder(folder)) {
+    throw new UserError({
+      problem: `There is no model folder ${folder}.`,
+      fix: 'Give a folder that has a config.json.',
+    });
+  }
+  if (!existsSync(configPath)) {
+    throw new UserError({ problem: `${folder} is not a model folder: it has no config.json.` });
+  }
+  const configRecord = readJsonRecord(configPath);
+  const config = parseModelConfig(configRecord, configPath);
+  const generation = readGenerationConfig(folder, config);
+  return { folder, config, configRecord, generation };
+}
+
+function openWeights(folder: string, config: ModelConfig): Weights {
+  const files: SafetensorsFile[] = [];
+  const close = () => {
+    for (const file of files.splice(0)) closeSafetensors(file);
+  };
+  try {
+    for (const name of weightFiles(folder)) files.push(openSafetensors(join(folder, name)));
+    const found = checkTensors(folder, files, config);
+    const locate = (name: string) => {
+      const place = found.get(name);
+      if (place === undefined) throw new Error(`no parameter ${name}`);
+      return place;
+    };
+    return {
+      dtype: locate(embeddingName).entry.dtype!,
+      byteLength: [...found.values()].reduce((sum, { entry }) => sum + entry.byteLength, 0),
+      dtypeOf: (name) => locate(name).entry.dtype!,
+      read: (name) => readTensor(locate(name).file, locate(name).entry),
+      readBytes: (name) => readTensorBytes(locate(name).file, locate(name).entry),
+      hash: () => hashAll(found),
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+export const singleWeightFile = 'model.safetensors';
+export const weightIndexFile = 'model.safetensors.index.json';
+
+/** Names of the weight files, relative to `folder`. As in the reference, a single file wins over an index. */
+export function weightFiles(folder: string): string[] {
+  if (existsSync(join(folder, singleWeightFile))) return [singleWeightFile];
+  const index = join(folder, weightIndexFile);
+  if (existsSync(index)) return shardNames(index);
+  const pickle = readdirSync(folder).find((name) => /^pytorch_model.*\.bin/.test(name));
+  throw new UserError({
+    problem: `${folder} has no weights: neither ${singleWeightFile} nor ${weightIndexFile}.`,
+    found: pickle && `${pickle}, a pickle, which can run code when it is read`,
+    fix: pickle && 'Convert it to safetensors with the library that wrote it.',
+  });
+}
+
+function shardNames(indexPath: string): string[] {
+  const map = readJsonRecord(indexPath).weight_map;
+  if (!isRecord(map) || Object.keys(map).length === 0) {
+    throw new UserError(`${indexPath} has no \`weight_map\` from tensor to file, but ${describe(map)}.`);
+  }
+  const names = new Set<string>();
+  for (const [tensor, name] of Object.entries(map)) {
+    if (typeof name !== 'string' || !staysInside(name)) {
+      throw new UserError({
+        problem: `${indexPath} places tensor ${describe(tensor)} in ${describe(name)}.`,
+        expected: 'a file inside the model folder',
+      });
+    }
+    names.add(name);
+  }
+  return [...names].sort();
+}
+
+/** Judges the path's text only: in the Hugging Face cache the files themselves are links to a folder beside. */
+function staysInside(name: string): boolean {
+  const path = normalize(name);
+  const climbs = path === '..' || path.startsWith(`..${sep}`);
+  return name !== '' && path !== '.' && !climbs && !isAbsolute(name) && !/[\\\0:]/.test(name);
+}
+
+interface Place {
+  readonly file: SafetensorsFile;
+  readonly entry: TensorEntry;
+}
+
+/** Constants that old checkpoints stored among the weights and that every library computes afresh. */
+const ignoredTensors = /^model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq$/;
+
+function checkTensors(folder: string, files: readonly SafetensorsFile[], config: ModelConfig): Map<string, Place> {
+  const specs = parameterSpecs(config);
+  const problems: string[] = [];
+  const found = new Map<string, Place>();
+  for (const file of files) {
+    for (const entry of file.tensors.values()) {
+      const { name } = entry;
+      const shape = Object.hasOwn(specs, name) ? specs[name] : undefined;
+      const first = found.get(name);
+      if (first !== undefined) problems.push(`\`${name}\` is in two files`);
+      else found.set(name, { file, entry });
+      if (shape === undefined) {
+        if (!(config.tied && name === headName) && !ignoredTensors.test(name)) problems.push(`\`${name}\` is unknown`);
+      } else if (shape.join() !== entry.shape.join()) {
+        problems.push(`\`${name}\` is [${entry.shape.join(', ')}] where the config needs [${shape.join(', ')}]`);
+      } else if (entry.dtype === undefined) {
+        problems.push(`\`${name}\` has the unsupported type ${entry.format}`);
+      }
+    }
+  }
+  for (const name of Object.keys(specs)) if (!found.has(name)) problems.push(`\`${name}\` is missing`);
+  if (problems.length > 0) {
+    const shown = problems.slice(0, 5).join('; ');
+    const rest = problems.length > 5 ? `; and ${problems.length - 5} more problems` : '';
+    throw new UserError({
+      problem: `The weights in ${folder} do not fit its config.json: ${shown}${rest}.`,
+      fix: 'Are all files of the folder from the same model?',
+    });
+  }
+  refuseAmbiguousHead(folder, config, found);
+  return new Map([...found].filter(([name]) => Object.hasOwn(specs, name)));
+}
+
+/**
+ * A tied checkpoint may still hold `lm_head.weight`. Equal to the embedding, it is a needless copy. Different, the
+ * reference's version 4 ignores it and version 5 uses it: we do not guess.
+ */
+function refuseAmbiguousHead(folder: string, config: ModelConfig, found: ReadonlyMap<string, Place>): void {
+  const head = found.get(headName);
+  const embedding = found.get(embeddingName);
+  if (!config.tied || head === undefined || embedding === undefined) return;
+  const same =
+    head.entry.format === embedding.entry.format &&
+    hashTensor(head.file, head.entry) === hashTensor(embedding.file, embedding.entry);
+  if (same) return;
+  throw new UserError({
+    problem: `${folder} says \`tie_word_embeddings\` but its ${headName} differs from ${embeddingName}.`,
+    fix: `Set \`tie_word_embeddings\` to false in config.json to use ${headName}, or remove that tensor.`,
+  });
+}
+
+/**
+ * A hash of what the model computes: SHA-256 over `config.json` and the tensors by name, type, shape and bytes. Moving,
+ * copying or re-sharding a model keeps it; changing one bit of one weight does not. Reads every weight once.
+ */
+export function fingerprintModel({ configRecord, weights }: Pretrained): string {
+  return createHash('sha256').update(JSON.stringify(configRecord)).update(weights.hash()).digest('hex');
+}
+
+function hashAll(found: ReadonlyMap<string, Place>): string {
+  const hash = createHash('sha256');
+  for (const name of [...found.keys()].sort()) {
+    const { file, entry } = found.get(name)!;
+    hash.update(JSON.stringify([name, entry.format, entry.shape, hashTensor(file, entry)]));
+  }
+  return hash.digest('hex');
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}

@@ -1,0 +1,264 @@
+/**
+ * @file Reads and writes safetensors files: an unsigned 64-bit header length, a JSON header, the tensors' bytes.
+ * The header is checked in full before any of it is trusted; tensors are read one at a time, in pieces, straight into
+ * their place, so that a file may exceed 2 GiB and no second copy of a tensor ever exists. Knows nothing of models.
+ * The rules are those of the format's own reader (github.com/huggingface/safetensors, `tensor.rs`).
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { UserError } from '../../util/errors.js';
+import { writeAll, writeAtomicAsync } from '../../util/file.js';
+import { describe, isRecord, type JsonRecord, parseJsonRecord, unreadable } from '../../util/json.js';
+import { bytesPerElement, type Dtype, narrow, widen } from './dtype.js';
+
+/** Bits of one element, by the name the format uses; we convert only the three in {@link readable}. */
+const elementBits: Readonly<Record<string, number>> = {
+  ...{ BOOL: 8, U8: 8, I8: 8, F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6 },
+  ...{ I16: 16, U16: 16, F16: 16, BF16: 16, I32: 32, U32: 32, F32: 32, I64: 64, U64: 64, F64: 64, C64: 64 },
+};
+const readable: Readonly<Record<string, Dtype>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' };
+const formatName: Readonly<Record<Dtype, string>> = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' };
+
+/** The format's own limit; a longer header is an attack or not a header. */
+const maxHeaderBytes = 100_000_000;
+/** Bytes converted at once: fits the second-level cache. */
+const pieceBytes = 1 << 20;
+
+export interface TensorEntry {
+  readonly name: string;
+  /** The format's name, such as `BF16`; may be one that cannot be converted. */
+  readonly format: string;
+  /** Undefined when `format` is not one of float32, bfloat16, float16. */
+  readonly dtype: Dtype | undefined;
+  readonly shape: readonly number[];
+  /** Where the tensor starts, in bytes from the start of the file, and how many it has. */
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+export interface SafetensorsFile {
+  readonly path: string;
+  readonly fd: number;
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/**
+ * Opens a file and checks its header. The caller closes it with {@link closeSafetensors}.
+ *
+ * @throws UserError naming the file and, where there is one, the tensor.
+ */
+export function openSafetensors(path: string): SafetensorsFile {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  try {
+    return { path, fd, ...readHeader(fd, path) };
+  } catch (error) {
+    closeSync(fd);
+    throw error instanceof UserError ? error : unreadable(path, error);
+  }
+}
+
+export function closeSafetensors(file: SafetensorsFile): void {
+  closeSync(file.fd);
+}
+
+/** A tensor's bytes as stored (little-endian, row-major), in a buffer of their own. */
+export function readTensorBytes(file: SafetensorsFile, entry: TensorEntry): Uint8Array {
+  const bytes = new Uint8Array(entry.byteLength);
+  readInto(file.fd, file.path, bytes, entry.offset);
+  return bytes;
+}
+
+/** A tensor widened to float32, row-major. Beside the result, only one piece of the file is in memory. */
+export function readTensor(file: SafetensorsFile, entry: TensorEntry): Float32Array {
+  const { dtype } = entry;
+  if (dtype === undefined)
+    throw corrupt(file.path, `tensor \`${entry.name}\` has the unsupported type ${entry.format}`);
+  const size = bytesPerElement[dtype];
+  const values = new Float32Array(entry.byteLength / size);
+  if (dtype === 'float32') {
+    readInto(file.fd, file.path, new Uint8Array(values.buffer), entry.offset);
+    return values;
+  }
+  const piece = new Uint8Array(Math.min(pieceBytes, entry.byteLength));
+  for (let done = 0; done < entry.byteLength; done += piece.byteLength) {
+    const part = piece.subarray(0, Math.min(piece.byteLength, entry.byteLength - done));
+    readInto(file.fd, file.path, part, entry.offset + done);
+    widen(part, dtype, values.subarray(done / size, (done + part.byteLength) / size));
+  }
+  return values;
+}
+
+/** SHA-256 of a tensor's bytes, in hexadecimal. */
+export function hashTensor(file: SafetensorsFile, entry: TensorEntry): string {
+  const hash = createHash('sha256');
+  const piece = new Uint8Array(Math.min(pieceBytes, entry.byteLength));
+  for (let done = 0; done < entry.byteLength; done += piece.byteLength) {
+    const part = piece.subarray(0, Math.min(piece.byteLength, entry.byteLength - done));
+    readInto(file.fd, file.path, part, entry.offset + done);
+    hash.update(part);
+  }
+  return hash.digest('hex');
+}
+
+export interface TensorToWrite {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: Dtype;
+}
+
+/**
+ * Writes a file atomically, asking for one tensor after another.
+ *
+ * @param read gives a tensor's values, float32 and row-major; the array is not kept.
+ * @throws the system error of the failing call; then nothing is left behind and an older file stays.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: readonly TensorToWrite[],
+  read: (name: string) => Float32Array | Promise<Float32Array>,
+  metadata: Readonly<Record<string, string>> = { format: 'pt' },
+): Promise<void> {
+  // The reference's order: by alignment, then by name, so that every tensor starts aligned.
+  const ordered = [...tensors].sort(
+    (a, b) => bytesPerElement[b.dtype] - bytesPerElement[a.dtype] || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
+  );
+  const lengthOf = ({ shape, dtype }: TensorToWrite) => shape.reduce((a, b) => a * b, 1) * bytesPerElement[dtype];
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  let end = 0;
+  for (const tensor of ordered) {
+    const begin = end;
+    end += lengthOf(tensor);
+    header[tensor.name] = { dtype: formatName[tensor.dtype], shape: tensor.shape, data_offsets: [begin, end] };
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, ' ');
+  json.copy(padded);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  await writeAtomicAsync(path, async (fd) => {
+    writeAll(fd, length);
+    writeAll(fd, padded);
+    for (const tensor of ordered) {
+      const values = await read(tensor.name);
+      if (values.length * bytesPerElement[tensor.dtype] !== lengthOf(tensor)) {
+        throw new Error(`${tensor.name} has ${values.length} values, which is not shape [${tensor.shape.join(', ')}]`);
+      }
+      const step = pieceBytes / 4;
+      for (let done = 0; done < values.length; done += step) {
+        writeAll(fd, narrow(values.subarray(done, done + step), tensor.dtype));
+      }
+    }
+  });
+}
+
+function readHeader(fd: number, path: string): Pick<SafetensorsFile, 'tensors' | 'metadata'> {
+  const fileBytes = fstatSync(fd).size;
+  const prefix = Buffer.alloc(8);
+  if (fileBytes < prefix.length) throw corrupt(path, `it has ${fileBytes} bytes, too few for a header`);
+  readInto(fd, path, prefix, 0);
+  const headerBytes = prefix.readBigUInt64LE();
+  if (headerBytes > BigInt(Math.min(maxHeaderBytes, fileBytes - 8))) {
+    const limit = Math.min(maxHeaderBytes, fileBytes - 8);
+    throw corrupt(path, `it claims a header of ${headerBytes} bytes where at most ${limit} are possible`);
+  }
+  const bytes = new Uint8Array(Number(headerBytes));
+  readInto(fd, path, bytes, 8);
+  const header = parseJsonRecord(bytes, `The header of ${path}`);
+  const repeated = firstRepeatedKey(new TextDecoder().decode(bytes));
+  if (repeated !== undefined) throw corrupt(path, `it holds two tensors named ${describe(repeated)}`);
+
+  const dataStart = 8 + bytes.length;
+  const tensors = new Map<string, TensorEntry>();
+  for (const [name, value] of Object.entries(header)) {
+    if (name !== '__metadata__') tensors.set(name, readEntry(path, name, value, dataStart));
+  }
+  checkLayout(path, [...tensors.values()], dataStart, fileBytes);
+  return { tensors, metadata: readMetadata(path, header) };
+}
+
+function readEntry(path: string, name: string, value: unknown, dataStart: number): TensorEntry {
+  const wrong = (what: string) => corrupt(path, `tensor ${describe(name)} ${what}`);
+  if (!isRecord(value)) throw wrong(`is described by ${describe(value)}`);
+  const { dtype: format, shape, data_offsets: offsets } = value;
+  const bits = typeof format === 'string' && Object.hasOwn(elementBits, format) ? elementBits[format] : undefined;
+  if (typeof format !== 'string' || bits === undefined) throw wrong(`has the unknown type ${describe(format)}`);
+  if (!isSizes(shape)) throw wrong(`has the shape ${describe(shape)}`);
+  if (!isSizes(offsets) || offsets.length !== 2) throw wrong(`has the offsets ${describe(offsets)}`);
+  const [begin, end] = offsets as [number, number];
+  const byteLength = (shape.reduce((a, b) => a * b, 1) * bits) / 8;
+  if (!Number.isSafeInteger(byteLength) || end - begin !== byteLength) {
+    throw wrong(`has ${end - begin} bytes where ${format} [${shape.join(', ')}] needs ${byteLength}`);
+  }
+  const dtype = Object.hasOwn(readable, format) ? readable[format] : undefined;
+  return { name, format, dtype, shape, offset: dataStart + begin, byteLength };
+}
+
+/** Tensors must fill the rest of the file without gap or overlap: a gap could hide data, an overlap would alias it. */
+function checkLayout(path: string, entries: TensorEntry[], dataStart: number, fileBytes: number): void {
+  let end = dataStart;
+  for (const entry of entries.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength)) {
+    if (entry.offset !== end) {
+      const kind = entry.offset < end ? 'overlaps the tensor before it' : 'leaves a gap before it';
+      throw corrupt(path, `tensor ${describe(entry.name)} ${kind}`);
+    }
+    end += entry.byteLength;
+  }
+  if (end !== fileBytes) {
+    throw corrupt(path, `its header describes ${end} bytes but the file has ${fileBytes}`);
+  }
+}
+
+function readMetadata(path: string, header: JsonRecord): Readonly<Record<string, string>> {
+  const metadata = Object.hasOwn(header, '__metadata__') ? header.__metadata__ : {};
+  if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
+    throw corrupt(path, 'its metadata is not a record of strings');
+  }
+  return metadata as Readonly<Record<string, string>>;
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
+
+/** JSON.parse silently keeps the last of two equal keys; this finds such a key of the outermost object of valid JSON. */
+function firstRepeatedKey(json: string): string | undefined {
+  const seen = new Set<string>();
+  let depth = 0;
+  for (let at = 0; at < json.length; at += 1) {
+    const char = json[at];
+    if (char === '{' || char === '[') depth += 1;
+    else if (char === '}' || char === ']') depth -= 1;
+    else if (char === '"') {
+      const start = at;
+      for (at += 1; json[at] !== '"'; at += 1) if (json[at] === '\\') at += 1;
+      let next = at + 1;
+      while (' \t\r\n'.includes(json[next] ?? ':')) next += 1;
+      if (depth !== 1 || json[next] !== ':') continue;
+      const key = JSON.parse(json.slice(start, at + 1)) as string;
+      if (seen.has(key)) return key;
+      seen.add(key);
+    }
+  }
+  return undefined;
+}
+
+function readInto(fd: number, path: string, target: Uint8Array, position: number): void {
+  for (let done = 0; done < target.byteLength; ) {
+    const count = readSync(fd, target, done, Math.min(target.byteLength - done, 1 << 30), position + done);
+    if (count === 0) throw corrupt(path, 'it became shorter while it was read');
+    done += count;
+  }
+}
+
+function corrupt(path: string, reason: string): UserError {
+  return new UserError({
+    problem: `${path} is not a sound safetensors file: ${reason}.`,
+    fix: 'Fetch or save the file again.',
+  });
+}

@@ -1,0 +1,258 @@
+/**
+ * @file Text to token ids and back, and chat templates, from a model folder's tokenizer files. The work is done by the
+ * two pure-JavaScript packages that `AutoTokenizer` of @huggingface/transformers is made of (a test holds them equal);
+ * importing that whole package instead costs 0.2 s and 42 MB and loads the native onnxruntime and sharp, which a
+ * platform may lack. Here it is 15 ms, and nothing is ever fetched.
+ *
+ * Rules taken from transformers 5: special tokens are added as `tokenizer.json`'s post-processor says (`add_bos_token`
+ * in tokenizer_config.json is not consulted), BPE text is never "cleaned up", and `chat_template.jinja` wins over a
+ * template in tokenizer_config.json.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Template } from '@huggingface/jinja';
+import { Tokenizer as Engine } from '@huggingface/tokenizers';
+import { UserError } from '../../util/errors.js';
+import { isRecord, type JsonRecord, readJsonRecord, unreadable } from '../../util/json.js';
+import type { ModelConfig } from '../network/config.js';
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface Tokenizer {
+  /** One more than the highest id. The model's vocabulary may be larger; ids beyond this decode to nothing. */
+  readonly length: number;
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+  /** The pad token, or the end token where none is named. */
+  readonly padTokenId: number | null;
+  /** Ids that decoding leaves out unless asked to keep them. */
+  readonly specialIds: readonly number[];
+  readonly chatTemplate: string | null;
+  /** SHA-256 of all that decides ids and text. */
+  readonly fingerprint: string;
+  /**
+   * Ids of `text`, with the special tokens around it that the tokenizer's files ask for unless told otherwise.
+   * Text is NFC-normalized when the tokenizer says so. Throws a UserError that names a character without tokens.
+   */
+  encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
+  /** Text of `ids`; special tokens are left out unless `keepSpecialTokens`. Broken UTF-8 becomes U+FFFD. */
+  decode(ids: readonly number[], options?: { keepSpecialTokens?: boolean }): string;
+  /**
+   * The conversation in the model's own format. `variables` are passed to the template (`enable_thinking`, ...).
+   * Throws a UserError when there is no template or the template fails.
+   */
+  renderChat(messages: readonly ChatMessage[], options?: ChatOptions): string;
+  /** Ids of the rendered conversation. The template writes the begin token itself, so none is added. */
+  encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[];
+}
+
+export interface ChatOptions {
+  /** End with the opening of the assistant's turn; true unless told otherwise. */
+  readonly addGenerationPrompt?: boolean;
+  readonly variables?: JsonRecord;
+}
+
+/** Reads `tokenizer.json` and `tokenizer_config.json` of `folder`. */
+export function loadTokenizer(folder: string): Tokenizer {
+  const path = join(folder, 'tokenizer.json');
+  if (!existsSync(path)) {
+    const legacy = ['tokenizer.model', 'vocab.json'].find((name) => existsSync(join(folder, name)));
+    throw new UserError({
+      problem: `${folder} has no tokenizer.json.`,
+      found: legacy && `${legacy}, an older form`,
+      fix: legacy
+        ? 'Save it again with a fast tokenizer of transformers.'
+        : 'Copy the tokenizer files beside the weights.',
+    });
+  }
+  const json = readJsonRecord(path);
+  const config = readTokenizerConfig(folder);
+  const engine = makeEngine(json, config, path);
+  const chatTemplate = readChatTemplate(folder, config);
+  // The engine cleans spaces up by default and for BPE too; transformers 5 never does for BPE.
+  const isBpe = isRecord(json.model) && json.model.type === 'BPE';
+  const cleanUp = !isBpe && config.clean_up_tokenization_spaces === true;
+
+  const idOf = (name: string) => {
+    const token = tokenText(config, name);
+    return token === null ? null : (engine.token_to_id(token) ?? null);
+  };
+  const length = vocabularyLength(json);
+  const eosTokenId = idOf('eos_token');
+
+  const mayDrop = isBpe && !spellsEveryByte(json.model as JsonRecord);
+
+  const encode: Tokenizer['encode'] = (text, { addSpecialTokens = true } = {}) => {
+    // Without an unknown token the engine drops what its vocabulary cannot spell, or yields undefined.
+    const ids: (number | undefined)[] = engine.encode(text, { add_special_tokens: addSpecialTokens }).ids;
+    if (!isWhole(ids) || mayDrop) refuseUnspellable(engine, text, path);
+    return ids as number[];
+  };
+  const renderChat: Tokenizer['renderChat'] = (messages, { addGenerationPrompt = true, variables = {} } = {}) => {
+    if (chatTemplate === null) {
+      throw new UserError({ problem: `The model in ${folder} has no chat template.`, fix: 'Use plain prompts.' });
+    }
+    const context = { messages, add_generation_prompt: addGenerationPrompt, tools: null, documents: null };
+    return render(chatTemplate, { ...specialTokenVariables(config), ...context, ...variables }, folder);
+  };
+  return {
+    length,
+    bosTokenId: idOf('bos_token'),
+    eosTokenId,
+    padTokenId: idOf('pad_token') ?? eosTokenId,
+    specialIds: [...engine.get_added_tokens_decoder()].filter(([, token]) => token.special).map(([id]) => id),
+    chatTemplate,
+    fingerprint: createHash('sha256')
+      .update(JSON.stringify([json, config, chatTemplate]))
+      .digest('hex'),
+    encode,
+    decode(ids, { keepSpecialTokens = false } = {}) {
+      const known = ids.filter((id) => id < length);
+      if (known.length === 0) return '';
+      return engine.decode(known, { skip_special_tokens: !keepSpecialTokens, clean_up_tokenization_spaces: cleanUp });
+    },
+    renderChat,
+    encodeChat: (messages, options) => encode(renderChat(messages, options), { addSpecialTokens: false }),
+  };
+}
+
+/** @throws UserError when the tokenizer knows ids that the model has no embedding for. */
+export function checkVocabulary(tokenizer: Tokenizer, config: ModelConfig, folder: string): void {
+  if (tokenizer.length <= config.vocabSize) return;
+  throw new UserError({
+    problem: `The tokenizer in ${folder} does not fit its model.`,
+    expected: `token ids below \`vocab_size\` (${config.vocabSize})`,
+    found: `ids up to ${tokenizer.length - 1}`,
+    fix: 'Are the tokenizer files and config.json from the same model?',
+  });
+}
+
+/**
+ * Turns ids that arrive one by one into text that arrives piece by piece: a character whose bytes are spread over
+ * several tokens is held back until it is whole. The pieces add up to `decode` of all ids.
+ */
+export function textStream(tokenizer: Tokenizer): { push(id: number): string; end(): string } {
+  // The last id already told stays in front as context: some decoders treat the start of a text differently.
+  let context: number[] = [];
+  let pending: number[] = [];
+  let told = '';
+  const newText = () => {
+    return tokenizer.decode([...context, ...pending]).slice(tokenizer.decode(context).length);
+  };
+  return {
+    push(id) {
+      pending.push(id);
+      const text = newText();
+      const whole = text.replace(/\uFFFD+$/, '');
+      const piece = whole.slice(told.length);
+      told = whole;
+      if (whole === text) {
+        context = [id];
+        pending = [];
+        told = '';
+      }
+      return piece;
+    },
+    end: () => newText().slice(told.length),
+  };
+}
+
+function readTokenizerConfig(folder: string): JsonRecord {
+  const paths = ['special_tokens_map.json', 'tokenizer_config.json'].map((name) => join(folder, name));
+  return Object.assign({}, ...paths.filter((path) => existsSync(path)).map((path) => readJsonRecord(path)));
+}
+
+function makeEngine(json: JsonRecord, config: JsonRecord, path: string): Engine {
+  try {
+    return new Engine(json, config);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UserError({ problem: `${path} is not a tokenizer that tinyzero can run: ${reason}.` }, { cause: error });
+  }
+}
+
+function vocabularyLength(json: JsonRecord): number {
+  let highest = -1;
+  const model = isRecord(json.model) ? json.model : {};
+  const vocabulary = model.vocab;
+  if (Array.isArray(vocabulary)) highest = vocabulary.length - 1;
+  else if (isRecord(vocabulary)) for (const id of Object.values(vocabulary)) highest = Math.max(highest, Number(id));
+  const added = json.added_tokens;
+  if (Array.isArray(added)) for (const token of added) highest = Math.max(highest, Number(token?.id));
+  return highest + 1;
+}
+
+/** A special token's text; the files give it as a string or as an object with `content`. */
+function tokenText(config: JsonRecord, name: string): string | null {
+  const token = config[name];
+  const text = isRecord(token) ? token.content : token;
+  return typeof text === 'string' && text !== '' ? text : null;
+}
+
+function specialTokenVariables(config: JsonRecord): JsonRecord {
+  const names = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
+  const pairs = names.map((name) => [name, tokenText(config, name)] as const);
+  return Object.fromEntries(pairs.filter(([, text]) => text !== null));
+}
+
+function readChatTemplate(folder: string, config: JsonRecord): string | null {
+  const file = join(folder, 'chat_template.jinja');
+  if (existsSync(file)) {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (error) {
+      throw unreadable(file, error);
+    }
+  }
+  const template = config.chat_template;
+  if (typeof template === 'string') return template;
+  // Several named templates: transformers uses the one called "default" when none is asked for.
+  if (Array.isArray(template)) return template.find((entry) => entry?.name === 'default')?.template ?? null;
+  return null;
+}
+
+function render(template: string, variables: Record<string, unknown>, folder: string): string {
+  try {
+    return new Template(template).render(variables);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UserError(`The chat template in ${folder} failed: ${reason}.`, { cause: error });
+  }
+}
+
+function isWhole(ids: (number | undefined)[]): ids is number[] {
+  return !ids.includes(undefined);
+}
+
+/** Whether a BPE model has a token for whatever it is given: for all 256 bytes, or one for the unknown. */
+function spellsEveryByte(model: JsonRecord): boolean {
+  if (typeof model.unk_token === 'string' || model.byte_fallback === true) return true;
+  const vocabulary = isRecord(model.vocab) ? model.vocab : {};
+  // GPT-2's alphabet: printable bytes stand for themselves, the other 68 for the characters from U+0100 on.
+  const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  let others = 0x100;
+  for (let byte = 0; byte < 256; byte += 1) {
+    const char = printable(byte) ? byte : others++;
+    if (!Object.hasOwn(vocabulary, String.fromCharCode(char))) return false;
+  }
+  return true;
+}
+
+/** Throws if `text` does not come back from its tokens, naming the first character that is lost. */
+function refuseUnspellable(engine: Engine, text: string, path: string): void {
+  const normalize = engine.normalizer as ((text: string) => string) | null;
+  const wanted = [...(normalize?.(text) ?? text)];
+  const ids: (number | undefined)[] = engine.encode(text, { add_special_tokens: false }).ids;
+  const known = ids.filter((id) => id !== undefined);
+  const got = known.length === 0 ? [] : [...engine.decode(known, { clean_up_tokenization_spaces: false })];
+  const lost = wanted.find((char, i) => char !== got[i]);
+  if (lost === undefined) return;
+  throw new UserError({
+    problem: `The vocabulary of ${path} cannot spell ${JSON.stringify(lost)}.`,
+    found: JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text),
+  });
+}

@@ -1,0 +1,85 @@
+/**
+ * @file Log-probabilities of given completions, differentiable. Logits are computed only where a completion's token is
+ * predicted: a hidden state is picked for each such token before the output layer, never a `[B, T, V]` made.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { embedding, tokenLogProbs } from '../../engine/ops/ops.js';
+import type { TensorRecord, TensorSpec } from '../../engine/program.js';
+import type { Float } from '../../engine/shape.js';
+import { UserError } from '../../util/errors.js';
+import type { ModelConfig } from './config.js';
+import { logits, sequenceStates } from './transformer.js';
+
+/** Inputs of {@link completionLogProbs} for B sequences of T tokens of which W at most are completion. */
+export const completionInputs = (B: number, T: number, W: number) =>
+  ({
+    /** Prompt and completion, padded on the right. */
+    ids: { dtype: 'int32', shape: [B, T] },
+    /** For each completion token the flat index (row * T + position) of the state that predicts it; padding: any. */
+    predictors: { dtype: 'int32', shape: [B * W] },
+    /** The completion's tokens; padding: any. */
+    targets: { dtype: 'int32', shape: [B * W] },
+    /** 1 for a completion's token, 0 for padding. */
+    mask: { dtype: 'float32', shape: [B, W] },
+    inverseTemperature: { dtype: 'float32', shape: [] },
+  }) as const satisfies Record<string, TensorSpec>;
+
+export interface CompletionRow {
+  readonly promptIds: ArrayLike<number>;
+  readonly completionIds: ArrayLike<number>;
+}
+
+/**
+ * Lays out `rows` (at most B) for {@link completionInputs}; missing rows are padding.
+ *
+ * @throws RangeError for a row that does not fit, or one without a prompt: nothing predicts its first token.
+ */
+export function packCompletions(
+  rows: readonly CompletionRow[],
+  B: number,
+  T: number,
+  W: number,
+): { ids: Int32Array; predictors: Int32Array; targets: Int32Array; mask: Float32Array } {
+  if (rows.length > B) throw new RangeError(`${rows.length} rows do not fit a batch of ${B}`);
+  const packed = {
+    ids: new Int32Array(B * T),
+    predictors: new Int32Array(B * W),
+    targets: new Int32Array(B * W),
+    mask: new Float32Array(B * W),
+  };
+  rows.forEach(({ promptIds, completionIds }, row) => {
+    const start = promptIds.length;
+    if (start === 0) throw new RangeError('a completion needs at least one prompt token before it');
+    if (start + completionIds.length > T || completionIds.length > W) {
+      throw new RangeError(`${start} + ${completionIds.length} tokens do not fit ${T}, of which ${W} completion`);
+    }
+    packed.ids.set(promptIds as Int32Array, row * T);
+    packed.ids.set(completionIds as Int32Array, row * T + start);
+    for (let i = 0; i < completionIds.length; i++) {
+      packed.predictors[row * W + i] = row * T + start - 1 + i;
+      packed.targets[row * W + i] = completionIds[i] as number;
+      packed.mask[row * W + i] = 1;
+    }
+  });
+  return packed;
+}
+
+/** Log-probability of each completion token under softmax(logits / temperature), 0 where `mask` is 0: `[B, W]`. */
+export function completionLogProbs(parameters: TensorRecord, config: ModelConfig, inputs: TensorRecord): Float<'B W'> {
+  const { ids, predictors, targets, mask, inverseTemperature } = inputs as Record<
+    keyof ReturnType<typeof completionInputs>,
+    tf.Tensor
+  >;
+  const states = sequenceStates(parameters, config, ids).reshape([-1, config.hiddenSize]);
+  const predicting = embedding(states, predictors);
+  const logProbs = tokenLogProbs(logits(parameters, config, predicting), targets, inverseTemperature);
+  return tf.mul(logProbs.reshape(mask.shape), mask);
+}
+
+/** The error for log-probs that came out as NaN or infinite: no token can be drawn or scored by them. */
+export function notFinite(): UserError {
+  return new UserError({
+    problem: "The model's log-probs are not finite numbers.",
+    fix: 'Its weights are damaged, or the temperature is too close to 0.',
+  });
+}

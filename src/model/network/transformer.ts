@@ -1,0 +1,139 @@
+/**
+ * @file The forward pass of Qwen2, Qwen3 and Llama as pure functions over a record of parameters with their Hugging
+ * Face names. Follows modeling_{qwen2,qwen3,llama}.py of transformers 5. How attention meets its keys and values is
+ * handed in, so that training (whole sequences) and decoding (a cache, kv-cache.ts) share the layers.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { attention, embedding, linear, maskedScore, rmsNorm, rope, swiglu } from '../../engine/ops/ops.js';
+import type { TensorRecord } from '../../engine/program.js';
+import { assertShape, type Float, type Int } from '../../engine/shape.js';
+import type { ModelConfig } from './config.js';
+import { embeddingName, headName } from './params.js';
+import { inverseFrequencies } from './rope.js';
+
+/** Queries, keys and values of one layer, rotated to their positions -> mixed values `[B, T, H * C]`. */
+export type Attend = (layer: number, q: Float<'B T H C'>, k: Float<'B T K C'>, v: Float<'B T K C'>) => Float<'B T HC'>;
+
+export interface Angles {
+  readonly cos: Float<'B T C2'>;
+  readonly sin: Float<'B T C2'>;
+}
+
+/** Cosine and sine of every channel pair's angle at `positions` (float32 `[B | 1, T]`), as rope() wants them. */
+export function angles(config: ModelConfig, positions: Float<'B T'>): Angles {
+  const frequencies = tf.tensor1d(inverseFrequencies(config.rope, config.headDim));
+  const turned = tf.mul(positions.expandDims(-1), frequencies);
+  const factor = config.rope.attentionFactor;
+  const [cos, sin] = [tf.cos(turned), tf.sin(turned)];
+  return factor === 1 ? { cos, sin } : { cos: tf.mul(cos, factor), sin: tf.mul(sin, factor) };
+}
+
+/** Positions 0 .. T-1 for every row, `[1, T]`. */
+export function rowPositions(length: number): Float<'1 T'> {
+  return tf.range(0, length, 1, 'float32').expandDims(0);
+}
+
+/**
+ * Which positions a position may attend to when rows are whole sequences: itself and those before, `[1, T, T]`.
+ * Rows padded on the right need nothing more: no token of theirs looks at the padding.
+ */
+export function causalBias(length: number): Float<'1 T T'> {
+  const position = tf.range(0, length, 1, 'float32');
+  const later = tf.greater(position.expandDims(0), position.expandDims(1));
+  return tf.mul(later.toFloat(), maskedScore).expandDims(0);
+}
+
+/** 1 / sqrt(C). */
+export function attentionScale(config: ModelConfig): number {
+  return 1 / Math.sqrt(config.headDim);
+}
+
+/** The last hidden states, normalised, of `ids` (int32 `[B, T]`): `[B, T, D]`. */
+export function hiddenStates(
+  parameters: TensorRecord,
+  config: ModelConfig,
+  ids: Int<'B T'>,
+  at: Angles,
+  attend: Attend,
+): Float<'B T D'> {
+  assertShape('ids', ids, 'B T');
+  let x = embedTokens(parameters, ids);
+  for (let layer = 0; layer < config.layers; layer++) {
+    const prefix = `model.layers.${layer}`;
+    const normed = norm(parameters, `${prefix}.input_layernorm`, config, x);
+    x = tf.add(
+      x,
+      selfAttention(parameters, `${prefix}.self_attn`, config, normed, at, (q, k, v) => attend(layer, q, k, v)),
+    );
+    x = tf.add(
+      x,
+      feedForward(parameters, `${prefix}.mlp`, norm(parameters, `${prefix}.post_attention_layernorm`, config, x)),
+    );
+  }
+  return finalNorm(parameters, config, x);
+}
+
+/** What the first layer gets: `[..., D]`. */
+export function embedTokens(parameters: TensorRecord, ids: Int<'...'>): Float<'... D'> {
+  return embedding(parameter(parameters, embeddingName), ids);
+}
+
+/** What the output layer gets, of what the last layer gives. */
+export function finalNorm(parameters: TensorRecord, config: ModelConfig, x: Float<'... D'>): Float<'... D'> {
+  return norm(parameters, 'model.norm', config, x);
+}
+
+/** {@link hiddenStates} of whole sequences, padded on the right if at all. */
+export function sequenceStates(parameters: TensorRecord, config: ModelConfig, ids: Int<'B T'>): Float<'B T D'> {
+  const { T } = assertShape('ids', ids, 'B T') as { T: number };
+  const bias = causalBias(T);
+  const scale = attentionScale(config);
+  const at = angles(config, rowPositions(T));
+  return hiddenStates(parameters, config, ids, at, (_layer, q, k, v) => attention(q, k, v, bias, scale));
+}
+
+/** Logits over the vocabulary: `hidden` `[N, D]` -> `[N, V]`. */
+export function logits(parameters: TensorRecord, config: ModelConfig, hidden: Float<'N D'>): Float<'N V'> {
+  return linear(hidden, parameter(parameters, config.tied ? embeddingName : headName));
+}
+
+function selfAttention(
+  parameters: TensorRecord,
+  prefix: string,
+  config: ModelConfig,
+  x: Float<'B T D'>,
+  at: Angles,
+  attend: (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor,
+): Float<'B T D'> {
+  const [B, T] = x.shape as [number, number, number];
+  const { heads: H, kvHeads: K, headDim: C } = config;
+  const project = (name: string, count: number): Float<'B T N C'> => {
+    const result = linear(x, ...weights(parameters, `${prefix}.${name}_proj`)).reshape([B, T, count, C]);
+    return config.qkNorm && name !== 'v' ? norm(parameters, `${prefix}.${name}_norm`, config, result) : result;
+  };
+  const q = rope(project('q', H), at.cos, at.sin);
+  const k = rope(project('k', K), at.cos, at.sin);
+  return linear(attend(q, k, project('v', K)), ...weights(parameters, `${prefix}.o_proj`));
+}
+
+function feedForward(parameters: TensorRecord, prefix: string, x: Float<'B T D'>): Float<'B T D'> {
+  const gate = linear(x, ...weights(parameters, `${prefix}.gate_proj`));
+  const up = linear(x, ...weights(parameters, `${prefix}.up_proj`));
+  return linear(swiglu(gate, up), ...weights(parameters, `${prefix}.down_proj`));
+}
+
+function norm(parameters: TensorRecord, name: string, config: ModelConfig, x: Float<'... D'>): Float<'... D'> {
+  return rmsNorm(x, parameter(parameters, `${name}.weight`), config.rmsNormEps);
+}
+
+/** Weight and, where the model has one, bias. */
+function weights(parameters: TensorRecord, name: string): [weight: Float<'E D'>, bias?: Float<'E'>] {
+  const weight = parameter(parameters, `${name}.weight`);
+  return `${name}.bias` in parameters ? [weight, parameter(parameters, `${name}.bias`)] : [weight];
+}
+
+function parameter(parameters: TensorRecord, name: string): tf.Tensor {
+  const tensor = parameters[name];
+  if (tensor === undefined) throw new Error(`the parameter ${name} is missing`);
+  return tensor;
+}

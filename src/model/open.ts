@@ -1,0 +1,96 @@
+/**
+ * @file What every command that runs a model does first: find the model (downloading it when it is a hub id), read its
+ * config and tokenizer, and open an engine. Only the last loads a tensor library's native part, so that a wrong path or
+ * a broken file is told at once.
+ */
+import type { Engine } from '../engine/backend.js';
+import { chooseEngine } from '../engine/install/choose.js';
+import { exitCodes, UserError } from '../util/errors.js';
+import { formatBytes } from '../util/format.js';
+import type { Reporter, Transfer } from '../util/reporter.js';
+import { resolveModel } from './checkpoint/hub.js';
+import { describePretrained, openPretrained, type Pretrained } from './checkpoint/pretrained.js';
+import { checkVocabulary, loadTokenizer, type Tokenizer } from './checkpoint/tokenizer.js';
+import { shippedModel } from './shipped.js';
+
+export interface OpenModel {
+  readonly pretrained: Pretrained;
+  readonly tokenizer: Tokenizer;
+}
+
+/** @param reference a folder, a hub id, or the name of a model that comes with tinyzero. @throws UserError for whatever is wrong with it. */
+export async function openModel(reference: string, reporter: Reporter, signal: AbortSignal): Promise<OpenModel> {
+  const folder = await findModel(reference, true, reporter, signal);
+  const pretrained = openPretrained(folder);
+  try {
+    const tokenizer = loadTokenizer(folder);
+    checkVocabulary(tokenizer, pretrained.config, folder);
+    return { pretrained, tokenizer };
+  } catch (error) {
+    pretrained.weights.close();
+    throw error;
+  }
+}
+
+/** A model without its weights. */
+export interface DescribedModel {
+  readonly pretrained: Omit<Pretrained, 'weights'>;
+  readonly tokenizer: Tokenizer;
+}
+
+/** As {@link openModel}, but the weights are neither fetched nor looked at. */
+export async function describeModel(
+  reference: string,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<DescribedModel> {
+  const folder = await findModel(reference, false, reporter, signal);
+  const pretrained = describePretrained(folder);
+  const tokenizer = loadTokenizer(folder);
+  checkVocabulary(tokenizer, pretrained.config, folder);
+  return { pretrained, tokenizer };
+}
+
+async function findModel(
+  reference: string,
+  weights: boolean,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<string> {
+  let download: Transfer | undefined;
+  return await resolveModel(shippedModel(reference), {
+    signal,
+    weights,
+    onNotice: reporter.line,
+    onProgress: ({ receivedBytes, totalBytes }) => {
+      // The config comes first and is small; the bar begins when the size of the whole is known.
+      if (totalBytes < 1e6) return;
+      download ??= reporter.transfer(`Downloading ${reference} (${formatBytes(totalBytes)})`, totalBytes);
+      download.update(receivedBytes);
+    },
+  }).finally(() => download?.end());
+}
+
+export interface EngineWish {
+  readonly engine: 'auto' | 'tensorflow' | 'wasm';
+  readonly install: boolean;
+  readonly precision: 'f32' | 'bf16';
+}
+
+/** @throws UserError when the engine cannot be had, or not in that precision. */
+export async function openWantedEngine(wish: EngineWish, reporter: Reporter, signal: AbortSignal): Promise<Engine> {
+  const { engine, install, precision } = wish;
+  const { name } = await chooseEngine({ engine, install, reporter, signal });
+  if (precision === 'bf16' && name !== 'tensorflow') {
+    const problem = '--precision bf16 needs the tensorflow engine, and wasm is what runs.';
+    throw new UserError({ problem, fix: 'Use --precision f32.' }, { exitCode: exitCodes.usage });
+  }
+  signal.throwIfAborted();
+  const { openEngine } = await import('../engine/backend.js');
+  return await openEngine(name);
+}
+
+/** The error for wrong combinations of flags. */
+export function usageError(problem: string, fix?: string): UserError {
+  return new UserError({ problem, fix }, { exitCode: exitCodes.usage });
+}

@@ -1,0 +1,136 @@
+/**
+ * @file Prompts and completions as commands are given them, text or token ids, turned into ids that the model can take.
+ * Every error names the place in the input.
+ */
+import { UserError } from '../util/errors.js';
+import { describe } from '../util/json.js';
+import { rolloutRandom } from '../util/random.js';
+import type { Pretrained } from './checkpoint/pretrained.js';
+import type { Tokenizer } from './checkpoint/tokenizer.js';
+import type { CompletionRow } from './network/log-probs.js';
+import type { Rollout } from './sampling/sample.js';
+
+export interface PromptReader {
+  readonly tokenizer: Tokenizer;
+  readonly pretrained: Pick<Pretrained, 'config' | 'generation'>;
+  /** Texts are messages of a user, put into the model's chat template. */
+  readonly chat: boolean;
+}
+
+/** A prompt and a completion of it, with arrays of their own. */
+export interface TokenRow extends CompletionRow {
+  readonly promptIds: readonly number[];
+  readonly completionIds: readonly number[];
+}
+
+/**
+ * Ids of a prompt: text, with the special tokens that its tokenizer adds, or ids as they are.
+ *
+ * @param where `line 3 of prompts.jsonl`.
+ * @throws UserError for anything else, nothing at all, unknown ids, or more tokens than the model has positions.
+ */
+export function readPrompt(value: unknown, where: string, { tokenizer, pretrained, chat }: PromptReader): number[] {
+  const { config } = pretrained;
+  if (typeof value === 'string') {
+    if (value === '') throw refused(where, 'the prompt is empty');
+    const ids = chat ? tokenizer.encodeChat([{ role: 'user', content: value }]) : tokenizer.encode(value);
+    if (ids.length === 0) throw refused(where, `the prompt ${describe(value)} has no tokens`);
+    checkLength(ids.length, where, 'the prompt', config);
+    return ids;
+  }
+  const ids = readIds(value, where, 'prompt', config);
+  if (ids.length === 0) throw refused(where, 'the prompt is empty');
+  checkLength(ids.length, where, 'the prompt', config);
+  return ids;
+}
+
+/** Ids of a completion that follows a prompt: text without special tokens of its own, or ids; none is allowed. */
+function readCompletion(value: unknown, where: string, { tokenizer, pretrained }: PromptReader): number[] {
+  if (typeof value !== 'string') return readIds(value, where, 'completion', pretrained.config);
+  return value === '' ? [] : tokenizer.encode(value, { addSpecialTokens: false });
+}
+
+/**
+ * A prompt with its completion, each text or ids; `eos: true` appends the end token.
+ *
+ * @throws UserError as {@link readPrompt}, and when an end token is asked of a model that names none.
+ */
+export function readCompletionRow(
+  { prompt, completion, eos = false }: { prompt?: unknown; completion?: unknown; eos?: unknown },
+  where: string,
+  reader: PromptReader,
+): TokenRow {
+  const promptIds = readPrompt(prompt, where, reader);
+  const completionIds = readCompletion(completion, where, reader);
+  if (typeof eos !== 'boolean') {
+    throw new UserError(`The \`eos\` of ${where} must be true or false, not ${describe(eos)}.`);
+  }
+  if (eos) completionIds.push(endToken(where, reader));
+  checkLength(promptIds.length + completionIds.length, where, 'prompt and completion', reader.pretrained.config);
+  return { promptIds, completionIds };
+}
+
+/** Of several end ids the tokenizer's own is the one that text was trained to end with. */
+function endToken(where: string, { tokenizer, pretrained }: PromptReader): number {
+  const { eosTokenIds } = pretrained.generation;
+  const own = tokenizer.eosTokenId;
+  const id = own !== null && (eosTokenIds.length === 0 || eosTokenIds.includes(own)) ? own : eosTokenIds[0];
+  if (id === undefined) throw new UserError(`The \`eos\` of ${where} cannot be added: the model names no end token.`);
+  return id;
+}
+
+/** The ids that end a completion: those of the model, else its tokenizer's. */
+export function endTokens({ tokenizer, pretrained }: Omit<PromptReader, 'chat'>): ReadonlySet<number> {
+  const { eosTokenIds } = pretrained.generation;
+  return new Set(eosTokenIds.length > 0 ? eosTokenIds : [tokenizer.eosTokenId ?? -1]);
+}
+
+export interface RolloutPlan {
+  readonly samples: number;
+  readonly maxNewTokens: number;
+  readonly seed: number;
+  readonly maxPositions: number;
+}
+
+/**
+ * `samples` rollouts of each prompt. Their random numbers are keyed by the prompt, not by its place, so that a
+ * completion does not depend on what else is completed with it; a prompt given twice goes on with the next sample numbers.
+ */
+export function planRollouts(
+  prompts: readonly (readonly number[])[],
+  { samples, maxNewTokens, seed, maxPositions }: RolloutPlan,
+): Rollout[] {
+  const given = new Map<string, number>();
+  return prompts.flatMap((ids) => {
+    const problem = ids.join(',');
+    const first = given.get(problem) ?? 0;
+    given.set(problem, first + samples);
+    return Array.from({ length: samples }, (_, number): Rollout => {
+      const { uniform } = rolloutRandom({ seed, stage: 'generate', problem, sample: first + number });
+      // The last token needs no position: nothing follows it.
+      return { promptIds: ids, uniform, maxNewTokens: Math.min(maxNewTokens, maxPositions - ids.length + 1) };
+    });
+  });
+}
+
+function checkLength(count: number, where: string, what: string, { maxPositions }: Pretrained['config']): void {
+  if (count > maxPositions) {
+    const limit = `the model's limit is ${maxPositions} (\`max_position_embeddings\`)`;
+    throw refused(where, `${what} has ${count} tokens, and ${limit}`);
+  }
+}
+
+function readIds(value: unknown, where: string, name: string, { vocabSize }: Pretrained['config']): number[] {
+  if (!Array.isArray(value)) {
+    throw refused(where, `\`${name}\` must be a text or a list of token ids, not ${describe(value)}`);
+  }
+  const wrong = value.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  if (wrong !== undefined) {
+    throw refused(where, `\`${name}\` holds ${describe(wrong)}, which is no token id below ${vocabSize}`);
+  }
+  return value as number[];
+}
+
+function refused(where: string, reason: string): UserError {
+  return new UserError(`${where.charAt(0).toUpperCase()}${where.slice(1)} cannot be used: ${reason}.`);
+}

@@ -1,0 +1,87 @@
+/**
+ * @file Drawing one token per row from logits, in the graph: temperature, top-k, top-p, greedy. One uniform number
+ * decides a draw by inverse CDF, so a draw is a function of the logits and of that number.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { drawTokens } from '../../engine/ops/decoding-ops.js';
+import type { TensorRecord, TensorSpec } from '../../engine/program.js';
+import type { Float, Int } from '../../engine/shape.js';
+
+/** How tokens are drawn; what does not change between the steps of a program. */
+export interface DrawOptions {
+  /** The most likely token instead of a drawn one. */
+  readonly greedy: boolean;
+  /** Only the k most likely tokens; 0 for all. */
+  readonly topK: number;
+  /** Only the most likely tokens that together have this probability; 1 for all. */
+  readonly topP: number;
+}
+
+/** Inputs that a function which draws B rows must have. */
+export const drawInputs = (rows: number): Record<'uniforms' | 'inverseTemperature', TensorSpec> => ({
+  /** In [0, 1), one per row. */
+  uniforms: { dtype: 'float32', shape: [rows] },
+  inverseTemperature: { dtype: 'float32', shape: [] },
+});
+
+/**
+ * @returns `tokens` int32 `[B]`, and `logProbs` float32 `[B]`: of the drawn token under softmax(logits / temperature)
+ *   over the whole vocabulary, whatever top-k and top-p leave out (that is what a policy's log-prob means).
+ */
+export function draw(
+  logits: Float<'B V'>,
+  inputs: TensorRecord,
+  options: DrawOptions,
+): { tokens: Int<'B'>; logProbs: Float<'B'> } {
+  const { uniforms, inverseTemperature } = inputs as Record<'uniforms' | 'inverseTemperature', tf.Tensor>;
+  if (drawsAll(options, logits.shape[1] as number)) {
+    const drawn = drawTokens(logits, uniforms, inverseTemperature);
+    if (drawn !== undefined) return drawn;
+  }
+  const scaled = tf.mul(logits, inverseTemperature);
+  const shifted = tf.sub(scaled, tf.max(scaled, -1, true));
+  const weights = tf.exp(shifted);
+  const total = tf.sum(weights, -1);
+  const tokens = options.greedy ? tf.argMax(logits, -1).toInt() : drawWeighted(weights, uniforms, options);
+  const picked = pick(shifted, tokens);
+  return { tokens, logProbs: tf.sub(picked, tf.log(total)) };
+}
+
+/** Whether every token may be drawn. */
+function drawsAll({ greedy, topK, topP }: DrawOptions, V: number): boolean {
+  return !greedy && topP >= 1 && (topK <= 0 || topK >= V);
+}
+
+function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, options: DrawOptions): Int<'B'> {
+  const V = weights.shape[1] as number;
+  if (drawsAll(options, V)) return inverseCdf(weights, uniforms);
+  const { topK, topP } = options;
+  const sorted = tf.topk(weights, topK > 0 ? Math.min(topK, V) : V, true);
+  if (topP >= 1) return pick(sorted.indices, inverseCdf(sorted.values, uniforms));
+  // A token stays if those before it have not yet reached topP of what top-k left (Holtzman et al., arXiv 1904.09751,
+  // applied after top-k as transformers does). The first always stays.
+  const before = tf.cumsum(sorted.values, 1, true);
+  const limit = tf.mul(tf.sum(sorted.values, -1, true), topP);
+  const kept = tf.where(tf.less(before, limit), sorted.values, tf.zerosLike(sorted.values));
+  return pick(sorted.indices, inverseCdf(kept, uniforms));
+}
+
+/**
+ * The first index whose cumulative weight exceeds uniform * total. The total is the last cumulative weight, not a sum
+ * of its own: over a large vocabulary the two round differently, and a draw between them would have no token. Rounded
+ * to float32, total * (1 - 2^-24) is still below the total, so every uniform finds an index, of positive weight.
+ */
+function inverseCdf(weights: Float<'B N'>, uniforms: Float<'B'>): Int<'B'> {
+  const [B, N] = weights.shape as [number, number];
+  // The axis must be positive: tfjs's wasm cumsum does not understand -1.
+  const cumulative = tf.cumsum(weights, 1);
+  const target = tf.mul(tf.slice(cumulative, [0, N - 1], [B, 1]), uniforms.expandDims(-1));
+  return tf.sum(tf.lessEqual(cumulative, target).toInt(), -1);
+}
+
+/** `x[row, columns[row]]` for every row. (Gathering with batch dimensions reads wild memory on tfjs's wasm backend.) */
+function pick(x: tf.Tensor, columns: Int<'B'>): tf.Tensor {
+  const [B, N] = x.shape as [number, number];
+  const starts = tf.mul(tf.range(0, B, 1, 'int32'), tf.scalar(N, 'int32'));
+  return tf.gather(x.reshape([B * N]), tf.add(starts, columns) as tf.Tensor1D);
+}

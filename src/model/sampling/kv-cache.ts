@@ -1,0 +1,226 @@
+/**
+ * @file Cached decoding: keys and values of past positions as program state, in slots that rollouts pass through.
+ *
+ * A slot is one row of the decode batch. Its cache holds S positions, position p of a rollout at index p, as rows
+ * `[(slot * K + head) * S + position, C]`: written in place, and read by attention without moving anything.
+ * Prompts are prefilled once each into a prompt cache of P rows and T positions, in chunks, so that one function serves
+ * prompts of all lengths and a long one needs no `[T, T]` scores. Any number of slots is filled from there (`admit`).
+ * Prefilling leaves out a prompt's last token: a slot starts by decoding it, so that prefilling needs no logits and all
+ * drawing happens in one place.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { cachedAttention as nativeAttention } from '../../engine/ops/decoding-ops.js';
+import { maskedScore } from '../../engine/ops/ops.js';
+import { updateRows } from '../../engine/ops/state-ops.js';
+import type { FunctionSpec, TensorRecord, TensorSpec } from '../../engine/program.js';
+import type { Float, Int } from '../../engine/shape.js';
+import type { ModelConfig } from '../network/config.js';
+import { angles, attentionScale, embedTokens, finalNorm, hiddenStates, logits } from '../network/transformer.js';
+import { decodeLayers } from './decoder-layers.js';
+
+export interface CacheSizes {
+  /** Rows that decode together. One more slot exists, for rows of `admit` and `move` that are not used. */
+  readonly slots: number;
+  /** S: positions per slot, prompt and completion together. */
+  readonly positions: number;
+  /** P: distinct prompts that are prefilled together. */
+  readonly prompts: number;
+  /** T: longest prompt, less its last token; a multiple of `chunk`, and no more than S. */
+  readonly promptPositions: number;
+  /** Positions of every prompt that one `prefill` computes. */
+  readonly chunk: number;
+  /** R: slots that one `admit` or `move` can fill. */
+  readonly admissions: number;
+}
+
+/** Names of the state of layer `layer`. */
+export const cacheNames = (layer: number) => ({
+  keys: `cache.k.${layer}`,
+  values: `cache.v.${layer}`,
+  promptKeys: `prompt.k.${layer}`,
+  promptValues: `prompt.v.${layer}`,
+});
+
+/** State that the functions of this file need beside the parameters. */
+export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<string, TensorSpec> {
+  const { layers, kvHeads: K, headDim: C } = config;
+  const state: Record<string, TensorSpec> = {};
+  for (let layer = 0; layer < layers; layer++) {
+    const names = cacheNames(layer);
+    const slots: TensorSpec = { dtype: 'float32', shape: [(sizes.slots + 1) * K * sizes.positions, C] };
+    const prompts: TensorSpec = { dtype: 'float32', shape: [sizes.prompts * K * sizes.promptPositions, C] };
+    state[names.keys] = slots;
+    state[names.values] = slots;
+    state[names.promptKeys] = prompts;
+    state[names.promptValues] = prompts;
+  }
+  return state;
+}
+
+/**
+ * `prefill`: keys and values of positions `offset` and on of P prompts, `ids` `[P, chunk]`, into the prompt cache, which
+ * holds the positions before. Prompts are padded on the right: no token of theirs looks at the padding.
+ */
+export function prefillFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+  const { prompts: P, promptPositions: T, chunk } = sizes;
+  return {
+    inputs: { ids: { dtype: 'int32', shape: [P, chunk] }, offset: { dtype: 'int32', shape: [] } },
+    body(state, inputs) {
+      const { ids, offset } = inputs as Record<'ids' | 'offset', tf.Tensor>;
+      const positions = tf.add(tf.range(0, chunk, 1, 'int32'), offset).expandDims(0);
+      const rows = tf.add(rowIndices(config, tf.range(0, P, 1, 'int32'), T, chunk), offset);
+      const assign: Record<string, tf.Tensor> = {};
+      hiddenStates(state, config, ids, angles(config, positions.toFloat()), (layer, q, k, v) => {
+        const { promptKeys, promptValues } = cacheNames(layer);
+        const keys = updateRows(state[promptKeys] as tf.Tensor, rows, toRows(k));
+        const values = updateRows(state[promptValues] as tf.Tensor, rows, toRows(v));
+        assign[promptKeys] = keys;
+        assign[promptValues] = values;
+        return cachedAttention(config, q, keys, values, positions, T);
+      });
+      return { assign };
+    },
+  };
+}
+
+/** `admit`: copies prompt `prompts[i]` of the prompt cache into slot `slots[i]`, for R pairs. */
+export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+  const { admissions: R, promptPositions: T, positions: S } = sizes;
+  const pair: TensorSpec = { dtype: 'int32', shape: [R] };
+  return {
+    inputs: { prompts: pair, slots: pair },
+    body(state, { prompts, slots }) {
+      const from = rowIndices(config, prompts as tf.Tensor, T, T);
+      const to = rowIndices(config, slots as tf.Tensor, S, T);
+      return {
+        assign: eachCache(config, state, (cache, promptCache) =>
+          updateRows(cache, to, tf.gather(promptCache, from as tf.Tensor1D)),
+        ),
+      };
+    },
+  };
+}
+
+/** `move`: copies slot `from[i]` to slot `to[i]`, for R pairs, so that the slots in use are the first ones. */
+export function moveFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+  const { admissions: R, positions: S } = sizes;
+  const pair: TensorSpec = { dtype: 'int32', shape: [R] };
+  return {
+    inputs: { from: pair, to: pair },
+    body(state, { from, to }) {
+      const source = rowIndices(config, from as tf.Tensor, S, S);
+      const target = rowIndices(config, to as tf.Tensor, S, S);
+      return {
+        assign: eachCache(config, state, (cache) => updateRows(cache, target, tf.gather(cache, source as tf.Tensor1D))),
+      };
+    },
+  };
+}
+
+/**
+ * One decoding step of the first B slots: `tokens` (int32 `[B]`) stand at `positions` (int32 `[B]`) of their rollouts.
+ * Writes their keys and values and returns the logits of the next position, `[B, V]`, with the state to assign.
+ */
+export function decodeLogits(
+  state: TensorRecord,
+  config: ModelConfig,
+  sizes: CacheSizes,
+  tokens: Int<'B'>,
+  positions: Int<'B'>,
+): { logits: Float<'B V'>; assign: Record<string, tf.Tensor> } {
+  const [B] = tokens.shape as [number];
+  const S = sizes.positions;
+  const assign: Record<string, tf.Tensor> = {};
+  const at = angles(config, positions.toFloat().expandDims(1));
+  const caches = Array.from({ length: config.layers }, (_, layer) => {
+    const { keys, values } = cacheNames(layer);
+    return { keys: state[keys] as tf.Tensor, values: state[values] as tf.Tensor };
+  });
+  const whole = decodeLayers(state, config, S, embedTokens(state, tokens), positions, at, caches);
+  if (whole !== undefined) {
+    for (const [layer, { keys, values }] of whole.caches.entries()) {
+      const names = cacheNames(layer);
+      assign[names.keys] = keys;
+      assign[names.values] = values;
+    }
+    return { logits: logits(state, config, finalNorm(state, config, whole.x)), assign };
+  }
+  const firstRows = rowIndices(config, tf.range(0, B, 1, 'int32'), S, 1).reshape([B, config.kvHeads]);
+  const rows = tf.add(firstRows, positions.expandDims(1)).reshape([-1]) as tf.Tensor1D;
+  const hidden = hiddenStates(state, config, tokens.expandDims(1), at, (layer, q, k, v) => {
+    const names = cacheNames(layer);
+    const cache = caches[layer] as (typeof caches)[number];
+    const keys = updateRows(cache.keys, rows, toRows(k));
+    const values = updateRows(cache.values, rows, toRows(v));
+    assign[names.keys] = keys;
+    assign[names.values] = values;
+    return cachedAttention(config, q, keys, values, positions.expandDims(1), S);
+  });
+  return { logits: logits(state, config, hidden.reshape([B, config.hiddenSize])), assign };
+}
+
+/** 0 where cached position s < `length` may be attended to from `positions` `[B | 1, T]`, else maskedScore: `[B | 1, 1, T, S]`. */
+function pastBias(positions: Int<'B T'>, length: number): Float<'B 1 T S'> {
+  const later = tf.greater(tf.range(0, length, 1, 'int32'), positions.expandDims(2));
+  return tf.mul(later.toFloat(), maskedScore).expandDims(1);
+}
+
+/**
+ * Grouped-query attention of `q` at `positions` `[B | 1, T]` to the first B sequences of a cache of S positions, whose
+ * rows are in the order of this file: `[B, T, H * C]`. Each head's positions are one matrix already, so keys and values
+ * are used where they lie.
+ */
+function cachedAttention(
+  config: ModelConfig,
+  q: Float<'B T H C'>,
+  keys: Float<'R C'>,
+  values: Float<'R C'>,
+  positions: Int<'B T'>,
+  S: number,
+): Float<'B T HC'> {
+  const [B, T, H, C] = q.shape as [number, number, number, number];
+  const K = config.kvHeads;
+  const layout = { kvHeads: K, length: S, scale: attentionScale(config) };
+  const native = nativeAttention(q, { keys, values }, positions, layout);
+  if (native !== undefined) return native;
+  const G = H / K;
+  const perHead = (cache: tf.Tensor) => tf.slice(cache, [0, 0], [B * K * S, C]).reshape([B * K, S, C]) as tf.Tensor3D;
+  const groups = tf
+    .mul(q, attentionScale(config))
+    .reshape([B, T, K, G, C])
+    .transpose([0, 2, 3, 1, 4])
+    .reshape([B * K, G * T, C]) as tf.Tensor3D;
+  const scores = tf.matMul(groups, perHead(keys), false, true).reshape([B, H, T, S]);
+  const weights = tf.softmax(tf.add(scores, pastBias(positions, S))).reshape([B * K, G * T, S]) as tf.Tensor3D;
+  const mixed = tf.matMul(weights, perHead(values)).reshape([B, K, G, T, C]);
+  return mixed.transpose([0, 3, 1, 2, 4]).reshape([B, T, H * C]);
+}
+
+/** `[B, T, K, C]` -> rows in the order of the caches, `[B * K * T, C]`. */
+function toRows(x: Float<'B T K C'>): Float<'R C'> {
+  return x.transpose([0, 2, 1, 3]).reshape([-1, x.shape[3] as number]);
+}
+
+/** Row numbers of the first `count` of `length` positions of all heads of `slots` `[R]`: `[R * K * count]`. */
+function rowIndices(config: ModelConfig, slots: Int<'R'>, length: number, count: number): Int<'N'> {
+  const K = config.kvHeads;
+  const int = (value: number) => tf.scalar(value, 'int32');
+  const heads = tf.add(tf.mul(slots.expandDims(1), int(K)), tf.range(0, K, 1, 'int32').expandDims(0));
+  const rows = tf.add(tf.mul(heads.expandDims(2), int(length)), tf.range(0, count, 1, 'int32').reshape([1, 1, count]));
+  return rows.reshape([-1]);
+}
+
+function eachCache(
+  config: ModelConfig,
+  state: TensorRecord,
+  update: (cache: tf.Tensor, promptCache: tf.Tensor) => tf.Tensor,
+): Record<string, tf.Tensor> {
+  const assign: Record<string, tf.Tensor> = {};
+  for (let layer = 0; layer < config.layers; layer++) {
+    const names = cacheNames(layer);
+    const tensor = (name: string) => state[name] as tf.Tensor;
+    assign[names.keys] = update(tensor(names.keys), tensor(names.promptKeys));
+    assign[names.values] = update(tensor(names.values), tensor(names.promptValues));
+  }
+  return assign;
+}

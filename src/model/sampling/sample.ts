@@ -1,0 +1,307 @@
+/**
+ * @file Sampling: any number of rollouts through the slots of kv-cache.ts. A slot whose completion ends takes the next
+ * rollout; when none is left, the rollouts still running move to the first slots and decode in a smaller batch, so that
+ * finished rows cost nothing. A rollout's tokens depend on its prompt, its uniform numbers and the weights alone.
+ */
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import type { FunctionSpec, Program, TensorSpec } from '../../engine/program.js';
+import { float32Uniform } from '../../util/random.js';
+import type { ModelConfig } from '../network/config.js';
+import { notFinite } from '../network/log-probs.js';
+import { type DrawOptions, draw, drawInputs } from './draw.js';
+import { admitFunction, type CacheSizes, cacheState, decodeLogits, moveFunction, prefillFunction } from './kv-cache.js';
+
+export interface Rollout {
+  /** At least one token. */
+  readonly promptIds: readonly number[];
+  /** The n-th call gives the number in [0, 1) that draws the completion's n-th token. */
+  readonly uniform: () => number;
+  /** Tokens after which the completion is cut. */
+  readonly maxNewTokens: number;
+}
+
+export interface Completion {
+  /** The drawn tokens, the end token included when there is one. */
+  readonly ids: number[];
+  /** Of each token, under softmax(logits / temperature) over the whole vocabulary. */
+  readonly logProbs: number[];
+  /** `stop`: an end token was drawn; `length`: cut at maxNewTokens. */
+  readonly finishReason: 'stop' | 'length';
+}
+
+export interface SampleOptions {
+  readonly temperature: number;
+  readonly endIds: ReadonlySet<number>;
+  /** Called with each token as it is drawn; `rollout` is the index in the list of rollouts. */
+  readonly onToken?: (rollout: number, id: number) => void;
+  /** Called after each decoding step with the number of rollouts that got a token. */
+  readonly onStep?: (rows: number) => void;
+  /** Called when a completion ends. */
+  readonly onCompletion?: (rollout: number, completion: Completion) => void;
+  /** Stops sampling between two steps; the promise then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** What the sampling cost, in rows of the model: one row is one token of one sequence passing all layers. */
+export interface SampleCounts {
+  /** Prefilled rows, padding included. */
+  prefilled: number;
+  /** Decoded rows, idle ones included. */
+  decoded: number;
+  /** Prompts prefilled: each distinct one once. */
+  prompts: number;
+}
+
+/**
+ * Batch sizes of decoding, largest first. Each is at most twice the number of rollouts for which it is chosen. (Every
+ * size is a function that the engine prepares on first use, so there are not more; below four rows a step costs about
+ * the same whatever their number.)
+ */
+export function decodeBatches(slots: number): number[] {
+  const batches = [slots];
+  for (let last = slots; last > 1; batches.push(last)) last = last > 4 ? Math.floor(last / 2) : 1;
+  return batches;
+}
+
+/** State and functions that a program needs for {@link sample}, beside the parameters. */
+export function samplingParts(
+  config: ModelConfig,
+  sizes: CacheSizes,
+  options: DrawOptions,
+  precision: FunctionSpec['precision'] = 'f32',
+): { state: Record<string, TensorSpec>; functions: Record<string, FunctionSpec> } {
+  if (sizes.promptPositions > sizes.positions || sizes.promptPositions % sizes.chunk !== 0) {
+    throw new RangeError(`these sizes do not fit each other: ${JSON.stringify(sizes)}`);
+  }
+  const functions: Record<string, FunctionSpec> = {
+    prefill: { ...prefillFunction(config, sizes), precision },
+    admit: admitFunction(config, sizes),
+    move: moveFunction(config, sizes),
+  };
+  for (const rows of decodeBatches(sizes.slots)) {
+    const int: TensorSpec = { dtype: 'int32', shape: [rows] };
+    functions[`decode.${rows}`] = {
+      inputs: { tokens: int, positions: int, ...drawInputs(rows) },
+      precision,
+      body: (state, inputs) => {
+        const { tokens, positions } = inputs as Record<'tokens' | 'positions', never>;
+        const { logits, assign } = decodeLogits(state, config, sizes, tokens, positions);
+        return { outputs: { ...draw(logits, inputs, options) }, assign };
+      },
+    };
+  }
+  return { state: cacheState(config, sizes), functions };
+}
+
+/** A rollout in a slot. */
+interface Running {
+  readonly index: number;
+  readonly rollout: Rollout;
+  readonly ids: number[];
+  readonly logProbs: number[];
+  token: number;
+  position: number;
+}
+
+/** The event loop gets a turn this often, so that Ctrl-C, output and progress need not wait for the end. */
+const turnEveryMs = 50;
+
+/**
+ * Completes every rollout, beginning with the first ones. `program` has {@link samplingParts} for `sizes` and all its
+ * state written.
+ *
+ * @throws RangeError for a rollout that does not fit the caches, UserError when a log-prob is not finite.
+ */
+export async function sample(
+  program: Program,
+  sizes: CacheSizes,
+  rollouts: readonly Rollout[],
+  options: SampleOptions,
+): Promise<{ completions: Completion[]; counts: SampleCounts }> {
+  for (const rollout of rollouts) checkFits(rollout, sizes);
+  const counts: SampleCounts = { prefilled: 0, decoded: 0, prompts: 0 };
+  const completions: Completion[] = new Array(rollouts.length);
+  const batches = decodeBatches(sizes.slots);
+  const { queue, keys } = groupByPrompt(rollouts);
+  let next = 0; // place in the queue
+  let cached = new Map<string, number>();
+  let slots: (Running | undefined)[] = new Array(sizes.slots).fill(undefined);
+  let running = 0;
+
+  function finish(slot: number, finishReason: Completion['finishReason']): void {
+    const { index, ids, logProbs } = slots[slot] as Running;
+    const completion = { ids, logProbs, finishReason };
+    completions[index] = completion;
+    slots[slot] = undefined;
+    running -= 1;
+    options.onCompletion?.(index, completion);
+  }
+
+  /** Fills free slots from the queue, in lots of `admissions`. */
+  function admit(): void {
+    while (next < queue.length && running < sizes.slots) {
+      const lot: { slot: number; prompt: number }[] = [];
+      while (lot.length < sizes.admissions && next < queue.length && running < sizes.slots) {
+        const index = queue[next] as number;
+        const key = keys[index] as string;
+        if (!cached.has(key)) {
+          if (lot.length > 0) break; // those already chosen need the prompts that are cached now
+          cached = prefill(program, sizes, rollouts, keys, queue.slice(next), counts);
+        }
+        next += 1;
+        const slot = slots.indexOf(undefined);
+        slots[slot] = start(index, rollouts[index] as Rollout);
+        running += 1;
+        lot.push({ slot, prompt: cached.get(key) as number });
+      }
+      // A lot that is not full fills the slot that no rollout uses.
+      const unused = sizes.slots;
+      program.run('admit', {
+        prompts: Int32Array.from({ length: sizes.admissions }, (_, i) => lot[i]?.prompt ?? 0),
+        slots: Int32Array.from({ length: sizes.admissions }, (_, i) => lot[i]?.slot ?? unused),
+      });
+    }
+  }
+
+  let lastTurn = performance.now();
+  while (running > 0 || next < queue.length) {
+    if (performance.now() - lastTurn > turnEveryMs) {
+      await eventLoopTurn();
+      lastTurn = performance.now();
+    }
+    options.signal?.throwIfAborted();
+    // Filling has a fixed cost, so a few slots wait for each other; none waits when nothing else runs.
+    if (next < queue.length && sizes.slots - running >= Math.min(sizes.admissions, sizes.slots)) admit();
+    const rows = next < queue.length ? sizes.slots : (batches.findLast((size) => size >= running) as number);
+    if (rows < sizes.slots) slots = compact(program, sizes, slots, rows);
+    const drawn = step(program, slots, rows, options.temperature);
+    counts.decoded += rows;
+    const inStep = running;
+    for (let slot = 0; slot < rows; slot++) {
+      const row = slots[slot];
+      if (row === undefined) continue;
+      const id = drawn.tokens[slot] as number;
+      const logProb = drawn.logProbs[slot] as number;
+      if (!Number.isFinite(logProb)) throw notFinite();
+      row.ids.push(id);
+      row.logProbs.push(logProb);
+      row.token = id;
+      row.position += 1;
+      options.onToken?.(row.index, id);
+      if (options.endIds.has(id)) finish(slot, 'stop');
+      else if (row.ids.length >= row.rollout.maxNewTokens) finish(slot, 'length');
+    }
+    options.onStep?.(inStep);
+  }
+  return { completions, counts };
+}
+
+function checkFits({ promptIds, maxNewTokens }: Rollout, sizes: CacheSizes): void {
+  if (promptIds.length === 0) throw new RangeError('a prompt needs at least one token');
+  if (promptIds.length - 1 > sizes.promptPositions) {
+    throw new RangeError(`a prompt of ${promptIds.length} tokens does not fit ${sizes.promptPositions + 1}`);
+  }
+  if (!(Number.isSafeInteger(maxNewTokens) && maxNewTokens > 0)) {
+    throw new RangeError(`a completion of at most ${maxNewTokens} tokens cannot be drawn`);
+  }
+  // The last token drawn is never fed back, so it needs no position.
+  if (promptIds.length + maxNewTokens - 1 > sizes.positions) {
+    throw new RangeError(`${promptIds.length} + ${maxNewTokens} tokens do not fit ${sizes.positions} positions`);
+  }
+}
+
+/** Indices of the rollouts, those of one prompt together so that it is prefilled once, in order of their first. */
+function groupByPrompt(rollouts: readonly Rollout[]): { queue: number[]; keys: string[] } {
+  const groups = new Map<string, number[]>();
+  const keys = rollouts.map(({ promptIds }) => promptIds.join(','));
+  keys.forEach((key, index) => {
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [index]);
+    else group.push(index);
+  });
+  return { queue: [...groups.values()].flat(), keys };
+}
+
+/** Puts the next P distinct prompts of the queue into the prompt cache; returns where each is. */
+function prefill(
+  program: Program,
+  sizes: CacheSizes,
+  rollouts: readonly Rollout[],
+  keys: readonly string[],
+  queue: readonly number[],
+  counts: SampleCounts,
+): Map<string, number> {
+  const { prompts: P, chunk } = sizes;
+  const places = new Map<string, number>();
+  const prompts: (readonly number[])[] = [];
+  for (const index of queue) {
+    const key = keys[index] as string;
+    if (places.has(key)) continue;
+    if (places.size === P) break;
+    places.set(key, places.size);
+    prompts.push((rollouts[index] as Rollout).promptIds);
+  }
+  const longest = Math.max(...prompts.map((ids) => ids.length - 1));
+  for (let offset = 0; offset < longest; offset += chunk) {
+    const ids = new Int32Array(P * chunk);
+    prompts.forEach((prompt, place) => {
+      ids.set(prompt.slice(offset, Math.min(offset + chunk, prompt.length - 1)), place * chunk);
+    });
+    program.run('prefill', { ids, offset: Int32Array.of(offset) });
+    counts.prefilled += P * chunk;
+  }
+  counts.prompts += places.size;
+  return places;
+}
+
+function start(index: number, rollout: Rollout): Running {
+  const last = rollout.promptIds.length - 1;
+  return { index, rollout, ids: [], logProbs: [], token: rollout.promptIds[last] as number, position: last };
+}
+
+/** Moves rollouts from slots at or beyond `rows` into free ones below. The smaller batch never grows again. */
+function compact(
+  program: Program,
+  sizes: CacheSizes,
+  slots: readonly (Running | undefined)[],
+  rows: number,
+): (Running | undefined)[] {
+  const moved = [...slots];
+  const free = [...moved.keys()].filter((slot) => slot < rows && moved[slot] === undefined);
+  const pairs: { from: number; to: number }[] = [];
+  for (let from = rows; from < moved.length; from++) {
+    if (moved[from] === undefined) continue;
+    const to = free.shift() as number;
+    moved[to] = moved[from];
+    moved[from] = undefined;
+    pairs.push({ from, to });
+  }
+  const unused = sizes.slots;
+  for (let first = 0; first < pairs.length; first += sizes.admissions) {
+    program.run('move', {
+      from: Int32Array.from({ length: sizes.admissions }, (_, i) => pairs[first + i]?.from ?? unused),
+      to: Int32Array.from({ length: sizes.admissions }, (_, i) => pairs[first + i]?.to ?? unused),
+    });
+  }
+  return moved;
+}
+
+function step(
+  program: Program,
+  slots: readonly (Running | undefined)[],
+  rows: number,
+  temperature: number,
+): { tokens: Int32Array; logProbs: Float32Array } {
+  const tokens = new Int32Array(rows);
+  const positions = new Int32Array(rows);
+  const uniforms = new Float32Array(rows);
+  for (let slot = 0; slot < rows; slot++) {
+    const row = slots[slot];
+    if (row === undefined) continue;
+    tokens[slot] = row.token;
+    positions[slot] = row.position;
+    uniforms[slot] = float32Uniform(row.rollout.uniform());
+  }
+  const inverseTemperature = Float32Array.of(temperature > 0 ? 1 / temperature : 1);
+  return program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature }) as never;
+}

@@ -1,0 +1,60 @@
+/**
+ * @file From texts of the command line and the environment to the values of options, checked against the option table.
+ */
+import { type Flags, flag, type OptionName, type OptionSpec, type OptionValues, options } from './table.js';
+
+/**
+ * Turns texts from the command line (`flags`: undefined where absent; true for a boolean flag that was given; all texts of
+ * a list) and the environment into values. Every problem found is added to `problems`, with the flag or variable it is about.
+ */
+export function resolveOptions<Name extends OptionName>(
+  names: readonly Name[],
+  flags: Flags,
+  env: NodeJS.ProcessEnv,
+  problems: string[],
+): OptionValues<Name> {
+  const values: Partial<Record<OptionName, unknown>> = {};
+  for (const name of names) {
+    const spec: OptionSpec = options[name];
+    const text = flags[name];
+    const fromEnv = spec.env === undefined ? undefined : env[spec.env] || undefined;
+    if (spec.type === 'boolean') {
+      const set = text === true || (fromEnv !== undefined && isTrue(fromEnv, spec.env as string, problems));
+      values[name] = set ? !spec.default : spec.default;
+    } else if (spec.type === 'list') {
+      const texts = Array.isArray(text) ? text : spec.default;
+      for (const each of texts) parse(spec, each, flag(name), problems);
+      values[name] = texts;
+    } else if (typeof text === 'string') values[name] = parse(spec, text, flag(name), problems);
+    else if (fromEnv !== undefined) values[name] = parse(spec, fromEnv, spec.env as string, problems);
+    else values[name] = spec.default;
+  }
+  return values as OptionValues<Name>;
+}
+
+function isTrue(text: string, variable: string, problems: string[]): boolean {
+  if (/^(1|true|yes|on)$/i.test(text)) return true;
+  if (!/^(0|false|no|off)$/i.test(text)) problems.push(`${variable}: expected 1 or 0, found '${text}'`);
+  return false;
+}
+
+function parse(spec: OptionSpec, text: string, source: string, problems: string[]): string | number | undefined {
+  const fail = (expected: string) => {
+    problems.push(`${source}: expected ${expected}, found '${text}'`);
+    return undefined;
+  };
+  if (spec.type === 'choice') return spec.choices.includes(text) ? text : fail(spec.choices.join(' or '));
+  if (spec.type === 'string' || spec.type === 'list') return text === '' ? fail(`a ${spec.placeholder}`) : text;
+  if (spec.type === 'boolean') return undefined;
+  const number = text.trim() === '' ? Number.NaN : Number(text);
+  const { min = -Infinity, above = -Infinity, max = Infinity } = spec;
+  const whole = spec.type === 'integer';
+  const inRange = Number.isFinite(number) && number >= min && number > above && number <= max;
+  if (inRange && (!whole || Number.isSafeInteger(number))) return number;
+  const bounds = [
+    min > -Infinity ? `at least ${min}` : '',
+    above > -Infinity ? `above ${above}` : '',
+    max < Infinity ? `at most ${max}` : '',
+  ].filter(Boolean);
+  return fail([whole ? 'a whole number' : 'a number', ...bounds].join(', '));
+}

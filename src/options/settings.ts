@@ -1,0 +1,134 @@
+/**
+ * @file What a run does, in full: the options a user gave, completed by defaults that follow the model and the preset. A
+ * function of both, so a run that stored its options is set up again exactly alike.
+ */
+
+import { type HeldOutSplit, heldOutSplits } from '../data/products.js';
+import type { PromptStyle, Wording } from '../data/prompt.js';
+import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import { builtinModel } from '../model/shipped.js';
+import type { MultiplicationRewardOptions } from '../reward/multiplication.js';
+import { exitCodes, UserError } from '../util/errors.js';
+import type { JsonRecord } from '../util/json.js';
+import { resolveOptions } from './parse.js';
+import { type OptionName, type OptionValues, trainingOptionNames } from './table.js';
+
+export type TrainingOptions = OptionValues<(typeof trainingOptionNames)[number]>;
+
+/** Every training option at its default, but for those `given`: for commands and library calls that set only some. */
+export function defaultOptions(given: Partial<TrainingOptions> = {}): TrainingOptions {
+  return { ...resolveOptions(trainingOptionNames, {}, {}, []), ...given };
+}
+
+/** Options whose default follows the model. */
+type Following = 'batchSize' | 'lr' | 'beta1' | 'beta2' | 'numSamples' | 'temperature' | 'maxNewTokens' | 'model';
+type Complete = { readonly [Name in Following]: NonNullable<TrainingOptions[Name]> };
+
+export type Settings = Omit<TrainingOptions, Following> &
+  Complete & {
+    readonly wording: Wording;
+    readonly promptStyle: PromptStyle;
+    readonly rewardReads: MultiplicationRewardOptions['read'];
+    readonly warmupSteps: number;
+    /** Fraction of the learning rate that a cosine leads down to at the last update; 1 keeps it constant. */
+    readonly decayTo: number;
+    readonly optimizer: AdamWOptions;
+    readonly maxGradientNorm: number;
+  };
+
+/** What defaults depend on. */
+export interface ModelFacts {
+  /** The split that a built-in model, or one trained from it, was never shown. */
+  readonly heldOut: HeldOutSplit | undefined;
+  readonly hasChatTemplate: boolean;
+}
+
+/** The field of config.json by which a built-in model is known, and everything that is trained from it. */
+export const heldOutField = 'tinyzero_held_out';
+
+export function heldOutSplitOf(configRecord: JsonRecord): HeldOutSplit | undefined {
+  const name = configRecord[heldOutField];
+  return typeof name === 'string' && Object.hasOwn(heldOutSplits, name) ? (name as HeldOutSplit) : undefined;
+}
+
+type Defaults = Omit<Complete, 'model'> &
+  Pick<Settings, 'wording' | 'promptStyle' | 'rewardReads' | 'warmupSteps' | 'decayTo'>;
+
+/** Design and sources: docs/algorithm.md. Values for the built-in model are those that its card reports. */
+function defaultsFor(preset: TrainingOptions['preset'], { heldOut, hasChatTemplate }: ModelFacts): Defaults {
+  const promptStyle = hasChatTemplate ? 'chat' : 'raw';
+  const paper = { numSamples: 8, beta1: 0.5, beta2: 1e-3, temperature: 1, batchSize: 32 };
+  if (preset === 'seed') {
+    return {
+      ...{ numSamples: 5, beta1: 0.1, beta2: 0.01, temperature: 1.5, batchSize: 4, lr: 5e-6, maxNewTokens: 50 },
+      ...{
+        wording: heldOut ? 'builtin' : 'seed',
+        promptStyle,
+        rewardReads: 'last-integer',
+        warmupSteps: 0,
+        decayTo: 1,
+      },
+    };
+  }
+  if (heldOut !== undefined) {
+    return {
+      ...{ ...paper, lr: 4e-4, maxNewTokens: 48 },
+      ...{ wording: 'builtin', promptStyle, rewardReads: 'stated', warmupSteps: 5, decayTo: 0.1 },
+    };
+  }
+  return {
+    ...{ ...paper, lr: 1e-6, maxNewTokens: 256 },
+    ...{ wording: 'instruct', promptStyle, rewardReads: 'stated', warmupSteps: 10, decayTo: 1 },
+  };
+}
+
+/** @throws UserError (wrong usage) that lists every combination which makes no sense. */
+export function completeSettings(options: TrainingOptions, model: ModelFacts): Settings {
+  const defaults = defaultsFor(options.preset, model);
+  const settings: Settings = {
+    ...options,
+    model: options.model ?? builtinModel,
+    batchSize: options.batchSize ?? defaults.batchSize,
+    lr: options.lr ?? defaults.lr,
+    beta1: options.beta1 ?? defaults.beta1,
+    beta2: options.beta2 ?? defaults.beta2,
+    numSamples: options.numSamples ?? defaults.numSamples,
+    temperature: options.temperature ?? defaults.temperature,
+    maxNewTokens: options.maxNewTokens ?? defaults.maxNewTokens,
+    wording: defaults.wording,
+    promptStyle: defaults.promptStyle,
+    rewardReads: defaults.rewardReads,
+    warmupSteps: defaults.warmupSteps,
+    decayTo: defaults.decayTo,
+    keepUnsolved: options.keepUnsolved || options.preset === 'seed',
+    optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
+    maxGradientNorm: 1,
+  };
+  const problems: string[] = [];
+  if (settings.task !== undefined && settings.problems !== undefined) {
+    problems.push('--problems: --task brings problems of its own');
+  }
+  if (settings.temperature === 0) problems.push('--temperature: training samples, so it must be above 0');
+  if (settings.algo === 'grpo' && settings.batchSize % settings.numSamples !== 0) {
+    problems.push(
+      `--batch-size: GRPO compares ${settings.numSamples} samples of a problem (--num-samples), and ${settings.batchSize} is not a multiple`,
+    );
+  }
+  if (settings.algo === 'grpo' && settings.numSamples < 2) problems.push('--num-samples: GRPO compares at least 2');
+  if (settings.algo !== 'apo' && settings.vStar !== undefined)
+    problems.push(`--v-star: --algo ${settings.algo} uses none`);
+  if (problems.length > 0) throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });
+  return settings;
+}
+
+/** Texts as the command line would have them, so that stored options are checked by the same rules. */
+export function optionsAsFlags(stored: JsonRecord): Partial<Record<OptionName, string | boolean>> {
+  const flags: Partial<Record<OptionName, string | boolean>> = {};
+  for (const name of trainingOptionNames) {
+    const value = Object.hasOwn(stored, name) ? stored[name] : undefined;
+    // A boolean that is on was given as a flag; one that is off was not.
+    if (value === undefined || value === null || value === false) continue;
+    flags[name] = value === true ? true : String(value);
+  }
+  return flags;
+}

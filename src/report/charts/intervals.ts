@@ -1,0 +1,69 @@
+/**
+ * @file Accuracy before and after as dots with their intervals, a row each: of one run, or of several to be compared.
+ */
+import { formatPercent, formatInterval as range } from '../../util/format.js';
+import type { Interval } from '../../util/statistics.js';
+import type { Html } from '../html.js';
+import { chart, hits, Plot, percentAxis } from './chart.js';
+
+export interface Measured {
+  /** The row's name. */
+  readonly row: string;
+  readonly when: 'before' | 'after';
+  readonly rate: number;
+  readonly ci95: Interval;
+}
+
+const rowHeight = 34;
+
+/** @param labelWidth room for the names of the rows, in pixels. */
+export function intervalChart(measured: readonly Measured[], labelWidth: number): Html {
+  const data = measured.map(({ row, when, rate, ci95: [low, high] }) => ({
+    ...{ row, when, rate, low, high },
+    text: `${row}, ${when} training\n${formatPercent(rate)} exact\n95 % interval ${range([low, high])}`,
+  }));
+  const rows = [...new Set(data.map(({ row }) => row))];
+  const color = (when: Measured['when']) => (when === 'before' ? 'var(--muted)' : 'var(--accent)');
+  // Before stands a little above after, so that intervals never cover each other.
+  const layer = (when: Measured['when'], dy: number): Plot.Markish[] => {
+    const part = data.filter((item) => item.when === when);
+    const place = { y: 'row', dy };
+    return [
+      Plot.ruleY(part, { ...place, x1: 'low', x2: 'high', stroke: color(when), strokeWidth: 2.5, strokeOpacity: 0.55 }),
+      Plot.dot(part, {
+        ...place,
+        x: 'rate',
+        fill: when === 'after' ? color(when) : 'var(--page)',
+        stroke: color(when),
+        strokeWidth: 2,
+        r: 5,
+      }),
+      Plot.text(part, {
+        ...place,
+        x: 'rate',
+        text: ({ rate }) => formatPercent(rate),
+        dy: dy + (when === 'before' ? -12 : 13),
+        fontWeight: 600,
+        fill: color(when),
+      }),
+    ];
+  };
+  return chart({
+    description: data.map(({ text }) => text.replaceAll('\n', ', ')).join('; '),
+    height: 46 + 2 * rowHeight * rows.length,
+    marginLeft: labelWidth,
+    marginRight: 26,
+    x: { ...percentAxis, label: 'exact answers', grid: true },
+    y: { type: 'point', domain: rows, label: null, tickSize: 0, padding: 0.6 },
+    marks: [
+      ...layer('before', -9),
+      ...layer('after', 9),
+      ...(['before', 'after'] as const).map((when) =>
+        Plot.dot(
+          data.filter((item) => item.when === when),
+          { x: 'rate', y: 'row', dy: when === 'before' ? -9 : 9, r: 13, title: 'text', ...hits },
+        ),
+      ),
+    ],
+  });
+}

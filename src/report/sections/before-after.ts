@@ -1,0 +1,110 @@
+/**
+ * @file The section of the two evaluations: accuracy with its intervals, everything else that is counted, and the tests.
+ */
+import { type Comparison, compareEvaluations } from '../../policy/eval-compare.js';
+import type { EvalSummary } from '../../policy/eval-summary.js';
+import { counted, formatPValue, formatPercent as percent, formatInterval as range } from '../../util/format.js';
+import { figure, section, short } from '../charts/figure.js';
+import { intervalChart, type Measured } from '../charts/intervals.js';
+import { type Html, html } from '../html.js';
+import type { RunRecord } from '../read.js';
+import { groups } from '../verdict.js';
+
+export function beforeAfterSection({ before, after, stored }: RunRecord): Html | undefined {
+  if (before === undefined) return undefined;
+  const compare = after && compareEvaluations(after, before);
+  const held = stored.options.overlap === 'seed' ? 'test' : 'held-out';
+  const samples = before.sampled ? `${counted(before.sampled.samplesPerProblem, 'sample')} each` : 'answered greedily';
+  const problems = `${counted(before.problems, `${held} problem`)} (${groups(before)})`;
+  return section({
+    id: 'before-after',
+    title: after === undefined ? 'Before training' : 'Before and after',
+    lead:
+      after === undefined
+        ? `${problems}, ${samples}. The evaluation after training is not there yet.`
+        : `The same ${problems} before and after, drawn with the same random numbers, ${samples}.`,
+    body: html`<div class="beside">${table(before, after, compare)}<div>${tests(compare)}${constant(before)}</div></div>`,
+  });
+}
+
+/** What the verdict rests on, as a picture; undefined before anything was measured. */
+export function accuracyFigure({ before, after }: RunRecord): Html | undefined {
+  if (before === undefined) return undefined;
+  return figure({
+    title: 'Accuracy',
+    unit: 'exact answers: ○ before, ● after; 95 % intervals',
+    chart: intervalChart([...measuredOf(before, 'before'), ...(after ? measuredOf(after, 'after') : [])], 66),
+    note: before.sampled
+      ? 'Intervals: sampled, a bootstrap over clusters; greedy, Wilson’s, which takes problems for independent.'
+      : 'Intervals: Wilson’s, which takes problems for independent.',
+  });
+}
+
+/** The rows of {@link intervalChart} that an evaluation fills. */
+function measuredOf({ greedy, sampled }: EvalSummary, when: Measured['when']): Measured[] {
+  return [
+    ...(sampled ? [{ row: 'sampled', when, rate: sampled.exact.rate, ci95: sampled.exact.ci95 }] : []),
+    { row: 'greedy', when, rate: greedy.exact.rate, ci95: greedy.exact.ci95 },
+  ];
+}
+
+interface Row {
+  readonly name: string;
+  readonly of: (summary: EvalSummary) => number;
+  readonly show: (value: number) => string;
+  /** Of the change; in percentage points for rates. */
+  readonly showChange: (value: number) => string;
+}
+
+const signed = (value: number, text: string) => (value > 0 ? `+${text}` : value < 0 ? text.replace('-', '−') : text);
+const points = (change: number) => signed(change, `${(100 * change).toFixed(1)} points`);
+const rate = { show: percent, showChange: points };
+const fixed = (digits: number) => ({
+  show: (value: number) => value.toFixed(digits),
+  showChange: (change: number) => signed(change, change.toFixed(digits)),
+});
+const [plain, tokens] = [fixed(3), fixed(1)];
+
+function rowsFor(before: EvalSummary, after: EvalSummary | undefined): Row[] {
+  const k = Math.min(8, before.sampled?.samplesPerProblem ?? 0);
+  const greedy: Row = { name: 'Exact, greedy', of: (summary) => summary.greedy.exact.rate, ...rate };
+  if (!before.sampled || (after && !after.sampled)) {
+    return [
+      greedy,
+      { name: 'Reward, mean', of: (summary) => summary.greedy.meanReward, ...plain },
+      { name: 'Readable answers', of: (summary) => summary.greedy.formatRate, ...rate },
+      { name: 'Cut off', of: (summary) => summary.greedy.truncatedRate, ...rate },
+      { name: 'Tokens, mean', of: (summary) => summary.greedy.meanTokens, ...tokens },
+    ];
+  }
+  return [
+    { name: 'Exact, sampled', of: ({ sampled }) => sampled!.exact.rate, ...rate },
+    greedy,
+    ...(k > 1 ? [{ name: `One of ${k} exact`, of: ({ sampled }: EvalSummary) => sampled!.passAt[k]!, ...rate }] : []),
+    { name: 'Reward, mean', of: ({ sampled }) => sampled!.meanReward, ...plain },
+    { name: 'Readable answers', of: ({ sampled }) => sampled!.formatRate, ...rate },
+    { name: 'Cut off', of: ({ sampled }) => sampled!.truncatedRate, ...rate },
+    { name: 'Tokens, mean', of: ({ sampled }) => sampled!.meanTokens, ...tokens },
+  ];
+}
+
+function table(before: EvalSummary, after: EvalSummary | undefined, compare: Comparison | undefined): Html {
+  const rows = rowsFor(before, after);
+  return html`<table class="numbers headline"><thead><tr><td></td><th scope="col">before</th>${compare !== undefined && html`<th scope="col">after</th><th scope="col">change</th>`}</tr></thead>
+<tbody>${rows.map(({ name, of, show, showChange }) => {
+    const first = of(before);
+    const second = after && of(after);
+    return html`<tr><th scope="row">${name}</th><td>${show(first)}</td>${second !== undefined && html`<td>${show(second)}</td><td>${showChange(second - first)}</td>`}</tr>`;
+  })}</tbody></table>`;
+}
+
+function tests(compare: Comparison | undefined): Html | undefined {
+  if (compare === undefined) return undefined;
+  const { sampled, greedy } = compare;
+  return html`<p class="note">${sampled && `Sampled: ${points(sampled.difference)}, 95 % interval ${range(sampled.ci95)}; sign-flip test over ${counted(sampled.clusters, 'cluster')} that changed, p = ${formatPValue(sampled.pValue)}. `}Greedy: ${counted(greedy.gained, 'problem')} gained, ${greedy.lost} lost; McNemar’s exact test, p = ${formatPValue(greedy.pValue)}.</p>`;
+}
+
+function constant({ constantAnswer }: EvalSummary): Html | undefined {
+  if (constantAnswer === null) return undefined;
+  return html`<p class="note">Answering ${constantAnswer.answer} to everything would earn a mean reward of ${short(constantAnswer.meanReward)}, the best that one answer can; accuracy counts exact answers only.</p>`;
+}

@@ -1,0 +1,105 @@
+/**
+ * @file The section of stage 1: what the reference's samples promised before any training, with the verdict that
+ * `train` gave.
+ */
+import type { Preflight } from '../../stage1/preflight.js';
+import { counted, formatPercent as percent } from '../../util/format.js';
+import { chart, hits, Plot } from '../charts/chart.js';
+import { figure, section, short } from '../charts/figure.js';
+import { type Html, html } from '../html.js';
+import type { RunRecord } from '../read.js';
+
+export function preflightSection({ stage1, stored }: RunRecord): Html | undefined {
+  if (stage1 === undefined) {
+    if (stored.options.algo === 'apo') return undefined;
+    return section({
+      id: 'stage-1',
+      title: 'Could training learn anything?',
+      lead: `${stored.options.algo.toUpperCase()} has no stage 1, so nothing was measured on the training problems beforehand.`,
+      body: html``,
+    });
+  }
+  const { samplesPerProblem: n, done, total, preflight } = stage1;
+  const title = 'Could training learn anything?';
+  if (preflight === undefined) {
+    const lead = `Stage 1 has sampled ${done} of ${counted(total, 'training problem')}, ${n} times each; the verdict needs all of them.`;
+    return section({ id: 'stage-1', title, lead, body: html`` });
+  }
+  return section({
+    id: 'stage-1',
+    title,
+    lead: `Before training, stage 1 sampled each of ${counted(preflight.problems, 'distinct training problem')} ${n} times from the reference. Reinforcement learning moves probability between samples, so it needs problems with right and wrong ones.`,
+    body: html`<div class="split">${histogram(preflight)}<div>${verdict(preflight)}${figures(preflight)}</div></div>`,
+  });
+}
+
+function histogram(preflight: Preflight): Html {
+  const { histogram: counts, samplesPerProblem: n, problems } = preflight;
+  const kind = (k: number) => (k === 0 ? 'none right' : k === n ? 'all right' : 'some right');
+  const data = counts.map((count, k) => ({
+    ...{ k, count, kind: kind(k) },
+    text: `${k} of ${n} samples right\n${counted(count, 'problem')} (${percent(count / problems)})`,
+  }));
+  const few = n <= 16;
+  const svg = chart({
+    description: `Problems by right samples of ${n}: ${counts.map((count, k) => `${k}: ${count}`).join(', ')}`,
+    height: 230,
+    marginTop: 20,
+    x: {
+      label: `right samples of ${n}`,
+      type: 'band',
+      domain: data.map(({ k }) => k),
+      padding: few ? 0.12 : 0,
+      ...(!few && { ticks: data.map(({ k }) => k).filter((k) => k % Math.ceil(n / 8) === 0) }),
+    },
+    y: { label: null, grid: true, ticks: 4, tickFormat: 'd', nice: true },
+    marks: [
+      Plot.barY(data, { x: 'k', y: 'count', fill: ({ kind }) => fills[kind as keyof typeof fills] }),
+      ...(few
+        ? [
+            Plot.text(
+              data.filter(({ count }) => count > 0),
+              { x: 'k', y: 'count', text: ({ count }) => `${count}`, dy: -7 },
+            ),
+          ]
+        : []),
+      Plot.ruleY([0], { stroke: 'var(--rule)' }),
+      Plot.barY(data, { x: 'k', y1: 0, y2: Math.max(...counts), title: 'text', ...hits }),
+    ],
+    color: { type: 'identity' },
+  });
+  return figure({
+    title: 'Right samples per problem',
+    unit: 'problems, by how many of their samples are right',
+    chart: svg,
+    note: html`<span class="swatch" style="background:var(--none)"></span>none right, <span class="swatch" style="background:var(--accent)"></span>some right: these teach most, <span class="swatch" style="background:var(--muted)"></span>all right`,
+  });
+}
+
+const fills = { 'none right': 'var(--none)', 'some right': 'var(--accent)', 'all right': 'var(--muted)' } as const;
+
+const words = { go: 'Go', warn: 'Go, with a warning', stop: 'Stop' } as const;
+
+function verdict({ verdict, advice }: Preflight): Html {
+  const shown =
+    advice.length > 0
+      ? advice
+      : ['Enough problems have right and wrong samples, and few answers are cut off or unreadable.'];
+  return html`<p class="said"><strong>${words[verdict]}.</strong> ${shown.join(' ')}</p>`;
+}
+
+function figures(preflight: Preflight): Html {
+  const { samplesPerProblem: n, passAt1, ceiling, allWrong, mixed, allRight } = preflight;
+  const { truncatedRate, parseFailRate, meanTokens, meanAbsAdvantage, trainable, problems } = preflight;
+  const rows: [string, string][] = [
+    ['One sample right (pass@1)', percent(passAt1)],
+    [`Ceiling: one of ${n} right (pass@${n})`, percent(ceiling)],
+    ['Problems with none, some, all right', `${percent(allWrong)}, ${percent(mixed)}, ${percent(allRight)}`],
+    ['Problems to train on', `${trainable} of ${problems}`],
+    ['Mean |advantage|, reward being 0 to 1', short(meanAbsAdvantage)],
+    ['Cut off; no readable answer', `${percent(truncatedRate)}; ${percent(parseFailRate)}`],
+    ['Length, mean', `${short(meanTokens)} tokens`],
+  ];
+  return html`<table class="numbers"><tbody>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>
+<p class="note">The ceiling is what sharpening alone can reach on these problems; learning that generalises can pass it.</p>`;
+}

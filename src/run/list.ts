@@ -1,0 +1,162 @@
+/**
+ * @file What `tinyzero runs` knows of each run in a folder: told from the run's files alone, without a lock, whatever state
+ * they are in. Only reads.
+ */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { TrainingOptions } from '../options/settings.js';
+import { readEvaluation } from '../policy/eval-compare.js';
+import { preflight } from '../stage1/preflight.js';
+import { missingSamples, readVStarFile } from '../stage1/v-star-file.js';
+import { plannedUpdates } from '../stage2/plan.js';
+import { readCheckpointState } from '../stage2/resume.js';
+import { systemErrorCode, UserError } from '../util/errors.js';
+import { unreadable } from '../util/json.js';
+import { checkpointName, runFiles, wholeCheckpoints } from './folder.js';
+import { lockHolder } from './lock.js';
+import { readLog } from './logs.js';
+import { readProblems, readRun } from './record.js';
+
+export type RunState = 'finished' | 'running' | 'stopped' | 'damaged';
+
+export interface RunEntry {
+  /** The run's folder. */
+  readonly folder: string;
+  /** When its configuration was written, ISO 8601; null for a run that has none yet. */
+  readonly started: string | null;
+  readonly model: string | null;
+  readonly algo: string | null;
+  /** Exact rate on held-out problems, of samples where there are any, else greedy; null where it is not known. */
+  readonly before: number | null;
+  readonly after: number | null;
+  /** Updates made, and of a run whose stage 1 is done how many there will be. */
+  readonly updates: number;
+  readonly plannedUpdates: number | null;
+  /** The update after which `train --resume` goes on. */
+  readonly resumesAfter: number | null;
+  readonly state: RunState;
+  /** What there is to say about the state: the process that runs, where it stopped, what is damaged. */
+  readonly detail: string | null;
+}
+
+/**
+ * The runs in `folder`, the newest first; the one run where `folder` is itself one.
+ *
+ * @throws UserError when the folder cannot be read.
+ */
+export function listRuns(folder: string): RunEntry[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOTDIR') throw new UserError(`${folder} is not a folder.`, { cause: error });
+    throw unreadable(folder, error);
+  }
+  const folders = names.includes(runFiles.config) ? [folder] : names.map((name) => join(folder, name));
+  return folders.filter(isRun).map(describeRun).sort(newestFirst);
+}
+
+/** A run from its first moment on: one that is just beginning has a lock and no configuration. */
+function isRun(folder: string): boolean {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
+  return existsSync(join(folder, runFiles.config)) || lockHolder(folder) !== undefined;
+}
+
+function newestFirst(a: RunEntry, b: RunEntry): number {
+  const time = ({ started }: RunEntry) => started ?? '9999'; // one that just begins is the newest
+  return time(b).localeCompare(time(a)) || a.folder.localeCompare(b.folder);
+}
+
+const unknown = {
+  ...{ started: null, model: null, algo: null, before: null, after: null },
+  ...{ updates: 0, plannedUpdates: null, resumesAfter: null },
+} as const;
+
+function describeRun(folder: string): RunEntry {
+  const holder = lockHolder(folder);
+  const running =
+    holder &&
+    ({
+      state: 'running',
+      detail: `process ${holder.pid}${holder.host === hostname() ? '' : ` on ${holder.host}`}`,
+    } as const);
+  const config = join(folder, runFiles.config);
+  if (running && !existsSync(config)) return { folder, ...unknown, ...running };
+  let known: Omit<RunEntry, 'state' | 'detail'> = { folder, ...unknown };
+  try {
+    known = { ...known, started: statSync(config).mtime.toISOString() };
+    const { options } = readRun(config);
+    known = { ...known, model: options.model ?? null, algo: options.algo };
+    known = { ...known, before: exactRate(folder, 'evalBefore'), after: exactRate(folder, 'evalAfter') };
+    known = { ...known, ...updatesOf(folder, options) };
+    return { ...known, ...(running ?? stateOf(folder, options, known)) };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    // Files that a running process is just writing may look damaged for a moment.
+    return { ...known, ...(running ?? { state: 'damaged', detail: error.message }) };
+  }
+}
+
+/** Null where the evaluation has not been made. */
+function exactRate(folder: string, name: 'evalBefore' | 'evalAfter'): number | null {
+  const path = join(folder, runFiles[name]);
+  if (!existsSync(path)) return null;
+  const { greedy, sampled } = readEvaluation(path);
+  return (sampled ?? greedy).exact.rate;
+}
+
+function updatesOf(folder: string, options: TrainingOptions) {
+  let updates = 0;
+  for (const { step } of readLog(join(folder, runFiles.metrics))) updates = Number(step);
+  const newest = wholeCheckpoints(folder).at(-1);
+  // A checkpoint that cannot be read cannot be resumed from.
+  if (newest !== undefined) readCheckpointState(join(folder, runFiles.checkpoints, checkpointName(newest)));
+  const finished = existsSync(join(folder, runFiles.evalAfter));
+  return {
+    updates,
+    plannedUpdates: finished ? updates : plannedIn(folder, options),
+    resumesAfter: finished ? null : (newest ?? 0),
+  };
+}
+
+/** Null before stage 1 has said which problems there are to train on. */
+function plannedIn(folder: string, options: TrainingOptions): number | null {
+  const { algo, epochs, batchSize, numSamples, keepUnsolved } = options;
+  if (batchSize === undefined || numSamples === undefined) {
+    throw new UserError(`${join(folder, runFiles.config)} lacks the batch size or the number of samples.`);
+  }
+  const { train, rows } = readProblems(join(folder, runFiles.problems));
+  const work = { algo, epochs, batchSize, numSamples };
+  if (algo !== 'apo') return plannedUpdates(work, { rows: rows.length, problems: train.length });
+  const file = vStarIn(folder);
+  const ids = train.map(({ id }) => id);
+  if (file === undefined || missingSamples(file, ids).length > 0) return null;
+  const trained = rows.filter((row) => keepUnsolved || file.entries.get(ids[row]!)?.exact.includes(true));
+  return plannedUpdates(work, { rows: trained.length, problems: train.length });
+}
+
+function vStarIn(folder: string) {
+  const path = join(folder, runFiles.vStar);
+  return existsSync(path) ? readVStarFile(path) : undefined;
+}
+
+function stateOf(
+  folder: string,
+  { beta1 = 0, keepUnsolved, force }: TrainingOptions,
+  { before, after, updates, plannedUpdates: planned, resumesAfter }: Omit<RunEntry, 'state' | 'detail'>,
+): Pick<RunEntry, 'state' | 'detail'> {
+  const hasModel = existsSync(join(folder, runFiles.final, 'config.json'));
+  if (after !== null && !hasModel) return { state: 'damaged', detail: `${runFiles.final}/ is not there any more` };
+  if (after !== null) return { state: 'finished', detail: null };
+  const stopped = (detail: string) => ({ state: 'stopped', detail }) as const;
+  if (hasModel) return stopped('after training, before the last evaluation');
+  if (before === null) return stopped('in the evaluation before training');
+  if (planned === null) return stopped('in stage 1');
+  const file = updates === 0 ? vStarIn(folder) : undefined;
+  if (file !== undefined && !force) {
+    const { verdict } = preflight([...file.entries.values()], { beta1, keepUnsolved });
+    if (verdict === 'stop') return stopped('by stage 1: nothing to learn from');
+  }
+  return stopped(`at update ${resumesAfter} of ${planned}`);
+}

@@ -1,0 +1,104 @@
+/**
+ * @file What a run needs of memory and disk, part by part, from the model's config and the sizes of the work: for
+ * `train --dry-run`, before weights are fetched or an engine is opened. State is exact; what a step computes on its way is an
+ * estimate, checked against measured peaks in docs/log.md.
+ */
+
+import { drawingBytes, stateBytes } from '../model/load.js';
+import type { ModelConfig } from '../model/network/config.js';
+import { elementCount, parameterCount, parameterSpecs } from '../model/network/params.js';
+import { type PolicySizes, policyLayout } from '../policy/policy.js';
+
+/** Bytes by purpose. */
+export type Parts = Readonly<Record<string, number>>;
+
+export interface MemoryStage {
+  readonly stage: 'sampling' | 'training';
+  readonly parts: Parts;
+  readonly bytes: number;
+}
+
+export interface DiskPlan {
+  readonly parts: Parts;
+  readonly bytes: number;
+}
+
+const floatBytes = 4;
+/** Node, TensorFlow and what they keep for themselves: the peak of a run whose tensors have 0.1 GB, less those. */
+const runtimeBytes = 0.5e9;
+
+/**
+ * Peak memory of sampling (evaluation and stage 1) and of training (stage 2) on the device, in bytes. Sampling comes
+ * first, when reference and moments are not there yet; what it needs stays.
+ *
+ * @param batchSize rows of one update.
+ */
+export function planMemory(
+  config: ModelConfig,
+  sizes: PolicySizes,
+  { batchSize, precision }: { readonly batchSize: number; readonly precision: 'f32' | 'bf16' },
+): readonly MemoryStage[] {
+  // Weights that the config calls bfloat16 are nearly always stored so.
+  const layout = policyLayout(config, sizes, precision, () => config.dtype === 'bfloat16');
+  const weights = stateBytes(layout.parameters);
+  const copies = stateBytes(layout.copies);
+  const caches = stateBytes(layout.caches);
+  const { vocabSize: V } = config;
+  const drawing = layout.sizes.slots * drawingBytes(config);
+  const programs = { 'TensorFlow and Node': runtimeBytes };
+  const forSampling = { caches, ...(copies > 0 && { 'bf16 weights for sampling': copies }) };
+  const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };
+
+  const tokens = batchSize * layout.length;
+  // Logits of completion tokens, scaled by the temperature, and their gradient.
+  const logits = 3 * floatBytes * batchSize * sizes.maxNewTokens * V;
+  // The gradient of a tied embedding comes from two places, each as large as the table.
+  const table = config.tied ? floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!) : 0;
+  const training = {
+    ...programs,
+    weights,
+    ...forSampling,
+    'reference weights': stateBytes(layout.reference),
+    'moments of AdamW': stateBytes(layout.moments),
+    gradients: weights + table,
+    activations: floatBytes * tokens * activationsPerToken(config, layout.length),
+    'logits and their gradient': logits,
+  };
+  return [stage('sampling', sampling), stage('training', training)];
+}
+
+function stage(name: MemoryStage['stage'], parts: Parts): MemoryStage {
+  return { stage: name, parts, bytes: total(parts) };
+}
+
+/**
+ * Floats that the backward pass of all layers needs of the forward pass, for each token of a row of `length` tokens:
+ * two normed inputs with their normalised forms, the residual stream, rotated queries, keys and values, attention
+ * weights and mix, and of the feed-forward part gate, up, sigmoid and product.
+ */
+function activationsPerToken(
+  { layers, hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F }: ModelConfig,
+  length: number,
+): number {
+  return layers * (6 * D + 3 * H * C + 4 * K * C + H * length + 4 * F);
+}
+
+/**
+ * Disk space of a run: checkpoints while the newest is being written, the trained model, and the download.
+ *
+ * @param keep checkpoints that are kept; @param download bytes of weights still to be fetched.
+ */
+export function planDisk(config: ModelConfig, { keep, download }: { keep: number; download: number }): DiskPlan {
+  const weights = floatBytes * parameterCount(config);
+  const parts = {
+    ...(download > 0 && { download }),
+    // Weights and two moments; one more than is kept exists until the newest is whole.
+    checkpoints: (keep + 1) * 3 * weights,
+    'trained model': weights,
+  };
+  return { parts, bytes: total(parts) };
+}
+
+function total(parts: Parts): number {
+  return Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
+}

@@ -1,0 +1,48 @@
+/**
+ * @file Writing into a run folder: the system's refusals (disk full, no permission) become explanations.
+ */
+import { systemErrorCode, UserError } from './errors.js';
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'your disk quota is used up',
+  EACCES: 'it is not yours to write',
+  EPERM: 'it is not yours to write',
+  EROFS: 'the file system is read-only',
+  ENOTDIR: 'a part of the path is a file, not a folder',
+  EEXIST: 'a file of that name is in the way',
+  EISDIR: 'a folder of that name is in the way',
+  EFBIG: 'it would grow beyond the largest file allowed here',
+  EIO: 'the disk reports an error',
+  EMFILE: 'too many files are open',
+};
+
+/** Runs `write`; a known system error becomes a UserError that names `path`. What was whole before still is. */
+export function explainWrites<T>(path: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    throw explained(path, error);
+  }
+}
+
+/** {@link explainWrites} for writes that have to be waited for. */
+export async function explainAsyncWrites<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    throw explained(path, error);
+  }
+}
+
+function explained(path: string, error: unknown): unknown {
+  const reason = reasons[systemErrorCode(error) ?? ''];
+  if (reason === undefined) return error;
+  return new UserError(
+    {
+      problem: `${path} cannot be written: ${reason}.`,
+      fix: 'Nothing that was complete has been lost; mend this and continue with --resume, or choose another --out.',
+    },
+    { cause: error },
+  );
+}

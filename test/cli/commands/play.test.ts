@@ -1,0 +1,96 @@
+/** `play` as a user runs it: through a pipe and at a terminal. */
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
+import { tinyzero } from '../../helpers/cli.js';
+import { copyOfModel, temporaryFolder } from '../../helpers/files.js';
+import { inTerminal, withoutTerminal } from '../../helpers/terminal.js';
+
+const wasm = ['--engine', 'wasm'];
+
+interface Played {
+  readonly input: string;
+  readonly error?: string;
+  readonly completions?: { model: string; prompt: string; text: string; finished: boolean; reward?: number }[];
+}
+
+async function played(args: readonly string[], input: string): Promise<{ code: number | null; lines: Played[] }> {
+  const { code, stdout } = await tinyzero(['play', ...wasm, '--json', ...args], {}, input);
+  return {
+    code,
+    lines: stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+  };
+}
+
+test('lines of a pipe are answered in order; what cannot be asked is told and the others go on', async () => {
+  const { code, lines } = await played([], '7 x 8\n\nhello\nWhat is 7 + 12?\n');
+  assert.equal(code, 1);
+  const [product, text, sum] = lines;
+  assert.equal(lines.length, 3);
+  const [answer] = product?.completions ?? [];
+  assert.equal(answer?.prompt, 'What is 7 × 8?\n');
+  assert.match(answer?.text ?? '', /answer: \d+$/);
+  const right = answer?.text.endsWith('answer: 56') ?? false;
+  assert.equal(answer?.reward === 1, right);
+  assert.match(text?.error ?? '', /cannot spell "h"/);
+  // Nothing says what is right here, so nothing is graded.
+  assert.equal(sum?.completions?.[0]?.prompt, 'What is 7 + 12?\n');
+  assert.ok(!('reward' in (sum?.completions?.[0] ?? {})));
+});
+
+test('the same question again draws another sample; the same seed draws the same', async () => {
+  const ask = (seed: string) => played(['--temperature', '1.5', '--seed', seed], '9 x 8\n9 x 8\n9 x 8\n');
+  const [first, again, other] = [await ask('1'), await ask('1'), await ask('2')];
+  assert.deepEqual(first, again);
+  const texts = first.lines.map(({ completions }) => completions?.[0]?.text);
+  assert.ok(new Set(texts).size > 1, texts.join('\n'));
+  assert.notDeepEqual(
+    texts,
+    other.lines.map(({ completions }) => completions?.[0]?.text),
+  );
+});
+
+test('a run folder stands for its trained model; an unfinished one says what to do', async (t) => {
+  const run = join(temporaryFolder(t), 'run');
+  mkdirSync(run);
+  writeFileSync(join(run, 'problems.json'), '{}');
+  const unfinished = await tinyzero(['play', '--checkpoint', run, ...wasm]);
+  assert.equal(unfinished.code, 1);
+  assert.match(unfinished.stderr, /has no trained model yet\. Finish it with `tinyzero train --resume/);
+  cpSync('models/tiny', join(run, 'final'), { recursive: true });
+  const { code, lines } = await played(['--checkpoint', run, '--compare', 'builtin'], '7 x 8\n');
+  assert.equal(code, 0);
+  const [trained, base] = lines[0]?.completions ?? [];
+  assert.deepEqual([trained?.model, base?.model], [run, 'builtin']);
+  assert.equal(trained?.text, base?.text);
+});
+
+test('at a terminal: two columns, history, an answer stopped by Ctrl-C, and the ways to leave', {
+  skip: withoutTerminal,
+}, (t) => {
+  // A random model never ends its answer by itself.
+  const endless = copyOfModel(t, 'qwen2-tied-f32');
+  const args = ['play', '--checkpoint', endless, '--compare', endless, ...wasm, '--temperature', '1'];
+  const up = '\x1b[A';
+  const { output, code, left } = inTerminal(
+    [...args, '--max-new-tokens', '1900'],
+    [
+      { wait: '> ', send: '7 x 8\r' },
+      { wait: ' │ ', send: '\x03' }, // Ctrl-C: stops
+      { wait: '> ', send: '\x03' }, // at the empty prompt: says how to leave
+      { wait: '(Ctrl-D leaves)', send: `${up}\r` }, // the line from before
+      { wait: ' │ ', send: '\x03' },
+      { wait: '> ', send: '\x04' }, // Ctrl-D
+    ],
+  );
+  assert.equal(left, 0, output);
+  assert.equal(code, 0, output);
+  const text = stripVTControlCharacters(output);
+  assert.match(text, /What is 7 × 8\? .* │ What is 7 × 8\?/);
+  assert.equal(text.match(/stopped; \d+ tokens? in .* │ stopped; \d+ tokens? in /g)?.length, 2);
+});

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type Check, formatChecks } from '../../../src/cli/doctor/check.js';
+import { installationChecks } from '../../../src/cli/doctor/installation.js';
+import { nodeCheck } from '../../../src/cli/doctor/machine.js';
+import { modelCheck } from '../../../src/cli/doctor/model.js';
+import { engineFormat, inspectEngine } from '../../../src/engine/install/installed.js';
+import { temporaryFolder, tinyzero } from '../../helpers/cli.js';
+import { nativeTest } from '../../helpers/native.js';
+
+const fixture = join('test', 'fixtures', 'qwen2-tied-f32');
+
+async function doctor(args: string[], env: Record<string, string> = {}) {
+  const { code, stdout, stderr } = await tinyzero(['doctor', '--json', '--no-install', ...args], env);
+  const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: Check[] };
+  return { code, ok, stderr, checks, named: (name: string) => checks.find((check) => check.name === name) };
+}
+
+const computed = ['engine', 'matmul', 'gradients', 'agreement', 'training step'];
+
+nativeTest('all is well with native TensorFlow', async (t) => {
+  const { code, ok, checks, named, stderr } = await doctor([]);
+  assert.equal(code, 0, JSON.stringify(checks.filter((check) => !check.ok)));
+  assert.equal(ok, true);
+  for (const name of ['node', 'platform', 'memory', 'cores', 'disk', 'cache', 'native engine', ...computed]) {
+    const check = named(name);
+    assert.ok(check, name);
+    if (check.needed) assert.equal(check.ok, true, name);
+    assert.ok(check.found.length > 0 && check.expected.length > 0);
+  }
+  assert.match(named('engine')?.found ?? '', /^TensorFlow 2\./);
+  assert.match(named('agreement')?.found ?? '', /^compiled = op by op = wasm = reference to /);
+  assert.match(stderr, /^Engine: tensorflow \(.*it is installed\)\.$/m);
+  t.diagnostic(['matmul', 'gradients', 'agreement'].map((name) => `${name}: ${named(name)?.found}`).join('; '));
+});
+
+test('all is well with WebAssembly, chosen by environment, where nothing native is', async () => {
+  const { code, named } = await doctor([], { TINYZERO_ENGINE: 'wasm', TINYZERO_CACHE: temporaryFolder('cache') });
+  assert.equal(code, 0);
+  for (const name of computed) assert.equal(named(name)?.ok, true, name);
+  assert.match(named('engine')?.found ?? '', /^WebAssembly/);
+  const native = named('native engine');
+  assert.deepEqual([native?.ok, native?.needed], [false, false]);
+  assert.match(native?.fix ?? '', /tinyzero engine install/);
+});
+
+test('a needed thing that is missing means exit code 1', async () => {
+  const env = { TINYZERO_CACHE: temporaryFolder('cache') };
+  const { code, ok, named } = await doctor(['--engine', 'tensorflow'], env);
+  assert.equal(code, 1);
+  assert.equal(ok, false);
+  assert.deepEqual([named('native engine')?.ok, named('native engine')?.needed], [false, true]);
+  assert.equal(named('matmul'), undefined, 'nothing computes');
+});
+
+test('a model folder is opened, and what is wrong with it is told', async () => {
+  const good = await modelCheck(fixture);
+  assert.equal(good.ok, true, good.found);
+  assert.match(good.found, /: [\d,]+ parameters, (float32|bfloat16|float16), /);
+
+  assert.match((await modelCheck(join(fixture, 'nothing'))).found, /There is no model/);
+  const cut = temporaryFolder('model');
+  cpSync(fixture, cut, { recursive: true });
+  truncateSync(join(cut, 'model.safetensors'), statSync(join(cut, 'model.safetensors')).size - 4);
+  const damaged = await modelCheck(cut);
+  assert.deepEqual([damaged.ok, damaged.needed], [false, true]);
+  assert.match(damaged.found, /model\.safetensors/);
+  cpSync(fixture, cut, { recursive: true });
+  rmSync(join(cut, 'tokenizer.json'));
+  assert.match((await modelCheck(cut)).found, /tokenizer\.json/);
+});
+
+test('a model of the hub is looked for in the cache only', async (t) => {
+  const before = process.env.HF_HOME;
+  process.env.HF_HOME = temporaryFolder('hub');
+  t.after(() => {
+    if (before === undefined) delete process.env.HF_HOME;
+    else process.env.HF_HOME = before;
+  });
+  const { ok, found } = await modelCheck('some/model');
+  assert.equal(ok, false);
+  assert.match(found, /some\/model is not in the cache/);
+});
+
+test('an engine that lost a file, or has another format, is reported as broken', async () => {
+  const cache = temporaryFolder('cache');
+  const { root } = inspectEngine({ TINYZERO_CACHE: cache });
+  mkdirSync(join(root, 'it'), { recursive: true });
+  writeFileSync(join(root, 'current.json'), '{"folder": "it"}');
+  const look = async () => (await installationChecks(inspectEngine({ TINYZERO_CACHE: cache }), false))[0];
+  assert.match((await look())?.found ?? '', /broken in .* has no readable engine\.json/);
+  writeFileSync(join(root, 'it', 'engine.json'), '{"format": 99, "files": []}');
+  assert.match((await look())?.found ?? '', /it has format 99/);
+  const files = [{ path: 'gone.so', bytes: 5, sha256: '' }];
+  writeFileSync(join(root, 'it', 'engine.json'), JSON.stringify({ format: engineFormat, files }));
+  assert.match((await look())?.found ?? '', /gone\.so is missing or has another size/);
+  assert.match((await look())?.fix ?? '', /tinyzero engine install/);
+});
+
+test('Node before 20 is not enough', () => {
+  assert.equal(nodeCheck('18.20.4').ok, false);
+  assert.equal(nodeCheck('20.0.0').ok, true);
+  assert.equal(nodeCheck('26.10.0').ok, true);
+});
+
+test('people see a mark per line, and below it what to do', () => {
+  const base = { found: 'this', expected: 'that', fix: 'Do it.' };
+  assert.equal(
+    formatChecks([
+      { name: 'a', ok: true, needed: true, ...base },
+      { name: 'long', ok: false, needed: true, ...base },
+      { name: 'b', ok: false, needed: false, ...base },
+    ]),
+    `ok    a     this
+FAIL  long  this
+            expected: that
+            to do: Do it.
+note  b     this
+            expected: that
+            to do: Do it.`,
+  );
+});

@@ -1,0 +1,15 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { sparkline } from '../../../src/cli/terminal/sparkline.js';
+
+test('a character for each eighth from 0 to 1', () => {
+  assert.equal(sparkline([0, 0.124, 0.125, 0.5, 0.874, 0.875, 1], 20), '▁▁▂▅▇██');
+  assert.equal(sparkline([-1, 2], 20), '▁█', 'beyond the range: its ends');
+});
+
+test('more values than characters: each is the mean of those that follow each other', () => {
+  assert.equal(sparkline([0, 0, 1, 1, 0, 1], 3), '▁█▅');
+  assert.equal(sparkline([0, 1, 1], 2), '▁█');
+  assert.equal(sparkline([1, 1], 0), '');
+  assert.equal(sparkline([1], -3), '');
+});

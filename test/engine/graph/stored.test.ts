@@ -1,0 +1,99 @@
+/**
+ * State stored as bfloat16: rounded when it is stored, float32 when it is read, and multiplied with as it lies by functions
+ * with precision bf16, whichever of the ways of doing that their number of rows chooses.
+ */
+import assert from 'node:assert/strict';
+import * as tf from '@tensorflow/tfjs-core';
+import { embedding, linear } from '../../../src/engine/ops/ops.js';
+import type { FunctionSpec, ProgramSpec } from '../../../src/engine/program.js';
+import { rounded } from '../../helpers/bfloat16.js';
+import { assertClose } from '../../helpers/close.js';
+import { compiledWay, composedWay } from '../../helpers/engines.js';
+import { nativeTest } from '../../helpers/native.js';
+import { noise } from '../../helpers/subjects.js';
+
+const shape = [3, 5];
+const values = Float32Array.from(noise(15, 1));
+values.set([1 + 2 ** -8, 1 + 3 * 2 ** -8, -1 - 2 ** -8, 0, 3.4e38]);
+const wanted = rounded(values);
+
+const spec: ProgramSpec = {
+  state: { half: { dtype: 'float32', shape, stored: 'bf16' }, whole: { dtype: 'float32', shape } },
+  functions: {
+    look: { inputs: {}, body: ({ half }) => ({ outputs: { half: half as tf.Tensor } }) },
+    exchange: {
+      inputs: {},
+      body: ({ half, whole }) => ({ assign: { half: whole as tf.Tensor, whole: half as tf.Tensor } }),
+    },
+    bad: {
+      inputs: {},
+      checkNumerics: true,
+      body: ({ half }) => ({ assign: { half: tf.log(tf.neg(tf.square(half as tf.Tensor))) } }),
+    },
+  },
+};
+
+nativeTest('what is stored as bfloat16 is rounded to it, written or assigned', async () => {
+  const program = (await compiledWay()).create(spec);
+  program.write('half', values);
+  program.write('whole', values);
+  assert.deepEqual(program.read('half'), wanted);
+  assert.deepEqual(program.run('look').half, wanted);
+  program.run('exchange');
+  assert.deepEqual(program.read('whole'), wanted);
+  assert.deepEqual(program.read('half'), wanted, 'the values of the other, rounded');
+  program.fill('half', 1 / 3);
+  assert.deepEqual(program.read('half'), rounded(new Float32Array(15).fill(1 / 3)));
+  assert.throws(() => program.run('bad'), /half has NaN/);
+  assert.deepEqual(program.read('half'), rounded(new Float32Array(15).fill(1 / 3)));
+  program.dispose();
+});
+
+const [width, results] = [301, 250];
+const weight = Float32Array.from(noise(width * results, 2));
+
+for (const rows of [1, 3, 4, 5, 16, 17, 128, 130, 4000]) {
+  nativeTest(`${rows} rows times a matrix stored as bfloat16: both rounded, summed in float32`, async () => {
+    const x = Float32Array.from(noise(rows * width, 3));
+    const f: FunctionSpec = {
+      inputs: { x: { dtype: 'float32', shape: [rows, width] } },
+      precision: 'bf16',
+      body: (state, inputs) => ({ outputs: { y: linear(inputs.x as tf.Tensor, state.w as tf.Tensor) } }),
+    };
+    const w = { dtype: 'float32', shape: [results, width], stored: 'bf16' } as const;
+    const checked = Math.min(rows, 20);
+    const [xs, ws] = [rounded(x), rounded(weight)];
+    const expected = Array.from({ length: checked * results }, (_, i) => {
+      const [row, result] = [Math.floor(i / results), i % results];
+      let sum = 0;
+      for (let d = 0; d < width; d++) sum += xs[row * width + d]! * ws[result * width + d]!;
+      return sum;
+    });
+    for (const way of [await compiledWay(), await composedWay()]) {
+      const program = way.create({ state: { w }, functions: { f } });
+      program.write('w', weight);
+      const y = (program.run('f', { x }).y as Float32Array).slice(0, checked * results);
+      // TensorFlow's product gives a bfloat16, ours float32; sums of 301 terms of size 0.1.
+      assertClose(`${way.name} y`, y, expected, { relative: 2 ** -8, absolute: 1e-4 });
+      program.dispose();
+    }
+  });
+}
+
+nativeTest('rows chosen from a table stored as bfloat16 are its rows', async () => {
+  const ids = Int32Array.of(249, 0, 7, 7);
+  const program = (await compiledWay()).create({
+    state: { table: { dtype: 'float32', shape: [results, width], stored: 'bf16' } },
+    functions: {
+      f: {
+        inputs: { ids: { dtype: 'int32', shape: [4] } },
+        precision: 'bf16',
+        body: (state, inputs) => ({ outputs: { rows: embedding(state.table as tf.Tensor, inputs.ids as tf.Tensor) } }),
+      },
+    },
+  });
+  program.write('table', weight);
+  const expected = [...ids].flatMap((id) => [...rounded(weight.slice(id * width, (id + 1) * width))]);
+  assert.deepEqual([...(program.run('f', { ids }).rows as Float32Array)], expected);
+  program.dispose();
+});

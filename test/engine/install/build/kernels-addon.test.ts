@@ -1,0 +1,37 @@
+/** The addon with kernels of our own: whoever changes its sources must have it built again everywhere. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { findCompiler } from '../../../../src/engine/install/build/addon.js';
+import { nativeSources } from '../../../../src/engine/install/build/kernels-addon.js';
+import { engineFormat, findInstalledEngine } from '../../../../src/engine/install/installed.js';
+import { nativeTest } from '../../../helpers/native.js';
+
+/** The format that the sources of this digest are built under. */
+const known = { engineFormat: 7, sources: 'a60c530ec23fa786409c8df36c9875e212a6a7f0d2b2809ccf9051d5e6fb3de7' };
+
+function digestOf(folder: string): string {
+  const digest = createHash('sha256');
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => /\.(cc|h)$/.test(name));
+  for (const name of names.sort()) digest.update(`${name}\n${readFileSync(join(folder, name), 'utf8')}`);
+  return digest.digest('hex');
+}
+
+test('the sources in native/ are those of this engine format', () => {
+  const found = { engineFormat, sources: digestOf(nativeSources) };
+  assert.deepEqual(found, known, 'native/ has changed: raise engineFormat in installed.ts, and note both here');
+});
+
+test('the package ships the sources', () => {
+  const { files } = JSON.parse(readFileSync('package.json', 'utf8')) as { files: string[] };
+  assert.ok(files.includes('native'));
+});
+
+nativeTest('an engine from the wheel that was built with a compiler has them', async (t) => {
+  const engine = findInstalledEngine();
+  if (engine?.rung !== 'wheel' || (await findCompiler()) === undefined) return t.skip('no compiler, or another rung');
+  assert.ok(engine.kernelsPath !== undefined);
+  assert.ok(engine.manifest.files.some(({ path }) => path === engine.manifest.kernels));
+});

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type ChooseOptions, chooseEngine } from '../../../src/engine/install/choose.js';
+import { engineFormat } from '../../../src/engine/install/installed.js';
+import { UserError } from '../../../src/util/errors.js';
+import { tinyzero } from '../../helpers/cli.js';
+import { type Sandbox, sandbox } from '../../helpers/sandbox.js';
+
+function choose(box: Sandbox, options: Partial<ChooseOptions>) {
+  return chooseEngine({ engine: 'auto', install: true, reporter: box.reporter, signal: box.signal, ...options });
+}
+
+/** Files that look like an engine to whoever does not load it. */
+function pretendEngine(root: string): void {
+  mkdirSync(join(root, 'it'), { recursive: true });
+  const manifest = { format: engineFormat, tensorflow: '2.21.0', variant: 'cpu', rung: 'wheel', addon: 'compiled' };
+  const paths = { binding: 'b', package: 'p', library: 'l', files: [] };
+  writeFileSync(join(root, 'it', 'engine.json'), JSON.stringify({ ...manifest, ...paths }));
+  writeFileSync(join(root, 'current.json'), JSON.stringify({ folder: 'it' }));
+}
+
+const never = async () => assert.fail('nothing may be installed');
+
+test('an installed engine is taken, and one line says so', async (t) => {
+  const box = sandbox(t, {});
+  pretendEngine(box.root);
+  assert.equal((await choose(box, { installer: never })).name, 'tensorflow');
+  assert.deepEqual(box.lines, ['Engine: tensorflow (TensorFlow 2.21.0 for the CPU; it is installed).']);
+  assert.equal((await choose(box, { engine: 'wasm' })).name, 'wasm');
+  assert.equal((await choose(box, { engine: 'tensorflow' })).reason, 'TensorFlow 2.21.0 for the CPU; as asked');
+});
+
+test('without one, auto installs it: asked on a terminal, announced elsewhere', async (t) => {
+  const box = sandbox(t, {});
+  const installer = async () => {
+    pretendEngine(box.root);
+    return { already: false, attempts: [] };
+  };
+  const questions: string[] = [];
+  const declined = await choose(box, {
+    installer: never,
+    reporter: {
+      ...box.reporter,
+      ask: async (question) => {
+        questions.push(question);
+        return false;
+      },
+    },
+  });
+  assert.equal(declined.name, 'wasm');
+  assert.match(questions.join(), /Install it now \(274 MB download/);
+  assert.match(declined.reason, /declined/);
+  assert.equal(
+    (await choose(box, { installer, reporter: { ...box.reporter, ask: async () => true } })).name,
+    'tensorflow',
+  );
+});
+
+test('without a terminal auto goes on and says so; --no-install takes WebAssembly', async (t) => {
+  const box = sandbox(t, {});
+  assert.equal((await choose(box, { install: false, installer: never })).name, 'wasm');
+  const installer = async () => {
+    pretendEngine(box.root);
+    return { already: false, attempts: [] };
+  };
+  assert.match((await choose(box, { installer })).reason, /just installed/);
+  assert.ok(box.lines.some((line) => /Installing it \(274 MB download, once; --no-install/.test(line)));
+});
+
+test('an install that cannot be had, or fails in any way, is never fatal', async (t) => {
+  const box = sandbox(t, {});
+  const attempts = [{ rung: 'wheel', obstacle: 'no-pip', sentence: 'pip was not found.' }] as const;
+  const unavailable = await choose(box, { installer: async () => ({ already: false, attempts }) });
+  assert.deepEqual(unavailable, { name: 'wasm', reason: 'native TensorFlow cannot be had: pip was not found' });
+  const failed = await choose(box, {
+    installer: async () => {
+      throw new Error('out of luck');
+    },
+  });
+  assert.deepEqual(failed, { name: 'wasm', reason: 'installing native TensorFlow failed: out of luck' });
+});
+
+test('Ctrl-C during the install stops the command instead of going on with WebAssembly', async (t) => {
+  const box = sandbox(t, {});
+  const controller = new AbortController();
+  const stopped = choose(box, {
+    signal: controller.signal,
+    installer: async () => {
+      controller.abort(new UserError('Stopped.'));
+      throw new Error('pip was killed');
+    },
+  });
+  await assert.rejects(stopped, /Stopped\./);
+});
+
+test('--engine tensorflow without it is an error that says what to do', async (t) => {
+  const box = sandbox(t, {});
+  await assert.rejects(choose(box, { engine: 'tensorflow' }), /not installed.*tinyzero engine install/);
+  mkdirSync(box.root, { recursive: true });
+  writeFileSync(join(box.root, 'current.json'), '{"folder": "../../elsewhere"}');
+  await assert.rejects(choose(box, { engine: 'tensorflow' }), /is broken.*does not name an engine/);
+});
+
+test('a cache that cannot be written is no reason to fail either', async (t) => {
+  const box = sandbox(t, {});
+  // A file where the folder should be: unlike permissions, this stops the superuser too.
+  writeFileSync(join(box.folder, 'cache'), '');
+  const choice = await choose(box, {});
+  assert.equal(choice.name, 'wasm');
+  assert.match(choice.reason, /cache folder .* cannot be written \(ENOTDIR\)/);
+  const { code, stderr } = await tinyzero(['engine', 'install']);
+  assert.equal(code, 1);
+  assert.match(stderr, /^tinyzero: The cache folder .* cannot be written \(ENOTDIR\)\. Set TINYZERO_CACHE/m);
+});

@@ -1,0 +1,113 @@
+/** In bfloat16 a policy that trains samples from rounded copies of its weights: those it has, and what anyone else would see. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openEngine } from '../../../src/engine/backend.js';
+import { stateBytes } from '../../../src/model/load.js';
+import { parseModelConfig } from '../../../src/model/network/config.js';
+import { fanInDeviation, initialParameter, parameterCount } from '../../../src/model/network/params.js';
+import { frozenState, samplerCopies } from '../../../src/model/sampling/weights.js';
+import { createPolicy, type Policy } from '../../../src/policy/policy.js';
+import { keyedRandom } from '../../../src/util/random.js';
+import { rounded } from '../../helpers/bfloat16.js';
+import { nativeTest } from '../../helpers/native.js';
+
+const config = parseModelConfig(
+  {
+    model_type: 'qwen2',
+    vocab_size: 300,
+    hidden_size: 256,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    intermediate_size: 512,
+    rms_norm_eps: 1e-6,
+    rope_theta: 10_000,
+    tie_word_embeddings: true,
+    max_position_embeddings: 64,
+    initializer_range: 0.1,
+  },
+  'test',
+);
+
+test('large matrices are stored in half the memory, the rest is not', () => {
+  const state = frozenState(config, 'bf16');
+  const stored = Object.keys(state).filter((name) => state[name]!.stored === 'bf16');
+  const parts = ['self_attn.q_proj', 'self_attn.o_proj', 'mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'];
+  const layers = [0, 1].flatMap((layer) => parts.map((part) => `model.layers.${layer}.${part}.weight`));
+  assert.deepEqual(stored.sort(), ['model.embed_tokens.weight', ...layers].sort());
+  const large = 300 * 256 + 2 * (2 * 256 * 256 + 3 * 512 * 256);
+  assert.equal(stateBytes(state), 4 * parameterCount(config) - 2 * large);
+  assert.equal(stateBytes(frozenState(config, 'f32')), 4 * parameterCount(config));
+  assert.equal(stateBytes(samplerCopies(config, 'bf16')), 2 * large);
+  assert.deepEqual(samplerCopies(config, 'f32'), {});
+});
+
+const initial = (name: string) => {
+  const shape = frozenState(config, 'f32')[name]!.shape;
+  return initialParameter(name, shape, fanInDeviation(name, shape, config), keyedRandom('weights', name).uniform);
+};
+
+const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
+
+async function drawn(policy: Policy): Promise<{ ids: number[]; logProbs: number[] }[]> {
+  const rollouts = Array.from({ length: 12 }, (_, i) => ({
+    promptIds: [3 + (i % 4), 7, 9],
+    uniform: keyedRandom('draw', i).uniform,
+    maxNewTokens: 8,
+  }));
+  const completions = await policy.sample(rollouts, { temperature: 1, endIds: new Set() });
+  return completions.map(({ ids, logProbs }) => ({ ids, logProbs }));
+}
+
+nativeTest('a reference that is bfloat16 loses nothing when it is kept so', async () => {
+  const narrow = (name: string) => rounded(initial(name));
+  const engine = await openEngine('tensorflow');
+  const policy = createPolicy(engine, config, {
+    sizes: { promptLengths: [3], maxNewTokens: 8, slots: 8 },
+    training: { batchSize: 2, optimizer, maxGradientNorm: 1, narrowReference: () => true },
+  });
+  try {
+    policy.load(narrow);
+    policy.loadReference(narrow);
+    policy.loadMoments();
+    const rows = (await drawn(policy)).slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
+    const batch = { rows, quadratic: 0, linear: [1, -1], temperature: 1, learningRate: 0.01 };
+    const first = policy.update({ ...batch, step: 1 });
+    assert.deepEqual(first.logProbs, first.refLogProbs);
+    const second = policy.update({ ...batch, step: 2 });
+    assert.deepEqual(second.refLogProbs, first.refLogProbs);
+    assert.notDeepEqual(second.logProbs, first.logProbs);
+  } finally {
+    policy.dispose();
+  }
+});
+
+nativeTest('a policy samples from the weights that it has, as a policy that only samples would', async () => {
+  const engine = await openEngine('tensorflow');
+  const sizes = { promptLengths: [3], maxNewTokens: 8, slots: 8 };
+  const training = { batchSize: 2, optimizer, maxGradientNorm: 1 };
+  const policy = createPolicy(engine, config, { sizes, precision: 'bf16', training });
+  const frozen = createPolicy(engine, config, { sizes, precision: 'bf16' });
+  try {
+    policy.load(initial);
+    policy.loadReference(initial);
+    policy.loadMoments();
+    frozen.load(initial);
+    const before = await drawn(policy);
+    assert.deepEqual(await drawn(frozen), before);
+    const rows = before.slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
+    const { logProbs, refLogProbs } = policy.update({
+      ...{ rows, quadratic: 0, linear: [1, -1], temperature: 1, step: 1, learningRate: 0.01 },
+    });
+    assert.deepEqual(logProbs, refLogProbs);
+    const after = await drawn(policy);
+    assert.notDeepEqual(after, before);
+    frozen.load(policy.read);
+    assert.deepEqual(await drawn(frozen), after);
+    policy.load(initial);
+    assert.deepEqual(await drawn(policy), before);
+  } finally {
+    policy.dispose();
+    frozen.dispose();
+  }
+});

@@ -1,0 +1,85 @@
+/** `train --dry-run` as a user runs it, and the arithmetic of its plan. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parameterCount } from '../../src/model/network/params.js';
+import { builtinArchitecture } from '../../src/pretrain/architecture.js';
+import type { DryRun } from '../../src/run/dry-run.js';
+import { planDisk, planMemory } from '../../src/run/memory-plan.js';
+import { tinyzero } from '../helpers/cli.js';
+import { changeJson, copyOfModel, temporaryFolder } from '../helpers/files.js';
+import { startHub } from '../helpers/hub-server.js';
+
+const weightless = ['train', '--preset', 'seed', '--dry-run'];
+
+test('weights, reference and two moments are four times the parameters; the rest adds up', () => {
+  const config = builtinArchitecture();
+  const bytes = 4 * parameterCount(config);
+  const [sampling, training] = planMemory(
+    config,
+    { promptLengths: [6, 8], maxNewTokens: 48, slots: 16 },
+    {
+      batchSize: 32,
+      precision: 'f32',
+    },
+  );
+  assert.equal(sampling?.parts.weights, bytes);
+  assert.equal(training?.parts['reference weights'], bytes);
+  assert.equal(training?.parts['moments of AdamW'], 2 * bytes);
+  // Tied: the embedding's 64 x 96 floats a second time.
+  assert.equal(training?.parts.gradients, bytes + 4 * 64 * 96);
+  // 17 slots of 64 positions (8 + 48 - 1, rounded up to 16s), 8 prompts of 16: keys and values, 4 layers of 2 heads of 24.
+  assert.equal(sampling?.parts.caches, 4 * 2 * 4 * 2 * 24 * (17 * 64 + 2 * 16));
+  for (const stage of [sampling!, training!]) {
+    assert.equal(
+      stage.bytes,
+      Object.values(stage.parts).reduce((sum, part) => sum + part, 0),
+    );
+  }
+  assert.equal(planDisk(config, { keep: 2, download: 7 }).bytes, 7 + (3 * 3 + 1) * bytes);
+});
+
+test('--dry-run tells the work of the default run, and writes nothing', async (t) => {
+  const out = join(temporaryFolder(t), 'run');
+  const { code, stdout } = await tinyzero(['train', '--dry-run', '--json', '--out', out]);
+  assert.equal(code, 0);
+  const plan: DryRun = JSON.parse(stdout);
+  assert.deepEqual(plan.problems, { train: plan.problems.train, rows: 500, test: 20 });
+  assert.equal(plan.rollouts.evaluation, 20 * 65);
+  assert.equal(plan.rollouts.stage1, 8 * plan.problems.train);
+  assert.equal(plan.updates, 47);
+  assert.deepEqual(plan.shortfalls, []);
+  assert.ok(!existsSync(out));
+});
+
+test('a model of the hub is planned without its weights, and refused in plain words where it cannot fit', async (t) => {
+  const model = copyOfModel(t, 'qwen2-untied-bf16');
+  for (const name of readdirSync(model)) if (name.includes('safetensors')) rmSync(join(model, name));
+  const hub = await startHub(t, model);
+  const environment = { HF_ENDPOINT: hub.endpoint, HF_HOME: temporaryFolder(t), HF_TOKEN: undefined };
+  const out = join(temporaryFolder(t), 'run');
+  const fits = await tinyzero([...weightless, '--model', 'org/model', '--out', out], environment);
+  assert.equal(fits.code, 0, fits.stderr);
+  assert.match(fits.stdout, /download\n/);
+
+  // The architecture of a 70B model: 141 GB in bfloat16, and 16 bytes a parameter to train.
+  changeJson(join(model, 'config.json'), {
+    ...{ hidden_size: 8192, intermediate_size: 28672, num_hidden_layers: 80 },
+    ...{ num_attention_heads: 64, num_key_value_heads: 8, layer_types: undefined },
+  });
+  const huge = await tinyzero([...weightless, '--model', model, '--out', out]);
+  assert.equal(huge.code, 1, huge.stderr);
+  assert.match(huge.stdout, /reference weights/);
+  assert.match(huge.stderr, /cannot fit here\. .*memory for training: [\d.]+ TB needed, .* there/);
+  assert.match(huge.stderr, /smaller model/);
+  assert.ok(!existsSync(out));
+});
+
+test('on the wasm engine its heap is the limit', async (t) => {
+  const model = copyOfModel(t, 'llama');
+  changeJson(join(model, 'config.json'), { num_hidden_layers: 20_000 });
+  const { code, stderr } = await tinyzero([...weightless, '--model', model, '--engine', 'wasm']);
+  assert.equal(code, 1, stderr);
+  assert.match(stderr, /4\.3 GB there/);
+});
