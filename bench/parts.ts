@@ -2,9 +2,11 @@
  * @file Our side of the parts: sampling, scoring or a training step by itself, on any model folder, in a process of its
  * own. `node dist/bench/parts.js PART.json`; the last line is JSON. bench/peers/parts.py does the same in PyTorch.
  */
+
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../src/engine/backend.js';
+import type { Precision } from '../src/engine/choices.js';
 import * as adamw from '../src/engine/optim/adamw.js';
 import { valueAndGradients } from '../src/engine/optim/gradients.js';
 import type { TensorRecord } from '../src/engine/program.js';
@@ -28,7 +30,7 @@ export interface Part {
   readonly newTokens: number;
   /** Sampling: sequences that share a prompt. */
   readonly samples: number;
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: Precision;
   /** Counted runs; a first one, which prepares or compiles, is timed apart. */
   readonly runs: number;
   /** What the Python side runs. */

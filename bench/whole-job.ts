@@ -59,7 +59,7 @@ async function run(job: WholeJob): Promise<JobResult> {
 
   const opened = await openJob({
     options,
-    wish: { engine, install: false },
+    engineRequest: { engine, install: false },
     reporter: silentReporter,
     signal: never,
     taskApi: () => import('../src/index.js'),

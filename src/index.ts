@@ -2,8 +2,10 @@
  * @file The library's public API: the commands as functions, with options of the same names and defaults and results as
  * values, and what a `--task` file may import from `tinyzero`. The tensor library is loaded when a function is called.
  */
+
 import type { ProblemSet } from './data/problem.js';
 import type { TaskApi } from './data/task-file.js';
+import type { EngineSetting, Precision } from './engine/choices.js';
 import type {
   LoadedModel,
   SampleCall,
@@ -45,7 +47,7 @@ export { type ApoRow, apoLoss } from './stage2/loss.js';
 export type { Random } from './util/random.js';
 
 export interface EngineCall {
-  readonly engine?: 'auto' | 'tensorflow' | 'wasm';
+  readonly engine?: EngineSetting;
   /** False: take WebAssembly where the native engine is not installed. */
   readonly install?: boolean;
   readonly reporter?: Reporter;
@@ -81,7 +83,7 @@ export async function evaluate(call: CallOptions): Promise<EvalSummary> {
     import('./run/job.js'),
     import('./policy/evaluate.js'),
   ]);
-  const job = await openJob({ options, wish: { engine, install }, reporter, signal, taskApi });
+  const job = await openJob({ options, engineRequest: { engine, install }, reporter, signal, taskApi });
   try {
     const { policy, kit } = openPolicy(job, job.problems.test);
     try {
@@ -132,7 +134,7 @@ export async function generateProblems(
 /** Opens a model folder, a hub id or `builtin`. Its weights are loaded by the first call that needs them. */
 export async function loadModel(
   reference: string,
-  call: EngineCall & { readonly precision?: 'f32' | 'bf16' } = {},
+  call: EngineCall & { readonly precision?: Precision } = {},
 ): Promise<LoadedModel> {
   const { engine, install, reporter, signal, precision = 'f32' } = withDefaults(call);
   const model = await import('./model/loaded-model.js');

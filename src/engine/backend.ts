@@ -1,6 +1,7 @@
 /**
  * @file Opens an engine: TensorFlow through the native addon, or WebAssembly. The only file that touches tfjs-node-gpu.
  */
+
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -8,14 +9,13 @@ import { join } from 'node:path';
 import * as tfjs from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
+import type { EngineName } from './choices.js';
 import { createEagerProgram } from './eager.js';
 import { findInstalledEngine } from './install/installed.js';
 import { loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram } from './session.js';
 import { replaceWasmKernels } from './wasm-kernels.js';
-
-export type EngineName = 'tensorflow' | 'wasm';
 
 export interface Engine {
   readonly name: EngineName;

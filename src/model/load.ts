@@ -2,9 +2,11 @@
  * @file Puts a checkpoint's weights into a program, and picks the sizes of a program that samples: enough for the work
  * at hand, bounded in memory, and rounded so that similar work gives equal sizes.
  */
+
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../engine/backend.js';
-import type { FunctionSpec, Program, ProgramSpec, TensorSpec } from '../engine/program.js';
+import type { Precision } from '../engine/choices.js';
+import type { Program, ProgramSpec, TensorSpec } from '../engine/program.js';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 import { memoryLimit } from '../util/machine.js';
@@ -16,7 +18,7 @@ import { frozenState } from './sampling/weights.js';
 
 export interface LoadOptions {
   /** Of the functions that will use the parameters; `bf16` stores the large matrices so. Default `f32`. */
-  readonly precision?: FunctionSpec['precision'];
+  readonly precision?: Precision;
   readonly signal?: AbortSignal;
   /** Bytes of the program's parameters that are in place, of `total`. */
   readonly onProgress?: (done: number, total: number) => void;

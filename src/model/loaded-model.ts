@@ -2,7 +2,9 @@
  * @file A model for programs that use the library: opened once, then sampled from and scored as often as wanted. Texts or
  * token ids in, texts, ids and log-probs out.
  */
+
 import type { Engine } from '../engine/backend.js';
+import type { EngineSetting, Precision } from '../engine/choices.js';
 import type { Program, ProgramSpec } from '../engine/program.js';
 import type { Reporter } from '../util/reporter.js';
 import { checkMemory, createModelProgram, samplingSizes } from './load.js';
@@ -14,14 +16,14 @@ import { score as runScoring, scoreFunctions, scoreGroups } from './score.js';
 /** A model that was opened. What it is made of is kept apart, so that a program's types need none of the engine's. */
 export interface LoadedModel {
   /** What matrix products are computed in. */
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: Precision;
   /** Frees the memory and closes the files. */
   close(): void;
 }
 
 interface Inside extends OpenModel {
   readonly engine: Engine;
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: Precision;
   /**
    * The program made last, with the weights in it. It serves the next call of the same form (lengths are rounded up to
    * 16 tokens, so similar calls have the same); another form needs another program, and the weights are loaded again.
@@ -91,10 +93,10 @@ export interface ScoredCompletion {
 }
 
 export interface LoadRequest {
-  readonly engine: 'auto' | 'tensorflow' | 'wasm';
+  readonly engine: EngineSetting;
   readonly install: boolean;
   /** What matrix products are computed in; bf16 needs the tensorflow engine. */
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: Precision;
 }
 
 /** Opens a folder, a hub id or `builtin`. The weights are loaded by the first call that needs them. @throws UserError */

@@ -3,7 +3,9 @@
  * config and tokenizer, and open an engine. Only the last loads a tensor library's native part, so that a wrong path or
  * a broken file is told at once.
  */
+
 import type { Engine } from '../engine/backend.js';
+import type { EngineSetting, Precision } from '../engine/choices.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
@@ -71,15 +73,19 @@ async function findModel(
   }).finally(() => download?.end());
 }
 
-export interface EngineWish {
-  readonly engine: 'auto' | 'tensorflow' | 'wasm';
+export interface EngineRequest {
+  readonly engine: EngineSetting;
   readonly install: boolean;
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: Precision;
 }
 
-/** @throws UserError when the engine cannot be had, or not in that precision. */
-export async function openWantedEngine(wish: EngineWish, reporter: Reporter, signal: AbortSignal): Promise<Engine> {
-  const { engine, install, precision } = wish;
+/** @throws UserError when the engine is unavailable, or does not have that precision. */
+export async function openWantedEngine(
+  request: EngineRequest,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<Engine> {
+  const { engine, install, precision } = request;
   const { name } = await chooseEngine({ engine, install, reporter, signal });
   if (precision === 'bf16' && name !== 'tensorflow') {
     const problem = '--precision bf16 needs the tensorflow engine, and wasm is what runs.';

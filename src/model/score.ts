@@ -2,7 +2,9 @@
  * @file Log-probs of many completions of any lengths through functions of fixed sizes: rows of similar length share a
  * batch, in at most four shapes. Uses the very function that training differentiates (logprobs.ts).
  */
+
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import type { Precision } from '../engine/choices.js';
 import type { FunctionSpec, Program } from '../engine/program.js';
 import { roundUp } from './load.js';
 import type { ModelConfig } from './network/config.js';
@@ -70,7 +72,7 @@ export function scoreGroups(config: ModelConfig, rows: readonly CompletionRow[])
 export function scoreFunctions(
   config: ModelConfig,
   groups: readonly ScoreGroup[],
-  precision: FunctionSpec['precision'] = 'f32',
+  precision: Precision = 'f32',
 ): Record<string, FunctionSpec> {
   const entries = groups.map(({ name, batch, length, width }): [string, FunctionSpec] => [
     name,

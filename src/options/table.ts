@@ -2,6 +2,7 @@
  * @file The option table: every option of every command, once, with type, default, unit and help. Flags, validation,
  * help texts, README tables and the record that a run saves all come from here. Knows nothing of commander.
  */
+import { engineSettings, precisions } from '../engine/choices.js';
 
 interface Common {
   /** One line for `--help`, without the default, which is added. */
@@ -34,7 +35,7 @@ interface Range {
 export const options = {
   engine: {
     type: 'choice',
-    choices: ['auto', 'tensorflow', 'wasm'],
+    choices: engineSettings,
     default: 'auto',
     env: 'TINYZERO_ENGINE',
     help: 'what computes: native TensorFlow, WebAssembly, or the faster one that can be had',
@@ -90,7 +91,7 @@ export const options = {
   seed: { type: 'integer', min: 0, default: 0, help: 'the same seed draws the same' },
   precision: {
     type: 'choice',
-    choices: ['f32', 'bf16'],
+    choices: precisions,
     default: 'f32',
     help: 'what matrix products are computed in; bf16 is faster for large models, and needs the tensorflow engine',
   },

@@ -3,8 +3,10 @@
  * device, functions that sample and that train. Values of whole tensors pass through here one at a time. Knows tokens
  * and numbers, nothing of text, rewards or files.
  */
+
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
+import type { Precision } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/adamw-options.js';
 import { valueAndGradients } from '../engine/optim/gradients.js';
@@ -43,7 +45,7 @@ export interface TrainingOptions {
 
 export interface PolicyOptions {
   readonly sizes: PolicySizes;
-  readonly precision?: FunctionSpec['precision'];
+  readonly precision?: Precision;
   /** Absent: the policy is only sampled from, and holds neither reference nor moments. */
   readonly training?: TrainingOptions;
 }
@@ -107,7 +109,7 @@ export function momentSpecs(specs: ParameterSpecs): ParameterSpecs {
 export function policyLayout(
   config: ModelConfig,
   { promptLengths, maxNewTokens, slots }: PolicySizes,
-  precision: FunctionSpec['precision'],
+  precision: Precision,
   narrowReference: TrainingOptions['narrowReference'] = () => false,
 ) {
   const parameters = parameterState(config);
@@ -190,7 +192,7 @@ function updateFunction(
   { batchSize: B, optimizer, maxGradientNorm }: TrainingOptions,
   T: number,
   W: number,
-  precision: FunctionSpec['precision'],
+  precision: Precision,
 ): FunctionSpec {
   return {
     inputs: {

@@ -2,9 +2,11 @@
  * @file `train --dry-run`: what a run would do and need, from the options and the model's config alone. Nothing is
  * computed, written or installed; of a model on the hub all but the weights is fetched.
  */
+
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TaskApi } from '../data/task-file.js';
+import type { EngineSetting } from '../engine/choices.js';
 import { findInstalledEngine } from '../engine/install/installed.js';
 import { bytesPerElement } from '../model/checkpoint/dtype.js';
 import { singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
@@ -46,7 +48,7 @@ export interface DryRunRequest {
   readonly options: TrainingOptions;
   /** Where the run would write. */
   readonly folder: string;
-  readonly engine: 'auto' | 'tensorflow' | 'wasm';
+  readonly engine: EngineSetting;
   readonly taskApi: TaskApi;
 }
 

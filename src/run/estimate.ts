@@ -2,9 +2,11 @@
  * @file Stage 1 alone, for the command and the library: the samples that a V* file lacks are drawn, and the file is written
  * after each group.
  */
+
 import { existsSync } from 'node:fs';
 import type { Problem } from '../data/problem.js';
 import type { TaskApi } from '../data/task-file.js';
+import type { EngineSetting } from '../engine/choices.js';
 import type { TrainingOptions } from '../options/settings.js';
 import { estimate } from '../stage1/estimate.js';
 import {
@@ -22,7 +24,7 @@ import { type Job, openJob, openPolicy } from './job.js';
 
 export interface EstimateRequest {
   readonly options: TrainingOptions;
-  readonly engine: 'auto' | 'tensorflow' | 'wasm';
+  readonly engine: EngineSetting;
   readonly install: boolean;
   readonly taskApi: TaskApi;
   /** Written after each group of problems, and gone on with where it is there. Absent: nothing is written. */
@@ -37,7 +39,7 @@ export async function estimateVStar(
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<VStarFile> {
-  const job = await openJob({ options, wish: { engine, install }, reporter, signal, taskApi });
+  const job = await openJob({ options, engineRequest: { engine, install }, reporter, signal, taskApi });
   try {
     return await sampled(job, inShard(job.problems.train, shard), out, reporter, signal);
   } catch (error) {

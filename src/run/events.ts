@@ -1,8 +1,10 @@
 /**
  * @file What a run is asked for, what it tells while it goes, and what it comes to.
  */
+
 import type { ProblemSet } from '../data/problem.js';
 import type { TaskApi } from '../data/task-file.js';
+import type { EngineSetting } from '../engine/choices.js';
 import type { TrainingOptions } from '../options/settings.js';
 import type { Comparison } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
@@ -15,7 +17,7 @@ export interface TrainRequest {
   /** The folder of a new run, or the one to continue. */
   readonly folder: string;
   readonly resume: boolean;
-  readonly engine: 'auto' | 'tensorflow' | 'wasm';
+  readonly engine: EngineSetting;
   readonly install: boolean;
   readonly taskApi: TaskApi;
 }

@@ -14,7 +14,7 @@ import type { Engine } from '../engine/backend.js';
 import { fingerprintModel, type Pretrained } from '../model/checkpoint/pretrained.js';
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import { parameterState, stateBytes } from '../model/load.js';
-import { type DescribedModel, type EngineWish, openModel, openWantedEngine } from '../model/open.js';
+import { type DescribedModel, type EngineRequest, openModel, openWantedEngine } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from '../options/settings.js';
 import {
@@ -48,14 +48,14 @@ export interface Job {
 
 export interface JobRequest {
   readonly options: TrainingOptions;
-  readonly wish: Pick<EngineWish, 'engine' | 'install'>;
+  readonly engineRequest: Pick<EngineRequest, 'engine' | 'install'>;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
   readonly taskApi: TaskApi;
 }
 
 /** Opens everything; the engine last, so that a wrong option is told at once. @throws UserError */
-export async function openJob({ options, wish, reporter, signal, taskApi }: JobRequest): Promise<Job> {
+export async function openJob({ options, engineRequest, reporter, signal, taskApi }: JobRequest): Promise<Job> {
   const { pretrained, tokenizer } = await openModel(options.model ?? builtinModel, reporter, signal);
   let reference = pretrained;
   const close = () => {
@@ -78,7 +78,7 @@ export async function openJob({ options, wish, reporter, signal, taskApi }: JobR
       sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${precision}`,
       reward: rewardName,
     };
-    const engine = await openWantedEngine({ ...wish, precision }, reporter, signal);
+    const engine = await openWantedEngine({ ...engineRequest, precision }, reporter, signal);
     return { settings, pretrained, reference, tokenizer, task, problems, fingerprint, engine, reporter, close };
   } catch (error) {
     close();

@@ -4,6 +4,7 @@
  * estimate, checked against measured peaks in docs/log.md.
  */
 
+import type { Precision } from '../engine/choices.js';
 import { drawingBytes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { elementCount, parameterCount, parameterSpecs } from '../model/network/params.js';
@@ -36,7 +37,7 @@ const runtimeBytes = 0.5e9;
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, precision }: { readonly batchSize: number; readonly precision: 'f32' | 'bf16' },
+  { batchSize, precision }: { readonly batchSize: number; readonly precision: Precision },
 ): readonly MemoryStage[] {
   // Weights that the config calls bfloat16 are nearly always stored so.
   const layout = policyLayout(config, sizes, precision, () => config.dtype === 'bfloat16');

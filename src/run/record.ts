@@ -2,8 +2,10 @@
  * @file What a run folder says about its run: `config.json` with every resolved option, versions and hashes, and
  * `problems.json`. Read back for resuming, and checked, since a run goes on only with what it began with.
  */
+
 import { readFileSync } from 'node:fs';
 import type { Problem, ProblemSet } from '../data/problem.js';
+import type { EngineName } from '../engine/choices.js';
 import { resolveOptions } from '../options/parse.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
 import { evaluationOptionNames, trainingOptionNames } from '../options/table.js';
@@ -21,7 +23,7 @@ const format = 'tinyzero-run-1';
 
 export interface StoredRun {
   readonly options: TrainingOptions;
-  readonly engine: 'tensorflow' | 'wasm';
+  readonly engine: EngineName;
   readonly modelHash: string;
   /** The whole file: whatever else it says is for people. */
   readonly record: JsonRecord;
@@ -32,7 +34,7 @@ export interface RunFacts {
   readonly settings: Settings;
   readonly problems: ProblemSet;
   readonly fingerprint: Fingerprint;
-  readonly engine: { readonly name: 'tensorflow' | 'wasm'; readonly description: string };
+  readonly engine: { readonly name: EngineName; readonly description: string };
 }
 
 /** Writes both files; `config.json` last, since it makes the folder a run. */

@@ -60,8 +60,8 @@ export async function train(
   try {
     const stored = request.resume ? readRun(folder.file('config')) : undefined;
     const options = stored === undefined ? request.options : resumedOptions(stored.options, request.options);
-    const wish = { engine: stored?.engine ?? request.engine, install: request.install };
-    const job = await openJob({ options, wish, reporter, signal, taskApi: request.taskApi });
+    const engineRequest = { engine: stored?.engine ?? request.engine, install: request.install };
+    const job = await openJob({ options, engineRequest, reporter, signal, taskApi: request.taskApi });
     try {
       return await runJob(job, folder, stored, onEvent, signal);
     } finally {

@@ -2,6 +2,7 @@
  * @file What must hold at every update, checked while training runs: that sampler and model agree, that a batch with a
  * signal has a gradient, and that its gradient moves the weights. A run that learns nothing stops here and says why.
  */
+import type { Precision } from '../engine/choices.js';
 import { NumericsError } from '../engine/program.js';
 import { UserError } from '../util/errors.js';
 
@@ -50,7 +51,7 @@ export function checkUpdate(facts: UpdateFacts): boolean {
 export function checkSampler(
   sampled: readonly (readonly number[])[],
   scored: readonly Float32Array[],
-  precision: 'f32' | 'bf16',
+  precision: Precision,
 ): number {
   let largest = 0;
   for (const [row, logProbs] of sampled.entries()) {

@@ -2,7 +2,9 @@
  * @file Stage 2, the training loop: roll out, compute the loss's coefficients, update, check, record, save. The algorithm
  * is a value (algorithm.ts), the data is a plan (plan.ts); files, clocks and options are the caller's.
  */
+
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import type { Precision } from '../engine/choices.js';
 import type { Schedule } from '../engine/optim/schedule.js';
 import { learningRateAt } from '../engine/optim/schedule.js';
 import type { Policy } from '../policy/policy.js';
@@ -40,7 +42,7 @@ export interface TrainOptions<P> {
   readonly algorithm: Algorithm;
   readonly plan: readonly (readonly Visit<P>[])[];
   readonly schedule: Schedule;
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: Precision;
   readonly start: Progress;
   /** A look at held-out problems; undefined where none is due. */
   readonly lookAtHeldOut: (step: number) => Promise<number> | undefined;

@@ -2,8 +2,10 @@
  * @file Oracles of sampling: a naive sampler that runs the whole model for every token and draws in double precision,
  * and the chi-square test of draws against a distribution.
  */
+
 import * as tf from '@tensorflow/tfjs-core';
-import { type EngineName, openEngine } from '../../src/engine/backend.js';
+import { openEngine } from '../../src/engine/backend.js';
+import type { EngineName } from '../../src/engine/choices.js';
 import type { FunctionSpec, Program } from '../../src/engine/program.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { createModelProgram } from '../../src/model/load.js';

@@ -2,12 +2,14 @@
  * The forward pass, log-probs, cached greedy decoding, the A*PO loss, its gradients and three clipped AdamW steps agree
  * with the Python reference (test/fixtures/README.md), on TensorFlow and on wasm.
  */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
-import { type EngineName, openEngine } from '../../src/engine/backend.js';
+import { openEngine } from '../../src/engine/backend.js';
+import type { EngineName } from '../../src/engine/choices.js';
 import * as adamw from '../../src/engine/optim/adamw.js';
 import type { AdamWOptions } from '../../src/engine/optim/adamw-options.js';
 import type { Program, TensorSpec } from '../../src/engine/program.js';

@@ -2,9 +2,11 @@
  * One program samples and trains: the policy starts at its reference, its update follows the advantage form, and what it
  * sampled is what it scores; on TensorFlow and on wasm.
  */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type EngineName, openEngine } from '../../src/engine/backend.js';
+import { openEngine } from '../../src/engine/backend.js';
+import type { EngineName } from '../../src/engine/choices.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { createPolicy, type Policy, type UpdateBatch } from '../../src/policy/policy.js';
 import { apoRowLoss, lossSlopes } from '../../src/stage2/loss.js';

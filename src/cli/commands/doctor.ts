@@ -3,6 +3,7 @@
  * nothing, except that `--engine auto` installs a missing engine first as in every command.
  */
 
+import type { EngineName } from '../../engine/choices.js';
 import { chooseEngine } from '../../engine/install/choose.js';
 import { inspectEngine } from '../../engine/install/installed.js';
 import type { OptionValues } from '../../options/table.js';
@@ -33,7 +34,7 @@ async function examine(
   const checks = machineChecks();
   if (model !== undefined) checks.push(await (await import('../doctor/model.js')).modelCheck(model));
   const reporter = consoleReporter(values);
-  let name: 'tensorflow' | 'wasm' | undefined;
+  let name: EngineName | undefined;
   try {
     ({ name } = await chooseEngine({ engine: wanted, install, reporter, signal }));
   } catch (error) {
@@ -45,7 +46,7 @@ async function examine(
 }
 
 /** Loads the engine, and so a tensor library: only here. */
-async function computeChecks(name: 'tensorflow' | 'wasm', reporter: Reporter, signal: AbortSignal): Promise<Check[]> {
+async function computeChecks(name: EngineName, reporter: Reporter, signal: AbortSignal): Promise<Check[]> {
   const [{ openEngine }, { engineChecks }] = await Promise.all([
     import('../../engine/backend.js'),
     import('../doctor/engine.js'),

@@ -67,7 +67,7 @@ async function evaluateOne(
   const { openJob, openPolicy } = await import('../../run/job.js');
   const { evaluate } = await import('../../policy/evaluate.js');
   const options = defaultOptions({ ...given, model: trainedModel(name) });
-  const job = await openJob({ options, wish: { engine, install }, reporter, signal, taskApi });
+  const job = await openJob({ options, engineRequest: { engine, install }, reporter, signal, taskApi });
   try {
     const { policy, kit } = openPolicy(job, job.problems.test);
     try {

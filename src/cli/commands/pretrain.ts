@@ -46,8 +46,8 @@ export async function run(values: Values): Promise<number> {
     await making.finally(work.end);
     const { openJob, openPolicy } = await import('../../run/job.js');
     const { evaluate } = await import('../../policy/evaluate.js');
-    const wish = { engine: engine.name, install };
-    const job = await openJob({ options: defaultOptions({ model: out }), wish, reporter, signal, taskApi });
+    const engineRequest = { engine: engine.name, install };
+    const job = await openJob({ options: defaultOptions({ model: out }), engineRequest, reporter, signal, taskApi });
     const { policy, kit } = openPolicy(job, job.problems.test);
     try {
       const result = await evaluate(kit, job.problems.test, { model: `models/${corpus}`, samples, signal, reporter });

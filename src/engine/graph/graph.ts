@@ -2,6 +2,7 @@
  * @file The intermediate form: a list of nodes in the order in which they were described, each with TensorFlow's op
  * name, attributes and known output shapes. Knows nothing of tfjs (trace.ts) nor of protobuf (graphdef.ts).
  */
+import type { Precision } from '../choices.js';
 import type { GraphDType } from '../dtype.js';
 import type { Shape } from '../shape.js';
 
@@ -64,7 +65,7 @@ export class Graph {
     /** Ops of our own (kernels-native.ts) that the graph may use. */
     readonly nativeOps: ReadonlySet<string> = new Set(),
     /** What its matrix products will be computed in. */
-    readonly precision: 'f32' | 'bf16' = 'f32',
+    readonly precision: Precision = 'f32',
   ) {}
 
   /** Appends a node with any number of outputs. */

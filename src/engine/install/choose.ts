@@ -2,19 +2,21 @@
  * @file Decides which engine runs: `--engine auto` takes native TensorFlow where it is installed or can be, and says in
  * one line what runs and why. Never fatal: whatever goes wrong, WebAssembly runs. Loads no tensor library.
  */
+
 import { UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
+import type { EngineName, EngineSetting } from '../choices.js';
 import { type InstallResult, installEngine } from './install.js';
 import { findInstalledEngine, type InstalledEngine, inspectEngine } from './installed.js';
 
 export interface EngineChoice {
-  readonly name: 'tensorflow' | 'wasm';
+  readonly name: EngineName;
   /** Why this one, in a few words. */
   readonly reason: string;
 }
 
 export interface ChooseOptions {
-  readonly engine: 'auto' | 'tensorflow' | 'wasm';
+  readonly engine: EngineSetting;
   /** False: never install anything (`--no-install`). */
   readonly install: boolean;
   readonly reporter: Reporter;

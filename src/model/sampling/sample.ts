@@ -3,7 +3,9 @@
  * rollout; when none is left, the rollouts still running move to the first slots and decode in a smaller batch, so that
  * finished rows cost nothing. A rollout's tokens depend on its prompt, its uniform numbers and the weights alone.
  */
+
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import type { Precision } from '../../engine/choices.js';
 import type { FunctionSpec, Program, TensorSpec } from '../../engine/program.js';
 import { float32Uniform } from '../../util/random.js';
 import type { ModelConfig } from '../network/config.js';
@@ -68,7 +70,7 @@ export function samplingParts(
   config: ModelConfig,
   sizes: CacheSizes,
   options: DrawOptions,
-  precision: FunctionSpec['precision'] = 'f32',
+  precision: Precision = 'f32',
 ): { state: Record<string, TensorSpec>; functions: Record<string, FunctionSpec> } {
   if (sizes.promptPositions > sizes.positions || sizes.promptPositions % sizes.chunk !== 0) {
     throw new RangeError(`these sizes do not fit each other: ${JSON.stringify(sizes)}`);

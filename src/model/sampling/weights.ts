@@ -3,7 +3,9 @@
  * with precision bf16 have their large matrices so. Where the same program trains, its own weights stay float32 (at a
  * learning rate of 1e-5 most numbers of a bfloat16 would never move), and the sampler gets rounded copies.
  */
+
 import type { Tensor } from '@tensorflow/tfjs-core';
+import type { Precision } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
 import type { ModelConfig } from '../network/config.js';
@@ -19,14 +21,14 @@ export function narrowState(config: ModelConfig, isNarrow: (name: string) => boo
 }
 
 /** The parameters as state of a program that only computes with them, in this precision. */
-export function frozenState(config: ModelConfig, precision: FunctionSpec['precision']): Record<string, StateSpec> {
+export function frozenState(config: ModelConfig, precision: Precision): Record<string, StateSpec> {
   return narrowState(config, () => precision === 'bf16');
 }
 
 const copyPrefix = 'sampler.';
 
 /** Copies for the sampler of a program that trains: none in float32. */
-export function samplerCopies(config: ModelConfig, precision: FunctionSpec['precision']): Record<string, StateSpec> {
+export function samplerCopies(config: ModelConfig, precision: Precision): Record<string, StateSpec> {
   const stored = Object.entries(frozenState(config, precision)).filter(([, spec]) => spec.stored !== undefined);
   return Object.fromEntries(stored.map(([name, spec]) => [`${copyPrefix}${name}`, spec]));
 }

@@ -5,10 +5,12 @@
  * Draws are compared by token. A token differs only when its uniform number lies within rounding (about 1e-6) of a
  * border between two tokens; over the 3,000 tokens compared here that would happen to one choice of seeds in 300.
  */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
-import { type EngineName, openEngine } from '../../../src/engine/backend.js';
+import { openEngine } from '../../../src/engine/backend.js';
+import type { EngineName } from '../../../src/engine/choices.js';
 import { openPretrained } from '../../../src/model/checkpoint/pretrained.js';
 import { samplingSizes } from '../../../src/model/load.js';
 import { type DrawOptions, draw, drawInputs } from '../../../src/model/sampling/draw.js';

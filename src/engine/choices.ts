@@ -1,0 +1,15 @@
+/**
+ * @file The engines and precisions to choose from. Loads no tensor library, so that options and commands can import it.
+ */
+
+/** `tensorflow`: native, compiled. `wasm`: WebAssembly, op by op, on every machine. */
+export const engineNames = ['tensorflow', 'wasm'] as const;
+export type EngineName = (typeof engineNames)[number];
+
+/** Values of `--engine`; `auto` takes `tensorflow` where it is or can be installed. */
+export const engineSettings = ['auto', ...engineNames] as const;
+export type EngineSetting = (typeof engineSettings)[number];
+
+/** What the operands of matrix products are rounded to: nothing, or bfloat16. */
+export const precisions = ['f32', 'bf16'] as const;
+export type Precision = (typeof precisions)[number];
