@@ -3,7 +3,7 @@
  * told is in the run's files.
  */
 
-import type { Comparison } from '../policy/eval-compare.js';
+import { type Comparison, significance } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import type { DryRun } from '../run/dry-run.js';
 import type { TrainResult } from '../run/events.js';
@@ -11,8 +11,9 @@ import type { Parts } from '../run/memory-plan.js';
 import type { Preflight } from '../stage1/preflight.js';
 import {
   counted,
+  describeInterval,
+  describePValue,
   formatBytes,
-  formatPValue,
   formatSeconds,
   formatPercent as percent,
   formatInterval as range,
@@ -73,7 +74,9 @@ export function summarize(
   row('  95 % interval (Wilson)', ({ greedy }) => range(greedy.exact.ci95));
   if (before.sampled !== undefined && after.sampled !== undefined) {
     row('sampled, exact', ({ sampled }) => percent(sampled!.exact.rate));
-    row('  95 % interval (bootstrap)', ({ sampled }) => range(sampled!.exact.ci95));
+    row('  95 % interval (bootstrap)', ({ sampled: { exact } = after.sampled! }) =>
+      exact.ci95 === null ? 'none' : range(exact.ci95),
+    );
     row('mean reward', ({ sampled }) => sampled!.meanReward.toFixed(3));
     row('readable answer', ({ sampled }) => percent(sampled!.formatRate));
     row('cut off', ({ sampled }) => percent(sampled!.truncatedRate));
@@ -105,12 +108,12 @@ export function describeComparison({ greedy, sampled }: Comparison, paint: Paint
   const lines: string[] = [];
   if (sampled !== undefined) {
     lines.push(
-      `Sampled: ${paintGain(sampled, paint)} (95 % interval ${range(sampled.ci95)}), ` +
-        `sign-flip test over ${counted(sampled.clusters, 'cluster')} p = ${formatPValue(sampled.pValue)}.`,
+      `Sampled: ${paintGain(sampled, paint)} (${describeInterval(sampled.ci95)}), ` +
+        `sign-flip test over ${counted(sampled.clusters, 'cluster')} ${describePValue(sampled)}.`,
     );
   }
   lines.push(
-    `Greedy: ${greedy.gained} problems gained, ${greedy.lost} lost, McNemar's exact test p = ${formatPValue(greedy.pValue)}.`,
+    `Greedy: ${greedy.gained} problems gained, ${greedy.lost} lost, McNemar's exact test ${describePValue(greedy)}.`,
   );
   return lines;
 }
@@ -118,11 +121,9 @@ export function describeComparison({ greedy, sampled }: Comparison, paint: Paint
 /** Coloured only where it is more than luck. */
 function paintGain({ difference, pValue }: NonNullable<Comparison['sampled']>, paint: Paint): string {
   const text = `${difference >= 0 ? '+' : ''}${percent(difference)}`;
-  if (pValue >= significant) return text;
+  if (pValue >= significance) return text;
   return difference > 0 ? paint.good(text) : paint.bad(text);
 }
-
-const significant = 0.05;
 
 /** One evaluation, for people. */
 export function describeEvaluation(evaluation: EvalSummary, paint: Paint = plain): string[] {
@@ -130,14 +131,14 @@ export function describeEvaluation(evaluation: EvalSummary, paint: Paint = plain
   const { correct, total, rate, ci95 } = greedy.exact;
   const lines = [
     `${model} on ${counted(problems, 'problem')} (${counted(clusters, 'cluster')}):`,
-    `  greedy   exact ${correct} of ${total} (${percent(rate)}, 95 % interval ${range(ci95)}), mean reward ${greedy.meanReward.toFixed(3)}`,
+    `  greedy   exact ${correct} of ${total} (${percent(rate)}, ${describeInterval(ci95)}), mean reward ${greedy.meanReward.toFixed(3)}`,
     `           readable answer ${percent(greedy.formatRate)}, cut off ${percent(greedy.truncatedRate)}, ${greedy.meanTokens.toFixed(1)} tokens`,
   ];
   if (sampled !== undefined) {
     const { samplesPerProblem: k, temperature, exact, passAt } = sampled;
     const shown = [1, 2, 4, 8, 16, 32, 64].filter((tries) => tries <= k);
     lines.push(
-      `  sampled  exact ${percent(exact.rate)} (95 % interval ${range(exact.ci95)}) of ${k} samples each at temperature ${temperature}, mean reward ${sampled.meanReward.toFixed(3)}`,
+      `  sampled  exact ${percent(exact.rate)} (${describeInterval(exact.ci95)}) of ${k} samples each at temperature ${temperature}, mean reward ${sampled.meanReward.toFixed(3)}`,
       `           readable answer ${percent(sampled.formatRate)}, cut off ${percent(sampled.truncatedRate)}, ${sampled.meanTokens.toFixed(1)} tokens`,
       `           ${shown.map((tries) => `pass@${tries} ${percent(passAt[tries]!)}`).join(', ')}`,
     );

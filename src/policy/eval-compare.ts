@@ -35,9 +35,11 @@ export interface Comparison {
   };
   readonly sampled?: {
     readonly difference: number;
-    /** Bootstrap over clusters. */
-    readonly ci95: Interval;
+    /** Bootstrap over clusters; null for one cluster, or when all clusters have the same difference. */
+    readonly ci95: Interval | null;
     readonly test: 'sign-flip-exact' | 'sign-flip-monte-carlo';
+    /** Random sign assignments of the Monte Carlo test; its p-value is at least 1 / (draws + 1). */
+    readonly draws?: number;
     /** Clusters whose difference is not zero: only they carry evidence. */
     readonly clusters: number;
     readonly pValue: number;
@@ -76,7 +78,7 @@ export function compareEvaluations(evaluation: ComparableEvaluation, other: Comp
     clusters.set(ours.cluster, { sum: sum + ours.sampled!.exactRate - theirs.sampled!.exactRate, count: count + 1 });
   }
   const differences = [...clusters.values()].map(({ sum }) => sum);
-  const { pValue, method } = signFlipTest(differences, keyedRandom('sign flip'));
+  const { pValue, method, assignments } = signFlipTest(differences, keyedRandom('sign flip'));
   return {
     model: other.model,
     pValue,
@@ -85,10 +87,40 @@ export function compareEvaluations(evaluation: ComparableEvaluation, other: Comp
       difference: differences.reduce((sum, difference) => sum + difference, 0) / pairs.length,
       ci95: clusterBootstrap([...clusters.values()], keyedRandom('ci95')),
       test: `sign-flip-${method}`,
+      ...(method === 'monte-carlo' && { draws: assignments }),
       clusters: differences.filter((difference) => difference !== 0).length,
       pValue,
     },
   };
+}
+
+/**
+ * What a comparison shows of training. `learned`: clearly better; `small`: clearly better, by less than 5 points; `worse`:
+ * clearly worse; `mixed`: greedy and sampled accuracy moved apart; `none`: neither moved; `unproven`: luck explains it.
+ */
+export type TrainingOutcome = 'learned' | 'small' | 'mixed' | 'unproven' | 'none' | 'worse';
+
+/** A p-value below this counts as evidence. */
+export const significance = 0.05;
+/** A gain below 5 points is a small one. */
+const smallGain = 0.05;
+
+/** The outcome by both accuracies; by the greedy one alone where nothing was sampled. */
+export function outcomeOf({ greedy, sampled }: Pick<Comparison, 'greedy' | 'sampled'>): TrainingOutcome {
+  const direction = ({ difference, pValue }: { difference: number; pValue: number }) =>
+    pValue < significance ? Math.sign(difference) : 0;
+  const byGreedy = direction(greedy);
+  const main = sampled ?? greedy;
+  const byMain = direction(main);
+  if (byMain === 0) {
+    if (byGreedy !== 0) return 'mixed';
+    return main.difference === 0 && greedy.difference === 0 ? 'none' : 'unproven';
+  }
+  // Greedy accuracy jumps where sampled accuracy drifts, so a small step against the trend is no contradiction.
+  const against = greedy.difference * main.difference < 0;
+  if (against && (byGreedy !== 0 || Math.abs(greedy.difference) >= Math.abs(main.difference) / 2)) return 'mixed';
+  if (byMain < 0) return 'worse';
+  return main.difference < smallGain ? 'small' : 'learned';
 }
 
 /**
@@ -104,7 +136,8 @@ export function readEvaluation(path: string): EvalSummary {
   for (const name of ['model', 'task']) check.string(root.get(name), name);
   for (const name of ['problems', 'clusters']) check.integer(root.get(name), name, { min: 1 });
   const hasSamples = root.has('sampled');
-  for (const part of hasSamples ? ['greedy', 'sampled'] : ['greedy']) checkRates(check, root.get(part), part);
+  for (const part of hasSamples ? (['greedy', 'sampled'] as const) : (['greedy'] as const))
+    checkRates(check, root.get(part), part);
   if (hasSamples) {
     const sampled = check.object(root.get('sampled'), 'sampled');
     const samples = check.integer(sampled.get('samplesPerProblem'), 'sampled.samplesPerProblem', { min: 1 });
@@ -127,13 +160,16 @@ export function readEvaluation(path: string): EvalSummary {
 const share: Bounds = { min: 0, max: 1 };
 
 /** Exact match with its interval, and the means beside it. */
-function checkRates(check: JsonChecks, value: unknown, where: string): void {
+function checkRates(check: JsonChecks, value: unknown, where: 'greedy' | 'sampled'): void {
   const fields = check.object(value, where);
   const exact = check.object(fields.get('exact'), `${where}.exact`);
   check.number(exact.get('rate'), `${where}.exact.rate`, share);
-  const ends = check.array(exact.get('ci95'), `${where}.exact.ci95`);
-  if (ends.length !== 2) throw check.refuse(`${where}.exact.ci95`, 'two numbers', ends);
-  for (const end of ends) check.number(end, `${where}.exact.ci95`, share);
+  const interval = exact.get('ci95');
+  if (where === 'greedy' || interval !== null) {
+    const ends = check.array(interval, `${where}.exact.ci95`);
+    if (ends.length !== 2) throw check.refuse(`${where}.exact.ci95`, 'two numbers', ends);
+    for (const end of ends) check.number(end, `${where}.exact.ci95`, share);
+  }
   for (const count of ['correct', 'total']) check.integer(exact.get(count), `${where}.exact.${count}`, { min: 0 });
   for (const rate of ['meanReward', 'formatRate', 'truncatedRate']) {
     check.number(fields.get(rate), `${where}.${rate}`, share);

@@ -46,11 +46,11 @@ export interface CompletionResult {
 }
 
 /** How many of `total` answers were right, with a 95 % interval. */
-interface ExactRate {
+interface ExactRate<Ci95 = Interval> {
   readonly correct: number;
   readonly total: number;
   readonly rate: number;
-  readonly ci95: Interval;
+  readonly ci95: Ci95;
 }
 
 /** Means over the samples of one problem; `exact` is their number. */
@@ -93,8 +93,8 @@ export interface EvalSummary {
   readonly sampled?: {
     readonly samplesPerProblem: number;
     readonly temperature: number;
-    /** The interval is a bootstrap over clusters. */
-    readonly exact: ExactRate;
+    /** The interval is a bootstrap over clusters; null for one cluster, or when all clusters have the same rate. */
+    readonly exact: ExactRate<Interval | null>;
     readonly meanReward: number;
     /** By k = 1..samplesPerProblem: the mean over problems of the unbiased estimate. */
     readonly passAt: Readonly<Record<string, number>>;

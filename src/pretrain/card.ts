@@ -22,7 +22,8 @@ export function modelCard({ corpus, command, steps = corpusRecipe.steps, engine,
   const { seed, heldOut } = shippedCorpora[corpus];
   const { greedy, sampled } = evaluation;
   const rate = (value: number) => value.toFixed(3);
-  const interval = ([low, high]: readonly [number, number]) => `${rate(low)} to ${rate(high)}`;
+  const interval = (ends: readonly [number, number] | null) =>
+    ends === null ? 'none' : `${rate(ends[0])} to ${rate(ends[1])}`;
   const { drillShare, sumShare, planShare, wideShare, wideMaxFactor, planMaxFactor, batchSize } = corpusRecipe;
   const percent = (share: number) => `${Math.round(100 * share)} %`;
   const questions = 1 - drillShare - sumShare - planShare;

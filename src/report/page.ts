@@ -69,7 +69,10 @@ const policy = [
   "form-action 'none'",
 ].join('; ');
 
-const signs = { learned: '▲', worse: '▼', unproven: '◆', memory: '◆', unfinished: '…', stopped: '■' } as const;
+const signs = {
+  ...{ learned: '▲', small: '▲', mixed: '◆', unproven: '◆', none: '◆', worse: '▼' },
+  ...{ memory: '◆', unfinished: '…', stopped: '■' },
+} as const;
 const algorithms = { apo: 'A*PO', grpo: 'GRPO', reinforce: 'REINFORCE' } as const;
 
 function opening(run: RunRecord, { kind, label, sentence, notes }: Verdict): Html {

@@ -1,13 +1,19 @@
 /**
- * @file What a run shows, in one sentence that claims no more than its tests do: learned, not proven, worse, memory only, or
- * not finished. Knows nothing of HTML.
+ * @file What a run shows, in one sentence that claims no more than its tests do: learned, learned a little, mixed, not proven,
+ * no change, worse, memory only, or not finished. Looks at greedy and at sampled accuracy. Knows nothing of HTML.
  */
-import { type Comparison, compareEvaluations } from '../policy/eval-compare.js';
+import {
+  type Comparison,
+  compareEvaluations,
+  outcomeOf,
+  significance,
+  type TrainingOutcome,
+} from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
-import { counted, formatPValue, formatPercent as percent, formatInterval as range } from '../util/format.js';
+import { counted, describeInterval, describePValue, formatPercent as percent } from '../util/format.js';
 import type { RunRecord } from './read.js';
 
-type VerdictKind = 'learned' | 'unproven' | 'worse' | 'memory' | 'unfinished' | 'stopped';
+export type VerdictKind = TrainingOutcome | 'memory' | 'unfinished' | 'stopped';
 
 export interface Verdict {
   readonly kind: VerdictKind;
@@ -18,61 +24,83 @@ export interface Verdict {
   readonly notes: readonly string[];
 }
 
-/** A p-value below this counts as evidence: the usual level, said beside every use. */
-const significance = 0.05;
+/** Two or three words, and how the sentence begins. */
+const words: Readonly<Record<TrainingOutcome, { readonly label: string; readonly opening: string }>> = {
+  learned: { label: 'Learned', opening: 'It learned' },
+  small: { label: 'Learned a little', opening: 'It learned a little' },
+  mixed: { label: 'Mixed', opening: 'The result is mixed' },
+  unproven: { label: 'Not proven', opening: 'No learning is proven' },
+  none: { label: 'No change', opening: 'Nothing changed' },
+  worse: { label: 'Got worse', opening: 'It got worse' },
+};
 
 /** @throws UserError when the two evaluations of the run are not of the same problems. */
 export function judge(run: RunRecord): Verdict {
   const { before, after } = run;
   if (before === undefined || after === undefined) return judgeUnfinished(run);
   const compare = compareEvaluations(after, before);
-  const measured =
+  const { rates, evidence, notes } =
     compare.sampled !== undefined ? sampledMeasure(before, after, compare) : greedyMeasure(before, after, compare);
-  const { text, difference, pValue, notes } = measured;
   if (run.stored.options.overlap === 'seed') {
     const shared = trainedOn(run);
+    const problems = `${before.problems} problems, ${shared === before.problems ? 'all' : shared} of them also training problems`;
     return {
       kind: 'memory',
       label: 'Memory only',
-      sentence: `This shows memory, not learning: accuracy ${text(`${before.problems} problems, ${shared === before.problems ? 'all' : shared} of them also training problems`)}.`,
+      sentence: `This shows memory, not learning: accuracy ${rates} over ${problems} (${evidence}).`,
       notes: [
         'The test problems were drawn from the training problems (--overlap seed); a run without that option tests on unseen ones.',
         ...notes,
       ],
     };
   }
-  const unseen = `held-out accuracy ${text(`${before.problems} unseen problems`)}`;
-  const clear = pValue < significance;
-  if (clear && difference > 0) return { kind: 'learned', label: 'Learned', sentence: `It learned: ${unseen}.`, notes };
-  if (clear) return { kind: 'worse', label: 'Got worse', sentence: `It got worse: ${unseen}.`, notes };
+  const kind = outcomeOf(compare);
+  const { label, opening } = words[kind];
+  const over = `over ${counted(before.problems, 'unseen problem')}`;
+  if (kind === 'mixed') {
+    const accuracies = `held-out accuracy sampled ${rates}, greedy ${greedyRates(before, after)}`;
+    const sentence = `${opening}: ${accuracies}, ${over} (sampled ${evidence}; greedy ${describePValue(compare.greedy)}).`;
+    return { kind, label, sentence, notes };
+  }
+  const unclear = `Chance alone makes a difference of this size or more with probability p; below ${significance} it would count as evidence.`;
   return {
-    kind: 'unproven',
-    label: 'Not proven',
-    sentence: `No learning is proven: ${unseen}.`,
+    kind,
+    label,
+    sentence: `${opening}: held-out accuracy ${rates} ${over} (${evidence}).`,
     notes: [
-      `Chance alone makes a difference of this size or more with probability p; below ${significance} it would count as evidence.`,
+      ...(kind === 'unproven' || kind === 'none' ? [unclear] : []),
+      ...(compare.sampled !== undefined && compare.greedy.difference !== 0 ? [greedyNote(before, after, compare)] : []),
       ...notes,
     ],
   };
 }
 
-/** A measured change: `38.8 % → 72.4 % over {problems} (95 % interval …)`, and what it rests on. */
+const greedyRates = (before: EvalSummary, after: EvalSummary) =>
+  `${percent(before.greedy.exact.rate)} → ${percent(after.greedy.exact.rate)}`;
+
+/** What the greedy answers say, where the sentence is about samples. */
+function greedyNote(before: EvalSummary, after: EvalSummary, { greedy }: Comparison): string {
+  const { gained, lost } = greedy;
+  return (
+    `Greedy accuracy: ${greedyRates(before, after)}, ` +
+    `${counted(gained, 'problem')} gained, ${lost} lost, ${describePValue(greedy)} by McNemar's exact test.`
+  );
+}
+
+/** A measured change and what it rests on. */
 interface Measure {
-  readonly text: (problems: string) => string;
-  readonly difference: number;
-  readonly pValue: number;
+  /** `38.8 % → 72.4 %`. */
+  readonly rates: string;
+  /** `95 % interval …, p = …`. */
+  readonly evidence: string;
   readonly notes: readonly string[];
 }
 
 function sampledMeasure(before: EvalSummary, after: EvalSummary, { sampled }: Comparison): Measure {
   const { exact, samplesPerProblem, temperature } = after.sampled!;
-  const { difference, pValue } = sampled!;
   return {
-    text: (problems) =>
-      `${percent(before.sampled!.exact.rate)} → ${percent(exact.rate)} over ${problems} ` +
-      `(95 % interval ${range(exact.ci95)}, p = ${formatPValue(pValue)})`,
-    difference,
-    pValue,
+    rates: `${percent(before.sampled!.exact.rate)} → ${percent(exact.rate)}`,
+    evidence: `${describeInterval(exact.ci95)}, ${describePValue(sampled!)}`,
     notes: [
       `Accuracy is the share of exact answers among ${samplesPerProblem} samples of each problem at temperature ${temperature}. ` +
         `The interval is that of the accuracy after training, a bootstrap over ${groups(after)}; p is that of ` +
@@ -85,11 +113,8 @@ function sampledMeasure(before: EvalSummary, after: EvalSummary, { sampled }: Co
 function greedyMeasure(before: EvalSummary, after: EvalSummary, { greedy }: Comparison): Measure {
   const { exact } = after.greedy;
   return {
-    text: (problems) =>
-      `${percent(before.greedy.exact.rate)} → ${percent(exact.rate)} over ${problems} ` +
-      `(greedy answers only, 95 % interval ${range(exact.ci95)}, p = ${formatPValue(greedy.pValue)})`,
-    difference: greedy.difference,
-    pValue: greedy.pValue,
+    rates: greedyRates(before, after),
+    evidence: `greedy answers only, ${describeInterval(exact.ci95)}, ${describePValue(greedy)}`,
     notes: [
       `Accuracy is the share of exact greedy answers, one a problem, since nothing was sampled (--eval-samples 0). The interval is ` +
         "Wilson's for the accuracy after training; p is that of McNemar's exact test, which takes problems for independent.",

@@ -6,7 +6,10 @@ import { mean, passAtK } from '../util/statistics.js';
 import type { VStarEntry, VStarFile } from './v-star-file.js';
 import { vStar } from './vstar.js';
 
-/** `stop`: no sample differs from its problem's V*, so no gradient exists. `warn`: little will happen. */
+/**
+ * `stop`: no sample differs from its problem's V*, so no gradient exists, or nearly all samples were cut off, so the rewards
+ * say nothing of the answers. `warn`: little will be learned.
+ */
 export type Verdict = 'go' | 'warn' | 'stop';
 
 export interface Preflight {
@@ -48,8 +51,8 @@ export interface PreflightOptions {
   readonly keepUnsolved: boolean;
 }
 
-/** Shares beyond which the user is told. */
-const limits = { truncated: 0.1, parseFail: 0.2, fewMixed: 0.1, nearlySolved: 0.95 } as const;
+/** Shares beyond which the user is warned, and above `mostlyTruncated` stopped. */
+const limits = { truncated: 0.1, mostlyTruncated: 0.9, parseFail: 0.2, fewMixed: 0.1, nearlySolved: 0.95 } as const;
 
 /**
  * The verdict on the distinct training problems, each with the same number N >= 1 of samples.
@@ -88,7 +91,8 @@ export function preflight(entries: readonly VStarEntry[], { beta1, keepUnsolved 
   // Rewards, not exactness, carry the signal: partial credit and free-form rewards differ without any exact sample.
   const withSignal = trainable.filter(({ rewards }) => rewards.some((reward) => reward !== rewards[0])).length;
   const advice = adviseOn(figures, withSignal, keepUnsolved);
-  const verdict = withSignal === 0 ? 'stop' : advice.length > 0 ? 'warn' : 'go';
+  const hopeless = withSignal === 0 || figures.truncatedRate > limits.mostlyTruncated;
+  const verdict = hopeless ? 'stop' : advice.length > 0 ? 'warn' : 'go';
   return { verdict, ...figures, ceiling: figures.passAtN, advice };
 }
 

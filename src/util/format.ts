@@ -13,6 +13,20 @@ export function formatInterval([low, high]: Interval): string {
   return `${formatPercent(low)} to ${formatPercent(high)}`;
 }
 
+/** `95 % interval 29.4 % to 45.5 %`; null is an interval that the clusters cannot give. */
+export function describeInterval(interval: Interval | null): string {
+  if (interval !== null) return `95 % interval ${formatInterval(interval)}`;
+  return 'no 95 % interval: there is one cluster, or all clusters are alike';
+}
+
+/** `p = 0.0039`; of a Monte Carlo test, whose p cannot be below 1 in so many draws, `p <= 1e-5, 100,000 draws`. */
+export function describePValue({ pValue, draws }: { readonly pValue: number; readonly draws?: number }): string {
+  if (draws === undefined) return `p = ${formatPValue(pValue)}`;
+  const count = `${draws.toLocaleString('en-US')} draws`;
+  // The observed assignment is counted among the draws, so the smallest p is 1 / (draws + 1).
+  return pValue * (draws + 1) < 1.5 ? `p <= ${1 / draws}, ${count}` : `p = ${formatPValue(pValue)}, ${count}`;
+}
+
 /** `0.0039`, `2.3e-7`: two significant digits. */
 export function formatPValue(p: number): string {
   return p < 0.0001 ? p.toExponential(1) : p.toPrecision(2);

@@ -70,8 +70,10 @@ export interface Cluster {
  * 95 % percentile interval of sum/count when whole clusters are drawn with replacement: the bootstrap of B. Efron (1979)
  * over clusters, as in Cameron, Gelbach and Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors"
  * (2008), section 3. With few clusters (here often 11) such intervals are somewhat too narrow; say so where they are shown.
+ *
+ * @returns null where resampling says nothing: with one cluster, or when all clusters have the same rate.
  */
-export function clusterBootstrap(clusters: readonly Cluster[], random: Random, replicates = 10_000): Interval {
+export function clusterBootstrap(clusters: readonly Cluster[], random: Random, replicates = 10_000): Interval | null {
   if (clusters.length === 0) throw new RangeError('a bootstrap over no clusters');
   const rates = new Array<number>(replicates);
   for (let replicate = 0; replicate < replicates; replicate++) {
@@ -83,7 +85,8 @@ export function clusterBootstrap(clusters: readonly Cluster[], random: Random, r
     }
     rates[replicate] = sum / count;
   }
-  return [quantile(rates, 0.025), quantile(rates, 0.975)];
+  const [low, high] = [quantile(rates, 0.025), quantile(rates, 0.975)];
+  return clusters.length > 1 && high - low > 1e-12 ? [low, high] : null;
 }
 
 export interface SignFlipResult {

@@ -7,7 +7,12 @@ import { multiplicationTask } from '../../src/data/multiplication-task.js';
 import type { Problem } from '../../src/data/problem.js';
 import { heldOutSplits, type Product, pairName } from '../../src/data/products.js';
 import { scoreCompletion } from '../../src/data/task.js';
-import { compareEvaluations, readEvaluation } from '../../src/policy/eval-compare.js';
+import {
+  type ComparableEvaluation,
+  compareEvaluations,
+  outcomeOf,
+  readEvaluation,
+} from '../../src/policy/eval-compare.js';
 import { bestConstantAnswer, type ProblemOutcomes, summarizeEvaluation } from '../../src/policy/eval-summary.js';
 import { UserError } from '../../src/util/errors.js';
 import { keyedRandom } from '../../src/util/random.js';
@@ -111,7 +116,8 @@ test('the best constant answer on the held-out twenty is 72, worth 0.395', () =>
 test('the sampled interval is wider than one that takes samples for independent', () => {
   // All samples of a pair agree: 20 problems of 64 samples are 11 observations, not 1280.
   const summary = summarize(outcomes(({ a, b }) => ((a + b) % 2 === 0 ? 64 : 0), 64));
-  const { ci95, rate } = summary.sampled!.exact;
+  const { rate } = summary.sampled!.exact;
+  const ci95 = summary.sampled!.exact.ci95!;
   const [low, high] = wilsonInterval(Math.round(rate * 1280), 1280);
   assert.ok(ci95[0] < rate && rate < ci95[1]);
   assert.ok(ci95[1] - ci95[0] > 5 * (high - low));
@@ -138,13 +144,59 @@ test('better on all 11 pairs: p = 2/2^11 sampled, and McNemar over the greedy an
   near(comparison.pValue, 2 / 2 ** 11);
   assert.deepEqual([comparison.sampled!.test, comparison.sampled!.clusters], ['sign-flip-exact', 11]);
   near(comparison.sampled!.difference, after.sampled!.exact.rate);
-  assert.ok(comparison.sampled!.ci95[0] > 0);
+  assert.ok(comparison.sampled!.ci95![0] > 0);
   assert.deepEqual([comparison.greedy.gained, comparison.greedy.lost, comparison.greedy.difference], [20, 0, 1]);
   near(comparison.greedy.pValue, 2 / 2 ** 20);
   // The other way round it is the same evidence for a loss.
   const reversed = compareEvaluations(before, after);
   near(reversed.sampled!.difference, -comparison.sampled!.difference);
   near(reversed.pValue, comparison.pValue);
+});
+
+test('beyond 20 clusters p is that of random draws, and their number is given', () => {
+  const evaluated = (rate: number): ComparableEvaluation => ({
+    model: `${rate}`,
+    perProblem: Array.from({ length: 30 }, (_, i) => ({
+      ...{ id: `${i}`, cluster: `${i}`, greedy: { exact: rate > 0.5 }, sampled: { exactRate: rate } },
+    })),
+  });
+  const { sampled } = compareEvaluations(evaluated(1), evaluated(0));
+  assert.deepEqual([sampled!.test, sampled!.draws], ['sign-flip-monte-carlo', 100_000]);
+  assert.equal(sampled!.pValue, 1 / 100_001);
+  // All clusters differ alike, so resampling them gives no interval.
+  assert.equal(sampled!.ci95, null);
+});
+
+test('the outcome looks at greedy and at sampled accuracy', () => {
+  const greedy = (difference: number, pValue: number) => ({
+    ...{ gained: 0, lost: 0, difference, test: 'mcnemar-exact' as const, pValue },
+  });
+  const sampled = (difference: number, pValue: number) => ({
+    ...{ difference, ci95: null, test: 'sign-flip-exact' as const, clusters: 11, pValue },
+  });
+  for (const [outcome, ofGreedy, ofSampled] of [
+    ['learned', [0.6, 0.001], [0.4, 0.001]],
+    ['learned', [0, 1], [0.4, 0.001]],
+    ['learned', [-0.05, 1], [0.4, 0.001]], // one problem of 20 against 40 points
+    ['small', [0.05, 1], [0.04, 0.03]],
+    ['mixed', [-0.15, 0.25], [0.04, 0.03]], // 30 % -> 15 % greedy, 4 points more sampled
+    ['mixed', [-0.1, 0.01], [0.4, 0.001]],
+    ['mixed', [0.4, 0.01], [0.01, 0.6]],
+    ['mixed', [0.2, 0.1], [-0.2, 0.01]],
+    ['unproven', [0.1, 0.5], [0.04, 0.2]],
+    ['none', [0, 1], [0, 1]],
+    ['worse', [-0.3, 0.03], [-0.2, 0.001]],
+    ['worse', [0, 1], [-0.01, 0.001]],
+    ['learned', [0.5, 0.002], undefined],
+    ['unproven', [0.5, 0.2], undefined],
+    ['worse', [-0.5, 0.002], undefined],
+  ] as const) {
+    const comparison = {
+      greedy: greedy(ofGreedy[0], ofGreedy[1]),
+      ...(ofSampled && { sampled: sampled(ofSampled[0], ofSampled[1]) }),
+    };
+    assert.equal(outcomeOf(comparison), outcome, JSON.stringify(comparison));
+  }
 });
 
 test('no difference is no evidence', () => {

@@ -201,7 +201,7 @@ test('compared: tests between the trained models, and the options that differ', 
   const { all } = parse(comparedSection([learned, other, unfinished, strange]));
   const rows = all('tbody tr').map(({ textContent }) => textContent);
   assert.match(rows[0]!, /^demoLearned25\.0 %62\.5 %$/);
-  assert.match(rows[1]!, /^slowerNot proven25\.0 %25\.0 %\+37\.5 points, p = 0\.0\d+$/);
+  assert.match(rows[1]!, /^slowerNo change25\.0 %25\.0 %\+37\.5 points, p = 0\.0\d+$/);
   assert.match(rows[2]!, /^unfinishedUnfinished25\.0 %–not both finished$/);
   assert.match(rows[3]!, /other problems$/);
   // --num-test, --seed and --lr.

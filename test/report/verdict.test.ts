@@ -7,13 +7,14 @@ import { runRecord } from '../helpers/run-record.js';
 test('better on all 11 pairs: learned, with the numbers of the tests', () => {
   const { kind, sentence, notes } = judge(runRecord({ before: () => 2, after: () => 6 }));
   assert.equal(kind, 'learned');
-  // All eleven clusters changed the same way: p = 2 / 2^11. All problems are alike, so the bootstrap has no width.
+  // All eleven clusters changed the same way: p = 2 / 2^11. All problems are alike, so there is no interval.
   assert.equal(
     sentence,
-    'It learned: held-out accuracy 25.0 % → 75.0 % over 20 unseen problems (95 % interval 75.0 % to 75.0 %, p = 0.00098).',
+    'It learned: held-out accuracy 25.0 % → 75.0 % over 20 unseen problems (no 95 % interval: there is one cluster, or all clusters are alike, p = 0.00098).',
   );
-  assert.match(notes[0]!, /8 samples of each problem at temperature 1.*bootstrap over 11 clusters/);
-  assert.equal(notes.length, 1);
+  assert.match(notes[0]!, /^Greedy accuracy: 0\.0 % → 100\.0 %, 20 problems gained, 0 lost/);
+  assert.match(notes[1]!, /8 samples of each problem at temperature 1.*bootstrap over 11 clusters/);
+  assert.equal(notes.length, 2);
 });
 
 test('the same the other way round: worse', () => {
@@ -23,14 +24,24 @@ test('the same the other way round: worse', () => {
 });
 
 test('a difference that luck makes too, and none at all: not proven', () => {
-  const luck = judge(runRecord({ before: () => 4, after: ({ a }) => (a % 2 === 0 ? 5 : 3) }));
+  const luck = judge(runRecord({ before: () => 6, after: ({ a }) => (a % 2 === 0 ? 8 : 5) }));
   const none = judge(runRecord({ before: () => 4, after: () => 4 }));
-  for (const { kind, sentence, notes } of [luck, none]) {
-    assert.equal(kind, 'unproven');
-    assert.match(sentence, /^No learning is proven: held-out accuracy/);
-    assert.match(notes[0]!, /below 0\.05 it would count/);
-  }
+  for (const { notes } of [luck, none]) assert.match(notes[0]!, /below 0\.05 it would count/);
+  assert.equal(luck.kind, 'unproven');
+  assert.match(luck.sentence, /^No learning is proven: held-out accuracy/);
+  assert.equal(none.kind, 'none');
+  assert.match(none.sentence, /^Nothing changed: held-out accuracy/);
   assert.match(none.sentence, /50\.0 % → 50\.0 % .*p = 1\.0\)/);
+});
+
+test('sampled accuracy up and greedy accuracy down: mixed, with both numbers', () => {
+  // The greedy answer is right with more than 4 of 8: some problems fall to 4, all others rise to 4.
+  const { kind, label, sentence } = judge(runRecord({ before: ({ a }) => (a === 7 ? 5 : 2), after: () => 4 }));
+  assert.deepEqual([kind, label], ['mixed', 'Mixed'], sentence);
+  assert.match(
+    sentence,
+    /^The result is mixed: held-out accuracy sampled [\d.]+ % → 50\.0 %, greedy [\d.]+ % → 0\.0 %, over 20 unseen problems \(sampled no 95 % interval.*p = 0\.0\d+; greedy p = /,
+  );
 });
 
 test('a leaking split shows memory, whatever the numbers are', () => {
@@ -39,7 +50,7 @@ test('a leaking split shows memory, whatever the numbers are', () => {
   const { kind, sentence } = judge(run);
   assert.equal(kind, 'memory');
   const claim = `This shows memory, not learning: accuracy 25.0 % → 100.0 % over ${problems} problems, `;
-  assert.ok(sentence.startsWith(`${claim}all of them also training problems (95 %`), sentence);
+  assert.ok(sentence.startsWith(`${claim}all of them also training problems (no 95 %`), sentence);
   assert.doesNotMatch(sentence, /unseen|held-out/);
   const elsewhere = judge({ ...run, problems: { ...run.problems, train: [] } });
   assert.ok(elsewhere.sentence.startsWith(`${claim}0 of them`), elsewhere.sentence);

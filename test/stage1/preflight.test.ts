@@ -60,6 +60,15 @@ test('nothing to learn from: stop, with the reason', () => {
   assert.equal(run([entry([0, 0])]).meanAbsAdvantage, 0);
 });
 
+test('nearly all samples cut off: stop, whatever their rewards', () => {
+  const cutOff = (count: number) =>
+    run([entry([1, ...new Array(19).fill(0)], { truncated: Array.from({ length: 20 }, (_, i) => i < count) })]);
+  assert.equal(cutOff(18).verdict, 'warn'); // 90 %
+  const { verdict, advice } = cutOff(19);
+  assert.equal(verdict, 'stop');
+  assert.match(advice[0]!, /95 % of the samples were cut off: raise --max-new-tokens/);
+});
+
 test('truncation and unread answers are named before all else', () => {
   const [first, second] = run([
     entry([1, 0, 0, 0], { truncated: [false, true, true, true], parsed: [true, false, false, false] }),

@@ -62,9 +62,10 @@ test('pass@k equals counting the subsets', () => {
   assert.throws(() => passAtK(5, 6, 1), RangeError);
 });
 
-test('bootstrap over clusters: degenerate, bounded, wide when clusters differ, and a function of its key', () => {
+test('bootstrap over clusters: none without variation, bounded, wide when clusters differ, and a function of its key', () => {
   const same = Array.from({ length: 5 }, () => ({ sum: 3, count: 4 }));
-  assert.deepEqual(clusterBootstrap(same, keyedRandom(1), 100), [0.75, 0.75]);
+  assert.equal(clusterBootstrap(same, keyedRandom(1), 100), null);
+  assert.equal(clusterBootstrap([{ sum: 1, count: 4 }], keyedRandom(1), 100), null);
   // Two clusters, all right and all wrong, equally large: a replicate is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4.
   assert.deepEqual(
     clusterBootstrap(
@@ -78,7 +79,7 @@ test('bootstrap over clusters: degenerate, bounded, wide when clusters differ, a
     [0, 1],
   );
   const mixed = Array.from({ length: 40 }, (_, i) => ({ sum: i % 2, count: 1 }));
-  const [low, high] = clusterBootstrap(mixed, keyedRandom(2));
+  const [low, high] = clusterBootstrap(mixed, keyedRandom(2))!;
   // The mean of 40 draws of 0 or 1 has standard error sqrt(0.25/40) = 0.079: 0.5 ± 0.155, on a grid of 1/40.
   near(low, 0.345, 0.026);
   near(high, 0.655, 0.026);

@@ -1,7 +1,7 @@
 /**
  * @file Accuracy before and after as dots with their intervals, a row each: of one run, or of several to be compared.
  */
-import { formatPercent, formatInterval as range } from '../../util/format.js';
+import { describeInterval, formatPercent } from '../../util/format.js';
 import type { Interval } from '../../util/statistics.js';
 import type { Html } from '../html.js';
 import { chart, hits, Plot, percentAxis } from './chart.js';
@@ -11,16 +11,17 @@ export interface Measured {
   readonly row: string;
   readonly when: 'before' | 'after';
   readonly rate: number;
-  readonly ci95: Interval;
+  /** Null: no interval is drawn. */
+  readonly ci95: Interval | null;
 }
 
 const rowHeight = 34;
 
 /** @param labelWidth room for the names of the rows, in pixels. */
 export function intervalChart(measured: readonly Measured[], labelWidth: number): Html {
-  const data = measured.map(({ row, when, rate, ci95: [low, high] }) => ({
-    ...{ row, when, rate, low, high },
-    text: `${row}, ${when} training\n${formatPercent(rate)} exact\n95 % interval ${range([low, high])}`,
+  const data = measured.map(({ row, when, rate, ci95 }) => ({
+    ...{ row, when, rate, low: ci95?.[0], high: ci95?.[1] },
+    text: `${row}, ${when} training\n${formatPercent(rate)} exact\n${describeInterval(ci95)}`,
   }));
   const rows = [...new Set(data.map(({ row }) => row))];
   const color = (when: Measured['when']) => (when === 'before' ? 'var(--muted)' : 'var(--accent)');
@@ -29,7 +30,10 @@ export function intervalChart(measured: readonly Measured[], labelWidth: number)
     const part = data.filter((item) => item.when === when);
     const place = { y: 'row', dy };
     return [
-      Plot.ruleY(part, { ...place, x1: 'low', x2: 'high', stroke: color(when), strokeWidth: 2.5, strokeOpacity: 0.55 }),
+      Plot.ruleY(
+        part.filter(({ low }) => low !== undefined),
+        { ...place, x1: 'low', x2: 'high', stroke: color(when), strokeWidth: 2.5, strokeOpacity: 0.55 },
+      ),
       Plot.dot(part, {
         ...place,
         x: 'rate',

@@ -3,7 +3,7 @@
  */
 import { type Comparison, compareEvaluations } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
-import { counted, formatPValue, formatPercent as percent, formatInterval as range } from '../../util/format.js';
+import { counted, describeInterval, describePValue, formatPercent as percent } from '../../util/format.js';
 import { figure, section, short } from '../charts/figure.js';
 import { intervalChart, type Measured } from '../charts/intervals.js';
 import { type Html, html } from '../html.js';
@@ -101,7 +101,7 @@ function table(before: EvalSummary, after: EvalSummary | undefined, compare: Com
 function tests(compare: Comparison | undefined): Html | undefined {
   if (compare === undefined) return undefined;
   const { sampled, greedy } = compare;
-  return html`<p class="note">${sampled && `Sampled: ${points(sampled.difference)}, 95 % interval ${range(sampled.ci95)}; sign-flip test over ${counted(sampled.clusters, 'cluster')} that changed, p = ${formatPValue(sampled.pValue)}. `}Greedy: ${counted(greedy.gained, 'problem')} gained, ${greedy.lost} lost; McNemar’s exact test, p = ${formatPValue(greedy.pValue)}.</p>`;
+  return html`<p class="note">${sampled && `Sampled: ${points(sampled.difference)}, ${describeInterval(sampled.ci95)}; sign-flip test over ${counted(sampled.clusters, 'cluster')} that changed, ${describePValue(sampled)}. `}Greedy: ${counted(greedy.gained, 'problem')} gained, ${greedy.lost} lost; McNemar’s exact test, ${describePValue(greedy)}.</p>`;
 }
 
 function constant({ constantAnswer }: EvalSummary): Html | undefined {

@@ -5,7 +5,7 @@
 import { flag, trainingOptionNames } from '../../options/table.js';
 import { compareEvaluations } from '../../policy/eval-compare.js';
 import { UserError } from '../../util/errors.js';
-import { formatPValue, formatPercent as percent } from '../../util/format.js';
+import { describePValue, formatPercent as percent } from '../../util/format.js';
 import { figure, section } from '../charts/figure.js';
 import { intervalChart, type Measured } from '../charts/intervals.js';
 import { type Html, html } from '../html.js';
@@ -55,9 +55,10 @@ function row(run: RunRecord, other: RunRecord): Html {
 function against(run: RunRecord, other: RunRecord): string {
   if (run.after === undefined || other.after === undefined) return 'not both finished';
   try {
-    const { sampled, greedy, pValue } = compareEvaluations(run.after, other.after);
-    const difference = 100 * (sampled ?? greedy).difference;
-    return `${difference >= 0 ? '+' : '−'}${Math.abs(difference).toFixed(1)} points, p = ${formatPValue(pValue)}`;
+    const { sampled, greedy } = compareEvaluations(run.after, other.after);
+    const test = sampled ?? greedy;
+    const difference = 100 * test.difference;
+    return `${difference >= 0 ? '+' : '−'}${Math.abs(difference).toFixed(1)} points, ${describePValue(test)}`;
   } catch (error) {
     if (error instanceof UserError) return 'other problems';
     throw error;
