@@ -10,12 +10,13 @@ import { wordings } from '../src/data/prompt.js';
 import { defineTask, type Task } from '../src/data/task.js';
 import { defaultOptions } from '../src/options/settings.js';
 import { evaluate } from '../src/policy/evaluate.js';
+import type { TrainingOptions } from '../src/policy/policy.js';
 import type { RolloutKit } from '../src/policy/rollout.js';
 import { multiplicationReward } from '../src/reward/multiplication.js';
 import { openJob, openPolicy } from '../src/run/job.js';
 import { estimate } from '../src/stage1/estimate.js';
 import { type VStarFile, vStarOf } from '../src/stage1/v-star-file.js';
-import { apo } from '../src/stage2/algorithm.js';
+import { type Algorithm, algorithms } from '../src/stage2/algorithm.js';
 import { freshProgress, trainPolicy } from '../src/stage2/loop.js';
 import { planBatches } from '../src/stage2/plan.js';
 import { savePolicy } from '../src/stage2/resume.js';
@@ -66,7 +67,11 @@ async function run(job: WholeJob): Promise<JobResult> {
   });
   const { settings, pretrained } = opened;
   const { optimizer, maxGradientNorm } = settings;
-  const training = { batchSize, optimizer, maxGradientNorm };
+  const algorithm: Algorithm = algorithms.apo;
+  const training: TrainingOptions = {
+    ...{ batchSize, optimizer, maxGradientNorm },
+    loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
+  };
   const { policy, kit: usual } = openPolicy({ ...opened, task: task as Task }, [...train, ...heldOut], training);
   const kit = {
     ...usual,
@@ -125,7 +130,7 @@ async function run(job: WholeJob): Promise<JobResult> {
     const earned: number[] = [];
     await trainPolicy({
       ...{ kit, policy, plan, start: freshProgress, precision: settings.precision, signal: never },
-      algorithm: apo((id) => vStar.get(id) as number, beta2),
+      ...{ algorithm, settings, vStarOf: (id) => vStar.get(id) as number },
       schedule: {
         peak: job.learningRate,
         warmupSteps: job.warmupSteps,

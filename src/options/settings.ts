@@ -8,6 +8,7 @@ import type { PromptStyle, Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/adamw-options.js';
 import { builtinModel } from '../model/shipped.js';
 import type { MultiplicationRewardOptions } from '../reward/multiplication.js';
+import { algorithms } from '../stage2/algorithm.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import type { JsonRecord } from '../util/json.js';
 import { resolveOptions } from './parse.js';
@@ -109,14 +110,11 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     problems.push('--problems: --task brings problems of its own');
   }
   if (settings.temperature === 0) problems.push('--temperature: training samples, so it must be above 0');
-  if (settings.algo === 'grpo' && settings.batchSize % settings.numSamples !== 0) {
-    problems.push(
-      `--batch-size: GRPO compares ${settings.numSamples} samples of a problem (--num-samples), and ${settings.batchSize} is not a multiple`,
-    );
+  const algorithm = algorithms[settings.algo];
+  problems.push(...algorithm.problems(settings));
+  if (!algorithm.needsVStar && settings.vStar !== undefined) {
+    problems.push(`--v-star: ${algorithm.title} uses none`);
   }
-  if (settings.algo === 'grpo' && settings.numSamples < 2) problems.push('--num-samples: GRPO compares at least 2');
-  if (settings.algo !== 'apo' && settings.vStar !== undefined)
-    problems.push(`--v-star: --algo ${settings.algo} uses none`);
   if (problems.length > 0) throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });
   return settings;
 }

@@ -3,6 +3,7 @@
  * help texts, README tables and the record that a run saves all come from here. Knows nothing of commander.
  */
 import { engineSettings, precisions } from '../engine/choices.js';
+import { algorithmNames } from '../stage2/algorithm.js';
 
 interface Common {
   /** One line for `--help`, without the default, which is added. */
@@ -97,8 +98,8 @@ export const options = {
   },
   algo: {
     type: 'choice',
-    choices: ['apo', 'grpo', 'reinforce'],
-    default: 'apo',
+    choices: algorithmNames,
+    default: algorithmNames[0],
     help: 'what trains: A*PO, or GRPO or REINFORCE with as many rollouts as its two stages',
   },
   preset: {

@@ -23,6 +23,7 @@ import { type ParameterSpecs, parameterSpecs } from '../model/network/params.js'
 import { cacheState } from '../model/sampling/kv-cache.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, frozenState, narrowState, onCopies, samplerCopies } from '../model/sampling/weights.js';
+import type { RowLoss } from './row-loss.js';
 
 /** Buckets, fixed when the program is built; whatever is shorter is padded. */
 export interface PolicySizes {
@@ -37,6 +38,7 @@ export interface TrainingOptions {
   /** Rows of one update. */
   readonly batchSize: number;
   readonly optimizer: AdamWOptions;
+  readonly loss: RowLoss;
   /** Largest global norm of the gradient; a longer one is scaled down to it. */
   readonly maxGradientNorm: number;
   /** Parameters of the reference whose values are bfloat16's, so that they lose nothing when they are kept so. Default: none. */
@@ -56,9 +58,8 @@ export type ReadTensor = (name: string) => Float32Array;
 export interface UpdateBatch {
   /** At most `batchSize` rows; an update of fewer costs as much. */
   readonly rows: readonly CompletionRow[];
-  /** The loss as a function of δ = S - S_ref of each row: Σ quadratic·δ² + linear·δ. See stage2/loss.ts. */
-  readonly quadratic: number;
-  readonly linear: readonly number[];
+  /** A of each row. */
+  readonly advantages: readonly number[];
   readonly temperature: number;
   /** Number of this update, from 1. */
   readonly step: number;
@@ -69,6 +70,8 @@ export interface UpdateResult {
   /** Of each row's tokens, under the policy before the update and under the reference, at the temperature. */
   readonly logProbs: readonly Float32Array[];
   readonly refLogProbs: readonly Float32Array[];
+  /** Mean over the rows. */
+  readonly loss: number;
   /** Global norm of the gradient before clipping. */
   readonly gradientNorm: number;
 }
@@ -76,11 +79,13 @@ export interface UpdateResult {
 export interface Policy {
   readonly config: ModelConfig;
   readonly specs: ParameterSpecs;
+  /** Names and shapes of the optimiser's moments. */
+  readonly momentSpecs: ParameterSpecs;
   /** Writes every parameter. */
   load(read: ReadTensor): void;
   /** Writes every parameter of the reference. Until the first update a reference of the same values has the same log-probs. */
   loadReference(read: ReadTensor): void;
-  /** Writes the moments; without `read`, zeros. Names are those of {@link momentSpecs}. */
+  /** Writes the moments; without `read`, zeros. */
   loadMoments(read?: ReadTensor): void;
   /** A copy of a parameter or moment. */
   read(name: string): Float32Array;
@@ -92,8 +97,7 @@ export interface Policy {
 
 const referenceName = (name: string) => `ref.${name}`;
 
-/** Names and shapes of the optimiser's moments. */
-export function momentSpecs(specs: ParameterSpecs): ParameterSpecs {
+function momentSpecsOf(specs: ParameterSpecs): ParameterSpecs {
   return Object.fromEntries(
     Object.entries(specs).flatMap(([name, shape]) => {
       const { m, v } = adamw.momentNames(name);
@@ -155,18 +159,20 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
     },
   });
   for (const name of Object.keys(caches)) program.fill(name, 0);
+  const momentSpecs = momentSpecsOf(specs);
   let outdated = copied;
 
   return {
     config,
     specs,
+    momentSpecs,
     load: (read) => {
       writeAll(program, names, (name) => name, read);
       outdated = copied;
     },
     loadReference: (read) => writeAll(program, names, referenceName, read),
     loadMoments: (read) => {
-      for (const name of Object.keys(momentSpecs(specs))) {
+      for (const name of Object.keys(momentSpecs)) {
         if (read === undefined) program.fill(name, 0);
         else program.write(name, read(name));
       }
@@ -189,7 +195,7 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
 function updateFunction(
   config: ModelConfig,
   names: readonly string[],
-  { batchSize: B, optimizer, maxGradientNorm }: TrainingOptions,
+  { batchSize: B, optimizer, loss, maxGradientNorm }: TrainingOptions,
   T: number,
   W: number,
   precision: Precision,
@@ -197,32 +203,33 @@ function updateFunction(
   return {
     inputs: {
       ...completionInputs(B, T, W),
-      quadratic: { dtype: 'float32', shape: [] },
-      linear: { dtype: 'float32', shape: [B] },
+      advantages: { dtype: 'float32', shape: [B] },
+      /** 1 / rows; 0 for rows that are padding. */
+      weights: { dtype: 'float32', shape: [B] },
       ...adamw.stepInputs,
     },
     checkNumerics: true,
     precision,
     body(state, inputs) {
-      const { quadratic, linear } = inputs as Record<'quadratic' | 'linear', tf.Tensor>;
+      const { advantages: advantage, weights } = inputs as Record<'advantages' | 'weights', tf.Tensor>;
       const reference: TensorRecord = Object.fromEntries(
         names.map((name) => [name, state[referenceName(name)] as tf.Tensor]),
       );
       const refLogProbs = completionLogProbs(reference, config, inputs);
       let kept: tf.Tensor = refLogProbs;
-      const loss = (policy: TensorRecord) => {
+      const meanLoss = (policy: TensorRecord) => {
         kept = tf.keep(completionLogProbs(policy, config, inputs));
         const delta = tf.sum(tf.sub(kept, refLogProbs), 1);
-        return tf.sum(tf.mul(tf.add(tf.mul(quadratic, delta), linear), delta));
+        return tf.sum(tf.mul(weights, loss<tf.Tensor>(tf, { delta, advantage })));
       };
-      const { gradients } = valueAndGradients(state, names, loss);
+      const { value, gradients } = valueAndGradients(state, names, meanLoss);
       // tfjs frees what the loss computes on its way unless it is kept, and what is kept it never frees.
       const logProbs = kept.clone();
       kept.dispose();
       const norm = adamw.globalNorm(gradients);
       const scale = adamw.clipScale(norm, maxGradientNorm);
       return {
-        outputs: { logProbs, refLogProbs, norm },
+        outputs: { loss: value, logProbs, refLogProbs, norm },
         assign: adamw.update(state, gradients, inputs, optimizer, scale),
       };
     },
@@ -236,18 +243,23 @@ function runUpdate(
   T: number,
   W: number,
 ): UpdateResult {
-  const linear = new Float32Array(B);
-  linear.set(batch.linear);
-  const { logProbs, refLogProbs, norm } = program.run('update', {
+  const advantages = new Float32Array(B);
+  advantages.set(batch.advantages);
+  const { loss, logProbs, refLogProbs, norm } = program.run('update', {
     ...packCompletions(batch.rows, B, T, W),
     inverseTemperature: Float32Array.of(1 / batch.temperature),
-    quadratic: Float32Array.of(batch.quadratic),
-    linear,
+    advantages,
+    weights: new Float32Array(B).fill(1 / batch.rows.length, 0, batch.rows.length),
     ...adamw.stepScalars(batch.step, batch.learningRate, optimizer),
-  }) as Record<'logProbs' | 'refLogProbs' | 'norm', Float32Array>;
+  }) as Record<'loss' | 'logProbs' | 'refLogProbs' | 'norm', Float32Array>;
   const perRow = (values: Float32Array) =>
     batch.rows.map(({ completionIds }, row) => values.slice(row * W, row * W + completionIds.length));
-  return { logProbs: perRow(logProbs), refLogProbs: perRow(refLogProbs), gradientNorm: norm[0] as number };
+  return {
+    logProbs: perRow(logProbs),
+    refLogProbs: perRow(refLogProbs),
+    loss: loss[0]!,
+    gradientNorm: norm[0]!,
+  };
 }
 
 function requireTraining(training: TrainingOptions | undefined): TrainingOptions {

@@ -15,6 +15,7 @@ import { parameterCount } from '../model/network/params.js';
 import { describeModel } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import type { TrainingOptions } from '../options/settings.js';
+import { algorithms } from '../stage2/algorithm.js';
 import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import { freeBytes, memoryLimit } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
@@ -64,7 +65,7 @@ export async function dryRun(
   const { train, rows, test } = problems;
   const { config } = model.pretrained;
   const { algo, numSamples, evalSamples, maxNewTokens, keep } = settings;
-  const stage1 = algo === 'apo' ? numSamples * train.length : 0;
+  const stage1 = algorithms[algo].needsVStar ? numSamples * train.length : 0;
   const count = { rows: rows.length, problems: train.length };
 
   const memory = planMemory(config, policySizes(settings, model.tokenizer, [...train, ...test], settings), settings);

@@ -9,6 +9,7 @@ import type { TrainingOptions } from '../options/settings.js';
 import { readEvaluation } from '../policy/eval-compare.js';
 import { preflight } from '../stage1/preflight.js';
 import { missingSamples, readVStarFile } from '../stage1/v-star-file.js';
+import { algorithms } from '../stage2/algorithm.js';
 import { plannedUpdates } from '../stage2/plan.js';
 import { readCheckpointState } from '../stage2/resume.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
@@ -128,7 +129,7 @@ function plannedIn(folder: string, options: TrainingOptions): number | null {
   }
   const { train, rows } = readProblems(join(folder, runFiles.problems));
   const work = { algo, epochs, batchSize, numSamples };
-  if (algo !== 'apo') return plannedUpdates(work, { rows: rows.length, problems: train.length });
+  if (!algorithms[algo].needsVStar) return plannedUpdates(work, { rows: rows.length, problems: train.length });
   const file = vStarIn(folder);
   const ids = train.map(({ id }) => id);
   if (file === undefined || missingSamples(file, ids).length > 0) return null;

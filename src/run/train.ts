@@ -22,7 +22,7 @@ import {
   vStarOf,
   writeVStarFile,
 } from '../stage1/v-star-file.js';
-import { type Algorithm, apo, grpo, reinforce } from '../stage2/algorithm.js';
+import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import { freshProgress, type Progress, trainPolicy } from '../stage2/loop.js';
 import { planBatches, plannedRollouts } from '../stage2/plan.js';
 import { loadCheckpoint, loadPolicy, readCheckpointState, saveCheckpoint, savePolicy } from '../stage2/resume.js';
@@ -97,10 +97,12 @@ async function runJob(
   else requireSameRun(folder, stored, job, modelHash);
   onEvent({ kind: 'opened', model: settings.model, engine: job.engine.description, problems });
   const { batchSize, optimizer, maxGradientNorm } = settings;
+  const algorithm: Algorithm = algorithms[settings.algo];
   const { policy, kit: untimed } = openPolicy(job, [...problems.train, ...problems.test], {
     batchSize,
     optimizer,
     maxGradientNorm,
+    loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
   });
   const timings = openLog(folder.file('timings'));
   const onFirst = () => timings.append({ phase: 'first-token', seconds: process.uptime() });
@@ -108,7 +110,7 @@ async function runJob(
   const run: Run = { job, folder, policy, kit, timings, onEvent, signal };
   try {
     const before = await evaluated(run, 'before');
-    const estimated = settings.algo === 'apo' ? await stage1(run) : undefined;
+    const estimated = algorithms[settings.algo].needsVStar ? await stage1(run) : undefined;
     const updates = await stage2(run, estimated);
     const after = await evaluated(run, 'after', before);
     const compare = compareEvaluations(after, before);
@@ -203,7 +205,7 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
   const { job, folder, policy, kit, signal } = run;
   const { settings, problems, pretrained, reference } = job;
   const { keepUnsolved, evalEvery, saveEvery, keep, precision, seed, batchSize } = settings;
-  const algorithm = algorithmOf(run, estimated);
+  const algorithm: Algorithm = algorithms[settings.algo];
   const rows = problems.rows
     .map((index) => problems.train[index]!)
     .filter(({ id }) => keepUnsolved || estimated === undefined || estimated.solved.has(id));
@@ -216,7 +218,7 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
   const plan = planBatches(rows, {
     seed,
     batchSize,
-    groupSize: algorithm.groupSize,
+    groupSize: algorithm.groupSize(settings),
     rollouts: plannedRollouts(settings, { rows: rows.length, problems: problems.train.length }),
   });
   const final = folder.file('final');
@@ -235,7 +237,8 @@ async function stage2(run: Run, estimated: Stage1Result | undefined): Promise<nu
   try {
     await timed(run, 'stage2', () =>
       trainPolicy({
-        ...{ kit, policy, algorithm, plan, start, precision, signal },
+        ...{ kit, policy, algorithm, settings, plan, start, precision, signal },
+        vStarOf: (id) => estimated!.vStar.get(id)!,
         schedule: {
           peak: settings.lr,
           warmupSteps: settings.warmupSteps,
@@ -294,13 +297,6 @@ function restore({ job, folder, policy, onEvent }: Run, updates: number) {
   const history = [...readLog(folder.file('metrics'))].filter((record) => Number(record.step) <= step);
   onEvent({ kind: 'resumed', step, history: history as unknown as StepMetrics[] });
   return state;
-}
-
-function algorithmOf({ job }: Run, estimated: Stage1Result | undefined): Algorithm {
-  const { algo, beta2, numSamples } = job.settings;
-  if (algo === 'grpo') return grpo(numSamples);
-  if (algo === 'reinforce') return reinforce();
-  return apo((id) => estimated!.vStar.get(id)!, beta2);
 }
 
 async function timed<T>({ timings }: Run, phase: string, work: () => Promise<T>): Promise<T> {

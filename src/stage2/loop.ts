@@ -1,6 +1,6 @@
 /**
- * @file Stage 2, the training loop: roll out, compute the loss's coefficients, update, check, record, save. The algorithm
- * is a value (algorithm.ts), the data is a plan (plan.ts); files, clocks and options are the caller's.
+ * @file Stage 2, the training loop: roll out, update, check, record, save. The algorithm is a value (algorithm.ts), the
+ * data is a plan (plan.ts); files, clocks and options are the caller's.
  */
 
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
@@ -10,9 +10,8 @@ import { learningRateAt } from '../engine/optim/schedule.js';
 import type { Policy } from '../policy/policy.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
 import { mean } from '../util/statistics.js';
-import type { Algorithm } from './algorithm.js';
+import type { AdvantageContext, Algorithm } from './algorithm.js';
 import { checkSampler, checkUpdate, explainNumerics } from './checks.js';
-import { lossAt, lossSlopes } from './loss.js';
 import type { Visit } from './plan.js';
 import type { StepMetrics } from './step-metrics.js';
 
@@ -40,6 +39,8 @@ export interface TrainOptions<P> {
   readonly kit: RolloutKit<P>;
   readonly policy: Policy;
   readonly algorithm: Algorithm;
+  readonly settings: AdvantageContext['settings'];
+  readonly vStarOf: AdvantageContext['vStarOf'];
   readonly plan: readonly (readonly Visit<P>[])[];
   readonly schedule: Schedule;
   readonly precision: Precision;
@@ -55,7 +56,7 @@ export interface TrainOptions<P> {
 
 /** Runs the plan from `start` to its end. */
 export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress> {
-  const { kit, policy, algorithm, plan, schedule, signal } = options;
+  const { kit, policy, algorithm, settings, vStarOf, plan, schedule, signal } = options;
   let progress = options.start;
   let saved = progress.step;
   const probe = probeName(policy.config.layers);
@@ -69,14 +70,14 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const requests = visits.map(({ problem, sample }) => ({ problem, stage: 'stage2', sample }));
     const rollouts = await rollOut(kit, requests);
 
-    // Update: one step of AdamW on the loss, which is a polynomial of δ = S - S_ref.
-    const loss = algorithm.loss(rollouts, progress.baseline);
+    // Update: one step of AdamW on the mean loss of the rows.
+    const { baseline } = progress;
+    const advantages = algorithm.advantages(rollouts, { settings, vStarOf, baseline });
     const learningRate = learningRateAt(schedule, step);
     const update = explainNumerics(step, () =>
       policy.update({
         rows: rollouts,
-        quadratic: loss.quadratic,
-        linear: loss.linear,
+        advantages,
         temperature: kit.temperature,
         step,
         learningRate,
@@ -85,13 +86,12 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const logProbs = update.logProbs.map(sum);
     const refLogProbs = update.refLogProbs.map(sum);
     const deltas = logProbs.map((logProb, i) => logProb - refLogProbs[i]!);
-    const unit = algorithm.slopePerAdvantage(rollouts.length);
-    const advantages = lossSlopes(loss, deltas).map((slope) => -slope / unit);
+    const remaining = advantages.map((advantage, i) => advantage - algorithm.implicit(deltas[i]!, settings));
 
     // Check that something was learned, from samples that are the policy's own.
     const after = policy.read(probe);
     const { gradientNorm } = update;
-    const hasSignal = checkUpdate({ step, advantages, gradientNorm, before, after, learningRate });
+    const hasSignal = checkUpdate({ step, advantages: remaining, gradientNorm, before, after, learningRate });
     before = after;
     const samplerDifference = checkSampler(
       rollouts.map((rollout) => rollout.logProbs),
@@ -103,17 +103,17 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const tokens = rollouts.map(({ completionIds }) => completionIds.length);
     progress = {
       step,
-      baseline: algorithm.nextBaseline(rollouts, progress.baseline),
+      baseline: algorithm.nextBaseline?.(rollouts, baseline) ?? null,
       sampledTokens: progress.sampledTokens + sum(tokens),
     };
     const heldOutGreedy = await options.lookAtHeldOut(step);
     const metrics: StepMetrics = {
       step,
       epoch: visits[0]!.epoch,
-      loss: lossAt(loss, deltas),
+      loss: update.loss,
       ...gradeMeans(rollouts),
       meanTokens: mean(tokens),
-      meanAbsAdvantage: mean(advantages.map(Math.abs)),
+      meanAbsAdvantage: mean(remaining.map(Math.abs)),
       kl: mean(deltas),
       entropy: -sum(logProbs) / sum(tokens),
       gradientNorm,
@@ -127,7 +127,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       rollout,
       logProb: logProbs[i]!,
       refLogProb: refLogProbs[i]!,
-      advantage: advantages[i]!,
+      advantage: remaining[i]!,
     }));
     options.onStep(metrics, trained);
 

@@ -1,61 +1,46 @@
 /**
- * @file The losses of stage 2 on plain numbers: what each algorithm asks of the log-probability of each completion. Knows
- * nothing of tokens, models or tensors; the compiled step evaluates the same polynomial.
+ * @file The losses of stage 2 and the advantages that go into them. A loss is written once, in the arithmetic that it is
+ * given: the training step traces it with tensors, tests and the library call it with numbers.
  *
- * All algorithms here see a completion through one number, δ = S - S_ref: the sum over its tokens, the end token included,
- * of log π(token) - log π_ref(token), both at the sampling temperature. Each loss is a polynomial of second degree in
- * δ, so one compiled training step serves them all:
+ * Every loss sees a completion through δ = S - S_ref: the sum over its tokens, the end token included, of
+ * log π(token) - log π_ref(token), both at the sampling temperature. The loss of a batch is the mean over its rows.
  *
- *     loss = Σ_rows quadratic·δ² + linear·δ + constant
- *
- * Where A*PO leaves the paper (Brantley et al., "Accelerating RL for LLM Reasoning with Optimal Advantage Regression",
+ * Departures from the A*PO paper (Brantley et al., "Accelerating RL for LLM Reasoning with Optimal Advantage Regression",
  * 2025, arXiv 2505.20686):
- *  1. log-probabilities are those at the sampling temperature, which the paper leaves open (its own is 1);
- *  2. a batch of rollouts gets exactly one update, so the rollouts are always the current policy's own;
+ *  1. log-probs are taken at the sampling temperature; the paper samples at 1;
+ *  2. a batch of rollouts gets exactly one update, so rollouts always come from the current policy;
  *  3. V* is estimated once per distinct problem, however often its row is drawn;
- *  4. problems none of whose samples is exact are left out by default (`--keep-unsolved` keeps them);
+ *  4. problems without an exact sample are left out by default (`--keep-unsolved` keeps them);
  *  5. beta1 = 0 is the mean, as in the authors' code, not the limit (see stage1/vstar.ts).
  */
+import type { Arithmetic, LossRow } from '../policy/row-loss.js';
 import { mean } from '../util/statistics.js';
 
-/** A loss in the polynomial form; lists have one number a row, and the 1/B of a mean over rows is already in them. */
-export interface RowLoss {
-  readonly quadratic: number;
-  readonly linear: readonly number[];
-  readonly constant: readonly number[];
+/** The arithmetic of numbers. */
+export const numbers: Arithmetic<number> = {
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  square: (x) => x * x,
+  neg: (x) => -x,
+};
+
+/** A*PO: the squared error (beta2·δ - (r - V*))², without clipping or length normalisation. */
+export function squaredError<X>(
+  { square, sub, mul }: Arithmetic<X>,
+  { delta, advantage }: LossRow<X>,
+  beta2: number,
+): X {
+  return square(sub(mul(beta2, delta), advantage));
 }
 
-/** The loss at δ: `deltas[i]` is S - S_ref of row i. */
-export function lossAt(loss: RowLoss, deltas: readonly number[]): number {
-  return deltas.reduce(
-    (sum, delta, i) => sum + (loss.quadratic * delta + loss.linear[i]!) * delta + loss.constant[i]!,
-    0,
-  );
-}
-
-/** ∂loss/∂S of each row at δ. All zero: the batch has no signal. */
-export function lossSlopes(loss: RowLoss, deltas: readonly number[]): number[] {
-  return deltas.map((delta, i) => 2 * loss.quadratic * delta + loss.linear[i]!);
-}
-
-/**
- * A*PO: mean over rows of (beta2·δ - (r - V*))², the squared error of regressing the policy's implicit advantage on the
- * estimated one. No clipping, no length normalisation. Its slope is that of a policy gradient with advantage
- * r - V* - beta2·δ, times 2·beta2.
- */
-export function apoRowLoss(rewards: readonly number[], vStars: readonly number[], beta2: number): RowLoss {
-  const rows = countRows(rewards, vStars);
-  const advantages = rewards.map((reward, i) => reward - vStars[i]!);
-  return {
-    quadratic: beta2 ** 2 / rows,
-    linear: advantages.map((advantage) => (-2 * beta2 * advantage) / rows),
-    constant: advantages.map((advantage) => advantage ** 2 / rows),
-  };
+/** Policy gradient: -A·δ, whose slope is -A (S_ref only shifts it). Williams (1992). */
+export function policyGradient<X>({ neg, mul }: Arithmetic<X>, { delta, advantage }: LossRow<X>): X {
+  return neg(mul(advantage, delta));
 }
 
 /** One row of {@link apoLoss}. */
 export interface ApoRow {
-  /** Sum of the completion's log-probabilities under the policy, end token included, at the sampling temperature. */
+  /** Sum of the completion's log-probs under the policy, end token included, at the sampling temperature. */
   readonly logProb: number;
   /** The same under the reference. */
   readonly refLogProb: number;
@@ -63,23 +48,18 @@ export interface ApoRow {
   readonly vStar: number;
 }
 
-/** The A*PO loss of a batch: mean of (beta2·(logProb - refLogProb) - (reward - vStar))². */
+/**
+ * The A*PO loss of a batch: mean((beta2·(logProb - refLogProb) - (reward - vStar))²).
+ *
+ * @throws RangeError without rows.
+ */
 export function apoLoss(rows: readonly ApoRow[], beta2: number): number {
-  const loss = apoRowLoss(
-    rows.map((row) => row.reward),
-    rows.map((row) => row.vStar),
-    beta2,
+  if (rows.length === 0) throw new RangeError('apoLoss: expected at least one row, found none');
+  return mean(
+    rows.map(({ logProb, refLogProb, reward, vStar }) =>
+      squaredError(numbers, { delta: logProb - refLogProb, advantage: reward - vStar }, beta2),
+    ),
   );
-  return lossAt(
-    loss,
-    rows.map((row) => row.logProb - row.refLogProb),
-  );
-}
-
-/** Policy gradient: the loss -mean(A·δ), whose slope is -A/B (S_ref only shifts it). Williams (1992). */
-export function policyGradientRowLoss(advantages: readonly number[]): RowLoss {
-  const rows = countRows(advantages);
-  return { quadratic: 0, linear: advantages.map((advantage) => -advantage / rows), constant: advantages.map(() => 0) };
 }
 
 /** Keeps an advantage finite where a group's rewards barely differ; TRL's value. */
@@ -87,9 +67,11 @@ const grpoEpsilon = 1e-4;
 
 /**
  * GRPO: A = (r - mean) / (std + 1e-4) within groups of `groupSize` consecutive rows, samples of one problem. Shao et al.,
- * "DeepSeekMath" (2024), section 4.1.1; std is the sample's (n - 1), as in TRL. Where this leaves that paper: one update
- * per batch, so the ratio is 1 and its clipping never acts; sums over tokens instead of each completion's mean, which
- * favours long wrong answers (Liu et al., "Understanding R1-Zero-Like Training", 2025); no KL term.
+ * "DeepSeekMath" (2024), section 4.1.1; std is the sample's (n - 1), as in TRL. Departures: one update per batch, so the
+ * ratio is 1 and its clipping never acts; sums over tokens instead of each completion's mean, which favours long wrong
+ * answers (Liu et al., "Understanding R1-Zero-Like Training", 2025); no KL term.
+ *
+ * @throws RangeError when the rewards are not whole groups of at least 2.
  */
 export function grpoAdvantages(rewards: readonly number[], groupSize: number): number[] {
   if (!(Number.isInteger(groupSize) && groupSize >= 2 && rewards.length % groupSize === 0)) {
@@ -104,10 +86,10 @@ export function grpoAdvantages(rewards: readonly number[], groupSize: number): n
   });
 }
 
-/** Weight of the past in REINFORCE's running baseline: about ten batches are remembered. */
+/** Weight of the past in REINFORCE's running baseline, which remembers about ten batches. */
 const baselineDecay = 0.9;
 
-/** A = r - baseline, the baseline being what earlier batches earned: Williams (1992), section 4; 0 before the first. */
+/** A = r - baseline: the mean reward of earlier batches, 0 before the first. Williams (1992), section 4. */
 export function reinforceAdvantages(rewards: readonly number[], baseline: number | null): number[] {
   return rewards.map((reward) => reward - (baseline ?? 0));
 }
@@ -116,12 +98,4 @@ export function reinforceAdvantages(rewards: readonly number[], baseline: number
 export function nextBaseline(baseline: number | null, rewards: readonly number[]): number {
   const latest = mean(rewards);
   return baseline === null ? latest : baselineDecay * baseline + (1 - baselineDecay) * latest;
-}
-
-function countRows(...lists: readonly (readonly number[])[]): number {
-  const rows = lists[0]!.length;
-  if (rows === 0 || lists.some((list) => list.length !== rows)) {
-    throw new RangeError(`a loss over lists of ${lists.map((list) => list.length).join(' and ')} rows`);
-  }
-  return rows;
 }

@@ -4,7 +4,7 @@
  */
 import type { Problem } from '../data/problem.js';
 import { keyedRandom } from '../util/random.js';
-import type { AlgorithmName } from './algorithm.js';
+import { type AlgorithmName, algorithms } from './algorithm.js';
 
 /** One rollout to come. */
 export interface Visit<P = unknown> {
@@ -33,22 +33,24 @@ export interface PlannedWork {
   readonly numSamples: number;
 }
 
-/**
- * Rollouts of stage 2: every row once an epoch. An algorithm without stage 1 gets the samples that A*PO takes there too, so
- * that all have as many.
- *
- * @param count rows to train on, and distinct training problems.
- */
-export function plannedRollouts(
-  { algo, epochs, numSamples }: PlannedWork,
-  count: { readonly rows: number; readonly problems: number },
-): number {
-  return epochs * count.rows + (algo === 'apo' ? 0 : numSamples * count.problems);
+interface PlannedCount {
+  /** To train on, repeats included. */
+  readonly rows: number;
+  /** Distinct training problems. */
+  readonly problems: number;
 }
 
-/** How many batches {@link planBatches} makes of that. */
-export function plannedUpdates(work: PlannedWork, count: { readonly rows: number; readonly problems: number }): number {
-  const groupSize = work.algo === 'grpo' ? work.numSamples : 1;
+/**
+ * Rollouts of stage 2: every row once an epoch. An algorithm without stage 1 also gets the samples that stage 1 takes, so
+ * that all algorithms have the same budget.
+ */
+export function plannedRollouts({ algo, epochs, numSamples }: PlannedWork, { rows, problems }: PlannedCount): number {
+  return epochs * rows + (algorithms[algo].needsVStar ? 0 : numSamples * problems);
+}
+
+/** The number of batches that {@link planBatches} makes of these rollouts. */
+export function plannedUpdates(work: PlannedWork, count: PlannedCount): number {
+  const groupSize = algorithms[work.algo].groupSize(work);
   const visits = Math.ceil(plannedRollouts(work, count) / groupSize) * groupSize;
   return Math.ceil(visits / work.batchSize);
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { openPretrained } from '../model/checkpoint/pretrained.js';
 import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/checkpoint/safetensors.js';
 import { savePretrained } from '../model/checkpoint/save.js';
-import { momentSpecs, type Policy } from '../policy/policy.js';
+import type { Policy } from '../policy/policy.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
@@ -46,7 +46,7 @@ export async function saveCheckpoint(
   logs: LogSizes,
 ): Promise<void> {
   await savePolicy(folder, policy, model);
-  const moments = Object.entries(momentSpecs(policy.specs)).map(([name, shape]) => ({
+  const moments = Object.entries(policy.momentSpecs).map(([name, shape]) => ({
     name,
     shape,
     dtype: 'float32' as const,
@@ -87,7 +87,7 @@ export function loadCheckpoint(folder: string, policy: Policy): void {
   const path = join(folder, optimizerFile);
   const file = openSafetensors(path);
   try {
-    for (const [name, shape] of Object.entries(momentSpecs(policy.specs))) {
+    for (const [name, shape] of Object.entries(policy.momentSpecs)) {
       const entry = file.tensors.get(name);
       if (entry?.dtype !== 'float32' || entry.shape.join() !== shape.join()) {
         throw new UserError({

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { algorithmNames, algorithms } from '../../src/stage2/algorithm.js';
 import { planBatches, plannedRollouts, plannedUpdates } from '../../src/stage2/plan.js';
 
 const rows = ['a', 'b', 'b', 'c', 'd'].map((id) => ({ id, cluster: id, value: id }));
@@ -36,14 +37,14 @@ test('no two visits share their random numbers, groups stand together', () => {
 });
 
 test('the number of updates is known before the plan is made', () => {
-  for (const algo of ['apo', 'grpo', 'reinforce'] as const) {
+  for (const algo of algorithmNames) {
     for (const epochs of [1, 3]) {
       const work = { algo, epochs, batchSize: 4, numSamples: 2 };
       const count = { rows: rows.length, problems: 4 };
-      const plan = { ...options, groupSize: algo === 'grpo' ? 2 : 1, rollouts: plannedRollouts(work, count) };
+      const plan = { ...options, groupSize: algorithms[algo].groupSize(work), rollouts: plannedRollouts(work, count) };
       assert.equal(plannedUpdates(work, count), planBatches(rows, plan).length);
       // 5 rows an epoch; without stage 1 also its 2 samples of each of the 4 problems.
-      assert.equal(plan.rollouts, 5 * epochs + (algo === 'apo' ? 0 : 8));
+      assert.equal(plan.rollouts, 5 * epochs + (algorithms[algo].needsVStar ? 0 : 8));
     }
   }
 });

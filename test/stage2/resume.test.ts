@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openEngine } from '../../src/engine/backend.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
-import { createPolicy, momentSpecs, type Policy } from '../../src/policy/policy.js';
+import { createPolicy, type Policy } from '../../src/policy/policy.js';
 import { createRunFolder } from '../../src/run/folder.js';
 import { readRun } from '../../src/run/record.js';
+import { policyGradient } from '../../src/stage2/loss.js';
 import { loadCheckpoint, readCheckpointState, saveCheckpoint } from '../../src/stage2/resume.js';
 import { UserError } from '../../src/util/errors.js';
 import { keyedRandom } from '../../src/util/random.js';
@@ -26,6 +27,7 @@ async function smallPolicy(t: TestContext): Promise<Policy> {
       batchSize: 2,
       optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
       maxGradientNorm: 1,
+      loss: policyGradient,
     },
   });
   policy.load(weights.read);
@@ -37,7 +39,7 @@ async function smallPolicy(t: TestContext): Promise<Policy> {
 /** A checkpoint of a policy whose moments are random numbers. */
 async function savedCheckpoint(t: TestContext): Promise<{ folder: string; policy: Policy }> {
   const policy = await smallPolicy(t);
-  const specs = momentSpecs(policy.specs);
+  const specs = policy.momentSpecs;
   policy.loadMoments((name) => {
     const random = keyedRandom('moments', name);
     return Float32Array.from({ length: specs[name]!.reduce((a, b) => a * b, 1) }, random.normal);
@@ -54,7 +56,7 @@ test('a checkpoint puts parameters, moments and progress back to the last bit', 
   assert.deepEqual(readCheckpointState(folder), { progress, logs });
   const other = await smallPolicy(t);
   loadCheckpoint(folder, other);
-  for (const name of [...Object.keys(policy.specs), ...Object.keys(momentSpecs(policy.specs))]) {
+  for (const name of [...Object.keys(policy.specs), ...Object.keys(policy.momentSpecs)]) {
     assert.deepEqual(other.read(name), policy.read(name), name);
   }
 });

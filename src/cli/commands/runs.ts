@@ -3,7 +3,7 @@
  */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
-import type { OptionValues } from '../../options/table.js';
+import { type OptionValues, options } from '../../options/table.js';
 import { listRuns, type RunEntry } from '../../run/list.js';
 import { exitCodes } from '../../util/errors.js';
 import { formatPercent } from '../../util/format.js';
@@ -50,7 +50,7 @@ function describeRun(entry: RunEntry, paint: Paint): string[] {
     relative('', folder) || folder,
     // The Swedish form is that of ISO 8601.
     started === null ? '' : new Date(started).toLocaleString('sv-SE', { dateStyle: 'short', timeStyle: 'short' }),
-    [model ?? '', algo === 'apo' ? '' : algo].filter(Boolean).join(', '),
+    [model ?? '', algo === options.algo.default ? '' : algo].filter(Boolean).join(', '),
     after === null ? percent(before) : `${percent(before)} -> ${percent(after)}`,
     describeState(entry, paint),
   ];

@@ -3,6 +3,8 @@
  * so its loss is zero on the diagonal.
  */
 
+import type { TrainingOptions } from '../../options/settings.js';
+import { type Algorithm, type AlgorithmSettings, algorithms } from '../../stage2/algorithm.js';
 import { counted } from '../../util/format.js';
 import { quantile } from '../../util/statistics.js';
 import type { Html } from '../html.js';
@@ -13,24 +15,24 @@ import { figure, short } from './figure.js';
 /** @param named says whose rollouts these are, where several runs are shown. */
 export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, named: boolean): Html | undefined {
   const { points, count } = rollouts;
-  const { algo, beta2 } = stored.options;
-  if (points.length === 0 || (algo === 'apo' && beta2 === undefined)) return undefined;
-  // What A*PO logs as the advantage has the implicit reward taken off already.
-  const scale = algo === 'apo' ? beta2! : 1;
+  const { options } = stored;
+  const settings = algorithmSettings(options);
+  if (points.length === 0 || settings === undefined) return undefined;
+  const { plot, implicit }: Algorithm = algorithms[options.algo];
   const half = (steps.at(-1)?.step ?? 0) / 2;
   const data = points.map((point) => {
-    const implicit = scale * point.delta;
-    const asked = algo === 'apo' ? point.advantage + implicit : point.advantage;
-    return { asked, implicit, late: point.step > half, text: describe(point, asked, implicit, algo === 'apo') };
+    const ratio = plot.ratio(point.delta, settings);
+    // What is logged as the advantage has the implicit reward taken off already.
+    const asked = point.advantage + implicit(point.delta, settings);
+    return { asked, ratio, late: point.step > half, text: describe(point, asked, ratio, plot.ratioName) };
   });
-  const [x, y] = algo === 'apo' ? ['advantage r − V*', 'β₂·(S − S_ref)'] : ['advantage A', 'S − S_ref, nats'];
-  const place = { x: 'asked', y: 'implicit' };
-  const { domain, outside } = middle(data.map(({ implicit }) => implicit));
+  const place = { x: 'asked', y: 'ratio' };
+  const { domain, outside } = middle(data.map(({ ratio }) => ratio));
   const svg = chart({
-    description: `${counted(points.length, 'rollout')}: implicit reward against advantage`,
+    description: `${counted(points.length, 'rollout')}: ${plot.ratioName} against advantage`,
     marginTop: 22,
-    x: { label: x, ticks: 5, tickFormat: tickText, nice: true },
-    y: { label: y, grid: true, ticks: 4, tickFormat: tickText, domain, clamp: true },
+    x: { label: plot.x, ticks: 5, tickFormat: tickText, nice: true },
+    y: { label: plot.y, grid: true, ticks: 4, tickFormat: tickText, domain, clamp: true },
     marks: [
       Plot.ruleX([0], { stroke: 'var(--rule)' }),
       Plot.ruleY([0], { stroke: 'var(--rule)' }),
@@ -50,15 +52,11 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
       ? counted(count, 'rollout')
       : `${points.length} of ${counted(count, 'rollout')}, evenly spaced`;
   const edge = outside > 0 ? `; ${outside} beyond the scale ${outside === 1 ? 'stands' : 'stand'} at its edge` : '';
-  const reading =
-    algo === 'apo'
-      ? 'The loss draws every point to where both are equal: up on the right, down on the left.'
-      : 'Training should move points up on the right and down on the left.';
   return figure({
-    title: algo === 'apo' ? 'Implicit reward against advantage' : 'Log-ratio against advantage',
+    title: plot.title,
     unit: '○ first, ● second half of the updates',
     chart: svg,
-    note: `${named ? `${name}: ` : ''}${shown}${edge}. ${reading}`,
+    note: `${named ? `${name}: ` : ''}${shown}${edge}. ${plot.note}`,
   });
 }
 
@@ -70,6 +68,12 @@ function middle(values: readonly number[]): { domain: [number, number]; outside:
   return { domain, outside: values.filter((value) => value < domain[0] || value > domain[1]).length };
 }
 
-function describe({ step, problem, reward }: RolloutPoint, asked: number, implicit: number, isApo: boolean): string {
-  return `${problem.trim()}\nupdate ${step}, reward ${short(reward)}\nadvantage ${short(asked)}, ${isApo ? 'implicit reward' : 'log-ratio'} ${short(implicit)}`;
+/** Undefined for records that lack what algorithms read. */
+function algorithmSettings({ beta2, numSamples, batchSize }: TrainingOptions): AlgorithmSettings | undefined {
+  if (beta2 === undefined || numSamples === undefined || batchSize === undefined) return undefined;
+  return { beta2, numSamples, batchSize };
+}
+
+function describe({ step, problem, reward }: RolloutPoint, asked: number, ratio: number, ratioName: string): string {
+  return `${problem.trim()}\nupdate ${step}, reward ${short(reward)}\nadvantage ${short(asked)}, ${ratioName} ${short(ratio)}`;
 }

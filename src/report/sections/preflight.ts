@@ -3,6 +3,7 @@
  * `train` gave.
  */
 import type { Preflight } from '../../stage1/preflight.js';
+import { algorithms } from '../../stage2/algorithm.js';
 import { counted, formatPercent as percent } from '../../util/format.js';
 import { chart, hits, Plot } from '../charts/chart.js';
 import { figure, section, short } from '../charts/figure.js';
@@ -11,11 +12,12 @@ import type { RunRecord } from '../read.js';
 
 export function preflightSection({ stage1, stored }: RunRecord): Html | undefined {
   if (stage1 === undefined) {
-    if (stored.options.algo === 'apo') return undefined;
+    const { title, needsVStar } = algorithms[stored.options.algo];
+    if (needsVStar) return undefined;
     return section({
       id: 'stage-1',
       title: 'Could training learn anything?',
-      lead: `${stored.options.algo.toUpperCase()} has no stage 1, so nothing was measured on the training problems beforehand.`,
+      lead: `${title} has no stage 1, so nothing was measured on the training problems beforehand.`,
       body: html``,
     });
   }

@@ -7,6 +7,7 @@ import { parseModelConfig } from '../../../src/model/network/config.js';
 import { fanInDeviation, initialParameter, parameterCount } from '../../../src/model/network/params.js';
 import { frozenState, samplerCopies } from '../../../src/model/sampling/weights.js';
 import { createPolicy, type Policy } from '../../../src/policy/policy.js';
+import { policyGradient } from '../../../src/stage2/loss.js';
 import { keyedRandom } from '../../../src/util/random.js';
 import { rounded } from '../../helpers/bfloat16.js';
 import { nativeTest } from '../../helpers/native.js';
@@ -64,14 +65,14 @@ nativeTest('a reference that is bfloat16 loses nothing when it is kept so', asyn
   const engine = await openEngine('tensorflow');
   const policy = createPolicy(engine, config, {
     sizes: { promptLengths: [3], maxNewTokens: 8, slots: 8 },
-    training: { batchSize: 2, optimizer, maxGradientNorm: 1, narrowReference: () => true },
+    training: { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient, narrowReference: () => true },
   });
   try {
     policy.load(narrow);
     policy.loadReference(narrow);
     policy.loadMoments();
     const rows = (await drawn(policy)).slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
-    const batch = { rows, quadratic: 0, linear: [1, -1], temperature: 1, learningRate: 0.01 };
+    const batch = { rows, advantages: [-1, 1], temperature: 1, learningRate: 0.01 };
     const first = policy.update({ ...batch, step: 1 });
     assert.deepEqual(first.logProbs, first.refLogProbs);
     const second = policy.update({ ...batch, step: 2 });
@@ -85,7 +86,7 @@ nativeTest('a reference that is bfloat16 loses nothing when it is kept so', asyn
 nativeTest('a policy samples from the weights that it has, as a policy that only samples would', async () => {
   const engine = await openEngine('tensorflow');
   const sizes = { promptLengths: [3], maxNewTokens: 8, slots: 8 };
-  const training = { batchSize: 2, optimizer, maxGradientNorm: 1 };
+  const training = { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient };
   const policy = createPolicy(engine, config, { sizes, precision: 'bf16', training });
   const frozen = createPolicy(engine, config, { sizes, precision: 'bf16' });
   try {
@@ -97,7 +98,7 @@ nativeTest('a policy samples from the weights that it has, as a policy that only
     assert.deepEqual(await drawn(frozen), before);
     const rows = before.slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
     const { logProbs, refLogProbs } = policy.update({
-      ...{ rows, quadratic: 0, linear: [1, -1], temperature: 1, step: 1, learningRate: 0.01 },
+      ...{ rows, advantages: [-1, 1], temperature: 1, step: 1, learningRate: 0.01 },
     });
     assert.deepEqual(logProbs, refLogProbs);
     const after = await drawn(policy);

@@ -1,0 +1,92 @@
+/** An entry of `algorithms` is all that an algorithm is: one that is added here trains, resumes, lists and reports. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { train } from '../../src/index.js';
+import { writeReport } from '../../src/report/write.js';
+import { listRuns } from '../../src/run/list.js';
+import { readLog } from '../../src/run/logs.js';
+import { type Algorithm, type AlgorithmName, algorithmNames, algorithms } from '../../src/stage2/algorithm.js';
+import { numbers } from '../../src/stage2/loss.js';
+import { assertUserRejection } from '../helpers/errors.js';
+import { temporaryFolder } from '../helpers/files.js';
+
+const settings = { beta2: 0.3, numSamples: 4, batchSize: 8 };
+
+/** Leave-one-out: each sample's baseline is the mean of the others in its group (Kool et al., 2019). */
+const leaveOneOut: Algorithm = {
+  ...algorithms.grpo,
+  title: 'RLOO',
+  problems: ({ numSamples }) => (numSamples === 4 ? [] : ['--num-samples: RLOO is tested with 4']),
+  advantages: (rollouts, { settings: { numSamples } }) =>
+    rollouts.map(({ score }, i) => {
+      const start = i - (i % numSamples);
+      const total = rollouts.slice(start, start + numSamples).reduce((sum, other) => sum + other.score.reward, 0);
+      return score.reward - (total - score.reward) / (numSamples - 1);
+    }),
+};
+
+function added(t: TestContext): AlgorithmName {
+  Object.assign(algorithms, { rloo: leaveOneOut });
+  algorithmNames.push('rloo' as AlgorithmName);
+  t.after(() => {
+    delete (algorithms as Record<string, Algorithm>).rloo;
+    algorithmNames.pop();
+  });
+  return 'rloo' as AlgorithmName;
+}
+
+test('the slope of every loss is proportional to what is left of the advantage', () => {
+  for (const [name, algorithm] of Object.entries<Algorithm>(algorithms)) {
+    const slope = (delta: number, advantage: number) => {
+      const at = (shift: number) => algorithm.loss(numbers, { delta: delta + shift, advantage }, settings);
+      return (at(1e-3) - at(-1e-3)) / 2e-3;
+    };
+    const unit = -slope(0, 1);
+    assert.ok(unit > 0, name);
+    for (const [delta, advantage] of [
+      [2, 0.5],
+      [-3, 0.25],
+      [0.5, -1],
+    ] as const) {
+      const left = advantage - algorithm.implicit(delta, settings);
+      assert.ok(Math.abs(slope(delta, advantage) + unit * left) < 1e-9, `${name} at δ = ${delta}, A = ${advantage}`);
+    }
+  }
+});
+
+test('an algorithm that is added trains from the options to the report', async (t) => {
+  const algo = added(t);
+  const folder = join(temporaryFolder(t), 'run');
+  const call = { folder, algo, engine: 'wasm', install: false, evalSamples: 2, numTest: 2, maxNewTokens: 40 } as const;
+  const work = { numTrain: 6, epochs: 1, batchSize: 8, seed: 3 } as const;
+  await assert.rejects(train({ ...call, ...work, numSamples: 2 }), /--num-samples: RLOO is tested with 4/);
+  await assert.rejects(train({ ...call, ...work, numSamples: 4, vStar: 'v.json' }), /--v-star: RLOO uses none/);
+
+  const result = await train({ ...call, ...work, numSamples: 4 });
+  assert.equal(result.preflight, undefined);
+  const metrics = [...readLog(join(folder, 'metrics.jsonl'))];
+  assert.equal(metrics.length, result.updates);
+  const rollouts = [...readLog(join(folder, 'rollouts.jsonl'))];
+  assert.equal(rollouts.length % 4, 0);
+  for (let start = 0; start < rollouts.length; start += 4) {
+    const group = rollouts.slice(start, start + 4) as unknown as { problem: string; advantage: number }[];
+    assert.equal(new Set(group.map(({ problem }) => problem)).size, 1);
+    assert.ok(Math.abs(group.reduce((sum, { advantage }) => sum + advantage, 0)) < 1e-9);
+  }
+
+  const [entry] = listRuns(folder);
+  assert.equal(entry?.algo, 'rloo');
+  assert.equal(entry?.plannedUpdates, result.updates);
+  const page = readFileSync(writeReport({ folder }).path, 'utf8');
+  assert.match(page, /RLOO has no stage 1/);
+  assert.match(page, /Log-ratio against advantage/);
+});
+
+test('settings that an algorithm refuses are told by their flags', async (t) => {
+  const folder = join(temporaryFolder(t), 'run');
+  const call = { folder, algo: 'grpo', engine: 'wasm', install: false } as const;
+  await assertUserRejection(train({ ...call, batchSize: 10, numSamples: 4 }), /--batch-size: GRPO compares 4 samples/);
+  await assertUserRejection(train({ ...call, batchSize: 8, numSamples: 1 }), /--num-samples: GRPO compares at least 2/);
+});
