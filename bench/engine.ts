@@ -11,7 +11,13 @@ import { type Engine, openEngine } from '../src/engine/backend.js';
 import { tokenLogProbs } from '../src/engine/ops/ops.js';
 import * as adamw from '../src/engine/optim/adamw.js';
 import { valueAndGradients } from '../src/engine/optim/gradients.js';
-import type { Program, ProgramSpec, TensorRecord, TensorSpec } from '../src/engine/program.js';
+import {
+  defineFunction,
+  type Program,
+  type ProgramSpec,
+  type TensorRecord,
+  type TensorSpec,
+} from '../src/engine/program.js';
 import { parameterState } from '../src/model/load.js';
 import type { ModelConfig } from '../src/model/network/config.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../src/model/network/params.js';
@@ -136,14 +142,14 @@ function train(
   const spec: ProgramSpec = {
     state: { ...parameters, ...adamw.optimizerState(parameters) },
     functions: {
-      step: {
+      step: defineFunction({
         inputs: {
           ids: { dtype: 'int32', shape: [B, T] },
           targets: { dtype: 'int32', shape: [B * T] },
           ...adamw.stepInputs,
         },
         body(state, inputs) {
-          const { ids, targets } = inputs as Record<'ids' | 'targets', tf.Tensor>;
+          const { ids, targets } = inputs;
           const loss = (record: TensorRecord) => {
             const states = sequenceStates(record, config, ids).reshape([B * T, config.hiddenSize]);
             return tf.neg(tf.mean(tokenLogProbs(logits(record, config, states), targets)));
@@ -152,7 +158,7 @@ function train(
           const scale = adamw.clipScale(adamw.globalNorm(gradients), 1);
           return { outputs: { loss: value }, assign: adamw.update(state, gradients, inputs, options, scale) };
         },
-      },
+      }),
     },
   };
   const began = performance.now();

@@ -9,7 +9,7 @@ import { type Engine, openEngine } from '../src/engine/backend.js';
 import type { Precision } from '../src/engine/choices.js';
 import * as adamw from '../src/engine/optim/adamw.js';
 import { valueAndGradients } from '../src/engine/optim/gradients.js';
-import type { TensorRecord } from '../src/engine/program.js';
+import { defineFunction, type TensorRecord } from '../src/engine/program.js';
 import { openPretrained, type Pretrained } from '../src/model/checkpoint/pretrained.js';
 import { createModelProgram, parameterState } from '../src/model/load.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../src/model/network/log-probs.js';
@@ -129,7 +129,7 @@ async function trainingStep(engine: Engine, model: Pretrained, part: Part): Prom
   const program = await createModelProgram(engine, model, {
     state: adamw.optimizerState(parameters),
     functions: {
-      step: {
+      step: defineFunction({
         inputs: { ...completionInputs(B, T, W), ...adamw.stepInputs },
         precision: part.precision,
         body(state, inputs) {
@@ -141,7 +141,7 @@ async function trainingStep(engine: Engine, model: Pretrained, part: Part): Prom
           const scale = adamw.clipScale(adamw.globalNorm(gradients), 1);
           return { outputs: { loss: value }, assign: adamw.update(state, gradients, inputs, optimizer, scale) };
         },
-      },
+      }),
     },
   });
   const batch = packCompletions(rowsOf(part), B, T, W);

@@ -3,6 +3,7 @@
  * TensorFlow graph (session.ts) or run op by op (eager.ts). Both give the same values and the same errors.
  */
 import type { Tensor } from '@tensorflow/tfjs-core';
+import type { Precision } from './choices.js';
 import { type DType, dtypeOf, type TypedArray } from './dtype.js';
 import { formatShape, type Shape, sizeOf } from './shape.js';
 
@@ -20,7 +21,12 @@ export interface StateSpec extends TensorSpec {
   readonly stored?: 'bf16';
 }
 
+export type TensorSpecs = Readonly<Record<string, TensorSpec>>;
+
 export type TensorRecord = Readonly<Record<string, Tensor>>;
+
+/** One tensor for each name in `Specs`. */
+export type TensorsOf<Specs extends TensorSpecs> = { readonly [Name in keyof Specs]: Tensor };
 
 export interface FunctionResult {
   /** Values that `run` returns, by name. */
@@ -29,20 +35,24 @@ export interface FunctionResult {
   readonly assign?: TensorRecord;
 }
 
-export interface FunctionSpec {
-  readonly inputs: Readonly<Record<string, TensorSpec>>;
+/** Write it inside {@link defineFunction}, which lets the body know its inputs by name. */
+export interface FunctionSpec<Inputs extends TensorSpecs = TensorSpecs> {
+  readonly inputs: Inputs;
   /**
-   * Describes the computation. `state` holds the values from before the call; reading a tensor's numbers, or using
-   * tensors made elsewhere, is an error. Runs once when compiled and at every call when eager, so it must have no
-   * effect but its result.
+   * Describes the computation. `state` holds the values from before the call. Reading a tensor's numbers, or using
+   * tensors made elsewhere, is an error. The body runs once if it is compiled and at every call if not, so it must have
+   * no effect but its result.
    */
-  body(state: TensorRecord, inputs: TensorRecord): FunctionResult;
+  body(state: TensorRecord, inputs: TensorsOf<Inputs>): FunctionResult;
   /** Refuse NaN and infinities in outputs and assigned state, naming the first; the state then stays as it was. */
   readonly checkNumerics?: boolean;
-  /** `bf16` rounds the inputs of matrix products to bfloat16; sums and everything else stay float32. */
-  readonly precision?: 'f32' | 'bf16';
-  /** Let XLA fuse the function: faster for large models, at seconds of compilation on the first run. */
-  readonly xla?: boolean;
+  /** `bf16` rounds the operands of matrix products to bfloat16; sums and everything else stay float32. */
+  readonly precision?: Precision;
+}
+
+/** Returns `spec`, with the body's inputs typed by `spec.inputs`. */
+export function defineFunction<Inputs extends TensorSpecs>(spec: FunctionSpec<Inputs>): FunctionSpec<Inputs> {
+  return spec;
 }
 
 export interface ProgramSpec {

@@ -3,6 +3,7 @@
  * lives in TensorFlow resource variables, which all functions of a session share and which stay on the device.
  */
 
+import type { Precision } from './choices.js';
 import type { TypedArray } from './dtype.js';
 import { compileFunction, type Entry } from './graph/compile.js';
 import { Graph, plainName } from './graph/graph.js';
@@ -11,7 +12,7 @@ import { addHandles, addStateAccess } from './graph/variables.js';
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/own-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
-import type { FunctionSpec, Program, ProgramSpec } from './program.js';
+import type { Program, ProgramSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
 
 /**
@@ -34,7 +35,7 @@ export function createSessionProgram(
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
     const graph = new Graph(
       `fn_${index}_${plainName(name)}`,
-      usableOps(nativeOps, functionSpec),
+      usableOps(nativeOps, functionSpec.precision),
       functionSpec.precision,
     );
     entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
@@ -97,9 +98,8 @@ export function createSessionProgram(
   };
 }
 
-/** XLA knows only TensorFlow's ops, and what is to be rounded to bfloat16 must not be inside an op of float32. */
-function usableOps(nativeOps: ReadonlySet<string>, { xla, precision }: FunctionSpec): ReadonlySet<string> {
-  if (xla === true) return new Set();
+/** Products to round to bfloat16 must not be inside an op of float32. */
+function usableOps(nativeOps: ReadonlySet<string>, precision: Precision | undefined): ReadonlySet<string> {
   return precision === 'bf16' ? new Set([...nativeOps].filter((op) => !opsWithProducts.has(op))) : nativeOps;
 }
 

@@ -5,7 +5,7 @@
 
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../engine/choices.js';
-import type { FunctionSpec, Program } from '../engine/program.js';
+import { defineFunction, type FunctionSpec, type Program } from '../engine/program.js';
 import { roundUp } from './load.js';
 import type { ModelConfig } from './network/config.js';
 import {
@@ -76,11 +76,11 @@ export function scoreFunctions(
 ): Record<string, FunctionSpec> {
   const entries = groups.map(({ name, batch, length, width }): [string, FunctionSpec] => [
     name,
-    {
+    defineFunction({
       inputs: completionInputs(batch, length, width),
       precision,
       body: (state, inputs) => ({ outputs: { logProbs: completionLogProbs(state, config, inputs) } }),
-    },
+    }),
   ]);
   return Object.fromEntries(entries);
 }

@@ -10,7 +10,7 @@ import type { Precision } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/adamw-options.js';
 import { valueAndGradients } from '../engine/optim/gradients.js';
-import type { FunctionSpec, Program, TensorRecord } from '../engine/program.js';
+import { defineFunction, type FunctionSpec, type Program, type TensorRecord } from '../engine/program.js';
 import { checkMemory, parameterState, samplingSizes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import {
@@ -200,7 +200,7 @@ function updateFunction(
   W: number,
   precision: Precision,
 ): FunctionSpec {
-  return {
+  return defineFunction({
     inputs: {
       ...completionInputs(B, T, W),
       advantages: { dtype: 'float32', shape: [B] },
@@ -211,10 +211,8 @@ function updateFunction(
     checkNumerics: true,
     precision,
     body(state, inputs) {
-      const { advantages: advantage, weights } = inputs as Record<'advantages' | 'weights', tf.Tensor>;
-      const reference: TensorRecord = Object.fromEntries(
-        names.map((name) => [name, state[referenceName(name)] as tf.Tensor]),
-      );
+      const { advantages: advantage, weights } = inputs;
+      const reference: TensorRecord = Object.fromEntries(names.map((name) => [name, state[referenceName(name)]!]));
       const refLogProbs = completionLogProbs(reference, config, inputs);
       let kept: tf.Tensor = refLogProbs;
       const meanLoss = (policy: TensorRecord) => {
@@ -233,7 +231,7 @@ function updateFunction(
         assign: adamw.update(state, gradients, inputs, optimizer, scale),
       };
     },
-  };
+  });
 }
 
 function runUpdate(

@@ -10,7 +10,7 @@ import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/adamw-options.js';
 import { valueAndGradients } from '../engine/optim/gradients.js';
 import { learningRateAt } from '../engine/optim/schedule.js';
-import type { FunctionSpec, Program, TensorRecord } from '../engine/program.js';
+import { defineFunction, type FunctionSpec, type Program, type TensorRecord } from '../engine/program.js';
 import { parameterState } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../model/network/params.js';
@@ -99,7 +99,7 @@ async function runSteps(program: Program, options: PretrainOptions): Promise<voi
 }
 
 function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, names: readonly string[]): FunctionSpec {
-  return {
+  return defineFunction({
     inputs: {
       ids: { dtype: 'int32', shape: [B, T] },
       targets: { dtype: 'int32', shape: [B * T] },
@@ -109,7 +109,7 @@ function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, name
     },
     checkNumerics: true,
     body(state, inputs) {
-      const { ids, targets, weights } = inputs as Record<'ids' | 'targets' | 'weights', tf.Tensor>;
+      const { ids, targets, weights } = inputs;
       const lossOf = (record: TensorRecord) => {
         const states = sequenceStates(record, config, ids).reshape([B * T, config.hiddenSize]);
         const logProbs = tokenLogProbs(logits(record, config, states), targets);
@@ -120,7 +120,7 @@ function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, name
       const scale = adamw.clipScale(norm, maxGradientNorm);
       return { outputs: { loss: value, norm }, assign: adamw.update(state, gradients, inputs, optimizer, scale) };
     },
-  };
+  });
 }
 
 /** `rows` padded on the right to `[B, T]`, each position's target being the next token. */

@@ -1,13 +1,12 @@
-/** What only compiled programs have: no leaks over thousands of runs, bfloat16 products, XLA. */
+/** What only compiled programs have: no leaks over thousands of runs, bfloat16 products. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from '../../src/engine/dtype.js';
 import { updateRows } from '../../src/engine/ops/state-ops.js';
 import { optimizerState, stepInputs, stepScalars, update } from '../../src/engine/optim/adamw.js';
-import type { FunctionSpec, ProgramSpec } from '../../src/engine/program.js';
+import { defineFunction, type FunctionSpec, type ProgramSpec } from '../../src/engine/program.js';
 import { assertClose } from '../helpers/close.js';
 import { compiledWay, testEveryWay } from '../helpers/engines.js';
 import { nativeTest } from '../helpers/native.js';
@@ -21,7 +20,7 @@ const options = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.01 };
 const spec: ProgramSpec = {
   state: { w, cache: x, ...optimizerState({ w }) },
   functions: {
-    step: {
+    step: defineFunction({
       inputs: { x, at: { dtype: 'int32', shape: [1] }, ...stepInputs },
       body: (state, inputs) => {
         const loss = (weight: tf.Tensor) =>
@@ -34,7 +33,7 @@ const spec: ProgramSpec = {
           assign: { ...update(state, { w: grad }, inputs, options), cache },
         };
       },
-    },
+    }),
     refuse: {
       inputs: { x },
       body: (_state, inputs) => ({ outputs: { log: tf.log(tf.neg(tf.abs(inputs.x as tf.Tensor))) } }),
@@ -157,36 +156,4 @@ nativeTest('bf16 never rounds the weights that an optimiser keeps', async () => 
   const moved = program.read('w') as Float32Array;
   assert.ok(moved.every((value) => value !== 1 && Math.abs(value - 1) < 2e-5));
   program.dispose();
-});
-
-nativeTest('xla gives the same results, state included', async () => {
-  const [plain, fused] = [await runProducts({}), await runProducts({ xla: true })];
-  for (const [name, values] of Object.entries(plain)) {
-    // Sums of 256 terms (and of 16,384 for the scalar) in another order.
-    assertClose(name, fused[name] as TypedArray, values, { relative: 1e-4, absolute: 1e-4 });
-  }
-});
-
-nativeTest('xla compiles a function that asks for it, and only that', () => {
-  const child = (xla: boolean) =>
-    spawnSync(
-      process.execPath,
-      [
-        '--input-type=module',
-        '-e',
-        `import * as tf from '@tensorflow/tfjs-core';
-         import { openEngine } from ${JSON.stringify(new URL('../../src/engine/backend.js', import.meta.url).href)};
-         const x = { dtype: 'float32', shape: [8] };
-         const body = (_state, inputs) => ({ outputs: { y: tf.exp(tf.add(tf.mul(inputs.x, inputs.x), 1)) } });
-         const engine = await openEngine('tensorflow');
-         const program = engine.createProgram({ state: {}, functions: { f: { inputs: { x }, body, xla: ${xla} } } });
-         for (let run = 0; run < 3; run++) program.run('f', { x: new Float32Array(8) });`,
-      ],
-      { encoding: 'utf8', env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '0' } },
-    );
-  const [off, on] = [child(false), child(true)];
-  assert.equal(off.status, 0, off.stderr);
-  assert.equal(on.status, 0, on.stderr);
-  assert.doesNotMatch(off.stderr, /Compiled cluster using XLA/);
-  assert.match(on.stderr, /Compiled cluster using XLA/);
 });

@@ -13,7 +13,7 @@ import { encodeSavedModel } from '../../src/engine/graph/graphdef.js';
 import { addHandles, addStateAccess } from '../../src/engine/graph/variables.js';
 import { tokenLogProbs } from '../../src/engine/ops/ops.js';
 import { clipScale, globalNorm, optimizerState, stepInputs, update } from '../../src/engine/optim/adamw.js';
-import type { TensorRecord, TensorSpec } from '../../src/engine/program.js';
+import { defineFunction, type TensorRecord, type TensorSpec } from '../../src/engine/program.js';
 import { parseModelConfig } from '../../src/model/network/config.js';
 import { parameterCount, parameterSpecs } from '../../src/model/network/params.js';
 import { logits, sequenceStates } from '../../src/model/network/transformer.js';
@@ -61,25 +61,25 @@ test('the training step of a 494M Qwen2 compiles in seconds, without its weights
   compileFunction(
     graph,
     'step',
-    {
+    defineFunction({
       inputs: { ids, targets: ids, mask: { dtype: 'float32', shape: [B * T] }, ...stepInputs },
       body: (weights, inputs) => {
         const loss = (...values: tf.Tensor[]) => {
           const record = Object.fromEntries(names.map((name, index) => [name, values[index]])) as TensorRecord;
-          const hidden = sequenceStates(record, config, inputs.ids as tf.Tensor).reshape([B * T, config.hiddenSize]);
-          const targets = (inputs.targets as tf.Tensor).reshape([B * T]);
+          const hidden = sequenceStates(record, config, inputs.ids).reshape([B * T, config.hiddenSize]);
+          const targets = inputs.targets.reshape([B * T]);
           const logProbs = tokenLogProbs(logits(record, config, hidden), targets);
-          return tf.neg(tf.mean(tf.mul(logProbs, inputs.mask as tf.Tensor))) as tf.Scalar;
+          return tf.neg(tf.mean(tf.mul(logProbs, inputs.mask))) as tf.Scalar;
         };
-        const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => weights[name] as tf.Tensor));
-        const gradients = Object.fromEntries(names.map((name, index) => [name, grads[index] as tf.Tensor]));
+        const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => weights[name]!));
+        const gradients = Object.fromEntries(names.map((name, index) => [name, grads[index]!]));
         const norm = globalNorm(gradients);
         const assign = update(weights, gradients, inputs, options, clipScale(norm, 1));
         return { outputs: { loss: value, norm }, assign };
       },
       checkNumerics: true,
       precision: 'bf16',
-    },
+    }),
     state,
     handles,
   );

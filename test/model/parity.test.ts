@@ -12,7 +12,7 @@ import { openEngine } from '../../src/engine/backend.js';
 import type { EngineName } from '../../src/engine/choices.js';
 import * as adamw from '../../src/engine/optim/adamw.js';
 import type { AdamWOptions } from '../../src/engine/optim/adamw-options.js';
-import type { Program, TensorSpec } from '../../src/engine/program.js';
+import { defineFunction, type Program, type TensorSpec } from '../../src/engine/program.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../../src/model/network/log-probs.js';
 import { parameterSpecs } from '../../src/model/network/params.js';
@@ -66,47 +66,43 @@ async function checkParity(folder: string, engineName: EngineName): Promise<void
   const program = engine.createProgram({
     state: { ...specs, ...adamw.optimizerState(specs), ...cache.cacheState(config, sizes) },
     functions: {
-      lastLogits: {
+      lastLogits: defineFunction({
         inputs: { ids: int(1, T), last: int(1) },
         body: (state, { ids, last }) => {
-          const states = sequenceStates(state, config, ids as tf.Tensor).reshape([T, config.hiddenSize]);
+          const states = sequenceStates(state, config, ids).reshape([T, config.hiddenSize]);
           return { outputs: { logits: logits(state, config, tf.gather(states, last as tf.Tensor1D)) } };
         },
-      },
-      logProbs: {
+      }),
+      logProbs: defineFunction({
         inputs: completionInputs(B, T, W),
         body: (state, inputs) => ({ outputs: { logProbs: completionLogProbs(state, config, inputs) } }),
-      },
+      }),
       prefill: cache.prefillFunction(config, sizes),
       admit: cache.admitFunction(config, sizes),
-      decode: {
+      decode: defineFunction({
         inputs: { tokens: int(B), positions: int(B), ...drawInputs(B) },
         body: (state, inputs) => {
-          const { tokens, positions } = inputs as Record<string, tf.Tensor>;
-          const next = cache.decodeLogits(state, config, sizes, tokens as tf.Tensor, positions as tf.Tensor);
+          const next = cache.decodeLogits(state, config, sizes, inputs.tokens, inputs.positions);
           const drawn = draw(next.logits, inputs, { greedy: true, topK: 0, topP: 1 });
           return { outputs: { tokens: drawn.tokens, logProbs: drawn.logProbs }, assign: next.assign };
         },
-      },
-      step: {
+      }),
+      step: defineFunction({
         inputs: {
           ...completionInputs(rows, lossT, lossW),
-          ...{
-            refSums: { dtype: 'float32', shape: [rows] },
-            targetsA: { dtype: 'float32', shape: [rows] },
-            beta2: scalar,
-          },
+          refSums: { dtype: 'float32', shape: [rows] },
+          targetsA: { dtype: 'float32', shape: [rows] },
+          beta2: scalar,
           ...adamw.stepInputs,
         },
         checkNumerics: true,
         body: (state, inputs) => {
-          const given = inputs as Record<string, tf.Tensor>;
           let sums: tf.Tensor | undefined;
           const loss = (...parameters: tf.Tensor[]) => {
             const record = Object.fromEntries(names.map((name, index) => [name, parameters[index] as tf.Tensor]));
             sums = tf.keep(tf.sum(completionLogProbs(record, config, inputs), 1));
-            const implicit = tf.mul(given.beta2 as tf.Tensor, tf.sub(sums, given.refSums as tf.Tensor));
-            return tf.mean(tf.square(tf.sub(implicit, given.targetsA as tf.Tensor))) as tf.Scalar;
+            const implicit = tf.mul(inputs.beta2, tf.sub(sums, inputs.refSums));
+            return tf.mean(tf.square(tf.sub(implicit, inputs.targetsA))) as tf.Scalar;
           };
           const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => state[name] as tf.Tensor));
           const gradients = Object.fromEntries(names.map((name, index) => [name, grads[index] as tf.Tensor]));
@@ -117,7 +113,7 @@ async function checkParity(folder: string, engineName: EngineName): Promise<void
             assign: adamw.update(state, gradients, inputs, optimizer, adamw.clipScale(norm, 1)),
           };
         },
-      },
+      }),
     },
   });
   const load = () => {

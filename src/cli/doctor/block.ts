@@ -15,7 +15,14 @@ import {
 } from '../../engine/ops/ops.js';
 import { optimizerState, stepInputs, update } from '../../engine/optim/adamw.js';
 import type { AdamWOptions } from '../../engine/optim/adamw-options.js';
-import type { ProgramSpec, TensorRecord, TensorSpec } from '../../engine/program.js';
+import {
+  defineFunction,
+  type ProgramSpec,
+  type TensorRecord,
+  type TensorSpec,
+  type TensorSpecs,
+  type TensorsOf,
+} from '../../engine/program.js';
 
 const rows = 2;
 const positions = 6;
@@ -74,7 +81,7 @@ export const batch = {
 const batchSpecs = {
   ids: { dtype: 'int32', shape: [rows, positions] },
   targets: { dtype: 'int32', shape: [tokenCount] },
-} as const satisfies Record<string, TensorSpec>;
+} as const satisfies TensorSpecs;
 
 export const adamOptions: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 };
 
@@ -82,53 +89,57 @@ export const adamOptions: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-
 export const blockProgram: ProgramSpec = {
   state: { ...parameterSpecs, ...optimizerState(parameterSpecs) },
   functions: {
-    loss: { inputs: batchSpecs, body: (state, inputs) => ({ outputs: { loss: meanLoss(state, inputs) } }) },
-    gradients: {
+    loss: defineFunction({
+      inputs: batchSpecs,
+      body: (state, inputs) => ({ outputs: { loss: meanLoss(state, inputs) } }),
+    }),
+    gradients: defineFunction({
       inputs: batchSpecs,
       body: (state, inputs) => {
         const { loss, gradients } = differentiate(state, inputs);
         return { outputs: { loss, ...gradients } };
       },
-    },
-    step: {
+    }),
+    step: defineFunction({
       inputs: { ...batchSpecs, ...stepInputs },
       body: (state, inputs) => {
         const { loss, gradients } = differentiate(state, inputs);
         return { outputs: { loss }, assign: update(state, gradients, inputs, adamOptions) };
       },
-    },
+    }),
   },
 };
 
-function differentiate(state: TensorRecord, inputs: TensorRecord) {
-  const values = parameterNames.map((name) => state[name] as tf.Tensor);
+type Batch = TensorsOf<typeof batchSpecs>;
+
+function differentiate(state: TensorRecord, inputs: Batch) {
+  const values = parameterNames.map((name) => state[name]!);
   const compute = tf.valueAndGrads((...parameters: tf.Tensor[]) =>
-    meanLoss(Object.fromEntries(parameterNames.map((name, index) => [name, parameters[index] as tf.Tensor])), inputs),
+    meanLoss(Object.fromEntries(parameterNames.map((name, index) => [name, parameters[index]!])), inputs),
   );
   const { value, grads } = compute(values);
   return {
     loss: value,
-    gradients: Object.fromEntries(parameterNames.map((name, index) => [name, grads[index] as tf.Tensor])),
+    gradients: Object.fromEntries(parameterNames.map((name, index) => [name, grads[index]!])),
   };
 }
 
 /** Mean negative log-probability of the targets. */
-function meanLoss(parameters: TensorRecord, { ids, targets }: TensorRecord): tf.Scalar {
-  const p = parameters as Record<string, tf.Tensor>;
-  const x = embedding(p.embed as tf.Tensor, ids as tf.Tensor); // [B, T, D]
-  const normed = rmsNorm(x, p.norm1 as tf.Tensor, 1e-6);
+function meanLoss(p: TensorRecord, { ids, targets }: Batch): tf.Scalar {
+  const x = embedding(p.embed!, ids); // [B, T, D]
+  const normed = rmsNorm(x, p.norm1!, 1e-6);
   const split = (tensor: tf.Tensor, count: number) => tensor.reshape([rows, positions, count, headWidth]);
   const { cos, sin, bias } = constants();
-  const q = rope(split(linear(normed, p.q as tf.Tensor, p.qBias), heads), cos, sin);
-  const k = rope(split(linear(normed, p.k as tf.Tensor), keyHeads), cos, sin);
-  const v = split(linear(normed, p.v as tf.Tensor), keyHeads);
+  const q = rope(split(linear(normed, p.q!, p.qBias), heads), cos, sin);
+  const k = rope(split(linear(normed, p.k!), keyHeads), cos, sin);
+  const v = split(linear(normed, p.v!), keyHeads);
   const mixed = attention(q, k, v, bias, 1 / Math.sqrt(headWidth)); // [B, T, H * C]
-  const attended = tf.add(x, linear(mixed, p.o as tf.Tensor));
-  const inner = rmsNorm(attended, p.norm2 as tf.Tensor, 1e-6);
-  const activated = swiglu(linear(inner, p.gate as tf.Tensor), linear(inner, p.up as tf.Tensor));
-  const out = tf.add(attended, linear(activated, p.down as tf.Tensor));
-  const logits = linear(out.reshape([tokenCount, width]), p.embed as tf.Tensor); // [B * T, V]
-  return tf.neg(tf.mean(tokenLogProbs(logits, targets as tf.Tensor))) as tf.Scalar;
+  const attended = tf.add(x, linear(mixed, p.o!));
+  const inner = rmsNorm(attended, p.norm2!, 1e-6);
+  const activated = swiglu(linear(inner, p.gate!), linear(inner, p.up!));
+  const out = tf.add(attended, linear(activated, p.down!));
+  const logits = linear(out.reshape([tokenCount, width]), p.embed!); // [B * T, V]
+  return tf.neg(tf.mean(tokenLogProbs(logits, targets))) as tf.Scalar;
 }
 
 function constants() {

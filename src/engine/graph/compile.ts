@@ -8,7 +8,7 @@ import { checkAssigned, lookUp } from '../program.js';
 import { addStores, type NamedOutput } from './commit.js';
 import { type Graph, type GraphNode, type Output, plainName } from './graph.js';
 import { tensorName } from './graphdef.js';
-import { castProductsToBfloat16, compileWithXla } from './passes.js';
+import { castProductsToBfloat16 } from './passes.js';
 import { asStored, readStored } from './stored.js';
 import { outputOfTensor, trace, tracedTensor } from './trace.js';
 
@@ -89,7 +89,6 @@ export function compileFunction(
     }),
   );
   if (stores.length > 0 || fetches.length === 0) fetches.push(addTarget(graph, [...stores, ...gates]));
-  if (spec.xla === true) compileWithXla(graph);
   return {
     feeds,
     feedNames: placeholders.map(tensorName),

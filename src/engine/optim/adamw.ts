@@ -4,14 +4,14 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { adamW, sumOfSquares } from '../ops/state-ops.js';
-import type { TensorRecord, TensorSpec } from '../program.js';
+import type { TensorRecord, TensorSpec, TensorSpecs, TensorsOf } from '../program.js';
 import type { AdamWOptions } from './adamw-options.js';
 
 /** Names of the moments of the parameter `name` among a program's state. */
 export const momentNames = (name: string) => ({ m: `adamw.m.${name}`, v: `adamw.v.${name}` });
 
 /** State that the optimiser keeps per parameter: two moments, zero at the start. */
-export function optimizerState(parameters: Readonly<Record<string, TensorSpec>>): Record<string, TensorSpec> {
+export function optimizerState(parameters: TensorSpecs): Record<string, TensorSpec> {
   const state: Record<string, TensorSpec> = {};
   for (const [name, spec] of Object.entries(parameters)) {
     const { m, v } = momentNames(name);
@@ -28,7 +28,7 @@ export const stepInputs = {
   beta2Power: { dtype: 'float32', shape: [] },
   epsilon: { dtype: 'float32', shape: [] },
   decay: { dtype: 'float32', shape: [] },
-} as const satisfies Record<string, TensorSpec>;
+} as const satisfies TensorSpecs;
 
 /** The scalars of step `step` (1 for the first), computed in double precision. */
 export function stepScalars(
@@ -56,20 +56,17 @@ export function stepScalars(
 export function update(
   state: TensorRecord,
   gradients: TensorRecord,
-  scalars: TensorRecord,
+  scalars: TensorsOf<typeof stepInputs>,
   options: AdamWOptions,
   scale: tf.Tensor = tf.scalar(1),
 ): Record<string, tf.Tensor> {
+  const { beta1, beta2 } = options;
   const assign: Record<string, tf.Tensor> = {};
   for (const [name, gradient] of Object.entries(gradients)) {
     const names = momentNames(name);
-    const states = { parameter: state[name], m: state[names.m], v: state[names.v] } as Record<
-      'parameter' | 'm' | 'v',
-      tf.Tensor
-    >;
+    const states = { parameter: state[name]!, m: state[names.m]!, v: state[names.v]! };
     const decays = options.weightDecay > 0 && (options.decays?.(name) ?? true);
-    const { beta1, beta2 } = options;
-    const next = adamW(states, gradient, { ...scalars, scale } as never, { beta1, beta2, decays });
+    const next = adamW(states, gradient, { ...scalars, scale }, { beta1, beta2, decays });
     assign[name] = next.parameter;
     assign[names.m] = next.m;
     assign[names.v] = next.v;

@@ -12,8 +12,9 @@ export function valueAndGradients(
   loss: (parameters: TensorRecord) => tf.Tensor,
 ): { value: tf.Tensor; gradients: Record<string, tf.Tensor> } {
   const byName = (tensors: readonly tf.Tensor[]) =>
-    Object.fromEntries(names.map((name, index) => [name, tensors[index] as tf.Tensor]));
+    Object.fromEntries(names.map((name, index) => [name, tensors[index]!]));
+  // tfjs wants a Scalar, which is a Tensor with a narrower type.
   const listed = (...tensors: tf.Tensor[]) => loss(byName(tensors)) as tf.Scalar;
-  const { value, grads } = tf.valueAndGrads(listed)(names.map((name) => state[name] as tf.Tensor));
+  const { value, grads } = tf.valueAndGrads(listed)(names.map((name) => state[name]!));
   return { value, gradients: byName(grads) };
 }

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { embedding, tokenLogProbs } from '../../engine/ops/ops.js';
-import type { TensorRecord, TensorSpec } from '../../engine/program.js';
+import type { TensorRecord, TensorSpecs, TensorsOf } from '../../engine/program.js';
 import type { Float } from '../../engine/shape.js';
 import { UserError } from '../../util/errors.js';
 import type { ModelConfig } from './config.js';
@@ -22,7 +22,9 @@ export const completionInputs = (B: number, T: number, W: number) =>
     /** 1 for a completion's token, 0 for padding. */
     mask: { dtype: 'float32', shape: [B, W] },
     inverseTemperature: { dtype: 'float32', shape: [] },
-  }) as const satisfies Record<string, TensorSpec>;
+  }) as const satisfies TensorSpecs;
+
+export type CompletionTensors = TensorsOf<ReturnType<typeof completionInputs>>;
 
 export interface CompletionRow {
   readonly promptIds: ArrayLike<number>;
@@ -65,11 +67,11 @@ export function packCompletions(
 }
 
 /** Log-probability of each completion token under softmax(logits / temperature), 0 where `mask` is 0: `[B, W]`. */
-export function completionLogProbs(parameters: TensorRecord, config: ModelConfig, inputs: TensorRecord): Float<'B W'> {
-  const { ids, predictors, targets, mask, inverseTemperature } = inputs as Record<
-    keyof ReturnType<typeof completionInputs>,
-    tf.Tensor
-  >;
+export function completionLogProbs(
+  parameters: TensorRecord,
+  config: ModelConfig,
+  { ids, predictors, targets, mask, inverseTemperature }: CompletionTensors,
+): Float<'B W'> {
   const states = sequenceStates(parameters, config, ids).reshape([-1, config.hiddenSize]);
   const predicting = embedding(states, predictors);
   const logProbs = tokenLogProbs(logits(parameters, config, predicting), targets, inverseTemperature);

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { drawTokens } from '../../engine/ops/decoding-ops.js';
-import type { TensorRecord, TensorSpec } from '../../engine/program.js';
+import type { TensorSpecs, TensorsOf } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
 
 /** How tokens are drawn; what does not change between the steps of a program. */
@@ -18,11 +18,12 @@ export interface DrawOptions {
 }
 
 /** Inputs that a function which draws B rows must have. */
-export const drawInputs = (rows: number): Record<'uniforms' | 'inverseTemperature', TensorSpec> => ({
-  /** In [0, 1), one per row. */
-  uniforms: { dtype: 'float32', shape: [rows] },
-  inverseTemperature: { dtype: 'float32', shape: [] },
-});
+export const drawInputs = (rows: number) =>
+  ({
+    /** In [0, 1), one per row. */
+    uniforms: { dtype: 'float32', shape: [rows] },
+    inverseTemperature: { dtype: 'float32', shape: [] },
+  }) as const satisfies TensorSpecs;
 
 /**
  * @returns `tokens` int32 `[B]`, and `logProbs` float32 `[B]`: of the drawn token under softmax(logits / temperature)
@@ -30,10 +31,9 @@ export const drawInputs = (rows: number): Record<'uniforms' | 'inverseTemperatur
  */
 export function draw(
   logits: Float<'B V'>,
-  inputs: TensorRecord,
+  { uniforms, inverseTemperature }: TensorsOf<ReturnType<typeof drawInputs>>,
   options: DrawOptions,
 ): { tokens: Int<'B'>; logProbs: Float<'B'> } {
-  const { uniforms, inverseTemperature } = inputs as Record<'uniforms' | 'inverseTemperature', tf.Tensor>;
   if (drawsAll(options, logits.shape[1] as number)) {
     const drawn = drawTokens(logits, uniforms, inverseTemperature);
     if (drawn !== undefined) return drawn;

@@ -12,7 +12,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { cachedAttention as nativeAttention } from '../../engine/ops/decoding-ops.js';
 import { maskedScore } from '../../engine/ops/ops.js';
 import { updateRows } from '../../engine/ops/state-ops.js';
-import type { FunctionSpec, TensorRecord, TensorSpec } from '../../engine/program.js';
+import { defineFunction, type FunctionSpec, type TensorRecord, type TensorSpec } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
 import type { ModelConfig } from '../network/config.js';
 import { angles, attentionScale, embedTokens, finalNorm, hiddenStates, logits } from '../network/transformer.js';
@@ -63,58 +63,57 @@ export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<strin
  */
 export function prefillFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { prompts: P, promptPositions: T, chunk } = sizes;
-  return {
+  return defineFunction({
     inputs: { ids: { dtype: 'int32', shape: [P, chunk] }, offset: { dtype: 'int32', shape: [] } },
-    body(state, inputs) {
-      const { ids, offset } = inputs as Record<'ids' | 'offset', tf.Tensor>;
+    body(state, { ids, offset }) {
       const positions = tf.add(tf.range(0, chunk, 1, 'int32'), offset).expandDims(0);
       const rows = tf.add(rowIndices(config, tf.range(0, P, 1, 'int32'), T, chunk), offset);
       const assign: Record<string, tf.Tensor> = {};
       hiddenStates(state, config, ids, angles(config, positions.toFloat()), (layer, q, k, v) => {
         const { promptKeys, promptValues } = cacheNames(layer);
-        const keys = updateRows(state[promptKeys] as tf.Tensor, rows, toRows(k));
-        const values = updateRows(state[promptValues] as tf.Tensor, rows, toRows(v));
+        const keys = updateRows(state[promptKeys]!, rows, toRows(k));
+        const values = updateRows(state[promptValues]!, rows, toRows(v));
         assign[promptKeys] = keys;
         assign[promptValues] = values;
         return cachedAttention(config, q, keys, values, positions, T);
       });
       return { assign };
     },
-  };
+  });
 }
 
 /** `admit`: copies prompt `prompts[i]` of the prompt cache into slot `slots[i]`, for R pairs. */
 export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { admissions: R, promptPositions: T, positions: S } = sizes;
   const pair: TensorSpec = { dtype: 'int32', shape: [R] };
-  return {
+  return defineFunction({
     inputs: { prompts: pair, slots: pair },
     body(state, { prompts, slots }) {
-      const from = rowIndices(config, prompts as tf.Tensor, T, T);
-      const to = rowIndices(config, slots as tf.Tensor, S, T);
+      const from = rowIndices(config, prompts, T, T);
+      const to = rowIndices(config, slots, S, T);
       return {
         assign: eachCache(config, state, (cache, promptCache) =>
           updateRows(cache, to, tf.gather(promptCache, from as tf.Tensor1D)),
         ),
       };
     },
-  };
+  });
 }
 
 /** `move`: copies slot `from[i]` to slot `to[i]`, for R pairs, so that the slots in use are the first ones. */
 export function moveFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { admissions: R, positions: S } = sizes;
   const pair: TensorSpec = { dtype: 'int32', shape: [R] };
-  return {
+  return defineFunction({
     inputs: { from: pair, to: pair },
     body(state, { from, to }) {
-      const source = rowIndices(config, from as tf.Tensor, S, S);
-      const target = rowIndices(config, to as tf.Tensor, S, S);
+      const source = rowIndices(config, from, S, S);
+      const target = rowIndices(config, to, S, S);
       return {
         assign: eachCache(config, state, (cache) => updateRows(cache, target, tf.gather(cache, source as tf.Tensor1D))),
       };
     },
-  };
+  });
 }
 
 /**
@@ -134,7 +133,7 @@ export function decodeLogits(
   const at = angles(config, positions.toFloat().expandDims(1));
   const caches = Array.from({ length: config.layers }, (_, layer) => {
     const { keys, values } = cacheNames(layer);
-    return { keys: state[keys] as tf.Tensor, values: state[values] as tf.Tensor };
+    return { keys: state[keys]!, values: state[values]! };
   });
   const whole = decodeLayers(state, config, S, embedTokens(state, tokens), positions, at, caches);
   if (whole !== undefined) {
@@ -218,7 +217,7 @@ function eachCache(
   const assign: Record<string, tf.Tensor> = {};
   for (let layer = 0; layer < config.layers; layer++) {
     const names = cacheNames(layer);
-    const tensor = (name: string) => state[name] as tf.Tensor;
+    const tensor = (name: string) => state[name]!;
     assign[names.keys] = update(tensor(names.keys), tensor(names.promptKeys));
     assign[names.values] = update(tensor(names.values), tensor(names.promptValues));
   }

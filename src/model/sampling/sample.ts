@@ -6,7 +6,7 @@
 
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../../engine/choices.js';
-import type { FunctionSpec, Program, TensorSpec } from '../../engine/program.js';
+import { defineFunction, type FunctionSpec, type Program, type TensorSpec } from '../../engine/program.js';
 import { float32Uniform } from '../../util/random.js';
 import type { ModelConfig } from '../network/config.js';
 import { notFinite } from '../network/log-probs.js';
@@ -82,15 +82,14 @@ export function samplingParts(
   };
   for (const rows of decodeBatches(sizes.slots)) {
     const int: TensorSpec = { dtype: 'int32', shape: [rows] };
-    functions[`decode.${rows}`] = {
+    functions[`decode.${rows}`] = defineFunction({
       inputs: { tokens: int, positions: int, ...drawInputs(rows) },
       precision,
-      body: (state, inputs) => {
-        const { tokens, positions } = inputs as Record<'tokens' | 'positions', never>;
-        const { logits, assign } = decodeLogits(state, config, sizes, tokens, positions);
-        return { outputs: { ...draw(logits, inputs, options) }, assign };
+      body(state, inputs) {
+        const { logits, assign } = decodeLogits(state, config, sizes, inputs.tokens, inputs.positions);
+        return { outputs: draw(logits, inputs, options), assign };
       },
-    };
+    });
   }
   return { state: cacheState(config, sizes), functions };
 }

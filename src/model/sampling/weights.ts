@@ -4,7 +4,6 @@
  * learning rate of 1e-5 most numbers of a bfloat16 would never move), and the sampler gets rounded copies.
  */
 
-import type { Tensor } from '@tensorflow/tfjs-core';
 import type { Precision } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
@@ -58,7 +57,7 @@ function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateS
 
 /** Brings the copies up to date with the parameters. */
 export function copyFunction(copies: Readonly<Record<string, StateSpec>>): FunctionSpec {
-  const original = (state: TensorRecord, copy: string) => state[copy.slice(copyPrefix.length)] as Tensor;
+  const original = (state: TensorRecord, copy: string) => state[copy.slice(copyPrefix.length)]!;
   return {
     inputs: {},
     body: (state) => ({

@@ -13,7 +13,7 @@ import {
   update,
 } from '../../../src/engine/optim/adamw.js';
 import type { AdamWOptions } from '../../../src/engine/optim/adamw-options.js';
-import { NumericsError, type ProgramSpec, type TensorSpec } from '../../../src/engine/program.js';
+import { defineFunction, NumericsError, type ProgramSpec, type TensorSpec } from '../../../src/engine/program.js';
 import { assertClose } from '../../helpers/close.js';
 import { allWays, runOnce, testEveryWay, type Way, wasmWay } from '../../helpers/engines.js';
 import { nativeTest } from '../../helpers/native.js';
@@ -37,14 +37,14 @@ function program(options: AdamWOptions): ProgramSpec {
   return {
     state: { ...shapes, ...optimizerState(shapes) },
     functions: {
-      step: {
+      step: defineFunction({
         inputs: { x: { dtype: 'float32', shape: [] }, ...stepInputs },
         body: (state, inputs) => {
           const gradients = Object.fromEntries(
             names.map((name, salt) => {
-              const parameter = state[name] as tf.Tensor;
+              const parameter = state[name]!;
               const target = tf.tensor(noise(parameter.size, salt + 9), parameter.shape);
-              return [name, tf.sub(parameter, tf.mul(target, inputs.x as tf.Tensor))];
+              return [name, tf.sub(parameter, tf.mul(target, inputs.x))];
             }),
           );
           const norm = globalNorm(gradients);
@@ -54,7 +54,7 @@ function program(options: AdamWOptions): ProgramSpec {
           };
         },
         checkNumerics: true,
-      },
+      }),
     },
   };
 }
@@ -157,10 +157,10 @@ testEveryWay('the first step by hand: every parameter moves by the learning rate
   const instance = way.create({
     state: { w, ...optimizerState({ w }) },
     functions: {
-      step: {
+      step: defineFunction({
         inputs: stepInputs,
         body: (state, inputs) => ({ assign: update(state, { w: tf.tensor1d([3, -1e-3]) }, inputs, options) }),
-      },
+      }),
     },
   });
   instance.fill('w', 1);
@@ -201,13 +201,13 @@ testEveryWay('a moment that is also looked at is seen from before the update', (
   const instance = way.create({
     state: { w, ...optimizerState({ w }) },
     functions: {
-      step: {
+      step: defineFunction({
         inputs: stepInputs,
         body: (state, inputs) => ({
           outputs: { w: state.w as tf.Tensor, m: tf.sum(state['adamw.m.w'] as tf.Tensor) },
           assign: update(state, { w: tf.ones([1000]) }, inputs, options),
         }),
-      },
+      }),
     },
   });
   for (const name of ['w', 'adamw.m.w', 'adamw.v.w']) instance.fill(name, 0);
@@ -228,7 +228,7 @@ testEveryWay('a step may be looked at: the new value of a parameter beside the o
   const instance = way.create({
     state: { w, before: w, ...optimizerState({ w }) },
     functions: {
-      step: {
+      step: defineFunction({
         inputs: stepInputs,
         body: (state, inputs) => {
           const old = state.w as tf.Tensor;
@@ -236,7 +236,7 @@ testEveryWay('a step may be looked at: the new value of a parameter beside the o
           const change = tf.sub(assign.w as tf.Tensor, old.reshape([4, 10]).reshape([40]));
           return { outputs: { change }, assign: { ...assign, before: old } };
         },
-      },
+      }),
     },
   });
   for (const name of Object.keys(instance.spec.state)) instance.fill(name, 3);

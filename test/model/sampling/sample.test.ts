@@ -11,6 +11,7 @@ import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { openEngine } from '../../../src/engine/backend.js';
 import type { EngineName } from '../../../src/engine/choices.js';
+import { defineFunction } from '../../../src/engine/program.js';
 import { openPretrained } from '../../../src/model/checkpoint/pretrained.js';
 import { samplingSizes } from '../../../src/model/load.js';
 import { type DrawOptions, draw, drawInputs } from '../../../src/model/sampling/draw.js';
@@ -254,13 +255,13 @@ async function checkDraws(engineName: EngineName): Promise<void> {
     functions: Object.fromEntries(
       settings.map(([, options], number) => [
         `draw.${number}`,
-        {
+        defineFunction({
           inputs: { logits: { dtype: 'float32', shape: [V] }, ...drawInputs(B) },
           body: (_state, inputs) => {
-            const rows = tf.tile((inputs.logits as tf.Tensor).expandDims(0), [B, 1]);
+            const rows = tf.tile(inputs.logits.expandDims(0), [B, 1]);
             return { outputs: { ...draw(rows, inputs, options) } };
           },
-        },
+        }),
       ]),
     ),
   });
@@ -305,13 +306,13 @@ async function checkLargeVocabulary(engineName: EngineName): Promise<void> {
   const program = engine.createProgram({
     state: {},
     functions: {
-      draw: {
+      draw: defineFunction({
         inputs: { logits: { dtype: 'float32', shape: [V] }, ...drawInputs(B) },
         body: (_state, inputs) => {
-          const rows = tf.tile((inputs.logits as tf.Tensor).expandDims(0), [B, 1]);
+          const rows = tf.tile(inputs.logits.expandDims(0), [B, 1]);
           return { outputs: { ...draw(rows, inputs, allTokens) } };
         },
-      },
+      }),
     },
   });
   const { tokens } = program.run('draw', { logits: row, uniforms, inverseTemperature: Float32Array.of(1) });
