@@ -84,6 +84,12 @@ public:
     return value;
   }
 
+  napi_value boolean(bool flag) const {
+    napi_value value = nullptr;
+    check(napi_get_boolean(env, flag, &value));
+    return value;
+  }
+
   napi_value array(const std::vector<napi_value> &elements) const {
     napi_value value = nullptr;
     check(napi_create_array_with_length(env, elements.size(), &value));

@@ -137,7 +137,6 @@ struct DecoderLayer {
 
 /** Units: rows, elements, chunks, sequences times key/value heads, or vectors of rows. */
 struct Math {
-  const char *name;
   /** Floats in a vector. */
   int64_t lanes;
   /** Columns of a result that are one unit of `linear`. */

@@ -12,12 +12,28 @@
 #include "math/norm.h"
 #include "math/rope.h"
 
-#define TEXT(name) #name
-#define NAME(name) TEXT(name)
-
 extern "C" const Math MATH = {
-    NAME(MATH),       lanes,            resultsTogether, mostRows,         linearWidth,   arrangeRows,
-    linear,           rmsNorm,          rmsNormGradient,  swiglu,          swigluGradient,    rope,          logProb,
-    logProbGradient,  adamW,            sumOfSquares,    draw,              attentionScratch, attention,
-    attentionGradient, attendScratch,   cachedAttention, decoderScratch,    decoderLayer,
+    .lanes = lanes,
+    .linearUnit = resultsTogether,
+    .linearRows = mostRows,
+    .linearWidth = linearWidth,
+    .arrangeRows = arrangeRows,
+    .linear = linear,
+    .rmsNorm = rmsNorm,
+    .rmsNormGradient = rmsNormGradient,
+    .swiglu = swiglu,
+    .swigluGradient = swigluGradient,
+    .rope = rope,
+    .logProb = logProb,
+    .logProbGradient = logProbGradient,
+    .adamW = adamW,
+    .sumOfSquares = sumOfSquares,
+    .draw = draw,
+    .attentionScratch = attentionScratch,
+    .attention = attention,
+    .attentionGradient = attentionGradient,
+    .attendScratch = attendScratch,
+    .cachedAttention = cachedAttention,
+    .decoderScratch = decoderScratch,
+    .decoderLayer = decoderLayer,
 };

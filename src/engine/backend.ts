@@ -62,18 +62,19 @@ async function openTensorFlow(): Promise<Engine> {
   const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
   // They run on the processor: on a GPU every one would move its tensors there and back.
   const nativeOps = new Set(device === 'cpu' ? addon?.ops : []);
+  const multipliesBfloat16 = device === 'gpu' || addon?.bfloat16 === true;
   const where = device === 'gpu' ? 'GPU' : `CPU (${cores()})`;
   return {
     name: 'tensorflow',
     description: `TensorFlow ${binding.TF_Version} on ${where}`,
     tensorflowVersion: binding.TF_Version,
     device,
-    createProgram: (spec) => createSessionProgram(binding, addon, spec, nativeOps),
+    createProgram: (spec) => createSessionProgram(binding, addon, spec, nativeOps, multipliesBfloat16),
     createEagerProgram: (spec) => {
       registerEagerTensorFlow(binding, installed.packageFolder);
       return createEagerProgram('tensorflow', spec);
     },
-    createComposedProgram: (spec) => createSessionProgram(binding, addon, spec, new Set()),
+    createComposedProgram: (spec) => createSessionProgram(binding, addon, spec, new Set(), multipliesBfloat16),
     tensorCount: () => binding.getNumOfTensors(),
   };
 }

@@ -66,6 +66,10 @@ export type Handle = { readonly handle: unique symbol };
 export interface KernelsAddon {
   /** Names of the kernels' ops. */
   readonly ops: readonly string[];
+  /** The instruction set that the kernels use: `baseline`, `avx2` or `avx512`. */
+  readonly instructions: string;
+  /** Whether the processor multiplies bfloat16, and TINYZERO_CPU allows it. */
+  readonly bfloat16: boolean;
   /** A session of the graph in a GraphDef. */
   load(graphDef: Uint8Array): Handle;
   /** A function from the tensors called `feeds` to those called `fetches`. */

@@ -19,6 +19,7 @@ import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from '.
  * Traces and loads `spec`.
  *
  * @param addon absent where the engine has no kernels of our own. @param nativeOps those that the graphs may use.
+ * @param multipliesBfloat16 whether the device has instructions for products of bfloat16.
  * @throws TraceError for what cannot be compiled, ProgramError for a body whose result does not fit the state.
  */
 export function createSessionProgram(
@@ -26,6 +27,7 @@ export function createSessionProgram(
   addon: KernelsAddon | undefined,
   spec: ProgramSpec,
   nativeOps: ReadonlySet<string>,
+  multipliesBfloat16 = false,
 ): Program {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
@@ -37,6 +39,7 @@ export function createSessionProgram(
       `fn_${index}_${plainName(name)}`,
       usableOps(nativeOps, functionSpec.precision),
       functionSpec.precision,
+      multipliesBfloat16,
     );
     entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);

@@ -132,13 +132,11 @@ async function runProducts(rest: Partial<FunctionSpec>): Promise<Record<string, 
 nativeTest('bf16 rounds the operands of products and nothing else', async () => {
   const [full, half] = [await runProducts({}), await runProducts({ precision: 'bf16' })];
   const product = half.product as Float32Array;
-  // bfloat16 keeps 8 bits: each operand is off by up to 2^-9, and the result is rounded to bfloat16 as well. For 256
+  // bfloat16 keeps 8 bits: each operand is off by up to 2^-9, and the result may be rounded to bfloat16 as well. For 256
   // terms of mean square 1/2 * 1/512 the errors add up like a random walk: 2^-9 * sqrt(2) * sqrt(256 / 1024) = 1.4e-3
   // deviation; 5 deviations, and 2^-8 of the result.
   assertClose('product', product, full.product as Float32Array, { relative: 2 ** -8, absolute: 7e-3 });
   assert.ok(product.some((value, index) => value !== full.product?.[index]));
-  // The result is widened to float32: its lower 16 bits are zero.
-  assert.ok(new Uint32Array(product.buffer, product.byteOffset, product.length).every((bits) => (bits & 0xffff) === 0));
   assert.deepEqual(half.sum, full.sum);
   assert.equal(half.w?.constructor, Float32Array);
 });

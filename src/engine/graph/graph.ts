@@ -62,10 +62,12 @@ export class Graph {
 
   constructor(
     readonly prefix: string,
-    /** Ops of our own (kernels-native.ts) that the graph may use. */
+    /** Ops of our own (own-ops.ts) that the graph may use. */
     readonly nativeOps: ReadonlySet<string> = new Set(),
     /** What its matrix products will be computed in. */
     readonly precision: Precision = 'f32',
+    /** Whether the device multiplies bfloat16; where it does not, operands are widened before a product. */
+    readonly multipliesBfloat16 = false,
   ) {}
 
   /** Appends a node with any number of outputs. */

@@ -10,25 +10,30 @@ const products = new Set(['MatMul', 'BatchMatMulV2', 'Einsum']);
 const picks: Readonly<Record<string, string>> = { GatherV2: 'Tparams', SplitV: 'T' };
 
 /**
- * Rounds the operands of every matrix product to bfloat16. The product's own result is bfloat16 too, widened at once;
- * the sum inside the product is float32 (oneDNN and cuBLAS both accumulate so). Each operand is cast once, and state
- * that is stored as bfloat16 is used as it lies.
+ * Rounds the operands of every matrix product to bfloat16; sums are float32. On a device that multiplies bfloat16,
+ * state stored as bfloat16 is used as it lies, and the product's result is rounded to the nearest bfloat16 (by oneDNN
+ * or cuBLAS), then widened. Elsewhere the rounded operands are widened first and the result stays float32: TensorFlow's
+ * own bfloat16 product truncates its result there, which biases every value towards 0. Each operand is cast once.
  *
  * @returns what a tensor of the old graph is now.
  */
 export function castProductsToBfloat16(graph: Graph): (output: Output) => Output {
   const nodes = graph.nodes.splice(0);
   const narrowed = new Map<string, Output>();
+  const rounded = new Map<string, Output>();
   /** What the outputs of a node are now, by their numbers. */
   const replaced = new Map<GraphNode, readonly Output[]>();
   const current = (output: Output): Output => replaced.get(output.node)?.[output.index] ?? output;
   const widen = (outputs: readonly Output[]) => outputs.map((output) => cast(graph, output, 'float32'));
-  const narrow = (input: Output): Output => {
+  const once = (cache: Map<string, Output>, input: Output, make: () => Output): Output => {
     const key = `${input.node.name}:${input.index}`;
-    const operand = narrowed.get(key) ?? widenedFrom(input) ?? cast(graph, input, 'bfloat16');
-    narrowed.set(key, operand);
+    const operand = cache.get(key) ?? make();
+    cache.set(key, operand);
     return operand;
   };
+  const narrow = (input: Output) => once(narrowed, input, () => widenedFrom(input) ?? cast(graph, input, 'bfloat16'));
+  const round = (input: Output) =>
+    widenedFrom(input) === undefined ? once(rounded, input, () => cast(graph, narrow(input), 'float32')) : input;
   for (const node of nodes) {
     node.inputs.splice(0, node.inputs.length, ...node.inputs.map(current));
     node.control.splice(
@@ -49,6 +54,9 @@ export function castProductsToBfloat16(graph: Graph): (output: Output) => Output
       const types = node.outputs.map(({ shape }) => ({ dtype: 'bfloat16', shape }) as const);
       const part = graph.addNode(node.op, [whole, ...node.inputs.slice(1)], types, { attributes });
       replaced.set(node, widen(types.map((_, index) => outputOf(part, index))));
+    } else if (products.has(node.op) && type?.dtype === 'float32' && !graph.multipliesBfloat16) {
+      node.inputs.splice(0, node.inputs.length, ...node.inputs.map(round));
+      graph.nodes.push(node);
     } else if (products.has(node.op) && type?.dtype === 'float32') {
       const attributes = { ...node.attributes, T: { type: 'bfloat16' } } as const;
       const product = graph.add(

@@ -139,10 +139,10 @@ export function outputOfTensor(tensor: tf.Tensor): Output {
   return traceBackend().output(tensor);
 }
 
-/** What products of the function being traced will read a float32 tensor as: in float32 none may depend on how it is stored. */
+/** What TensorFlow's products in the function being traced will read a float32 tensor as. */
 export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
-  const narrow =
-    traceBackend().currentGraph().precision === 'bf16' && widenedFrom(outputOfTensor(tensor)) !== undefined;
+  const { precision, multipliesBfloat16 } = traceBackend().currentGraph();
+  const narrow = precision === 'bf16' && multipliesBfloat16 && widenedFrom(outputOfTensor(tensor)) !== undefined;
   return narrow ? 'bfloat16' : 'float32';
 }
 

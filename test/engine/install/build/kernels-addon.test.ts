@@ -10,7 +10,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 7, sources: 'a60c530ec23fa786409c8df36c9875e212a6a7f0d2b2809ccf9051d5e6fb3de7' };
+const known = { engineFormat: 8, sources: 'eb02d88f4ad9ec26ae7ae53cf4055585a7183f31e2dff0f48b08eb53db53fde4' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');
