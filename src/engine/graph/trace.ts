@@ -146,6 +146,15 @@ export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
   return narrow ? 'bfloat16' : 'float32';
 }
 
+/** `tensor`, to be used only once `event` has been computed. For the function being traced. */
+export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
+  const target = traceBackend();
+  const value = target.output(tensor);
+  const attributes = { T: { type: value.dtype } };
+  const control = [target.output(event).node];
+  return tracedTensor(target.currentGraph().add('Identity', [value], value, { attributes, control }));
+}
+
 /** True while a function is being traced that may use `op`, an op of our own. */
 export function canUse(op: string): boolean {
   return backend?.graph?.nativeOps.has(op) ?? false;
