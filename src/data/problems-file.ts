@@ -3,11 +3,11 @@
  * compared with the one in the file; no code of the user's runs.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseAnswer } from '../reward/answer.js';
 import { UserError } from '../util/errors.js';
-import { quote, unreadable } from '../util/json.js';
+import { readRegularFile } from '../util/file.js';
+import { quote } from '../util/json.js';
 import { decodeText, type JsonLine, parseJsonLines } from '../util/json-lines.js';
 import { defineTask, type Task } from './task.js';
 
@@ -31,12 +31,7 @@ const testEvery = 5;
 
 /** @throws UserError that names the line of whatever is wrong, or says what the file lacks. */
 export function loadProblemsFile(path: string): LoadedProblems {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    throw unreadable(path, error);
-  }
+  const bytes = readRegularFile(path);
   const lines = readLines(path, decodeText(path, bytes));
   const { train, test } = split(path, lines);
   const clusterOf = new Map(lines.map(({ problem, cluster }) => [problem.prompt, cluster]));

@@ -3,11 +3,11 @@
  * anywhere and still `import { defineTask } from 'tinyzero'`. The file is code of the user's own and runs as such.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createJiti } from 'jiti';
-import { systemErrorCode, UserError } from '../util/errors.js';
+import { UserError } from '../util/errors.js';
+import { readRegularFile } from '../util/file.js';
 import { quote } from '../util/json.js';
 import { keyedRandom } from '../util/random.js';
 import { scoreCompletion, type Task } from './task.js';
@@ -41,12 +41,7 @@ export async function loadTaskFile(path: string, api: Readonly<Record<string, un
       expected: `a file ending in ${extensions.join(' ')}`,
     });
   }
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (cause) {
-    throw new UserError(`The task file ${path} cannot be read (${systemErrorCode(cause) ?? cause}).`, { cause });
-  }
+  const bytes = readRegularFile(file);
   const task = checkShape(path, await importFile(path, file, api));
   tryOut(path, task);
   return { task, hash: createHash('sha256').update(bytes).digest('hex') };

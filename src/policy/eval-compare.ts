@@ -3,9 +3,26 @@
  * an evaluation back from its file.
  */
 import { UserError } from '../util/errors.js';
-import { quote, readJsonRecord } from '../util/json.js';
-import { type Bounds, type JsonChecks, type JsonFile, jsonChecks } from '../util/json-checks.js';
+import { type JsonRecord, quote, readJsonRecord } from '../util/json.js';
 import { keyedRandom } from '../util/random.js';
+import {
+  check,
+  flag,
+  integer,
+  type JsonSource,
+  list,
+  mapOf,
+  mustBe,
+  number,
+  object,
+  optional,
+  orNull,
+  pair,
+  share,
+  text,
+  union,
+  wrong,
+} from '../util/schema.js';
 import { clusterBootstrap, type Interval, mcnemarExact, signFlipTest } from '../util/statistics.js';
 import type { EvalSummary } from './eval-summary.js';
 
@@ -94,6 +111,51 @@ export function compareEvaluations(evaluation: ComparableEvaluation, other: Comp
   };
 }
 
+const count = integer({ min: 0 });
+
+/** Beside exact match, whose interval samples may lack. */
+const meansShape = { meanReward: share, formatRate: share, truncatedRate: share, meanTokens: number({ min: 0 }) };
+const exactShape = { rate: share, correct: count, total: count };
+
+const completionShape = {
+  exact: flag,
+  completion: text,
+  reward: share,
+  parsed: flag,
+  truncated: flag,
+  tokens: count,
+};
+
+const problemShape = {
+  id: text,
+  cluster: text,
+  greedy: object(completionShape),
+  firstSample: optional(object({ ...completionShape, pieces: list(text), logProbs: list(number({ max: 0 })) })),
+};
+
+const evaluationShape = {
+  model: text,
+  task: text,
+  problems: integer({ min: 1 }),
+  clusters: integer({ min: 1 }),
+  greedy: object({ ...meansShape, exact: object({ ...exactShape, ci95: pair(share) }) }),
+  constantAnswer: orNull(object({ answer: union([text, number()], 'a string or a number'), meanReward: share })),
+};
+
+const greedyShape = object({ ...evaluationShape, perProblem: list(object(problemShape)) });
+
+const sampledShape = object({
+  ...evaluationShape,
+  sampled: object({
+    ...meansShape,
+    exact: object({ ...exactShape, ci95: orNull(pair(share)) }),
+    samplesPerProblem: integer({ min: 1 }),
+    temperature: number({ min: 0 }),
+    passAt: mapOf(share),
+  }),
+  perProblem: list(object({ ...problemShape, sampled: object({ exact: count, exactRate: share }) })),
+});
+
 /**
  * What a comparison shows of training. `learned`: clearly better; `small`: clearly better, by less than 5 points; `worse`:
  * clearly worse; `mixed`: greedy and sampled accuracy moved apart; `none`: neither moved; `unproven`: luck explains it.
@@ -126,84 +188,28 @@ export function outcomeOf({ greedy, sampled }: Pick<Comparison, 'greedy' | 'samp
 /**
  * Reads an evaluation that was written as JSON, such as `eval-before.json`.
  *
- * @throws UserError naming what is not as an evaluation has it.
+ * @throws UserError that names the field that is wrong.
  */
 export function readEvaluation(path: string): EvalSummary {
-  const file: JsonFile = { path, what: 'an evaluation', fix: 'Make a new one with `tinyzero eval --json`.' };
-  const check = jsonChecks(file);
-  const value = readJsonRecord(path, file.fix);
-  const root = check.object(value, 'the top level');
-  for (const name of ['model', 'task']) check.string(root.get(name), name);
-  for (const name of ['problems', 'clusters']) check.integer(root.get(name), name, { min: 1 });
-  const hasSamples = root.has('sampled');
-  for (const part of hasSamples ? (['greedy', 'sampled'] as const) : (['greedy'] as const))
-    checkRates(check, root.get(part), part);
-  if (hasSamples) {
-    const sampled = check.object(root.get('sampled'), 'sampled');
-    const samples = check.integer(sampled.get('samplesPerProblem'), 'sampled.samplesPerProblem', { min: 1 });
-    check.number(sampled.get('temperature'), 'sampled.temperature', { min: 0 });
-    const passAt = check.object(sampled.get('passAt'), 'sampled.passAt');
-    for (let k = 1; k <= samples; k++) check.number(passAt.get(`${k}`), `sampled.passAt[${k}]`, share);
+  const source: JsonSource = { path, what: 'an evaluation', fix: 'Make a new one with `tinyzero eval --json`.' };
+  const record = readJsonRecord(path, source.fix);
+  const evaluation = record.sampled === undefined ? check(greedyShape, record, source) : checkSampled(record, source);
+  for (const [i, { firstSample }] of evaluation.perProblem.entries()) {
+    if (firstSample && firstSample.logProbs.length !== firstSample.pieces.length) {
+      const expected = `as long as pieces, ${firstSample.pieces.length}`;
+      throw wrong(source, [mustBe(`perProblem[${i}].firstSample.logProbs`, expected, firstSample.logProbs.length)]);
+    }
   }
-  const constant = root.get('constantAnswer');
-  if (constant !== null) {
-    const fields = check.object(constant, 'constantAnswer');
-    if (typeof fields.get('answer') !== 'number') check.string(fields.get('answer'), 'constantAnswer.answer');
-    check.number(fields.get('meanReward'), 'constantAnswer.meanReward', share);
-  }
-  for (const [i, item] of check.array(root.get('perProblem'), 'perProblem').entries()) {
-    checkProblem(check, item, `perProblem[${i}]`, hasSamples);
-  }
-  return value as unknown as EvalSummary;
+  // Its checked fields are the EvalSummary's; others are kept as they are.
+  return record as unknown as EvalSummary;
 }
 
-const share: Bounds = { min: 0, max: 1 };
-
-/** Exact match with its interval, and the means beside it. */
-function checkRates(check: JsonChecks, value: unknown, where: 'greedy' | 'sampled'): void {
-  const fields = check.object(value, where);
-  const exact = check.object(fields.get('exact'), `${where}.exact`);
-  check.number(exact.get('rate'), `${where}.exact.rate`, share);
-  const interval = exact.get('ci95');
-  if (where === 'greedy' || interval !== null) {
-    const ends = check.array(interval, `${where}.exact.ci95`);
-    if (ends.length !== 2) throw check.refuse(`${where}.exact.ci95`, 'two numbers', ends);
-    for (const end of ends) check.number(end, `${where}.exact.ci95`, share);
+function checkSampled(record: JsonRecord, source: JsonSource) {
+  const evaluation = check(sampledShape, record, source);
+  const { samplesPerProblem, passAt } = evaluation.sampled;
+  for (let k = 1; k <= samplesPerProblem; k++) {
+    // Stops at the first that is missing, so an absurd count costs nothing.
+    check(share, passAt.get(`${k}`), source, `sampled.passAt[${k}]`);
   }
-  for (const count of ['correct', 'total']) check.integer(exact.get(count), `${where}.exact.${count}`, { min: 0 });
-  for (const rate of ['meanReward', 'formatRate', 'truncatedRate']) {
-    check.number(fields.get(rate), `${where}.${rate}`, share);
-  }
-  check.number(fields.get('meanTokens'), `${where}.meanTokens`, { min: 0 });
-}
-
-function checkProblem(check: JsonChecks, value: unknown, where: string, hasSamples: boolean): void {
-  const fields = check.object(value, where);
-  for (const name of ['id', 'cluster']) check.string(fields.get(name), `${where}.${name}`);
-  checkCompletion(check, fields.get('greedy'), `${where}.greedy`);
-  if (hasSamples) {
-    const sampled = check.object(fields.get('sampled'), `${where}.sampled`);
-    check.integer(sampled.get('exact'), `${where}.sampled.exact`, { min: 0 });
-    check.number(sampled.get('exactRate'), `${where}.sampled.exactRate`, share);
-  }
-  if (!fields.has('firstSample')) return;
-  const at = `${where}.firstSample`;
-  const first = checkCompletion(check, fields.get('firstSample'), at);
-  const pieces = check.array(first.get('pieces'), `${at}.pieces`);
-  const logProbs = check.array(first.get('logProbs'), `${at}.logProbs`);
-  if (logProbs.length !== pieces.length) {
-    throw check.refuse(`${at}.logProbs`, `as many items as pieces, ${pieces.length}`, logProbs.length);
-  }
-  for (const [i, piece] of pieces.entries()) check.string(piece, `${at}.pieces[${i}]`);
-  for (const [i, logProb] of logProbs.entries()) check.number(logProb, `${at}.logProbs[${i}]`, { max: 0 });
-}
-
-function checkCompletion(check: JsonChecks, value: unknown, where: string): ReadonlyMap<string, unknown> {
-  const fields = check.object(value, where);
-  check.boolean(fields.get('exact'), `${where}.exact`);
-  check.string(fields.get('completion'), `${where}.completion`);
-  check.number(fields.get('reward'), `${where}.reward`, share);
-  for (const name of ['parsed', 'truncated']) check.boolean(fields.get(name), `${where}.${name}`);
-  check.integer(fields.get('tokens'), `${where}.tokens`, { min: 0 });
-  return fields;
+  return evaluation;
 }

@@ -12,16 +12,25 @@ import { readProblems, readRun, type StoredRun } from '../run/record.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
 import { readVStarFile, type VStarEntry } from '../stage1/v-star-file.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
-import { jsonChecks } from '../util/json-checks.js';
+import { anything, check, flag, integer, number, object, optional, share, text } from '../util/schema.js';
 import { evenly } from './charts/thin.js';
 
 /** What one line of metrics.jsonl says; docs/metrics.md has the formulas. */
-export type StepRecord = Pick<StepMetrics, (typeof stepNumbers)[number] | 'step' | 'epoch' | 'heldOutGreedy'>;
+export type StepRecord = Pick<StepMetrics, keyof typeof stepNumbers | 'step' | 'epoch' | 'heldOutGreedy'>;
 
-const stepNumbers = [
-  ...(['loss', 'reward', 'exactRate', 'formatRate', 'truncatedRate', 'meanTokens', 'kl', 'entropy'] as const),
-  ...(['gradientNorm', 'learningRate', 'sampledTokens'] as const),
-] as const;
+const stepNumbers = {
+  loss: number(),
+  reward: number(),
+  exactRate: number(),
+  formatRate: number(),
+  truncatedRate: number(),
+  meanTokens: number(),
+  kl: number(),
+  entropy: number(),
+  gradientNorm: number(),
+  learningRate: number(),
+  sampledTokens: number(),
+};
 
 /** A rollout as a point: what its reward asked for, and what the policy made of it. */
 export interface RolloutPoint {
@@ -127,28 +136,37 @@ function readStage1(path: string, ids: readonly string[], keepUnsolved: boolean)
   };
 }
 
+const stepShape = object({
+  ...stepNumbers,
+  step: integer({ min: 1 }),
+  epoch: integer({ min: 0 }),
+  heldOutGreedy: optional(share),
+});
+
 function readSteps(path: string): StepRecord[] {
-  const check = jsonChecks({ path, what: "a run's log of updates" });
+  const source = { path, what: "a run's log of updates" };
   const steps: StepRecord[] = [];
   for (const record of readLog(path)) {
-    const fields = check.object(record, 'a line');
-    const where = (name: string) => `${name} of line ${steps.length + 1}`;
-    const numbers = Object.fromEntries(stepNumbers.map((name) => [name, check.number(fields.get(name), where(name))]));
-    const heldOut = fields.get('heldOutGreedy');
-    steps.push({
-      ...(numbers as Pick<StepRecord, (typeof stepNumbers)[number]>),
-      step: check.integer(fields.get('step'), where('step'), { min: (steps.at(-1)?.step ?? 0) + 1 }),
-      epoch: check.integer(fields.get('epoch'), where('epoch'), { min: 0 }),
-      ...(heldOut !== undefined && {
-        heldOutGreedy: check.number(heldOut, where('heldOutGreedy'), { min: 0, max: 1 }),
-      }),
-    });
+    const at = `line ${steps.length + 1}`;
+    const { heldOutGreedy, ...step } = check(stepShape, record, source, at);
+    check(integer({ min: (steps.at(-1)?.step ?? 0) + 1 }), step.step, source, `${at}.step`);
+    steps.push({ ...step, ...(heldOutGreedy !== undefined && { heldOutGreedy }) });
   }
   return steps;
 }
 
+const rolloutShape = object({
+  step: number(),
+  problem: text,
+  exact: flag,
+  reward: number(),
+  advantage: number(),
+  logProb: number(),
+  refLogProb: number(),
+});
+
 function readRollouts(path: string, steps: readonly StepRecord[]): RolloutsRecord {
-  const check = jsonChecks({ path, what: "a run's log of rollouts" });
+  const source = { path, what: "a run's log of rollouts" };
   const epoch = steps.at(-1)?.epoch;
   const lastSteps = steps.filter((step) => step.epoch === epoch).map(({ step }) => step);
   const [firstStep, lastStep] = [lastSteps[0], lastSteps.at(-1)];
@@ -156,14 +174,10 @@ function readRollouts(path: string, steps: readonly StepRecord[]): RolloutsRecor
   const tally = new Map<string, Tally>();
   let count = 0;
   for (const record of readLog(path)) {
-    const fields = check.object(record, 'a line');
     count++;
-    const number = (name: string) => check.number(fields.get(name), `${name} of line ${count}`);
-    const step = number('step');
-    const problem = check.string(fields.get('problem'), `problem of line ${count}`);
-    const exact = check.boolean(fields.get('exact'), `exact of line ${count}`);
-    const delta = number('logProb') - number('refLogProb');
-    points.add({ step, problem, reward: number('reward'), advantage: number('advantage'), delta });
+    const { exact, logProb, refLogProb, ...rollout } = check(rolloutShape, record, source, `line ${count}`);
+    const { step, problem } = rollout;
+    points.add({ ...rollout, delta: logProb - refLogProb });
     if (firstStep === undefined || step < firstStep || step > lastStep!) continue;
     const { right, total } = tally.get(problem) ?? { right: 0, total: 0 };
     tally.set(problem, { right: right + Number(exact), total: total + 1 });
@@ -172,19 +186,20 @@ function readRollouts(path: string, steps: readonly StepRecord[]): RolloutsRecor
   return { count, points: points.items, lastEpoch: { epoch, firstStep, lastStep: lastStep!, tally } };
 }
 
+const timingShape = object({ seconds: number({ min: 0 }), step: optional(anything), phase: optional(text) });
+
 function readTimings(path: string): TimingsRecord {
-  const check = jsonChecks({ path, what: "a run's log of timings" });
+  const source = { path, what: "a run's log of timings" };
   const phases = new Map<string, number>();
   const updates: number[] = [];
   let line = 0;
   for (const record of readLog(path)) {
-    const fields = check.object(record, 'a line');
     line++;
-    const seconds = check.number(fields.get('seconds'), `seconds of line ${line}`, { min: 0 });
-    if (fields.has('step')) updates.push(seconds);
+    const { seconds, step, phase } = check(timingShape, record, source, `line ${line}`);
+    if (step !== undefined) updates.push(seconds);
     else {
-      const phase = check.string(fields.get('phase'), `phase of line ${line}`);
-      phases.set(phase, (phases.get(phase) ?? 0) + seconds);
+      const name = check(text, phase, source, `line ${line}.phase`);
+      phases.set(name, (phases.get(name) ?? 0) + seconds);
     }
   }
   return { phases, updates };

@@ -13,7 +13,7 @@ import { algorithms } from '../stage2/algorithm.js';
 import { plannedUpdates } from '../stage2/plan.js';
 import { readCheckpointState } from '../stage2/resume.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
-import { unreadable } from '../util/json.js';
+import { unreadable } from '../util/file.js';
 import { checkpointName, runFiles, wholeCheckpoints } from './folder.js';
 import { lockHolder } from './lock.js';
 import { readLog } from './logs.js';

@@ -107,14 +107,13 @@ const maxLineBytes = 16 * 2 ** 20;
  * @throws UserError naming the line that is not a JSON object or is too long.
  */
 export function* readLog(path: string): Generator<Readonly<Record<string, unknown>>> {
-  let fd: number | undefined;
+  let fd: number;
   try {
     fd = openRegularFile(path);
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return;
-    throw new UserError(`${path} cannot be read (${systemErrorCode(error) ?? error}).`, { cause: error });
+    if (error instanceof UserError && systemErrorCode(error.cause) === 'ENOENT') return;
+    throw error;
   }
-  if (fd === undefined) throw new UserError(`${path} is not a file.`);
   try {
     const block = Buffer.alloc(1 << 20);
     let rest = Buffer.alloc(0);

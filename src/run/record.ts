@@ -4,7 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs';
-import type { Problem, ProblemSet } from '../data/problem.js';
+import type { ProblemSet } from '../data/problem.js';
 import type { EngineName } from '../engine/choices.js';
 import { resolveOptions } from '../options/parse.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
@@ -13,7 +13,7 @@ import type { Fingerprint } from '../stage1/v-star-file.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
-import { type JsonFile, jsonChecks } from '../util/json-checks.js';
+import { anyObject, anything, check, integer, list, object, oneOf, text } from '../util/schema.js';
 import { packageVersion } from '../util/version.js';
 import { explainWrites } from '../util/write.js';
 import type { RunFolder } from './folder.js';
@@ -76,41 +76,38 @@ function problemsJson({ train, rows, test }: ProblemSet): string {
   return `{\n  "train": [\n${list(train)}\n  ],\n  "rows": ${JSON.stringify(rows)},\n  "test": [\n${list(test)}\n  ]\n}\n`;
 }
 
-/** Reads the `config.json` at `path`. @throws UserError that lists everything about the options that is not as a run has them. */
+const runShape = object({
+  format: oneOf([format]),
+  engine: oneOf(['tensorflow', 'wasm']),
+  modelHash: text,
+  options: anyObject,
+});
+
+/** Reads the `config.json` at `path`. @throws UserError that lists everything that is wrong with the options. */
 export function readRun(path: string): StoredRun {
-  const json: JsonFile = { path, what: "a run's configuration", fix: 'Start a new run.' };
-  const check = jsonChecks(json);
-  const record = readJsonRecord(path, json.fix);
-  const root = check.object(record, 'the top level');
-  if (root.get('format') !== format) throw check.refuse('format', JSON.stringify(format), root.get('format'));
-  const engine = root.get('engine');
-  if (engine !== 'tensorflow' && engine !== 'wasm') throw check.refuse('engine', 'tensorflow or wasm', engine);
-  const stored = Object.fromEntries(check.object(root.get('options'), 'options')) as JsonRecord;
+  const source = { path, what: "a run's configuration", fix: 'Start a new run.' };
+  const record = readJsonRecord(path, source.fix);
+  const { engine, modelHash, options: stored } = check(runShape, record, source);
   const problems: string[] = [];
   const options = resolveOptions(trainingOptionNames, optionsAsFlags(stored), {}, problems);
   if (problems.length > 0) {
     throw new UserError({
       problem: `${path} holds options that cannot be used: ${problems.join('; ')}.`,
-      fix: json.fix,
+      fix: source.fix,
     });
   }
-  return { options, engine, modelHash: check.string(root.get('modelHash'), 'modelHash'), record };
+  return { options, engine, modelHash, record };
 }
 
-/** Reads the `problems.json` at `path`. @throws UserError naming the place of whatever is not as a run has it. */
+const problemShape = object({ id: text, cluster: text, value: anything });
+const problemsShape = object({ train: list(problemShape), rows: list(integer({ min: 0 })), test: list(problemShape) });
+
+/** Reads the `problems.json` at `path`. @throws UserError that names the field that is wrong. */
 export function readProblems(path: string): Pick<ProblemSet, 'train' | 'rows' | 'test'> {
-  const check = jsonChecks({ path, what: 'a list of problems', fix: 'Start a new run.' });
-  const root = check.object(readJsonRecord(path), 'the top level');
-  const problems = (name: 'train' | 'test'): Problem[] =>
-    check.array(root.get(name), name).map((item, i) => {
-      const fields = check.object(item, `${name}[${i}]`);
-      const text = (field: string) => check.string(fields.get(field), `${name}[${i}].${field}`);
-      return { id: text('id'), cluster: text('cluster'), value: fields.get('value') };
-    });
-  const train = problems('train');
-  const last = { min: 0, max: train.length - 1 };
-  const rows = check.array(root.get('rows'), 'rows').map((row, i) => check.integer(row, `rows[${i}]`, last));
-  return { train, rows, test: problems('test') };
+  const source = { path, what: 'a list of problems', fix: 'Start a new run.' };
+  const { train, rows, test } = check(problemsShape, readJsonRecord(path, source.fix), source);
+  check(list(integer({ min: 0, max: train.length - 1 })), rows, source, 'rows');
+  return { train, rows, test };
 }
 
 /**

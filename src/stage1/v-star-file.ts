@@ -6,7 +6,24 @@
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { quote, readJsonRecord } from '../util/json.js';
-import { type JsonChecks, type JsonFile, jsonChecks } from '../util/json-checks.js';
+import {
+  anything,
+  check,
+  flag,
+  integer,
+  type JsonSource,
+  list,
+  mapOf,
+  mustBe,
+  number,
+  object,
+  oneOf,
+  orNull,
+  share,
+  text,
+  union,
+  wrong,
+} from '../util/schema.js';
 import { explainWrites } from '../util/write.js';
 import { vStar } from './vstar.js';
 
@@ -67,50 +84,57 @@ export function writeVStarFile(path: string, file: VStarFile): void {
   explainWrites(path, () => writeFileAtomic(path, text));
 }
 
-/** @throws UserError that names the place of whatever is not as {@link writeVStarFile} writes it. */
+const entryShape = object({
+  vStar: orNull(anything),
+  rewards: list(share),
+  exact: list(flag),
+  parsed: list(flag),
+  truncated: list(flag),
+  lengths: list(integer({ min: 0 })),
+});
+
+const fileShape = object({
+  format: oneOf([format]),
+  createdBy: text,
+  fingerprint: object({ model: text, tokenizer: text, problems: text, prompt: text, sampling: text, reward: text }),
+  beta1: union([number({ min: 0 }), oneOf(['Infinity'])], 'a number of at least 0 or "Infinity"'),
+  samples: integer({ min: 1 }),
+  entries: mapOf(entryShape),
+});
+
+/** @throws UserError that names the field that is wrong. */
 export function readVStarFile(path: string): VStarFile {
-  const json: JsonFile = { path, what: 'a V* file', fix: 'Make a new one with `tinyzero estimate-vstar`.' };
-  const check = jsonChecks(json);
-  const root = check.object(readJsonRecord(path, json.fix), 'the top level');
-  if (root.get('format') !== format) throw check.refuse('format', quote(format), root.get('format'));
-  const fields = check.object(root.get('fingerprint'), 'fingerprint');
-  const fingerprint = Object.fromEntries(
-    fingerprintFields.map((field) => [field, check.string(fields.get(field), `fingerprint.${field}`)]),
-  ) as unknown as Fingerprint;
-  const beta1 =
-    root.get('beta1') === 'Infinity' ? Number.POSITIVE_INFINITY : check.number(root.get('beta1'), 'beta1', { min: 0 });
-  const samples = check.integer(root.get('samples'), 'samples', { min: 1 });
+  const source: JsonSource = { path, what: 'a V* file', fix: 'Make a new one with `tinyzero estimate-vstar`.' };
+  const file = check(fileShape, readJsonRecord(path, source.fix), source);
+  const { createdBy, fingerprint, samples } = file;
+  const beta1 = Number(file.beta1);
   const entries = new Map<string, VStarEntry>();
-  for (const [id, value] of check.object(root.get('entries'), 'entries')) {
-    entries.set(id, readEntry(check, value, `entries[${quote(id)}]`, beta1, samples));
+  for (const [id, { vStar: stored, ...entry }] of file.entries) {
+    checkEntry(source, `entries[${quote(id)}]`, entry, { stored, beta1, samples });
+    entries.set(id, entry);
   }
-  return { createdBy: check.string(root.get('createdBy'), 'createdBy'), fingerprint, beta1, samples, entries };
+  return { createdBy, fingerprint, beta1, samples, entries };
 }
 
-function readEntry(check: JsonChecks, value: unknown, where: string, beta1: number, samples: number): VStarEntry {
-  const fields = check.object(value, where);
-  const list = <T>(name: keyof VStarEntry, item: (value: unknown, where: string) => T): T[] =>
-    check.array(fields.get(name), `${where}.${name}`).map((element, i) => item(element, `${where}.${name}[${i}]`));
-  const entry: VStarEntry = {
-    rewards: list('rewards', (element, at) => check.number(element, at, { min: 0, max: 1 })),
-    exact: list('exact', check.boolean),
-    parsed: list('parsed', check.boolean),
-    truncated: list('truncated', check.boolean),
-    lengths: list('lengths', (element, at) => check.integer(element, at, { min: 0 })),
+function checkEntry(
+  source: JsonSource,
+  at: string,
+  entry: VStarEntry,
+  { stored, beta1, samples }: { stored: unknown; beta1: number; samples: number },
+): void {
+  const require = (holds: boolean, name: string, expected: string, found: unknown) => {
+    if (!holds) throw wrong(source, [mustBe(`${at}.${name}`, expected, found)]);
   };
   const count = entry.rewards.length;
-  if (count > samples) throw check.refuse(`${where}.rewards`, `at most ${samples} samples`, count);
+  require(count <= samples, 'rewards', `a list of at most ${samples} samples`, count);
   for (const [name, items] of Object.entries(entry)) {
-    if (items.length !== count)
-      throw check.refuse(`${where}.${name}`, `as many items as rewards, ${count}`, items.length);
+    require(items.length === count, name, `as long as rewards, ${count}`, items.length);
   }
   // A stored V* that its own rewards contradict was edited by hand: neither can be trusted.
-  const stored = fields.get('vStar');
   const expected = count === samples ? vStar(entry.rewards, beta1) : null;
   const agrees =
     expected === null ? stored === null : typeof stored === 'number' && Math.abs(stored - expected) <= 1e-9;
-  if (!agrees) throw check.refuse(`${where}.vStar`, `${expected}, which follows from its rewards`, stored);
-  return entry;
+  require(agrees, 'vStar', `${expected}, which follows from its rewards`, stored);
 }
 
 /** @throws UserError naming every field in which the file was made with something else than `expected`. */

@@ -10,7 +10,7 @@ import type { Policy } from '../policy/policy.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
-import { type JsonFile, jsonChecks } from '../util/json-checks.js';
+import { check, integer, object, oneOf, orNull, share } from '../util/schema.js';
 import type { Progress } from './loop.js';
 
 /** Changes when older readers would misread a checkpoint. */
@@ -55,30 +55,24 @@ export async function saveCheckpoint(
   writeFileAtomic(join(folder, checkpointStateFile), `${JSON.stringify({ format, progress, logs }, null, 2)}\n`);
 }
 
-/** Reads the small part of a checkpoint. @throws UserError that says where it is not as it was written. */
+const count = integer({ min: 0 });
+
+const stateShape = object({
+  format: oneOf([format]),
+  progress: object({ step: count, baseline: orNull(share), sampledTokens: count }),
+  logs: object({ metrics: count, rollouts: count }),
+});
+
+/** Reads the small part of a checkpoint. @throws UserError that names the field that is wrong. */
 export function readCheckpointState(folder: string): { progress: Progress; logs: LogSizes } {
   const path = join(folder, checkpointStateFile);
-  const json: JsonFile = {
+  const source = {
     path,
     what: "a checkpoint's state",
-    fix: 'Remove the checkpoint to go on from the one before.',
+    fix: 'Remove the checkpoint to resume from the one before.',
   };
-  const check = jsonChecks(json);
-  const root = check.object(readJsonRecord(path, json.fix), 'the top level');
-  if (root.get('format') !== format) throw check.refuse('format', JSON.stringify(format), root.get('format'));
-  const progress = check.object(root.get('progress'), 'progress');
-  const logs = check.object(root.get('logs'), 'logs');
-  const count = (fields: ReadonlyMap<string, unknown>, of: string, name: string) =>
-    check.integer(fields.get(name), `${of}.${name}`, { min: 0 });
-  const baseline = progress.get('baseline');
-  return {
-    progress: {
-      step: count(progress, 'progress', 'step'),
-      baseline: baseline === null ? null : check.number(baseline, 'progress.baseline', { min: 0, max: 1 }),
-      sampledTokens: count(progress, 'progress', 'sampledTokens'),
-    },
-    logs: { metrics: count(logs, 'logs', 'metrics'), rollouts: count(logs, 'logs', 'rollouts') },
-  };
+  const { progress, logs } = check(stateShape, readJsonRecord(path, source.fix), source);
+  return { progress, logs };
 }
 
 /** Puts parameters and moments of a checkpoint into `policy`. @throws UserError when they are not of this model. */

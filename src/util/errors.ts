@@ -6,11 +6,11 @@
 /** Exit codes of every command; scripts may rely on them. */
 export const exitCodes = {
   ok: 0,
-  /** Something the user can mend: a bad file, a missing model, a full disk. */
+  /** Something the user can fix: a bad file, a missing model, a full disk. */
   failure: 1,
   /** The command line itself is wrong. */
   usage: 2,
-  /** Stage 1 says that reinforcement learning has nothing to learn from here (`--force` goes on). */
+  /** Stage 1 says that reinforcement learning has nothing to learn from here (`--force` continues). */
   preflight: 3,
   /** Stopped by Ctrl-C. */
   interrupted: 130,
@@ -33,7 +33,7 @@ export class UserError extends Error {
   readonly exitCode: number;
 
   constructor(parts: UserErrorParts | string, options: { exitCode?: number; cause?: unknown } = {}) {
-    super(typeof parts === 'string' ? parts : paragraph(parts), { cause: options.cause });
+    super(printable(typeof parts === 'string' ? parts : paragraph(parts)), { cause: options.cause });
     this.exitCode = options.exitCode ?? exitCodes.failure;
   }
 }
@@ -44,6 +44,24 @@ function paragraph({ problem, expected, found, fix }: UserErrorParts): string {
   if (found !== undefined) sentences.push(`Found ${found}.`);
   if (fix !== undefined) sentences.push(fix);
   return sentences.map((sentence) => sentence.trim()).join(' ');
+}
+
+/** Longest message in full; the middle of a longer one is left out, since its end says what to do. */
+const maxMessage = 4000;
+// Everything that a terminal obeys instead of showing: C0 but for tab and line break, DEL, C1, and changes of direction.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** Text of any origin as it may be printed: control characters escaped, and no longer than a screen. */
+export function printable(text: string): string {
+  const half = maxMessage / 2;
+  const short = text.length <= maxMessage ? text : `${text.slice(0, half)} [...] ${text.slice(-half)}`;
+  return short.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** The beginning of `text`, at most `limit` characters. */
+export function clip(text: string, limit = 80): string {
+  return text.length <= limit ? text : `${text.slice(0, limit - 3)}...`;
 }
 
 /** The `code` of a Node system error (`ENOENT`, `ENOSPC`, ...), or undefined for any other value. */

@@ -1,5 +1,5 @@
 /**
- * @file Files that are either whole or not there: written beside, flushed to disk, then renamed.
+ * @file Files are written whole or not at all (a temporary file, flushed, then renamed), and only regular files are read.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -10,12 +10,14 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readSync,
   renameSync,
   rmSync,
   writeSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { systemErrorCode, UserError } from './errors.js';
 import { isAlive } from './process.js';
 
 /**
@@ -86,16 +88,75 @@ function removeAbandoned(folder: string, prefix: string): void {
 }
 
 /**
- * Opens a file for reading; undefined when something else than a regular file is there. Opening never waits, as it
- * would for a named pipe that nobody writes to.
+ * Opens a regular file for reading. Opening never waits, as it would for a named pipe without a writer; pipes, devices and
+ * folders are refused, since reading them may never end.
  *
- * @throws the system error when there is nothing to open.
+ * @throws UserError with the system's reason in words; its `cause` is the system's error.
  */
-export function openRegularFile(path: string): number | undefined {
-  const fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)); // Windows lacks the flag and such pipes
-  if (fstatSync(fd).isFile()) return fd;
+export function openRegularFile(path: string): number {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)); // Windows lacks the flag and such pipes
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  const stat = fstatSync(fd);
+  if (stat.isFile()) return fd;
   closeSync(fd);
-  return undefined;
+  throw new UserError(`Cannot read ${path}: it is ${stat.isDirectory() ? 'a folder' : 'not a regular file'}.`);
+}
+
+/** Above every configuration, tokenizer (Llama 3's is 17 MB) and list of problems; below V8's longest string. */
+const maxFileBytes = 256 * 2 ** 20;
+
+/**
+ * The content of a regular file.
+ *
+ * @param maxBytes how large the file may be.
+ * @throws UserError when it is missing, unreadable, no regular file, or larger.
+ */
+export function readRegularFile(path: string, maxBytes = maxFileBytes): Buffer {
+  const fd = openRegularFile(path);
+  try {
+    const size = fstatSync(fd).size;
+    if (size > maxBytes) throw tooLarge(path, maxBytes, size);
+    const parts: Buffer[] = [];
+    // Read to the end whatever the size says: files of /proc claim 0 bytes.
+    for (let total = 0; ; ) {
+      const part = Buffer.allocUnsafe(Math.max(size - total + 1, 4096));
+      const count = readSync(fd, part, 0, part.length, null);
+      if (count === 0) return Buffer.concat(parts);
+      parts.push(part.subarray(0, count));
+      total += count;
+      if (total > maxBytes) throw tooLarge(path, maxBytes, total);
+    }
+  } catch (error) {
+    throw error instanceof UserError ? error : unreadable(path, error);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function tooLarge(path: string, maxBytes: number, size: number): UserError {
+  return new UserError({ problem: `${path} is too large.`, expected: `at most ${maxBytes} bytes`, found: `${size}` });
+}
+
+/** The error for a file that cannot be opened or read, with the system's reason in words. */
+export function unreadable(path: string, error: unknown): UserError {
+  const code = systemErrorCode(error);
+  const reason =
+    code === 'ENOENT'
+      ? 'there is no such file'
+      : code === 'EACCES' || code === 'EPERM'
+        ? 'permission is denied'
+        : code === 'EISDIR'
+          ? 'it is a folder'
+          : code === 'ENXIO'
+            ? 'it is not a regular file'
+            : error instanceof Error
+              ? error.message
+              : String(error);
+  return new UserError(`Cannot read ${path}: ${reason}.`, { cause: error });
 }
 
 /** Writes every byte, however many `write` calls that takes (one call moves at most 2 GiB on Linux). */

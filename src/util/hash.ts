@@ -3,8 +3,9 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { openRegularFile } from './file.js';
 
-/** Hash of a file's bytes. `onBytes` hears how many have been read so far. */
+/** Hash of a regular file's bytes. `onBytes` receives how many have been read so far. */
 export async function hashFile(
   path: string,
   algorithm: 'sha256' | 'sha512' | 'md5' = 'sha256',
@@ -13,7 +14,9 @@ export async function hashFile(
 ): Promise<string> {
   const hash = createHash(algorithm);
   let done = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal: options.signal })) {
+  const fd = openRegularFile(path);
+  // The stream closes the file.
+  for await (const chunk of createReadStream('', { fd, highWaterMark: 1 << 20, signal: options.signal })) {
     hash.update(chunk);
     done += chunk.length;
     options.onBytes?.(done);

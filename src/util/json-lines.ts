@@ -1,10 +1,10 @@
 /**
  * @file Input of commands: text, or JSON lines with one object each, from a file, a pipe or standard input (`-`).
  */
-import { readFile } from 'node:fs/promises';
-import { buffer } from 'node:stream/consumers';
+import { createReadStream, statSync } from 'node:fs';
 import { systemErrorCode, UserError } from './errors.js';
-import { isRecord, type JsonRecord, parseJson, unreadable } from './json.js';
+import { readRegularFile, unreadable } from './file.js';
+import { isRecord, type JsonRecord, parseJson } from './json.js';
 
 export interface JsonLine {
   /** For errors: `line 3 of prompts.jsonl`. */
@@ -14,18 +14,41 @@ export interface JsonLine {
 
 /** The whole text of `source`. @throws UserError when it cannot be read or is not UTF-8. */
 export async function readText(source: string, signal: AbortSignal): Promise<string> {
-  let bytes: Uint8Array;
+  if (source !== '-' && !isStream(source)) return decodeText(source, readRegularFile(source));
   try {
-    // Standard input that waits for a writer has no signal of its own: Ctrl-C closes it.
-    const stop = () => process.stdin.destroy(signal.reason);
-    if (source === '-') signal.addEventListener('abort', stop, { once: true });
-    bytes = source === '-' ? await buffer(process.stdin) : await readFile(source, { signal });
-    signal.removeEventListener('abort', stop);
+    return decodeText(source, await readStream(source, signal));
   } catch (error) {
     signal.throwIfAborted();
-    throw unreadable(nameOf(source), error);
+    throw error instanceof UserError ? error : unreadable(nameOf(source), error);
   }
-  return decodeText(source, bytes);
+}
+
+/** Something that a shell's `<(command)` or a terminal stands behind, which regular files' rules would refuse. */
+function isStream(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && (stat.isFIFO() || stat.isSocket() || stat.isCharacterDevice());
+}
+
+/** Above every list of prompts; an endless source stops here. */
+const maxStreamBytes = 256 * 2 ** 20;
+
+async function readStream(source: string, signal: AbortSignal): Promise<Uint8Array> {
+  const stream = source === '-' ? process.stdin : createReadStream(source);
+  // A source that waits for a writer knows no signal: Ctrl-C closes it.
+  const stop = () => stream.destroy(signal.reason);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    const parts: Uint8Array[] = [];
+    let total = 0;
+    for await (const part of stream as AsyncIterable<Uint8Array>) {
+      parts.push(part);
+      total += part.length;
+      if (total > maxStreamBytes) throw new UserError(`${nameOf(source)} holds more than ${maxStreamBytes} bytes.`);
+    }
+    return Buffer.concat(parts);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
 }
 
 /** @throws UserError that names `source` when the bytes are not UTF-8. */

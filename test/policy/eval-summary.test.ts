@@ -226,11 +226,14 @@ test('an evaluation survives its file, and a hostile file is refused', () => {
   writeFileSync(path, JSON.stringify(summary));
   assert.deepEqual(readEvaluation(path), plain);
   for (const [bad, message] of [
-    [{ ...plain, model: 3 }, /model is wrong/],
-    [{ ...plain, greedy: null }, /greedy is wrong/],
+    [{ ...plain, model: 3 }, /`model` must be a string, not 3/],
+    [{ ...plain, greedy: null }, /`greedy` must be an object/],
     [{ ...plain, greedy: { ...plain.greedy, formatRate: 7 } }, /greedy\.formatRate/],
-    [{ ...plain, greedy: { ...plain.greedy, exact: { rate: 0.5, ci95: [0] } } }, /ci95.*two numbers/],
-    [{ ...plain, perProblem: {} }, /perProblem is wrong/],
+    [
+      { ...plain, greedy: { ...plain.greedy, exact: { rate: 0.5, ci95: [0] } } },
+      /`greedy\.exact\.ci95\[1\]` must be a number/,
+    ],
+    [{ ...plain, perProblem: {} }, /`perProblem` must be a list/],
     [
       { ...plain, perProblem: [{ ...plain.perProblem[0], greedy: { exact: 'yes' } }] },
       /perProblem\[0\]\.greedy\.exact/,
@@ -262,9 +265,9 @@ test('of the first sample the tokens are kept, and are refused where they do not
   const stored = JSON.parse(JSON.stringify(summary));
   for (const [change, message] of [
     [{}, undefined],
-    [{ logProbs: [-0.5, 0] }, /firstSample\.logProbs.*as many items as pieces, 3/],
-    [{ logProbs: [-0.5, 0.25, 0] }, /firstSample\.logProbs\[1\].*up to 0/],
-    [{ pieces: ['answer: ', 42, ''] }, /firstSample\.pieces\[1\].*a text/],
+    [{ logProbs: [-0.5, 0] }, /firstSample\.logProbs.*as long as pieces, 3/],
+    [{ logProbs: [-0.5, 0.25, 0] }, /firstSample\.logProbs\[1\].*at most 0/],
+    [{ pieces: ['answer: ', 42, ''] }, /firstSample\.pieces\[1\].*a string/],
     [{ completion: null }, /firstSample\.completion/],
   ] as const) {
     const [problem, ...others] = stored.perProblem;

@@ -76,7 +76,7 @@ test('every state of a run is told from its files', async (t) => {
     ['hopeless', 'stopped', 'by stage 1: nothing to learn from'],
   ]);
   assert.deepEqual(config?.slice(0, 2), ['config', 'damaged']);
-  assert.match(config?.[2] ?? '', /config\.json is not a run's configuration: format is wrong/);
+  assert.match(config?.[2] ?? '', /config\.json is not a run's configuration: `format` must be/);
   assert.deepEqual(checkpoint?.slice(0, 2), ['checkpoint', 'damaged']);
   assert.match(checkpoint?.[2] ?? '', /state\.json is not a checkpoint's state/);
   assert.equal(states().length, 9);

@@ -43,7 +43,7 @@ test('what cannot be read is explained', (t) => {
   };
   assert.deepEqual(readJsonRecord(file('good', '{"a": [1, null]}')), { a: [1, null] });
   assertUserError(() => readJsonRecord(join(folder, 'nowhere')), /nowhere: there is no such file/);
-  assertUserError(() => readJsonRecord(folder), /is not a file/);
+  assertUserError(() => readJsonRecord(folder), /it is a folder/);
   assertUserError(() => readJsonRecord(file('cut', '{"a": [1,')), /cut is not valid JSON/);
   assertUserError(() => readJsonRecord(file('empty', '')), /not valid JSON/);
   assertUserError(() => readJsonRecord(file('latin1', Buffer.from([0x22, 0xe9, 0x22]))), /not valid JSON/);
@@ -57,5 +57,5 @@ test('what cannot be read is explained', (t) => {
 test('a pipe is refused, not waited for', { skip: process.platform === 'win32' && 'no named pipes' }, (t) => {
   const path = join(temporaryFolder(t), 'pipe');
   execFileSync('mkfifo', [path]);
-  assertUserError(() => readJsonRecord(path), /is not a file/);
+  assertUserError(() => readJsonRecord(path), /not a regular file/);
 });

@@ -4,7 +4,8 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { JsonFields, readJsonRecord } from '../../util/json.js';
+import { readJsonRecord } from '../../util/json.js';
+import { collect, flag, integer, number, object, optional, wrong } from '../../util/schema.js';
 import { type ModelConfig, readTokenIds } from '../network/config.js';
 
 export interface GenerationConfig {
@@ -29,6 +30,13 @@ const neutral: Readonly<Record<string, unknown>> = {
   ...{ forced_bos_token_id: [], forced_eos_token_id: [], exponential_decay_length_penalty: [], stop_strings: [] },
 };
 
+const samplingShape = object({
+  do_sample: optional(flag, false),
+  temperature: optional(number()),
+  top_p: optional(number({ above: 0 })),
+  top_k: optional(integer({ min: 0 })),
+});
+
 /**
  * Reads the file of a model folder; without one, the end ids come from the config.
  *
@@ -40,19 +48,19 @@ export function readGenerationConfig(folder: string, config: ModelConfig): Gener
     const sampling = { doSample: false, temperature: undefined, topP: undefined, topK: undefined };
     return { eosTokenIds: config.eosTokenIds, ...sampling, unsupported: [] };
   }
-  const fields = new JsonFields(readJsonRecord(path), path);
-  const ids = readTokenIds(fields, 'eos_token_id', config.vocabSize);
-  const optional = (name: string, above: number) => (fields.has(name) ? fields.number(name, { above }) : undefined);
-  const result: GenerationConfig = {
+  const record = readJsonRecord(path);
+  const problems: string[] = [];
+  const ids = readTokenIds(record.eos_token_id, 'eos_token_id', config.vocabSize, problems);
+  const sampling = collect(samplingShape, record, problems);
+  if (sampling === undefined || problems.length > 0) throw wrong({ path }, problems);
+  return {
     eosTokenIds: ids.length > 0 ? ids : config.eosTokenIds,
-    doSample: fields.boolean('do_sample', false),
-    temperature: optional('temperature', Number.NEGATIVE_INFINITY),
-    topP: optional('top_p', 0),
-    topK: fields.has('top_k') ? fields.integer('top_k', { min: 0 }) : undefined,
-    unsupported: Object.keys(neutral).filter((name) => fields.has(name) && !isNeutral(fields.get(name), neutral[name])),
+    doSample: sampling.do_sample,
+    temperature: sampling.temperature,
+    topP: sampling.top_p,
+    topK: sampling.top_k,
+    unsupported: Object.keys(neutral).filter((name) => !isNeutral(record[name] ?? neutral[name], neutral[name])),
   };
-  fields.finish();
-  return result;
 }
 
 function isNeutral(value: unknown, idle: unknown): boolean {

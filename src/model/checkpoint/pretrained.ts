@@ -6,8 +6,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { isAbsolute, join, normalize, sep } from 'node:path';
-import { UserError } from '../../util/errors.js';
-import { describe, isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { clip, UserError } from '../../util/errors.js';
+import { describe, type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { check, mapOf, object, text } from '../../util/schema.js';
 import { type ModelConfig, parseModelConfig } from '../network/config.js';
 import { embeddingName, headName, parameterSpecs } from '../network/params.js';
 import type { Dtype } from './dtype.js';
@@ -17,7 +18,6 @@ import {
   hashTensor,
   openSafetensors,
   readTensor,
-  readTensorBytes,
   type SafetensorsFile,
   type TensorEntry,
 } from './safetensors.js';
@@ -40,8 +40,6 @@ export interface Weights {
   dtypeOf(name: string): Dtype;
   /** Row-major float32, in an array of its own. */
   read(name: string): Float32Array;
-  /** The bytes as stored, in {@link Weights.dtypeOf}'s format: half the traffic of float32 for 16-bit checkpoints. */
-  readBytes(name: string): Uint8Array;
   /** SHA-256 over names, types, shapes and bytes; the same however the tensors are spread over files. */
   hash(): string;
   close(): void;
@@ -89,7 +87,6 @@ function openWeights(folder: string, config: ModelConfig): Weights {
       byteLength: [...found.values()].reduce((sum, { entry }) => sum + entry.byteLength, 0),
       dtypeOf: (name) => locate(name).entry.dtype!,
       read: (name) => readTensor(locate(name).file, locate(name).entry),
-      readBytes: (name) => readTensorBytes(locate(name).file, locate(name).entry),
       hash: () => hashAll(found),
       close,
     };
@@ -115,14 +112,14 @@ export function weightFiles(folder: string): string[] {
   });
 }
 
+const indexShape = object({ weight_map: mapOf(text) });
+
 function shardNames(indexPath: string): string[] {
-  const map = readJsonRecord(indexPath).weight_map;
-  if (!isRecord(map) || Object.keys(map).length === 0) {
-    throw new UserError(`${indexPath} has no \`weight_map\` from tensor to file, but ${describe(map)}.`);
-  }
+  const { weight_map: map } = check(indexShape, readJsonRecord(indexPath), { path: indexPath });
+  if (map.size === 0) throw new UserError(`${indexPath} places no tensor in any file: its \`weight_map\` is empty.`);
   const names = new Set<string>();
-  for (const [tensor, name] of Object.entries(map)) {
-    if (typeof name !== 'string' || !staysInside(name)) {
+  for (const [tensor, name] of map) {
+    if (!staysInside(name)) {
       throw new UserError({
         problem: `${indexPath} places tensor ${describe(tensor)} in ${describe(name)}.`,
         expected: 'a file inside the model folder',
@@ -149,6 +146,15 @@ interface Place {
 const ignoredTensors = /^model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq$/;
 
 function checkTensors(folder: string, files: readonly SafetensorsFile[], config: ModelConfig): Map<string, Place> {
+  const count = files.reduce((sum, { tensors }) => sum + tensors.size, 0);
+  // Every layer has several tensors; a config that claims more layers than there are tensors is refused before it is spelled out.
+  if (config.layers > count) {
+    throw new UserError({
+      problem: `The weights in ${folder} do not fit its config.json: it claims ${config.layers} layers.`,
+      found: `${count} tensors in all`,
+      fix: 'Are all files of the folder from the same model?',
+    });
+  }
   const specs = parameterSpecs(config);
   const problems: string[] = [];
   const found = new Map<string, Place>();
@@ -157,18 +163,19 @@ function checkTensors(folder: string, files: readonly SafetensorsFile[], config:
       const { name } = entry;
       const shape = Object.hasOwn(specs, name) ? specs[name] : undefined;
       const first = found.get(name);
-      if (first !== undefined) problems.push(`\`${name}\` is in two files`);
+      if (first !== undefined) problems.push(`\`${clip(name)}\` is in two files`);
       else found.set(name, { file, entry });
       if (shape === undefined) {
-        if (!(config.tied && name === headName) && !ignoredTensors.test(name)) problems.push(`\`${name}\` is unknown`);
+        if (!(config.tied && name === headName) && !ignoredTensors.test(name))
+          problems.push(`\`${clip(name)}\` is unknown`);
       } else if (shape.join() !== entry.shape.join()) {
-        problems.push(`\`${name}\` is [${entry.shape.join(', ')}] where the config needs [${shape.join(', ')}]`);
+        problems.push(`\`${clip(name)}\` is ${describe(entry.shape)} where the config needs ${describe(shape)}`);
       } else if (entry.dtype === undefined) {
-        problems.push(`\`${name}\` has the unsupported type ${entry.format}`);
+        problems.push(`\`${clip(name)}\` has the unsupported type ${entry.format}`);
       }
     }
   }
-  for (const name of Object.keys(specs)) if (!found.has(name)) problems.push(`\`${name}\` is missing`);
+  for (const name of Object.keys(specs)) if (!found.has(name)) problems.push(`\`${clip(name)}\` is missing`);
   if (problems.length > 0) {
     const shown = problems.slice(0, 5).join('; ');
     const rest = problems.length > 5 ? `; and ${problems.length - 5} more problems` : '';

@@ -5,22 +5,43 @@
  * The rules are those of the format's own reader (github.com/huggingface/safetensors, `tensor.rs`).
  */
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
 import { UserError } from '../../util/errors.js';
-import { writeAll, writeAtomicAsync } from '../../util/file.js';
-import { describe, isRecord, type JsonRecord, parseJsonRecord, unreadable } from '../../util/json.js';
+import { openRegularFile, unreadable, writeAll, writeAtomicAsync } from '../../util/file.js';
+import { describe, parseJsonRecord } from '../../util/json.js';
+import { check, integer, list, mapOf, object, oneOf, pair, text, wrong } from '../../util/schema.js';
 import { bytesPerElement, type Dtype, narrow, widen } from './dtype.js';
 
 /** Bits of one element, by the name the format uses; we convert only the three in {@link readable}. */
 const elementBits: Readonly<Record<string, number>> = {
-  ...{ BOOL: 8, U8: 8, I8: 8, F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6 },
-  ...{ I16: 16, U16: 16, F16: 16, BF16: 16, I32: 32, U32: 32, F32: 32, I64: 64, U64: 64, F64: 64, C64: 64 },
+  F4: 4,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  BOOL: 8,
+  U8: 8,
+  I8: 8,
+  F8_E4M3: 8,
+  F8_E5M2: 8,
+  F8_E8M0: 8,
+  I16: 16,
+  U16: 16,
+  F16: 16,
+  BF16: 16,
+  I32: 32,
+  U32: 32,
+  F32: 32,
+  I64: 64,
+  U64: 64,
+  F64: 64,
+  C64: 64,
 };
 const readable: Readonly<Record<string, Dtype>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' };
 const formatName: Readonly<Record<Dtype, string>> = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' };
 
-/** The format's own limit; a longer header is an attack or not a header. */
-const maxHeaderBytes = 100_000_000;
+/**
+ * Some 150,000 tensors. The format allows 100 MB, which no model comes near: such a header takes gigabytes to parse.
+ */
+const maxHeaderBytes = 16 * 2 ** 20;
 /** Bytes converted at once: fits the second-level cache. */
 const pieceBytes = 1 << 20;
 
@@ -36,6 +57,12 @@ export interface TensorEntry {
   readonly byteLength: number;
 }
 
+interface HeaderEntry {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data_offsets: readonly [number, number];
+}
+
 export interface SafetensorsFile {
   readonly path: string;
   readonly fd: number;
@@ -49,12 +76,7 @@ export interface SafetensorsFile {
  * @throws UserError naming the file and, where there is one, the tensor.
  */
 export function openSafetensors(path: string): SafetensorsFile {
-  let fd: number;
-  try {
-    fd = openSync(path, 'r');
-  } catch (error) {
-    throw unreadable(path, error);
-  }
+  const fd = openRegularFile(path);
   try {
     return { path, fd, ...readHeader(fd, path) };
   } catch (error) {
@@ -65,13 +87,6 @@ export function openSafetensors(path: string): SafetensorsFile {
 
 export function closeSafetensors(file: SafetensorsFile): void {
   closeSync(file.fd);
-}
-
-/** A tensor's bytes as stored (little-endian, row-major), in a buffer of their own. */
-export function readTensorBytes(file: SafetensorsFile, entry: TensorEntry): Uint8Array {
-  const bytes = new Uint8Array(entry.byteLength);
-  readInto(file.fd, file.path, bytes, entry.offset);
-  return bytes;
 }
 
 /** A tensor widened to float32, row-major. Beside the result, only one piece of the file is in memory. */
@@ -174,26 +189,31 @@ function readHeader(fd: number, path: string): Pick<SafetensorsFile, 'tensors' |
   if (repeated !== undefined) throw corrupt(path, `it holds two tensors named ${describe(repeated)}`);
 
   const dataStart = 8 + bytes.length;
+  const { __metadata__: metadata = {}, ...described } = header;
+  const source = { path, what: soundFile, fix };
   const tensors = new Map<string, TensorEntry>();
-  for (const [name, value] of Object.entries(header)) {
-    if (name !== '__metadata__') tensors.set(name, readEntry(path, name, value, dataStart));
+  for (const [name, entry] of check(headerShape, described, source, 'header')) {
+    tensors.set(name, readEntry(path, name, entry, dataStart));
   }
   checkLayout(path, [...tensors.values()], dataStart, fileBytes);
-  return { tensors, metadata: readMetadata(path, header) };
+  return { tensors, metadata: Object.fromEntries(check(mapOf(text), metadata, source, 'header.__metadata__')) };
 }
 
-function readEntry(path: string, name: string, value: unknown, dataStart: number): TensorEntry {
-  const wrong = (what: string) => corrupt(path, `tensor ${describe(name)} ${what}`);
-  if (!isRecord(value)) throw wrong(`is described by ${describe(value)}`);
-  const { dtype: format, shape, data_offsets: offsets } = value;
-  const bits = typeof format === 'string' && Object.hasOwn(elementBits, format) ? elementBits[format] : undefined;
-  if (typeof format !== 'string' || bits === undefined) throw wrong(`has the unknown type ${describe(format)}`);
-  if (!isSizes(shape)) throw wrong(`has the shape ${describe(shape)}`);
-  if (!isSizes(offsets) || offsets.length !== 2) throw wrong(`has the offsets ${describe(offsets)}`);
-  const [begin, end] = offsets as [number, number];
-  const byteLength = (shape.reduce((a, b) => a * b, 1) * bits) / 8;
-  if (!Number.isSafeInteger(byteLength) || end - begin !== byteLength) {
-    throw wrong(`has ${end - begin} bytes where ${format} [${shape.join(', ')}] needs ${byteLength}`);
+const sizes = list(integer({ min: 0 }));
+const headerShape = mapOf(
+  object({ dtype: oneOf(Object.keys(elementBits)), shape: sizes, data_offsets: pair(integer()) }),
+);
+
+function readEntry(
+  path: string,
+  name: string,
+  { dtype: format, shape, data_offsets: [begin, end] }: HeaderEntry,
+  dataStart: number,
+): TensorEntry {
+  const byteLength = (shape.reduce((a, b) => a * b, 1) * elementBits[format]!) / 8;
+  if (!Number.isSafeInteger(byteLength) || begin < 0 || end - begin !== byteLength) {
+    const needs = `where ${format} ${describe(shape)} needs ${byteLength}`;
+    throw corrupt(path, `tensor ${describe(name)} has ${end - begin} bytes ${needs}`);
   }
   const dtype = Object.hasOwn(readable, format) ? readable[format] : undefined;
   return { name, format, dtype, shape, offset: dataStart + begin, byteLength };
@@ -212,18 +232,6 @@ function checkLayout(path: string, entries: TensorEntry[], dataStart: number, fi
   if (end !== fileBytes) {
     throw corrupt(path, `its header describes ${end} bytes but the file has ${fileBytes}`);
   }
-}
-
-function readMetadata(path: string, header: JsonRecord): Readonly<Record<string, string>> {
-  const metadata = Object.hasOwn(header, '__metadata__') ? header.__metadata__ : {};
-  if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
-    throw corrupt(path, 'its metadata is not a record of strings');
-  }
-  return metadata as Readonly<Record<string, string>>;
-}
-
-function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
 }
 
 /** JSON.parse silently keeps the last of two equal keys; this finds such a key of the outermost object of valid JSON. */
@@ -256,9 +264,9 @@ function readInto(fd: number, path: string, target: Uint8Array, position: number
   }
 }
 
+const soundFile = 'a sound safetensors file';
+const fix = 'Download or save the file again.';
+
 function corrupt(path: string, reason: string): UserError {
-  return new UserError({
-    problem: `${path} is not a sound safetensors file: ${reason}.`,
-    fix: 'Fetch or save the file again.',
-  });
+  return wrong({ path, what: soundFile, fix }, [reason]);
 }

@@ -3,10 +3,10 @@
  * and the tokenizer and generation files of the model it came from, byte for byte. Each file is written atomically and
  * `config.json` goes last, so a folder without one is an unfinished save and is refused by the reader.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { UserError } from '../../util/errors.js';
-import { writeFileAtomic } from '../../util/file.js';
+import { readRegularFile, writeFileAtomic } from '../../util/file.js';
 import type { JsonRecord } from '../../util/json.js';
 import { elementCount, type ParameterSpecs } from '../network/params.js';
 import { bytesPerElement, type Dtype } from './dtype.js';
@@ -64,7 +64,7 @@ export async function savePretrained(folder: string, model: ModelToSave): Promis
   }
   for (const name of carriedFiles) {
     const source = carryFrom === undefined ? undefined : join(carryFrom, name);
-    if (source !== undefined && existsSync(source)) writeFileAtomic(join(folder, name), readFileSync(source));
+    if (source !== undefined && existsSync(source)) writeFileAtomic(join(folder, name), readRegularFile(source));
     else rmSync(join(folder, name), { force: true });
   }
   writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(withDtype(model.configRecord, dtype), null, 2)}\n`);

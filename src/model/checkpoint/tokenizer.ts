@@ -9,12 +9,13 @@
  * template in tokenizer_config.json.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer as Engine } from '@huggingface/tokenizers';
 import { UserError } from '../../util/errors.js';
-import { isRecord, type JsonRecord, readJsonRecord, unreadable } from '../../util/json.js';
+import { readRegularFile } from '../../util/file.js';
+import { isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
 import type { ModelConfig } from '../network/config.js';
 
 export interface ChatMessage {
@@ -199,15 +200,12 @@ function specialTokenVariables(config: JsonRecord): JsonRecord {
   return Object.fromEntries(pairs.filter(([, text]) => text !== null));
 }
 
+/** The longest templates of known models have some 20 kB. */
+const maxTemplateBytes = 2 ** 20;
+
 function readChatTemplate(folder: string, config: JsonRecord): string | null {
   const file = join(folder, 'chat_template.jinja');
-  if (existsSync(file)) {
-    try {
-      return readFileSync(file, 'utf8');
-    } catch (error) {
-      throw unreadable(file, error);
-    }
-  }
+  if (existsSync(file)) return readRegularFile(file, maxTemplateBytes).toString();
   const template = config.chat_template;
   if (typeof template === 'string') return template;
   // Several named templates: transformers uses the one called "default" when none is asked for.

@@ -4,7 +4,22 @@
  * Defaults are those of `configuration_{qwen2,qwen3,llama}.py` in transformers 5.23, except that sizes must be given.
  * Dropout is ignored in training too: the log-probs of a rollout and of its update must come from one function.
  */
-import { describe, JsonFields, type JsonRecord } from '../../util/json.js';
+import type { InferOutput } from 'valibot';
+import { describe, type JsonRecord } from '../../util/json.js';
+import {
+  anyObject,
+  anything,
+  check,
+  collect,
+  flag,
+  integer,
+  number,
+  object,
+  oneOf,
+  optional,
+  text,
+  wrong,
+} from '../../util/schema.js';
 import { type Dtype, dtypes } from '../checkpoint/dtype.js';
 import { type RopeConfig, readRope } from './rope.js';
 
@@ -44,7 +59,7 @@ export interface ModelConfig {
   readonly padTokenId: number | null;
   /** Standard deviation of newly made matrices. */
   readonly initializerRange: number;
-  /** What the checkpoint is said to be stored in; the weights' own dtype decides how they are read. */
+  /** The checkpoint's declared dtype; the weights' own dtype decides how they are read. */
   readonly dtype: Dtype;
 }
 
@@ -56,147 +71,167 @@ const familyDefaults = {
 
 const architectures = { qwen2: 'Qwen2ForCausalLM', qwen3: 'Qwen3ForCausalLM', llama: 'LlamaForCausalLM' } as const;
 
+/** Sizes are counts of things in memory: 2^31 of one is above any model. */
+const size = (min = 1) => integer({ min, max: 2 ** 31 - 1 });
+
+const shape = object({
+  model_type: oneOf(families),
+  architectures: anything,
+  hidden_size: size(),
+  num_hidden_layers: size(),
+  num_attention_heads: size(),
+  num_key_value_heads: optional(size()),
+  head_dim: optional(size()),
+  vocab_size: size(),
+  intermediate_size: size(),
+  max_position_embeddings: optional(size()),
+  hidden_act: optional(oneOf(['silu', 'swish']), 'silu'),
+  quantization_config: optional(anyObject),
+  attention_bias: optional(flag, false),
+  mlp_bias: optional(flag, false),
+  tie_word_embeddings: optional(flag, false),
+  rms_norm_eps: optional(number({ above: 0 }), 1e-6),
+  initializer_range: optional(number({ above: 0 }), 0.02),
+  bos_token_id: anything,
+  eos_token_id: anything,
+  pad_token_id: optional(integer()),
+  dtype: optional(text),
+  torch_dtype: optional(text),
+});
+
+/** What Qwen says of sliding windows; transformers' Llama has none and reads none of these. */
+const windowShape = object({
+  layer_types: anything,
+  use_sliding_window: optional(flag, false),
+  sliding_window: optional(size()),
+  max_window_layers: optional(size(0), 28),
+});
+
 /**
  * @param record the content of a `config.json`; `source` names it in errors.
  * @throws UserError that lists everything missing, malformed or unsupported.
  */
 export function parseModelConfig(record: JsonRecord, source: string): ModelConfig {
-  const fields = new JsonFields(record, source);
-  const family = readFamily(fields);
-  fields.finish(`tinyzero runs these model types: ${families.join(', ')}.`);
-  const defaults = familyDefaults[family];
-
-  const hiddenSize = fields.integer('hidden_size');
-  const layers = fields.integer('num_hidden_layers');
-  const heads = fields.integer('num_attention_heads');
-  const kvHeads = readKvHeads(fields, heads, defaults.kvHeads);
-  const headDim = fields.integer('head_dim', { fallback: defaults.headDim ?? hiddenSize / heads });
-  if (!Number.isInteger(headDim)) {
-    fields.refuse(`\`hidden_size\` (${hiddenSize}) is not a multiple of \`num_attention_heads\` (${heads})`);
-  } else if (headDim % 2 !== 0) {
-    fields.refuse(`\`head_dim\` (${headDim}) must be even, since rotary embedding turns pairs of channels`);
-  }
-  const vocabSize = fields.integer('vocab_size');
-  const maxPositions = fields.integer('max_position_embeddings', { fallback: defaults.maxPositions });
-  refuseUnsupported(fields, family, layers, maxPositions);
-  // transformers' Qwen2 has fixed biases whatever `attention_bias` says; `mlp_bias` exists only for Llama.
-  const attentionBias = family !== 'qwen2' && fields.boolean('attention_bias', false);
-  const config: ModelConfig = {
-    family,
-    vocabSize,
-    hiddenSize,
-    layers,
-    heads,
-    kvHeads,
-    headDim,
-    ffnSize: fields.integer('intermediate_size'),
-    rmsNormEps: fields.number('rms_norm_eps', { above: 0, fallback: 1e-6 }),
-    tied: fields.boolean('tie_word_embeddings', false),
-    qkvBias: family === 'qwen2' || attentionBias,
-    outBias: attentionBias,
-    mlpBias: family === 'llama' && fields.boolean('mlp_bias', false),
-    qkNorm: family === 'qwen3',
-    rope: readRope(fields, maxPositions),
-    maxPositions,
-    bosTokenId: readTokenIds(fields, 'bos_token_id', vocabSize, defaults.bos)[0] ?? null,
-    eosTokenIds: readTokenIds(fields, 'eos_token_id', vocabSize, defaults.eos),
-    padTokenId: readPadId(fields),
-    initializerRange: fields.number('initializer_range', { above: 0, fallback: 0.02 }),
-    dtype: readDtype(fields),
-  };
-  fields.finish();
+  // A model of another type lacks most of the other fields, which need not be listed.
+  check(object({ model_type: oneOf(families) }), record, { path: source });
+  const problems: string[] = [];
+  const fields = collect(shape, record, problems);
+  const config = fields && readConfig(fields, record, problems);
+  if (config === undefined || problems.length > 0) throw wrong({ path: source }, problems);
   return config;
 }
 
+function readConfig(
+  fields: InferOutput<typeof shape>,
+  record: JsonRecord,
+  problems: string[],
+): ModelConfig | undefined {
+  const { model_type: family, hidden_size: hiddenSize, num_hidden_layers: layers, num_attention_heads: heads } = fields;
+  const defaults = familyDefaults[family];
+  // An explicit null means "as many as query heads"; an absent field means the family's default.
+  const kvHeads =
+    fields.num_key_value_heads ?? (record.num_key_value_heads === null ? heads : (defaults.kvHeads ?? heads));
+  if (heads % kvHeads !== 0) {
+    problems.push(`\`num_attention_heads\` (${heads}) is not a multiple of \`num_key_value_heads\` (${kvHeads})`);
+  }
+  const headDim = fields.head_dim ?? defaults.headDim ?? hiddenSize / heads;
+  if (!Number.isInteger(headDim)) {
+    problems.push(`\`hidden_size\` (${hiddenSize}) is not a multiple of \`num_attention_heads\` (${heads})`);
+  } else if (headDim % 2 !== 0) {
+    problems.push(`\`head_dim\` (${headDim}) must be even, since rotary embedding turns pairs of channels`);
+  }
+  const vocabSize = fields.vocab_size;
+  const maxPositions = fields.max_position_embeddings ?? defaults.maxPositions;
+  refuseUnsupported(fields, problems);
+  if (family !== 'llama') refuseSlidingWindow(record, layers, maxPositions, problems);
+  // transformers' Qwen2 has fixed biases whatever `attention_bias` says; `mlp_bias` exists only for Llama.
+  const attentionBias = family !== 'qwen2' && fields.attention_bias;
+  // null is "none", absent the family's default.
+  const ids = (name: 'bos_token_id' | 'eos_token_id', absent: number | undefined) =>
+    readTokenIds(record[name] === undefined ? absent : record[name], name, vocabSize, problems);
+  const rope = readRope(record, maxPositions, problems);
+  const dtype = readDtype(fields.dtype ?? fields.torch_dtype ?? 'float32', problems);
+  return (
+    rope && {
+      family,
+      vocabSize,
+      hiddenSize,
+      layers,
+      heads,
+      kvHeads,
+      headDim,
+      ffnSize: fields.intermediate_size,
+      rmsNormEps: fields.rms_norm_eps,
+      tied: fields.tie_word_embeddings,
+      qkvBias: family === 'qwen2' || attentionBias,
+      outBias: attentionBias,
+      mlpBias: family === 'llama' && fields.mlp_bias,
+      qkNorm: family === 'qwen3',
+      rope,
+      maxPositions,
+      bosTokenId: ids('bos_token_id', defaults.bos)[0] ?? null,
+      eosTokenIds: ids('eos_token_id', defaults.eos),
+      // Older Llama checkpoints use -1 for none.
+      padTokenId: fields.pad_token_id === undefined || fields.pad_token_id < 0 ? null : fields.pad_token_id,
+      initializerRange: fields.initializer_range,
+      dtype,
+    }
+  );
+}
+
 /**
- * The ids under `name`, given as one number or a list; empty when absent. Shared with `generation_config.json`.
+ * The ids in `value`, one number or a list; empty when absent. Shared with `generation_config.json`.
  * An id outside the vocabulary is refused: a model could never produce it, so generation would never end.
  */
-export function readTokenIds(fields: JsonFields, name: string, vocabSize: number, fallback?: number): number[] {
-  const value = fields.has(name) ? fields.get(name) : fields.record[name] === null ? undefined : fallback;
-  const ids = value === undefined ? [] : Array.isArray(value) ? value : [value];
-  for (const id of ids) {
-    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
-      fields.refuse(`\`${name}\` must be below \`vocab_size\` (${vocabSize}), not ${describe(id)}`);
-    }
+export function readTokenIds(value: unknown, name: string, vocabSize: number, problems: string[]): number[] {
+  const ids: unknown[] = value === undefined || value === null ? [] : Array.isArray(value) ? value : [value];
+  const bad = ids.find((id) => !Number.isInteger(id) || (id as number) < 0 || (id as number) >= vocabSize);
+  if (bad !== undefined) {
+    problems.push(`\`${name}\` must be an integer below \`vocab_size\` (${vocabSize}), not ${describe(bad)}`);
   }
   return [...new Set(ids as number[])];
 }
 
-function readFamily(fields: JsonFields): Family {
-  const type = fields.string('model_type');
-  const family = families.find((known) => known === type);
-  if (family === undefined) {
-    if (type !== '') fields.refuse(`\`model_type\` ${describe(type)} is not supported`);
-    return 'qwen2';
+function readDtype(name: string, problems: string[]): Dtype {
+  const plain = name.replace(/^torch\./, '');
+  if (plain === 'auto') return 'float32';
+  const dtype = dtypes.find((known) => known === plain);
+  if (dtype === undefined) {
+    problems.push(`\`dtype\` ${describe(plain)} is not supported (known: ${dtypes.join(', ')})`);
   }
-  const given = fields.get('architectures');
-  const expected = architectures[family];
-  if (given !== undefined && !(Array.isArray(given) && (given.length === 0 || given.includes(expected)))) {
-    fields.refuse(`\`architectures\` ${describe(given)} is not supported, only ["${expected}"] is`);
-  }
-  return family;
-}
-
-function readKvHeads(fields: JsonFields, heads: number, absent: number | undefined): number {
-  // An explicit null means "as many as query heads"; an absent field means the family's default.
-  const fallback = fields.record.num_key_value_heads === null ? heads : (absent ?? heads);
-  const kvHeads = fields.integer('num_key_value_heads', { fallback });
-  if (heads % kvHeads !== 0) {
-    fields.refuse(`\`num_attention_heads\` (${heads}) is not a multiple of \`num_key_value_heads\` (${kvHeads})`);
-  }
-  return kvHeads;
-}
-
-/** A negative pad id (older Llama checkpoints use -1) means none. */
-function readPadId(fields: JsonFields): number | null {
-  const id = fields.get('pad_token_id');
-  if (id === undefined) return null;
-  if (!Number.isInteger(id)) fields.refuse(`\`pad_token_id\` must be an integer, not ${describe(id)}`);
-  return (id as number) < 0 ? null : (id as number);
-}
-
-function readDtype(fields: JsonFields): Dtype {
-  const name = fields.string('dtype', fields.string('torch_dtype', 'float32')).replace(/^torch\./, '');
-  if (name === 'auto') return 'float32';
-  const dtype = dtypes.find((known) => known === name);
-  if (dtype === undefined) fields.refuse(`\`dtype\` ${describe(name)} is not supported (known: ${dtypes.join(', ')})`);
   return dtype ?? 'float32';
 }
 
-function refuseUnsupported(fields: JsonFields, family: Family, layers: number, maxPositions: number): void {
-  const activation = fields.string('hidden_act', 'silu');
-  if (activation !== 'silu' && activation !== 'swish') {
-    fields.refuse(`\`hidden_act\` ${describe(activation)} is not supported, only "silu" is`);
+function refuseUnsupported(
+  { model_type: family, architectures: given, quantization_config: quantization }: InferOutput<typeof shape>,
+  problems: string[],
+): void {
+  const expected = architectures[family];
+  if (given !== undefined && !(Array.isArray(given) && (given.length === 0 || given.includes(expected)))) {
+    problems.push(`\`architectures\` ${describe(given)} is not supported, only ["${expected}"] is`);
   }
-  if (fields.has('quantization_config')) {
-    const method = fields.get('quantization_config') as { quant_method?: unknown };
-    const name = describe(method.quant_method ?? 'unknown method');
-    fields.refuse(`\`quantization_config\` (${name}) is not supported: use the unquantized checkpoint`);
+  if (quantization !== undefined) {
+    const method = describe(quantization.quant_method ?? 'unknown method');
+    problems.push(`\`quantization_config\` (${method}) is not supported: use the unquantized checkpoint`);
   }
-  // transformers' Llama has no sliding window and reads none of the fields below.
-  if (family !== 'llama') refuseSlidingWindow(fields, layers, maxPositions);
 }
 
 /** A window is accepted where it cannot act: switched off, on no layer, or at least as long as any sequence. */
-function refuseSlidingWindow(fields: JsonFields, layers: number, maxPositions: number): void {
-  const types = fields.get('layer_types');
+function refuseSlidingWindow(record: JsonRecord, layers: number, maxPositions: number, problems: string[]): void {
+  const fields = collect(windowShape, record, problems);
+  if (fields === undefined) return;
+  const { layer_types: types, use_sliding_window: on, max_window_layers: firstSliding } = fields;
   if (types !== undefined && !(Array.isArray(types) && types.length === layers)) {
-    fields.refuse(`\`layer_types\` must list ${layers} layers, not ${describe(types)}`);
+    problems.push(`\`layer_types\` must list ${layers} layers, not ${describe(types)}`);
     return;
   }
   const unknown = types?.find((type: unknown) => type !== 'full_attention' && type !== 'sliding_attention');
-  if (unknown !== undefined) fields.refuse(`\`layer_types\` entry ${describe(unknown)} is not supported`);
+  if (unknown !== undefined) problems.push(`\`layer_types\` entry ${describe(unknown)} is not supported`);
 
-  const on = fields.boolean('use_sliding_window', false);
-  const window =
-    fields.has('sliding_window') || fields.record.sliding_window !== null
-      ? fields.integer('sliding_window', { fallback: 4096 })
-      : Number.POSITIVE_INFINITY;
-  const firstSliding = fields.integer('max_window_layers', { min: 0, fallback: 28 });
+  const window = fields.sliding_window ?? (record.sliding_window === null ? Number.POSITIVE_INFINITY : 4096);
   const slides = types?.includes('sliding_attention') ?? (on && firstSliding < layers);
   if (slides && !(on && window >= maxPositions)) {
-    fields.refuse(`a sliding window (\`use_sliding_window\`, \`sliding_window\` ${window}) is not supported`);
+    problems.push(`a sliding window (\`use_sliding_window\`, \`sliding_window\` ${window}) is not supported`);
   }
 }
 

@@ -3,7 +3,9 @@
  * angle that each pair of channels turns per position. Follows `modeling_rope_utils.py` of Hugging Face transformers
  * 5.23, in float32 where it does. Applying the angles is the transformer's business.
  */
-import { isRecord, type JsonFields, type JsonRecord } from '../../util/json.js';
+import type { GenericSchema, InferOutput } from 'valibot';
+import { describe, isRecord, type JsonRecord } from '../../util/json.js';
+import { anyObject, anything, collect, flag, integer, number, object, optional, text } from '../../util/schema.js';
 
 /** How positions turn into angles; one of the kinds that `rope_type` names. */
 export type RopeScaling =
@@ -33,98 +35,121 @@ export interface RopeConfig {
   readonly attentionFactor: number;
 }
 
+const positive = number({ above: 0 });
+const length = integer({ min: 1, max: 2 ** 31 - 1 });
+
+/** What stands at the top of a `config.json`. */
+const outer = object({
+  rope_theta: optional(positive, 10000),
+  rope_scaling: optional(anyObject, {}),
+  rope_parameters: optional(anyObject, {}),
+  partial_rotary_factor: anything,
+  original_max_position_embeddings: optional(length),
+});
+
+const inner = object({
+  rope_theta: optional(positive),
+  rope_type: optional(text),
+  type: optional(text),
+  partial_rotary_factor: anything,
+  mrope_section: anything,
+  original_max_position_embeddings: optional(length),
+});
+
+/** What each kind needs beside that. */
+const kinds = {
+  scaled: object({ factor: positive }),
+  llama3: object({ factor: positive, low_freq_factor: positive, high_freq_factor: positive }),
+  yarn: object({
+    factor: optional(positive),
+    beta_fast: optional(positive, 32),
+    beta_slow: optional(positive, 1),
+    truncate: optional(flag, true),
+    attention_factor: optional(positive),
+    mscale: optional(number()),
+    mscale_all_dim: optional(number()),
+  }),
+};
+
 /**
  * Reads `rope_parameters` (transformers 5) or `rope_theta` + `rope_scaling` (before), whichever the config has.
- * What is unknown or unsupported is noted in `fields` by its name.
+ *
+ * @param problems receives what is malformed or unsupported, by its name; the result may then be undefined.
  */
-export function readRope(fields: JsonFields, maxPositions: number): RopeConfig {
-  const topTheta = fields.number('rope_theta', { above: 0, fallback: 10000 });
+export function readRope(config: JsonRecord, maxPositions: number, problems: string[]): RopeConfig | undefined {
+  const top = collect(outer, config, problems);
+  if (top === undefined) return undefined;
   // As in the reference: a `rope_scaling` that says anything wins over `rope_parameters`.
-  const scaling = nonEmpty(fields, 'rope_scaling') ?? nonEmpty(fields, 'rope_parameters') ?? {};
-  const name = nonEmpty(fields, 'rope_scaling') ? 'rope_scaling' : 'rope_parameters';
-  const rope = fields.inside(name, scaling);
-  const theta = rope.number('rope_theta', { above: 0, fallback: topTheta });
-  const type = rope.string('rope_type', rope.string('type', 'default'));
-  for (const factor of [fields.get('partial_rotary_factor'), rope.get('partial_rotary_factor')]) {
-    if (factor !== undefined && factor !== 1) rope.refuse('`partial_rotary_factor` other than 1 is not supported');
+  const name = Object.keys(top.rope_scaling).length > 0 ? 'rope_scaling' : 'rope_parameters';
+  const record = top[name];
+  if (Object.values(record).some(isRecord)) problems.push('rope settings that differ by layer type are not supported');
+  const rope = collect(inner, record, problems, name);
+  if (rope === undefined) return undefined;
+  for (const factor of [top.partial_rotary_factor, rope.partial_rotary_factor]) {
+    if (factor !== undefined && factor !== 1) problems.push('`partial_rotary_factor` other than 1 is not supported');
   }
-  if (Object.values(scaling).some(isRecord)) rope.refuse('settings that differ by layer type are not supported');
-  if (rope.has('mrope_section')) rope.refuse('`mrope_section` (images and video) is not supported');
+  if (rope.mrope_section !== undefined) problems.push('`mrope_section` (images and video) is not supported');
 
   // Some configs keep the length of pre-training beside the rope settings; the reference lets that one win.
-  const originalMaxPositions = fields.integer('original_max_position_embeddings', {
-    fallback: rope.integer('original_max_position_embeddings', { fallback: maxPositions }),
+  const originalMaxPositions =
+    top.original_max_position_embeddings ?? rope.original_max_position_embeddings ?? maxPositions;
+  const read = <S extends GenericSchema>(schema: S) => collect(schema, record, problems, name);
+  const scaling = readScaling(rope.rope_type ?? rope.type ?? 'default', read, problems, {
+    maxPositions,
+    originalMaxPositions,
   });
-  return { theta, ...readScaling(rope, type, maxPositions, originalMaxPositions) };
+  return scaling && { theta: rope.rope_theta ?? top.rope_theta, ...scaling };
 }
 
 function readScaling(
-  rope: JsonFields,
   type: string,
-  maxPositions: number,
-  originalMaxPositions: number,
-): Omit<RopeConfig, 'theta'> {
+  read: <S extends GenericSchema>(schema: S) => InferOutput<S> | undefined,
+  problems: string[],
+  { maxPositions, originalMaxPositions }: { maxPositions: number; originalMaxPositions: number },
+): Omit<RopeConfig, 'theta'> | undefined {
   const plain = { scaling: { kind: 'default' }, attentionFactor: 1 } as const;
-  const factor = () => rope.number('factor', { above: 0 });
   switch (type) {
     case 'default':
       return plain;
     case 'dynamic':
       // Changes angles only past max_position_embeddings, and longer sequences are refused, so it is the plain kind.
-      factor();
-      return plain;
-    case 'linear':
-      return { scaling: { kind: 'linear', factor: factor() }, attentionFactor: 1 };
+      return read(kinds.scaled) && plain;
+    case 'linear': {
+      const rope = read(kinds.scaled);
+      return rope && { scaling: { kind: 'linear', factor: rope.factor }, attentionFactor: 1 };
+    }
     case 'llama3': {
-      const lowFreqFactor = rope.number('low_freq_factor', { above: 0 });
-      const highFreqFactor = rope.number('high_freq_factor', { above: 0 });
+      const rope = read(kinds.llama3);
+      if (rope === undefined) return undefined;
+      const { factor, low_freq_factor: lowFreqFactor, high_freq_factor: highFreqFactor } = rope;
       if (highFreqFactor <= lowFreqFactor) {
-        rope.refuse(`\`high_freq_factor\` (${highFreqFactor}) must be above \`low_freq_factor\` (${lowFreqFactor})`);
+        problems.push(`\`high_freq_factor\` (${highFreqFactor}) must be above \`low_freq_factor\` (${lowFreqFactor})`);
       }
       return {
-        scaling: { kind: 'llama3', factor: factor(), lowFreqFactor, highFreqFactor, originalMaxPositions },
+        scaling: { kind: 'llama3', factor, lowFreqFactor, highFreqFactor, originalMaxPositions },
         attentionFactor: 1,
       };
     }
     case 'yarn': {
-      const scale = rope.number('factor', { above: 0, fallback: maxPositions / originalMaxPositions });
-      const scaling = {
-        kind: 'yarn',
-        factor: scale,
-        betaFast: rope.number('beta_fast', { above: 0, fallback: 32 }),
-        betaSlow: rope.number('beta_slow', { above: 0, fallback: 1 }),
-        originalMaxPositions,
-        truncate: rope.boolean('truncate', true),
-      } as const;
-      return { scaling, attentionFactor: yarnAttentionFactor(rope, scale) };
+      const rope = read(kinds.yarn);
+      if (rope === undefined) return undefined;
+      const factor = rope.factor ?? maxPositions / originalMaxPositions;
+      const { beta_fast: betaFast, beta_slow: betaSlow, truncate } = rope;
+      return {
+        scaling: { kind: 'yarn', factor, betaFast, betaSlow, originalMaxPositions, truncate },
+        attentionFactor: rope.attention_factor ?? yarnAttentionFactor(factor, rope.mscale, rope.mscale_all_dim),
+      };
     }
     default:
-      rope.refuse(
-        `\`rope_type\` ${JSON.stringify(type)} is not supported (known: default, linear, dynamic, llama3, yarn)`,
-      );
-      return plain;
+      problems.push(`\`rope_type\` ${describe(type)} is not supported (known: default, linear, dynamic, llama3, yarn)`);
+      return undefined;
   }
 }
 
-/** The temperature of YaRN (Peng et al. 2023, section 3.4), or what the config says it is. */
-function yarnAttentionFactor(rope: JsonFields, factor: number): number {
+/** The temperature of YaRN (Peng et al. 2023, section 3.4). As in the reference, both weights count or neither does. */
+function yarnAttentionFactor(factor: number, over: number | undefined, under: number | undefined): number {
   const mscale = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
-  if (rope.has('attention_factor')) return rope.number('attention_factor', { above: 0 });
-  const over = rope.get('mscale');
-  const under = rope.get('mscale_all_dim');
-  if (over && under)
-    return mscale(rope.number('mscale', { above: 0 })) / mscale(rope.number('mscale_all_dim', { above: 0 }));
-  return mscale(1);
-}
-
-function nonEmpty(fields: JsonFields, name: string): JsonRecord | undefined {
-  const value = fields.get(name);
-  if (value === undefined) return undefined;
-  if (!isRecord(value)) {
-    fields.refuse(`\`${name}\` must be an object`);
-    return undefined;
-  }
-  return Object.keys(value).length > 0 ? value : undefined;
+  return over && under ? mscale(over) / mscale(under) : mscale(1);
 }
 
 /**

@@ -144,13 +144,13 @@ test('shards: a missing one, a tensor in two, paths that leave the folder', asyn
   const folder = copyOfModel(t, 'qwen2-untied-bf16');
   const index = join(folder, 'model.safetensors.index.json');
   const map = JSON.parse(readFileSync(index, 'utf8')).weight_map;
-  for (const path of ['../secret.safetensors', '/etc/passwd', 'a/../../b', '..', 'C:\\x', '..\\x', '', 7]) {
+  for (const path of ['../secret.safetensors', '/etc/passwd', 'a/../../b', '..', 'C:\\x', '..\\x', '']) {
     changeJson(index, { weight_map: { ...map, 'model.norm.weight': path } });
     assertUserError(() => openPretrained(folder), /places tensor "model\.norm\.weight" in/, /inside the model folder/);
   }
-  for (const bad of [{ weight_map: {} }, { weight_map: [] }, { weight_map: null }]) {
+  for (const bad of [{ weight_map: {} }, { weight_map: [] }, { weight_map: null }, { weight_map: { a: 7 } }]) {
     changeJson(index, bad);
-    assertUserError(() => openPretrained(folder), /`weight_map`/);
+    assertUserError(() => openPretrained(folder), /`weight_map/);
   }
   changeJson(index, { weight_map: { ...map, extra: 'more/extra.safetensors' } });
   assertUserError(() => openPretrained(folder), /extra\.safetensors: there is no such file/);
@@ -186,7 +186,8 @@ test('a saved model has the same weights bit by bit, the same config and its oth
     assert.deepEqual(after.configRecord, before.configRecord);
     assert.deepEqual(after.generation, before.generation);
     for (const name of Object.keys(parameterSpecs(before.config))) {
-      assert.deepEqual(after.weights.readBytes(name), before.weights.readBytes(name), `${source} ${name}`);
+      assert.equal(after.weights.dtypeOf(name), before.weights.dtypeOf(name));
+      assert.deepEqual(after.weights.read(name), before.weights.read(name), `${source} ${name}`);
     }
     for (const name of carriedFiles.filter((file) => existsSync(fixture(source, file)))) {
       assert.deepEqual(readFileSync(join(folder, name)), readFileSync(fixture(source, name)), name);
