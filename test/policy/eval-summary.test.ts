@@ -230,7 +230,7 @@ test('an evaluation survives its file, and a hostile file is refused', () => {
     [{ ...plain, greedy: null }, /`greedy` must be an object/],
     [{ ...plain, greedy: { ...plain.greedy, formatRate: 7 } }, /greedy\.formatRate/],
     [
-      { ...plain, greedy: { ...plain.greedy, exact: { rate: 0.5, ci95: [0] } } },
+      { ...plain, greedy: { ...plain.greedy, exact: { ...plain.greedy.exact, ci95: [0] } } },
       /`greedy\.exact\.ci95\[1\]` must be a number/,
     ],
     [{ ...plain, perProblem: {} }, /`perProblem` must be a list/],

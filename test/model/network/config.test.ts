@@ -94,7 +94,7 @@ test('every unsupported field is refused by its name', () => {
     [{ rms_norm_eps: 0 }, /`rms_norm_eps` must be a number above 0/],
     [{ tie_word_embeddings: 'yes' }, /`tie_word_embeddings` must be true or false/],
     [{ torch_dtype: 'float8_e4m3fn' }, /`dtype` "float8_e4m3fn"/],
-    [{ eos_token_id: 512 }, /`eos_token_id` must be below `vocab_size` \(512\), not 512/],
+    [{ eos_token_id: 512 }, /`eos_token_id` must be an integer below `vocab_size` \(512\), not 512/],
     [{ eos_token_id: [1, 'x'] }, /`eos_token_id`.*"x"/],
   ];
   for (const [change, pattern] of cases)
