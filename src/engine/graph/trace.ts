@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type DType, dtypeOf } from '../dtype.js';
 import { kernels } from '../lowering/elementwise.js';
+import { cast } from '../lowering/emit.js';
 import { formatShape } from '../shape.js';
 import type { Graph, Output } from './graph.js';
 import { widenedFrom } from './stored.js';
@@ -146,13 +147,18 @@ export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
   return narrow ? 'bfloat16' : 'float32';
 }
 
-/** `tensor`, to be used only once `event` has been computed. For the function being traced. */
+/**
+ * `tensor`, to be used only once `event` has been computed; in the function being traced. State stored as bfloat16 is
+ * widened again, so that nothing wide has to live until then.
+ */
 export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   const target = traceBackend();
+  const graph = target.currentGraph();
   const value = target.output(tensor);
-  const attributes = { T: { type: value.dtype } };
+  const stored = widenedFrom(value) ?? value;
+  const attributes = { T: { type: stored.dtype } };
   const control = [target.output(event).node];
-  return tracedTensor(target.currentGraph().add('Identity', [value], value, { attributes, control }));
+  return tracedTensor(cast(graph, graph.add('Identity', [stored], stored, { attributes, control }), value.dtype));
 }
 
 /** True while a function is being traced that may use `op`, an op of our own. */
