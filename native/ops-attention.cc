@@ -12,6 +12,7 @@ Attention describe(const Tensor &q, const Tensor &k, const Tensor &v, const Tens
   a.B = q.dim(0), a.T = q.dim(1), a.H = q.dim(2), a.C = q.dim(3), a.S = k.dim(1), a.K = k.dim(2);
   a.biases = bias.dim(0);
   require(k.dim(0) == a.B && k.dim(3) == a.C && v.shape() == k.shape(), "attention: keys and values do not fit");
+  require(a.K > 0 && a.C > 0, "attention: heads must have a number and a width above 0");
   require(a.S > 0 && a.H % a.K == 0 && (a.biases == 1 || a.biases == a.B) && bias.dim(1) == a.T && bias.dim(2) == a.S,
           "attention: heads or bias do not fit");
   a.q = q.floats(), a.k = k.floats(), a.v = v.floats(), a.bias = bias.floats();

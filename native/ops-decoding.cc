@@ -10,11 +10,13 @@ namespace {
 /** The cache `[(slots) * K * S, C]`, for `rows` slots at `positions`. */
 Cache describeCache(const Tensor &keys, const Tensor &values, int64_t K, int64_t S, int64_t rows,
                     const Tensor &positions) {
+  require(K > 0 && S > 0, "cached attention: heads and positions must be above 0 in number");
   require(keys.shape() == values.shape() && keys.rank() == 2 && keys.dim(0) >= rows * K * S,
           "cached attention: the cache does not fit");
   for (int64_t i = 0; i < positions.size(); i++) {
     require(positions.ints()[i] >= 0 && positions.ints()[i] < S, "cached attention: a position is out of range");
   }
+  require(keys.dim(1) > 0, "cached attention: heads must have a width above 0");
   return {keys.floats(), values.floats(), K, S, keys.dim(1)};
 }
 
@@ -34,11 +36,11 @@ struct CachedAttentionKernel {
 
   void compute(const Call &call) const {
     const Tensor q = call.input(0), keys = call.input(1), values = call.input(2), positions = call.input(3);
-    require(q.rank() == 4 && q.dim(2) % kvHeads == 0, "cached attention: queries must be [B, T, H, C]");
+    require(q.rank() == 4, "cached attention: queries must be [B, T, H, C]");
     const int64_t B = q.dim(0), T = q.dim(1), H = q.dim(2), C = q.dim(3);
     require(positions.size() == T || positions.size() == B * T, "cached attention: positions do not fit");
     const Cache cache = describeCache(keys, values, kvHeads, length, B, positions);
-    require(cache.C == C, "cached attention: widths differ");
+    require(cache.C == C && H % kvHeads == 0, "cached attention: widths or heads do not fit");
     const Tensor out = call.output(0, {B, T, H * C});
     const CachedAttention args{q.floats(), positions.ints(), out.floats(), cache, T, H, positions.size(), scale};
     share(B * T, 0.2 * length * H * C, [&](int64_t begin, int64_t end) {
@@ -70,6 +72,8 @@ struct DecoderLayersKernel {
   void compute(const Call &call) const {
     const Tensor x = call.input(0), cos = call.input(1), sin = call.input(2), positions = call.input(3);
     require(x.rank() == 2 && positions.size() == x.dim(0), "decoder layers: x must be [B, D], positions [B]");
+    require(layers > 0 && kvHeads > 0, "decoder layers: layers and heads must be above 0 in number");
+    require(call.inputs() >= 4 + 2 * layers, "decoder layers: caches are missing");
     const Tensor y = call.output(0, x.shape());
     std::vector<Tensor> keys, values, weights;
     std::vector<DecoderLayer> steps;
@@ -80,6 +84,7 @@ struct DecoderLayersKernel {
       DecoderLayer step{};
       step.B = x.dim(0), step.D = x.dim(1);
       step.cache = describeCache(keys[layer], values[layer], kvHeads, length, step.B, positions);
+      require(step.cache.C % 2 == 0, "decoder layers: the heads' width must be even");
       const int64_t half = step.cache.C / 2;
       require(cos.size() == step.B * half && sin.size() == cos.size(), "decoder layers: the angles do not fit");
       // The first layer reads x; each block of rows is read before it is written, so the others work in y.
@@ -116,6 +121,7 @@ private:
     step.H = call.input(next + 1).dim(0) / C;
     step.F = call.input(next + 6).dim(0);
     const int64_t Q = step.H * C;
+    require(step.H > 0 && step.H % kvHeads == 0, "decoder layers: query heads cannot share the key/value heads evenly");
     const auto take = [&](int64_t size) {
       require(next < call.inputs(), "decoder layers: weights are missing");
       kept.push_back(call.input(next++));

@@ -122,8 +122,10 @@ struct RopeKernel {
     const Tensor x = call.input(0), cos = call.input(1), sin = call.input(2);
     require(x.rank() == 4, "RoPE: x must be [B, T, N, C]");
     const int64_t B = x.dim(0), T = x.dim(1), N = x.dim(2), C = x.dim(3);
+    require(C > 0 && C % 2 == 0, "RoPE: the heads' width must be even and above 0");
     const int64_t angles = cos.size() * 2 / C;
-    require(C % 2 == 0 && cos.size() == sin.size() && (angles == T || angles == B * T), "RoPE: the angles do not fit");
+    require(cos.size() == sin.size() && cos.size() * 2 == angles * C && (angles == T || angles == B * T),
+            "RoPE: the angles do not fit");
     const Tensor y = call.output(0, x.shape());
     const Rope args{x.floats(), cos.floats(), sin.floats(), y.floats(), N, C, angles, back ? -1.0f : 1.0f};
     share(B * T, 0.5 * N * C, [&](int64_t begin, int64_t end) { math().rope(args, begin, end); });

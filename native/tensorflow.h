@@ -31,7 +31,11 @@ class Tensor {
 public:
   explicit Tensor(TF_Tensor *tensor) : tensor(tensor, TF_DeleteTensor) {}
 
-  int64_t dim(int axis) const { return TF_Dim(tensor.get(), axis < 0 ? rank() + axis : axis); }
+  int64_t dim(int axis) const {
+    const int from = axis < 0 ? rank() + axis : axis;
+    require(from >= 0 && from < rank(), "a tensor has fewer dimensions than expected");
+    return TF_Dim(tensor.get(), from);
+  }
   int rank() const { return TF_NumDims(tensor.get()); }
   int64_t size() const { return TF_TensorElementCount(tensor.get()); }
   /** Rows of a matrix with the last axis as columns. */

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
+import { processorFeatures } from '../util/machine.js';
 import type { TypedArray } from './dtype.js';
 import type { Shape } from './shape.js';
 
@@ -39,6 +40,16 @@ function chooseThreads(env: NodeJS.ProcessEnv = process.env): void {
 }
 
 /**
+ * Intel's library oneDNN computes TensorFlow's products. Without AVX-512 VNNI or AVX-VNNI TensorFlow leaves it off, though it
+ * is faster wherever there is AVX2 (docs/log.md). A setting of the user's is left alone.
+ */
+function chooseOneDnn(env: NodeJS.ProcessEnv = process.env): void {
+  if (process.arch !== 'x64' || env.TF_ENABLE_ONEDNN_OPTS !== undefined) return;
+  const features = processorFeatures();
+  if (features.has('avx2') && features.has('fma')) env.TF_ENABLE_ONEDNN_OPTS = '1';
+}
+
+/**
  * Loads the addon. TensorFlow reads its settings from the environment at this moment: standard error is kept to errors,
  * unless TF_CPP_MIN_LOG_LEVEL says otherwise.
  */
@@ -47,6 +58,7 @@ export function loadBinding(path: string): NativeBinding {
   const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
   chooseThreads();
+  chooseOneDnn();
   const stderrAddon = join(dirname(path), 'stderr.node');
   if (talkative || !existsSync(stderrAddon)) return require(path) as NativeBinding;
   // A failure to load is thrown, so nothing is lost but TensorFlow's notices about itself.

@@ -1,7 +1,7 @@
 /**
- * @file What this machine has: free disk space, memory that this process may use.
+ * @file What this machine has: free disk space, memory that this process may use, the processor's features.
  */
-import { existsSync, statfsSync } from 'node:fs';
+import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { dirname, resolve } from 'node:path';
 
@@ -17,4 +17,15 @@ export function freeBytes(folder: string): number {
 export function memoryLimit(): number {
   const limit = process.constrainedMemory();
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
+/** Names of the processor's features as Linux lists them (`avx2`, `avx512f`, `asimd`); empty on other systems. */
+export function processorFeatures(): ReadonlySet<string> {
+  let list: string | undefined;
+  try {
+    list = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1];
+  } catch {
+    // Not Linux, or /proc is not mounted.
+  }
+  return new Set(list?.trim().split(/\s+/));
 }

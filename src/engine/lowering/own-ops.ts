@@ -5,7 +5,7 @@
 
 import { noteInPlaceUpdate, stateHandle } from '../graph/aliasing.js';
 import { type Attribute, type Graph, type GraphNode, type Output, type OutputType, outputOf } from '../graph/graph.js';
-import { type Shape, sizeOf } from '../shape.js';
+import { formatShape, type Shape, sizeOf } from '../shape.js';
 import { type Attributes, type Inputs, type Kernel, need } from './emit.js';
 
 /** Names of the ops, which are also those of the tfjs kernels that append them. */
@@ -71,6 +71,23 @@ function handlesOf(op: string, states: readonly Output[]): GraphNode[] {
   });
 }
 
+function requireShape(condition: boolean, op: string, problem: string, ...shapes: readonly Shape[]): void {
+  if (!condition) throw new Error(`${op}: ${problem}, not ${shapes.map(formatShape).join(' and ')}`);
+}
+
+/** Query and key/value heads, in number and width: empty ones would divide by 0. */
+function requireHeads(op: string, q: Shape, kvHeads: number, width: number, kv: Shape): void {
+  const [, , H = 0, C = 0] = q;
+  const fits = q.length === 4 && kvHeads > 0 && H % kvHeads === 0 && C > 0 && C === width;
+  requireShape(
+    fits,
+    op,
+    'expected query heads that share one or more key/value heads of the same width above 0',
+    q,
+    kv,
+  );
+}
+
 const attentionInputs = ['q', 'k', 'v', 'bias'];
 const adamWStates = ['parameter', 'm', 'v'];
 const adamWInputs = ['gradient', 'scale', 'learningRate', 'beta1Power', 'beta2Power', 'epsilon', 'decay'];
@@ -106,6 +123,14 @@ export const nativeKernels: Record<string, Kernel> = {
   },
 
   [nativeOps.rope]: (graph, inputs, { back }) => {
+    const { shape } = need(inputs, 'x');
+    const [, , , C = 0] = shape;
+    requireShape(
+      shape.length === 4 && C > 0 && C % 2 === 0,
+      'rope',
+      'expected [B, T, N, C] with C even and above 0',
+      shape,
+    );
     const attributes = { back: { bool: back === true } };
     return addOp(graph, nativeOps.rope, inputs, ['x', 'cos', 'sin'], [need(inputs, 'x')], attributes)[0] as Output;
   },
@@ -123,7 +148,9 @@ export const nativeKernels: Record<string, Kernel> = {
 
   /** -> the result `[B, T, H * C]`, and two numbers per row that the gradient needs. */
   [nativeOps.attention]: (graph, inputs, attributes) => {
-    const [B = 0, T = 0, H = 0, C = 0] = need(inputs, 'q').shape;
+    const [q, k] = [need(inputs, 'q').shape, need(inputs, 'k').shape];
+    const [B = 0, T = 0, H = 0, C = 0] = q;
+    requireHeads('attention', q, k[2] ?? 0, k[3] ?? 0, k);
     const results = [float(B, T, H * C), float(B, H, T, 2)];
     return addOp(graph, nativeOps.attention, inputs, attentionInputs, results, numberAttributes(attributes, ['scale']));
   },
@@ -154,7 +181,9 @@ export const nativeKernels: Record<string, Kernel> = {
 
   /** q `[B, T, H, C]` against the first B slots of a cache -> `[B, T, H * C]`. */
   [nativeOps.cachedAttention]: (graph, inputs, { scale, kvHeads, length }) => {
-    const [B = 0, T = 0, H = 0, C = 0] = need(inputs, 'q').shape;
+    const [q, keys] = [need(inputs, 'q').shape, need(inputs, 'keys').shape];
+    const [B = 0, T = 0, H = 0, C = 0] = q;
+    requireHeads('cachedAttention', q, kvHeads as number, keys[1] ?? 0, keys);
     const names = ['q', 'keys', 'values', 'positions'];
     return addOp(graph, nativeOps.cachedAttention, inputs, names, [float(B, T, H * C)], {
       ...numberAttributes({ scale }, ['scale']),

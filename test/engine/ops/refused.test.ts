@@ -1,0 +1,133 @@
+/**
+ * Empty heads would be a division by zero in our kernels, which ends the process: they are refused when a function is
+ * traced, and by the kernels themselves for graphs that did not come from the tracer.
+ */
+import assert from 'node:assert/strict';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Attribute } from '../../../src/engine/graph/graph.js';
+import { Graph } from '../../../src/engine/graph/graph.js';
+import { encodeGraphDef, tensorName } from '../../../src/engine/graph/graphdef.js';
+import { findInstalledEngine } from '../../../src/engine/install/installed.js';
+import { nativeOps } from '../../../src/engine/lowering/own-ops.js';
+import { loadBinding, loadKernels } from '../../../src/engine/native.js';
+import { attention, rope } from '../../../src/engine/ops/ops.js';
+import { type Shape, sizeOf } from '../../../src/engine/shape.js';
+import { compiledWay, runOnce } from '../../helpers/engines.js';
+import { nativeTest } from '../../helpers/native.js';
+
+const zeros = (...shape: number[]) => tf.zeros(shape);
+
+const traced: Record<string, () => tf.Tensor> = {
+  'rope with heads of width 0': () => rope(zeros(1, 2, 3, 0), zeros(1, 2, 0), zeros(1, 2, 0)),
+  'rope with heads of odd width': () => rope(zeros(1, 2, 3, 5), zeros(1, 2, 2), zeros(1, 2, 2)),
+  'attention without key/value heads': () =>
+    attention(zeros(1, 2, 4, 8), zeros(1, 2, 0, 8), zeros(1, 2, 0, 8), zeros(1, 2, 2), 1),
+  'attention with heads of width 0': () =>
+    attention(zeros(1, 2, 4, 0), zeros(1, 2, 2, 0), zeros(1, 2, 2, 0), zeros(1, 2, 2), 1),
+};
+
+for (const [name, body] of Object.entries(traced)) {
+  nativeTest(`${name} is refused when the function is traced`, async () => {
+    const way = await compiledWay();
+    assert.throws(() => runOnce(way, { inputs: {}, body: () => ({ outputs: { y: body() } }) }), /not|cannot/);
+  });
+}
+
+type Input = readonly [Shape, 'float32' | 'int32'];
+const float = (...shape: number[]): Input => [shape, 'float32'];
+const int = (...shape: number[]): Input => [shape, 'int32'];
+const scale = { scale: { float: 1 } };
+
+interface Refusal {
+  readonly op: string;
+  readonly inputs: readonly Input[];
+  readonly attributes: Record<string, Attribute>;
+  readonly says: RegExp;
+}
+
+const layerNumbers = (kvHeads: number) => ({
+  ...scale,
+  epsilon: { float: 1 },
+  kv_heads: { int: kvHeads },
+  length: { int: 3 },
+  biases: { bool: false },
+  head_norms: { bool: false },
+  layers: { int: 1 },
+  count: { int: 1 },
+});
+
+const refusals: Record<string, Refusal> = {
+  'rope of heads of width 0': {
+    op: nativeOps.rope,
+    inputs: [float(1, 2, 3, 0), float(1, 2, 0), float(1, 2, 0)],
+    attributes: { back: { bool: false } },
+    says: /width must be even and above 0/,
+  },
+  'rope of a scalar': {
+    op: nativeOps.rope,
+    inputs: [float(), float(), float()],
+    attributes: { back: { bool: false } },
+    says: /x must be/,
+  },
+  'attention without key/value heads': {
+    op: nativeOps.attention,
+    inputs: [float(1, 2, 4, 8), float(1, 2, 0, 8), float(1, 2, 0, 8), float(1, 2, 2)],
+    attributes: scale,
+    says: /number and a width above 0/,
+  },
+  'attention to a cache without heads': {
+    op: nativeOps.cachedAttention,
+    inputs: [float(1, 1, 4, 8), float(6, 8), float(6, 8), int(1)],
+    attributes: { ...scale, kv_heads: { int: 0 }, length: { int: 3 } },
+    says: /above 0 in number/,
+  },
+  'attention to a cache without a width': {
+    op: nativeOps.cachedAttention,
+    inputs: [float(1, 1, 4, 0), float(6, 0), float(6, 0), int(1)],
+    attributes: { ...scale, kv_heads: { int: 2 }, length: { int: 3 } },
+    says: /width above 0/,
+  },
+  'decoder layers without key/value heads': {
+    op: nativeOps.decoderLayers,
+    inputs: [float(1, 8), float(1, 4), float(1, 4), int(1), float(6, 8), float(6, 8), float(8)],
+    attributes: layerNumbers(0),
+    says: /above 0 in number/,
+  },
+  'RMSNorm of a scalar': {
+    op: nativeOps.rmsNorm,
+    inputs: [float(), float()],
+    attributes: { epsilon: { float: 1 } },
+    says: /fewer dimensions/,
+  },
+};
+
+for (const [name, { op, inputs, attributes, says }] of Object.entries(refusals)) {
+  nativeTest(`the kernel refuses ${name}`, (t) => {
+    const engine = findInstalledEngine();
+    if (engine?.kernelsPath === undefined) return t.skip('this engine has no addon of our own');
+    loadBinding(engine.bindingPath);
+    const addon = loadKernels(engine.kernelsPath);
+    const graph = new Graph('g');
+    const feeds = inputs.map(([shape, dtype]) => {
+      const type = { dtype: { type: dtype }, shape: { shape } };
+      return graph.add('Placeholder', [], { dtype, shape }, { attributes: type });
+    });
+    const result = graph.add(op, feeds, { dtype: 'float32', shape: [] }, { attributes });
+    const session = addon.load(encodeGraphDef([graph]));
+    const prepared = addon.prepare(session, feeds.map(tensorName), [tensorName(result)]);
+    const values = inputs.map(([shape, dtype]) =>
+      dtype === 'int32' ? new Int32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)),
+    );
+    assert.throws(
+      () =>
+        addon.run(
+          session,
+          prepared,
+          inputs.map(([shape]) => shape),
+          values,
+        ),
+      says,
+    );
+    addon.close(session);
+  });
+}
