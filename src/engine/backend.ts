@@ -23,6 +23,10 @@ export interface Engine {
   readonly description: string;
   readonly tensorflowVersion?: string;
   readonly device: 'cpu' | 'gpu';
+  /** What our kernels use: `baseline`, `avx2`, `avx512`, `avx512bf16`; absent where none run. */
+  readonly instructions?: string;
+  /** Whether the device has instructions for products of bfloat16. */
+  readonly multipliesBfloat16: boolean;
   /** Compiled where the engine can compile, op by op elsewhere. */
   createProgram(spec: ProgramSpec): Program;
   /** Always op by op: slower, the same results. For tests and `doctor`. */
@@ -69,6 +73,8 @@ async function openTensorFlow(): Promise<Engine> {
     description: `TensorFlow ${binding.TF_Version} on ${where}`,
     tensorflowVersion: binding.TF_Version,
     device,
+    ...(device === 'cpu' && addon !== undefined && { instructions: addon.instructions }),
+    multipliesBfloat16,
     createProgram: (spec) => createSessionProgram(binding, addon, spec, nativeOps, multipliesBfloat16),
     createEagerProgram: (spec) => {
       registerEagerTensorFlow(binding, installed.packageFolder);
@@ -112,6 +118,7 @@ async function openWasm(): Promise<Engine> {
     name: 'wasm',
     description: 'WebAssembly (SIMD, 1 thread)',
     device: 'cpu',
+    multipliesBfloat16: false,
     createProgram: (spec) => createEagerProgram('wasm', spec),
     createEagerProgram: (spec) => createEagerProgram('wasm', spec),
     createComposedProgram: (spec) => createEagerProgram('wasm', spec),

@@ -13,3 +13,8 @@ export type EngineSetting = (typeof engineSettings)[number];
 /** What the operands of matrix products are rounded to: nothing, or bfloat16. */
 export const precisions = ['f32', 'bf16'] as const;
 export type Precision = (typeof precisions)[number];
+
+/** What `--precision bf16` brings on a processor without instructions for it; a clause, for notices. */
+export const bf16WithoutInstructions =
+  'this processor has no bfloat16 instructions: --precision bf16 halves the memory of sampling weights, ' +
+  'but products of many rows are no faster than with f32';

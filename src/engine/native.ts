@@ -78,7 +78,7 @@ export type Handle = { readonly handle: unique symbol };
 export interface KernelsAddon {
   /** Names of the kernels' ops. */
   readonly ops: readonly string[];
-  /** The instruction set that the kernels use: `baseline`, `avx2` or `avx512`. */
+  /** The instruction set that the kernels use: `baseline`, `avx2`, `avx512` or `avx512bf16`. */
   readonly instructions: string;
   /** Whether the processor multiplies bfloat16, and TINYZERO_CPU allows it. */
   readonly bfloat16: boolean;

@@ -5,7 +5,7 @@
  */
 
 import type { Engine } from '../engine/backend.js';
-import type { EngineSetting, Precision } from '../engine/choices.js';
+import { bf16WithoutInstructions, type EngineSetting, type Precision } from '../engine/choices.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
@@ -93,7 +93,9 @@ export async function openWantedEngine(
   }
   signal.throwIfAborted();
   const { openEngine } = await import('../engine/backend.js');
-  return await openEngine(name);
+  const opened = await openEngine(name);
+  if (precision === 'bf16' && !opened.multipliesBfloat16) reporter.line(`Note: ${bf16WithoutInstructions}.`);
+  return opened;
 }
 
 /** The error for wrong combinations of flags. */

@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../../engine/backend.js';
+import { bf16WithoutInstructions } from '../../engine/choices.js';
 import type { TypedArray } from '../../engine/dtype.js';
 import { linear } from '../../engine/ops/ops.js';
 import { stepScalars } from '../../engine/optim/adamw.js';
@@ -15,11 +16,24 @@ import type { Check } from './check.js';
 export type EngineCheck = readonly [name: string, run: (engine: Engine) => Promise<Check>];
 
 export const engineChecks: readonly EngineCheck[] = [
+  ['instructions', instructionsCheck],
   ['matmul', matmulCheck],
   ['gradients', (engine) => gradientCheck(engine)],
   ['agreement', (engine) => agreementCheck(engine)],
   ['training step', (engine) => trainingCheck(engine)],
 ];
+
+/** What the kernels use of the processor, and whether `--precision bf16` makes products faster on it. */
+async function instructionsCheck({ name, device, instructions, multipliesBfloat16 }: Engine): Promise<Check> {
+  const common = { name: 'instructions', ok: true, needed: false, expected: 'any' };
+  if (name === 'wasm') return { ...common, found: 'WebAssembly SIMD; --precision bf16 is unavailable' };
+  const limit = process.env.TINYZERO_CPU ? ` (limited by TINYZERO_CPU=${process.env.TINYZERO_CPU})` : '';
+  const set = device === 'gpu' ? 'GPU' : (instructions ?? "TensorFlow's own choice");
+  const bf16 = multipliesBfloat16
+    ? '--precision bf16 makes products faster and halves the memory of sampling weights'
+    : bf16WithoutInstructions;
+  return { ...common, found: `${set}${limit}; ${bf16}` };
+}
 
 const reinstall = 'Run `tinyzero engine install --force`; if it stays, please report it with this output.';
 

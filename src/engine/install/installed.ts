@@ -14,7 +14,7 @@ import { hashFile } from '../../util/hash.js';
  * Raised when the layout of the folder, or what is compiled into the addon, changes. It is part of the path, so that
  * checkouts of different versions keep an engine each instead of replacing each other's.
  */
-export const engineFormat = 8;
+export const engineFormat = 9;
 
 export interface InstalledFile {
   /** Relative to the engine's folder, with forward slashes. */

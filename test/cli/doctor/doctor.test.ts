@@ -18,7 +18,7 @@ async function doctor(args: string[], env: Record<string, string> = {}) {
   return { code, ok, stderr, checks, named: (name: string) => checks.find((check) => check.name === name) };
 }
 
-const computed = ['engine', 'matmul', 'gradients', 'agreement', 'training step'];
+const computed = ['engine', 'instructions', 'matmul', 'gradients', 'agreement', 'training step'];
 
 nativeTest('all is well with native TensorFlow', async (t) => {
   const { code, ok, checks, named, stderr } = await doctor([]);
@@ -31,9 +31,21 @@ nativeTest('all is well with native TensorFlow', async (t) => {
     assert.ok(check.found.length > 0 && check.expected.length > 0);
   }
   assert.match(named('engine')?.found ?? '', /^TensorFlow 2\./);
+  assert.match(named('instructions')?.found ?? '', /--precision bf16/);
   assert.match(named('agreement')?.found ?? '', /^compiled = op by op = wasm = reference to /);
   assert.match(stderr, /^Engine: tensorflow \(.*it is installed\)\.$/m);
   t.diagnostic(['matmul', 'gradients', 'agreement'].map((name) => `${name}: ${named(name)?.found}`).join('; '));
+});
+
+nativeTest('a limit on the instruction set is told, and a wrong one refused', async () => {
+  const limited = await doctor([], { TINYZERO_CPU: 'baseline' });
+  assert.match(
+    limited.named('instructions')?.found ?? '',
+    /^baseline \(limited by TINYZERO_CPU=baseline\); this processor has no/,
+  );
+  const wrong = await doctor([], { TINYZERO_CPU: 'sse9' });
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.named('engine')?.found ?? '', /TINYZERO_CPU is "sse9"; expected baseline, avx2/);
 });
 
 test('all is well with WebAssembly, chosen by environment, where nothing native is', async () => {

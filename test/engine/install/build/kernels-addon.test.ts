@@ -10,7 +10,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 8, sources: 'eb02d88f4ad9ec26ae7ae53cf4055585a7183f31e2dff0f48b08eb53db53fde4' };
+const known = { engineFormat: 9, sources: 'ccf0147038a79db5d300d5d5904bbd5320bba6ece7f9019c08cbeb78fd6370d7' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');
