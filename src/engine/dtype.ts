@@ -1,9 +1,9 @@
 /** @file Element types: tfjs's names, TensorFlow's numbers (types.proto) and the typed arrays that carry them. */
 
-/** What crosses between JavaScript and an engine, and what state is made of. */
+/** Dtypes of inputs, outputs and state. */
 export type DType = 'float32' | 'int32' | 'bool';
 
-/** What may occur inside a graph besides: half widths, raw bytes and handles of state. */
+/** Dtypes inside a graph: those, half widths, raw bytes and handles of state. */
 export type GraphDType = DType | 'bfloat16' | 'float16' | 'uint8' | 'resource';
 
 /** Float32Array for float32, Int32Array for int32, Uint8Array for bool (0 or 1). */
@@ -35,4 +35,8 @@ export function dtypeOf(array: unknown): DType | undefined {
   if (array instanceof Int32Array) return 'int32';
   if (array instanceof Uint8Array) return 'bool';
   return undefined;
+}
+
+export function isDType(name: string): name is DType {
+  return name === 'float32' || name === 'int32' || name === 'bool';
 }

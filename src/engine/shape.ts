@@ -42,16 +42,18 @@ export function broadcastShapes(a: Shape, b: Shape, op: string): number[] {
   return result;
 }
 
-/** Axes counted from the end made positive; no axis at all means every axis. */
-export function normalizeAxes(axis: number | readonly number[] | undefined | null, rank: number): number[] {
-  if (axis === undefined || axis === null) return Array.from({ length: rank }, (_, index) => index);
-  const axes = typeof axis === 'number' ? [axis] : [...axis];
-  return axes.map((index) => {
-    if (!Number.isInteger(index) || index < -rank || index >= rank) {
-      throw new Error(`axis ${index} is outside a tensor of rank ${rank}`);
-    }
-    return index < 0 ? index + rank : index;
-  });
+/** An axis counted from the end made positive. */
+export function normalizeAxis(axis: number, rank: number): number {
+  if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
+    throw new Error(`axis ${axis} is outside a tensor of rank ${rank}`);
+  }
+  return axis < 0 ? axis + rank : axis;
+}
+
+/** {@link normalizeAxis} of each; without any, every axis. */
+export function normalizeAxes(axes: number | readonly number[] | undefined | null, rank: number): number[] {
+  if (axes === undefined || axes === null) return Array.from({ length: rank }, (_, index) => index);
+  return (typeof axes === 'number' ? [axes] : axes).map((axis) => normalizeAxis(axis, rank));
 }
 
 export function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): number[] {
@@ -86,7 +88,7 @@ export function assertShape(
   const fits =
     letters.length === tensor.shape.length &&
     letters.every((letter, axis) => {
-      const size = tensor.shape[axis] as number;
+      const size = tensor.shape[axis]!;
       const wanted = /^\d+$/.test(letter) ? Number(letter) : (bound[letter] ?? size);
       bound[letter] = wanted;
       return wanted === size;

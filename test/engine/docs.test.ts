@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
-import { kernels } from '../../src/engine/lowering/elementwise.js';
+import { lowerings } from '../../src/engine/lowering/elementwise.js';
 import * as emit from '../../src/engine/lowering/emit.js';
 import { assertClose } from '../helpers/close.js';
 import { compiledWay, runOnce, wasmWay } from '../helpers/engines.js';
@@ -34,12 +34,12 @@ nativeTest('the example runs on native TensorFlow', () => {
   assert.match(runExample('tensorflow'), /tensorflow: y = 3\.00 x \+ -1\.00\nat x = 0: -1\.00\n$/);
 });
 
-nativeTest('the kernel that is added as an example computes what it should', async () => {
+nativeTest('the lowering that is added as an example computes what it should', async () => {
   const source = /```ts\n(.*?)```/s.exec(text)?.[1];
-  const { need, unary, binary } = emit;
-  const added = new Function('need', 'unary', 'binary', `return { ${source} };`)(need, unary, binary);
-  // Before the first function is traced: then the kernels are registered with tfjs.
-  Object.assign(kernels, added);
+  const { unary, binary } = emit;
+  const added = new Function('unary', 'binary', `return { ${source} };`)(unary, binary);
+  // Before the first function is traced: then lowerings are registered with tfjs.
+  Object.assign(lowerings, added);
   const vector = { dtype: 'float32', shape: [2, 3] } as const;
   const spec = {
     inputs: { x: vector },

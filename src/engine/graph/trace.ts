@@ -4,8 +4,8 @@
  * *describes* a computation. The idea is that of `jax.jit` and `tf.function`.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type DType, dtypeOf } from '../dtype.js';
-import { kernels } from '../lowering/elementwise.js';
+import { type DType, dtypeOf, isDType, type TypedArray } from '../dtype.js';
+import { lowerings } from '../lowering/elementwise.js';
 import { cast } from '../lowering/emit.js';
 import { formatShape } from '../shape.js';
 import type { Graph, Output } from './graph.js';
@@ -50,6 +50,9 @@ class TraceBackend extends tf.KernelBackend {
   }
 
   override write(values: tf.BackendValues, shape: number[], dtype: tf.DataType): object {
+    if (!isDType(dtype)) {
+      throw new TraceError(`tensors of dtype ${dtype} cannot be compiled; use float32, int32 or bool`);
+    }
     const data = typedValues(values, dtype);
     if (data.byteLength > maxConstantBytes && !isFilled(data)) {
       throw new TraceError(
@@ -57,7 +60,7 @@ class TraceBackend extends tf.KernelBackend {
           'Pass it as an input or as state.',
       );
     }
-    return this.info(this.currentGraph().constant(dtype as DType, shape, data)).dataId as object;
+    return this.info(this.currentGraph().constant(dtype, shape, data)).dataId;
   }
 
   override read(_dataId: object): Promise<tf.BackendValues> {
@@ -111,17 +114,18 @@ function traceBackend(): TraceBackend {
   if (backend === undefined) {
     const created = new TraceBackend();
     tf.registerBackend(traceBackendName, () => created, 0);
-    for (const [kernelName, describe] of Object.entries(kernels)) {
+    for (const [kernelName, lower] of Object.entries(lowerings)) {
       tf.registerKernel({
         kernelName,
         backendName: traceBackendName,
         kernelFunc: ({ inputs, attrs }) => {
-          const outputs: Record<string, Output> = {};
-          for (const [name, tensor] of Object.entries(inputs)) {
-            if (tensor !== undefined && tensor !== null) outputs[name] = created.output(tensor as tf.TensorInfo);
+          const operands: Record<string, Output> = {};
+          for (const [name, tensor] of Object.entries(inputs as Record<string, tf.TensorInfo | null | undefined>)) {
+            if (tensor) operands[name] = created.output(tensor);
           }
-          const result = describe(created.currentGraph(), outputs, (attrs ?? {}) as Record<string, unknown>);
-          return Array.isArray(result) ? result.map((each) => created.info(each)) : created.info(result as Output);
+          // Each lowering declares the inputs and attributes that tfjs gives to its kernel.
+          const result = lower(created.currentGraph(), operands as never, (attrs ?? {}) as never);
+          return Array.isArray(result) ? result.map((each) => created.info(each)) : created.info(result);
         },
       });
     }
@@ -208,7 +212,7 @@ function explained(error: unknown): unknown {
   const problem =
     kernel === undefined
       ? error.message
-      : `The tfjs kernel ${kernel} cannot be compiled. Compiled functions may use ${Object.keys(kernels).sort().join(', ')}.`;
+      : `The tfjs kernel ${kernel} cannot be compiled. Compiled functions may use ${Object.keys(lowerings).sort().join(', ')}.`;
   const caller = callerLine(error);
   return new TraceError(caller === undefined ? problem : `${problem} Called at ${caller}`, { cause: error });
 }
@@ -222,10 +226,7 @@ function callerLine(error: Error): string | undefined {
   return caller?.trim().replace(/^at /, '');
 }
 
-function typedValues(values: tf.BackendValues, dtype: tf.DataType): Float32Array | Int32Array | Uint8Array {
-  if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool') {
-    throw new TraceError(`tensors of dtype ${dtype} cannot be compiled; use float32, int32 or bool`);
-  }
+function typedValues(values: tf.BackendValues, dtype: DType): TypedArray {
   if (dtypeOf(values) === dtype) return values as Float32Array;
   const list = values as unknown as ArrayLike<number>;
   if (dtype === 'float32') return Float32Array.from(list);

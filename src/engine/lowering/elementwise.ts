@@ -1,64 +1,40 @@
 /**
  * @file What each tfjs kernel becomes in a TensorFlow graph: the ops, their attributes (eager mode infers them, a
- * GraphDef does not) and the shapes and dtypes of the results. The tables below cover the ops that differ only by name;
- * kernels-shape.ts has those that move data.
+ * GraphDef does not) and the shapes and dtypes of the results. The tables below cover kernels that differ from an op only
+ * by name; shapes.ts has those that move data.
  *
- * Kernel names, inputs and attributes are those of tfjs-core 4.22 `kernel_names.ts`, op definitions those of
- * tensorflow/core/ops/{math,array,nn}_ops.cc.
+ * Op definitions are those of tensorflow/core/ops/{math,array,nn}_ops.cc.
  */
-import type { DType } from '../dtype.js';
-import type { Graph, Output } from '../graph/graph.js';
-import { normalizeAxes, reducedShape } from '../shape.js';
-import type { Attributes, Kernel } from './emit.js';
-import { binary, cast, filled, need, reduce, select, unary } from './emit.js';
+import type * as tf from '@tensorflow/tfjs-core';
+import { type Graph, type Output, outputOf } from '../graph/graph.js';
+import { normalizeAxes, normalizeAxis, reducedShape } from '../shape.js';
+import { binary, cast, graphDType, type Inputs, type Lowering, reduce, scalar, select, unary } from './emit.js';
 import { fusedKernels } from './in-place-ops.js';
 import { nativeKernels } from './own-ops.js';
-import { shapeKernels } from './shapes.js';
+import { shapeLowerings } from './shapes.js';
+
+type Table = Readonly<Record<string, string>>;
 
 /** tfjs kernel -> TensorFlow op, for `x` of any shape. */
-const unaryOps: Record<string, string> = Object.fromEntries(
-  [
-    ...['Abs', 'Acos', 'Acosh', 'Asin', 'Asinh', 'Atan', 'Atanh', 'Ceil', 'Cos', 'Cosh', 'Elu', 'Erf', 'Exp', 'Expm1'],
-    ...[
-      'Floor',
-      'Log',
-      'Log1p',
-      'Neg',
-      'Reciprocal',
-      'Relu',
-      'Relu6',
-      'Rsqrt',
-      'Selu',
-      'Sigmoid',
-      'Sign',
-      'Sin',
-      'Sinh',
-    ],
-    ...['Softplus', 'Sqrt', 'Square', 'Tan', 'Tanh', 'ZerosLike', 'OnesLike'],
-  ].map((name) => [name, name]),
-);
-unaryOps.Round = 'Rint';
-
-const binaryOps: Record<string, string> = {
-  Add: 'AddV2',
-  Sub: 'Sub',
-  Multiply: 'Mul',
-  RealDiv: 'RealDiv',
-  FloorDiv: 'FloorDiv',
-  Maximum: 'Maximum',
-  Minimum: 'Minimum',
-  Mod: 'FloorMod',
-  Pow: 'Pow',
-  SquaredDifference: 'SquaredDifference',
-  Atan2: 'Atan2',
+const unaryOps: Table = {
+  ...sameNames('Abs Acos Acosh Asin Asinh Atan Atanh Ceil Cos Cosh Elu Erf Exp Expm1 Floor Log Log1p Neg OnesLike'),
+  ...sameNames('Reciprocal Relu Relu6 Rsqrt Selu Sigmoid Sign Sin Sinh Softplus Sqrt Square Tan Tanh ZerosLike'),
+  Round: 'Rint',
 };
 
-const comparisonOps = ['Equal', 'NotEqual', 'Greater', 'GreaterEqual', 'Less', 'LessEqual', 'LogicalAnd', 'LogicalOr'];
+const binaryOps: Table = {
+  ...sameNames('Sub RealDiv FloorDiv Maximum Minimum Pow SquaredDifference Atan2'),
+  Add: 'AddV2',
+  Multiply: 'Mul',
+  Mod: 'FloorMod',
+};
 
-const testOps: Record<string, string> = { IsFinite: 'IsFinite', IsInf: 'IsInf', IsNan: 'IsNan' };
+const testOps: Table = sameNames('IsFinite IsInf IsNan');
 
-/** The attribute that holds the axes has two names in tfjs. */
-const reductionOps: Record<string, string> = {
+const comparisonOps: Table = sameNames('Equal NotEqual Greater GreaterEqual Less LessEqual LogicalAnd LogicalOr');
+
+/** With the attribute that holds the axes, which has two names in tfjs. */
+const reductionAxes: Table = {
   Sum: 'axis',
   Prod: 'axis',
   Min: 'axis',
@@ -67,86 +43,71 @@ const reductionOps: Record<string, string> = {
   Max: 'reductionIndices',
 };
 
-const arithmetic: Record<string, Kernel> = {
-  Identity: (_graph, inputs) => need(inputs, 'x'),
-  Mean: (graph, inputs, { axis, keepDims }) => {
-    // Of whole numbers too the mean is a float32 in tfjs; TensorFlow's would be rounded.
-    const x = cast(graph, need(inputs, 'x'), 'float32');
-    return reduce(graph, 'Mean', x, normalizeAxes(axis as number | number[], x.shape.length), Boolean(keepDims));
+function sameNames(names: string): Table {
+  return Object.fromEntries(names.split(' ').map((name) => [name, name]));
+}
+
+const arithmetic = {
+  Identity: (_graph, { x }: Inputs<'x'>) => x,
+  Mean: (graph, inputs: Inputs<'x'>, { axis, keepDims }: tf.MeanAttrs) => {
+    // The mean of integers is a float32 in tfjs; TensorFlow's would be rounded.
+    const x = cast(graph, inputs.x, 'float32');
+    return reduce(graph, 'Mean', x, normalizeAxes(axis, x.shape.length), Boolean(keepDims));
   },
-  LogicalNot: (graph, inputs) => {
-    const x = need(inputs, 'x');
-    return graph.add('LogicalNot', [x], { dtype: 'bool', shape: x.shape });
-  },
-  Cast: (graph, inputs, { dtype }) => cast(graph, need(inputs, 'x'), dtype as DType),
-  AddN: (graph, inputs) => {
+  LogicalNot: (graph, { x }: Inputs<'x'>) => graph.add('LogicalNot', [x], { dtype: 'bool', shape: x.shape }),
+  Cast: (graph, { x }: Inputs<'x'>, { dtype }: tf.CastAttrs) => cast(graph, x, graphDType(dtype)),
+  AddN: (graph, inputs: Inputs) => {
     const terms = Object.values(inputs);
-    const [first] = terms as [Output];
+    const first = terms[0]!;
     return graph.add('AddN', terms, first, { attributes: { N: { int: terms.length }, T: { type: first.dtype } } });
   },
-  ClipByValue: (graph, inputs, { clipValueMin, clipValueMax }) => {
-    const x = need(inputs, 'x');
-    const low = graph.constant(x.dtype, [], filled(x.dtype as DType, clipValueMin as number));
-    const high = graph.constant(x.dtype, [], filled(x.dtype as DType, clipValueMax as number));
+  ClipByValue: (graph, { x }: Inputs<'x'>, { clipValueMin, clipValueMax }: tf.ClipByValueAttrs) => {
+    const low = scalar(graph, x.dtype, clipValueMin);
+    const high = scalar(graph, x.dtype, clipValueMax);
     return binary(graph, 'Minimum', binary(graph, 'Maximum', x, low), high);
   },
-  Step: (graph, inputs, { alpha }) => {
-    const x = need(inputs, 'x');
-    const number = (value: number) => graph.constant(x.dtype, [], filled(x.dtype as DType, value));
-    const above = binary(graph, 'Greater', x, number(0), 'bool');
-    const step = select(graph, above, number(1), number(alpha as number));
+  Step: (graph, { x }: Inputs<'x'>, { alpha }: tf.StepAttrs) => {
+    const above = binary(graph, 'Greater', x, scalar(graph, x.dtype, 0), 'bool');
+    const step = select(graph, above, scalar(graph, x.dtype, 1), scalar(graph, x.dtype, alpha));
     // NaN is not above zero and must stay NaN, as in tfjs's own kernels.
     return x.dtype === 'float32' ? select(graph, unary(graph, 'IsNan', x, 'bool'), x, step) : step;
   },
-  LeakyRelu: (graph, inputs, { alpha }) => {
-    const x = need(inputs, 'x');
-    return graph.add('LeakyRelu', [x], x, { attributes: { T: { type: x.dtype }, alpha: { float: alpha as number } } });
+  LeakyRelu: (graph, { x }: Inputs<'x'>, { alpha }: tf.LeakyReluAttrs) =>
+    graph.add('LeakyRelu', [x], x, { attributes: { T: { type: x.dtype }, alpha: { float: alpha } } }),
+  Softmax: (graph, { logits }: Inputs<'logits'>, { dim }: tf.SoftmaxAttrs) => lastAxis(graph, 'Softmax', logits, dim),
+  LogSoftmax: (graph, { logits }: Inputs<'logits'>, { axis }: tf.LogSoftmaxAttrs) =>
+    lastAxis(graph, 'LogSoftmax', logits, axis),
+  ArgMax: (graph, { x }: Inputs<'x'>, { axis }: tf.ArgMaxAttrs) => argument(graph, 'ArgMax', x, axis),
+  ArgMin: (graph, { x }: Inputs<'x'>, { axis }: tf.ArgMinAttrs) => argument(graph, 'ArgMin', x, axis),
+  Cumsum: (graph, { x }: Inputs<'x'>, attrs: tf.CumsumAttrs) => cumulative(graph, 'Cumsum', x, attrs),
+  Cumprod: (graph, { x }: Inputs<'x'>, attrs: tf.CumprodAttrs) => cumulative(graph, 'Cumprod', x, attrs),
+  TopK: (graph, { x }: Inputs<'x'>, { k, sorted }: tf.TopKAttrs) => {
+    const shape = [...x.shape.slice(0, -1), k];
+    const results = [{ dtype: x.dtype, shape }, { dtype: 'int32', shape } as const];
+    // The dtypes of k and the indices are int32 by default; TensorFlow 2.9 has no attributes to say so.
+    const attributes = { T: { type: x.dtype }, sorted: { bool: sorted } };
+    const node = graph.addNode('TopKV2', [x, graph.int(k)], results, { attributes });
+    return [outputOf(node, 0), outputOf(node, 1)];
   },
-  Softmax: (graph, inputs, { dim }) => lastAxis(graph, 'Softmax', need(inputs, 'logits'), dim as number),
-  LogSoftmax: (graph, inputs, { axis }) => lastAxis(graph, 'LogSoftmax', need(inputs, 'logits'), axis as number),
-  ArgMax: (graph, inputs, { axis }) => argument(graph, 'ArgMax', need(inputs, 'x'), axis as number),
-  ArgMin: (graph, inputs, { axis }) => argument(graph, 'ArgMin', need(inputs, 'x'), axis as number),
-  Cumsum: (graph, inputs, attributes) => cumulative(graph, 'Cumsum', need(inputs, 'x'), attributes),
-  Cumprod: (graph, inputs, attributes) => cumulative(graph, 'Cumprod', need(inputs, 'x'), attributes),
-  TopK: (graph, inputs, { k, sorted }) => {
-    const x = need(inputs, 'x');
-    const shape = [...x.shape.slice(0, -1), k as number];
-    const node = graph.addNode(
-      'TopKV2',
-      [x, graph.int(k as number)],
-      [
-        { dtype: x.dtype, shape },
-        { dtype: 'int32', shape },
-      ],
-      {
-        // The dtypes of k and the indices are int32 by default; TensorFlow 2.9 has no attributes to say so.
-        attributes: { T: { type: x.dtype }, sorted: { bool: sorted as boolean } },
-      },
-    );
-    return [
-      { node, index: 0, dtype: x.dtype, shape },
-      { node, index: 1, dtype: 'int32', shape },
-    ];
-  },
-};
+} satisfies Record<string, Lowering>;
 
 function lastAxis(graph: Graph, op: string, x: Output, axis: number): Output {
   if (axis !== -1 && axis !== x.shape.length - 1) throw new Error(`${op} works on the last axis, not on axis ${axis}`);
   return unary(graph, op, x);
 }
 
-function argument(graph: Graph, op: string, x: Output, axis: number | readonly number[]): Output {
-  const [normal] = normalizeAxes(axis, x.shape.length) as [number];
+function argument(graph: Graph, op: string, x: Output, axis: number): Output {
+  const along = normalizeAxis(axis, x.shape.length);
   return graph.add(
     op,
-    [x, graph.int(normal)],
-    { dtype: 'int32', shape: reducedShape(x.shape, [normal], false) },
+    [x, graph.int(along)],
+    { dtype: 'int32', shape: reducedShape(x.shape, [along], false) },
     { attributes: { T: { type: x.dtype }, Tidx: { type: 'int32' }, output_type: { type: 'int32' } } },
   );
 }
 
-function cumulative(graph: Graph, op: string, x: Output, { axis, exclusive, reverse }: Attributes): Output {
-  return graph.add(op, [x, graph.int(axis as number)], x, {
+function cumulative(graph: Graph, op: string, x: Output, { axis, exclusive, reverse }: tf.CumsumAttrs): Output {
+  return graph.add(op, [x, graph.int(axis)], x, {
     attributes: {
       T: { type: x.dtype },
       Tidx: { type: 'int32' },
@@ -156,31 +117,49 @@ function cumulative(graph: Graph, op: string, x: Output, { axis, exclusive, reve
   });
 }
 
-function table(names: Record<string, string>, kernel: (op: string) => Kernel): Record<string, Kernel> {
-  return Object.fromEntries(Object.entries(names).map(([name, op]) => [name, kernel(op)]));
+function fromTable(names: Table, lowering: (op: string) => Lowering): Record<string, Lowering> {
+  return Object.fromEntries(Object.entries(names).map(([name, op]) => [name, lowering(op)]));
 }
 
-/** Every tfjs kernel that can be compiled. */
-export const kernels: Readonly<Record<string, Kernel>> = {
-  ...table(unaryOps, (op) => (graph, inputs) => unary(graph, op, need(inputs, 'x'))),
-  ...table(testOps, (op) => (graph, inputs) => unary(graph, op, need(inputs, 'x'), 'bool')),
-  ...table(binaryOps, (op) => (graph, inputs) => binary(graph, op, need(inputs, 'a'), need(inputs, 'b'))),
-  ...table(
-    Object.fromEntries(comparisonOps.map((name) => [name, name])),
-    (op) => (graph, inputs) => binary(graph, op, need(inputs, 'a'), need(inputs, 'b'), 'bool'),
+type X = Inputs<'x'>;
+type AB = Inputs<'a' | 'b'>;
+type ReductionAttrs = Readonly<Record<string, number | number[]>> & { readonly keepDims?: boolean };
+
+/** By name of the tfjs kernel; others cannot be compiled. */
+export const lowerings: Readonly<Record<string, Lowering>> = {
+  ...fromTable(
+    unaryOps,
+    (op) =>
+      (graph, { x }: X) =>
+        unary(graph, op, x),
+  ),
+  ...fromTable(
+    testOps,
+    (op) =>
+      (graph, { x }: X) =>
+        unary(graph, op, x, 'bool'),
+  ),
+  ...fromTable(
+    binaryOps,
+    (op) =>
+      (graph, { a, b }: AB) =>
+        binary(graph, op, a, b),
+  ),
+  ...fromTable(
+    comparisonOps,
+    (op) =>
+      (graph, { a, b }: AB) =>
+        binary(graph, op, a, b, 'bool'),
   ),
   ...Object.fromEntries(
-    Object.entries(reductionOps).map(([op, axisName]): [string, Kernel] => [
+    Object.entries(reductionAxes).map(([op, axes]): [string, Lowering] => [
       op,
-      (graph, inputs, attributes) => {
-        const x = need(inputs, 'x');
-        const axes = normalizeAxes(attributes[axisName] as number | number[] | undefined, x.shape.length);
-        return reduce(graph, op, x, axes, Boolean(attributes.keepDims));
-      },
+      (graph, { x }: X, attrs: ReductionAttrs) =>
+        reduce(graph, op, x, normalizeAxes(attrs[axes], x.shape.length), Boolean(attrs.keepDims)),
     ]),
   ),
   ...arithmetic,
-  ...shapeKernels,
+  ...shapeLowerings,
   ...fusedKernels,
   ...nativeKernels,
 };

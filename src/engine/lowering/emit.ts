@@ -1,9 +1,17 @@
-/** @file Small helpers with which the kernels append nodes: one function per kind of TensorFlow op. */
-import type { DType, GraphDType, TypedArray } from '../dtype.js';
+/** @file What lowerings have in common: their type, and one function per kind of TensorFlow op that appends nodes. */
+import { type DType, type GraphDType, isDType, type TypedArray } from '../dtype.js';
 import type { Attribute, Graph, Output } from '../graph/graph.js';
 import { broadcastShapes, inferReshape, reducedShape, type Shape, sameShape } from '../shape.js';
 
-export type Inputs = Record<string, Output>;
+/** Inputs of a kernel by name; `string` for one that takes any number, in their order. */
+export type Inputs<Names extends string = string> = Readonly<Record<Names, Output>>;
+
+/**
+ * What a kernel of tfjs becomes in a graph: appends nodes for the kernel's inputs and attributes, which each lowering
+ * declares as tfjs-core 4.22 (`kernel_names.ts`) gives them, and returns the results.
+ */
+export type Lowering = (graph: Graph, inputs: never, attributes: never) => Output | Output[];
+
 export type Attributes = Record<string, unknown>;
 export type Kernel = (graph: Graph, inputs: Inputs, attributes: Attributes) => Output | Output[];
 
@@ -14,12 +22,18 @@ export function need(inputs: Inputs, name: string): Output {
   return input;
 }
 
-/** Same shape, same dtype, op `name`. */
+/** @throws Error for a dtype of tfjs that graphs do not have. */
+export function graphDType(dtype: string): DType {
+  if (!isDType(dtype)) throw new Error(`tensors of dtype ${dtype} cannot be compiled; use float32, int32 or bool`);
+  return dtype;
+}
+
+/** An op that keeps the shape, and the dtype unless `dtype` says otherwise. */
 export function unary(graph: Graph, op: string, x: Output, dtype: GraphDType = x.dtype): Output {
   return graph.add(op, [x], { dtype, shape: x.shape }, { attributes: { T: { type: x.dtype } } });
 }
 
-/** Broadcasting op of two values of one dtype. */
+/** A broadcasting op of two values of one dtype. */
 export function binary(graph: Graph, op: string, a: Output, b: Output, dtype: GraphDType = a.dtype): Output {
   if (a.dtype !== b.dtype) throw new Error(`${op}: dtypes ${a.dtype} and ${b.dtype} differ`);
   const shape = broadcastShapes(a.shape, b.shape, op);
@@ -70,7 +84,7 @@ export function select(graph: Graph, condition: Output, yes: Output, no: Output)
   );
 }
 
-/** Product of the last two axes; rank-2 operands as `MatMul`, which is faster than a batch of one. */
+/** The product over the last two axes. Matrices are multiplied by `MatMul`, which is faster than a batch of one. */
 export function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transposeB: boolean): Output {
   const [rowsA, columnsA] = lastTwo(a.shape, transposeA);
   const [rowsB, columnsB] = lastTwo(b.shape, transposeB);
@@ -84,7 +98,7 @@ export function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, 
     return graph.add('MatMul', [a, b], { dtype: a.dtype, shape: [rowsA, columnsB] }, { attributes });
   }
   if (b.shape.length === 2 && !transposeA) {
-    // Every row of every batch meets the same matrix: one large product.
+    // All batches are multiplied by the same matrix: one large product.
     const rows = reshape(graph, a, [-1, columnsA]);
     return reshape(graph, matMul(graph, rows, b, false, transposeB), [...a.shape.slice(0, -1), columnsB]);
   }
@@ -98,8 +112,13 @@ function lastTwo(shape: Shape, transposed: boolean): [number, number] {
   return transposed ? [columns, rows] : [rows, columns];
 }
 
+/** A stored number. */
+export function scalar(graph: Graph, dtype: GraphDType, value: number): Output {
+  return graph.constant(dtype, [], filled(dtype, value));
+}
+
 /** One element of a dtype, as `Graph.constant` takes it. */
-export function filled(dtype: DType, value: number): TypedArray {
+export function filled(dtype: GraphDType, value: number): TypedArray {
   if (dtype === 'float32') return Float32Array.of(value);
-  return dtype === 'int32' ? Int32Array.of(value) : Uint8Array.of(value);
+  return graphDType(dtype) === 'int32' ? Int32Array.of(value) : Uint8Array.of(value);
 }

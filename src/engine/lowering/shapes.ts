@@ -1,12 +1,23 @@
-/** @file Kernels that move, select, join or contract data. See kernels.ts. */
+/** @file Lowerings of kernels that move, select, join or contract data. */
+import type * as tf from '@tensorflow/tfjs-core';
 import { slice_util as sliceUtil } from '@tensorflow/tfjs-core';
-import type { DType } from '../dtype.js';
-import { type Graph, type Output, outputOf } from '../graph/graph.js';
-import { normalizeAxes } from '../shape.js';
-import { type Attributes, binary, filled, type Kernel, matMul, need, reshape, select, unary } from './emit.js';
+import { type Output, outputOf } from '../graph/graph.js';
+import { normalizeAxes, normalizeAxis } from '../shape.js';
+import {
+  binary,
+  filled,
+  graphDType,
+  type Inputs,
+  type Lowering,
+  matMul,
+  reshape,
+  scalar,
+  select,
+  unary,
+} from './emit.js';
 
 /** tfjs's name of an activation -> TensorFlow op. */
-const fusedActivations: Record<string, string> = {
+const fusedActivations: Readonly<Record<string, string>> = {
   linear: 'Identity',
   relu: 'Relu',
   relu6: 'Relu6',
@@ -14,287 +25,197 @@ const fusedActivations: Record<string, string> = {
   sigmoid: 'Sigmoid',
 };
 
-export const shapeKernels: Record<string, Kernel> = {
-  Reshape: (graph, inputs, { shape }) => reshape(graph, need(inputs, 'x'), shape as number[]),
-  ExpandDims: (graph, inputs, { dim }) => {
-    const input = need(inputs, 'input');
-    const [axis] = normalizeAxes(dim as number, input.shape.length + 1) as [number];
-    return reshape(graph, input, input.shape.toSpliced(axis, 0, 1));
-  },
-  Transpose: (graph, inputs, { perm }) => {
-    const x = need(inputs, 'x');
-    const order = perm as number[];
-    const shape = order.map((axis) => x.shape[axis] as number);
+export const shapeLowerings = {
+  Reshape: (graph, { x }: Inputs<'x'>, { shape }: tf.ReshapeAttrs) => reshape(graph, x, shape),
+  ExpandDims: (graph, { input }: Inputs<'input'>, { dim }: tf.ExpandDimsAttrs) =>
+    reshape(graph, input, input.shape.toSpliced(normalizeAxis(dim, input.shape.length + 1), 0, 1)),
+  Transpose: (graph, { x }: Inputs<'x'>, { perm }: tf.TransposeAttrs) => {
+    const shape = perm.map((axis) => x.shape[axis]!);
     const attributes = { T: { type: x.dtype }, Tperm: { type: 'int32' } } as const;
-    return graph.add('Transpose', [x, graph.ints(order)], { dtype: x.dtype, shape }, { attributes });
+    return graph.add('Transpose', [x, graph.ints(perm)], { dtype: x.dtype, shape }, { attributes });
   },
-  Concat: (graph, inputs, { axis }) => {
+  Concat: (graph, inputs: Inputs, attrs: tf.ConcatAttrs) => {
     const parts = Object.values(inputs);
-    const [first] = parts as [Output];
-    const [along] = normalizeAxes(axis as number, first.shape.length) as [number];
-    const size = parts.reduce((sum, part) => sum + (part.shape[along] as number), 0);
-    const attributes = { N: { int: parts.length }, T: { type: first.dtype }, Tidx: { type: 'int32' } } as const;
-    const shape = first.shape.with(along, size);
-    return graph.add('ConcatV2', [...parts, graph.int(along)], { dtype: first.dtype, shape }, { attributes });
+    const { dtype, shape } = parts[0]!;
+    const axis = normalizeAxis(attrs.axis, shape.length);
+    const size = parts.reduce((sum, part) => sum + part.shape[axis]!, 0);
+    const attributes = { N: { int: parts.length }, T: { type: dtype }, Tidx: { type: 'int32' } } as const;
+    return graph.add('ConcatV2', [...parts, graph.int(axis)], { dtype, shape: shape.with(axis, size) }, { attributes });
   },
-  Slice: (graph, inputs, { begin, size }) => {
-    const x = need(inputs, 'x');
-    const [from, shape] = sliceUtil.parseSliceParams(
-      { shape: [...x.shape] } as never,
-      begin as number[],
-      size as number[],
-    );
+  Slice: (graph, { x }: Inputs<'x'>, { begin, size }: tf.SliceAttrs) => {
+    // Of the tensor only its shape is read.
+    const tensor = { shape: [...x.shape] } as tf.TensorInfo;
+    const [from, shape] = sliceUtil.parseSliceParams(tensor, begin, size) as [number[], number[]];
     const attributes = { T: { type: x.dtype }, Index: { type: 'int32' } } as const;
-    return graph.add(
-      'Slice',
-      [x, graph.ints(from as number[]), graph.ints(shape as number[])],
-      { dtype: x.dtype, shape: shape as number[] },
-      { attributes },
-    );
+    return graph.add('Slice', [x, graph.ints(from), graph.ints(shape)], { dtype: x.dtype, shape }, { attributes });
   },
-  StridedSlice: stridedSlice,
-  SplitV: (graph, inputs, { numOrSizeSplits, axis }) => {
-    const x = need(inputs, 'x');
-    const [along] = normalizeAxes(axis as number, x.shape.length) as [number];
-    const whole = x.shape[along] as number;
-    const given = numOrSizeSplits as number | number[];
-    const sizes = typeof given === 'number' ? Array.from({ length: given }, () => whole / given) : [...given];
-    const rest = sizes.indexOf(-1);
-    if (rest !== -1) sizes[rest] = whole - sizes.reduce((sum, size) => sum + size, 1);
-    const outputs = sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(along, size) }));
-    const node = graph.addNode('SplitV', [x, graph.ints(sizes), graph.int(along)], outputs, {
-      attributes: { T: { type: x.dtype }, Tlen: { type: 'int32' }, num_split: { int: sizes.length } },
-    });
+  StridedSlice: (graph, { x }: Inputs<'x'>, attrs: tf.StridedSliceAttrs) => {
+    const { begin, end, strides } = attrs;
+    const { beginMask = 0, endMask = 0, ellipsisMask = 0, newAxisMask = 0, shrinkAxisMask = 0 } = attrs;
+    const masks = [beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask] as const;
+    const { finalShape: shape } = sliceUtil.sliceInfo([...x.shape], begin, end, strides, ...masks);
+    const attributes = {
+      T: { type: x.dtype },
+      Index: { type: 'int32' },
+      begin_mask: { int: beginMask },
+      end_mask: { int: endMask },
+      ellipsis_mask: { int: ellipsisMask },
+      new_axis_mask: { int: newAxisMask },
+      shrink_axis_mask: { int: shrinkAxisMask },
+    } as const;
+    const bounds = [graph.ints(begin), graph.ints(end), graph.ints(strides)];
+    return graph.add('StridedSlice', [x, ...bounds], { dtype: x.dtype, shape }, { attributes });
+  },
+  SplitV: (graph, { x }: Inputs<'x'>, attrs: tf.SplitVAttrs) => {
+    const axis = normalizeAxis(attrs.axis, x.shape.length);
+    const sizes = splitSizes(x.shape[axis]!, attrs.numOrSizeSplits);
+    const outputs = sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(axis, size) }));
+    const attributes = { T: { type: x.dtype }, Tlen: { type: 'int32' }, num_split: { int: sizes.length } } as const;
+    const node = graph.addNode('SplitV', [x, graph.ints(sizes), graph.int(axis)], outputs, { attributes });
     return sizes.map((_, index) => outputOf(node, index));
   },
-  Pack: (graph, inputs, { axis }) => {
+  Pack: (graph, inputs: Inputs, attrs: tf.PackAttrs) => {
     const parts = Object.values(inputs);
-    const [first] = parts as [Output];
-    const [along] = normalizeAxes(axis as number, first.shape.length + 1) as [number];
-    const shape = first.shape.toSpliced(along, 0, parts.length);
-    const attributes = { N: { int: parts.length }, T: { type: first.dtype }, axis: { int: along } } as const;
-    return graph.add('Pack', parts, { dtype: first.dtype, shape }, { attributes });
+    const { dtype, shape } = parts[0]!;
+    const axis = normalizeAxis(attrs.axis, shape.length + 1);
+    const attributes = { N: { int: parts.length }, T: { type: dtype }, axis: { int: axis } };
+    return graph.add('Pack', parts, { dtype, shape: shape.toSpliced(axis, 0, parts.length) }, { attributes });
   },
-  Unpack: (graph, inputs, { axis }) => {
-    const value = need(inputs, 'value');
-    const [along] = normalizeAxes(axis as number, value.shape.length) as [number];
-    const count = value.shape[along] as number;
-    const type = { dtype: value.dtype, shape: value.shape.toSpliced(along, 1) };
-    const node = graph.addNode(
-      'Unpack',
-      [value],
-      Array.from({ length: count }, () => type),
-      {
-        attributes: { num: { int: count }, T: { type: value.dtype }, axis: { int: along } },
-      },
-    );
-    return Array.from({ length: count }, (_, index) => outputOf(node, index));
+  Unpack: (graph, { value }: Inputs<'value'>, attrs: tf.UnpackAttrs) => {
+    const { dtype, shape } = value;
+    const axis = normalizeAxis(attrs.axis, shape.length);
+    const parts = Array.from({ length: shape[axis]! }, () => ({ dtype, shape: shape.toSpliced(axis, 1) }));
+    const attributes = { num: { int: parts.length }, T: { type: dtype }, axis: { int: axis } };
+    const node = graph.addNode('Unpack', [value], parts, { attributes });
+    return parts.map((_, index) => outputOf(node, index));
   },
-  Tile: (graph, inputs, { reps }) => {
-    const x = need(inputs, 'x');
-    const times = reps as number[];
-    const shape = x.shape.map((dimension, axis) => dimension * (times[axis] as number));
+  Tile: (graph, { x }: Inputs<'x'>, { reps }: tf.TileAttrs) => {
+    const shape = x.shape.map((dimension, axis) => dimension * reps[axis]!);
     const attributes = { T: { type: x.dtype }, Tmultiples: { type: 'int32' } } as const;
-    return graph.add('Tile', [x, graph.ints(times)], { dtype: x.dtype, shape }, { attributes });
+    return graph.add('Tile', [x, graph.ints(reps)], { dtype: x.dtype, shape }, { attributes });
   },
-  BroadcastTo: (graph, inputs, { shape }) => {
-    const x = need(inputs, 'x');
+  BroadcastTo: (graph, { x }: Inputs<'x'>, { shape }: { readonly shape: number[] }) => {
     const attributes = { T: { type: x.dtype }, Tidx: { type: 'int32' } } as const;
-    const target = shape as number[];
-    return graph.add('BroadcastTo', [x, graph.ints(target)], { dtype: x.dtype, shape: target }, { attributes });
+    return graph.add('BroadcastTo', [x, graph.ints(shape)], { dtype: x.dtype, shape }, { attributes });
   },
-  Reverse: (graph, inputs, { dims }) => {
-    const x = need(inputs, 'x');
-    const axes = normalizeAxes(dims as number[], x.shape.length);
+  Reverse: (graph, { x }: Inputs<'x'>, { dims }: tf.ReverseAttrs) => {
     const attributes = { T: { type: x.dtype }, Tidx: { type: 'int32' } } as const;
-    return graph.add('ReverseV2', [x, graph.ints(axes)], x, { attributes });
+    return graph.add('ReverseV2', [x, graph.ints(normalizeAxes(dims, x.shape.length))], x, { attributes });
   },
-  PadV2: (graph, inputs, { paddings, constantValue }) => {
-    const x = need(inputs, 'x');
-    const pairs = paddings as [number, number][];
-    const shape = x.shape.map((dimension, axis) => dimension + (pairs[axis]?.[0] ?? 0) + (pairs[axis]?.[1] ?? 0));
-    const padding = graph.constant('int32', [pairs.length, 2], Int32Array.from(pairs.flat()));
-    const value = graph.constant(x.dtype, [], filled(x.dtype as DType, constantValue as number));
+  PadV2: (graph, { x }: Inputs<'x'>, { paddings, constantValue }: tf.PadV2Attrs) => {
+    const shape = x.shape.map((dimension, axis) => {
+      const [before, after] = paddings[axis] ?? [0, 0];
+      return dimension + before + after;
+    });
+    const padding = graph.constant('int32', [paddings.length, 2], Int32Array.from(paddings.flat()));
     const attributes = { T: { type: x.dtype }, Tpaddings: { type: 'int32' } } as const;
+    const value = scalar(graph, x.dtype, constantValue);
     return graph.add('PadV2', [x, padding, value], { dtype: x.dtype, shape }, { attributes });
   },
-  Fill: (graph, _inputs, { shape, value, dtype }) => {
-    const type = (dtype ?? 'float32') as DType;
-    return graph.constant(type, shape as number[], filled(type, Number(value)));
+  Fill: (graph, _inputs, { shape, value, dtype = 'float32' }: tf.FillAttrs) => {
+    const type = graphDType(dtype);
+    return graph.constant(type, shape, filled(type, Number(value)));
   },
-  Range: (graph, _inputs, { start, stop, step, dtype }) => {
-    const [from, to, by] = [start, stop, step ?? 1] as [number, number, number];
-    const count = Math.max(0, Math.ceil((to - from) / by));
-    const values = Array.from({ length: count }, (_, index) => from + index * by);
-    const type = (dtype ?? 'float32') as DType;
-    return graph.constant(type, [count], type === 'int32' ? Int32Array.from(values) : Float32Array.from(values));
+  Range: (graph, _inputs, { start, stop, step = 1, dtype = 'float32' }: tf.RangeAttrs) => {
+    const length = Math.max(0, Math.ceil((stop - start) / step));
+    const values = Array.from({ length }, (_, index) => start + index * step);
+    return graph.constant(dtype, [length], dtype === 'int32' ? Int32Array.from(values) : Float32Array.from(values));
   },
-  Select: (graph, inputs) => {
-    const yes = need(inputs, 't');
-    let condition = need(inputs, 'condition');
+  LinSpace: (graph, _inputs, { start, stop, num: length }: tf.LinSpaceAttrs) => {
+    const step = length > 1 ? (stop - start) / (length - 1) : 0;
+    return graph.constant(
+      'float32',
+      [length],
+      Float32Array.from({ length }, (_, index) => start + index * step),
+    );
+  },
+  Select: (graph, { condition, t, e }: Inputs<'condition' | 't' | 'e'>) => {
     // tfjs allows a vector that chooses whole rows.
-    if (condition.shape.length === 1 && yes.shape.length > 1) {
-      condition = reshape(graph, condition, [condition.shape[0] as number, ...yes.shape.slice(1).map(() => 1)]);
-    }
-    return select(graph, condition, yes, need(inputs, 'e'));
+    const isVector = condition.shape.length === 1 && t.shape.length > 1;
+    const perRow = [...condition.shape, ...t.shape.slice(1).map(() => 1)];
+    return select(graph, isVector ? reshape(graph, condition, perRow) : condition, t, e);
   },
-  OneHot: (graph, inputs, { depth, onValue, offValue, dtype }) => {
-    const indices = need(inputs, 'indices');
-    const type = (dtype ?? 'float32') as DType;
-    const on = graph.constant(type, [], filled(type, (onValue ?? 1) as number));
-    const off = graph.constant(type, [], filled(type, (offValue ?? 0) as number));
+  OneHot: (graph, { indices }: Inputs<'indices'>, attrs: tf.OneHotAttrs) => {
+    const { depth, onValue = 1, offValue = 0, dtype = 'float32' } = attrs;
+    const type = graphDType(dtype);
+    const values = [scalar(graph, type, onValue), scalar(graph, type, offValue)];
     return graph.add(
       'OneHot',
-      [indices, graph.int(depth as number), on, off],
-      { dtype: type, shape: [...indices.shape, depth as number] },
+      [indices, graph.int(depth), ...values],
+      { dtype: type, shape: [...indices.shape, depth] },
       { attributes: { T: { type }, TI: { type: indices.dtype }, axis: { int: -1 } } },
     );
   },
-  GatherV2: (graph, inputs, { axis, batchDims }) => {
-    const x = need(inputs, 'x');
-    const indices = need(inputs, 'indices');
-    const [along] = normalizeAxes(axis as number, x.shape.length) as [number];
-    const batch = (batchDims ?? 0) as number;
-    const shape = [...x.shape.slice(0, along), ...indices.shape.slice(batch), ...x.shape.slice(along + 1)];
-    return graph.add(
-      'GatherV2',
-      [x, indices, graph.int(along)],
-      { dtype: x.dtype, shape },
-      {
-        attributes: {
-          Tparams: { type: x.dtype },
-          Tindices: { type: indices.dtype },
-          Taxis: { type: 'int32' },
-          batch_dims: { int: batch },
-        },
-      },
-    );
+  GatherV2: (graph, { x, indices }: Inputs<'x' | 'indices'>, { axis: along, batchDims = 0 }: tf.GatherV2Attrs) => {
+    const axis = normalizeAxis(along, x.shape.length);
+    const shape = [...x.shape.slice(0, axis), ...indices.shape.slice(batchDims), ...x.shape.slice(axis + 1)];
+    const attributes = {
+      Tparams: { type: x.dtype },
+      Tindices: { type: indices.dtype },
+      Taxis: { type: 'int32' },
+      batch_dims: { int: batchDims },
+    } as const;
+    return graph.add('GatherV2', [x, indices, graph.int(axis)], { dtype: x.dtype, shape }, { attributes });
   },
-  GatherNd: (graph, inputs) => {
-    const params = need(inputs, 'params');
-    const indices = need(inputs, 'indices');
-    const depth = indices.shape.at(-1) as number;
-    const shape = [...indices.shape.slice(0, -1), ...params.shape.slice(depth)];
-    const attributes = { Tparams: { type: params.dtype }, Tindices: { type: indices.dtype } } as const;
+  GatherNd: (graph, { params, indices }: Inputs<'params' | 'indices'>) => {
+    const shape = [...indices.shape.slice(0, -1), ...params.shape.slice(indices.shape.at(-1))];
+    const attributes = { Tparams: { type: params.dtype }, Tindices: { type: indices.dtype } };
     return graph.add('GatherNd', [params, indices], { dtype: params.dtype, shape }, { attributes });
   },
-  ScatterNd: (graph, inputs, { shape }) => {
-    const updates = need(inputs, 'updates');
+  ScatterNd: (graph, { indices, updates }: Inputs<'indices' | 'updates'>, { shape }: tf.ScatterNdAttrs) => {
     const attributes = { T: { type: updates.dtype }, Tindices: { type: 'int32' } } as const;
-    const target = shape as number[];
-    return graph.add(
-      'ScatterNd',
-      [need(inputs, 'indices'), updates, graph.ints(target)],
-      { dtype: updates.dtype, shape: target },
-      { attributes },
-    );
+    const inputs = [indices, updates, graph.ints(shape)];
+    return graph.add('ScatterNd', inputs, { dtype: updates.dtype, shape }, { attributes });
   },
-  TensorScatterUpdate: (graph, inputs) => {
-    const tensor = need(inputs, 'tensor');
+  TensorScatterUpdate: (graph, { tensor, indices, updates }: Inputs<'tensor' | 'indices' | 'updates'>) => {
     const attributes = { T: { type: tensor.dtype }, Tindices: { type: 'int32' } } as const;
-    return graph.add('TensorScatterUpdate', [tensor, need(inputs, 'indices'), need(inputs, 'updates')], tensor, {
-      attributes,
-    });
+    return graph.add('TensorScatterUpdate', [tensor, indices, updates], tensor, { attributes });
   },
-  UnsortedSegmentSum: (graph, inputs, { numSegments }) => {
-    const x = need(inputs, 'x');
-    const ids = need(inputs, 'segmentIds');
-    const shape = [numSegments as number, ...x.shape.slice(ids.shape.length)];
-    return graph.add(
-      'UnsortedSegmentSum',
-      [x, ids, graph.int(numSegments as number)],
-      { dtype: x.dtype, shape },
-      {
-        attributes: { T: { type: x.dtype }, Tindices: { type: ids.dtype }, Tnumsegments: { type: 'int32' } },
-      },
-    );
+  UnsortedSegmentSum: (graph, inputs: Inputs<'x' | 'segmentIds'>, { numSegments }: tf.UnsortedSegmentSumAttrs) => {
+    const { x, segmentIds } = inputs;
+    const shape = [numSegments, ...x.shape.slice(segmentIds.shape.length)];
+    const attributes = {
+      T: { type: x.dtype },
+      Tindices: { type: segmentIds.dtype },
+      Tnumsegments: { type: 'int32' },
+    } as const;
+    const operands = [x, segmentIds, graph.int(numSegments)];
+    return graph.add('UnsortedSegmentSum', operands, { dtype: x.dtype, shape }, { attributes });
   },
-  BatchMatMul: (graph, inputs, { transposeA, transposeB }) =>
-    matMul(graph, need(inputs, 'a'), need(inputs, 'b'), Boolean(transposeA), Boolean(transposeB)),
-  _FusedMatMul: (graph, inputs, { transposeA, transposeB, activation }) => {
-    const op = fusedActivations[(activation ?? 'linear') as string];
+  BatchMatMul: (graph, { a, b }: Inputs<'a' | 'b'>, { transposeA, transposeB }: tf.BatchMatMulAttrs) =>
+    matMul(graph, a, b, Boolean(transposeA), Boolean(transposeB)),
+  _FusedMatMul: (graph, inputs: Inputs<'a' | 'b'> & { readonly bias?: Output }, attrs: tf._FusedMatMulAttrs) => {
+    const { activation = 'linear' } = attrs;
+    const op = fusedActivations[activation];
     if (op === undefined) {
-      throw new Error(`the fused activation ${String(activation)} cannot be compiled; apply it as an op of its own`);
+      throw new Error(`the fused activation ${activation} cannot be compiled; apply it as an op of its own`);
     }
-    const product = matMul(graph, need(inputs, 'a'), need(inputs, 'b'), Boolean(transposeA), Boolean(transposeB));
+    const product = matMul(graph, inputs.a, inputs.b, Boolean(attrs.transposeA), Boolean(attrs.transposeB));
     const sum = inputs.bias === undefined ? product : binary(graph, 'AddV2', product, inputs.bias);
     return op === 'Identity' ? sum : unary(graph, op, sum);
   },
-  Einsum: (graph, inputs, { equation }) => {
+  Einsum: (graph, inputs: Inputs, attrs: tf.EinsumAttrs) => {
     const operands = Object.values(inputs);
-    const [first] = operands as [Output];
-    const sizes: Record<string, number> = {};
-    const [left, right] = (equation as string).replaceAll(' ', '').split('->') as [string, string];
-    left.split(',').forEach((letters, operand) => {
-      [...letters].forEach((letter, axis) => {
-        sizes[letter] = operands[operand]?.shape[axis] as number;
-      });
-    });
-    const attributes = {
-      N: { int: operands.length },
-      T: { type: first.dtype },
-      equation: { string: `${left}->${right}` },
-    };
+    const { dtype } = operands[0]!;
+    const equation = attrs.equation.replaceAll(' ', '');
+    const [left, right] = equation.split('->') as [string, string];
+    const sizes = new Map<string, number>();
+    for (const [operand, letters] of left.split(',').entries()) {
+      for (const [axis, letter] of [...letters].entries()) sizes.set(letter, operands[operand]!.shape[axis]!);
+    }
+    const attributes = { N: { int: operands.length }, T: { type: dtype }, equation: { string: equation } };
     return graph.add(
       'Einsum',
       operands,
-      { dtype: first.dtype, shape: [...right].map((letter) => sizes[letter] as number) },
+      { dtype, shape: [...right].map((letter) => sizes.get(letter)!) },
       { attributes },
     );
   },
-  LinSpace: (graph, _inputs, { start, stop, num }) => {
-    const [from, to, count] = [start, stop, num] as [number, number, number];
-    const step = count > 1 ? (to - from) / (count - 1) : 0;
-    return graph.constant(
-      'float32',
-      [count],
-      Float32Array.from({ length: count }, (_, index) => from + index * step),
-    );
-  },
-};
+} satisfies Record<string, Lowering>;
 
-function stridedSlice(graph: Graph, inputs: Record<string, Output>, attributes: Attributes): Output {
-  const x = need(inputs, 'x');
-  const [begin, end, strides] = [attributes.begin, attributes.end, attributes.strides] as [
-    number[],
-    number[],
-    number[],
-  ];
-  const masks = [
-    attributes.beginMask,
-    attributes.endMask,
-    attributes.ellipsisMask,
-    attributes.newAxisMask,
-    attributes.shrinkAxisMask,
-  ];
-  const [beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask] = masks.map(
-    (mask) => (mask ?? 0) as number,
-  ) as [number, number, number, number, number];
-  const info = sliceUtil.sliceInfo(
-    [...x.shape],
-    begin,
-    end,
-    strides,
-    beginMask,
-    endMask,
-    ellipsisMask,
-    newAxisMask,
-    shrinkAxisMask,
-  );
-  return graph.add(
-    'StridedSlice',
-    [x, graph.ints(begin), graph.ints(end), graph.ints(strides)],
-    { dtype: x.dtype, shape: info.finalShape },
-    {
-      attributes: {
-        T: { type: x.dtype },
-        Index: { type: 'int32' },
-        begin_mask: { int: beginMask },
-        end_mask: { int: endMask },
-        ellipsis_mask: { int: ellipsisMask },
-        new_axis_mask: { int: newAxisMask },
-        shrink_axis_mask: { int: shrinkAxisMask },
-      },
-    },
-  );
+/** The sizes of the parts of `whole`: of so many equal ones, or as listed, of which one may be -1 for the rest. */
+function splitSizes(whole: number, parts: number | readonly number[]): number[] {
+  if (typeof parts === 'number') return Array.from({ length: parts }, () => whole / parts);
+  const listed = parts.filter((size) => size !== -1).reduce((sum, size) => sum + size, 0);
+  return parts.map((size) => (size === -1 ? whole - listed : size));
 }
