@@ -4,10 +4,19 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from './helpers/files.js';
+
+/** Most of it is tfjs, whose packages carry their sources and tests. */
+const maxInstalledMegabytes = 350;
+
+function diskBytes(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+}
 
 function run(folder: string, command: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: folder, encoding: 'utf8' });
@@ -57,7 +66,14 @@ test('npm pack, installed into an empty project: the command, a run, and the typ
   writeFileSync(join(folder, 'package.json'), '{ "name": "empty", "private": true, "type": "module" }');
   const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const tools = ['typescript', '@types/node'].map((name) => `${name}@${devDependencies[name]}`);
-  run(folder, 'npm', 'install', '--ignore-scripts', '--no-audit', '--no-fund', `./${tarball}`, ...tools);
+  // As anybody types it: install scripts may run, and nothing of ours needs one.
+  run(folder, 'npm', 'install', '--no-audit', '--no-fund', `./${tarball}`);
+  const megabytes = diskBytes(join(folder, 'node_modules')) / 1e6;
+  assert.ok(megabytes < maxInstalledMegabytes, `${megabytes} MB in node_modules`);
+  for (const optional of ['@huggingface/transformers', '@tensorflow/tfjs-node-gpu', 'onnxruntime-node']) {
+    assert.ok(!existsSync(join(folder, 'node_modules', optional)), optional);
+  }
+  run(folder, 'npm', 'install', '--no-audit', '--no-fund', ...tools);
 
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   assert.equal(run(folder, 'npx', 'tinyzero', '--version'), `${version}\n`);

@@ -19,6 +19,8 @@ const wanted = [
   /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
   /^models\/[\w-]+\/(README\.md|[\w-]+\.json|model\.safetensors)$/,
   /^native\/[\w/-]+\.(cc|h)$/,
+  // Help texts and reports point to them.
+  /^docs\/[\w-]+\.(md|svg|png)$/,
   /^examples\/[\w-]+\.ts$/,
 ];
 
