@@ -205,7 +205,7 @@ export function openPolicy(
     sizes: policySizes(settings, tokenizer, problems, training),
     precision,
     ...(training && {
-      training: { ...training, narrowReference: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
+      training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
     }),
   });
   loadWatched(policy, pretrained, reporter);

@@ -8,7 +8,8 @@ import type { Precision } from '../engine/choices.js';
 import { drawingBytes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { elementCount, parameterCount, parameterSpecs } from '../model/network/params.js';
-import { type PolicySizes, policyLayout } from '../policy/policy.js';
+import { type PolicySizes, policyLayout } from '../policy/layout.js';
+import { activationsPerToken, chooseUpdateShape } from '../policy/update-shape.js';
 
 /** Bytes by purpose. */
 export type Parts = Readonly<Record<string, number>>;
@@ -28,19 +29,24 @@ const floatBytes = 4;
 /** Node, TensorFlow and what they keep for themselves: the peak of a run whose tensors have 0.1 GB, less those. */
 const runtimeBytes = 0.5e9;
 
+export interface UpdatePlan {
+  /** Rows of one update, and sequences of one pass (absent: chosen). */
+  readonly batchSize: number;
+  readonly microBatch?: number | undefined;
+  readonly precision: Precision;
+}
+
 /**
  * Peak memory of sampling (evaluation and stage 1) and of training (stage 2) on the device, in bytes. Sampling comes
  * first, when reference and moments are not there yet; what it needs stays.
- *
- * @param batchSize rows of one update.
  */
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, precision }: { readonly batchSize: number; readonly precision: Precision },
+  { batchSize, microBatch, precision }: UpdatePlan,
 ): readonly MemoryStage[] {
   // Weights that the config calls bfloat16 are nearly always stored so.
-  const layout = policyLayout(config, sizes, precision, () => config.dtype === 'bfloat16');
+  const layout = policyLayout(config, sizes, { precision, isNarrow: () => config.dtype === 'bfloat16' });
   const weights = stateBytes(layout.parameters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
@@ -50,19 +56,20 @@ export function planMemory(
   const forSampling = { caches, ...(copies > 0 && { 'bf16 weights for sampling': copies }) };
   const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };
 
-  const tokens = batchSize * layout.length;
-  // Logits of completion tokens, scaled by the temperature, and their gradient.
-  const logits = 3 * floatBytes * batchSize * sizes.maxNewTokens * V;
+  const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch });
+  const tokens = shape.sequences * shape.length;
+  // Logits of some completion tokens, their softmax and their gradient.
+  const logits = 3 * floatBytes * shape.recompute.logitRows * V;
   // The gradient of a tied embedding comes from two places, each as large as the table.
-  const table = config.tied ? floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!) : 0;
+  const table = floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
   const training = {
     ...programs,
     weights,
     ...forSampling,
     'reference weights': stateBytes(layout.reference),
     'moments of AdamW': stateBytes(layout.moments),
-    gradients: weights + table,
-    activations: floatBytes * tokens * activationsPerToken(config, layout.length),
+    gradients: stateBytes(layout.gradients) + (config.tied ? 2 : 1) * table,
+    activations: floatBytes * tokens * activationsPerToken(config, shape.length, shape.recompute.layers),
     'logits and their gradient': logits,
   };
   return [stage('sampling', sampling), stage('training', training)];
@@ -70,18 +77,6 @@ export function planMemory(
 
 function stage(name: MemoryStage['stage'], parts: Parts): MemoryStage {
   return { stage: name, parts, bytes: total(parts) };
-}
-
-/**
- * Floats that the backward pass of all layers needs of the forward pass, for each token of a row of `length` tokens:
- * two normed inputs with their normalised forms, the residual stream, rotated queries, keys and values, attention
- * weights and mix, and of the feed-forward part gate, up, sigmoid and product.
- */
-function activationsPerToken(
-  { layers, hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F }: ModelConfig,
-  length: number,
-): number {
-  return layers * (6 * D + 3 * H * C + 4 * K * C + H * length + 4 * F);
 }
 
 /**

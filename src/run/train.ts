@@ -96,10 +96,11 @@ async function runJob(
   if (stored === undefined) writeRun(folder, job, modelHash);
   else requireSameRun(folder, stored, job, modelHash);
   onEvent({ kind: 'opened', model: settings.model, engine: job.engine.description, problems });
-  const { batchSize, optimizer, maxGradientNorm } = settings;
+  const { batchSize, microBatch, optimizer, maxGradientNorm } = settings;
   const algorithm: Algorithm = algorithms[settings.algo];
   const { policy, kit: untimed } = openPolicy(job, [...problems.train, ...problems.test], {
     batchSize,
+    microBatch,
     optimizer,
     maxGradientNorm,
     loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),

@@ -10,7 +10,7 @@ export interface InPlaceUpdate {
   /** The states that change. */
   readonly handles: readonly GraphNode[];
   /** The nodes that change them, in order. Assigning the result to the same state needs nothing but that these ran. */
-  readonly writes: readonly GraphNode[];
+  readonly writes: GraphNode[];
   /** What the new values are computed from, besides the old ones; a function, since passes replace nodes. */
   inputs(): readonly Output[];
   /**
@@ -18,6 +18,8 @@ export interface InPlaceUpdate {
    * elsewhere. `copied`: they get a copy, made before. `lost`: nobody may.
    */
   readonly oldValue: 'kept' | 'copied' | 'lost';
+  /** Its writes wait for their own inputs alone: the function may fail when they have happened already. */
+  readonly atOnce?: true;
 }
 
 /** By node, then by number of the output. */

@@ -53,12 +53,15 @@ export function addStores(
   const { outputs, assigns, handles, reads } = kept.results;
   const control = [...new Set(early.map(({ node }) => node)), ...kept.copies, ...gates];
   const barrier = graph.addNode('NoOp', [], [], { control, name: 'barrier' });
-  for (const update of updates) for (const write of update.writes) write.control.push(barrier);
+  for (const update of updates) {
+    if (!update.atOnce) for (const write of update.writes) write.control.push(barrier);
+  }
 
-  const stores = assigns.map(([state, value]) => {
+  const stores = assigns.flatMap(([state, value]) => {
     const handle = handles.get(state) as GraphNode;
     const read = reads.get(state);
     const update = inPlaceUpdate(value);
+    if (update?.atOnce) return update.writes;
     if (update?.handles.includes(handle)) {
       if (read !== undefined) orderReaders(graph, kept.results, state, read.node, update);
       return update.writes.at(-1) as GraphNode;

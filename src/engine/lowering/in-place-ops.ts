@@ -3,8 +3,8 @@
  * place or give two results. ops.ts and state-ops.ts call them when tracing and compose the same result eagerly.
  */
 
-import { type InPlaceUpdate, noteInPlaceUpdate, stateHandle } from '../graph/aliasing.js';
-import { type GraphNode, type Output, outputOf } from '../graph/graph.js';
+import { type InPlaceUpdate, inPlaceUpdate, noteInPlaceUpdate, stateHandle } from '../graph/aliasing.js';
+import { type Attribute, type Graph, type GraphNode, type Output, outputOf } from '../graph/graph.js';
 import { readVariable } from '../graph/stored.js';
 import { type Kernel, need } from './emit.js';
 
@@ -13,6 +13,8 @@ export const fusedKernelNames = {
   crossEntropy: 'TinyzeroCrossEntropy',
   updateRows: 'TinyzeroUpdateRows',
   adamW: 'TinyzeroApplyAdam',
+  addInto: 'TinyzeroAddInto',
+  clear: 'TinyzeroClear',
 } as const;
 
 export const fusedKernels: Record<string, Kernel> = {
@@ -88,4 +90,45 @@ export const fusedKernels: Record<string, Kernel> = {
     noteInPlaceUpdate(update, results);
     return results;
   },
+
+  /** `{ state, value }` -> the state with `value` added, at once: see addInto in state-ops.ts. */
+  [fusedKernelNames.addInto]: (graph, inputs) =>
+    writeAtOnce(graph, need(inputs, 'state'), (handle, type) =>
+      graph.addNode('AssignAddVariableOp', [handle, need(inputs, 'value')], [], { attributes: type }),
+    ),
+
+  /** `{ state }` -> the state full of zeros, at once. */
+  [fusedKernelNames.clear]: (graph, inputs) => {
+    const state = need(inputs, 'state');
+    const zeros = graph.add(
+      'Fill',
+      [graph.ints(state.shape), graph.constant(state.dtype, [], Float32Array.of(0))],
+      state,
+      {
+        attributes: { T: { type: state.dtype }, index_type: { type: 'int32' } },
+      },
+    );
+    return writeAtOnce(graph, state, (handle, type) =>
+      graph.addNode('AssignVariableOp', [handle, zeros], [], { attributes: type }),
+    );
+  },
 };
+
+/** A write into a state that waits for nothing but its own inputs. Several of one state are one update. */
+function writeAtOnce(
+  graph: Graph,
+  state: Output,
+  write: (handle: Output, attributes: Record<string, Attribute>) => GraphNode,
+): Output {
+  const handle = stateHandle(state);
+  if (handle === undefined) throw new Error('only state tensors can be written at once, not computed ones');
+  const node = write(outputOf(handle, 0), { dtype: { type: state.dtype } });
+  const update: InPlaceUpdate = inPlaceUpdate(state) ?? {
+    ...{ handles: [handle], writes: [], oldValue: 'lost', atOnce: true },
+    inputs: () => [],
+  };
+  update.writes.push(node);
+  const result = readVariable(graph, handle, state, [...update.writes]);
+  noteInPlaceUpdate(update, [result]);
+  return result;
+}

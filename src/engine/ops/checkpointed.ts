@@ -1,6 +1,7 @@
 /**
  * @file Computation that the backward pass repeats instead of keeping what its gradient needs: a second forward pass for
- * less memory (Chen et al., arXiv 1604.06174).
+ * less memory (Chen et al., arXiv 1604.06174). And order: the ops of a graph run as soon as their inputs are there; where
+ * memory matters, {@link after} and {@link inTurn} make them wait. Eager engines follow the order of the code anyway.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { isTracing, tensorAfter } from '../graph/trace.js';
@@ -36,4 +37,32 @@ function gradientsAgain(
   } finally {
     state.activeTape = outer;
   }
+}
+
+/**
+ * `x`, not before `before` is computed. A state that is stored as bfloat16 is widened again, so that the wide copy that
+ * earlier uses share need not live until then. `before` gets no gradient.
+ */
+export function after(x: tf.Tensor, before: tf.Tensor): tf.Tensor {
+  return withGradient(
+    [x],
+    (value) => ({ value: held(value, before), save: [] }),
+    (dy) => [dy],
+  );
+}
+
+/**
+ * {@link after} whose gradient has an order as well: what leads to `before` gets its gradient not before the gradient of the
+ * result is there. Of parts that take turns only one is in memory, forward and back.
+ */
+export function inTurn(x: tf.Tensor, before: tf.Tensor): tf.Tensor {
+  return withGradient(
+    [x, before],
+    (value, earlier) => ({ value: held(value, earlier), save: [] }),
+    (dy) => [dy, held(tf.zeros(before.shape), dy)],
+  );
+}
+
+function held(x: tf.Tensor, before: tf.Tensor): tf.Tensor {
+  return isTracing() ? tensorAfter(x, before) : x.clone();
 }

@@ -19,6 +19,22 @@ export function updateRows(state: Float<'R ...'>, indices: Int<'N'>, rows: Float
   return tf.tensorScatterUpdate(state, indices.expandDims(-1), rows);
 }
 
+/**
+ * `state + value`, added to the state's memory as soon as `value` is there, so that values need not wait for each other.
+ * For sums that are thrown away when a function fails: unlike other assignments it may have happened then. The state
+ * must not be used otherwise in the function; the result can be added to again.
+ */
+export function addInto(state: tf.Tensor, value: tf.Tensor): tf.Tensor {
+  if (isTracing()) return tf.engine().runKernel(fusedKernelNames.addInto, { state, value }) as tf.Tensor;
+  return tf.add(state, value);
+}
+
+/** Zeros for `state`, written as soon as the function runs: before it fails, if it does. */
+export function clear(state: tf.Tensor): tf.Tensor {
+  if (isTracing()) return tf.engine().runKernel(fusedKernelNames.clear, { state }) as tf.Tensor;
+  return tf.zerosLike(state);
+}
+
 export interface AdamWStates {
   readonly parameter: tf.Tensor;
   /** First and second moment of the gradient, shaped like the parameter. */

@@ -8,6 +8,7 @@ import { attention, embedding, linear, maskedScore, rmsNorm, rope, swiglu } from
 import type { TensorRecord } from '../../engine/program.js';
 import { assertShape, type Float, type Int } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
+import { adapterTerm } from './lora.js';
 import { embeddingName, headName } from './params.js';
 import { inverseFrequencies } from './rope.js';
 
@@ -59,19 +60,32 @@ export function hiddenStates(
   assertShape('ids', ids, 'B T');
   let x = embedTokens(parameters, ids);
   for (let layer = 0; layer < config.layers; layer++) {
-    const prefix = `model.layers.${layer}`;
-    const normed = norm(parameters, `${prefix}.input_layernorm`, config, x);
-    x = tf.add(
-      x,
-      selfAttention(parameters, `${prefix}.self_attn`, config, normed, at, (q, k, v) => attend(layer, q, k, v)),
-    );
-    x = tf.add(
-      x,
-      feedForward(parameters, `${prefix}.mlp`, norm(parameters, `${prefix}.post_attention_layernorm`, config, x)),
-    );
+    x = transformerLayer(parameters, config, layer, x, at, attend);
   }
   return finalNorm(parameters, config, x);
 }
+
+/** One layer: attention and feed-forward, each added to its input `x`. */
+export function transformerLayer(
+  parameters: TensorRecord,
+  config: ModelConfig,
+  layer: number,
+  x: Float<'B T D'>,
+  at: Angles,
+  attend: Attend,
+): Float<'B T D'> {
+  const prefix = layerPrefix(layer);
+  const normed = norm(parameters, `${prefix}input_layernorm`, config, x);
+  const mixed = selfAttention(parameters, `${prefix}self_attn`, config, normed, at, (q, k, v) =>
+    attend(layer, q, k, v),
+  );
+  const middle = tf.add(x, mixed);
+  const normedMiddle = norm(parameters, `${prefix}post_attention_layernorm`, config, middle);
+  return tf.add(middle, feedForward(parameters, `${prefix}mlp`, normedMiddle));
+}
+
+/** What the names of a layer's parameters begin with. */
+export const layerPrefix = (layer: number) => `model.layers.${layer}.`;
 
 /** What the first layer gets: `[..., D]`. */
 export function embedTokens(parameters: TensorRecord, ids: Int<'...'>): Float<'... D'> {
@@ -107,29 +121,31 @@ function selfAttention(
 ): Float<'B T D'> {
   const [B, T] = x.shape as [number, number, number];
   const { heads: H, kvHeads: K, headDim: C } = config;
-  const project = (name: string, count: number): Float<'B T N C'> => {
-    const result = linear(x, ...weights(parameters, `${prefix}.${name}_proj`)).reshape([B, T, count, C]);
+  const heads = (name: string, count: number): Float<'B T N C'> => {
+    const result = project(parameters, `${prefix}.${name}_proj`, x).reshape([B, T, count, C]);
     return config.qkNorm && name !== 'v' ? norm(parameters, `${prefix}.${name}_norm`, config, result) : result;
   };
-  const q = rope(project('q', H), at.cos, at.sin);
-  const k = rope(project('k', K), at.cos, at.sin);
-  return linear(attend(q, k, project('v', K)), ...weights(parameters, `${prefix}.o_proj`));
+  const q = rope(heads('q', H), at.cos, at.sin);
+  const k = rope(heads('k', K), at.cos, at.sin);
+  return project(parameters, `${prefix}.o_proj`, attend(q, k, heads('v', K)));
 }
 
 function feedForward(parameters: TensorRecord, prefix: string, x: Float<'B T D'>): Float<'B T D'> {
-  const gate = linear(x, ...weights(parameters, `${prefix}.gate_proj`));
-  const up = linear(x, ...weights(parameters, `${prefix}.up_proj`));
-  return linear(swiglu(gate, up), ...weights(parameters, `${prefix}.down_proj`));
+  const gate = project(parameters, `${prefix}.gate_proj`, x);
+  const up = project(parameters, `${prefix}.up_proj`, x);
+  return project(parameters, `${prefix}.down_proj`, swiglu(gate, up));
 }
 
 function norm(parameters: TensorRecord, name: string, config: ModelConfig, x: Float<'... D'>): Float<'... D'> {
   return rmsNorm(x, parameter(parameters, `${name}.weight`), config.rmsNormEps);
 }
 
-/** Weight and, where the model has one, bias. */
-function weights(parameters: TensorRecord, name: string): [weight: Float<'E D'>, bias?: Float<'E'>] {
-  const weight = parameter(parameters, `${name}.weight`);
-  return `${name}.bias` in parameters ? [weight, parameter(parameters, `${name}.bias`)] : [weight];
+/** The linear layer `prefix` of `x`, with its bias and its adapter where it has them. */
+function project(parameters: TensorRecord, prefix: string, x: Float<'... D'>): Float<'... E'> {
+  const bias = parameters[`${prefix}.bias`];
+  const product = linear(x, parameter(parameters, `${prefix}.weight`), bias);
+  const adapted = adapterTerm(parameters, prefix, x);
+  return adapted === undefined ? product : tf.add(product, adapted);
 }
 
 function parameter(parameters: TensorRecord, name: string): tf.Tensor {

@@ -6,6 +6,7 @@ import { type CacheTensors, decoderLayers, type LayerWeights } from '../../engin
 import type { TensorRecord } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
 import type { ModelConfig } from '../network/config.js';
+import { hasAdapters } from '../network/lora.js';
 import { type Angles, attentionScale } from '../network/transformer.js';
 
 /** Weights of a layer up to which one core has it in its own cache, about: 4 MB. */
@@ -27,6 +28,7 @@ export function decodeLayers(
 ): { x: Float<'B D'>; caches: CacheTensors[] } | undefined {
   const { hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F } = config;
   if (2 * D * H * C + 2 * D * K * C + 3 * D * F > mostWeights || config.outBias || config.mlpBias) return undefined;
+  if (hasAdapters(parameters)) return undefined;
   const [B] = positions.shape as [number];
   const angles = { positions, cos: at.cos.reshape([B, C / 2]), sin: at.sin.reshape([B, C / 2]) };
   const options = { kvHeads: K, length: S, scale: attentionScale(config), epsilon: config.rmsNormEps };

@@ -8,6 +8,7 @@ import type { Precision } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
 import type { ModelConfig } from '../network/config.js';
+import { type LoraOptions, mergedTensor } from '../network/lora.js';
 import { elementCount, parameterSpecs } from '../network/params.js';
 
 /** The parameters as state of a program that does not train them; those that `isNarrow` as bfloat16, if they are large. */
@@ -55,13 +56,20 @@ function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateS
   return view;
 }
 
-/** Brings the copies up to date with the parameters. */
-export function copyFunction(copies: Readonly<Record<string, StateSpec>>): FunctionSpec {
-  const original = (state: TensorRecord, copy: string) => state[copy.slice(copyPrefix.length)]!;
+/**
+ * Brings the copies up to date with the parameters: with adapters, merged into the weights that have them.
+ *
+ * @param lora absent where the parameters have no adapters.
+ */
+export function copyFunction(copies: Readonly<Record<string, StateSpec>>, lora?: LoraOptions): FunctionSpec {
+  const current = (state: TensorRecord, name: string) =>
+    lora === undefined ? state[name]! : mergedTensor(state, name, lora);
   return {
     inputs: {},
     body: (state) => ({
-      assign: Object.fromEntries(Object.keys(copies).map((copy) => [copy, original(state, copy)])),
+      assign: Object.fromEntries(
+        Object.keys(copies).map((copy) => [copy, current(state, copy.slice(copyPrefix.length))]),
+      ),
     }),
   };
 }

@@ -65,7 +65,7 @@ nativeTest('a reference that is bfloat16 loses nothing when it is kept so', asyn
   const engine = await openEngine('tensorflow');
   const policy = createPolicy(engine, config, {
     sizes: { promptLengths: [3], maxNewTokens: 8, slots: 8 },
-    training: { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient, narrowReference: () => true },
+    training: { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient, isNarrow: () => true },
   });
   try {
     policy.load(narrow);

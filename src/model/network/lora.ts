@@ -1,0 +1,108 @@
+/**
+ * @file Low-rank adapters (Hu et al., "LoRA", arXiv 2106.09685): y = x W^T + (alpha / r) (x A^T) B^T for the linear layers
+ * of a model, with W frozen. Adapters lie among the parameters, as `<module>.lora_A.weight` `[r, in]` and
+ * `<module>.lora_B.weight` `[out, r]`, so a forward pass with them is the same function of a larger record.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { linear } from '../../engine/ops/ops.js';
+import type { TensorRecord } from '../../engine/program.js';
+import type { Float } from '../../engine/shape.js';
+import type { ModelConfig } from './config.js';
+import { elementCount, type ParameterSpecs, parameterSpecs } from './params.js';
+
+/** The linear layers that can have adapters, by the last part of their names. */
+export const loraTargets = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+export type LoraTarget = (typeof loraTargets)[number];
+
+export interface LoraOptions {
+  readonly rank: number;
+  /** The adapter's product is multiplied by alpha / rank. */
+  readonly alpha: number;
+  readonly targets: readonly LoraTarget[];
+}
+
+export const adapterNames = (module: string) => ({ a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` });
+
+/** Where a record of parameters with adapters has alpha / rank, a float32 scalar. */
+const scaleName = 'lora.scale';
+
+/** Names without `.weight` of the layers that get adapters. */
+export function adaptedModules(config: ModelConfig, targets: readonly LoraTarget[]): string[] {
+  return Object.keys(parameterSpecs(config)).flatMap((name) => {
+    const module = name.replace(/\.weight$/, '');
+    return name !== module && targets.some((target) => module.endsWith(`.${target}`)) ? [module] : [];
+  });
+}
+
+/** Shapes of all adapters, A and B of each layer in turn. */
+export function adapterSpecs(config: ModelConfig, { rank, targets }: LoraOptions): ParameterSpecs {
+  const specs = parameterSpecs(config);
+  return Object.fromEntries(
+    adaptedModules(config, targets).flatMap((module) => {
+      const [outWidth, inWidth] = specs[`${module}.weight`] as [number, number];
+      const { a, b } = adapterNames(module);
+      return [
+        [a, [rank, inWidth]],
+        [b, [outWidth, rank]],
+      ];
+    }),
+  );
+}
+
+/**
+ * Starting values as PEFT has them: A uniform within ±1/sqrt(in), B zero, so that the adapted model is the base.
+ *
+ * @param uniform draws from [0, 1); a generator keyed by seed and name.
+ */
+export function initialAdapter(name: string, shape: readonly number[], uniform: () => number): Float32Array {
+  const values = new Float32Array(elementCount(shape));
+  if (name.endsWith('.lora_B.weight')) return values;
+  const bound = 1 / Math.sqrt(shape[1]!);
+  return values.map(() => bound * (2 * uniform() - 1));
+}
+
+/** `parameters` with the scale that their adapters need. Nothing is read before it is asked for. */
+export function withAdapterScale(parameters: TensorRecord, { alpha, rank }: LoraOptions): TensorRecord {
+  return Object.assign(Object.create(parameters), { [scaleName]: tf.scalar(alpha / rank) });
+}
+
+/** What the adapter of `module` adds to its product with `x` `[..., in]`: `[..., out]`; undefined without an adapter. */
+export function adapterTerm(parameters: TensorRecord, module: string, x: Float<'... D'>): Float<'... E'> | undefined {
+  const { a, b } = adapterNames(module);
+  const [A, B] = [parameters[a], parameters[b]];
+  if (A === undefined || B === undefined) return undefined;
+  return linear(tf.mul(linear(x, A), parameters[scaleName]!), B);
+}
+
+export function hasAdapters(parameters: TensorRecord): boolean {
+  return scaleName in parameters;
+}
+
+/** W + (alpha / r) B A of the weight called `name`, as one tensor. */
+export function mergedTensor(state: TensorRecord, name: string, { alpha, rank }: LoraOptions): Float<'E D'> {
+  const { a, b } = adapterNames(name.replace(/\.weight$/, ''));
+  const product = tf.matMul(state[b] as tf.Tensor2D, state[a] as tf.Tensor2D);
+  return tf.add(state[name]!, tf.mul(product, alpha / rank));
+}
+
+/** W + (alpha / r) B A, row-major. Sums are of float64 products, rounded once. */
+export function mergedWeight(
+  weight: Float32Array,
+  a: Float32Array,
+  b: Float32Array,
+  { alpha, rank }: Pick<LoraOptions, 'alpha' | 'rank'>,
+): Float32Array {
+  const [outWidth, inWidth] = [b.length / rank, a.length / rank];
+  const merged = new Float32Array(weight.length);
+  const row = new Float64Array(inWidth);
+  for (let i = 0; i < outWidth; i += 1) {
+    row.fill(0);
+    for (let k = 0; k < rank; k += 1) {
+      const factor = (alpha / rank) * b[i * rank + k]!;
+      if (factor === 0) continue;
+      for (let j = 0; j < inWidth; j += 1) row[j]! += factor * a[k * inWidth + j]!;
+    }
+    for (let j = 0; j < inWidth; j += 1) merged[i * inWidth + j] = weight[i * inWidth + j]! + row[j]!;
+  }
+  return merged;
+}

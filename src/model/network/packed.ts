@@ -1,0 +1,241 @@
+/**
+ * @file Log-probs of completions, packed: several rows lie in one sequence, each attending to itself alone, so that a pass
+ * costs the tokens that rows have and not rows times the longest. Layers and logits can be computed again in the backward
+ * pass instead of being kept.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { after, checkpointed, inTurn } from '../../engine/ops/checkpointed.js';
+import { attention, embedding, maskedScore, tokenLogProbs } from '../../engine/ops/ops.js';
+import type { TensorRecord, TensorSpec } from '../../engine/program.js';
+import type { Float, Int } from '../../engine/shape.js';
+import type { ModelConfig } from './config.js';
+import type { CompletionRow } from './log-probs.js';
+import { embeddingName, headName } from './params.js';
+import {
+  type Angles,
+  angles,
+  attentionScale,
+  embedTokens,
+  finalNorm,
+  layerPrefix,
+  logits,
+  transformerLayer,
+} from './transformer.js';
+
+/** Sizes of one pass. */
+export interface PassShape {
+  /** Sequences, and tokens of each. */
+  readonly sequences: number;
+  readonly length: number;
+  /** Completion tokens of all rows of a pass. */
+  readonly predictions: number;
+  /** Rows of an update; a pass has no more. */
+  readonly rows: number;
+}
+
+/** A row's place in a pass. */
+interface Placed {
+  /** Index of the row in the update. */
+  readonly row: number;
+  readonly sequence: number;
+  readonly start: number;
+}
+
+export type Pass = readonly Placed[];
+
+const tokensOf = ({ promptIds, completionIds }: CompletionRow) => promptIds.length + completionIds.length;
+
+/**
+ * Places rows into passes of `shape`, the longest first, each into the first sequence with room (first fit decreasing:
+ * at most 11/9 of the fewest sequences possible, and one). Sequences are filled up to `length` tokens.
+ *
+ * @throws RangeError for a row that does not fit, or one without a prompt: nothing predicts its first token.
+ */
+export function planPasses(rows: readonly CompletionRow[], { sequences, length }: PassShape): Pass[] {
+  const byLength = rows.map((_, row) => row).sort((a, b) => tokensOf(rows[b]!) - tokensOf(rows[a]!) || a - b);
+  const used: number[] = [];
+  const passes: Placed[][] = [];
+  for (const row of byLength) {
+    const tokens = tokensOf(rows[row]!);
+    if (rows[row]!.promptIds.length === 0) {
+      throw new RangeError('a completion needs at least one prompt token before it');
+    }
+    if (tokens > length) throw new RangeError(`a row of ${tokens} tokens does not fit ${length}`);
+    const found = used.findIndex((filled) => filled + tokens <= length);
+    const index = found < 0 ? used.length : found;
+    const start = used[index] ?? 0;
+    used[index] = start + tokens;
+    const pass = Math.floor(index / sequences);
+    passes[pass] ??= [];
+    passes[pass].push({ row, sequence: index % sequences, start });
+  }
+  return passes;
+}
+
+/** The most completion tokens that a sequence can hold: rows of the shortest prompt and the longest completion. */
+export function predictionsPerSequence(length: number, shortestPrompt: number, maxNewTokens: number): number {
+  let most = 0;
+  for (let rows = 1; rows * (shortestPrompt + 1) <= length; rows += 1) {
+    most = Math.max(most, Math.min(rows * maxNewTokens, length - rows * shortestPrompt));
+  }
+  return most;
+}
+
+export const passInputs = ({ sequences: N, length: L, predictions: P }: PassShape) =>
+  ({
+    ids: { dtype: 'int32', shape: [N, L] },
+    /** Of each token in its row, from 0. */
+    positions: { dtype: 'int32', shape: [N, L] },
+    /** Which row a token belongs to, as a number of its own within the pass; padding: -1. */
+    owners: { dtype: 'int32', shape: [N, L] },
+    /** For each completion token the flat index (sequence * L + place) of the state that predicts it; padding: any. */
+    predictors: { dtype: 'int32', shape: [P] },
+    /** The completion's tokens; padding: any. */
+    targets: { dtype: 'int32', shape: [P] },
+    /** The row of the update that a completion token belongs to; padding: -1. */
+    targetRows: { dtype: 'int32', shape: [P] },
+    inverseTemperature: { dtype: 'float32', shape: [] },
+  }) as const satisfies Record<string, TensorSpec>;
+
+/** Fills {@link passInputs} with the rows of one pass; completion tokens stand in the order of `pass`. */
+export function packPass(
+  rows: readonly CompletionRow[],
+  pass: Pass,
+  { sequences: N, length: L, predictions: P }: PassShape,
+): Record<Exclude<keyof ReturnType<typeof passInputs>, 'inverseTemperature'>, Int32Array> {
+  const packed = {
+    ids: new Int32Array(N * L),
+    positions: new Int32Array(N * L),
+    owners: new Int32Array(N * L).fill(-1),
+    predictors: new Int32Array(P),
+    targets: new Int32Array(P),
+    targetRows: new Int32Array(P).fill(-1),
+  };
+  let next = 0;
+  for (const { row, sequence, start } of pass) {
+    const { promptIds, completionIds } = rows[row]!;
+    const tokens = [...Array.from(promptIds), ...Array.from(completionIds)];
+    const first = sequence * L + start;
+    for (const [position, id] of tokens.entries()) {
+      packed.ids[first + position] = id;
+      packed.positions[first + position] = position;
+      packed.owners[first + position] = row;
+    }
+    for (let i = 0; i < completionIds.length; i += 1) {
+      packed.predictors[next] = first + promptIds.length - 1 + i;
+      packed.targets[next] = completionIds[i]!;
+      packed.targetRows[next] = row;
+      next += 1;
+    }
+  }
+  return packed;
+}
+
+export type PassTensors = Readonly<Record<keyof ReturnType<typeof passInputs>, tf.Tensor>>;
+
+/** What every forward pass over the same inputs shares; made outside of a loss, so that it outlives its gradient. */
+export interface PassContext {
+  readonly inputs: PassTensors;
+  readonly at: Angles;
+  /** 0 where a token may attend to another, else maskedScore: `[N, L, L]`. */
+  readonly bias: Float<'N L L'>;
+}
+
+export function passContext(config: ModelConfig, inputs: PassTensors): PassContext {
+  const { owners, positions } = inputs;
+  const [, L] = owners.shape as [number, number];
+  const place = tf.range(0, L, 1, 'int32');
+  const later = tf.greater(place.expandDims(0), place.expandDims(1)).expandDims(0);
+  const foreign = tf.notEqual(owners.expandDims(1), owners.expandDims(2));
+  const bias = tf.mul(tf.logicalOr(later, foreign).toFloat(), maskedScore);
+  return { inputs, at: angles(config, positions.toFloat()), bias };
+}
+
+export interface Recomputation {
+  /** Layers keep only their inputs for the gradient. */
+  readonly layers: boolean;
+  /** Completion tokens whose logits are in memory together; they are computed again for the gradient if not all. */
+  readonly logitRows: number;
+}
+
+/**
+ * Log-prob of every completion token under softmax(logits / temperature), padding included: `[P]`.
+ *
+ * @param trained the parameters that get a gradient. @param frozen all others, which outlive the gradient.
+ */
+export function packedLogProbs(
+  trained: TensorRecord,
+  frozen: TensorRecord,
+  config: ModelConfig,
+  { inputs, at, bias }: PassContext,
+  recompute: Recomputation,
+): Float<'P'> {
+  const parameters = joined(trained, frozen);
+  const { ids, predictors, targets, inverseTemperature } = inputs;
+  const scale = attentionScale(config);
+  let x = embedTokens(parameters, ids as Int<'N L'>);
+  for (let layer = 0; layer < config.layers; layer += 1) {
+    const prefix = layerPrefix(layer);
+    const names = Object.keys(trained).filter((name) => name.startsWith(prefix));
+    const compute = (input: tf.Tensor, ...values: tf.Tensor[]) =>
+      transformerLayer(
+        joined(record(names, values), waiting(frozen, input)),
+        config,
+        layer,
+        input,
+        at,
+        (_layer, q, k, v) => attention(q, k, v, bias, scale),
+      );
+    const layerInputs = [x, ...names.map((name) => trained[name]!)] as const;
+    x = recompute.layers ? checkpointed(compute as never, layerInputs) : compute(...layerInputs);
+  }
+  const states = finalNorm(parameters, config, x).reshape([-1, config.hiddenSize]);
+  const hidden = embedding(states, predictors as Int<'P'>);
+  const head = config.tied ? embeddingName : headName;
+  const isTrained = trained[head] !== undefined;
+  const P = predictors.shape[0] as number;
+  const parts: tf.Tensor[] = [];
+  for (let start = 0; start < P; start += recompute.logitRows) {
+    const size = Math.min(recompute.logitRows, P - start);
+    const compute = (rows: tf.Tensor, ...table: tf.Tensor[]) => {
+      const weights = table.length > 0 ? { [head]: table[0]! } : waiting(parameters, rows);
+      const partTargets = tf.slice(targets, [start], [size]) as Int<'N'>;
+      return tokenLogProbs(logits(weights, config, rows), partTargets, inverseTemperature);
+    };
+    const rows = tf.slice(hidden, [start, 0], [size, config.hiddenSize]);
+    const last = parts.at(-1);
+    const partInputs = [last === undefined ? rows : inTurn(rows, last), ...(isTrained ? [trained[head]!] : [])];
+    parts.push(
+      P > recompute.logitRows
+        ? checkpointed(compute as never, partInputs)
+        : compute(...(partInputs as [tf.Tensor, ...tf.Tensor[]])),
+    );
+  }
+  return parts.length === 1 ? parts[0]! : tf.concat1d(parts as tf.Tensor1D[]);
+}
+
+/** A record with what is in either, read when it is asked for. */
+function joined(first: TensorRecord, second: TensorRecord): TensorRecord {
+  const view: Record<string, tf.Tensor> = Object.create(second);
+  for (const name of Object.keys(first)) {
+    Object.defineProperty(view, name, { enumerable: true, get: () => first[name] });
+  }
+  return view;
+}
+
+function record(names: readonly string[], values: readonly tf.Tensor[]): TensorRecord {
+  return Object.fromEntries(names.map((name, index) => [name, values[index]!]));
+}
+
+/**
+ * Frozen matrices that are used not before `x` is there: what is stored as bfloat16 is then widened layer by layer, and
+ * never all of it at once.
+ */
+function waiting(parameters: TensorRecord, x: tf.Tensor): TensorRecord {
+  return new Proxy(parameters, {
+    get: (target, name) => {
+      const value = target[name as string];
+      return value !== undefined && value.rank === 2 ? after(value, x) : value;
+    },
+  });
+}

@@ -1,0 +1,125 @@
+/**
+ * @file What the program of a policy keeps on the device, by purpose. Training everything keeps weights, the reference,
+ * two moments and the gradient; training adapters keeps frozen weights, which are also the reference, and moments
+ * and gradients of the adapters alone.
+ */
+import type { Precision } from '../engine/choices.js';
+import * as adamw from '../engine/optim/adamw.js';
+import type { StateSpec, TensorRecord, TensorSpec } from '../engine/program.js';
+import { samplingSizes } from '../model/load.js';
+import type { ModelConfig } from '../model/network/config.js';
+import { adaptedModules, adapterSpecs, type LoraOptions } from '../model/network/lora.js';
+import { type ParameterSpecs, parameterSpecs } from '../model/network/params.js';
+import type { CacheSizes } from '../model/sampling/kv-cache.js';
+import { cacheState } from '../model/sampling/kv-cache.js';
+import { frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
+
+/** Buckets, fixed when the program is built; whatever is shorter is padded. */
+export interface PolicySizes {
+  /** Tokens of each prompt that will be met. */
+  readonly promptLengths: readonly number[];
+  readonly maxNewTokens: number;
+  /** Completions that decode side by side, memory permitting. */
+  readonly slots: number;
+}
+
+export interface LayoutOptions {
+  readonly precision: Precision;
+  /** Frozen weights whose values are bfloat16's, so that they lose nothing when they are kept so. Default: none. */
+  readonly isNarrow?: ((name: string) => boolean) | undefined;
+  readonly lora?: LoraOptions | undefined;
+}
+
+type State = Readonly<Record<string, StateSpec>>;
+
+export interface PolicyLayout {
+  readonly sizes: CacheSizes;
+  /** Names and shapes of what is trained. */
+  readonly trained: ParameterSpecs;
+  /** State of a policy that is only sampled from. */
+  readonly samplingOnly: State;
+  /** The model's parameters in a policy that trains; with adapters frozen, as they are stored. */
+  readonly parameters: State;
+  /** Absent (empty) without adapters. */
+  readonly adapters: State;
+  /** For the sampler: weights in the form that it reads fastest. */
+  readonly copies: State;
+  readonly caches: State;
+  /** Of its own; empty with adapters, whose reference is the frozen weights. */
+  readonly reference: State;
+  readonly moments: State;
+  /** Sums of the passes of an update. */
+  readonly gradients: State;
+}
+
+export function policyLayout(
+  config: ModelConfig,
+  { promptLengths, maxNewTokens, slots }: PolicySizes,
+  { precision, isNarrow = () => false, lora }: LayoutOptions,
+): PolicyLayout {
+  const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots });
+  const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
+  const trainedState = floats(trained);
+  const samplingOnly = frozenState(config, precision);
+  const shared = {
+    ...{ sizes, trained, samplingOnly, caches: cacheState(config, sizes) },
+    moments: adamw.optimizerState(trainedState),
+    gradients: renamed(trainedState, gradientName),
+  };
+  if (lora !== undefined) {
+    const parameters = narrowState(config, isNarrow);
+    const merged = adaptedModules(config, lora.targets).map((module) => `${module}.weight`);
+    const copies = Object.fromEntries(merged.map((name) => [`sampler.${name}`, samplingOnly[name]!]));
+    return { ...shared, parameters, adapters: trainedState, copies, reference: {} };
+  }
+  return {
+    ...{ ...shared, parameters: trainedState, adapters: {} },
+    copies: samplerCopies(config, precision),
+    reference: renamed(narrowState(config, isNarrow), referenceName),
+  };
+}
+
+const referenceName = (name: string) => `ref.${name}`;
+export const gradientName = (name: string) => `gradient.${name}`;
+
+/** Names and shapes of the moments of what is trained. */
+export function momentSpecsOf(trained: ParameterSpecs): ParameterSpecs {
+  return Object.fromEntries(
+    Object.entries(trained).flatMap(([name, shape]) => {
+      const { m, v } = adamw.momentNames(name);
+      return [
+        [m, shape],
+        [v, shape],
+      ];
+    }),
+  );
+}
+
+/** The reference's parameters among `state`, by their own names. */
+export function referenceOf(state: TensorRecord, layout: PolicyLayout): TensorRecord {
+  const isOwn = Object.keys(layout.reference).length > 0;
+  return pick(state, Object.keys(layout.parameters), isOwn ? referenceName : undefined);
+}
+
+export { referenceName };
+
+/** The tensors of `state` called `names`, each read when it is asked for. */
+export function pick(
+  state: TensorRecord,
+  names: readonly string[],
+  rename: (name: string) => string = (name) => name,
+): TensorRecord {
+  const view = {};
+  for (const name of names) {
+    Object.defineProperty(view, name, { enumerable: true, get: () => state[rename(name)] });
+  }
+  return view;
+}
+
+function floats(specs: ParameterSpecs): Record<string, TensorSpec> {
+  return Object.fromEntries(Object.entries(specs).map(([name, shape]) => [name, { dtype: 'float32', shape }]));
+}
+
+function renamed<T>(record: Readonly<Record<string, T>>, rename: (name: string) => string): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [rename(name), value]));
+}

@@ -1,0 +1,151 @@
+/**
+ * @file One update: the rows of a batch in passes, whose gradients are summed in state, then one step of AdamW. The
+ * gradient is the same however the rows are split, up to rounding.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Precision } from '../engine/choices.js';
+import { addInto, clear } from '../engine/ops/state-ops.js';
+import * as adamw from '../engine/optim/adamw.js';
+import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import { valueAndGradients } from '../engine/optim/gradients.js';
+import { defineFunction, type FunctionSpec, type Program, type TensorRecord } from '../engine/program.js';
+import type { ModelConfig } from '../model/network/config.js';
+import type { CompletionRow } from '../model/network/log-probs.js';
+import { type LoraOptions, withAdapterScale } from '../model/network/lora.js';
+import { packedLogProbs, packPass, passContext, passInputs, planPasses } from '../model/network/packed.js';
+import { gradientName, type PolicyLayout, pick, referenceOf } from './layout.js';
+import type { RowLoss } from './row-loss.js';
+import type { UpdateShape } from './update-shape.js';
+
+export interface UpdateOptions {
+  readonly loss: RowLoss;
+  readonly optimizer: AdamWOptions;
+  /** Largest global norm of the gradient; a longer one is scaled down to it. */
+  readonly maxGradientNorm: number;
+  readonly lora?: LoraOptions | undefined;
+}
+
+export interface UpdateBatch {
+  /** At most `batchSize` rows. */
+  readonly rows: readonly CompletionRow[];
+  /** A of each row. */
+  readonly advantages: readonly number[];
+  readonly temperature: number;
+  /** Number of this update, from 1. */
+  readonly step: number;
+  readonly learningRate: number;
+}
+
+export interface UpdateResult {
+  /** Of each row's tokens, under the policy before the update and under the reference, at the temperature. */
+  readonly logProbs: readonly Float32Array[];
+  readonly refLogProbs: readonly Float32Array[];
+  /** Mean over the rows. */
+  readonly loss: number;
+  /** Global norm of the gradient before clipping. */
+  readonly gradientNorm: number;
+}
+
+/** `clear` the gradient, `accumulate` it pass by pass, `apply` it. */
+export function updateFunctions(
+  config: ModelConfig,
+  layout: PolicyLayout,
+  shape: UpdateShape,
+  { loss, optimizer, maxGradientNorm, lora }: UpdateOptions,
+  precision: Precision,
+): Record<'clear' | 'accumulate' | 'apply', FunctionSpec> {
+  const names = Object.keys(layout.trained);
+  const { recompute, rows: R } = shape;
+  const { recompute: _, ...sizes } = shape;
+  return {
+    clear: defineFunction({
+      inputs: {},
+      body: (state) => ({
+        assign: Object.fromEntries(names.map((name) => [gradientName(name), clear(state[gradientName(name)]!)])),
+      }),
+    }),
+    accumulate: defineFunction({
+      inputs: {
+        ...passInputs(sizes),
+        advantages: { dtype: 'float32', shape: [R] },
+        /** 1 / rows of the batch; 0 for rows that are not in this pass. */
+        weights: { dtype: 'float32', shape: [R] },
+      },
+      checkNumerics: true,
+      precision,
+      body(state, inputs) {
+        const { advantages: advantage, weights, targetRows } = inputs;
+        const context = passContext(config, inputs);
+        const reference = referenceOf(state, layout);
+        const frozen = lora === undefined ? {} : withAdapterScale(pick(state, Object.keys(layout.parameters)), lora);
+        const refLogProbs = packedLogProbs({}, reference, config, context, recompute);
+        // [R, P]: 1 where a token belongs to a row.
+        const members = tf.equal(tf.range(0, R, 1, 'int32').expandDims(1), targetRows.expandDims(0)).toFloat();
+        let kept: tf.Tensor = refLogProbs;
+        const meanLoss = (trained: TensorRecord) => {
+          kept = tf.keep(packedLogProbs(trained, frozen, config, context, recompute));
+          const delta = tf.sum(tf.mul(members, tf.sub(kept, refLogProbs).expandDims(0)), 1);
+          return tf.sum(tf.mul(weights, loss<tf.Tensor>(tf, { delta, advantage })));
+        };
+        const { value, gradients } = valueAndGradients(state, names, meanLoss);
+        // tfjs frees what the loss computes on its way unless it is kept, and what is kept it never frees.
+        const logProbs = kept.clone();
+        kept.dispose();
+        return {
+          outputs: { loss: value, logProbs, refLogProbs },
+          assign: Object.fromEntries(
+            names.map((name) => [gradientName(name), addInto(state[gradientName(name)]!, gradients[name]!)]),
+          ),
+        };
+      },
+    }),
+    apply: defineFunction({
+      inputs: adamw.stepInputs,
+      checkNumerics: true,
+      body(state, inputs) {
+        const gradients = Object.fromEntries(names.map((name) => [name, state[gradientName(name)]!]));
+        const norm = adamw.globalNorm(gradients);
+        const scale = adamw.clipScale(norm, maxGradientNorm);
+        return { outputs: { norm }, assign: adamw.update(state, gradients, inputs, optimizer, scale) };
+      },
+    }),
+  };
+}
+
+/** Runs an update. @throws NumericsError when a log-prob, the loss or the gradient is not finite; weights stay then. */
+export function runUpdate(
+  program: Program,
+  batch: UpdateBatch,
+  shape: UpdateShape,
+  optimizer: AdamWOptions,
+): UpdateResult {
+  const { rows } = batch;
+  if (rows.length > shape.rows) throw new RangeError(`${rows.length} rows do not fit a batch of ${shape.rows}`);
+  const advantages = new Float32Array(shape.rows);
+  advantages.set(batch.advantages);
+  const logProbs: Float32Array[] = new Array(rows.length);
+  const refLogProbs: Float32Array[] = new Array(rows.length);
+  let loss = 0;
+  program.run('clear');
+  for (const pass of planPasses(rows, shape)) {
+    const weights = new Float32Array(shape.rows);
+    for (const { row } of pass) weights[row] = 1 / rows.length;
+    const results = program.run('accumulate', {
+      ...packPass(rows, pass, shape),
+      inverseTemperature: Float32Array.of(1 / batch.temperature),
+      ...{ advantages, weights },
+    }) as Record<'loss' | 'logProbs' | 'refLogProbs', Float32Array>;
+    loss += results.loss[0]!;
+    let next = 0;
+    for (const { row } of pass) {
+      const end = next + rows[row]!.completionIds.length;
+      logProbs[row] = results.logProbs.slice(next, end);
+      refLogProbs[row] = results.refLogProbs.slice(next, end);
+      next = end;
+    }
+  }
+  const { norm } = program.run('apply', adamw.stepScalars(batch.step, batch.learningRate, optimizer)) as {
+    norm: Float32Array;
+  };
+  return { logProbs, refLogProbs, loss, gradientNorm: norm[0]! };
+}
