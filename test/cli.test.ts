@@ -47,9 +47,13 @@ test('--help imports commander, our own few files, and nothing of a tensor libra
       'cli.js',
       'cli/command-line.js',
       'cli/command-table.js',
+      'engine/choices.js',
       'options/parse.js',
       'options/table.js',
+      'stage2/algorithm.js',
+      'stage2/loss.js',
       'util/errors.js',
+      'util/statistics.js',
       'util/version.js',
     ];
     assert.deepEqual(names.sort(), few);
