@@ -3,7 +3,7 @@
  * that takes its files from an engine that is already installed (argument 1) by hard links, so that it takes two
  * seconds. Prints the result as JSON.
  */
-import { cpSync, linkSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { cpSync, linkSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkLoads } from '../../src/engine/install/build/check.js';
@@ -25,11 +25,6 @@ const take: Take = async ({ staging, signal }) => {
       cpSync(join(source, path), target); // another disk
     }
     await sleep(1); // gives the killer as many moments as there are files
-  }
-  if (facts.addon === 'prebuilt') {
-    mkdirSync(join(staging, 'package', 'deps'), { recursive: true });
-    symlinkSync('../../tensorflow', join(staging, 'package', 'deps', 'lib'));
-    symlinkSync('libtensorflow_cc.so.2', join(staging, 'tensorflow', 'libtensorflow.so.2'));
   }
   await checkLoads(join(staging, facts.binding), undefined, signal);
   return facts;

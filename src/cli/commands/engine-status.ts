@@ -23,7 +23,7 @@ export async function run({ json }: OptionValues<'json'>): Promise<number> {
       const { tensorflow, variant, rung, folder, manifest } = engine;
       const source = rung === 'wheel' ? 'from the Python package index' : "from tfjs-node's own downloads";
       lines.push(
-        `TensorFlow ${tensorflow} (${variant}), ${source}, addon ${manifest.addon}${manifest.kernels === undefined ? ' without own kernels' : ''}: ${folder}`,
+        `TensorFlow ${tensorflow} (${variant}), ${source}, addon ${manifest.kernels === undefined ? 'without' : 'with'} own kernels: ${folder}`,
       );
     } else if (broken !== undefined) {
       lines.push(`The engine in ${root} cannot be used: ${broken}.`, 'Run `tinyzero engine install`.');

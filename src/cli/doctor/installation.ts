@@ -25,7 +25,7 @@ async function engineCheck({ root, engine, broken }: EngineState, needed: boolea
     return { ...common, ok: false, needed: true, found, fix: 'Run `tinyzero engine install --force`.' };
   }
   const { tensorflow, variant, rung, manifest, folder } = engine;
-  const found = `TensorFlow ${tensorflow} (${variant}), addon ${manifest.addon}${manifest.kernels === undefined ? ' without own kernels' : ''}, ${folder}`;
+  const found = `TensorFlow ${tensorflow} (${variant}), addon ${manifest.kernels === undefined ? 'without' : 'with'} own kernels, ${folder}`;
   return { ...common, ok: rung === 'wheel', needed: false, found, fix: `${fix.slice(0, -1)} --force\` to get 2.21.` };
 }
 

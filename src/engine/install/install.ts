@@ -26,7 +26,7 @@ export interface InstallRequest {
 }
 
 /** What the install goes by; tests set parts of it to be another machine. */
-export interface World {
+export interface InstallEnvironment {
   readonly machine: Platform;
   readonly catalog: Catalog;
   readonly ladder: typeof ladder;
@@ -57,7 +57,7 @@ export async function installEngine(
   request: InstallRequest,
   reporter: Reporter,
   outer: AbortSignal,
-  world: Partial<World> = {},
+  world: Partial<InstallEnvironment> = {},
 ): Promise<InstallResult> {
   const found = inspectEngine();
   if (isWanted(found.engine, request)) return { engine: found.engine, already: true, attempts: [] };
@@ -85,7 +85,7 @@ function isWanted(engine: InstalledEngine | undefined, { force, gpu }: InstallRe
 }
 
 async function climb(
-  world: World,
+  world: InstallEnvironment,
   request: InstallRequest,
   reporter: Reporter,
   signal: AbortSignal,

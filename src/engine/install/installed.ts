@@ -30,7 +30,6 @@ export interface EngineManifest {
   readonly variant: 'cpu' | 'gpu';
   /** Where the library came from: the Python package index, or tfjs-node's own storage server. */
   readonly rung: 'wheel' | 'official';
-  readonly addon: 'compiled' | 'prebuilt';
   readonly platform: string;
   readonly binding: string;
   /** The addon with kernels of our own; absent where it could not be built. */

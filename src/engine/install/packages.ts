@@ -227,20 +227,6 @@ const officialLibraries: Readonly<Record<string, OfficialLibrary>> = {
     bytes: 60_000_000,
     unpackedBytes: 300_000_000,
   },
-  'win32-x64-cpu': {
-    path: 'tensorflow/libtensorflow/libtensorflow-cpu-windows-x86_64-2.9.1.zip',
-    tensorflow: '2.9.1',
-    sha256: '56fa7e84c984144311563b405bd0e565568f3cbe2c15ac4713e9c8174a02b00f',
-    bytes: 68_480_862,
-    unpackedBytes: 250_000_000,
-  },
-};
-
-/** The prebuilt addon of tfjs-node's own installer. It is published without any checksum, so TLS vouches for it. */
-const prebuiltAddons: Readonly<Record<string, string>> = {
-  'linux-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/GPU-linux-4.22.0.tar.gz',
-  'darwin-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/CPU-darwin-4.22.0.tar.gz',
-  'win32-x64': 'tf-builds/pre-built-binary/napi-v8/4.22.0/GPU-windows-4.22.0.zip',
 };
 
 /** All that the rungs may fetch; tests bring a smaller one. */
@@ -248,7 +234,6 @@ export interface Catalog {
   readonly tensorflowWheels: Readonly<Record<string, Wheel>>;
   readonly cudaWheels: readonly Wheel[];
   readonly officialLibraries: Readonly<Record<string, OfficialLibrary>>;
-  readonly prebuiltAddons: Readonly<Record<string, string>>;
 }
 
-export const catalog: Catalog = { tensorflowWheels, cudaWheels, officialLibraries, prebuiltAddons };
+export const catalog: Catalog = { tensorflowWheels, cudaWheels, officialLibraries };

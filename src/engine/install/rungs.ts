@@ -3,8 +3,8 @@
  * `Unavailable` with the reason: `wheel` is TensorFlow 2.21 from the Python package index, `official` the older
  * library that tfjs-node's own installer takes.
  */
-import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { existsSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import type { Reporter } from '../../util/reporter.js';
 import { type AddonBuild, buildAddon, type Compiler, findCompiler } from './build/addon.js';
 import { stageBinding, stageHeaders } from './build/binding-package.js';
@@ -55,7 +55,7 @@ async function wheelRung(context: RungContext): Promise<Facts> {
   const tensorflow = chooseWheel(catalog.tensorflowWheels, machine, variant);
   const wheels = [tensorflow, ...(variant === 'gpu' ? catalog.cudaWheels : [])];
   const pip = context.local === undefined ? await findPip(signal) : undefined;
-  const addon = await planAddon(context);
+  const compiler = await requireCompiler(context);
   const toDownload = context.local === undefined ? sum(wheels.map(({ bytes }) => bytes)) : 0;
   requireSpace(context.root, toDownload + sum(wheels.map(({ unpackedBytes }) => unpackedBytes)));
   for (const wheel of wheels) {
@@ -67,9 +67,9 @@ async function wheelRung(context: RungContext): Promise<Facts> {
   }
   const suffix = machine.platform === 'darwin' ? '2.dylib' : 'so.2';
   const libraries = [`libtensorflow_cc.${suffix}`, `libtensorflow_framework.${suffix}`];
-  const binding = await finish(context, addon, libraries);
-  const kernels = 'compiler' in addon && (await addKernels(context, addon.compiler, binding, libraries));
-  return { ...facts(context, binding, addon), ...kernels, tensorflow: tensorflowVersion, rung: 'wheel' };
+  const binding = await finish(context, compiler, libraries);
+  const kernels = await addKernels(context, compiler, binding, libraries);
+  return { ...facts(context, binding), ...kernels, tensorflow: tensorflowVersion, rung: 'wheel' };
 }
 
 function wheelTarget(path: string): string | undefined {
@@ -91,59 +91,43 @@ async function officialRung(context: RungContext): Promise<Facts> {
     );
   }
   requireOfficialGlibc(machine);
-  const addon = await planAddon(context);
+  const compiler = await requireCompiler(context);
   requireSpace(context.root, library.bytes + library.unpackedBytes);
   const archive = await fetchOfficial(library, context.downloads, context.reporter, context.signal);
   const names = await unpack(context, 'Unpacking libtensorflow', archive, library.unpackedBytes, officialTarget);
-  const libraries = names.filter((name) => /\.(so\.2|2\.dylib|dll)$/.test(name)).map((name) => basename(name));
-  const binding = await finish(context, addon, libraries);
-  return { ...facts(context, binding, addon), tensorflow: library.tensorflow, rung: 'official' };
+  const libraries = names.filter((name) => /\.(so\.2|2\.dylib)$/.test(name)).map((name) => basename(name));
+  const binding = await finish(context, compiler, libraries);
+  return { ...facts(context, binding), tensorflow: library.tensorflow, rung: 'official' };
 }
 
 /** The archive's real files are `libtensorflow.so.2.9.1`; they get the name that programs ask the linker for. */
 function officialTarget(path: string): string | undefined {
   const unix = /^lib\/(libtensorflow(?:_framework)?)\.(?:so\.(\d+)[\d.]*|(\d+)[\d.]*\.dylib)$/.exec(path);
   if (unix !== null) return `tensorflow/${unix[1]}${unix[2] ? `.so.${unix[2]}` : `.${unix[3]}.dylib`}`;
-  if (/^(lib\/)?tensorflow\.dll$/.test(path)) return 'tensorflow/tensorflow.dll';
   if (/^(LICENSE|THIRD_PARTY_TF_C_LICENSES)$/.test(path)) return `tensorflow/${path}`;
   return path.startsWith('include/') ? `build/${path}` : undefined;
 }
 
-type AddonPlan = { readonly compiler: Compiler } | { readonly archive: string };
-
-/** A compiler, or else the downloaded prebuilt addon: known before the large download starts. */
-async function planAddon({ catalog, machine, downloads, reporter, signal }: RungContext): Promise<AddonPlan> {
+/** Found before the large download starts: nothing prebuilt is run, since nobody publishes a hash of tfjs-node's addon. */
+async function requireCompiler({ machine, signal }: RungContext): Promise<Compiler> {
   const compiler = machine.platform === 'win32' ? undefined : await findCompiler(signal);
-  if (compiler !== undefined) return { compiler };
-  const none = 'No C++ compiler was found ($CXX, g++, c++, clang++)';
-  const path = catalog.prebuiltAddons[`${machine.platform}-${machine.arch}`];
-  if (path === undefined)
-    throw new Unavailable('no-compiler', `${none}, and no prebuilt addon exists for this system.`);
-  try {
-    return { archive: await fetchOfficial({ path, bytes: 200_000 }, downloads, reporter, signal) };
-  } catch (error) {
-    if (!(error instanceof Unavailable)) throw error;
-    throw new Unavailable('no-compiler', `${none}, and instead of compiling: ${error.message}`, { cause: error });
-  }
+  if (compiler !== undefined) return compiler;
+  const names = machine.platform === 'win32' ? 'none is supported on Windows' : '$CXX, g++, c++, clang++';
+  throw new Unavailable('no-compiler', `The addon has to be compiled, and no C++ compiler was found (${names}).`);
 }
 
 /** Adds the binding to the unpacked libraries and proves that it loads. Returns its path in the staging folder. */
-async function finish(context: RungContext, addon: AddonPlan, libraries: readonly string[]): Promise<string> {
+async function finish(context: RungContext, compiler: Compiler, libraries: readonly string[]): Promise<string> {
   const { staging, downloads, reporter, signal } = context;
   const libraryFolder = join(staging, 'tensorflow');
   const missing =
     libraries.length === 0 ? 'libtensorflow' : libraries.find((name) => !existsSync(join(libraryFolder, name)));
   if (missing !== undefined) throw new Unavailable('download-failed', `${missing} is not in the downloaded archive.`);
   await stageBinding(staging, downloads, signal);
-  let binding: string;
-  if ('compiler' in addon) {
-    binding = 'addon/tfjs_binding.node';
-    const build = await addonBuild(context, addon.compiler, libraries, binding);
-    reporter.line('Compiling the addon (about 15 s).');
-    await buildAddon(build, signal);
-  } else {
-    binding = await placePrebuilt(context, addon.archive);
-  }
+  const binding = 'addon/tfjs_binding.node';
+  const build = await addonBuild(context, compiler, libraries, binding);
+  reporter.line('Compiling the addon (about 15 s).');
+  await buildAddon(build, signal);
   const { tensorflow } = await checkLoads(join(staging, binding), undefined, signal);
   reporter.line(`TensorFlow ${tensorflow} loads and computes.`);
   return binding;
@@ -188,27 +172,6 @@ async function addKernels(
   }
 }
 
-/**
- * The prebuilt addon looks for `libtensorflow.so.2` in `../../deps/lib`, so it gets that layout by links. CUDA's
- * libraries are searched relative to where TensorFlow's was found, hence the second link.
- */
-async function placePrebuilt({ staging, machine, signal }: RungContext, archive: string): Promise<string> {
-  const binding = 'package/lib/napi-v8/tfjs_binding.node';
-  await extract(archive, staging, (path) => (/(^|\/)tfjs_binding\.node$/.test(path) ? binding : undefined), { signal });
-  const library = join(staging, 'tensorflow');
-  if (machine.platform === 'win32') {
-    copyFileSync(join(library, 'tensorflow.dll'), join(dirname(join(staging, binding)), 'tensorflow.dll'));
-    return binding;
-  }
-  mkdirSync(join(staging, 'package', 'deps'), { recursive: true });
-  symlinkSync('../../tensorflow', join(staging, 'package', 'deps', 'lib'));
-  if (existsSync(join(staging, 'nvidia'))) symlinkSync('../../nvidia', join(staging, 'package', 'deps', 'nvidia'));
-  if (existsSync(join(library, 'libtensorflow_cc.so.2'))) {
-    symlinkSync('libtensorflow_cc.so.2', join(library, 'libtensorflow.so.2'));
-  }
-  return binding;
-}
-
 async function unpack(
   { staging, reporter, signal }: RungContext,
   title: string,
@@ -227,11 +190,10 @@ async function unpack(
   }
 }
 
-function facts({ variant, machine }: RungContext, binding: string, addon: AddonPlan) {
+function facts({ variant, machine }: RungContext, binding: string) {
   return {
     format: engineFormat,
     variant,
-    addon: 'compiler' in addon ? ('compiled' as const) : ('prebuilt' as const),
     platform: `${machine.platform}-${machine.arch}`,
     binding,
     package: 'package',

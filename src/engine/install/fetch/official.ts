@@ -1,6 +1,6 @@
 /**
- * @file The downloads of tfjs-node's own installer: libtensorflow (2.9.1) and a prebuilt addon, from the storage server
- * that the package names. Honours the same variable as that installer, TFJS_NODE_CDN_STORAGE, for mirrors.
+ * @file The downloads of tfjs-node's own installer: libtensorflow (2.9.1) from the storage server that the
+ * package names. Honours the same variable as that installer, TFJS_NODE_CDN_STORAGE, for mirrors that are reached by https.
  */
 import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -14,14 +14,18 @@ import { Unavailable } from './unavailable.js';
 export interface RemoteFile {
   /** Below the storage server. */
   readonly path: string;
-  /** Undefined for a file whose hash nobody publishes. */
-  readonly sha256?: string;
+  readonly sha256: string;
   /** About; for the progress line until the server tells. */
   readonly bytes: number;
 }
 
-function storageServer(env: NodeJS.ProcessEnv): string {
-  return (env.TFJS_NODE_CDN_STORAGE ?? 'https://storage.googleapis.com/').replace(/\/?$/, '/');
+/** @throws Unavailable when the mirror's address is no https address, or is not one at all. Loopback may be http: nobody is in between. */
+function storageServer(env: NodeJS.ProcessEnv): URL {
+  const text = env.TFJS_NODE_CDN_STORAGE ?? 'https://storage.googleapis.com/';
+  const url = URL.canParse(text) ? new URL(text.replace(/\/?$/, '/')) : undefined;
+  const loopback = url !== undefined && /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/.test(url.hostname);
+  if (url?.protocol === 'https:' || (loopback && url.protocol === 'http:')) return url;
+  throw new Unavailable('no-network', 'TFJS_NODE_CDN_STORAGE must be an https address.');
 }
 
 /** Milliseconds without a byte after which a transfer counts as dead. */
@@ -36,14 +40,15 @@ export async function fetchOfficial(
   signal: AbortSignal,
 ): Promise<string> {
   const target = join(folder, basename(file.path));
-  if (file.sha256 !== undefined && statSync(target, { throwIfNoEntry: false }) !== undefined) {
+  if (statSync(target, { throwIfNoEntry: false }) !== undefined) {
     if ((await hashFile(target, 'sha256', 'hex', { signal })) === file.sha256) return target;
     rmSync(target);
   }
+  const server = storageServer(process.env);
   const part = `${target}.part`;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await transfer(`${storageServer(process.env)}${file.path}`, part, file.bytes, reporter, signal);
+      await transfer(`${server}${file.path}`, part, file.bytes, reporter, signal);
       break;
     } catch (error) {
       signal.throwIfAborted();
@@ -54,19 +59,15 @@ export async function fetchOfficial(
       if (attempt < attempts) continue;
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
       const why = systemErrorCode(cause) ?? (cause instanceof Error ? cause.message : String(cause));
-      throw new Unavailable('no-network', `${basename(file.path)} cannot be downloaded from ${serverName()} (${why}).`);
+      throw new Unavailable('no-network', `${basename(file.path)} cannot be downloaded from ${server.host} (${why}).`);
     }
   }
-  if (file.sha256 !== undefined && (await hashFile(part, 'sha256', 'hex', { signal })) !== file.sha256) {
+  if ((await hashFile(part, 'sha256', 'hex', { signal })) !== file.sha256) {
     rmSync(part);
-    throw new Unavailable('wrong-hash', `${serverName()} served a ${basename(file.path)} with another hash.`);
+    throw new Unavailable('wrong-hash', `${server.host} served a ${basename(file.path)} with another hash.`);
   }
   renameSync(part, target);
   return target;
-}
-
-function serverName(): string {
-  return new URL(storageServer(process.env)).host;
 }
 
 async function transfer(

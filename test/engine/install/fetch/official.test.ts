@@ -136,3 +136,15 @@ test('the official rung: from the archive to the compiler, with the names that t
   assert.deepEqual(box.leftovers(), []);
   assert.deepEqual(existsSync(join(box.root, 'downloads', 'lib.tar.gz')), true, 'the finished download is kept');
 });
+
+test('a mirror without https is refused before anything is asked of it', async (t) => {
+  for (const address of ['http://mirror.example/', 'ftp://127.0.0.1/', 'not an address']) {
+    const before = process.env.TFJS_NODE_CDN_STORAGE;
+    process.env.TFJS_NODE_CDN_STORAGE = address;
+    t.after(() => {
+      if (before === undefined) delete process.env.TFJS_NODE_CDN_STORAGE;
+      else process.env.TFJS_NODE_CDN_STORAGE = before;
+    });
+    await assert.rejects(fetchTo(temporaryFolder('official')), /must be an https address/, address);
+  }
+});
