@@ -2,8 +2,8 @@
  * @file Other programs: finding one on the PATH, and running one to its end without a shell.
  */
 import { spawn } from 'node:child_process';
-import { accessSync, constants, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter } from 'node:path';
+import which from 'which';
 import { systemErrorCode } from './errors.js';
 
 /** Whether a process of this machine with this id runs, whoever's it is. */
@@ -73,22 +73,9 @@ export function run(command: string, args: readonly string[], options: RunOption
 
 /** Full path of the first program called `name` on the PATH, or undefined. A name with a separator is taken as is. */
 export function findProgram(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
-  const extensions = process.platform === 'win32' ? (env.PATHEXT ?? '.EXE;.CMD').split(';') : [''];
-  const folders = /[\\/]/.test(name) ? [''] : (env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
-  for (const folder of folders) {
-    for (const extension of extensions) {
-      const path = join(folder, name + extension);
-      if (isExecutable(path)) return path;
-    }
-  }
-  return undefined;
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
-  }
+  // An empty part of the PATH means the working directory to `which`; no program is ever taken from there.
+  const path = (env.PATH ?? '').split(delimiter).filter(Boolean).join(delimiter);
+  return (
+    which.sync(name, { nothrow: true, path, ...(env.PATHEXT !== undefined && { pathExt: env.PATHEXT }) }) ?? undefined
+  );
 }

@@ -1,12 +1,12 @@
 /**
- * @file Takes chosen files out of wheels and zip archives (yauzl) and out of .tar.gz archives (a reader of our own:
- * npm tarballs and libtensorflow need regular files only), streaming, whatever their size.
+ * @file Takes chosen files out of wheels and zip archives (yauzl) and out of .tar.gz archives (tar),
+ * streaming, whatever their size.
  */
 import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve, sep } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
+import { Parser } from 'tar';
 import yauzl from 'yauzl';
 
 export interface ExtractOptions {
@@ -87,86 +87,29 @@ async function extractZip(archive: string, choose: Choose, write: Write): Promis
   }
 }
 
-const blockBytes = 512;
-
-/** Reads POSIX ustar with GNU long names and pax paths; entries that are not regular files are left out. */
+/** Entries that are not regular files are left out. The parser reads on when an entry has been read to its end. */
 async function extractTarGz(archive: string, choose: Choose, write: Write, signal?: AbortSignal): Promise<void> {
-  const source = createReadStream(archive, { highWaterMark: 1 << 20 });
-  const unzipped = createGunzip({ chunkSize: 1 << 20 });
-  source.on('error', (error) => unzipped.destroy(error));
-  source.pipe(unzipped);
-  const reader = new ByteReader(unzipped[Symbol.asyncIterator]());
-  let longName: string | undefined;
-  try {
-    for (;;) {
-      signal?.throwIfAborted();
-      const header = await reader.take(blockBytes);
-      if (header.length < blockBytes || header.every((byte) => byte === 0)) return;
-      const size = parseOctal(header.subarray(124, 136));
-      const padded = Math.ceil(size / blockBytes) * blockBytes;
-      const type = String.fromCharCode(header[156] ?? 0);
-      if (type === 'L' || type === 'x') {
-        const data = (await reader.take(padded)).subarray(0, size);
-        longName = type === 'L' ? cString(data) : (paxPath(data.toString('utf8')) ?? longName);
-        continue;
-      }
-      const prefix = cString(header.subarray(345, 500));
-      const path = longName ?? (prefix === '' ? '' : `${prefix}/`) + cString(header.subarray(0, 100));
-      longName = undefined;
-      const name = type === '0' || type === '\0' ? choose(path.replace(/^\.\//, '')) : undefined;
-      if (name === undefined) await reader.skip(padded);
+  let written: Promise<void> = Promise.resolve();
+  const parser = new Parser({
+    strict: true,
+    onReadEntry: (entry) => {
+      const name =
+        entry.type === 'File' || entry.type === 'OldFile' ? choose(entry.path.replace(/^\.\//, '')) : undefined;
+      if (name === undefined) entry.resume();
       else {
-        const executable = (parseOctal(header.subarray(100, 108)) & 0o100) !== 0;
-        await write(name, Readable.from(reader.chunks(size)), executable);
-        await reader.skip(padded - size);
+        const executable = ((entry.mode ?? 0) & 0o100) !== 0;
+        written = written.then(() => write(name, Readable.from(entry), executable));
+        // Told below; until then it must not count as unhandled.
+        written.catch((error) => parser.abort(error));
       }
-    }
-  } finally {
-    source.destroy();
-    unzipped.destroy();
-  }
-}
-
-/** Hands out a stream of chunks in pieces of asked sizes. */
-class ByteReader {
-  private rest: Buffer = Buffer.alloc(0);
-  constructor(private readonly source: AsyncIterator<Buffer>) {}
-
-  /** Up to `count` bytes as the stream delivers them: ends early only where the stream does. */
-  async *chunks(count: number): AsyncGenerator<Buffer> {
-    for (let left = count; left > 0; ) {
-      if (this.rest.length === 0) {
-        const next = await this.source.next();
-        if (next.done) throw new Error('the archive ends in the middle of a file');
-        this.rest = next.value;
-      }
-      const piece = this.rest.subarray(0, left);
-      this.rest = this.rest.subarray(piece.length);
-      left -= piece.length;
-      yield piece;
-    }
-  }
-
-  async take(count: number): Promise<Buffer> {
-    const pieces: Buffer[] = [];
-    for await (const piece of this.chunks(count)) pieces.push(piece);
-    return Buffer.concat(pieces);
-  }
-
-  async skip(count: number): Promise<void> {
-    for await (const _ of this.chunks(count));
-  }
-}
-
-function cString(bytes: Buffer): string {
-  const end = bytes.indexOf(0);
-  return bytes.toString('utf8', 0, end === -1 ? bytes.length : end);
-}
-
-function parseOctal(bytes: Buffer): number {
-  return Number.parseInt(cString(bytes).trim() || '0', 8);
-}
-
-function paxPath(records: string): string | undefined {
-  return /\d+ path=(.*)\n/.exec(records)?.[1];
+    },
+  });
+  const source = createReadStream(archive, { highWaterMark: 1 << 20, signal });
+  await new Promise<void>((resolvePromise, reject) => {
+    source.on('error', reject);
+    parser.on('error', reject);
+    parser.on('end', () => resolvePromise());
+    source.pipe(parser);
+  }).finally(() => source.destroy());
+  await written;
 }
