@@ -10,7 +10,7 @@ import { Graph, plainName } from './graph/graph.js';
 import { type GraphSession, openGraphs } from './graph/graph-session.js';
 import { addHandles, addStateAccess } from './graph/variables.js';
 import { filled } from './lowering/emit.js';
-import { opsWithProducts } from './lowering/own-ops.js';
+import { opsWithProducts } from './lowering/native-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';

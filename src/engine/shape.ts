@@ -72,30 +72,39 @@ export function inferReshape(from: Shape, target: Shape): number[] {
   return result;
 }
 
+/** The letters of a pattern such as `'B T D'`. */
+type Letters<Pattern extends string> = Pattern extends `${infer Letter} ${infer Rest}`
+  ? Letter | Letters<Rest>
+  : Pattern;
+
 /**
- * Checks a tensor at a module's border. Letters bind to the first size they meet and must agree afterwards:
- * `assertShape(q, 'B T D', dims)` and then `assertShape(k, 'B T D', dims)`.
+ * Checks a tensor at a module's border. A letter stands for the size in `bound` if it is there, and for any otherwise:
+ * `assertShape('k', k, 'B S K C', assertShape('q', q, 'B T H C'))`.
  *
+ * @returns `bound` and the sizes that this tensor's letters stand for.
  * @throws Error naming the tensor, the pattern and the shape found.
  */
-export function assertShape(
+export function assertShape<
+  Pattern extends string,
+  Bound extends Readonly<Record<string, number>> = Record<never, number>,
+>(
   name: string,
   tensor: { readonly shape: Shape },
-  pattern: string,
-  bound: Record<string, number> = {},
-): Record<string, number> {
+  pattern: Pattern,
+  bound?: Bound,
+): Bound & Readonly<Record<Letters<Pattern>, number>> {
+  const sizes: Record<string, number> = { ...bound };
   const letters = pattern.split(' ').filter((letter) => letter !== '');
   const fits =
     letters.length === tensor.shape.length &&
     letters.every((letter, axis) => {
       const size = tensor.shape[axis]!;
-      const wanted = /^\d+$/.test(letter) ? Number(letter) : (bound[letter] ?? size);
-      bound[letter] = wanted;
-      return wanted === size;
+      sizes[letter] = /^\d+$/.test(letter) ? Number(letter) : (sizes[letter] ?? size);
+      return sizes[letter] === size;
     });
   if (!fits) {
-    const sizes = letters.map((letter) => `${letter}${bound[letter] === undefined ? '' : `=${bound[letter]}`}`);
-    throw new Error(`${name}: expected shape [${sizes.join(', ')}], found ${formatShape(tensor.shape)}`);
+    const expected = letters.map((letter) => (sizes[letter] === undefined ? letter : `${letter}=${sizes[letter]}`));
+    throw new Error(`${name}: expected shape [${expected.join(', ')}], found ${formatShape(tensor.shape)}`);
   }
-  return bound;
+  return sizes as Bound & Record<Letters<Pattern>, number>;
 }

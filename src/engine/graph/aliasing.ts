@@ -49,6 +49,15 @@ export function stateHandle(output: Output): GraphNode | undefined {
   return node.op === 'ReadVariableOp' ? node.inputs[0]?.node : undefined;
 }
 
+/** {@link stateHandle} of each of `states`. @throws Error naming `op` for a tensor that is not state. */
+export function stateHandles(op: string, states: readonly Output[]): GraphNode[] {
+  return states.map((state) => {
+    const handle = stateHandle(state);
+    if (handle === undefined) throw new Error(`${op} works on state tensors, not on computed ones`);
+    return handle;
+  });
+}
+
 /** Ops whose result may be a view into their input's memory. */
 const views = new Set(['Reshape', 'Identity', 'Slice', 'StridedSlice', 'SplitV', 'Unpack']);
 

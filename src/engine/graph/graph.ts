@@ -62,7 +62,7 @@ export class Graph {
 
   constructor(
     readonly prefix: string,
-    /** Ops of our own (own-ops.ts) that the graph may use. */
+    /** Ops of our own (native-ops.ts) that the graph may use. */
     readonly nativeOps: ReadonlySet<string> = new Set(),
     /** What its matrix products will be computed in. */
     readonly precision: Precision = 'f32',

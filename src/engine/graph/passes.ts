@@ -1,6 +1,6 @@
 /** @file Rewrites of a traced graph that keep its meaning: matrix products in bfloat16, marking nodes for XLA. */
 import { cast } from '../lowering/emit.js';
-import { nativeOps } from '../lowering/own-ops.js';
+import { nativeOps } from '../lowering/native-ops.js';
 import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
 import { widenedFrom } from './stored.js';
 

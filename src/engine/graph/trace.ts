@@ -165,9 +165,19 @@ export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   return tracedTensor(cast(graph, graph.add('Identity', [stored], stored, { attributes, control }), value.dtype));
 }
 
-/** True while a function is being traced that may use `op`, an op of our own. */
+/** True while a function is being traced that may use `op`, a native op. */
 export function canUse(op: string): boolean {
   return backend?.graph?.nativeOps.has(op) ?? false;
+}
+
+/** Appends an op that tfjs has no kernel for; the lowering says what its inputs, attributes and `Results` are. */
+export function runOp<Results extends tf.Tensor[] = [tf.Tensor]>(
+  op: string,
+  inputs: Readonly<Record<string, tf.Tensor>>,
+  attributes: object = {},
+): Results {
+  // tfjs types the results of every kernel as one tensor.
+  return tf.engine().runKernel(op, { ...inputs }, { ...attributes }) as unknown as Results;
 }
 
 /** True while a function is being traced: compositions may then choose ops that no eager backend has. */

@@ -9,9 +9,9 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { type Graph, type Output, outputOf } from '../graph/graph.js';
 import { normalizeAxes, normalizeAxis, reducedShape } from '../shape.js';
 import { binary, cast, graphDType, type Inputs, type Lowering, reduce, scalar, select, unary } from './emit.js';
-import { fusedKernels } from './in-place-ops.js';
-import { nativeKernels } from './own-ops.js';
+import { nativeLowerings } from './native-ops.js';
 import { shapeLowerings } from './shapes.js';
+import { tensorflowLowerings } from './tensorflow-ops.js';
 
 type Table = Readonly<Record<string, string>>;
 
@@ -160,6 +160,6 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   ),
   ...arithmetic,
   ...shapeLowerings,
-  ...fusedKernels,
-  ...nativeKernels,
+  ...tensorflowLowerings,
+  ...nativeLowerings,
 };

@@ -12,16 +12,6 @@ export type Inputs<Names extends string = string> = Readonly<Record<Names, Outpu
  */
 export type Lowering = (graph: Graph, inputs: never, attributes: never) => Output | Output[];
 
-export type Attributes = Record<string, unknown>;
-export type Kernel = (graph: Graph, inputs: Inputs, attributes: Attributes) => Output | Output[];
-
-/** An input that the kernel cannot do without. */
-export function need(inputs: Inputs, name: string): Output {
-  const input = inputs[name];
-  if (input === undefined) throw new Error(`input ${name} is missing`);
-  return input;
-}
-
 /** @throws Error for a dtype of tfjs that graphs do not have. */
 export function graphDType(dtype: string): DType {
   if (!isDType(dtype)) throw new Error(`tensors of dtype ${dtype} cannot be compiled; use float32, int32 or bool`);

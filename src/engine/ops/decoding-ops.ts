@@ -1,12 +1,12 @@
 /**
- * @file Operations of decoding that exist only as ops of our own (native/). Each returns undefined where the function
- * being run or traced cannot use it: then the caller composes the same from other operations.
+ * @file Operations of decoding that exist only as native ops. Each returns undefined where the function being run or
+ * traced cannot use it: then the caller composes the same from other operations.
  *
  * A cache is two state tensors, keys and values, with rows `[(slot * K + head) * S + position, C]`.
  */
-import * as tf from '@tensorflow/tfjs-core';
-import { canUse } from '../graph/trace.js';
-import { nativeOps } from '../lowering/own-ops.js';
+import type * as tf from '@tensorflow/tfjs-core';
+import { canUse, runOp } from '../graph/trace.js';
+import { nativeOps } from '../lowering/native-ops.js';
 import { assertShape, type Float, type Int } from '../shape.js';
 
 export interface CacheLayout {
@@ -32,7 +32,7 @@ export function cachedAttention(
   layout: CacheLayout & { readonly scale: number },
 ): Float<'B T HC'> | undefined {
   if (!canUse(nativeOps.cachedAttention)) return undefined;
-  return tf.engine().runKernel(nativeOps.cachedAttention, { q, keys, values, positions }, { ...layout }) as tf.Tensor;
+  return runOp(nativeOps.cachedAttention, { q, keys, values, positions }, layout)[0];
 }
 
 /** Weights of a pre-norm layer with grouped-query attention and SwiGLU, matrices `[out, in]`. */
@@ -70,10 +70,10 @@ export function decoderLayers(
 ): { x: Float<'B D'>; caches: CacheTensors[] } | undefined {
   if (!canUse(nativeOps.decoderLayers)) return undefined;
   assertShape('decoder layers positions', at.positions, 'B', assertShape('decoder layers input', x, 'B D'));
-  const numbered = (part: (layer: DecoderLayer) => object) =>
+  const numbered = (part: (layer: DecoderLayer) => Readonly<Record<string, tf.Tensor>>) =>
     Object.fromEntries(
       layers.flatMap((layer, index) =>
-        Object.entries(part(layer)).map(([name, tensor]) => [`${name}.${index}`, tensor as tf.Tensor]),
+        Object.entries(part(layer)).map(([name, tensor]) => [`${name}.${index}`, tensor] as const),
       ),
     );
   const caches = {
@@ -86,7 +86,7 @@ export function decoderLayers(
     return { inputNorm, q, k, v, o, postNorm, gate, up, down, ...biases, ...headNorms };
   });
   const [first] = layers;
-  const results = tf.engine().runKernel(
+  const [next, ...states] = runOp<[tf.Tensor, ...tf.Tensor[]]>(
     nativeOps.decoderLayers,
     { x, ...at, ...caches, ...weights },
     {
@@ -96,12 +96,8 @@ export function decoderLayers(
       biases: first?.weights.biases !== undefined,
       headNorms: first?.weights.headNorms !== undefined,
     },
-  ) as tf.Tensor[];
-  const [next, ...states] = results as [tf.Tensor, ...tf.Tensor[]];
-  const updated = layers.map((_, index) => {
-    const [keys, values] = [states[index], states[layers.length + index]] as [tf.Tensor, tf.Tensor];
-    return { keys, values };
-  });
+  );
+  const updated = layers.map((_, index) => ({ keys: states[index]!, values: states[layers.length + index]! }));
   return { x: next, caches: updated };
 }
 
@@ -115,7 +111,6 @@ export function drawTokens(
   scale: Float<''>,
 ): { tokens: Int<'B'>; logProbs: Float<'B'> } | undefined {
   if (!canUse(nativeOps.draw)) return undefined;
-  const results = tf.engine().runKernel(nativeOps.draw, { logits, uniforms, scale }) as tf.Tensor[];
-  const [tokens, logProbs] = results as [tf.Tensor, tf.Tensor];
+  const [tokens, logProbs] = runOp<[tf.Tensor, tf.Tensor]>(nativeOps.draw, { logits, uniforms, scale });
   return { tokens, logProbs };
 }

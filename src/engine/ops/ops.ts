@@ -1,17 +1,17 @@
 /**
  * @file Differentiable operations with exact, economical gradients, for every engine. tfjs's own gradients of these
  * compositions are missing, wrong for broadcast batches, or build large constants (tfjs-core 4.22); each gradient here
- * is tested against finite differences. Functions that are compiled with ops of our own at hand take those of
- * ops-native.ts instead of the compositions here.
+ * is tested against finite differences. Compiled functions that may use native ops take those of ops-native.ts instead of
+ * the compositions here.
  *
  * Shapes use the alphabet of shape.ts.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { canUse, isTracing, productDtype } from '../graph/trace.js';
-import { fusedKernelNames } from '../lowering/in-place-ops.js';
-import { nativeOps } from '../lowering/own-ops.js';
+import { canUse, isTracing, productDtype, runOp } from '../graph/trace.js';
+import { nativeOps } from '../lowering/native-ops.js';
+import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import { assertShape, type Float, type Int } from '../shape.js';
-import { productWithGradient, withGradient } from './gradient.js';
+import { matMul, productWithGradient, withGradient } from './gradient.js';
 import * as native from './ops-native.js';
 
 /** Added to scores that may not be attended to: exp gives exactly 0, and a row with nothing but these no NaN. */
@@ -19,18 +19,17 @@ export const maskedScore = -1e9;
 
 /** Rows of `table` `[V, D]` at `ids` (int32, any shape `[...]`): `[..., D]`. */
 export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> {
-  const [vocabulary, width] = table.shape as [number, number];
-  assertShape('embedding table', table, 'V D');
+  const { V, D } = assertShape('embedding table', table, 'V D');
   return withGradient(
     [table],
-    (rows) => ({ value: tf.gather(rows as tf.Tensor, ids as tf.Tensor1D), save: [ids] }),
+    (rows) => ({ value: tf.gather(rows, ids as tf.Tensor1D), save: [ids] }),
     (dy, [saved]) => {
-      const flatIds = (saved as tf.Tensor).reshape([-1]) as tf.Tensor1D;
-      const flatDy = dy.reshape([-1, width]);
+      const flatIds = saved.reshape([-1]) as tf.Tensor1D;
+      const flatDy = dy.reshape([-1, D]);
       if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined) {
-        return [tf.unsortedSegmentSum(flatDy, flatIds, vocabulary)];
+        return [tf.unsortedSegmentSum(flatDy, flatIds, V)];
       }
-      return [tf.matMul(tf.oneHot(flatIds, vocabulary).toFloat(), flatDy, true, false)];
+      return [tf.matMul(tf.oneHot(flatIds, V).toFloat(), flatDy, true, false)];
     },
   );
 }
@@ -46,14 +45,16 @@ const fewRows = { float32: 16, bfloat16: 4 } as const;
 
 /**
  * Multiplications from which a graph gets a product in two halves: TensorFlow may compute an op on one thread only (see
- * native.ts), and where nothing else is to be done at that moment another would wait. Up to so many rows they are halves
- * of the weight, and beyond it of the rows: what both need is rearranged twice.
+ * native.ts), and another would wait if there is nothing else to do at that moment.
  */
-const [largeProduct, weightHalves] = [1e8, 128];
+const largeProduct = 1e8;
+
+/** Rows up to which these are halves of the weight, and beyond which of the rows: TensorFlow rearranges the other operand twice. */
+const maxRowsForWeightHalves = 128;
 
 /** `x @ weight^T + bias` over the last axis; `weight` is `[out, in]` as in PyTorch. */
 export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'>): Float<'... E'> {
-  const [outWidth, inWidth] = weight.shape as [number, number];
+  const [outWidth = 0, inWidth = 0] = weight.shape;
   const rows = x.rank === 2 ? x : x.reshape([-1, inWidth]);
   const product = rowsTimes(rows, weight);
   const result = bias === undefined ? product : tf.add(product, bias);
@@ -61,11 +62,11 @@ export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'
 }
 
 function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
-  const [count, outWidth] = [rows.shape[0] as number, weight.shape[0] as number];
+  const [[count = 0], [outWidth = 0]] = [rows.shape, weight.shape];
   if (weight.size < largeWeight || !isTracing()) return times(rows, weight);
   if (count <= fewRows[productDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
   if (count * weight.size < largeProduct) return times(rows, weight);
-  if (count <= weightHalves && outWidth % 2 === 0) {
+  if (count <= maxRowsForWeightHalves && outWidth % 2 === 0) {
     return productWithGradient(rows, weight, (x, matrix) =>
       tf.concat(
         tf.split(matrix, 2).map((half) => times(x, half)),
@@ -78,7 +79,7 @@ function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
 }
 
 function times(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
-  return tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true);
+  return matMul(rows, weight, false, true);
 }
 
 /**
@@ -92,51 +93,50 @@ export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>, scale?: Float
 }
 
 function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
-  const V = logits.shape[1] as number;
+  const V = logits.shape[1]!;
   if (isTracing()) {
     return withGradient(
       [logits],
       (x) => {
-        const inputs = { logits: x as tf.Tensor, labels: ids };
-        const [loss, dLogits] = tf.engine().runKernel(fusedKernelNames.crossEntropy, inputs) as unknown as tf.Tensor[];
-        return { value: tf.neg(loss as tf.Tensor), save: [dLogits as tf.Tensor] };
+        const [loss, dLogits] = runOp<[tf.Tensor, tf.Tensor]>(tensorflowOps.crossEntropy, { logits: x, labels: ids });
+        return { value: tf.neg(loss), save: [dLogits] };
       },
-      (dy, [dLogits]) => [tf.mul(dLogits as tf.Tensor, tf.neg(dy).expandDims(-1))],
+      (dy, [dLogits]) => [tf.mul(dLogits, tf.neg(dy).expandDims(-1))],
     );
   }
   return withGradient(
     [logits],
     (x) => {
-      const shifted = tf.sub(x as tf.Tensor, tf.max(x as tf.Tensor, -1, true));
+      const shifted = tf.sub(x, tf.max(x, -1, true));
       const logSum = tf.log(tf.sum(tf.exp(shifted), -1));
       const picked = tf.sum(tf.mul(shifted, tf.oneHot(ids as tf.Tensor1D, V).toFloat()), -1);
-      return { value: tf.sub(picked, logSum), save: [x as tf.Tensor, ids] };
+      return { value: tf.sub(picked, logSum), save: [x, ids] };
     },
     (dy, [x, savedIds]) => {
       const oneHot = tf.oneHot(savedIds as tf.Tensor1D, V).toFloat();
-      return [tf.mul(tf.sub(oneHot, tf.softmax(x as tf.Tensor)), dy.expandDims(-1))];
+      return [tf.mul(tf.sub(oneHot, tf.softmax(x)), dy.expandDims(-1))];
     },
   );
 }
 
 /** x / sqrt(mean(x^2) + epsilon) * weight over the last axis (Zhang and Sennrich, arXiv 1910.07467). */
 export function rmsNorm(x: Float<'... D'>, weight: Float<'D'>, epsilon: number): Float<'... D'> {
-  const width = x.shape.at(-1) as number;
+  const width = x.shape.at(-1)!;
   assertShape('RMSNorm weight', weight, 'D', { D: width });
   if (canUse(nativeOps.rmsNorm)) return native.rmsNorm(x, weight, epsilon);
   return withGradient(
     [x, weight],
     (input, scale) => {
-      const meanSquare = tf.mean(tf.square(input as tf.Tensor), -1, true);
+      const meanSquare = tf.mean(tf.square(input), -1, true);
       const inverse = tf.rsqrt(tf.add(meanSquare, epsilon));
-      const normal = tf.mul(input as tf.Tensor, inverse);
-      return { value: tf.mul(normal, scale as tf.Tensor), save: [normal, inverse, scale as tf.Tensor] };
+      const normal = tf.mul(input, inverse);
+      return { value: tf.mul(normal, scale), save: [normal, inverse, scale] };
     },
     (dy, [normal, inverse, scale]) => {
-      const dNormal = tf.mul(dy, scale as tf.Tensor);
-      const along = tf.mean(tf.mul(dNormal, normal as tf.Tensor), -1, true);
-      const dx = tf.mul(tf.sub(dNormal, tf.mul(normal as tf.Tensor, along)), inverse as tf.Tensor);
-      const dWeight = tf.sum(tf.mul(dy, normal as tf.Tensor).reshape([-1, width]), 0);
+      const dNormal = tf.mul(dy, scale);
+      const along = tf.mean(tf.mul(dNormal, normal), -1, true);
+      const dx = tf.mul(tf.sub(dNormal, tf.mul(normal, along)), inverse);
+      const dWeight = tf.sum(tf.mul(dy, normal).reshape([-1, width]), 0);
       return [dx, dWeight];
     },
   );
@@ -152,9 +152,9 @@ export function rope(x: Float<'B T N C'>, cos: Float<'B T C2'>, sin: Float<'B T 
   if (canUse(nativeOps.rope)) return native.rope(x, cos, sin);
   return withGradient(
     [x],
-    (input) => ({ value: rotate(input as tf.Tensor, cos, sin), save: [cos, sin] }),
+    (input) => ({ value: rotate(input, cos, sin), save: [cos, sin] }),
     // A rotation's transpose is the rotation back.
-    (dy, [savedCos, savedSin]) => [rotate(dy, savedCos as tf.Tensor, tf.neg(savedSin as tf.Tensor))],
+    (dy, [savedCos, savedSin]) => [rotate(dy, savedCos, tf.neg(savedSin))],
   );
 }
 
@@ -181,10 +181,9 @@ export function attention(
   bias: Float<'B T S'>,
   scale: number,
 ): Float<'B T HC'> {
-  const dims = assertShape('queries', q, 'B T H C');
-  assertShape('keys', k, 'B S K C', dims);
+  const dims = assertShape('keys', k, 'B S K C', assertShape('queries', q, 'B T H C'));
   assertShape('values', v, 'B S K C', dims);
-  const { B, T, H, C, S, K } = dims as Record<'B' | 'T' | 'H' | 'C' | 'S' | 'K', number>;
+  const { B, T, H, C, S, K } = dims;
   if (H % K !== 0) throw new Error(`attention: ${H} query heads cannot share ${K} key/value heads evenly`);
   if (canUse(nativeOps.attention)) return native.attention(q, k, v, bias, scale);
   const G = H / K;
@@ -199,31 +198,24 @@ export function attention(
   return withGradient(
     [q, k, v],
     (queries, keys, values) => {
-      const rows = groupRows(tf.mul(queries as tf.Tensor, scale));
-      const keyRows = perHead(keys as tf.Tensor);
-      const valueRows = perHead(values as tf.Tensor);
-      const scores = tf.matMul(rows as tf.Tensor3D, keyRows as tf.Tensor3D, false, true).reshape([B, H, T, S]);
+      const rows = groupRows(tf.mul(queries, scale));
+      const keyRows = perHead(keys);
+      const valueRows = perHead(values);
+      const scores = matMul(rows, keyRows, false, true).reshape([B, H, T, S]);
       const weights = tf.softmax(tf.add(scores, bias.expandDims(1))).reshape([B * K, G * T, S]);
-      const mixed = tf.matMul(weights as tf.Tensor3D, valueRows as tf.Tensor3D);
+      const mixed = matMul(weights, valueRows);
       const value = ungroup(mixed).reshape([B, T, H * C]);
       return { value, save: [rows, keyRows, valueRows, weights, mixed] };
     },
-    (dy, saved) => {
-      const [rows, keyRows, valueRows, weights, mixed] = saved as [
-        tf.Tensor3D,
-        tf.Tensor3D,
-        tf.Tensor3D,
-        tf.Tensor3D,
-        tf.Tensor3D,
-      ];
-      const dMixed = groupRows(dy.reshape([B, T, H, C])) as tf.Tensor3D;
-      const dValues = tf.matMul(weights, dMixed, true, false);
-      const dWeights = tf.matMul(dMixed, valueRows, false, true);
+    (dy, [rows, keyRows, valueRows, weights, mixed]) => {
+      const dMixed = groupRows(dy.reshape([B, T, H, C]));
+      const dValues = matMul(weights, dMixed, true, false);
+      const dWeights = matMul(dMixed, valueRows, false, true);
       // sum over S of dWeights * weights, computed over C, which is shorter.
       const along = tf.sum(tf.mul(dMixed, mixed), -1, true);
-      const dScores = tf.mul(weights, tf.sub(dWeights, along)) as tf.Tensor3D;
-      const dRows = tf.mul(tf.matMul(dScores, keyRows), scale);
-      const dKeys = tf.matMul(dScores, rows, true, false);
+      const dScores = tf.mul(weights, tf.sub(dWeights, along));
+      const dRows = tf.mul(matMul(dScores, keyRows), scale);
+      const dKeys = matMul(dScores, rows, true, false);
       const fromHeads = (x: tf.Tensor) => x.reshape([B, K, S, C]).transpose([0, 2, 1, 3]);
       return [ungroup(dRows).reshape([B, T, H, C]), fromHeads(dKeys), fromHeads(dValues)];
     },
@@ -239,15 +231,15 @@ export function swiglu(gate: Float<'... F'>, up: Float<'... F'>): Float<'... F'>
   return withGradient(
     [gate, up],
     (g, u) => {
-      const sigmoid = tf.sigmoid(g as tf.Tensor);
-      const value = tf.mul(g as tf.Tensor, tf.mul(sigmoid, u as tf.Tensor));
-      return { value, save: [sigmoid, g as tf.Tensor, u as tf.Tensor] };
+      const sigmoid = tf.sigmoid(g);
+      const value = tf.mul(g, tf.mul(sigmoid, u));
+      return { value, save: [sigmoid, g, u] };
     },
     (dy, [sigmoid, g, u]) => {
-      const silu = tf.mul(g as tf.Tensor, sigmoid as tf.Tensor);
+      const silu = tf.mul(g, sigmoid);
       // silu' = sigmoid + silu * (1 - sigmoid)
-      const slope = tf.add(sigmoid as tf.Tensor, tf.mul(silu, tf.sub(1, sigmoid as tf.Tensor)));
-      return [tf.mul(tf.mul(dy, u as tf.Tensor), slope), tf.mul(dy, silu)];
+      const slope = tf.add(sigmoid, tf.mul(silu, tf.sub(1, sigmoid)));
+      return [tf.mul(tf.mul(dy, u), slope), tf.mul(dy, silu)];
     },
   );
 }

@@ -4,9 +4,9 @@
  * to the same states.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { canUse, isTracing } from '../graph/trace.js';
-import { fusedKernelNames } from '../lowering/in-place-ops.js';
-import { nativeOps } from '../lowering/own-ops.js';
+import { canUse, isTracing, runOp } from '../graph/trace.js';
+import { nativeOps } from '../lowering/native-ops.js';
+import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import type { Float, Int } from '../shape.js';
 
 /**
@@ -15,7 +15,7 @@ import type { Float, Int } from '../shape.js';
  * `state` may be a reshaped state tensor; reshape the result back before assigning it.
  */
 export function updateRows(state: Float<'R ...'>, indices: Int<'N'>, rows: Float<'N ...'>): Float<'R ...'> {
-  if (isTracing()) return tf.engine().runKernel(fusedKernelNames.updateRows, { state, indices, rows }) as tf.Tensor;
+  if (isTracing()) return runOp(tensorflowOps.updateRows, { state, indices, rows })[0];
   return tf.tensorScatterUpdate(state, indices.expandDims(-1), rows);
 }
 
@@ -25,13 +25,13 @@ export function updateRows(state: Float<'R ...'>, indices: Int<'N'>, rows: Float
  * must not be used otherwise in the function; the result can be added to again.
  */
 export function addInto(state: tf.Tensor, value: tf.Tensor): tf.Tensor {
-  if (isTracing()) return tf.engine().runKernel(fusedKernelNames.addInto, { state, value }) as tf.Tensor;
+  if (isTracing()) return runOp(tensorflowOps.addInto, { state, value })[0];
   return tf.add(state, value);
 }
 
 /** Zeros for `state`, written as soon as the function runs: before it fails, if it does. */
 export function clear(state: tf.Tensor): tf.Tensor {
-  if (isTracing()) return tf.engine().runKernel(fusedKernelNames.clear, { state }) as tf.Tensor;
+  if (isTracing()) return runOp(tensorflowOps.clear, { state })[0];
   return tf.zerosLike(state);
 }
 
@@ -58,7 +58,7 @@ export interface AdamWScalars {
 
 /** The sum of all squares, a scalar. */
 export function sumOfSquares(x: tf.Tensor): Float<''> {
-  if (canUse(nativeOps.sumOfSquares)) return tf.engine().runKernel(nativeOps.sumOfSquares, { x }) as tf.Tensor;
+  if (canUse(nativeOps.sumOfSquares)) return runOp(nativeOps.sumOfSquares, { x })[0];
   return tf.sum(tf.square(x));
 }
 
@@ -76,14 +76,13 @@ export function adamW(
   options: { readonly beta1: number; readonly beta2: number; readonly decays: boolean },
 ): AdamWStates {
   const run = (op: string, inputs: Record<string, tf.Tensor>): AdamWStates => {
-    const results = tf.engine().runKernel(op, inputs, { ...options }) as unknown;
-    const [parameter, m, v] = results as [tf.Tensor, tf.Tensor, tf.Tensor];
+    const [parameter, m, v] = runOp<[tf.Tensor, tf.Tensor, tf.Tensor]>(op, inputs, options);
     return { parameter, m, v };
   };
   if (canUse(nativeOps.adamW)) return run(nativeOps.adamW, { ...states, gradient, ...scalars });
   const { scale, ...rates } = scalars;
   const scaled = tf.mul(gradient, scale);
-  if (isTracing()) return run(fusedKernelNames.adamW, { ...states, gradient: scaled, ...rates });
+  if (isTracing()) return run(tensorflowOps.adamW, { ...states, gradient: scaled, ...rates });
   const { beta1, beta2, decays } = options;
   const m = tf.add(tf.mul(states.m, beta1), tf.mul(scaled, 1 - beta1));
   const v = tf.add(tf.mul(states.v, beta2), tf.mul(tf.square(scaled), 1 - beta2));

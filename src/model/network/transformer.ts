@@ -99,7 +99,7 @@ export function finalNorm(parameters: TensorRecord, config: ModelConfig, x: Floa
 
 /** {@link hiddenStates} of whole sequences, padded on the right if at all. */
 export function sequenceStates(parameters: TensorRecord, config: ModelConfig, ids: Int<'B T'>): Float<'B T D'> {
-  const { T } = assertShape('ids', ids, 'B T') as { T: number };
+  const { T } = assertShape('ids', ids, 'B T');
   const bias = causalBias(T);
   const scale = attentionScale(config);
   const at = angles(config, rowPositions(T));

@@ -8,7 +8,7 @@ import type { Attribute } from '../../../src/engine/graph/graph.js';
 import { Graph } from '../../../src/engine/graph/graph.js';
 import { encodeGraphDef, tensorName } from '../../../src/engine/graph/graphdef.js';
 import { findInstalledEngine } from '../../../src/engine/install/installed.js';
-import { nativeOps } from '../../../src/engine/lowering/own-ops.js';
+import { nativeOps } from '../../../src/engine/lowering/native-ops.js';
 import { loadBinding, loadKernels } from '../../../src/engine/native.js';
 import { attention, rope } from '../../../src/engine/ops/ops.js';
 import { type Shape, sizeOf } from '../../../src/engine/shape.js';

@@ -1,0 +1,120 @@
+/**
+ * @file Lowerings to ops of TensorFlow that tfjs has no kernel for: they update state in place or give two results. ops/
+ * uses them while tracing and composes the same result on eager engines.
+ */
+import { type InPlaceUpdate, inPlaceUpdate, noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
+import { type Graph, type GraphNode, type Output, outputOf } from '../graph/graph.js';
+import { readVariable } from '../graph/stored.js';
+import { type Inputs, type Lowering, scalar } from './emit.js';
+
+/** Names under which tfjs finds the lowerings. */
+export const tensorflowOps = {
+  crossEntropy: 'TinyzeroCrossEntropy',
+  updateRows: 'TinyzeroUpdateRows',
+  adamW: 'TinyzeroApplyAdam',
+  addInto: 'TinyzeroAddInto',
+  clear: 'TinyzeroClear',
+} as const;
+
+type AdamWInputs = Inputs<'parameter' | 'm' | 'v' | 'gradient'> &
+  Inputs<'learningRate' | 'beta1Power' | 'beta2Power' | 'epsilon' | 'decay'>;
+
+interface AdamWAttributes {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly decays: boolean;
+}
+
+export const tensorflowLowerings = {
+  /** `{ logits: [N, V], labels: int32 [N] }` -> `[loss [N], d loss / d logits [N, V]]`. */
+  [tensorflowOps.crossEntropy]: (graph, { logits, labels }: Inputs<'logits' | 'labels'>) => {
+    const outputs = [{ dtype: logits.dtype, shape: logits.shape.slice(0, 1) }, logits];
+    const node = graph.addNode('SparseSoftmaxCrossEntropyWithLogits', [logits, labels], outputs, {
+      attributes: { T: { type: logits.dtype }, Tlabels: { type: 'int32' } },
+    });
+    return [outputOf(node, 0), outputOf(node, 1)];
+  },
+
+  /**
+   * `{ state: [R, ...], rows: [N, ...], indices: int32 [N] }` -> the state with `state[indices[i]] = rows[i]`, written
+   * into the state's own memory. InplaceUpdate hands on its first input's buffer, so nothing is copied; the price is
+   * that nothing may read the state's old value afterwards, which commit.ts checks.
+   */
+  [tensorflowOps.updateRows]: (graph, { state, indices, rows }: Inputs<'state' | 'indices' | 'rows'>) => {
+    const handles = stateHandles('updateRows', [state]);
+    const attributes = { T: { type: state.dtype } };
+    const result = graph.add('InplaceUpdate', [state, indices, rows], state, { attributes });
+    const usedNow = () => result.node.inputs.slice(1);
+    noteInPlaceUpdate({ handles, writes: [result.node], inputs: usedNow, oldValue: 'lost' }, [result]);
+    return [result];
+  },
+
+  /**
+   * One AdamW step on the states `parameter`, `m` and `v`; see adamW in state-ops.ts for the inputs. ResourceApplyAdam
+   * makes one pass over memory for the moments and the update.
+   */
+  [tensorflowOps.adamW]: (graph, inputs: AdamWInputs, { beta1, beta2, decays }: AdamWAttributes) => {
+    const states = [inputs.parameter, inputs.m, inputs.v];
+    const handles = stateHandles('adamW', states);
+    const [parameter, m, v] = handles.map((handle) => outputOf(handle, 0));
+    const type = { T: { type: 'float32' } } as const;
+    const before = inputs.parameter;
+    // Only the parameter is read before the update (by the forward pass). Reading a moment would make a second
+    // reference to its memory, and TensorFlow then copies it instead of updating it in place.
+    const writes: GraphNode[] = [];
+    if (decays) {
+      // parameter -= decay * parameter, in one op: as two, the products of all parameters could lie around at once.
+      const shrink = graph.addNode('ResourceApplyGradientDescent', [parameter!, inputs.decay, before], [], {
+        attributes: { ...type, use_locking: { bool: false } },
+      });
+      writes.push(shrink);
+    }
+    const betas = [scalar(graph, 'float32', beta1), scalar(graph, 'float32', beta2)];
+    const rates = [inputs.beta1Power, inputs.beta2Power, inputs.learningRate, ...betas, inputs.epsilon];
+    const apply = graph.addNode('ResourceApplyAdam', [parameter!, m!, v!, ...rates, inputs.gradient], [], {
+      attributes: { ...type, use_locking: { bool: false }, use_nesterov: { bool: false } },
+      control: [before.node, ...writes],
+    });
+    writes.push(apply);
+    const update: InPlaceUpdate = {
+      handles,
+      writes,
+      inputs: () => [...(decays ? [inputs.decay] : []), ...apply.inputs.slice(handles.length)],
+      // ResourceApplyAdam copies a state first whose memory is still in use.
+      oldValue: 'kept',
+    };
+    const results = handles.map((handle, index) => readVariable(graph, handle, states[index]!, [apply]));
+    noteInPlaceUpdate(update, results);
+    return results;
+  },
+
+  /** `{ state, value }` -> the state with `value` added, at once; see addInto in state-ops.ts. */
+  [tensorflowOps.addInto]: (graph, { state, value }: Inputs<'state' | 'value'>) =>
+    writeAtOnce(graph, state, 'AssignAddVariableOp', value),
+
+  /** `{ state }` -> the state full of zeros, at once. */
+  [tensorflowOps.clear]: (graph, { state }: Inputs<'state'>) => {
+    const attributes = { T: { type: state.dtype }, index_type: { type: 'int32' } } as const;
+    const operands = [graph.ints(state.shape), scalar(graph, state.dtype, 0)];
+    return writeAtOnce(graph, state, 'AssignVariableOp', graph.add('Fill', operands, state, { attributes }));
+  },
+} satisfies Record<string, Lowering>;
+
+/** A write into a state that waits for nothing but its own inputs. Several writes into one state are one update. */
+function writeAtOnce(graph: Graph, state: Output, op: string, value: Output): Output[] {
+  const handles = stateHandles(op, [state]);
+  const [handle] = handles as [GraphNode];
+  const attributes = { dtype: { type: state.dtype } };
+  const node = graph.addNode(op, [outputOf(handle, 0), value], [], { attributes });
+  const update: InPlaceUpdate = inPlaceUpdate(state) ?? {
+    handles,
+    writes: [],
+    inputs: () => [],
+    oldValue: 'lost',
+    atOnce: true,
+  };
+  update.writes.push(node);
+  const result = readVariable(graph, handle, state, update.writes);
+  noteInPlaceUpdate(update, [result]);
+  return [result];
+}
