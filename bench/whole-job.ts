@@ -13,7 +13,7 @@ import { evaluate } from '../src/policy/evaluate.js';
 import type { TrainingOptions } from '../src/policy/policy.js';
 import type { RolloutKit } from '../src/policy/rollout.js';
 import { multiplicationReward } from '../src/reward/multiplication.js';
-import { openJob, openPolicy } from '../src/run/job.js';
+import { withJob, withPolicy } from '../src/run/job.js';
 import { estimate } from '../src/stage1/estimate.js';
 import { type VStarFile, vStarOf } from '../src/stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../src/stage2/algorithm.js';
@@ -58,97 +58,99 @@ async function run(job: WholeJob): Promise<JobResult> {
   let phase = 'load';
   let firstTokenSeconds: number | undefined;
 
-  const opened = await openJob({
+  const request = {
     options,
-    engineRequest: { engine, install: false },
+    engineRequest: { engine, install: false } as const,
     reporter: silentReporter,
     signal: never,
     taskApi: () => import('../src/index.js'),
-  });
-  const { settings, pretrained } = opened;
-  const { optimizer, maxGradientNorm } = settings;
-  const algorithm: Algorithm = algorithms.apo;
-  const training: TrainingOptions = {
-    ...{ batchSize, optimizer, maxGradientNorm },
-    loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
   };
-  const { policy, kit: usual } = openPolicy({ ...opened, task: task as Task }, [...train, ...heldOut], training);
-  const kit = {
-    ...usual,
-    task,
-    endIds: new Set(job.endId === null ? [] : [job.endId]),
-    policy: {
-      sample: async (rollouts, options) => {
-        const onToken = () => {
-          firstTokenSeconds ??= sinceStart();
-        };
-        // Only the first call is listened to.
-        const heard = firstTokenSeconds === undefined ? { ...options, onToken } : options;
-        const completions = await policy.sample(rollouts, heard);
-        sequences[phase] = (sequences[phase] ?? 0) + completions.length;
-        tokens[phase] = completions.reduce((sum, { ids }) => sum + ids.length, tokens[phase] ?? 0);
-        return completions;
-      },
-    },
-  } satisfies RolloutKit<Product>;
-  phases.load = sinceStart();
+  return await withJob(request, async (opened) => {
+    const { settings, pretrained } = opened;
+    const { optimizer, maxGradientNorm } = settings;
+    const algorithm: Algorithm = algorithms.apo;
+    const training: TrainingOptions = {
+      ...{ batchSize, optimizer, maxGradientNorm },
+      loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
+    };
+    const problems = [...train, ...heldOut];
+    return await withPolicy({ ...opened, task: task as Task }, problems, training, async ({ policy, kit: usual }) => {
+      const kit = {
+        ...usual,
+        task,
+        endIds: new Set(job.endId === null ? [] : [job.endId]),
+        policy: {
+          sample: async (rollouts, options) => {
+            const onToken = () => {
+              firstTokenSeconds ??= sinceStart();
+            };
+            // Only the first call is listened to.
+            const heard = firstTokenSeconds === undefined ? { ...options, onToken } : options;
+            const completions = await policy.sample(rollouts, heard);
+            sequences[phase] = (sequences[phase] ?? 0) + completions.length;
+            tokens[phase] = completions.reduce((sum, { ids }) => sum + ids.length, tokens[phase] ?? 0);
+            return completions;
+          },
+        },
+      } satisfies RolloutKit<Product>;
+      phases.load = sinceStart();
 
-  const timed = async (name: string, work: () => Promise<void>) => {
-    phase = name;
-    const began = performance.now();
-    await work();
-    phases[name] = (performance.now() - began) / 1000;
-  };
-  const evaluation = async () => {
-    const { greedy, sampled } = await evaluate(kit, heldOut, { model, samples: job.evalSamples });
-    rewards[phase] = (greedy.meanReward + job.evalSamples * (sampled?.meanReward ?? 0)) / (1 + job.evalSamples);
-  };
+      const timed = async (name: string, work: () => Promise<void>) => {
+        phase = name;
+        const began = performance.now();
+        await work();
+        phases[name] = (performance.now() - began) / 1000;
+      };
+      const evaluation = async () => {
+        const { greedy, sampled } = await evaluate(kit, heldOut, { model, samples: job.evalSamples });
+        rewards[phase] = (greedy.meanReward + job.evalSamples * (sampled?.meanReward ?? 0)) / (1 + job.evalSamples);
+      };
 
-  await timed('evalBefore', evaluation);
+      await timed('evalBefore', evaluation);
 
-  let known: VStarFile = {
-    createdBy: 'bench',
-    fingerprint: opened.fingerprint,
-    beta1,
-    samples: numSamples,
-    entries: new Map(),
-  };
-  await timed('stage1', async () => {
-    known = await estimate(kit, train, known);
-    rewards.stage1 = mean([...known.entries.values()].flatMap((entry) => entry.rewards));
-  });
+      let known: VStarFile = {
+        createdBy: 'bench',
+        fingerprint: opened.fingerprint,
+        beta1,
+        samples: numSamples,
+        entries: new Map(),
+      };
+      await timed('stage1', async () => {
+        known = await estimate(kit, train, known);
+        rewards.stage1 = mean([...known.entries.values()].flatMap((entry) => entry.rewards));
+      });
 
-  const plan = planBatches(train, { seed, batchSize, groupSize: 1, rollouts: job.epochs * train.length });
-  await timed('stage2', async () => {
-    const vStar = vStarOf(
-      'the benchmark',
-      known,
-      train.map(({ id }) => id),
-    );
-    policy.loadMoments();
-    policy.loadReference(pretrained.weights.read);
-    const earned: number[] = [];
-    await trainPolicy({
-      ...{ kit, policy, plan, start: freshProgress, precision: settings.precision, signal: never },
-      ...{ algorithm, settings, vStarOf: (id) => vStar.get(id) as number },
-      schedule: {
-        peak: job.learningRate,
-        warmupSteps: job.warmupSteps,
-        cosine: { steps: plan.length, floor: job.decayTo },
-      },
-      lookAtHeldOut: () => undefined,
-      onStep: (_, trained) => earned.push(...trained.map(({ rollout }) => rollout.score.reward)),
-      saveDue: () => false,
-      save: async () => {},
+      const plan = planBatches(train, { seed, batchSize, groupSize: 1, rollouts: job.epochs * train.length });
+      await timed('stage2', async () => {
+        const vStar = vStarOf(
+          'the benchmark',
+          known,
+          train.map(({ id }) => id),
+        );
+        policy.loadMoments();
+        policy.loadReference(pretrained.weights.read);
+        const earned: number[] = [];
+        await trainPolicy({
+          ...{ kit, policy, plan, start: freshProgress, precision: settings.precision, signal: never },
+          ...{ algorithm, settings, vStarOf: (id) => vStar.get(id) as number },
+          schedule: {
+            peak: job.learningRate,
+            warmupSteps: job.warmupSteps,
+            cosine: { steps: plan.length, floor: job.decayTo },
+          },
+          evalHeldOut: () => undefined,
+          onStep: (_, trained) => earned.push(...trained.map(({ rollout }) => rollout.score.reward)),
+          saveDue: () => false,
+          save: async () => {},
+        });
+        rewards.stage2 = mean(earned);
+      });
+
+      await timed('evalAfter', evaluation);
+      await timed('save', async () => {
+        await savePolicy(job.out, policy, { configRecord: pretrained.configRecord, carryFrom: pretrained.folder });
+      });
+      return { phases, sequences, tokens, rewards, updates: plan.length, firstTokenSeconds };
     });
-    rewards.stage2 = mean(earned);
   });
-
-  await timed('evalAfter', evaluation);
-  await timed('save', () =>
-    savePolicy(job.out, policy, { configRecord: pretrained.configRecord, carryFrom: pretrained.folder }),
-  );
-  policy.dispose();
-  opened.close();
-  return { phases, sequences, tokens, rewards, updates: plan.length, firstTokenSeconds };
 }

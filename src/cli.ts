@@ -48,5 +48,8 @@ process.stdout.on('error', (error) => {
   throw error;
 });
 
+// Messages have nowhere to go once the terminal is closed; the work still has to be saved.
+process.stderr.on('error', () => {});
+
 // Not process.exit(): output that is still on its way to a pipe must arrive.
 process.exitCode = await main(process.argv.slice(2));

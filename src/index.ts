@@ -78,23 +78,14 @@ export async function train(
 /** `tinyzero eval`: greedy, and `evalSamples` samples of each held-out problem. */
 export async function evaluate(call: CallOptions): Promise<EvalSummary> {
   const { engine, install, reporter, signal, ...given } = withDefaults(call);
-  const options = defaultOptions(given);
-  const [{ openJob, openPolicy }, evaluation] = await Promise.all([
-    import('./run/job.js'),
-    import('./policy/evaluate.js'),
-  ]);
-  const job = await openJob({ options, engineRequest: { engine, install }, reporter, signal, taskApi });
-  try {
-    const { policy, kit } = openPolicy(job, job.problems.test);
-    try {
-      const { model, evalSamples: samples } = job.settings;
-      return await evaluation.evaluate(kit, job.problems.test, { model, samples, signal, reporter });
-    } finally {
-      policy.dispose();
-    }
-  } finally {
-    job.close();
-  }
+  const { evaluateModel } = await import('./run/job.js');
+  return await evaluateModel({
+    options: defaultOptions(given),
+    engineRequest: { engine, install },
+    reporter,
+    signal,
+    taskApi,
+  });
 }
 
 /** `tinyzero report`: writes the report of a run, finished or not. @throws UserError when there is no run to report. */
@@ -104,7 +95,7 @@ export async function report(request: ReportRequest): Promise<{ path: string; ve
 }
 
 export interface EstimateCall extends CallOptions {
-  /** Written after each group of problems, and gone on with where it is there. Absent: nothing is written. */
+  /** Saved after each group of problems; an existing file is continued. Absent: nothing is written. */
   readonly out?: string;
   /** `i/n`: only the i-th of n parts of the problems. */
   readonly shard?: string;

@@ -101,7 +101,7 @@ export const commands: readonly CommandSpec[] = [
     words: ['merge-vstar'],
     summary: 'join the parts that `estimate-vstar --shard` made',
     operands: '<files...>',
-    options: ['out', 'json'],
+    options: ['out', 'partial', 'json'],
     examples: [
       ['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two'],
       ['merge-vstar part-*.json', 'into v_star_dict.json in this folder'],
@@ -123,9 +123,9 @@ export const commands: readonly CommandSpec[] = [
   command({
     words: ['pretrain'],
     summary: 'make a built-in model from nothing, by next-token training on worked multiplications',
-    options: ['corpus', 'out', 'steps', ...engineOptions, 'json'],
+    options: ['corpus', 'out', 'force', 'steps', ...engineOptions, 'json'],
     examples: [
-      ['pretrain --corpus tiny --out models/tiny', 'the model that comes with tinyzero; about ten minutes'],
+      ['pretrain', 'into a new folder in runs/; about ten minutes'],
       ['pretrain --steps 50 --out /tmp/try', 'a quick try'],
     ],
     load: () => import('./commands/pretrain.js'),

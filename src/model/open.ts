@@ -5,7 +5,7 @@
  */
 
 import type { Engine } from '../engine/backend.js';
-import { bf16WithoutInstructions, type EngineSetting, type Precision } from '../engine/choices.js';
+import { bf16WithoutInstructions, type EngineName, type EngineSetting, type Precision } from '../engine/choices.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
@@ -87,15 +87,18 @@ export async function openWantedEngine(
 ): Promise<Engine> {
   const { engine, install, precision } = request;
   const { name } = await chooseEngine({ engine, install, reporter, signal });
-  if (precision === 'bf16' && name !== 'tensorflow') {
-    const problem = '--precision bf16 needs the tensorflow engine, and wasm is what runs.';
-    throw new UserError({ problem, fix: 'Use --precision f32.' }, { exitCode: exitCodes.usage });
-  }
+  requirePrecision(name, precision);
   signal.throwIfAborted();
   const { openEngine } = await import('../engine/backend.js');
   const opened = await openEngine(name);
   if (precision === 'bf16' && !opened.multipliesBfloat16) reporter.line(`Note: ${bf16WithoutInstructions}.`);
   return opened;
+}
+
+/** @throws UserError (wrong usage) when the engine does not have that precision. */
+export function requirePrecision(engine: EngineName, precision: Precision): void {
+  if (precision !== 'bf16' || engine === 'tensorflow') return;
+  throw usageError('--precision bf16 needs the tensorflow engine, but wasm is what runs.', 'Use --precision f32.');
 }
 
 /** The error for wrong combinations of flags. */

@@ -159,7 +159,7 @@ export const options = {
   },
   saveEvery: { type: 'integer', min: 0, default: 25, unit: 'updates', help: 'checkpoint; 0 for only at the end' },
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run' },
-  keep: { type: 'integer', min: 1, default: 1, unit: 'checkpoints', help: 'newest checkpoints that are kept' },
+  keep: { type: 'integer', min: 1, default: 2, unit: 'checkpoints', help: 'newest checkpoints that are kept' },
   checkpoint: { type: 'string', placeholder: 'folder|id', help: 'model, checkpoint or run folder; builtin if absent' },
   compare: {
     type: 'string',
@@ -178,6 +178,11 @@ export const options = {
     type: 'string',
     placeholder: 'i/n',
     help: 'only the i-th of n parts of the problems; merge-vstar joins them',
+  },
+  partial: {
+    type: 'boolean',
+    default: false,
+    help: 'merge although shards are missing, interrupted or given twice',
   },
   corpus: {
     type: 'choice',

@@ -200,8 +200,9 @@ export function readEvaluation(path: string): EvalSummary {
       throw wrong(source, [mustBe(`perProblem[${i}].firstSample.logProbs`, expected, firstSample.logProbs.length)]);
     }
   }
-  // Its checked fields are the EvalSummary's; others are kept as they are.
-  return record as unknown as EvalSummary;
+  // Its checked fields are the EvalSummary's; others are kept as they are, but for the checksum of a run's file.
+  const { checksum: _, ...summary } = record;
+  return summary as unknown as EvalSummary;
 }
 
 function checkSampled(record: JsonRecord, source: JsonSource) {

@@ -3,7 +3,7 @@
  * a report is due, since the chart library takes a quarter of a second.
  */
 import { join } from 'node:path';
-import { runFiles } from '../run/folder.js';
+import { requireRun, runFiles } from '../run/folder.js';
 import { writeFileAtomic } from '../util/file.js';
 import { explainWrites } from '../util/write.js';
 import { renderPage } from './page.js';
@@ -23,6 +23,8 @@ export interface ReportRequest {
 export function writeReport({ folder, compare = [], out }: ReportRequest): { path: string; verdict: Verdict } {
   const path = out ?? join(folder, runFiles.report);
   const { page, verdict } = renderPage([readRunRecord(folder), ...compare.map(readRunRecord)]);
+  // Writing creates missing folders, and a run that was removed meanwhile must not come back as a folder with a report alone.
+  requireRun(folder);
   explainWrites(path, () => writeFileAtomic(path, page));
   return { path, verdict };
 }

@@ -1,25 +1,26 @@
 /**
- * @file `train --dry-run`: what a run would do and need, from the options and the model's config alone. Nothing is
- * computed, written or installed; of a model on the hub all but the weights is fetched.
+ * @file `train --dry-run`: what a run would do and need, from the options and the model's config. Refuses what a run would
+ * refuse. Computes, writes and installs nothing; of a model on the hub it fetches everything but the weights.
  */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TaskApi } from '../data/task-file.js';
 import type { EngineSetting } from '../engine/choices.js';
+import { chooseEngine } from '../engine/install/choose.js';
 import { findInstalledEngine } from '../engine/install/installed.js';
 import { bytesPerElement } from '../model/checkpoint/dtype.js';
 import { singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
 import { wasmHeapBytes } from '../model/load.js';
 import { parameterCount } from '../model/network/params.js';
-import { describeModel } from '../model/open.js';
+import { describeModel, requirePrecision } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import type { TrainingOptions } from '../options/settings.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import { freeBytes, memoryLimit } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
-import { openProblems, policySizes } from './job.js';
+import { openProblems, policySizes, readGivenVStar } from './job.js';
 import { type DiskPlan, type MemoryStage, planDisk, planMemory } from './memory-plan.js';
 
 export interface DryRun {
@@ -29,19 +30,19 @@ export interface DryRun {
   /** Distinct problems to train on, rows drawn from them, held-out problems. */
   readonly problems: { readonly train: number; readonly rows: number; readonly test: number };
   /**
-   * Completions of one evaluation and of the stages. Stage 2 leaves out what stage 1 never solved, so its number, and
-   * that of the updates, are the most there can be.
+   * Completions of one evaluation and of the stages. Stage 2 leaves out the problems that stage 1 does not solve, so its
+   * number and that of the updates are upper bounds.
    */
   readonly rollouts: { readonly evaluation: number; readonly stage1: number; readonly stage2: number };
   readonly updates: number;
   readonly maxNewTokens: number;
   readonly memory: readonly MemoryStage[];
   readonly disk: DiskPlan;
-  /** What the memory would be of; a GPU's is not known before it is used. */
+  /** Whose memory is planned; the size of a GPU's is unknown before it is used. */
   readonly device: 'cpu' | 'gpu' | 'wasm';
-  /** Bytes that the device may use (absent for a GPU), and that are free where the run would be written. */
+  /** Bytes that the device may use (absent for a GPU), and free bytes where the run would be written. */
   readonly available: { readonly memory?: number; readonly disk: number };
-  /** What is needed and not there. */
+  /** What needs more than is available. */
   readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
 }
 
@@ -50,18 +51,26 @@ export interface DryRunRequest {
   /** Where the run would write. */
   readonly folder: string;
   readonly engine: EngineSetting;
+  readonly install: boolean;
   readonly taskApi: TaskApi;
 }
 
 /** @throws UserError for options, model or task that a run would refuse. */
 export async function dryRun(
-  { options, folder, engine, taskApi }: DryRunRequest,
+  { options, folder, engine, install, taskApi }: DryRunRequest,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<DryRun> {
   const name = options.model ?? builtinModel;
   const model = await describeModel(name, reporter, signal);
-  const { settings, task, problems } = await openProblems(options, model, taskApi);
+  const { settings, task, problems, sampledWith } = await openProblems(options, model, taskApi);
+  // The model's weights may not be here, so V* is checked against everything else.
+  readGivenVStar(settings, sampledWith);
+  const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
+  if (isCertain) {
+    const { name: chosen } = await chooseEngine({ engine, install: false, reporter, signal });
+    requirePrecision(chosen, settings.precision);
+  }
   const { train, rows, test } = problems;
   const { config } = model.pretrained;
   const { algo, numSamples, evalSamples, maxNewTokens, keep } = settings;

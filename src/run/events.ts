@@ -1,5 +1,5 @@
 /**
- * @file What a run is asked for, what it tells while it goes, and what it comes to.
+ * @file Request, events and result of a training run.
  */
 
 import type { ProblemSet } from '../data/problem.js';
@@ -12,7 +12,7 @@ import type { Preflight } from '../stage1/preflight.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 
 export interface TrainRequest {
-  /** Of a new run; a resumed one has its own. */
+  /** Of a new run; a resumed run keeps its own. */
   readonly options: TrainingOptions;
   /** The folder of a new run, or the one to continue. */
   readonly folder: string;
@@ -22,34 +22,38 @@ export interface TrainRequest {
   readonly taskApi: TaskApi;
 }
 
-/** What happens, as it happens. */
+/** Events of a run, in the order in which they happen; docs/library.md describes them. */
 export type TrainEvent =
-  /** `engine`: what computes, in words. */
+  /** The model and the problems are ready. `engine`: description of the engine. */
   | { readonly kind: 'opened'; readonly model: string; readonly engine: string; readonly problems: ProblemSet }
+  /** An evaluation on the held-out problems is done, or read from its file. */
   | {
       readonly kind: 'evaluated';
       readonly when: 'before' | 'after';
       readonly summary: EvalSummary;
-      /** What it took; absent where a resumed run no longer knows. */
+      /** Absent when a resumed run does not know it. */
       readonly seconds?: number;
     }
+  /** Stage 1 is done. */
   | { readonly kind: 'preflight'; readonly preflight: Preflight }
-  /** `history`: of the updates that were made before. */
+  /** Training continues after update `step`. `history`: the metrics of all updates so far. */
   | { readonly kind: 'resumed'; readonly step: number; readonly history: readonly StepMetrics[] }
+  /** Training begins or continues. `updates`: of the whole run. */
   | { readonly kind: 'stage2'; readonly updates: number }
+  /** An update is done. */
   | {
       readonly kind: 'step';
       readonly metrics: StepMetrics;
       /** Updates of the whole run. */
       readonly updates: number;
-      /** What this one took. */
+      /** Of this update. */
       readonly seconds: number;
     };
 
 export interface TrainResult {
   readonly folder: string;
   readonly updates: number;
-  /** `seed`: the problems of the evaluations may have been trained on. */
+  /** `seed`: training may have seen the problems of the evaluations. */
   readonly overlap: 'none' | 'seed';
   readonly before: EvalSummary;
   readonly after: EvalSummary;

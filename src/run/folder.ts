@@ -1,25 +1,26 @@
 /**
- * @file The folder of a run: which file lies where, who may write into it, and which checkpoints are whole. What the files
- * say is the business of those who write them.
+ * @file The folder of a run: where its files are, which process may write, and which checkpoints are complete. Knows nothing
+ * of the files' contents.
  */
-import { existsSync, lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { checkpointStateFile } from '../stage2/resume.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
-import { syncFolder } from '../util/file.js';
+import { makeFolder, syncFolder, unreadable } from '../util/file.js';
+
 import { explainWrites } from '../util/write.js';
-import { lockFolder } from './lock.js';
+import { type FolderLock, lockFolder, lockName } from './lock.js';
 
 /** Names inside a run folder. */
 export const runFiles = {
-  /** Every resolved option, versions, hashes. Its presence makes the folder a run. */
+  /** All resolved options, versions, hashes. Its presence makes the folder a run. */
   config: 'config.json',
   /** Distinct problems and the rows drawn. */
   problems: 'problems.json',
   vStar: 'v_star_dict.json',
-  /** One object a training step, the same bytes for the same seed. */
+  /** One object for each update; the same seed gives the same bytes. */
   metrics: 'metrics.jsonl',
-  /** Everything that depends on a clock. */
+  /** All that depends on a clock. */
   timings: 'timings.jsonl',
   rollouts: 'rollouts.jsonl',
   evalBefore: 'eval-before.json',
@@ -28,8 +29,10 @@ export const runFiles = {
   checkpoints: 'checkpoints',
   /** The trained model as a Hugging Face folder. */
   final: 'final',
+  /** The checksums of its files; written last. */
+  finalChecksums: 'final.json',
   report: 'report.html',
-  /** Event files for TensorBoard, where they are asked for. */
+  /** Event files of `--tensorboard`. */
   tensorboard: 'tensorboard',
 } as const;
 
@@ -39,36 +42,40 @@ export interface RunFolder {
   file(name: keyof typeof runFiles): string;
   /** `checkpoints/step-000120`. */
   checkpointPath(step: number): string;
-  /** Steps of whole checkpoints, ascending. */
+  /** Steps of complete checkpoints, ascending. */
   checkpoints(): number[];
+  /** Renames a damaged checkpoint so that it is not one any more. Returns its new path. */
+  setAside(step: number): string;
+  /** @throws UserError when the folder was removed, or another process took it over. */
+  requirePresent(): void;
   /**
-   * An empty folder for the checkpoint of `step`; whatever an interrupted save left there is removed.
+   * An empty folder for the checkpoint of `step`. Removes what an interrupted save left.
    *
-   * @throws UserError when a whole checkpoint is there already.
+   * @throws UserError when there is a complete checkpoint.
    */
   startCheckpoint(step: number): string;
-  /** Removes all but the newest `keep` whole checkpoints, and what is left of incomplete ones. */
+  /** Removes all but the newest `keep` complete checkpoints, and incomplete ones. */
   prune(keep: number): void;
-  /** Gives the lock back. */
+  /** Releases the lock. */
   release(): void;
 }
 
 /**
- * Makes `path` a new run's folder and locks it. An empty folder may be there already, as may the remains of a run that
- * ended before its configuration was written.
+ * Creates and locks the folder of a new run. The folder may exist if it is empty, or holds only what a run left that ended
+ * before its configuration was written.
  *
- * @throws UserError when a run, or anything else, is there; when it cannot be written; when another process has it.
+ * @throws UserError when the folder holds a run or anything else, cannot be written, or is locked by another process.
  */
 export function createRunFolder(path: string): RunFolder {
-  const made = explainWrites(path, () => mkdirSync(path, { recursive: true })) !== undefined;
-  const unlock = lockFolder(path);
+  const made = explainWrites(path, () => makeFolder(path));
+  const lock = lockFolder(path);
   const release = () => {
-    unlock();
+    lock.release();
     if (made) removeIfEmpty(path);
   };
   try {
     const ours = new Set<string>(Object.values(runFiles));
-    const names = readdirSync(path).filter((name) => !name.startsWith('.') && !name.startsWith('run.lock'));
+    const names = readdirSync(path).filter((name) => !name.startsWith('.') && name !== lockName);
     if (names.includes(runFiles.config)) {
       throw new UserError({
         problem: `${path} already holds a run.`,
@@ -83,18 +90,37 @@ export function createRunFolder(path: string): RunFolder {
         fix: 'Choose another folder with --out.',
       });
     }
-    return runFolder(path, release);
+    return runFolder(path, { ...lock, release });
   } catch (error) {
     release();
     throw error;
   }
 }
 
-/**
- * Locks the folder of an existing run.
- *
- * @throws UserError when there is none, or when another process has it.
- */
+/** A new folder in `runs/`, named after the model and the local time: `runs/builtin-20260131-235959`. */
+export function newFolder(model: string, now = new Date()): string {
+  const digits = (value: number) => String(value).padStart(2, '0');
+  const day = `${now.getFullYear()}${digits(now.getMonth() + 1)}${digits(now.getDate())}`;
+  const time = `${digits(now.getHours())}${digits(now.getMinutes())}${digits(now.getSeconds())}`;
+  return join('runs', `${basename(model)}-${day}-${time}`);
+}
+
+/** @throws UserError, ending in `fix`, when something is in the folder or in its place. */
+export function requireEmptyFolder(path: string, fix: string): void {
+  let names: string[] = [];
+  try {
+    names = readdirSync(path);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'ENOENT') return;
+    throw code === 'ENOTDIR' ? new UserError({ problem: `${path} is not a folder.`, fix }) : unreadable(path, error);
+  }
+  const [first] = names;
+  if (first !== undefined)
+    throw new UserError({ problem: `${path} is not an empty folder.`, found: `${first} in it`, fix });
+}
+
+/** Locks the folder of an existing run. @throws UserError when there is no run, or another process has it. */
 export function openRunFolder(path: string): RunFolder {
   requireRun(path);
   return runFolder(path, lockFolder(path));
@@ -110,14 +136,14 @@ export function requireRun(path: string): void {
   }
 }
 
-/** Steps of the whole checkpoints in a run's folder, ascending. Needs no lock. */
+/** Steps of the complete checkpoints in a run's folder, ascending. Needs no lock. */
 export function wholeCheckpoints(path: string): number[] {
   return checkpointFolders(path).flatMap(({ step, whole }) => (whole ? [step] : []));
 }
 
 function checkpointFolders(path: string): { step: number; whole: boolean }[] {
   const root = join(path, runFiles.checkpoints);
-  // A plain folder called exactly as we would call it; anything else, links above all, is not ours.
+  // Only plain folders with exactly our names; links are not ours.
   const names = isWhole(root, 'folder') ? readdirSync(root) : [];
   return names
     .map((name) => ({ name, step: Number(/^step-(\d{6,15})$/.exec(name)?.[1] ?? Number.NaN) }))
@@ -127,16 +153,16 @@ function checkpointFolders(path: string): { step: number; whole: boolean }[] {
     .sort((a, b) => a.step - b.step);
 }
 
-/** `step-000120`: a checkpoint's name inside `checkpoints/`. */
+/** `step-000120`: the name of a checkpoint inside `checkpoints/`. */
 export const checkpointName = (step: number) => `step-${String(step).padStart(6, '0')}`;
 
-function runFolder(path: string, release: () => void): RunFolder {
+function runFolder(path: string, lock: FolderLock): RunFolder {
   const checkpointRoot = join(path, runFiles.checkpoints);
   const checkpointPath = (step: number) => join(checkpointRoot, checkpointName(step));
   const checkpoints = () => wholeCheckpoints(path);
   const remove = (step: number) =>
     explainWrites(checkpointPath(step), () => {
-      // The state goes first, so that a removal cut short leaves an incomplete checkpoint, not a broken whole one.
+      // The state goes first, so that an interrupted removal leaves an incomplete checkpoint, not a damaged one.
       rmSync(join(checkpointPath(step), checkpointStateFile), { force: true });
       syncFolder(checkpointPath(step));
       rmSync(checkpointPath(step), { recursive: true, force: true });
@@ -146,12 +172,28 @@ function runFolder(path: string, release: () => void): RunFolder {
     file: (name) => join(path, runFiles[name]),
     checkpointPath,
     checkpoints,
+    setAside: (step) => {
+      const target = join(checkpointRoot, `damaged-${checkpointName(step)}`);
+      explainWrites(target, () => {
+        rmSync(target, { recursive: true, force: true });
+        renameSync(checkpointPath(step), target);
+        syncFolder(checkpointRoot);
+      });
+      return target;
+    },
+    requirePresent: () => {
+      if (lock.isOurs()) return;
+      throw new UserError({
+        problem: `${path} was removed, moved or taken over while the run was in progress.`,
+        fix: 'If it was moved, resume it where it is now; if not, start a new run.',
+      });
+    },
     startCheckpoint: (step) => {
       const folder = checkpointPath(step);
       if (checkpoints().includes(step)) throw new UserError(`${folder} already holds a checkpoint.`);
       explainWrites(folder, () => {
         rmSync(folder, { recursive: true, force: true });
-        mkdirSync(folder, { recursive: true });
+        makeFolder(folder);
         syncFolder(checkpointRoot);
       });
       return folder;
@@ -160,35 +202,21 @@ function runFolder(path: string, release: () => void): RunFolder {
       const kept = new Set(checkpoints().slice(-Math.max(1, keep)));
       for (const { step } of checkpointFolders(path)) if (!kept.has(step)) remove(step);
     },
-    release,
+    release: lock.release,
   };
 }
 
-/**
- * The model of a run where `name` is a run's folder; any other name as it is.
- *
- * @throws UserError when the run is not finished.
- */
-export function trainedModel(name: string): string {
-  if (!existsSync(join(name, runFiles.problems))) return name;
-  const final = join(name, runFiles.final);
-  if (existsSync(join(final, 'config.json'))) return final;
-  throw new UserError({
-    problem: `The run in ${name} has no trained model yet.`,
-    fix: `Finish it with \`tinyzero train --resume ${name}\`, or give one of its checkpoints.`,
-  });
-}
-
-/** A run that came to nothing leaves nothing. */
+/** A run that wrote nothing leaves no folder. */
 function removeIfEmpty(path: string): void {
   try {
     rmdirSync(path);
   } catch (error) {
-    if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(systemErrorCode(error) ?? '')) throw error;
+    if (!['ENOTEMPTY', 'EEXIST', 'ENOENT', 'EROFS', 'EACCES', 'EPERM'].includes(systemErrorCode(error) ?? ''))
+      throw error;
   }
 }
 
-/** Whether a plain file or folder is at `path`; links are neither. */
+/** Whether `path` is a plain file or folder; links are neither. */
 function isWhole(path: string, kind: 'file' | 'folder'): boolean {
   try {
     const stat = lstatSync(path);

@@ -1,6 +1,6 @@
 /**
- * @file What stage 1, training and evaluation share: settings completed for the model, the task with its problems, the
- * engine, and the policy with all that turns problems into graded rollouts.
+ * @file What stage 1, training and evaluation share: the model, its complete settings, the task with its problems, the engine,
+ * and the policy with all that turns problems into graded rollouts. {@link withJob} and {@link withPolicy} open and close them.
  */
 
 import { multiplicationTask } from '../data/multiplication-task.js';
@@ -17,6 +17,8 @@ import { parameterState, stateBytes } from '../model/load.js';
 import { type DescribedModel, type EngineRequest, openModel, openWantedEngine } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from '../options/settings.js';
+import type { EvalSummary } from '../policy/eval-summary.js';
+import { evaluate } from '../policy/evaluate.js';
 import {
   createPolicy,
   type Policy,
@@ -24,10 +26,17 @@ import {
   type TrainingOptions as PolicyTraining,
 } from '../policy/policy.js';
 import { promptIds, type RolloutKit } from '../policy/rollout.js';
-import type { Fingerprint } from '../stage1/v-star-file.js';
+import {
+  deriveVStar,
+  type Fingerprint,
+  readVStarFile,
+  requireFingerprint,
+  type VStarFile,
+} from '../stage1/v-star-file.js';
 import { UserError } from '../util/errors.js';
 import { keyedRandom } from '../util/random.js';
 import type { Reporter } from '../util/reporter.js';
+import { packageVersion } from '../util/version.js';
 
 export interface Job {
   readonly settings: Settings;
@@ -38,12 +47,13 @@ export interface Job {
   readonly tokenizer: Tokenizer;
   readonly task: Task;
   readonly problems: ProblemSet;
-  /** Binds rewards to what they were sampled with. */
+  /** The settings that rewards depend on. */
   readonly fingerprint: Fingerprint;
+  /** V* as `--v-star` gives it; without that option no samples are known. */
+  readonly vStar: VStarFile;
   readonly engine: Engine;
-  /** Is told how the work goes. */
+  /** Receives progress. */
   readonly reporter: Reporter;
-  close(): void;
 }
 
 export interface JobRequest {
@@ -54,47 +64,70 @@ export interface JobRequest {
   readonly taskApi: TaskApi;
 }
 
-/** Opens everything; the engine last, so that a wrong option is told at once. @throws UserError */
-export async function openJob({ options, engineRequest, reporter, signal, taskApi }: JobRequest): Promise<Job> {
+/** Runs `work` with everything open. The engine is opened last, so that a wrong option is reported at once. @throws UserError */
+export async function withJob<T>(
+  { options, engineRequest, reporter, signal, taskApi }: JobRequest,
+  work: (job: Job) => Promise<T>,
+): Promise<T> {
   const { pretrained, tokenizer } = await openModel(options.model ?? builtinModel, reporter, signal);
   let reference = pretrained;
-  const close = () => {
-    pretrained.weights.close();
-    if (reference !== pretrained) reference.weights.close();
-  };
   try {
     if (options.reference !== undefined) {
       ({ pretrained: reference } = await openModel(options.reference, reporter, signal));
       requireSameShape(pretrained, reference);
     }
-    const { settings, task, rewardName, problems } = await openProblems(options, { pretrained, tokenizer }, taskApi);
+    const { settings, task, problems, sampledWith } = await openProblems(options, { pretrained, tokenizer }, taskApi);
     for (const note of problems.notes) reporter.line(note);
-    const { temperature, maxNewTokens, seed, promptStyle, precision } = settings;
-    const fingerprint: Fingerprint = {
-      model: fingerprintModel(reference),
-      tokenizer: tokenizer.fingerprint,
-      problems: hashProblems(problems.train),
-      prompt: `${task.name}, ${promptStyle}`,
-      sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${precision}`,
-      reward: rewardName,
-    };
-    const engine = await openWantedEngine({ ...engineRequest, precision }, reporter, signal);
-    return { settings, pretrained, reference, tokenizer, task, problems, fingerprint, engine, reporter, close };
-  } catch (error) {
-    close();
-    throw error;
+    const fingerprint = { model: fingerprintModel(reference), ...sampledWith };
+    const vStar = readGivenVStar(settings, fingerprint) ?? emptyVStar(settings, fingerprint);
+    const engine = await openWantedEngine({ ...engineRequest, precision: settings.precision }, reporter, signal);
+    return await work({
+      settings,
+      pretrained,
+      reference,
+      tokenizer,
+      task,
+      problems,
+      fingerprint,
+      vStar,
+      engine,
+      reporter,
+    });
+  } finally {
+    pretrained.weights.close();
+    if (reference !== pretrained) reference.weights.close();
   }
+}
+
+/**
+ * V* of `--v-star`, at the settings' beta1 and number of samples; undefined without that option.
+ *
+ * @throws UserError when the file cannot be used with these settings.
+ */
+export function readGivenVStar(
+  { vStar, beta1, numSamples: samples }: Settings,
+  fingerprint: Partial<Fingerprint>,
+): VStarFile | undefined {
+  if (vStar === undefined) return undefined;
+  const file = readVStarFile(vStar);
+  requireFingerprint(vStar, file, fingerprint);
+  const { shards: _, ...derived } = deriveVStar(vStar, file, { beta1, samples });
+  return derived;
+}
+
+function emptyVStar({ beta1, numSamples: samples }: Settings, fingerprint: Fingerprint): VStarFile {
+  return { createdBy: `tinyzero ${packageVersion()}`, fingerprint, beta1, samples, entries: new Map() };
 }
 
 export interface JobProblems {
   readonly settings: Settings;
   readonly task: Task;
-  /** Says in a V* file what the rewards depend on. */
-  readonly rewardName: string;
   readonly problems: ProblemSet;
+  /** The fingerprint but for the model's weights. */
+  readonly sampledWith: Omit<Fingerprint, 'model'>;
 }
 
-/** What a job asks of a model, as far as it depends on options and model alone. @throws UserError */
+/** The part of a job that needs no weights and no engine. @throws UserError */
 export async function openProblems(
   options: TrainingOptions,
   { pretrained, tokenizer }: DescribedModel,
@@ -105,10 +138,18 @@ export async function openProblems(
   const { task, rewardName } = await openTask(settings, heldOut, taskApi);
   const problems = buildProblemSet(task, settings);
   requireSpellable(task, [...problems.train, ...problems.test], { tokenizer, promptStyle: settings.promptStyle });
-  return { settings, task, rewardName, problems };
+  const { temperature, maxNewTokens, seed, promptStyle, precision } = settings;
+  const sampledWith = {
+    tokenizer: tokenizer.fingerprint,
+    problems: hashProblems(problems.train),
+    prompt: `${task.name}, ${promptStyle}`,
+    sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${precision}`,
+    reward: rewardName,
+  };
+  return { settings, task, problems, sampledWith };
 }
 
-/** @throws UserError naming the first problem that the model has no tokens for, before anything is sampled or written. */
+/** @throws UserError naming the first problem that the model has no tokens for. */
 function requireSpellable(
   task: Task,
   problems: readonly Problem[],
@@ -122,7 +163,7 @@ function requireSpellable(
       throw new UserError(
         {
           problem: `This model cannot be asked the problems of task "${task.name}". ${error.message}`,
-          fix: 'Word the prompts in what it can spell, or take another --model.',
+          fix: 'Write the prompts with characters it can spell, or choose another --model.',
         },
         { cause: error },
       );
@@ -130,13 +171,13 @@ function requireSpellable(
   }
 }
 
-/** @throws UserError when the reference cannot stand beside the model in one program. */
+/** @throws UserError when the two models have different architectures. */
 function requireSameShape(model: Pretrained, reference: Pretrained): void {
   const shape = ({ config }: Pretrained) => JSON.stringify({ ...config, dtype: undefined });
   if (shape(model) === shape(reference)) return;
   throw new UserError({
     problem: `${reference.folder} cannot be the reference of ${model.folder}: their config.json describe different models.`,
-    fix: 'The reference must have the architecture of the model, as the checkpoint it was trained from has.',
+    fix: 'The reference must have the architecture of the model, as the checkpoint that it was trained from does.',
   });
 }
 
@@ -166,12 +207,12 @@ async function openTask(
 }
 
 /**
- * Rollouts side by side, memory permitting. Measured with the built-in model on 2 cores: 4,000 rollouts of 32 tokens take
+ * Rollouts decoded at once, memory permitting. Measured with the built-in model on 2 cores: 4,000 rollouts of 32 tokens take
  * 1.5 s with 128, and 1.3 s with 256 or 512 (docs/log.md).
  */
 export const defaultSlots = 256;
 
-/** Sizes of a policy that serves `problems`. */
+/** Sizes of a policy for `problems`. */
 export function policySizes(
   {
     promptStyle,
@@ -186,7 +227,7 @@ export function policySizes(
   return {
     promptLengths: problems.map((problem) => promptIds({ tokenizer, promptStyle }, problem).length),
     maxNewTokens,
-    // No more than there ever are rollouts to draw at once.
+    // No more than are ever drawn at once.
     slots: Math.max(
       Math.min(defaultSlots, problems.length * Math.max(numSamples, evalSamples, 1)),
       training?.batchSize ?? 0,
@@ -194,12 +235,43 @@ export function policySizes(
   };
 }
 
-/** The job's policy, with the model's parameters loaded, and the kit that samples from it for `problems`. */
-export function openPolicy(
+export interface OpenPolicy {
+  readonly policy: Policy;
+  /** Samples from the policy and grades. */
+  readonly kit: RolloutKit;
+}
+
+/** Runs `work` with a policy for `problems` that has the model's parameters. Without `training` it can only be sampled from. */
+export async function withPolicy<T>(
+  job: Job,
+  problems: readonly Problem[],
+  training: PolicyTraining | undefined,
+  work: (open: OpenPolicy) => Promise<T>,
+): Promise<T> {
+  const open = openPolicy(job, problems, training);
+  try {
+    return await work(open);
+  } finally {
+    open.policy.dispose();
+  }
+}
+
+/** The evaluation of a model on its held-out problems. @param name of the model in the summary; default: as the options have it. */
+export async function evaluateModel(request: JobRequest, name?: string): Promise<EvalSummary> {
+  const { reporter, signal } = request;
+  return await withJob(request, (job) =>
+    withPolicy(job, job.problems.test, undefined, ({ kit }) => {
+      const { model, evalSamples: samples } = job.settings;
+      return evaluate(kit, job.problems.test, { model: name ?? model, samples, signal, reporter });
+    }),
+  );
+}
+
+function openPolicy(
   { settings, pretrained, reference, tokenizer, task, engine, reporter }: Job,
   problems: readonly Problem[],
-  training?: PolicyTraining,
-): { policy: Policy; kit: RolloutKit } {
+  training: PolicyTraining | undefined,
+): OpenPolicy {
   const { promptStyle, maxNewTokens, temperature, seed, precision } = settings;
   const policy = createPolicy(engine, pretrained.config, {
     sizes: policySizes(settings, tokenizer, problems, training),
@@ -208,13 +280,12 @@ export function openPolicy(
       training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
     }),
   });
-  loadWatched(policy, pretrained, reporter);
+  loadWithProgress(policy, pretrained, reporter);
   const endIds = new Set(pretrained.generation.eosTokenIds);
   return { policy, kit: { policy, tokenizer, task, promptStyle, endIds, maxNewTokens, temperature, seed } };
 }
 
-/** Loads the parameters, which takes a while when they are gigabytes. */
-function loadWatched(policy: Policy, { config, weights }: Pretrained, reporter: Reporter): void {
+function loadWithProgress(policy: Policy, { config, weights }: Pretrained, reporter: Reporter): void {
   const work = reporter.work('Loading the model', 'bytes');
   const total = stateBytes(parameterState(config));
   let done = 0;

@@ -1,19 +1,20 @@
 /**
- * @file What `tinyzero runs` knows of each run in a folder: told from the run's files alone, without a lock, whatever state
- * they are in. Only reads.
+ * @file What `tinyzero runs` shows of each run in a folder, found in the run's files in whatever state they are. Takes no lock and
+ * writes nothing.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { TrainingOptions } from '../options/settings.js';
 import { readEvaluation } from '../policy/eval-compare.js';
-import { preflight } from '../stage1/preflight.js';
+import { isTrainable, preflight } from '../stage1/preflight.js';
 import { missingSamples, readVStarFile } from '../stage1/v-star-file.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { plannedUpdates } from '../stage2/plan.js';
 import { readCheckpointState } from '../stage2/resume.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
 import { unreadable } from '../util/file.js';
+import { hasFinal } from './final.js';
 import { checkpointName, runFiles, wholeCheckpoints } from './folder.js';
 import { lockHolder } from './lock.js';
 import { readLog } from './logs.js';
@@ -24,20 +25,20 @@ export type RunState = 'finished' | 'running' | 'stopped' | 'damaged';
 export interface RunEntry {
   /** The run's folder. */
   readonly folder: string;
-  /** When its configuration was written, ISO 8601; null for a run that has none yet. */
+  /** When its configuration was written, ISO 8601; null before that. */
   readonly started: string | null;
   readonly model: string | null;
   readonly algo: string | null;
-  /** Exact rate on held-out problems, of samples where there are any, else greedy; null where it is not known. */
+  /** Exact rate on held-out problems, sampled if there are samples, else greedy; null while unknown. */
   readonly before: number | null;
   readonly after: number | null;
-  /** Updates made, and of a run whose stage 1 is done how many there will be. */
+  /** Updates made, and how many there will be; null while stage 1 is not done. */
   readonly updates: number;
   readonly plannedUpdates: number | null;
-  /** The update after which `train --resume` goes on. */
+  /** The update after which `train --resume` continues. */
   readonly resumesAfter: number | null;
   readonly state: RunState;
-  /** What there is to say about the state: the process that runs, where it stopped, what is damaged. */
+  /** About the state: the process that runs, where it stopped, or what is damaged. */
   readonly detail: string | null;
 }
 
@@ -58,14 +59,14 @@ export function listRuns(folder: string): RunEntry[] {
   return folders.filter(isRun).map(describeRun).sort(newestFirst);
 }
 
-/** A run from its first moment on: one that is just beginning has a lock and no configuration. */
+/** A run that is just beginning has a lock and no configuration. */
 function isRun(folder: string): boolean {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
   return existsSync(join(folder, runFiles.config)) || lockHolder(folder) !== undefined;
 }
 
 function newestFirst(a: RunEntry, b: RunEntry): number {
-  const time = ({ started }: RunEntry) => started ?? '9999'; // one that just begins is the newest
+  const time = ({ started }: RunEntry) => started ?? '9999'; // a run that is just beginning is the newest
   return time(b).localeCompare(time(a)) || a.folder.localeCompare(b.folder);
 }
 
@@ -94,12 +95,12 @@ function describeRun(folder: string): RunEntry {
     return { ...known, ...(running ?? stateOf(folder, options, known)) };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    // Files that a running process is just writing may look damaged for a moment.
+    // Files that a running process is writing may look damaged for a moment.
     return { ...known, ...(running ?? { state: 'damaged', detail: error.message }) };
   }
 }
 
-/** Null where the evaluation has not been made. */
+/** Null before the evaluation is made. */
 function exactRate(folder: string, name: 'evalBefore' | 'evalAfter'): number | null {
   const path = join(folder, runFiles[name]);
   if (!existsSync(path)) return null;
@@ -111,7 +112,6 @@ function updatesOf(folder: string, options: TrainingOptions) {
   let updates = 0;
   for (const { step } of readLog(join(folder, runFiles.metrics))) updates = Number(step);
   const newest = wholeCheckpoints(folder).at(-1);
-  // A checkpoint that cannot be read cannot be resumed from.
   if (newest !== undefined) readCheckpointState(join(folder, runFiles.checkpoints, checkpointName(newest)));
   const finished = existsSync(join(folder, runFiles.evalAfter));
   return {
@@ -121,9 +121,9 @@ function updatesOf(folder: string, options: TrainingOptions) {
   };
 }
 
-/** Null before stage 1 has said which problems there are to train on. */
+/** Null before stage 1 has found the problems to train on. */
 function plannedIn(folder: string, options: TrainingOptions): number | null {
-  const { algo, epochs, batchSize, numSamples, keepUnsolved } = options;
+  const { algo, epochs, batchSize, numSamples } = options;
   if (batchSize === undefined || numSamples === undefined) {
     throw new UserError(`${join(folder, runFiles.config)} lacks the batch size or the number of samples.`);
   }
@@ -133,7 +133,7 @@ function plannedIn(folder: string, options: TrainingOptions): number | null {
   const file = vStarIn(folder);
   const ids = train.map(({ id }) => id);
   if (file === undefined || missingSamples(file, ids).length > 0) return null;
-  const trained = rows.filter((row) => keepUnsolved || file.entries.get(ids[row]!)?.exact.includes(true));
+  const trained = rows.filter((row) => isTrainable(file.entries.get(ids[row]!), options));
   return plannedUpdates(work, { rows: trained.length, problems: train.length });
 }
 
@@ -147,8 +147,8 @@ function stateOf(
   { beta1 = 0, keepUnsolved, force }: TrainingOptions,
   { before, after, updates, plannedUpdates: planned, resumesAfter }: Omit<RunEntry, 'state' | 'detail'>,
 ): Pick<RunEntry, 'state' | 'detail'> {
-  const hasModel = existsSync(join(folder, runFiles.final, 'config.json'));
-  if (after !== null && !hasModel) return { state: 'damaged', detail: `${runFiles.final}/ is not there any more` };
+  const hasModel = hasFinal(folder);
+  if (after !== null && !hasModel) return { state: 'damaged', detail: `${runFiles.final}/ is missing` };
   if (after !== null) return { state: 'finished', detail: null };
   const stopped = (detail: string) => ({ state: 'stopped', detail }) as const;
   if (hasModel) return stopped('after training, before the last evaluation');

@@ -1,9 +1,9 @@
 /**
- * @file Logs of a run: one JSON object a line, only ever appended to. A process killed at any moment leaves at most one torn
- * line at the end; resuming cuts the file back to where its checkpoint was made, so the bytes come out as if nothing had
- * happened.
+ * @file Logs of a run: one JSON object a line, only appended to. A process killed at any moment leaves at most one torn line
+ * at the end. Resuming cuts the file back to the checkpoint, so the resumed log has the bytes of an uninterrupted one.
  */
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync } from 'node:fs';
+import { type Checksum, checksumOfOpen, emptyChecksum, extendChecksum, sameChecksum } from '../util/checksum.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
 import { openRegularFile, writeAll } from '../util/file.js';
 import { parseJson, quote } from '../util/json.js';
@@ -17,42 +17,61 @@ export interface LogWriter {
    * @throws UserError when the disk refuses; the file then ends with the line before.
    */
   append(record: Readonly<Record<string, unknown>>): void;
-  /** Forces all lines to the disk; to be called before a checkpoint that counts on them is completed. */
+  /** Flushes all lines to the disk; called before a checkpoint that relies on them is completed. */
   sync(): void;
-  /** Bytes so far: what a checkpoint stores, and {@link openLog} takes back. */
-  size(): number;
+  /** Size and checksum of all lines: what a checkpoint stores and {@link openLog} is given when it is resumed. */
+  mark(): Checksum;
   close(): void;
 }
 
 /**
- * Opens a log for appending. With `size`, the size at a checkpoint, it is cut back to exactly there; without, only a torn
- * last line is cut off.
+ * Opens a log for appending. With `mark`, taken at a checkpoint, the log is cut back to it; without, only a torn last line is
+ * cut off.
  *
- * @throws UserError when the file is shorter than `size` or has no line end there: it is not the checkpoint's log.
+ * @throws UserError when the log does not begin with the lines that `mark` stands for.
  */
-export function openLog(path: string, size?: number): LogWriter {
+export function openLog(path: string, mark?: Checksum): LogWriter {
   const fd = explainWrites(path, () => openSync(path, 'a+'));
   try {
     const present = fstatSync(fd).size;
-    if (size !== undefined && (size > present || !endsLine(fd, size))) {
-      throw new UserError({
-        problem: `${path} does not fit the checkpoint that is to be resumed.`,
-        expected: `a line to end at byte ${size}`,
-        found: size > present ? `only ${present} bytes` : 'the middle of a line there',
-        fix: 'The file was changed after the run stopped; start a new run.',
-      });
-    }
-    const end = size ?? lastLineEnd(fd, present);
-    if (end < present) explainWrites(path, () => ftruncateSync(fd, end));
-    return writer(fd, path, end);
+    const kept = checksumOfOpen(fd, mark?.bytes ?? lastLineEnd(fd, present));
+    if (mark !== undefined) requireMark(path, kept, mark);
+    if (kept.bytes < present) explainWrites(path, () => ftruncateSync(fd, kept.bytes));
+    return writer(fd, path, kept);
   } catch (error) {
     closeSync(fd);
     throw error;
   }
 }
 
-function writer(fd: number, path: string, start: number): LogWriter {
-  let size = start;
+/** @throws UserError when the log at `path` does not begin with the lines that `mark` stands for. */
+export function requireLog(path: string, mark: Checksum): void {
+  let fd: number | undefined;
+  try {
+    fd = openRegularFile(path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  try {
+    requireMark(path, fd === undefined ? emptyChecksum : checksumOfOpen(fd, mark.bytes), mark);
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+const isMissing = (error: unknown) => error instanceof UserError && systemErrorCode(error.cause) === 'ENOENT';
+
+function requireMark(path: string, found: Checksum, mark: Checksum): void {
+  if (sameChecksum(found, mark)) return;
+  throw new UserError({
+    problem: `${path} is damaged: its first ${mark.bytes} bytes are not those that the checkpoint was made with.`,
+    expected: `CRC-32 ${mark.crc32}`,
+    found: found.bytes < mark.bytes ? `only ${found.bytes} bytes` : `CRC-32 ${found.crc32}`,
+  });
+}
+
+function writer(fd: number, path: string, start: Checksum): LogWriter {
+  let mark = start;
   return {
     append: (record) => {
       const line = Buffer.from(`${JSON.stringify(record, finite)}\n`);
@@ -60,14 +79,14 @@ function writer(fd: number, path: string, start: number): LogWriter {
         try {
           writeAll(fd, line);
         } catch (error) {
-          ftruncateSync(fd, size); // part of the line may have got in
+          ftruncateSync(fd, mark.bytes); // a part of the line may have been written
           throw error;
         }
       });
-      size += line.length;
+      mark = extendChecksum(mark, line);
     },
     sync: () => explainWrites(path, () => fsyncSync(fd)),
-    size: () => size,
+    mark: () => mark,
     close: () => closeSync(fd),
   };
 }
@@ -78,12 +97,6 @@ function finite(this: unknown, key: string, value: unknown): unknown {
 }
 
 const newline = 0x0a;
-
-/** Whether byte `size` - 1 ends a line, or nothing precedes it. */
-function endsLine(fd: number, size: number): boolean {
-  const last = Buffer.alloc(1);
-  return size === 0 || (readSync(fd, last, 0, 1, size - 1) === 1 && last[0] === newline);
-}
 
 /** Bytes up to and including the last line end among the first `size`. */
 function lastLineEnd(fd: number, size: number): number {
@@ -97,12 +110,12 @@ function lastLineEnd(fd: number, size: number): number {
   return 0;
 }
 
-/** Longest line that a reader accepts: a line of rollouts with long completions has some 100 kB. */
+/** Longest line that a reader accepts. A rollout with a long completion has some 100 kB. */
 const maxLineBytes = 16 * 2 ** 20;
 
 /**
- * The objects of a log, one after the other, whatever the size of the file. A torn last line (the run was killed, or is
- * writing it now) is left out; a missing file is an empty log.
+ * The objects of a log, one after the other; the file may have any size. A torn last line (the run was killed, or is writing
+ * it now) is left out. A missing file is an empty log.
  *
  * @throws UserError naming the line that is not a JSON object or is too long.
  */
@@ -111,7 +124,7 @@ export function* readLog(path: string): Generator<Readonly<Record<string, unknow
   try {
     fd = openRegularFile(path);
   } catch (error) {
-    if (error instanceof UserError && systemErrorCode(error.cause) === 'ENOENT') return;
+    if (isMissing(error)) return;
     throw error;
   }
   try {

@@ -1,15 +1,15 @@
 /**
- * @file What a run folder says about its run: `config.json` with every resolved option, versions and hashes, and
- * `problems.json`. Read back for resuming, and checked, since a run goes on only with what it began with.
+ * @file The description of a run in its folder: `config.json` with all resolved options, versions and hashes, and
+ * `problems.json`. A resumed run reads and checks both, since it continues only with the same model and problems.
  */
 
-import { readFileSync } from 'node:fs';
 import type { ProblemSet } from '../data/problem.js';
 import type { EngineName } from '../engine/choices.js';
 import { resolveOptions } from '../options/parse.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
 import { evaluationOptionNames, trainingOptionNames } from '../options/table.js';
 import type { Fingerprint } from '../stage1/v-star-file.js';
+import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
@@ -19,17 +19,19 @@ import { explainWrites } from '../util/write.js';
 import type { RunFolder } from './folder.js';
 
 /** Changes when older readers would misread a run. */
-const format = 'tinyzero-run-1';
+const format = 'tinyzero-run-2';
 
 export interface StoredRun {
   readonly options: TrainingOptions;
   readonly engine: EngineName;
   readonly modelHash: string;
-  /** The whole file: whatever else it says is for people. */
+  /** Of `problems.json`. */
+  readonly problemsChecksum: string;
+  /** The whole file; its other fields are for people. */
   readonly record: JsonRecord;
 }
 
-/** What is told of a run; a job of job.ts, without the tensor types that a program need not see. */
+/** What the description says of a job. */
 export interface RunFacts {
   readonly settings: Settings;
   readonly problems: ProblemSet;
@@ -37,10 +39,11 @@ export interface RunFacts {
   readonly engine: { readonly name: EngineName; readonly description: string };
 }
 
-/** Writes both files; `config.json` last, since it makes the folder a run. */
+/** Writes both files; `config.json` last, because it makes the folder a run. */
 export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): void {
   const { settings, engine, fingerprint } = job;
   const options = Object.fromEntries(trainingOptionNames.map((name) => [name, settings[name]]));
+  const problems = problemsJson(job.problems);
   const config = {
     format,
     createdBy: `tinyzero ${packageVersion()}`,
@@ -48,17 +51,18 @@ export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): v
     engineDescription: engine.description,
     node: process.version,
     modelHash,
+    problemsChecksum: checksumOf(problems).crc32,
     fingerprint,
     options,
     derived: derivedSettings(settings),
   };
   explainWrites(folder.path, () => {
-    writeFileAtomic(folder.file('problems'), problemsJson(job.problems));
-    writeFileAtomic(folder.file('config'), `${JSON.stringify(config, null, 2)}\n`);
+    writeFileAtomic(folder.file('problems'), problems);
+    writeFileAtomic(folder.file('config'), sealJson(`${JSON.stringify(config, null, 2)}\n`));
   });
 }
 
-/** Settings that follow from the options and the model; written for the reader, recomputed when resuming. */
+/** Settings that follow from the options and the model: written for people, computed again when resuming. */
 function derivedSettings({
   wording,
   promptStyle,
@@ -80,14 +84,16 @@ const runShape = object({
   format: oneOf([format]),
   engine: oneOf(['tensorflow', 'wasm']),
   modelHash: text,
+  problemsChecksum: text,
   options: anyObject,
 });
 
-/** Reads the `config.json` at `path`. @throws UserError that lists everything that is wrong with the options. */
+/** Reads the `config.json` at `path`. @throws UserError that lists every option that is wrong, or says that the file was changed. */
 export function readRun(path: string): StoredRun {
   const source = { path, what: "a run's configuration", fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);
-  const { engine, modelHash, options: stored } = check(runShape, record, source);
+  const { engine, modelHash, problemsChecksum, options: stored } = check(runShape, record, source);
+  requireSeal(path, source.fix);
   const problems: string[] = [];
   const options = resolveOptions(trainingOptionNames, optionsAsFlags(stored), {}, problems);
   if (problems.length > 0) {
@@ -96,7 +102,7 @@ export function readRun(path: string): StoredRun {
       fix: source.fix,
     });
   }
-  return { options, engine, modelHash, record };
+  return { options, engine, modelHash, problemsChecksum, record };
 }
 
 const problemShape = object({ id: text, cluster: text, value: anything });
@@ -111,32 +117,47 @@ export function readProblems(path: string): Pick<ProblemSet, 'train' | 'rows' | 
 }
 
 /**
- * The options of a run that decide what its model was asked and how it was sampled.
+ * The options of a run that decide which problems its model was asked and how it was sampled.
  *
  * @param path of its `config.json`. @throws UserError as {@link readRun}.
  */
 export function evaluationOptionsOf(path: string): Partial<TrainingOptions> {
   const { options } = readRun(path);
   const names = evaluationOptionNames.filter((name) => name in options) as (keyof TrainingOptions)[];
-  // Where a task names no held-out problems, which ones are set aside depends on how many rows are drawn.
+  // For a task that names no held-out problems, their choice depends on the number of training rows.
   return Object.fromEntries([...names, 'numTrain' as const].map((name) => [name, options[name]]));
 }
 
-/** @throws UserError when the model or the problems are not those that the run began with. */
-export function requireSameRun(folder: RunFolder, stored: StoredRun, job: RunFacts, modelHash: string): void {
+/**
+ * Checks that a resumed run continues with the model and the problems it began with. A damaged `problems.json` is written again.
+ *
+ * @returns what was repaired, for the user; undefined when nothing was.
+ * @throws UserError when the model or the problems are others.
+ */
+export function requireSameRun(
+  folder: RunFolder,
+  stored: StoredRun,
+  job: RunFacts,
+  modelHash: string,
+): string | undefined {
   if (stored.modelHash !== modelHash) {
     throw new UserError({
-      problem: `${job.settings.model} is not the model that ${folder.path} began with.`,
+      problem: `${job.settings.model} is not the model that the run in ${folder.path} began with.`,
       expected: `hash ${stored.modelHash}`,
       found: `hash ${modelHash}`,
       fix: 'Put the old model back, or start a new run.',
     });
   }
   const path = folder.file('problems');
-  if (readFileSync(path, 'utf8') !== problemsJson(job.problems)) {
+  const text = problemsJson(job.problems);
+  if (checksumOf(text).crc32 !== stored.problemsChecksum) {
     throw new UserError({
-      problem: `The problems of ${folder.path} come out differently now.`,
-      fix: `If the --task or --problems file was changed, put the old one back; if ${path} was, start a new run.`,
+      problem: `The problems of the run in ${folder.path} have changed.`,
+      fix: 'If the --task or --problems file was changed, restore it; if not, start a new run.',
     });
   }
+  const found = checksumOfFile(path);
+  if (found !== undefined && sameChecksum(found, checksumOf(text))) return undefined;
+  explainWrites(path, () => writeFileAtomic(path, text));
+  return `${path} was damaged and is written again.`;
 }

@@ -1,6 +1,6 @@
 /**
- * @file `--tensorboard`: the numbers of a run as scalars in an event file. Made from the run's own files whenever stage 2
- * begins or goes on, so an interrupted run's file says what its logs say; then added to as the run goes.
+ * @file `--tensorboard`: the numbers of a run as scalars in an event file. Whenever stage 2 begins or is resumed, the file is
+ * made from the run's own files, so that it agrees with the logs; then every update adds to it.
  */
 import { appendFileSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,10 +17,10 @@ import { readLog } from './logs.js';
 /** TensorBoard takes every file with `tfevents` in its name. */
 const fileName = 'events.out.tfevents.tinyzero';
 
-/** Tells `tell` everything, and writes down what it is told. */
-export function withTensorboard(folder: RunFolder, tell: (event: TrainEvent) => void): (event: TrainEvent) => void {
+/** A listener that writes events to the file and passes them to `onEvent`. */
+export function withTensorboard(folder: RunFolder, onEvent: (event: TrainEvent) => void): (event: TrainEvent) => void {
   const path = join(folder.file('tensorboard'), fileName);
-  /** What the run has taken so far, in seconds; undefined before the file is made. */
+  /** Seconds of the run so far; undefined before the file is made. */
   let elapsed: number | undefined;
   let updates = 0;
   const begin = () => {
@@ -45,16 +45,16 @@ export function withTensorboard(folder: RunFolder, tell: (event: TrainEvent) => 
       if (elapsed === undefined) begin();
       add(event.seconds ?? 0, updates, evaluationScalars(event.summary));
     }
-    tell(event);
+    onEvent(event);
   };
 }
 
-/** When the run began, in seconds since 1970. */
+/** Start of the run, in seconds since 1970. */
 function beginning(folder: RunFolder): number {
   return statSync(folder.file('config')).mtimeMs / 1000;
 }
 
-/** The file with everything up to the newest update in the run's log. */
+/** The file up to the newest update in the run's log. */
 function fileSoFar(folder: RunFolder): { content: Uint8Array; elapsed: number; updates: number } {
   const start = beginning(folder);
   const clock = readClock(folder);
@@ -72,7 +72,7 @@ function fileSoFar(folder: RunFolder): { content: Uint8Array; elapsed: number; u
   return { content: Buffer.concat(records), elapsed, updates };
 }
 
-/** Seconds of work from the beginning of the run to the end of the evaluation before, and to the end of each update. */
+/** Seconds of work from the start of the run to the end of the evaluation before training, and to the end of each update. */
 function readClock(folder: RunFolder): { before: number; steps: ReadonlyMap<number, number> } {
   let elapsed = 0;
   let before = 0;
@@ -81,7 +81,7 @@ function readClock(folder: RunFolder): { before: number; steps: ReadonlyMap<numb
     if (phase === 'stage2') continue; // the sum of its updates
     elapsed += Number(seconds);
     if (phase === 'eval-before') before = elapsed;
-    // An update that was made again after an interruption counts where it was made last.
+    // An update that was repeated after an interruption counts the last time.
     if (step !== undefined) steps.set(Number(step), elapsed);
   }
   return { before, steps };

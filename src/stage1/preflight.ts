@@ -68,7 +68,7 @@ export function preflight(entries: readonly VStarEntry[], { beta1, keepUnsolved 
   const share = (n: number) => n / entries.length;
   const exact = entries.map((entry) => count(entry.exact));
   const histogram = Array.from({ length: samples + 1 }, (_, k) => exact.filter((n) => n === k).length);
-  const trainable = entries.filter((_, i) => keepUnsolved || exact[i]! > 0);
+  const trainable = entries.filter((entry) => isTrainable(entry, { keepUnsolved }));
   const advantages = trainable.flatMap(({ rewards }) => {
     const value = vStar(rewards, beta1);
     return rewards.map((reward) => Math.abs(reward - value));
@@ -99,6 +99,14 @@ export function preflight(entries: readonly VStarEntry[], { beta1, keepUnsolved 
 /** The verdict on a whole V* file, for training that leaves unsolved problems out. */
 export function preflightOf({ entries, beta1 }: VStarFile): Preflight {
   return preflight([...entries.values()], { beta1, keepUnsolved: false });
+}
+
+/** Whether stage 2 trains on a problem: stage 1 solved it, or unsolved problems are kept. */
+export function isTrainable(
+  entry: VStarEntry | undefined,
+  { keepUnsolved }: Pick<PreflightOptions, 'keepUnsolved'>,
+): boolean {
+  return keepUnsolved || (entry?.exact.includes(true) ?? false);
 }
 
 type Figures = Omit<Preflight, 'verdict' | 'ceiling' | 'advice'>;

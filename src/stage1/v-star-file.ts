@@ -1,8 +1,9 @@
 /**
- * @file `v_star_dict.json`: the rewards of every reference sample, bound by a fingerprint to what they were sampled with.
- * Because rewards are kept per sample, V* for another beta1 or for fewer samples follows without sampling, a file that was
- * interrupted goes on, and the shards of several machines are merged. Knows nothing of models or tasks.
+ * @file `v_star_dict.json`: the rewards of every reference sample, with a fingerprint of the settings they were sampled with.
+ * Rewards are stored per sample, so V* for another beta1 or for fewer samples needs no sampling, an interrupted file is
+ * continued, and the shards of several machines are merged. Knows nothing of models or tasks.
  */
+import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { quote, readJsonRecord } from '../util/json.js';
@@ -18,6 +19,7 @@ import {
   number,
   object,
   oneOf,
+  optional,
   orNull,
   share,
   text,
@@ -28,9 +30,9 @@ import { explainWrites } from '../util/write.js';
 import { vStar } from './vstar.js';
 
 /** Changes when older readers would misread a file. */
-const format = 'tinyzero-v-star-1';
+const format = 'tinyzero-v-star-2';
 
-/** What the rewards depend on; each field is a hash or a short description, and equal fields mean equal rewards. */
+/** What the rewards depend on. Each field is a hash or a short description; equal fields mean equal rewards. */
 export interface Fingerprint {
   readonly model: string;
   readonly tokenizer: string;
@@ -48,7 +50,7 @@ export interface VStarEntry {
   /** From 0 to 1. */
   readonly rewards: readonly number[];
   readonly exact: readonly boolean[];
-  /** An answer in the asked-for form was found. */
+  /** An answer in the requested form was found. */
   readonly parsed: readonly boolean[];
   /** The completion was cut off at the token limit. */
   readonly truncated: readonly boolean[];
@@ -56,32 +58,44 @@ export interface VStarEntry {
   readonly lengths: readonly number[];
 }
 
+/** Which shards of the training problems a file holds. */
+export interface Shards {
+  /** Number of shards that make the whole. */
+  readonly of: number;
+  /** The shards in the file, from 1, ascending. */
+  readonly have: readonly number[];
+  /** Problems of these shards, sampled or not yet. */
+  readonly problems: number;
+}
+
 export interface VStarFile {
   /** Program and version. */
   readonly createdBy: string;
   readonly fingerprint: Fingerprint;
   readonly beta1: number;
-  /** Samples a problem has when it is complete. */
+  /** Samples of a complete problem. */
   readonly samples: number;
-  /** By problem id. An entry with fewer samples is one that was interrupted. */
+  /** Absent: the file is of all problems. */
+  readonly shards?: Shards;
+  /** By problem id. An entry with fewer samples was interrupted. */
   readonly entries: ReadonlyMap<string, VStarEntry>;
 }
 
-/** Writes the file whole or not at all; a refusing disk is explained. `vStar` stands there for readers; it is null where samples are missing. */
+/** Writes the file atomically. Its `vStar` fields are for readers; they are null where samples are missing. @throws UserError when the disk refuses. */
 export function writeVStarFile(path: string, file: VStarFile): void {
-  const { createdBy, fingerprint, beta1, samples } = file;
+  const { createdBy, fingerprint, beta1, samples, shards } = file;
   const entries = [...file.entries].map(([id, entry]) => {
     const value = entry.rewards.length === samples ? vStar(entry.rewards, beta1) : null;
     return `    ${JSON.stringify(id)}: ${JSON.stringify({ vStar: value, ...entry })}`;
   });
   // JSON has no Infinity.
   const head = JSON.stringify(
-    { format, createdBy, fingerprint, beta1: Number.isFinite(beta1) ? beta1 : 'Infinity', samples },
+    { format, createdBy, fingerprint, beta1: Number.isFinite(beta1) ? beta1 : 'Infinity', samples, shards },
     null,
     2,
   );
   const text = `${head.slice(0, -2)},\n  "entries": {\n${entries.join(',\n')}\n  }\n}\n`;
-  explainWrites(path, () => writeFileAtomic(path, text));
+  explainWrites(path, () => writeFileAtomic(path, sealJson(text)));
 }
 
 const entryShape = object({
@@ -99,21 +113,23 @@ const fileShape = object({
   fingerprint: object({ model: text, tokenizer: text, problems: text, prompt: text, sampling: text, reward: text }),
   beta1: union([number({ min: 0 }), oneOf(['Infinity'])], 'a number of at least 0 or "Infinity"'),
   samples: integer({ min: 1 }),
+  shards: optional(object({ of: integer({ min: 1 }), have: list(integer({ min: 1 })), problems: integer({ min: 1 }) })),
   entries: mapOf(entryShape),
 });
 
-/** @throws UserError that names the field that is wrong. */
+/** @throws UserError that names the field that is wrong, or says that the file was changed. */
 export function readVStarFile(path: string): VStarFile {
   const source: JsonSource = { path, what: 'a V* file', fix: 'Make a new one with `tinyzero estimate-vstar`.' };
   const file = check(fileShape, readJsonRecord(path, source.fix), source);
-  const { createdBy, fingerprint, samples } = file;
+  requireSeal(path, source.fix);
+  const { createdBy, fingerprint, samples, shards } = file;
   const beta1 = Number(file.beta1);
   const entries = new Map<string, VStarEntry>();
   for (const [id, { vStar: stored, ...entry }] of file.entries) {
     checkEntry(source, `entries[${quote(id)}]`, entry, { stored, beta1, samples });
     entries.set(id, entry);
   }
-  return { createdBy, fingerprint, beta1, samples, entries };
+  return { createdBy, fingerprint, beta1, samples, ...(shards && { shards }), entries };
 }
 
 function checkEntry(
@@ -130,21 +146,23 @@ function checkEntry(
   for (const [name, items] of Object.entries(entry)) {
     require(items.length === count, name, `as long as rewards, ${count}`, items.length);
   }
-  // A stored V* that its own rewards contradict was edited by hand: neither can be trusted.
+  // A stored V* that contradicts its own rewards was edited by hand; neither can be trusted.
   const expected = count === samples ? vStar(entry.rewards, beta1) : null;
   const agrees =
     expected === null ? stored === null : typeof stored === 'number' && Math.abs(stored - expected) <= 1e-9;
   require(agrees, 'vStar', `${expected}, which follows from its rewards`, stored);
 }
 
-/** @throws UserError naming every field in which the file was made with something else than `expected`. */
-export function requireFingerprint(path: string, file: VStarFile, expected: Fingerprint): void {
-  const differing = fingerprintFields.filter((field) => file.fingerprint[field] !== expected[field]);
+/** @throws UserError naming every field of `expected` that differs from the file's. */
+export function requireFingerprint(path: string, file: VStarFile, expected: Partial<Fingerprint>): void {
+  const differing = fingerprintFields.filter(
+    (field) => expected[field] !== undefined && file.fingerprint[field] !== expected[field],
+  );
   if (differing.length === 0) return;
-  const list = (fingerprint: Fingerprint) =>
+  const list = (fingerprint: Partial<Fingerprint>) =>
     differing.map((field) => `${field} ${quote(fingerprint[field])}`).join(', ');
   throw new UserError({
-    problem: `${path} holds V* for something else: ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'}.`,
+    problem: `${path} holds V* of other settings: ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'}.`,
     expected: list(expected),
     found: list(file.fingerprint),
     fix: 'Use the options it was made with, or make a new one with `tinyzero estimate-vstar`.',
@@ -152,9 +170,9 @@ export function requireFingerprint(path: string, file: VStarFile, expected: Fing
 }
 
 /**
- * The same rewards at another beta1, or the first `samples` samples of each problem: nothing is sampled.
+ * The same rewards at another beta1, or the first `samples` samples of each problem. Samples nothing.
  *
- * @throws UserError when more samples are asked for than the file has.
+ * @throws UserError when the file has fewer samples than that.
  */
 export function deriveVStar(
   path: string,
@@ -177,7 +195,7 @@ export function deriveVStar(
   return { ...file, beta1, samples, entries: new Map([...file.entries].map(([id, entry]) => [id, first(entry)])) };
 }
 
-/** The samples still to be drawn for `ids`, in order: number `sample` of problem `id`. */
+/** The samples not drawn yet for `ids`, in order: number `sample` of problem `id`. */
 export function missingSamples(file: VStarFile, ids: readonly string[]): { id: string; sample: number }[] {
   return ids.flatMap((id) => {
     const done = file.entries.get(id)?.rewards.length ?? 0;
@@ -188,7 +206,7 @@ export function missingSamples(file: VStarFile, ids: readonly string[]): { id: s
 /**
  * V* of every problem in `ids`.
  *
- * @throws UserError naming the first problem that is missing or incomplete; training on a guess is not an option.
+ * @throws UserError naming the first problem that is missing or incomplete.
  */
 export function vStarOf(path: string, file: VStarFile, ids: readonly string[]): ReadonlyMap<string, number> {
   const missing = missingSamples(file, ids);
@@ -197,33 +215,30 @@ export function vStarOf(path: string, file: VStarFile, ids: readonly string[]): 
     throw new UserError({
       problem: `${path} lacks samples for ${problems} of ${ids.length} problems, ${quote(missing[0].id)} first.`,
       expected: `${file.samples} samples for each problem`,
-      fix: 'Let `tinyzero estimate-vstar` continue the file.',
+      fix: 'Continue the file with `tinyzero estimate-vstar`.',
     });
   }
   return new Map(ids.map((id) => [id, vStar(file.entries.get(id)!.rewards, file.beta1)]));
 }
 
+export interface VStarPart {
+  readonly path: string;
+  readonly file: VStarFile;
+}
+
 /**
- * One file from the shards of several machines. A problem in two shards must have the same samples, of which one shard
- * may have fewer.
+ * One file from the shards of several machines. With `partial`, shards may be missing, interrupted or given twice; a problem
+ * in two files must still have the same samples, of which one file may have fewer.
  *
- * @throws UserError naming the two files and the field or problem in which they differ.
+ * @throws UserError naming the file that does not fit, or the shards that are missing.
  */
-export function mergeVStarFiles(shards: readonly { readonly path: string; readonly file: VStarFile }[]): VStarFile {
-  const [first, ...others] = shards;
+export function mergeVStarFiles(parts: readonly VStarPart[], { partial = false } = {}): VStarFile {
+  const [first, ...others] = parts;
   if (first === undefined) throw new UserError('There is no V* file to merge.');
+  for (const { path, file } of others) requireSameSettings(path, file, first);
+  if (!partial) requireAllShards(parts);
   const entries = new Map(first.file.entries);
   for (const { path, file } of others) {
-    requireFingerprint(path, file, first.file.fingerprint);
-    for (const field of ['beta1', 'samples'] as const) {
-      if (file[field] !== first.file[field]) {
-        throw new UserError({
-          problem: `${path} does not belong to ${first.path}: ${field} differs.`,
-          expected: `${field} ${first.file[field]}`,
-          found: `${field} ${file[field]}`,
-        });
-      }
-    }
     for (const [id, entry] of file.entries) {
       const known = entries.get(id);
       if (known === undefined || isBeginning(known, entry)) entries.set(id, entry);
@@ -231,12 +246,75 @@ export function mergeVStarFiles(shards: readonly { readonly path: string; readon
         throw new UserError({
           problem: `${path} has other samples for ${quote(id)} than the files before it.`,
           found: `rewards ${quote(entry.rewards)} and ${quote(known.rewards)}`,
-          fix: 'Both say they were sampled alike, so one of them is damaged: make it again.',
+          fix: 'Both files have the same fingerprint, so one of them is damaged: make it again.',
         });
       }
     }
   }
-  return { ...first.file, entries };
+  const { shards: _, ...head } = first.file;
+  const shards = unionOf(parts.map(({ file }) => shardsOf(file)));
+  return { ...head, ...(shards.have.length < shards.of && { shards }), entries };
+}
+
+/** A file of all problems is the only shard of one. */
+function shardsOf({ shards, entries }: VStarFile): Shards {
+  return shards ?? { of: 1, have: [1], problems: entries.size };
+}
+
+function unionOf(all: readonly Shards[]): Shards {
+  const counts = new Map<string, Shards>();
+  for (const shards of all) counts.set(shards.have.join(), shards);
+  const have = [...new Set(all.flatMap((shards) => shards.have))].sort((a, b) => a - b);
+  const problems = [...counts.values()].reduce((sum, shards) => sum + shards.problems, 0);
+  return { of: all[0]!.of, have, problems };
+}
+
+/** @throws UserError naming the field in which the file differs from the first one. */
+function requireSameSettings(path: string, file: VStarFile, first: VStarPart): void {
+  requireFingerprint(path, file, first.file.fingerprint);
+  const fields = ({ beta1, samples, shards }: VStarFile) => ({ beta1, samples, 'number of shards': shards?.of ?? 1 });
+  const [ours, theirs] = [fields(file), fields(first.file)];
+  for (const field of ['beta1', 'samples', 'number of shards'] as const) {
+    if (ours[field] === theirs[field]) continue;
+    throw new UserError({
+      problem: `${path} does not belong to ${first.path}: ${field} differs.`,
+      expected: `${field} ${theirs[field]}`,
+      found: `${field} ${ours[field]}`,
+    });
+  }
+}
+
+/** @throws UserError naming the shards that are missing, given twice or interrupted. */
+function requireAllShards(parts: readonly VStarPart[]): void {
+  const holders = new Map<number, string>();
+  const fix = 'Add --partial to merge them all the same.';
+  for (const { path, file } of parts) {
+    const { of, have, problems } = shardsOf(file);
+    for (const shard of have) {
+      const other = holders.get(shard);
+      if (other !== undefined) {
+        throw new UserError({ problem: `${path} and ${other} are both shard ${shard} of ${of}.`, fix });
+      }
+      holders.set(shard, path);
+    }
+    const unfinished = missingSamples(file, [...file.entries.keys()]).length > 0;
+    if (unfinished || file.entries.size < problems) {
+      throw new UserError({
+        problem: `${path} was interrupted.`,
+        expected: `${file.samples} samples of each of its ${problems} problems`,
+        fix: `Run the command that made it again, which continues it. ${fix}`,
+      });
+    }
+  }
+  const { of } = shardsOf(parts[0]!.file);
+  const missing = Array.from({ length: of }, (_, i) => i + 1).filter((shard) => !holders.has(shard));
+  if (missing.length === 0) return;
+  throw new UserError({
+    problem: `${missing.length === 1 ? 'Shard' : 'Shards'} ${missing.join(', ')} of ${of} ${missing.length === 1 ? 'is' : 'are'} missing.`,
+    expected: `all ${of} shards`,
+    found: `shards ${[...holders.keys()].sort((a, b) => a - b).join(', ')}`,
+    fix,
+  });
 }
 
 function isBeginning(short: VStarEntry, long: VStarEntry): boolean {

@@ -45,8 +45,8 @@ export interface TrainOptions<P> {
   readonly schedule: Schedule;
   readonly precision: Precision;
   readonly start: Progress;
-  /** A look at held-out problems; undefined where none is due. */
-  readonly lookAtHeldOut: (step: number) => Promise<number> | undefined;
+  /** Greedy accuracy on held-out problems; undefined when none is due. */
+  readonly evalHeldOut: (step: number) => Promise<number> | undefined;
   readonly onStep: (metrics: StepMetrics, rollouts: readonly TrainedRollout<P>[]) => void;
   readonly saveDue: (step: number) => boolean;
   readonly save: (progress: Progress) => Promise<void>;
@@ -106,7 +106,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       baseline: algorithm.nextBaseline?.(rollouts, baseline) ?? null,
       sampledTokens: progress.sampledTokens + sum(tokens),
     };
-    const heldOutGreedy = await options.lookAtHeldOut(step);
+    const heldOutGreedy = await options.evalHeldOut(step);
     const metrics: StepMetrics = {
       step,
       epoch: visits[0]!.epoch,

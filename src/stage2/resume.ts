@@ -1,40 +1,51 @@
 /**
- * @file Checkpoints of training: the policy as a Hugging Face folder in float32, the optimiser's moments beside it, and
- * last of all `state.json`, whose presence makes the checkpoint whole. Loading one puts the policy back to the last bit.
+ * @file Checkpoints of training: the policy as a Hugging Face folder in float32, the optimiser's moments beside it, and last of
+ * all `state.json` with the checksums of everything before it. Its presence makes the checkpoint complete. Loading a
+ * checkpoint restores the policy to the last bit.
  */
 import { join } from 'node:path';
 import { openPretrained } from '../model/checkpoint/pretrained.js';
 import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/checkpoint/safetensors.js';
 import { savePretrained } from '../model/checkpoint/save.js';
 import type { Policy } from '../policy/policy.js';
+import { type Checksum, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
-import { check, integer, object, oneOf, orNull, share } from '../util/schema.js';
+import { check, integer, mapOf, object, oneOf, orNull, share, text } from '../util/schema.js';
 import type { Progress } from './loop.js';
 
 /** Changes when older readers would misread a checkpoint. */
-const format = 'tinyzero-checkpoint-1';
-/** Written last into a checkpoint: a checkpoint without it is not one. */
+const format = 'tinyzero-checkpoint-2';
+/** Written last into a checkpoint; a folder without it is not a checkpoint. */
 export const checkpointStateFile = 'state.json';
 const optimizerFile = 'optimizer.safetensors';
 
-/** Bytes that the logs of the run had when the checkpoint was made. */
-export interface LogSizes {
-  readonly metrics: number;
-  readonly rollouts: number;
+/** Checksums by file name. */
+export type Checksums = Readonly<Record<string, Checksum>>;
+
+/** The logs of a run (but for its timings, which depend on a clock) when the checkpoint was made: their sizes and the checksums of their content. */
+export interface LogMarks {
+  readonly metrics: Checksum;
+  readonly rollouts: Checksum;
+}
+
+export interface CheckpointState {
+  readonly progress: Progress;
+  readonly logs: LogMarks;
+  /** Every other file of the checkpoint. */
+  readonly files: Checksums;
 }
 
 export interface CheckpointModel {
   readonly configRecord: JsonRecord;
-  /** The folder whose tokenizer files go along. */
+  /** The folder whose tokenizer files are copied. */
   readonly carryFrom: string;
 }
 
-/** Writes the policy alone, in float32: what was trained, not a rounding of it. */
-export async function savePolicy(folder: string, policy: Policy, model: CheckpointModel): Promise<void> {
-  const { configRecord, carryFrom } = model;
-  await savePretrained(folder, { configRecord, carryFrom, specs: policy.specs, dtype: 'float32', read: policy.read });
+/** Writes the parameters of `policy` as float32, as they were trained. */
+export function savePolicy(folder: string, policy: Policy, { configRecord, carryFrom }: CheckpointModel) {
+  return savePretrained(folder, { configRecord, carryFrom, specs: policy.specs, dtype: 'float32', read: policy.read });
 }
 
 /** Writes a checkpoint into `folder`, which is empty. */
@@ -43,39 +54,56 @@ export async function saveCheckpoint(
   policy: Policy,
   model: CheckpointModel,
   progress: Progress,
-  logs: LogSizes,
+  logs: LogMarks,
 ): Promise<void> {
-  await savePolicy(folder, policy, model);
   const moments = Object.entries(policy.momentSpecs).map(([name, shape]) => ({
     name,
     shape,
     dtype: 'float32' as const,
   }));
-  await writeSafetensors(join(folder, optimizerFile), moments, policy.read);
-  writeFileAtomic(join(folder, checkpointStateFile), `${JSON.stringify({ format, progress, logs }, null, 2)}\n`);
+  const files: Checksums = {
+    ...(await savePolicy(folder, policy, model)),
+    [optimizerFile]: await writeSafetensors(join(folder, optimizerFile), moments, policy.read),
+  };
+  const state = { format, progress, logs, files };
+  writeFileAtomic(join(folder, checkpointStateFile), sealJson(`${JSON.stringify(state, null, 2)}\n`));
 }
 
 const count = integer({ min: 0 });
+const checksumShape = object({ bytes: count, crc32: text });
+/** Checksums by file name. */
+export const checksumsShape = mapOf(checksumShape);
 
 const stateShape = object({
   format: oneOf([format]),
   progress: object({ step: count, baseline: orNull(share), sampledTokens: count }),
-  logs: object({ metrics: count, rollouts: count }),
+  logs: object({ metrics: checksumShape, rollouts: checksumShape }),
+  files: checksumsShape,
 });
 
-/** Reads the small part of a checkpoint. @throws UserError that names the field that is wrong. */
-export function readCheckpointState(folder: string): { progress: Progress; logs: LogSizes } {
+/** Reads `state.json`. @throws UserError that names the field that is wrong, or says that the file was changed. */
+export function readCheckpointState(folder: string): CheckpointState {
   const path = join(folder, checkpointStateFile);
-  const source = {
-    path,
-    what: "a checkpoint's state",
-    fix: 'Remove the checkpoint to resume from the one before.',
-  };
-  const { progress, logs } = check(stateShape, readJsonRecord(path, source.fix), source);
-  return { progress, logs };
+  const { progress, logs, files } = check(stateShape, readJsonRecord(path), { path, what: "a checkpoint's state" });
+  requireSeal(path);
+  return { progress, logs, files: Object.fromEntries(files) };
 }
 
-/** Puts parameters and moments of a checkpoint into `policy`. @throws UserError when they are not of this model. */
+/** Reads every file. @throws UserError naming the first one that is missing or is not as it was written. */
+export function requireWhole(folder: string, files: Checksums): void {
+  for (const [name, expected] of Object.entries(files)) {
+    const found = checksumOfFile(join(folder, name));
+    if (found !== undefined && sameChecksum(found, expected)) continue;
+    const words = ({ bytes, crc32 }: Checksum) => `${bytes} bytes with CRC-32 ${crc32}`;
+    throw new UserError({
+      problem: `${join(folder, name)} is damaged.`,
+      expected: words(expected),
+      found: found === undefined ? 'no file' : words(found),
+    });
+  }
+}
+
+/** Restores parameters and moments. @throws UserError when they do not belong to this model. */
 export function loadCheckpoint(folder: string, policy: Policy): void {
   loadPolicy(folder, policy);
   const path = join(folder, optimizerFile);
@@ -97,7 +125,7 @@ export function loadCheckpoint(folder: string, policy: Policy): void {
   }
 }
 
-/** Puts the parameters of a saved policy into `policy`. @throws UserError when they are not of this model. */
+/** Restores the parameters of a saved policy. @throws UserError when they do not belong to this model. */
 export function loadPolicy(folder: string, policy: Policy): void {
   const { config, weights } = openPretrained(folder);
   try {

@@ -13,12 +13,40 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
+  write,
   writeSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { systemErrorCode, UserError } from './errors.js';
 import { isAlive } from './process.js';
+
+/**
+ * Creates a folder and its missing parents. Node's recursive mkdir never returns where a file system refuses new folders with
+ * ENOENT (`/proc`), and names another error than the one that counts.
+ *
+ * @returns whether the folder is new.
+ * @throws the system error of the folder that cannot be created.
+ */
+export function makeFolder(path: string): boolean {
+  try {
+    mkdirSync(path);
+    return true;
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (isFolder(path)) return false;
+    const parent = dirname(resolve(path));
+    if (code !== 'ENOENT' || isFolder(parent)) throw error;
+    makeFolder(parent);
+    return makeFolder(path);
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
 
 /**
  * Writes `data` to `path` so that a reader, or a process killed at any moment, sees the old file or the new one, never
@@ -57,7 +85,7 @@ export async function writeAtomicAsync(path: string, write: (fd: number) => Prom
 
 function beginAtomic(path: string): { fd: number; commit(): void; abandon(): void } {
   const folder = dirname(path);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   // Processes of other machines, which may share the folder, cannot be asked whether they still write.
   const prefix = `.${basename(path)}.${hostname()}.`;
   removeAbandoned(folder, prefix);
@@ -166,6 +194,15 @@ export function writeAll(fd: number, data: Uint8Array): void {
     offset += writeSync(fd, data, offset, Math.min(data.byteLength - offset, 1 << 30));
   }
 }
+
+/** As {@link writeAll}, on another thread: the caller may compute meanwhile, but not change `data`. */
+export async function writeAllAsync(fd: number, data: Uint8Array): Promise<void> {
+  for (let offset = 0; offset < data.byteLength; ) {
+    offset += (await writePiece(fd, data, offset, Math.min(data.byteLength - offset, 1 << 30))).bytesWritten;
+  }
+}
+
+const writePiece = promisify(write);
 
 /** Makes a rename inside `folder` durable. Windows cannot open folders, and needs no such call. */
 export function syncFolder(folder: string): void {

@@ -1,13 +1,14 @@
 /**
- * @file Writing into a run folder: the system's refusals (disk full, no permission) become explanations.
+ * @file Writing files for the user: the system's refusals (disk full, no permission) become explanations.
  */
 import { systemErrorCode, UserError } from './errors.js';
 
 const reasons: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: 'your disk quota is used up',
-  EACCES: 'it is not yours to write',
-  EPERM: 'it is not yours to write',
+  EACCES: 'permission is denied',
+  EPERM: 'permission is denied',
+  ENOENT: 'its folder does not exist and cannot be created',
   EROFS: 'the file system is read-only',
   ENOTDIR: 'a part of the path is a file, not a folder',
   EEXIST: 'a file of that name is in the way',
@@ -26,7 +27,7 @@ export function explainWrites<T>(path: string, write: () => T): T {
   }
 }
 
-/** {@link explainWrites} for writes that have to be waited for. */
+/** {@link explainWrites} for asynchronous writes. */
 export async function explainAsyncWrites<T>(path: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
@@ -41,7 +42,7 @@ function explained(path: string, error: unknown): unknown {
   return new UserError(
     {
       problem: `${path} cannot be written: ${reason}.`,
-      fix: 'Nothing that was complete has been lost; mend this and continue with --resume, or choose another --out.',
+      fix: 'Nothing that was complete is lost. Fix this and continue with --resume, or choose another --out.',
     },
     { cause: error },
   );

@@ -46,3 +46,11 @@ export function damage(bytes: Uint8Array, random: () => number): Uint8Array {
 export function pick<T>(choices: readonly T[], random: () => number): T {
   return choices[Math.floor(random() * choices.length)]!;
 }
+
+/** A copy of `bytes` with one bit flipped. */
+export function flipBit(bytes: Uint8Array, random: () => number): Uint8Array {
+  const result = Buffer.from(bytes);
+  const bit = Math.floor(random() * 8 * result.length);
+  result[bit >> 3]! ^= 1 << (bit & 7);
+  return result;
+}

@@ -84,6 +84,7 @@ export function runRecord({
       options: settings,
       engine: 'wasm',
       modelHash: 'abc',
+      problemsChecksum: '00000000',
       record: { createdBy: 'tinyzero 0.0.0', engineDescription: 'WebAssembly', node: 'v20' },
     },
     problems,

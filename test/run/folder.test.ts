@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createRunFolder, openRunFolder, type RunFolder } from '../../src/run/folder.js';
+import { lockHolder } from '../../src/run/lock.js';
 import { checkpointStateFile } from '../../src/stage2/resume.js';
 import { assertUserError } from '../helpers/errors.js';
 
@@ -92,19 +94,119 @@ test('of six processes after one dead lock, exactly one gets it', async () => {
   assert.equal(answers.filter((answer) => /in use by process/.test(answer)).length, 5, answers.join(''));
 });
 
-test('locks that cannot be judged hold: another machine, and what is no lock', () => {
+test('a lock of another machine holds; one that names no process is taken over', () => {
   const run = started();
   run.release();
   const lock = join(run.path, 'run.lock');
-  for (const [content, who] of [
-    [JSON.stringify({ pid: 1, host: 'elsewhere', began: null }), 'process 1 on elsewhere'],
-    ['', 'an unknown process'],
-    ['{"pid": -1, "host": "x"}', 'an unknown process'],
-    ['{"pid": 1e300}', 'an unknown process'],
-  ] as const) {
+  writeFileSync(lock, JSON.stringify({ pid: 1, host: 'elsewhere', began: null }));
+  assertUserError(() => openRunFolder(run.path), /in use by process 1 on elsewhere.*delete .*run\.lock/);
+  for (const content of ['', '{"pid": -1, "host": "x"}', '{"pid": 1e300}', '\0\0\0']) {
     writeFileSync(lock, content);
-    assertUserError(() => openRunFolder(run.path), new RegExp(`in use by ${who}.*delete .*run\\.lock`));
+    openRunFolder(run.path).release();
+    assert.deepEqual(readdirSync(run.path), ['config.json'], content);
   }
+});
+
+test('a lock that is just being copied is waited for', async () => {
+  const run = started();
+  run.release();
+  const lock = join(run.path, 'run.lock');
+  writeFileSync(lock, '');
+  const holder = JSON.stringify({ pid: 1, host: 'elsewhere', began: null });
+  // Another process completes it, since taking a lock blocks this one.
+  const script = `setTimeout(() => require('fs').writeFileSync(process.argv[1], process.argv[2]), 100); console.log('ready')`;
+  const child = spawn(process.execPath, ['-e', script, lock, holder]);
+  await once(child.stdout, 'data');
+  assertUserError(() => openRunFolder(run.path), /in use by process 1 on elsewhere/);
+  await once(child, 'exit');
+});
+
+test('a folder in place of the lock is explained, to a reader too', () => {
+  const run = started();
+  run.release();
+  mkdirSync(join(run.path, 'run.lock'));
+  assertUserError(() => openRunFolder(run.path), /run\.lock cannot be read \(EISDIR\).*remove .*run\.lock/);
+  assert.equal(lockHolder(run.path), undefined);
+  assertUserError(() => createRunFolder(run.path), /EISDIR/);
+});
+
+test('what a process left that was killed while it took the lock is removed, what others hold is not', () => {
+  const run = started();
+  run.release();
+  const { pid } = spawnSync(process.execPath, ['-e', '0']);
+  const stray = `.run.lock.${hostname()}.${pid}.0123abcd`;
+  const kept = [
+    `.run.lock.${hostname()}.${process.ppid}.0123abcd`,
+    `.run.lock.elsewhere.${pid}.0123abcd`,
+    '.run.lock.x',
+  ];
+  for (const name of [stray, `${stray}.old`, ...kept]) writeFileSync(join(run.path, name), '');
+  openRunFolder(run.path).release();
+  assert.deepEqual(readdirSync(run.path).sort(), [...kept, 'config.json'].sort());
+});
+
+test('killed at any moment of taking and releasing the lock, a process leaves nothing that matters', async () => {
+  const run = started();
+  run.release();
+  const loop = `
+    const { lockFolder } = await import(${JSON.stringify(new URL('../../src/run/lock.js', import.meta.url).href)});
+    console.log('ready');
+    for (;;) lockFolder(process.argv[1]).release();`;
+  for (let kill = 0; kill < 8; kill++) {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', loop, run.path]);
+    await once(child.stdout, 'data');
+    await sleep(3 * kill + 1);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    openRunFolder(run.path).release();
+    assert.deepEqual(readdirSync(run.path), ['config.json']);
+  }
+});
+
+test('a folder that is removed or taken over while it is locked is noticed', () => {
+  const removed = started();
+  removed.requirePresent();
+  rmSync(removed.path, { recursive: true });
+  assertUserError(() => removed.requirePresent(), /was removed, moved or taken over/);
+  removed.release();
+  const taken = started();
+  writeFileSync(join(taken.path, 'run.lock'), JSON.stringify({ pid: 1, host: 'elsewhere', began: null }));
+  assertUserError(() => taken.requirePresent(), /taken over/);
+  taken.release();
+  assert.ok(existsSync(join(taken.path, 'run.lock')), 'the lock of another is left alone');
+});
+
+test('where no folder can be created, that is explained at once', {
+  skip: !existsSync('/proc/self') && 'no /proc',
+}, () => {
+  assertUserError(
+    () => createRunFolder('/proc/tinyzero/run'),
+    /cannot be written: its folder does not exist and cannot be created/,
+  );
+});
+
+test('a file system that turns read-only is explained, and releasing the lock on it is no error', {
+  skip: spawnSync('unshare', ['-rm', 'true']).status !== 0 && 'needs a mount namespace',
+}, () => {
+  const script = `
+    const { execFileSync } = await import('node:child_process');
+    const { createRunFolder, openRunFolder } = await import(${JSON.stringify(new URL('../../src/run/folder.js', import.meta.url).href)});
+    const told = (work) => { try { work(); return 'done'; } catch (error) { return error.name + ': ' + error.message; } };
+    const root = process.argv[1];
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', root]);
+    const run = createRunFolder(root + '/run');
+    (await import('node:fs')).writeFileSync(run.file('config'), '{}');
+    execFileSync('mount', ['-o', 'remount,ro', root]);
+    console.log(told(() => run.release()));
+    console.log(told(() => openRunFolder(root + '/run')));
+    console.log(told(() => createRunFolder(root + '/other/deep')));`;
+  const root = mkdtempSync(join(tmpdir(), 'tinyzero-readonly-'));
+  const inside = [process.execPath, '--input-type=module', '-e', script, root];
+  const { stdout, stderr } = spawnSync('unshare', ['-rm', ...inside], { encoding: 'utf8' });
+  const [released, opened, created] = stdout.split('\n');
+  assert.equal(released, 'done', stderr);
+  assert.match(opened!, /^UserError: .*the file system is read-only/);
+  assert.match(created!, /^UserError: .*the file system is read-only/);
 });
 
 test('a process number that was given out again is not the holder', {
@@ -119,7 +221,7 @@ test('a process number that was given out again is not the holder', {
   openRunFolder(run.path).release();
 });
 
-test('checkpoints count when their state is there; pruning keeps the newest and clears the rest', () => {
+test('a checkpoint with its state is complete; pruning keeps the newest and removes the rest', () => {
   const run = started();
   for (const step of [10, 20, 1_000_000]) checkpoint(run, step);
   checkpoint(run, 30, false);
@@ -132,7 +234,11 @@ test('checkpoints count when their state is there; pruning keeps the newest and 
   checkpoint(run, 40, false);
   run.prune(2);
   assert.deepEqual(readdirSync(join(run.path, 'checkpoints')).sort(), ['step-000030', 'step-1000000']);
+  const aside = run.setAside(30);
+  assert.match(aside, /checkpoints.damaged-step-000030$/);
+  assert.ok(existsSync(join(aside, checkpointStateFile)));
   run.prune(0); // never the last one
+  assert.ok(existsSync(aside));
   assert.deepEqual(run.checkpoints(), [1_000_000]);
 });
 

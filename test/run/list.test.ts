@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { readEvaluation } from '../../src/policy/eval-compare.js';
 import { listRuns } from '../../src/run/list.js';
 import { lockFolder } from '../../src/run/lock.js';
+import { sealJson } from '../../src/util/checksum.js';
 import { UserError } from '../../src/util/errors.js';
 import { tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
@@ -44,7 +45,7 @@ test('every state of a run is told from its files', async (t) => {
     if (existsSync(join(folder, 'config.json'))) utimesSync(join(folder, 'config.json'), 2e9, 2e9 - age++);
     return folder;
   };
-  const ends = ['eval-after.json', 'final'];
+  const ends = ['eval-after.json', 'final', 'final.json'];
   without('lost', 'final');
   without('evaluating', 'eval-after.json');
   const midway = without('midway', ...ends, 'checkpoints/step-000005', 'checkpoints/step-000004');
@@ -67,7 +68,7 @@ test('every state of a run is told from its files', async (t) => {
   // What was written to just now counts as begun just now, which is before the dates above.
   const [, , , , , , , checkpoint, config] = states();
   assert.deepEqual(states().slice(0, 7), [
-    ['lost', 'damaged', 'final/ is not there any more'],
+    ['lost', 'damaged', 'final/ is missing'],
     ['evaluating', 'stopped', 'after training, before the last evaluation'],
     ['midway', 'stopped', 'at update 2 of 5'],
     ['trainless', 'stopped', 'at update 0 of 5'],
@@ -83,10 +84,10 @@ test('every state of a run is told from its files', async (t) => {
   const found = listRuns(runs).find(({ folder }) => folder === midway);
   assert.deepEqual([found?.updates, found?.resumesAfter], [3, 2], 'the torn line is no update');
 
-  const release = lockFolder(midway);
+  const lock = lockFolder(midway);
   const begun = join(runs, 'begun');
   mkdirSync(begun);
-  const releaseBegun = lockFolder(begun);
+  const lockBegun = lockFolder(begun);
   const running = listRuns(runs).filter(({ state }) => state === 'running');
   assert.deepEqual(
     running.map(({ folder, detail, started }) => [folder, detail, started !== null]),
@@ -95,8 +96,8 @@ test('every state of a run is told from its files', async (t) => {
       [midway, `process ${process.pid}`, true],
     ],
   );
-  release();
-  releaseBegun();
+  lock.release();
+  lockBegun.release();
   assert.equal(states().length, 9);
 
   const shown = await tinyzero(['runs', runs]);
@@ -110,13 +111,17 @@ test('every state of a run is told from its files', async (t) => {
 
 /** A V* file in which no sample is right, and V* says so. */
 function allWrong(text: string): string {
-  const file = JSON.parse(text) as { entries: Record<string, { vStar: number; rewards: number[]; exact: boolean[] }> };
+  const file = JSON.parse(text) as {
+    checksum: string;
+    entries: Record<string, { vStar: number; rewards: number[]; exact: boolean[] }>;
+  };
   for (const entry of Object.values(file.entries)) {
     entry.vStar = 0;
     entry.rewards = entry.rewards.map(() => 0);
     entry.exact = entry.exact.map(() => false);
   }
-  return JSON.stringify(file);
+  const { checksum: _, ...rest } = file;
+  return sealJson(`${JSON.stringify(rest, null, 2)}\n`);
 }
 
 test('no runs, no folder, no folder at all', async (t) => {

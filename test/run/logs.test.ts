@@ -4,27 +4,28 @@ import { appendFileSync, mkdtempSync, readFileSync, truncateSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openLog, readLog } from '../../src/run/logs.js';
+import { openLog, readLog, requireLog } from '../../src/run/logs.js';
+import { type Checksum, checksumOf, emptyChecksum } from '../../src/util/checksum.js';
 import { UserError } from '../../src/util/errors.js';
 import { assertUserError } from '../helpers/errors.js';
-import { damage, fuzz } from '../helpers/fuzz.js';
+import { damage, flipBit, fuzz } from '../helpers/fuzz.js';
 
 const fresh = () => join(mkdtempSync(join(tmpdir(), 'tinyzero-log-')), 'metrics.jsonl');
 /** A log of `steps` lines. */
-const write = (path: string, from: number, to: number, size?: number) => {
-  const log = openLog(path, size);
+const write = (path: string, from: number, to: number, mark?: Checksum) => {
+  const log = openLog(path, mark);
   for (let step = from; step <= to; step++) log.append({ step, text: '×'.repeat(step) });
   log.sync();
   log.close();
-  return log.size();
+  return log.mark();
 };
 const steps = (path: string) => [...readLog(path)].map((record) => record.step);
 
 test('lines come back in order; a missing log is empty', () => {
   const path = fresh();
   assert.deepEqual(steps(path), []);
-  const size = write(path, 1, 3);
-  assert.equal(size, readFileSync(path).length);
+  const mark = write(path, 1, 3);
+  assert.deepEqual(mark, checksumOf(readFileSync(path)));
   write(path, 4, 5);
   assert.deepEqual(steps(path), [1, 2, 3, 4, 5]);
 });
@@ -35,7 +36,7 @@ test('torn anywhere, a resumed log has the same bytes as one never interrupted',
   const expected = readFileSync(whole);
   const path = fresh();
   const checkpoint = write(path, 1, 3);
-  for (let cut = checkpoint; cut <= expected.length; cut++) {
+  for (let cut = checkpoint.bytes; cut <= expected.length; cut++) {
     writeFileSync(path, expected.subarray(0, cut));
     assert.ok(steps(path).length >= 3);
     write(path, 4, 6, checkpoint);
@@ -57,18 +58,33 @@ test('without a size only the torn line is cut, however long', () => {
 
 test('a log that is not the checkpoint’s is refused and left as it is', () => {
   const path = fresh();
-  const size = write(path, 1, 3);
+  const mark = write(path, 1, 3);
   const before = readFileSync(path);
-  assertUserError(() => openLog(path, size + 1), /end at byte .*only \d+ bytes/);
-  assertUserError(() => openLog(path, size - 1), /the middle of a line/);
+  const [more, fewer] = [1, -1].map((change) => ({ ...mark, bytes: mark.bytes + change }));
+  const wrong = [more!, fewer!, { ...mark, crc32: '00000000' }];
+  const found = [/Found only \d+ bytes/, /Found CRC-32 /, /Found CRC-32 /];
+  for (const [i, other] of wrong.entries()) {
+    assertUserError(() => openLog(path, other), found[i]!);
+    assertUserError(() => requireLog(path, other), found[i]!);
+  }
   assert.deepEqual(readFileSync(path), before);
+  requireLog(path, mark);
+  // Every flipped bit before the mark is noticed; what follows the mark does not matter.
+  fuzz(200, (random) => {
+    writeFileSync(path, flipBit(before, random));
+    assertUserError(() => requireLog(path, mark), /metrics\.jsonl is damaged/);
+  });
+  writeFileSync(path, Buffer.concat([before, Buffer.from('{"torn')]));
+  requireLog(path, mark);
+  requireLog(`${path}.none`, emptyChecksum);
+  assertUserError(() => requireLog(`${path}.none`, mark), /only 0 bytes/);
 });
 
 test('numbers that JSON cannot hold are refused by name, nested ones too', () => {
   const log = openLog(fresh());
   assert.throws(() => log.append({ loss: Number.NaN }), /"loss" is NaN/);
   assert.throws(() => log.append({ parts: { exact: Number.POSITIVE_INFINITY } }), /"exact" is Infinity/);
-  assert.equal(log.size(), 0);
+  assert.deepEqual(log.mark(), emptyChecksum);
   log.close();
 });
 

@@ -3,7 +3,7 @@
  * cannot learn says so.
  */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readEvaluation } from '../../src/policy/eval-compare.js';
@@ -30,7 +30,12 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
       // Asked of the run folder, eval repeats what the run measured: seed, problems and sampling are the run's.
       const again = await tinyzero(['eval', '--checkpoint', whole, '--samples', '2', '--engine', engine, '--json']);
       assert.equal(again.code, 0, again.stderr);
-      const { compare: _, model: __, ...after } = JSON.parse(readFileSync(join(whole, 'eval-after.json'), 'utf8'));
+      const {
+        compare: _,
+        model: __,
+        checksum: ____,
+        ...after
+      } = JSON.parse(readFileSync(join(whole, 'eval-after.json'), 'utf8'));
       const { model: ___, ...measured } = JSON.parse(again.stdout);
       assert.deepEqual(measured, after);
 
@@ -41,7 +46,7 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
       assert.match(interrupted.stderr, /Continue with `tinyzero train --resume .*stopped`/);
       const resumed = await tinyzero(beginOrResume(stopped, engine));
       assert.equal(resumed.code, 0, resumed.stderr);
-      assert.match(resumed.stderr, /Going on after update/);
+      assert.match(resumed.stderr, /(Resuming|Going on) after update/);
       assert.deepEqual(runBytes(stopped), runBytes(whole));
 
       // Two kills here; train-kill.slow.ts does twenty. Killed runs are resumed until one comes through.
@@ -116,6 +121,9 @@ test('V* of another seed is refused by the field that differs; of the same setti
     const { code, stderr } = await tinyzero(['estimate-vstar', ...sampling, '--shard', shard, '--out', path]);
     assert.equal(code, 0, stderr);
   }
+  const alone = await tinyzero(['merge-vstar', parts[0]!.path, '--out', join(root, 'alone.json')]);
+  assert.equal(alone.code, 1);
+  assert.match(alone.stderr, /Shard 2 of 2 is missing.*--partial/);
   const whole = join(root, 'whole.json');
   const merged = await tinyzero(['merge-vstar', ...parts.map(({ path }) => path), '--out', whole]);
   assert.equal(merged.code, 0, merged.stderr);
@@ -148,7 +156,8 @@ test('V* of another seed is refused by the field that differs; of the same setti
   ];
   const other = await tinyzero([...training, '--seed', '1', '--out', join(root, 'other')]);
   assert.equal(other.code, 1);
-  assert.match(other.stderr, /holds V\* for something else: .*sampling.* differ/);
+  assert.match(other.stderr, /holds V\* of other settings: .*sampling.* differ/);
+  assert.ok(!existsSync(join(root, 'other')), 'refused before there is a folder');
   const same = await tinyzero([...training, '--out', join(root, 'same')]);
   assert.equal(same.code, 0, same.stderr);
   const phases = [...readLog(join(root, 'same', 'timings.jsonl'))].flatMap(({ phase }) => phase ?? []);

@@ -1,6 +1,6 @@
 /** Checkpoints come back to the last bit, and files of a checkpoint or a run that were tampered with are refused. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openEngine } from '../../src/engine/backend.js';
@@ -9,15 +9,20 @@ import { createPolicy, type Policy } from '../../src/policy/policy.js';
 import { createRunFolder } from '../../src/run/folder.js';
 import { readRun } from '../../src/run/record.js';
 import { policyGradient } from '../../src/stage2/loss.js';
-import { loadCheckpoint, readCheckpointState, saveCheckpoint } from '../../src/stage2/resume.js';
+import { loadCheckpoint, readCheckpointState, requireWhole, saveCheckpoint } from '../../src/stage2/resume.js';
+import { sealJson } from '../../src/util/checksum.js';
 import { UserError } from '../../src/util/errors.js';
 import { keyedRandom } from '../../src/util/random.js';
 import { assertUserError } from '../helpers/errors.js';
 import { changeJson, fixture, temporaryFolder } from '../helpers/files.js';
-import { damage, fuzz } from '../helpers/fuzz.js';
+import { damage, flipBit, fuzz, pick } from '../helpers/fuzz.js';
 
 const progress = { step: 3, baseline: 0.25, sampledTokens: 77 };
-const logs = { metrics: 12, rollouts: 34 };
+const mark = (bytes: number) => ({ bytes, crc32: '0123abcd' });
+const logs = { metrics: mark(12), rollouts: mark(34) };
+const files = { 'config.json': mark(7) };
+/** The text of a state.json. */
+const stateText = (state: unknown) => sealJson(`${JSON.stringify(state, null, 2)}\n`);
 
 async function smallPolicy(t: TestContext): Promise<Policy> {
   const { config, weights } = openPretrained(fixture('qwen2-tied-f32'));
@@ -53,7 +58,15 @@ async function savedCheckpoint(t: TestContext): Promise<{ folder: string; policy
 
 test('a checkpoint puts parameters, moments and progress back to the last bit', async (t) => {
   const { folder, policy } = await savedCheckpoint(t);
-  assert.deepEqual(readCheckpointState(folder), { progress, logs });
+  const { files: written, ...state } = readCheckpointState(folder);
+  assert.deepEqual(state, { progress, logs });
+  assert.deepEqual(
+    Object.keys(written).sort(),
+    readdirSync(folder)
+      .filter((name) => name !== 'state.json')
+      .sort(),
+  );
+  requireWhole(folder, written);
   const other = await smallPolicy(t);
   loadCheckpoint(folder, other);
   for (const name of [...Object.keys(policy.specs), ...Object.keys(policy.momentSpecs)]) {
@@ -72,10 +85,26 @@ test('a checkpoint of another model, or with other moments, is refused by the na
   assertUserError(() => loadCheckpoint(second, policy), /adamw\.m\..* is wrong.*Found nothing/);
 });
 
+test('one flipped bit in any file of a checkpoint is noticed, and the file is named', async (t) => {
+  const { folder } = await savedCheckpoint(t);
+  const state = readCheckpointState(folder);
+  fuzz(60, (random) => {
+    const name = pick(Object.keys(state.files), random);
+    const path = join(folder, name);
+    const bytes = readFileSync(path);
+    writeFileSync(path, flipBit(bytes, random));
+    assertUserError(() => requireWhole(folder, state.files), new RegExp(`${name.replace('.', '\\.')} is damaged`));
+    writeFileSync(path, bytes);
+  });
+  requireWhole(folder, state.files);
+  rmSync(join(folder, 'tokenizer.json'));
+  assertUserError(() => requireWhole(folder, state.files), /tokenizer\.json is damaged.*Found no file/);
+});
+
 test('a hostile state.json is refused with the place of what is wrong', async (t) => {
   const folder = temporaryFolder(t);
   const path = join(folder, 'state.json');
-  const good = { format: 'tinyzero-checkpoint-1', progress, logs };
+  const good = { format: 'tinyzero-checkpoint-2', progress, logs, files };
   for (const [bad, message] of [
     [[], /a JSON object/],
     [{ ...good, format: 'x' }, /format/],
@@ -84,31 +113,35 @@ test('a hostile state.json is refused with the place of what is wrong', async (t
     [{ ...good, progress: { ...progress, step: 1e300 } }, /progress\.step/],
     [{ ...good, progress: { ...progress, baseline: 'NaN' } }, /progress\.baseline/],
     [{ ...good, progress: { ...progress, baseline: 2 } }, /progress\.baseline/],
-    [{ ...good, logs: { metrics: 1.5, rollouts: 0 } }, /logs\.metrics/],
-    [{ ...good, logs: { metrics: 0 } }, /logs\.rollouts/],
+    [{ ...good, logs: { ...logs, metrics: mark(1.5) } }, /logs\.metrics\.bytes/],
+    [{ ...good, logs: { metrics: mark(0) } }, /logs\.rollouts/],
+    [{ ...good, files: undefined }, /files/],
+    [{ ...good, files: { a: { bytes: 1 } } }, /files\.a\.crc32/],
   ] as const) {
-    writeFileSync(path, JSON.stringify(bad));
-    assertUserError(() => readCheckpointState(folder), message, /Remove the checkpoint/);
+    writeFileSync(path, Array.isArray(bad) ? '[]' : stateText(bad));
+    assertUserError(() => readCheckpointState(folder), message);
   }
-  writeFileSync(path, JSON.stringify(good).replace('"step"', '"__proto__"'));
+  writeFileSync(path, stateText(JSON.parse(JSON.stringify(good).replace('"step"', '"__proto__"'))));
   assertUserError(() => readCheckpointState(folder), /progress\.step/);
-  writeFileSync(path, JSON.stringify(good));
-  assert.deepEqual(readCheckpointState(folder), { progress, logs });
+  writeFileSync(path, stateText(good));
+  assert.deepEqual(readCheckpointState(folder), { progress, logs, files });
+  writeFileSync(path, `${JSON.stringify(good, null, 2)}\n`);
+  assertUserError(() => readCheckpointState(folder), /is damaged.*no checksum at its end/);
 });
 
-test('a damaged state.json or config.json is read as it stands or refused, never more', async (t) => {
+test('a damaged state.json or config.json is refused, whatever was damaged', async (t) => {
   const root = temporaryFolder(t);
   const folder = createRunFolder(join(root, 'run'));
   t.after(() => folder.release());
   // What a run writes, with options as the option table has them.
   const options = { preset: 'default', numTrain: 24, numTest: 4, seed: 5, batchSize: 8, lr: 2e-4, force: false };
-  const config = { format: 'tinyzero-run-1', engine: 'wasm', modelHash: 'abc', options };
-  const files = [
-    { path: join(root, 'state.json'), text: JSON.stringify({ format: 'tinyzero-checkpoint-1', progress, logs }) },
-    { path: folder.file('config'), text: JSON.stringify(config) },
+  const config = { format: 'tinyzero-run-2', engine: 'wasm', modelHash: 'abc', problemsChecksum: '0', options };
+  const damaged = [
+    { path: join(root, 'state.json'), text: stateText({ format: 'tinyzero-checkpoint-2', progress, logs, files }) },
+    { path: folder.file('config'), text: stateText(config) },
   ];
   const read = [() => readCheckpointState(root), () => readRun(folder.file('config'))];
-  files.forEach(({ path, text }, i) => {
+  damaged.forEach(({ path, text }, i) => {
     writeFileSync(path, text);
     read[i]!();
     let refusals = 0;
@@ -121,6 +154,12 @@ test('a damaged state.json or config.json is read as it stands or refused, never
         refusals++;
       }
     });
-    assert.ok(refusals > 150, `${refusals}`);
+    assert.ok(refusals >= 290, `${refusals}`); // a damage may be none
+    for (let bit = 0; bit < 8 * Buffer.byteLength(text); bit += 5) {
+      const flipped = Buffer.from(text);
+      flipped[bit >> 3]! ^= 1 << (bit & 7);
+      writeFileSync(path, flipped);
+      assert.throws(() => read[i]!(), UserError, `bit ${bit}`);
+    }
   });
 });

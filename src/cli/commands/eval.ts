@@ -10,7 +10,8 @@ import { defaultOptions } from '../../options/settings.js';
 import type { CommonOptionName, evaluationOptionNames, OptionName, OptionValues } from '../../options/table.js';
 import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
-import { runFiles, trainedModel } from '../../run/folder.js';
+import { trainedModel } from '../../run/final.js';
+import { runFiles } from '../../run/folder.js';
 import { evaluationOptionsOf } from '../../run/record.js';
 import { exitCodes } from '../../util/errors.js';
 import { describeComparison, describeEvaluation } from '../run-summary.js';
@@ -64,18 +65,7 @@ async function evaluateOne(
   signal: AbortSignal,
 ): Promise<EvalSummary> {
   const reporter = consoleReporter({ quiet });
-  const { openJob, openPolicy } = await import('../../run/job.js');
-  const { evaluate } = await import('../../policy/evaluate.js');
-  const options = defaultOptions({ ...given, model: trainedModel(name) });
-  const job = await openJob({ options, engineRequest: { engine, install }, reporter, signal, taskApi });
-  try {
-    const { policy, kit } = openPolicy(job, job.problems.test);
-    try {
-      return await evaluate(kit, job.problems.test, { model: name, samples, signal, reporter });
-    } finally {
-      policy.dispose();
-    }
-  } finally {
-    job.close();
-  }
+  const { evaluateModel } = await import('../../run/job.js');
+  const options = defaultOptions({ ...given, model: trainedModel(name), evalSamples: samples });
+  return await evaluateModel({ options, engineRequest: { engine, install }, reporter, signal, taskApi }, name);
 }

@@ -7,7 +7,7 @@ import { openModel, openWantedEngine } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { CommonOptionName, OptionValues } from '../../options/table.js';
-import { trainedModel } from '../../run/folder.js';
+import { trainedModel } from '../../run/final.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { type Answer, openPlayer, type Player } from '../play/player.js';
 import type { Question } from '../play/question.js';

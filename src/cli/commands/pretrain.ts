@@ -1,66 +1,77 @@
 /**
- * @file `tinyzero pretrain`: makes a built-in model and its card.
+ * @file `tinyzero pretrain`: makes a built-in model, measures it on its held-out problems and writes its card.
  */
-
 import { join } from 'node:path';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionValues } from '../../options/table.js';
+import type { EvalSummary } from '../../policy/eval-summary.js';
+import type { PretrainStep } from '../../pretrain/loop.js';
+import { newFolder, requireEmptyFolder } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
 import { writeFileAtomic } from '../../util/file.js';
-import { explainWrites } from '../../util/write.js';
+import type { Work } from '../../util/reporter.js';
+import { explainAsyncWrites, explainWrites } from '../../util/write.js';
 import { describeEvaluation } from '../run-summary.js';
 import { taskApi } from '../task-api.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
-type Values = OptionValues<'corpus' | 'out' | 'steps' | 'engine' | 'install' | 'json' | 'quiet'>;
+type Values = OptionValues<'corpus' | 'out' | 'force' | 'steps' | 'engine' | 'install' | 'json' | 'quiet'>;
 
-/** Lines about pre-training come this often. */
+/** A log gets a line this often. */
 const lineEverySteps = 50;
-const samples = 64;
+/** Samples of each held-out problem in the evaluation for the card. */
+const evalSamples = 64;
 
 export async function run(values: Values): Promise<number> {
-  const { corpus, steps, engine: wanted, install, json } = values;
-  const out = values.out ?? join('models', corpus);
-  const reporter = consoleReporter(values);
-  const summary = await interruptible(async (signal) => {
-    const { openWantedEngine } = await import('../../model/open.js');
-    const { makeBuiltin } = await import('../../pretrain/builtin.js');
-    const engine = await openWantedEngine({ engine: wanted, install, precision: 'f32' }, reporter, signal);
-    const work = reporter.work('Pre-training', 'steps');
-    const making = makeBuiltin(engine, out, {
-      corpus,
-      ...(steps !== undefined && { steps }),
-      signal,
-      onStep: ({ step, loss, gradientNorm }, total) => {
-        const state = `loss ${loss.toFixed(4)}, gradient ${gradientNorm.toFixed(3)}`;
-        const due = step % lineEverySteps === 0 || step === total;
-        work.update({
-          ...{ done: step, total },
-          details: () => [`  ${state}`],
-          ...(due && { note: `Step ${step} of ${total}: ${state}` }),
-        });
-      },
-    });
-    await making.finally(work.end);
-    const { openJob, openPolicy } = await import('../../run/job.js');
-    const { evaluate } = await import('../../policy/evaluate.js');
-    const engineRequest = { engine: engine.name, install };
-    const job = await openJob({ options: defaultOptions({ model: out }), engineRequest, reporter, signal, taskApi });
-    const { policy, kit } = openPolicy(job, job.problems.test);
-    try {
-      const result = await evaluate(kit, job.problems.test, { model: `models/${corpus}`, samples, signal, reporter });
-      const { modelCard } = await import('../../pretrain/card.js');
-      const command = `tinyzero pretrain --corpus ${corpus}${steps === undefined ? '' : ` --steps ${steps}`}`;
-      const card = modelCard({ corpus, command, steps, engine: engine.description, evaluation: result });
-      explainWrites(out, () => writeFileAtomic(join(out, 'README.md'), card));
-      return result;
-    } finally {
-      policy.dispose();
-      job.close();
-    }
-  });
-  printResult(json, summary, (paint) => [...describeEvaluation(summary, paint), `The model is in ${out}.`]);
+  const { force, json } = values;
+  const out = values.out ?? newFolder(values.corpus);
+  if (!force) requireEmptyFolder(out, 'Choose another folder with --out, or replace the model there with --force.');
+  const summary = await interruptible((signal) => make(values, out, signal));
+  printResult(json, { ...summary, folder: out }, (paint) => [
+    ...describeEvaluation(summary, paint),
+    `The model is in ${out}; \`tinyzero train --model ${out}\` trains it.`,
+  ]);
   return exitCodes.ok;
+}
+
+async function make(values: Values, out: string, signal: AbortSignal): Promise<EvalSummary> {
+  const { corpus, steps, install } = values;
+  const reporter = consoleReporter(values);
+  const [{ openWantedEngine }, { makeBuiltin }, { modelCard }, { evaluateModel }] = await Promise.all([
+    import('../../model/open.js'),
+    import('../../pretrain/builtin.js'),
+    import('../../pretrain/card.js'),
+    import('../../run/job.js'),
+  ]);
+
+  // Train the model and save it.
+  const engine = await openWantedEngine({ engine: values.engine, install, precision: 'f32' }, reporter, signal);
+  const work = reporter.work('Pre-training', 'steps');
+  const onStep = (step: PretrainStep, total: number) => showStep(work, step, total);
+  const options = { corpus, onStep, signal, ...(steps !== undefined && { steps }) };
+  await explainAsyncWrites(out, () => makeBuiltin(engine, out, options)).finally(work.end);
+
+  // Measure it on the problems that it was never shown, and write its card.
+  const request = {
+    options: defaultOptions({ model: out, evalSamples }),
+    engineRequest: { engine: engine.name, install },
+    ...{ reporter, signal, taskApi },
+  };
+  const evaluation = await evaluateModel(request, corpus);
+  const command = `tinyzero pretrain --corpus ${corpus}${steps === undefined ? '' : ` --steps ${steps}`}`;
+  const card = modelCard({ corpus, command, steps, engine: engine.description, evaluation });
+  explainWrites(out, () => writeFileAtomic(join(out, 'README.md'), card));
+  return evaluation;
+}
+
+function showStep(work: Work, { step, loss, gradientNorm }: PretrainStep, total: number): void {
+  const state = `loss ${loss.toFixed(4)}, gradient ${gradientNorm.toFixed(3)}`;
+  const isDue = step % lineEverySteps === 0 || step === total;
+  work.update({
+    ...{ done: step, total },
+    details: () => [`  ${state}`],
+    ...(isDue && { note: `Step ${step} of ${total}: ${state}` }),
+  });
 }

@@ -2,10 +2,10 @@
  * @file `tinyzero train`: a whole run, told as it goes, with a summary at the end.
  */
 
-import { basename, join } from 'node:path';
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, OptionValues, trainingOptionNames } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
+import { newFolder } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
@@ -26,7 +26,7 @@ export async function run(values: Values): Promise<number> {
   const reporter = consoleReporter({ quiet });
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(options.model ?? builtinModel);
-  if (dryRun) return await tellPlan({ options, folder, engine, taskApi }, reporter, json);
+  if (dryRun) return await tellPlan({ options, folder, engine, install, taskApi }, reporter, json);
   const { train } = await import('../../run/train.js');
   const teller = runTeller(reporter, paintFor(process.stderr));
   const result = await interruptible(async (signal) => {
@@ -56,13 +56,4 @@ async function tellPlan(request: DryRunRequest, reporter: Reporter, json: boolea
     problem: `This run cannot fit here. ${needs.join('; ')}.`,
     fix: 'Take a smaller model, a smaller --batch-size or --max-new-tokens, or a larger machine.',
   });
-}
-
-/** `runs/builtin-20260131-235959`, by the local clock. */
-function newFolder(model: string): string {
-  const now = new Date();
-  const digits = (value: number) => String(value).padStart(2, '0');
-  const day = `${now.getFullYear()}${digits(now.getMonth() + 1)}${digits(now.getDate())}`;
-  const time = `${digits(now.getHours())}${digits(now.getMinutes())}${digits(now.getSeconds())}`;
-  return join('runs', `${basename(model)}-${day}-${time}`);
 }

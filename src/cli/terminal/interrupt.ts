@@ -1,15 +1,15 @@
 /**
- * @file Ctrl-C: the first asks the work to stop and clean up, the second ends the process at once.
+ * @file Ctrl-C: the first asks the work to stop and clean up, the second ends the process at once. A closed terminal (SIGHUP)
+ * and a polite kill (SIGTERM) count as Ctrl-C.
  */
 import { exitCodes, UserError } from '../../util/errors.js';
 
 /**
- * Runs `work` with a signal that Ctrl-C or a polite kill aborts, or only those of `signals`; the error it then throws
- * exits with 130.
+ * Runs `work` with a signal that is aborted by any of `signals`; the error that `work` then throws exits with 130.
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal) => Promise<T>,
-  signals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'],
+  signals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'],
 ): Promise<T> {
   const controller = new AbortController();
   const stop = () => {

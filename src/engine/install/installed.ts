@@ -7,8 +7,8 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder } from '../../util/cache.js';
+import { hashFile } from '../../util/checksum.js';
 import { systemErrorCode } from '../../util/errors.js';
-import { hashFile } from '../../util/hash.js';
 
 /**
  * Raised when the layout of the folder, or what is compiled into the addon, changes. It is part of the path, so that

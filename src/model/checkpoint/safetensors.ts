@@ -6,8 +6,9 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
+import { type Checksum, emptyChecksum, extendChecksum } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
-import { openRegularFile, unreadable, writeAll, writeAtomicAsync } from '../../util/file.js';
+import { openRegularFile, unreadable, writeAllAsync, writeAtomicAsync } from '../../util/file.js';
 import { describe, parseJsonRecord } from '../../util/json.js';
 import { check, integer, list, mapOf, object, oneOf, pair, text, wrong } from '../../util/schema.js';
 import { bytesPerElement, type Dtype, narrow, widen } from './dtype.js';
@@ -131,6 +132,7 @@ export interface TensorToWrite {
  * Writes a file atomically, asking for one tensor after another.
  *
  * @param read gives a tensor's values, float32 and row-major; the array is not kept.
+ * @returns the checksum of the file, computed while it is written.
  * @throws the system error of the failing call; then nothing is left behind and an older file stays.
  */
 export async function writeSafetensors(
@@ -138,7 +140,7 @@ export async function writeSafetensors(
   tensors: readonly TensorToWrite[],
   read: (name: string) => Float32Array | Promise<Float32Array>,
   metadata: Readonly<Record<string, string>> = { format: 'pt' },
-): Promise<void> {
+): Promise<Checksum> {
   // The reference's order: by alignment, then by name, so that every tensor starts aligned.
   const ordered = [...tensors].sort(
     (a, b) => bytesPerElement[b.dtype] - bytesPerElement[a.dtype] || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
@@ -156,9 +158,14 @@ export async function writeSafetensors(
   json.copy(padded);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
+  let checksum = emptyChecksum;
   await writeAtomicAsync(path, async (fd) => {
-    writeAll(fd, length);
-    writeAll(fd, padded);
+    const put = async (bytes: Uint8Array) => {
+      const written = writeAllAsync(fd, bytes);
+      checksum = extendChecksum(checksum, bytes);
+      await written;
+    };
+    await put(Buffer.concat([length, padded]));
     for (const tensor of ordered) {
       const values = await read(tensor.name);
       if (values.length * bytesPerElement[tensor.dtype] !== lengthOf(tensor)) {
@@ -166,10 +173,11 @@ export async function writeSafetensors(
       }
       const step = pieceBytes / 4;
       for (let done = 0; done < values.length; done += step) {
-        writeAll(fd, narrow(values.subarray(done, done + step), tensor.dtype));
+        await put(narrow(values.subarray(done, done + step), tensor.dtype));
       }
     }
   });
+  return checksum;
 }
 
 function readHeader(fd: number, path: string): Pick<SafetensorsFile, 'tensors' | 'metadata'> {

@@ -3,10 +3,11 @@
  * and the tokenizer and generation files of the model it came from, byte for byte. Each file is written atomically and
  * `config.json` goes last, so a folder without one is an unfinished save and is refused by the reader.
  */
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { type Checksum, checksumOf } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
-import { readRegularFile, writeFileAtomic } from '../../util/file.js';
+import { makeFolder, readRegularFile, writeFileAtomic } from '../../util/file.js';
 import type { JsonRecord } from '../../util/json.js';
 import { elementCount, type ParameterSpecs } from '../network/params.js';
 import { bytesPerElement, type Dtype } from './dtype.js';
@@ -46,9 +47,10 @@ export interface ModelToSave {
  * Writes `model` into `folder`, creating it. An older model there is replaced: its config goes first, so that a save
  * killed halfway leaves no folder that mixes two models and loads.
  *
+ * @returns the checksum of every file of the model, by name.
  * @throws UserError when `folder` is the source itself; the system error of a failing write.
  */
-export async function savePretrained(folder: string, model: ModelToSave): Promise<void> {
+export async function savePretrained(folder: string, model: ModelToSave): Promise<Record<string, Checksum>> {
   const { carryFrom, dtype, specs, maxShardBytes = 5e9 } = model;
   if (carryFrom !== undefined && samePath(folder, carryFrom)) {
     throw new UserError({
@@ -56,18 +58,24 @@ export async function savePretrained(folder: string, model: ModelToSave): Promis
       fix: 'Choose another folder.',
     });
   }
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   rmSync(join(folder, 'config.json'), { force: true });
-  const written = await writeWeights(folder, specs, dtype, model.read, maxShardBytes);
+  const checksums = await writeWeights(folder, specs, dtype, model.read, maxShardBytes);
   for (const name of readdirSync(folder)) {
-    if (/^model.*\.safetensors(\.index\.json)?$/.test(name) && !written.has(name)) rmSync(join(folder, name));
+    if (/^model.*\.safetensors(\.index\.json)?$/.test(name) && !Object.hasOwn(checksums, name))
+      rmSync(join(folder, name));
   }
+  const put = (name: string, data: string | Uint8Array) => {
+    writeFileAtomic(join(folder, name), data);
+    checksums[name] = checksumOf(data);
+  };
   for (const name of carriedFiles) {
     const source = carryFrom === undefined ? undefined : join(carryFrom, name);
-    if (source !== undefined && existsSync(source)) writeFileAtomic(join(folder, name), readRegularFile(source));
+    if (source !== undefined && existsSync(source)) put(name, readRegularFile(source));
     else rmSync(join(folder, name), { force: true });
   }
-  writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(withDtype(model.configRecord, dtype), null, 2)}\n`);
+  put('config.json', `${JSON.stringify(withDtype(model.configRecord, dtype), null, 2)}\n`);
+  return checksums;
 }
 
 /** Keeps whichever of the two names the config uses; older transformers know only `torch_dtype`. */
@@ -81,22 +89,25 @@ async function writeWeights(
   dtype: Dtype,
   read: ModelToSave['read'],
   maxShardBytes: number,
-): Promise<Set<string>> {
+): Promise<Record<string, Checksum>> {
   const shards = planShards(specs, dtype, maxShardBytes);
   const only = shards.length === 1 ? shards[0] : undefined;
   if (only !== undefined) {
-    await writeSafetensors(join(folder, singleWeightFile), only, read);
-    return new Set([singleWeightFile]);
+    return { [singleWeightFile]: await writeSafetensors(join(folder, singleWeightFile), only, read) };
   }
   const number = (value: number) => String(value).padStart(5, '0');
   const nameOf = (index: number) => `model-${number(index + 1)}-of-${number(shards.length)}.safetensors`;
-  for (const [index, shard] of shards.entries()) await writeSafetensors(join(folder, nameOf(index)), shard, read);
+  const checksums: Record<string, Checksum> = {};
+  for (const [index, shard] of shards.entries()) {
+    checksums[nameOf(index)] = await writeSafetensors(join(folder, nameOf(index)), shard, read);
+  }
   const index = {
     metadata: { total_size: shards.flat().reduce((sum, tensor) => sum + byteLength(tensor), 0) },
     weight_map: Object.fromEntries(shards.flatMap((shard, i) => shard.map(({ name }) => [name, nameOf(i)]))),
   };
-  writeFileAtomic(join(folder, weightIndexFile), `${JSON.stringify(index, null, 2)}\n`);
-  return new Set([weightIndexFile, ...shards.map((_, i) => nameOf(i))]);
+  const text = `${JSON.stringify(index, null, 2)}\n`;
+  writeFileAtomic(join(folder, weightIndexFile), text);
+  return { ...checksums, [weightIndexFile]: checksumOf(text) };
 }
 
 /** Fills one shard after another in the order of the parameters; a tensor above the limit gets a shard of its own. */

@@ -4,8 +4,8 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { hashFile } from '../../../util/checksum.js';
 import { UserError } from '../../../util/errors.js';
-import { hashFile } from '../../../util/hash.js';
 import type { Catalog, Variant, Wheel } from '../packages.js';
 import type { Platform } from '../platform.js';
 

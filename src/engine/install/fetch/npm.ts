@@ -3,7 +3,7 @@
  */
 import { existsSync, mkdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { hashFile } from '../../../util/hash.js';
+import { hashFile } from '../../../util/checksum.js';
 import { findProgram, run } from '../../../util/process.js';
 import type { NpmPackage } from '../packages.js';
 import { Unavailable } from './unavailable.js';

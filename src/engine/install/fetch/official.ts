@@ -6,8 +6,8 @@ import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { hashFile } from '../../../util/checksum.js';
 import { systemErrorCode } from '../../../util/errors.js';
-import { hashFile } from '../../../util/hash.js';
 import type { Reporter } from '../../../util/reporter.js';
 import { Unavailable } from './unavailable.js';
 

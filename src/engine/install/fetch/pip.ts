@@ -4,8 +4,8 @@
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hashFile } from '../../../util/checksum.js';
 import { formatBytes } from '../../../util/format.js';
-import { hashFile } from '../../../util/hash.js';
 import { findProgram, run } from '../../../util/process.js';
 import type { Reporter } from '../../../util/reporter.js';
 import type { Wheel } from '../packages.js';

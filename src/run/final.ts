@@ -1,0 +1,67 @@
+/**
+ * @file The trained model of a run: `final/`, a Hugging Face folder, and beside it `final.json` with the checksums of its files,
+ * written last. A model whose files do not fit them is not used.
+ */
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Policy } from '../policy/policy.js';
+import { type CheckpointModel, checksumsShape, requireWhole, savePolicy } from '../stage2/resume.js';
+import { requireSeal, sealJson } from '../util/checksum.js';
+import { UserError } from '../util/errors.js';
+import { writeFileAtomic } from '../util/file.js';
+import { readJsonRecord } from '../util/json.js';
+import { check, object, oneOf } from '../util/schema.js';
+import { explainAsyncWrites } from '../util/write.js';
+import { type RunFolder, runFiles } from './folder.js';
+
+/** Changes when older readers would misread the file. */
+const format = 'tinyzero-final-1';
+const finalShape = object({ format: oneOf([format]), files: checksumsShape });
+
+/** Writes the trained model of a run, replacing what is left of an earlier one. */
+export async function saveFinal(folder: RunFolder, policy: Policy, model: CheckpointModel): Promise<void> {
+  const [path, checksums] = [folder.file('final'), folder.file('finalChecksums')];
+  await explainAsyncWrites(path, async () => {
+    rmSync(checksums, { force: true });
+    const files = await savePolicy(path, policy, model);
+    writeFileAtomic(checksums, sealJson(`${JSON.stringify({ format, files }, null, 2)}\n`));
+  });
+}
+
+/** Whether the run in `path` has written its trained model. Does not look at the weights. */
+export function hasFinal(path: string): boolean {
+  return existsSync(join(path, runFiles.finalChecksums)) && existsSync(join(path, runFiles.final, 'config.json'));
+}
+
+/** Reads every file of the trained model. @throws UserError naming the first one that is missing or damaged. */
+export function requireFinal(path: string): void {
+  const checksums = join(path, runFiles.finalChecksums);
+  const { files } = check(finalShape, readJsonRecord(checksums), { path: checksums, what: 'a list of checksums' });
+  requireSeal(checksums);
+  requireWhole(join(path, runFiles.final), Object.fromEntries(files));
+}
+
+/**
+ * The folder of the trained model when `name` is the folder of a run; any other name unchanged.
+ *
+ * @throws UserError when the run is not finished, or its model is damaged.
+ */
+export function trainedModel(name: string): string {
+  if (!existsSync(join(name, runFiles.problems))) return name;
+  if (!hasFinal(name)) {
+    throw new UserError({
+      problem: `The run in ${name} has no trained model yet.`,
+      fix: `Finish it with \`tinyzero train --resume ${name}\`, or give one of its checkpoints.`,
+    });
+  }
+  try {
+    requireFinal(name);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(
+      { problem: error.message, fix: `\`tinyzero train --resume ${name}\` makes the model again.` },
+      { cause: error },
+    );
+  }
+  return join(name, runFiles.final);
+}
