@@ -191,8 +191,8 @@ test('hostile files are refused with the place of what is wrong', () => {
   for (const [bad, message] of [
     [[], /wrong form\. Expected a JSON object/],
     [null, /wrong form/],
-    [{ ...good, format: 'other' }, /`format` must be "tinyzero-v-star-1"/],
-    [{ ...good, format: undefined }, /`format` must be "tinyzero-v-star-1"/],
+    [{ ...good, format: 'other' }, /`format` must be "tinyzero-v-star-2"/],
+    [{ ...good, format: undefined }, /`format` must be "tinyzero-v-star-2"/],
     [{ ...good, createdBy: 1 }, /createdBy/],
     [{ ...good, fingerprint: { ...fingerprint, reward: undefined } }, /fingerprint\.reward/],
     [{ ...good, beta1: -1 }, /beta1/],

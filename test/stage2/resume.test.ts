@@ -116,7 +116,7 @@ test('a hostile state.json is refused with the place of what is wrong', async (t
     [{ ...good, logs: { ...logs, metrics: mark(1.5) } }, /logs\.metrics\.bytes/],
     [{ ...good, logs: { metrics: mark(0) } }, /logs\.rollouts/],
     [{ ...good, files: undefined }, /files/],
-    [{ ...good, files: { a: { bytes: 1 } } }, /files\.a\.crc32/],
+    [{ ...good, files: { a: { bytes: 1 } } }, /files\["a"\]\.crc32/],
   ] as const) {
     writeFileSync(path, Array.isArray(bad) ? '[]' : stateText(bad));
     assertUserError(() => readCheckpointState(folder), message);
