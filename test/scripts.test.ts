@@ -1,5 +1,5 @@
 /**
- * @file The judge that tells "the native engine cannot be had here" from "the installer is broken".
+ * @file The check whether a missing native engine is due to the machine or to a broken installer.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -24,7 +24,7 @@ export interface Sandbox {
 }
 
 /** Nothing listens on port 2 of the loopback interface, and fetch, unlike for port 9, tries it. */
-export const deadServer = 'http://127.0.0.1:2/';
+export const deadServer = 'https://127.0.0.1:2/';
 
 export function sandbox(t: TestContext, programs: Readonly<Record<string, Program>>, env = {}): Sandbox {
   const folder = temporaryFolder('sandbox');

@@ -22,7 +22,7 @@ export async function run(values: OptionValues<'gpu' | 'from' | 'force' | 'json'
   };
   printResult(json, { installed: engine !== undefined, already, engine: facts, attempts }, () => [
     engine === undefined
-      ? 'The native engine cannot be had here: tinyzero runs on WebAssembly (--engine wasm).'
+      ? 'The native engine is unavailable here: tinyzero runs on WebAssembly (--engine wasm).'
       : `TensorFlow ${engine.tensorflow} (${engine.variant}) is ${already ? 'installed already' : 'ready'}: ${engine.folder}`,
   ]);
   return engine === undefined ? exitCodes.failure : exitCodes.ok;

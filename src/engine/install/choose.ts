@@ -1,6 +1,6 @@
 /**
- * @file Decides which engine runs: `--engine auto` takes native TensorFlow where it is installed or can be, and says in
- * one line what runs and why. Never fatal: whatever goes wrong, WebAssembly runs. Loads no tensor library.
+ * @file Chooses the engine. `--engine auto` uses native TensorFlow, installing it first if needed, and falls back to
+ * WebAssembly on any failure. Prints one line: the engine and the reason. Loads no tensor library.
  */
 
 import { UserError } from '../../util/errors.js';
@@ -11,7 +11,7 @@ import { findInstalledEngine, type InstalledEngine, inspectEngine } from './inst
 
 export interface EngineChoice {
   readonly name: EngineName;
-  /** Why this one, in a few words. */
+  /** A few words. */
   readonly reason: string;
 }
 
@@ -21,14 +21,14 @@ export interface ChooseOptions {
   readonly install: boolean;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
-  /** What installs; a parameter for tests. */
+  /** Installs the engine; tests replace it. */
   readonly installer?: (reporter: Reporter, signal: AbortSignal) => Promise<InstallResult>;
 }
 
 /**
- * Resolves `--engine` to an engine, installing the native one first where that is wanted.
+ * Resolves `--engine` to an engine, installing the native one first if allowed.
  *
- * @throws UserError if `tensorflow` was asked for by name and is not installed.
+ * @throws UserError if `tensorflow` was requested by name and is not installed.
  */
 export async function chooseEngine(options: ChooseOptions): Promise<EngineChoice> {
   const choice = await decide(options);
@@ -37,33 +37,33 @@ export async function chooseEngine(options: ChooseOptions): Promise<EngineChoice
 }
 
 async function decide(options: ChooseOptions): Promise<EngineChoice> {
-  if (options.engine === 'wasm') return { name: 'wasm', reason: 'as asked' };
+  if (options.engine === 'wasm') return { name: 'wasm', reason: 'as requested' };
   const { engine, broken } = inspectEngine();
   if (options.engine === 'tensorflow') {
-    if (engine !== undefined) return native(engine, 'as asked');
+    if (engine !== undefined) return native(engine, 'as requested');
     throw new UserError({
       problem: broken === undefined ? 'Native TensorFlow is not installed.' : `The native engine is broken: ${broken}.`,
       fix: 'Run `tinyzero engine install`, or use `--engine auto`.',
     });
   }
   if (engine !== undefined) return native(engine, 'it is installed');
-  if (!options.install) return { name: 'wasm', reason: 'native TensorFlow is not installed, and --no-install' };
+  if (!options.install) return { name: 'wasm', reason: 'native TensorFlow is not installed, and --no-install is set' };
   return await installFirst(options);
 }
 
 async function installFirst({ installer, reporter, signal }: ChooseOptions): Promise<EngineChoice> {
   const offer = 'Native TensorFlow is not installed; it is many times faster than WebAssembly.';
   if (reporter.ask === undefined) {
-    reporter.line(`${offer} Installing it (274 MB download, once; --no-install to do without).`);
+    reporter.line(`${offer} Installing it (274 MB download, once; --no-install skips it).`);
   } else if (!(await reporter.ask(`${offer} Install it now (274 MB download, 860 MB on disk)?`, signal))) {
-    return { name: 'wasm', reason: 'native TensorFlow was declined; `tinyzero engine install` gets it' };
+    return { name: 'wasm', reason: 'native TensorFlow was declined; `tinyzero engine install` installs it' };
   }
   const install = installer ?? ((report, stop) => installEngine({}, report, stop));
   try {
     const { attempts } = await install(reporter, signal);
     const engine = findInstalledEngine();
     if (engine !== undefined) return native(engine, 'just installed');
-    return { name: 'wasm', reason: `native TensorFlow cannot be had: ${attempts[0]?.sentence.replace(/\.$/, '')}` };
+    return { name: 'wasm', reason: `native TensorFlow is unavailable: ${attempts[0]?.sentence.replace(/\.$/, '')}` };
   } catch (error) {
     signal.throwIfAborted();
     const why = error instanceof Error ? error.message.replace(/\.$/, '') : String(error);

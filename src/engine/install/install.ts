@@ -1,6 +1,6 @@
 /**
- * @file `engine install`: takes the first rung of the ladder that can be had, under a lock, and says in one sentence
- * why a rung was left. Not here: how progress looks (run/progress.ts) and what follows without a native engine.
+ * @file `engine install`: tries the rungs of the ladder in order, under a lock, and reports in one sentence why a rung
+ * failed.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,22 +17,24 @@ import { ladder, type Rung } from './rungs.js';
 import { newStaging, prepareRoot, publish, removeLeftovers } from './staging.js';
 
 export interface InstallRequest {
-  /** The CUDA build; it runs on the CPU where no GPU is. */
+  /** Installs the CUDA build, which runs on the CPU if there is no GPU. */
   readonly gpu?: boolean;
   /** A wheel, or a folder of wheels, to install from instead of downloading. */
   readonly from?: string;
-  /** Install although an engine is there. */
+  /** Installs even if an engine is installed. */
   readonly force?: boolean;
 }
 
-/** What the install goes by; tests set parts of it to be another machine. */
+/** The machine and the sources of the install. Tests replace parts of it to stand for another machine. */
 export interface InstallEnvironment {
   readonly machine: Platform;
   readonly catalog: Catalog;
   readonly ladder: typeof ladder;
+  /** Server of the official libraries, set only by tests. */
+  readonly storage?: URL;
 }
 
-/** A rung that was not taken. */
+/** A rung that failed. */
 export interface Attempt {
   readonly rung: Rung;
   readonly obstacle: Obstacle;
@@ -40,24 +42,24 @@ export interface Attempt {
 }
 
 export interface InstallResult {
-  /** Undefined when no rung could be had. */
+  /** Undefined if every rung failed. */
   readonly engine?: InstalledEngine;
-  /** The engine was there before. */
+  /** True if the engine was installed before. */
   readonly already: boolean;
   readonly attempts: readonly Attempt[];
 }
 
 /**
- * Installs the native engine, or finds it installed.
+ * Installs the native engine, or returns the installed one.
  *
- * @throws UserError when the cache cannot be written or `from` holds no usable wheel, and `signal.reason` when stopped;
- * the staging folder is removed first.
+ * @throws UserError if the cache is not writable or `from` holds no usable wheel, and `signal.reason` if aborted; the staging
+ * folder is removed first.
  */
 export async function installEngine(
   request: InstallRequest,
   reporter: Reporter,
   outer: AbortSignal,
-  world: Partial<InstallEnvironment> = {},
+  environment: Partial<InstallEnvironment> = {},
 ): Promise<InstallResult> {
   const found = inspectEngine();
   if (isWanted(found.engine, request)) return { engine: found.engine, already: true, attempts: [] };
@@ -71,12 +73,12 @@ export async function installEngine(
     onLost: (error) => lost.abort(lostLock(error)),
   });
   try {
-    const state = inspectEngine(); // again: the process we waited for may have done the work
+    const state = inspectEngine(); // another process may have installed it meanwhile
     if (isWanted(state.engine, request)) return { engine: state.engine, already: true, attempts: [] };
     removeLeftovers(state.leftovers);
-    return await climb({ machine: thisPlatform(), catalog, ladder, ...world }, request, reporter, signal);
+    return await climb({ machine: thisPlatform(), catalog, ladder, ...environment }, request, reporter, signal);
   } finally {
-    await release().catch(() => {}); // a lost lock is not ours to give back
+    await release().catch(() => {}); // a lost lock belongs to someone else
   }
 }
 
@@ -85,20 +87,20 @@ function isWanted(engine: InstalledEngine | undefined, { force, gpu }: InstallRe
 }
 
 async function climb(
-  world: InstallEnvironment,
+  environment: InstallEnvironment,
   request: InstallRequest,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<InstallResult> {
   const root = engineRoot();
   const start = Date.now();
-  const { machine, catalog: offered } = world;
+  const { machine, catalog: offered } = environment;
   const local =
     request.from === undefined ? undefined : await findLocalWheels(request.from, offered, machine, request, signal);
   const variant: Variant = local?.variant ?? (request.gpu ? 'gpu' : 'cpu');
   const attempts: Attempt[] = [];
-  for (const [rung, take] of world.ladder) {
-    if (local !== undefined && rung !== 'wheel') continue; // the user said what to install from
+  for (const [rung, take] of environment.ladder) {
+    if (local !== undefined && rung !== 'wheel') continue; // `from` holds wheels only
     prepareRoot(root);
     const staging = newStaging(root);
     const downloads = downloadsFolder();
@@ -110,12 +112,13 @@ async function climb(
         root,
         staging,
         downloads,
-        ...(local === undefined ? {} : { local: local.files }),
+        ...(local !== undefined && { local: local.files }),
+        ...(environment.storage !== undefined && { storage: environment.storage }),
         reporter,
         signal,
       });
       const engine = await publish(root, staging, facts, signal);
-      removeLeftovers(inspectEngine().leftovers); // the engine before, and downloads
+      removeLeftovers(inspectEngine().leftovers); // the previous engine, and downloads
       reporter.line(`Installed TensorFlow ${engine.tensorflow} in ${formatSeconds((Date.now() - start) / 1000)}.`);
       return { engine, already: false, attempts };
     } catch (error) {

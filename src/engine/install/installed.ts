@@ -1,8 +1,8 @@
 /**
- * @file Which native engine is installed in the cache, told from files alone: no tensor library is loaded here.
+ * @file Finds the native engine in the cache by reading files only. Loads no tensor library.
  *
- * `<cache>/engine/<platform>-<arch>-v<format>/current.json` names the folder in use; the folder's `engine.json` lists its files.
- * Both are written last and renamed into place, so a folder that is not named there is a leftover, never an engine.
+ * `<cache>/engine/<platform>-<arch>-v<format>/current.json` names the folder in use, whose `engine.json` lists
+ * its files. Both are written last and renamed into place, so any other folder is a leftover of a stopped install.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,8 +11,8 @@ import { hashFile } from '../../util/checksum.js';
 import { systemErrorCode } from '../../util/errors.js';
 
 /**
- * Raised when the layout of the folder, or what is compiled into the addon, changes. It is part of the path, so that
- * checkouts of different versions keep an engine each instead of replacing each other's.
+ * Incremented when the folder's layout or the compiled addon changes. Part of the path, so checkouts of different
+ * versions each keep their own engine.
  */
 export const engineFormat = 9;
 
@@ -23,20 +23,20 @@ export interface InstalledFile {
   readonly sha256: string;
 }
 
-/** `engine.json`. Paths are relative to the folder it lies in. */
+/** `engine.json`. Paths are relative to its folder. */
 export interface EngineManifest {
   readonly format: number;
   readonly tensorflow: string;
   readonly variant: 'cpu' | 'gpu';
-  /** Where the library came from: the Python package index, or tfjs-node's own storage server. */
+  /** Source of the library: the Python package index, or tfjs-node's storage server. */
   readonly rung: 'wheel' | 'official';
   readonly platform: string;
   readonly binding: string;
-  /** The addon with kernels of our own; absent where it could not be built. */
+  /** The addon with tinyzero's kernels; absent if it could not be built. */
   readonly kernels?: string;
   readonly package: string;
   readonly library: string;
-  /** Node version that built it, and when, for people. */
+  /** Node version that installed it. */
   readonly node: string;
   readonly installedAt: string;
   readonly files: readonly InstalledFile[];
@@ -44,9 +44,9 @@ export interface EngineManifest {
 
 export interface InstalledEngine {
   readonly folder: string;
-  /** The addon, to be loaded with `require`. */
+  /** Path of the addon, for `require`. */
   readonly bindingPath: string;
-  /** The addon with kernels of our own, to be loaded after it. */
+  /** Path of the addon with tinyzero's kernels; load it after `bindingPath`. */
   readonly kernelsPath?: string;
   /** Folder of tfjs-node-gpu's JavaScript. */
   readonly packageFolder: string;
@@ -58,17 +58,17 @@ export interface InstalledEngine {
   readonly manifest: EngineManifest;
 }
 
-/** What the cache holds: an engine, none, or one that lost a file; and what a stopped install left behind. */
+/** State of the cache: an engine, none, or a broken one; and the leftovers of stopped installs. */
 export interface EngineState {
   readonly root: string;
   readonly engine?: InstalledEngine;
-  /** Why the engine named as current cannot be used. */
+  /** Why the current engine is unusable. */
   readonly broken?: string;
   /** Folders and downloads that no engine uses. */
   readonly leftovers: readonly string[];
 }
 
-/** Folder of this platform's engines of this format. */
+/** Folder of the engines of this platform and format. */
 export function engineRoot(env: NodeJS.ProcessEnv = process.env): string {
   return join(cacheFolder(env), 'engine', `${process.platform}-${process.arch}-v${engineFormat}`);
 }
@@ -78,12 +78,12 @@ export function downloadsFolder(env: NodeJS.ProcessEnv = process.env): string {
   return join(engineRoot(env), 'downloads');
 }
 
-/** The engine to use, or undefined. Reads two small files and the sizes of the libraries, and changes nothing. */
+/** The installed engine, or undefined. Reads two small files and the sizes of the libraries. Read-only. */
 export function findInstalledEngine(env: NodeJS.ProcessEnv = process.env): InstalledEngine | undefined {
   return inspectEngine(env).engine;
 }
 
-/** As {@link findInstalledEngine}, with the reason when there is none and whatever else lies there. */
+/** Like {@link findInstalledEngine}, with the reason why an engine is unusable, and the leftovers. */
 export function inspectEngine(env: NodeJS.ProcessEnv = process.env): EngineState {
   const root = engineRoot(env);
   const pointer = readJson(join(root, 'current.json'));
@@ -103,12 +103,16 @@ export function inspectEngine(env: NodeJS.ProcessEnv = process.env): EngineState
   }
   const damaged = manifest.files.find(({ path, bytes }) => sizeOf(join(folder, path)) !== bytes);
   if (damaged !== undefined) {
-    return { root, leftovers, broken: `${join(folder, damaged.path)} is missing or has another size than installed` };
+    return {
+      root,
+      leftovers,
+      broken: `${join(folder, damaged.path)} is missing or its size differs from the installed file's`,
+    };
   }
   return { root, leftovers, engine: describe(folder, manifest) };
 }
 
-/** Reads every file of `engine` and returns those whose bytes are not the installed ones. Takes about a second. */
+/** Hashes every file of `engine` (about a second) and returns the paths whose hash differs from the manifest. */
 export async function findDamagedFiles(engine: InstalledEngine): Promise<string[]> {
   const damaged: string[] = [];
   for (const { path, sha256 } of engine.manifest.files) {
@@ -118,7 +122,7 @@ export async function findDamagedFiles(engine: InstalledEngine): Promise<string[
   return damaged;
 }
 
-/** The engine in `folder`, for one whose manifest is at hand. */
+/** The engine in `folder` with this manifest. */
 export function describe(folder: string, manifest: EngineManifest): InstalledEngine {
   return {
     folder,
@@ -153,11 +157,11 @@ function list(folder: string): string[] {
 function folderNamed(pointer: unknown): string | undefined {
   if (typeof pointer !== 'object' || pointer === null || !('folder' in pointer)) return undefined;
   const { folder } = pointer;
-  // A name, not a path: the pointer must not lead out of the cache.
+  // A plain name, so that the pointer cannot lead out of the cache.
   return typeof folder === 'string' && /^[\w.-]+$/.test(folder) && !folder.startsWith('.') ? folder : undefined;
 }
 
-/** Parsed JSON; undefined when there is no such file, null when it holds no JSON. */
+/** Parsed JSON; undefined if the file is missing, null if it is not JSON. */
 function readJson(path: string): unknown {
   let text: string;
   try {

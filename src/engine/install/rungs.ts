@@ -1,7 +1,7 @@
 /**
- * @file The two ways to a native engine. Each takes a staging folder to a loadable engine in it, or throws
- * `Unavailable` with the reason: `wheel` is TensorFlow 2.21 from the Python package index, `official` the older
- * library that tfjs-node's own installer takes.
+ * @file The two ways to install a native engine: `wheel` is TensorFlow 2.21 from the Python package index, `official` is
+ * the older library that tfjs-node's installer uses. Each fills a staging folder with a loadable engine, or throws
+ * `Unavailable` with the reason.
  */
 import { existsSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -25,28 +25,30 @@ export interface RungContext {
   readonly catalog: Catalog;
   readonly machine: Platform;
   readonly variant: Variant;
-  /** Folder of the engines, for the check of free space. */
+  /** Folder of the engines, on whose disk free space is checked. */
   readonly root: string;
   readonly staging: string;
   readonly downloads: string;
-  /** Wheels that are on disk already, by file name; set by `--from`, and then pip is not asked. */
+  /** Paths of local wheels by file name, from `--from`; pip is then not used. */
   readonly local?: ReadonlyMap<string, string>;
+  /** Replaces the storage server in tests. */
+  readonly storage?: URL;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
 }
 
-/** The ladder, best first. */
+/** The rungs, best first. */
 export const ladder: readonly (readonly [Rung, Take])[] = [
   ['wheel', wheelRung],
   ['official', officialRung],
 ];
 
-/** Fills the staging folder and describes what is in it. */
+/** Fills the staging folder and returns the manifest without its files. */
 export type Take = (context: RungContext) => Promise<Facts>;
 
 type Facts = Omit<EngineManifest, 'files'>;
 
-/** Headers that the binding, and C++ of our own against the C API, include. */
+/** Headers that the binding and tinyzero's kernels include. */
 const headers =
   /^tensorflow\/include\/((?:tensorflow\/c|tensorflow\/core\/(?:platform|common_runtime\/next_pluggable_device\/c)|xla\/tsl|tsl\/platform)\/.+\.h)$/;
 
@@ -93,14 +95,15 @@ async function officialRung(context: RungContext): Promise<Facts> {
   requireOfficialGlibc(machine);
   const compiler = await requireCompiler(context);
   requireSpace(context.root, library.bytes + library.unpackedBytes);
-  const archive = await fetchOfficial(library, context.downloads, context.reporter, context.signal);
+  const { downloads, reporter, signal, storage } = context;
+  const archive = await fetchOfficial(library, downloads, reporter, signal, storage);
   const names = await unpack(context, 'Unpacking libtensorflow', archive, library.unpackedBytes, officialTarget);
   const libraries = names.filter((name) => /\.(so\.2|2\.dylib)$/.test(name)).map((name) => basename(name));
   const binding = await finish(context, compiler, libraries);
   return { ...facts(context, binding), tensorflow: library.tensorflow, rung: 'official' };
 }
 
-/** The archive's real files are `libtensorflow.so.2.9.1`; they get the name that programs ask the linker for. */
+/** Renames `libtensorflow.so.2.9.1` to `libtensorflow.so.2`, the name that the linker looks for. */
 function officialTarget(path: string): string | undefined {
   const unix = /^lib\/(libtensorflow(?:_framework)?)\.(?:so\.(\d+)[\d.]*|(\d+)[\d.]*\.dylib)$/.exec(path);
   if (unix !== null) return `tensorflow/${unix[1]}${unix[2] ? `.so.${unix[2]}` : `.${unix[3]}.dylib`}`;

@@ -1,7 +1,7 @@
 /**
- * @file The folder an engine grows in, and how it becomes the engine: files first, `engine.json`, rename, then the
- * pointer `current.json`. Whenever the process dies, the old engine is in use or none is, and what is left is rubbish
- * that the next install removes.
+ * @file The staging folder of an install, and its publication: files first, then `engine.json`, rename, and last the
+ * pointer `current.json`. A process killed at any moment leaves the previous engine in use, or none; the next install
+ * removes the leftovers.
  */
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { freeBytes } from '../../util/machine.js';
 import { Unavailable } from './fetch/unavailable.js';
 import { describe, type EngineManifest, type InstalledEngine, type InstalledFile } from './installed.js';
 
-/** Makes the cache's folder, or says why it cannot be used. */
+/** Creates the cache folder. @throws UserError if it is not writable. */
 export function prepareRoot(root: string): void {
   try {
     mkdirSync(join(root, 'downloads'), { recursive: true });
@@ -23,18 +23,18 @@ export function prepareRoot(root: string): void {
   } catch (error) {
     throw new UserError(
       {
-        problem: `The cache folder ${root} cannot be written (${systemErrorCode(error) ?? error}).`,
-        fix: 'Set TINYZERO_CACHE to a folder that can.',
+        problem: `The cache folder ${root} is not writable (${systemErrorCode(error) ?? error}).`,
+        fix: 'Set TINYZERO_CACHE to a writable folder.',
       },
       { cause: error },
     );
   }
 }
 
-/** Headers, objects and the addon take this much beside the libraries while it is built. */
+/** Space for headers, objects and the addon during the build. */
 const buildBytes = 100_000_000;
 
-/** Refuses, before anything is fetched, what would not fit. */
+/** Throws `Unavailable` if the disk of `root` has too little space for `bytes` and the build. */
 export function requireSpace(root: string, bytes: number): void {
   const needed = bytes + buildBytes;
   const free = freeBytes(root);
@@ -45,7 +45,7 @@ export function requireSpace(root: string, bytes: number): void {
   );
 }
 
-/** An empty folder of this process's own, inside `root` so that renaming it stays on one disk. */
+/** Creates an empty folder inside `root`, so that the final rename stays on one disk. */
 export function newStaging(root: string): string {
   const folder = join(root, `staging-${process.pid}-${randomBytes(4).toString('hex')}`);
   mkdirSync(folder);
@@ -53,8 +53,8 @@ export function newStaging(root: string): string {
 }
 
 /**
- * Removes what stopped installs left. Finished downloads stay, and unfinished ones that can be continued. A process
- * that runs on an engine has its libraries open and keeps them until it ends.
+ * Removes leftovers of stopped installs, except downloads, which the next install reuses or resumes. Processes that
+ * use a removed engine keep its libraries open until they exit.
  */
 export function removeLeftovers(leftovers: readonly string[]): void {
   for (const path of leftovers) {
@@ -63,7 +63,7 @@ export function removeLeftovers(leftovers: readonly string[]): void {
   }
 }
 
-/** Turns `staging` into the engine in use. The one before becomes a leftover, and so do the downloads. */
+/** Makes `staging` the current engine. The previous engine becomes a leftover; downloads are removed. */
 export async function publish(
   root: string,
   staging: string,
@@ -89,7 +89,7 @@ export async function publish(
   return describe(folder, manifest);
 }
 
-/** Regular files below `folder`, links left out (what they point at is listed), with forward slashes, sorted. */
+/** Relative paths of the regular files below `folder`, without links, with forward slashes, sorted. */
 function listFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -98,7 +98,7 @@ function listFiles(folder: string): string[] {
     .sort();
 }
 
-/** Asynchronous, because it may take seconds, and the lock has to be renewed meanwhile. */
+/** Asynchronous: it may take seconds, and the lock must be renewed meanwhile. */
 async function sync(path: string): Promise<void> {
   const file = await open(path, 'r+');
   try {

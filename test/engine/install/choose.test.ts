@@ -12,7 +12,7 @@ function choose(box: Sandbox, options: Partial<ChooseOptions>) {
   return chooseEngine({ engine: 'auto', install: true, reporter: box.reporter, signal: box.signal, ...options });
 }
 
-/** Files that look like an engine to whoever does not load it. */
+/** Writes files that look like an engine until they are loaded. */
 function pretendEngine(root: string): void {
   mkdirSync(join(root, 'it'), { recursive: true });
   const manifest = { format: engineFormat, tensorflow: '2.21.0', variant: 'cpu', rung: 'wheel', addon: 'compiled' };
@@ -23,16 +23,16 @@ function pretendEngine(root: string): void {
 
 const never = async () => assert.fail('nothing may be installed');
 
-test('an installed engine is taken, and one line says so', async (t) => {
+test('an installed engine is used, and one line says so', async (t) => {
   const box = sandbox(t, {});
   pretendEngine(box.root);
   assert.equal((await choose(box, { installer: never })).name, 'tensorflow');
   assert.deepEqual(box.lines, ['Engine: tensorflow (TensorFlow 2.21.0 for the CPU; it is installed).']);
   assert.equal((await choose(box, { engine: 'wasm' })).name, 'wasm');
-  assert.equal((await choose(box, { engine: 'tensorflow' })).reason, 'TensorFlow 2.21.0 for the CPU; as asked');
+  assert.equal((await choose(box, { engine: 'tensorflow' })).reason, 'TensorFlow 2.21.0 for the CPU; as requested');
 });
 
-test('without one, auto installs it: asked on a terminal, announced elsewhere', async (t) => {
+test('auto asks on a terminal before it installs', async (t) => {
   const box = sandbox(t, {});
   const installer = async () => {
     pretendEngine(box.root);
@@ -58,7 +58,7 @@ test('without one, auto installs it: asked on a terminal, announced elsewhere', 
   );
 });
 
-test('without a terminal auto goes on and says so; --no-install takes WebAssembly', async (t) => {
+test('without a terminal auto announces the install; --no-install uses WebAssembly', async (t) => {
   const box = sandbox(t, {});
   assert.equal((await choose(box, { install: false, installer: never })).name, 'wasm');
   const installer = async () => {
@@ -66,14 +66,14 @@ test('without a terminal auto goes on and says so; --no-install takes WebAssembl
     return { already: false, attempts: [] };
   };
   assert.match((await choose(box, { installer })).reason, /just installed/);
-  assert.ok(box.lines.some((line) => /Installing it \(274 MB download, once; --no-install/.test(line)));
+  assert.ok(box.lines.some((line) => /Installing it \(274 MB download, once; --no-install skips it/.test(line)));
 });
 
-test('an install that cannot be had, or fails in any way, is never fatal', async (t) => {
+test('a failed install falls back to WebAssembly', async (t) => {
   const box = sandbox(t, {});
   const attempts = [{ rung: 'wheel', obstacle: 'no-pip', sentence: 'pip was not found.' }] as const;
   const unavailable = await choose(box, { installer: async () => ({ already: false, attempts }) });
-  assert.deepEqual(unavailable, { name: 'wasm', reason: 'native TensorFlow cannot be had: pip was not found' });
+  assert.deepEqual(unavailable, { name: 'wasm', reason: 'native TensorFlow is unavailable: pip was not found' });
   const failed = await choose(box, {
     installer: async () => {
       throw new Error('out of luck');
@@ -82,7 +82,7 @@ test('an install that cannot be had, or fails in any way, is never fatal', async
   assert.deepEqual(failed, { name: 'wasm', reason: 'installing native TensorFlow failed: out of luck' });
 });
 
-test('Ctrl-C during the install stops the command instead of going on with WebAssembly', async (t) => {
+test('Ctrl-C during the install stops the command instead of using WebAssembly', async (t) => {
   const box = sandbox(t, {});
   const controller = new AbortController();
   const stopped = choose(box, {
@@ -95,7 +95,7 @@ test('Ctrl-C during the install stops the command instead of going on with WebAs
   await assert.rejects(stopped, /Stopped\./);
 });
 
-test('--engine tensorflow without it is an error that says what to do', async (t) => {
+test('--engine tensorflow fails with advice if it is not installed', async (t) => {
   const box = sandbox(t, {});
   await assert.rejects(choose(box, { engine: 'tensorflow' }), /not installed.*tinyzero engine install/);
   mkdirSync(box.root, { recursive: true });
@@ -103,14 +103,14 @@ test('--engine tensorflow without it is an error that says what to do', async (t
   await assert.rejects(choose(box, { engine: 'tensorflow' }), /is broken.*does not name an engine/);
 });
 
-test('a cache that cannot be written is no reason to fail either', async (t) => {
+test('an unwritable cache falls back to WebAssembly', async (t) => {
   const box = sandbox(t, {});
   // A file where the folder should be: unlike permissions, this stops the superuser too.
   writeFileSync(join(box.folder, 'cache'), '');
   const choice = await choose(box, {});
   assert.equal(choice.name, 'wasm');
-  assert.match(choice.reason, /cache folder .* cannot be written \(ENOTDIR\)/);
+  assert.match(choice.reason, /cache folder .* is not writable \(ENOTDIR\)/);
   const { code, stderr } = await tinyzero(['engine', 'install']);
   assert.equal(code, 1);
-  assert.match(stderr, /^tinyzero: The cache folder .* cannot be written \(ENOTDIR\)\. Set TINYZERO_CACHE/m);
+  assert.match(stderr, /^tinyzero: The cache folder .* is not writable \(ENOTDIR\)\. Set TINYZERO_CACHE/m);
 });

@@ -1,6 +1,6 @@
 /**
- * @file The installer killed at seeded moments, and two installers at once, with a quick rung in place of the download
- * and the compiler (helpers/install-child.ts). kill.slow.ts does the same with the real ones.
+ * @file The installer killed at seeded moments, and two installers at once. A quick rung replaces download and compiler
+ * (helpers/install-child.ts); kill.slow.ts uses the real ones.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -18,7 +18,7 @@ import { nativeTest } from '../../helpers/native.js';
 
 const child = fileURLToPath(new URL('../../helpers/install-child.js', import.meta.url));
 
-/** Folders on the disk of the real cache, where hard links can be made. */
+/** A folder on the disk of the real cache, so that files can be hard-linked. */
 const parent = join(cacheFolder(), 'tests');
 
 /** The engine's files under names of this test's own: another checkout may replace the engine while the test runs. */
@@ -40,7 +40,7 @@ function testCache(t: TestContext): { cache: string; env: Record<string, string>
   return { cache, env: { TINYZERO_CACHE: cache }, args: [child, source] };
 }
 
-nativeTest('killed at 4 moments: the old engine, the new one or none, and the next install mends it', async (t) => {
+nativeTest('killed at 4 moments: the old engine, the new one or none, and the next install repairs it', async (t) => {
   const { cache, env, args } = testCache(t);
   const start = performance.now();
   const whole = await runNode(args, env);

@@ -1,8 +1,9 @@
 /**
- * @file Each obstacle of each rung, met on a machine made for it: the reason is one plain sentence, nothing half-made
- * stays, and the next rung is tried. The programs are fakes where the real ones would need minutes or another machine.
+ * @file Each obstacle of each rung: the reason is one sentence, nothing incomplete stays, and the next rung is tried. Fake
+ * programs stand for those that would need minutes or another machine.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,20 +38,20 @@ const smallCatalog = { ...catalog, tensorflowWheels: { 'linux-x64-cpu': emptyWhe
 interface Case {
   readonly programs?: Record<string, Program>;
   readonly env?: Record<string, string>;
-  readonly world?: Partial<InstallEnvironment>;
+  readonly environment?: Partial<InstallEnvironment>;
   readonly obstacle: string;
   readonly sentence: RegExp;
 }
 
-async function firstAttempt(t: TestContext, { programs = {}, env = {}, world = {} }: Case) {
+async function firstAttempt(t: TestContext, { programs = {}, env = {}, environment = {} }: Case) {
   const box = sandbox(t, programs, env);
-  const result = await installEngine({}, box.reporter, box.signal, { machine: linux, ...world });
+  const result = await installEngine({}, box.reporter, box.signal, { machine: linux, ...environment });
   assert.equal(result.engine, undefined);
-  assert.deepEqual(box.leftovers(), [], 'nothing half-made stays');
+  assert.deepEqual(box.leftovers(), [], 'nothing incomplete stays');
   assert.equal(result.attempts.length, 2, 'the next rung was tried');
   assert.ok(
     box.lines.some((line) => line.includes(result.attempts[0]?.sentence ?? '?')),
-    'it was said',
+    'it was reported',
   );
   const [attempt] = result.attempts;
   assert.ok(attempt);
@@ -60,17 +61,17 @@ async function firstAttempt(t: TestContext, { programs = {}, env = {}, world = {
 
 const cases: Record<string, Case> = {
   'a platform without wheels': {
-    world: { machine: { platform: 'linux', arch: 'riscv64', glibc: '2.39' } },
+    environment: { machine: { platform: 'linux', arch: 'riscv64', glibc: '2.39' } },
     obstacle: 'unsupported-platform',
     sentence: /no wheel for linux riscv64/,
   },
   'a Linux without glibc': {
-    world: { machine: { platform: 'linux', arch: 'x64', glibc: null } },
+    environment: { machine: { platform: 'linux', arch: 'x64', glibc: null } },
     obstacle: 'unsupported-platform',
     sentence: /needs the GNU C library/,
   },
   'a glibc that is too old': {
-    world: { machine: { platform: 'linux', arch: 'x64', glibc: '2.17' } },
+    environment: { machine: { platform: 'linux', arch: 'x64', glibc: '2.17' } },
     obstacle: 'unsupported-platform',
     sentence: /needs glibc 2\.27 or newer, and this system has 2\.17/,
   },
@@ -102,7 +103,9 @@ const cases: Record<string, Case> = {
   },
   'a disk that is full': {
     programs: { pip3: fake.pip(wheelPath), 'g++': compiler },
-    world: { catalog: { ...catalog, tensorflowWheels: { 'linux-x64-cpu': { ...emptyWheel, unpackedBytes: 1e18 } } } },
+    environment: {
+      catalog: { ...catalog, tensorflowWheels: { 'linux-x64-cpu': { ...emptyWheel, unpackedBytes: 1e18 } } },
+    },
     obstacle: 'no-space',
     sentence: /has .* free, and the install needs 1000000 TB/,
   },
@@ -113,19 +116,19 @@ const cases: Record<string, Case> = {
   },
   'a compiler that fails': {
     programs: { pip3: fake.pip(wheelPath), 'g++': compiler },
-    world: { catalog: smallCatalog },
+    environment: { catalog: smallCatalog },
     obstacle: 'build-failed',
     sentence: /could not compile the addon: error: out of luck\./,
   },
   'an addon that does not load': {
     programs: { pip3: fake.pip(wheelPath), 'g++': fake.compiler('echo junk > "$output"') },
-    world: { catalog: smallCatalog },
+    environment: { catalog: smallCatalog },
     obstacle: 'load-failed',
     sentence: /addon does not load/,
   },
   'a wheel without the library': {
     programs: { pip3: fake.pip(wheelPath), 'g++': compiler },
-    world: {
+    environment: {
       catalog: {
         ...catalog,
         tensorflowWheels: { 'linux-x64-cpu': { ...emptyWheel, ...withFile(zip({ 'tensorflow/README': '' })) } },
@@ -177,7 +180,7 @@ test('the real pip, served other bytes under the right name', { skip: missing },
   assert.equal(attempt.obstacle, 'wrong-hash', attempt.sentence);
 });
 
-test('a read-only checkout will do: an install changes no file of it, node_modules included', async (t) => {
+test('an install changes no file of the checkout, node_modules included', async (t) => {
   const root = fileURLToPath(new URL('../../../../', import.meta.url));
   const state = () =>
     ['.', 'dist', 'node_modules', 'node_modules/@tensorflow/tfjs-node-gpu'].flatMap((folder) =>
@@ -189,7 +192,7 @@ test('a read-only checkout will do: an install changes no file of it, node_modul
       ),
     );
   const before = state();
-  // Goes as far as it gets without a real library: past the package in node_modules, through compiling and loading.
+  // Runs up to loading the addon, so it has read the package in node_modules.
   const attempt = await firstAttempt(t, cases['an addon that does not load'] as Case);
   assert.equal(attempt.obstacle, 'load-failed');
   assert.deepEqual(state(), before);
@@ -197,11 +200,11 @@ test('a read-only checkout will do: an install changes no file of it, node_modul
 
 test('a finished download is used by the next run', async (t) => {
   const box = sandbox(t, { pip3: fake.pip(wheelPath), 'g++': compiler });
-  const world = { machine: linux, catalog: smallCatalog };
-  await installEngine({}, box.reporter, box.signal, world);
+  const environment = { machine: linux, catalog: smallCatalog };
+  await installEngine({}, box.reporter, box.signal, environment);
   writeFileSync(join(box.folder, 'bin', 'pip3'), '#!/bin/sh\ncase "$*" in *--version*) exit 0 ;; esac; exit 1\n');
-  const second = await installEngine({}, box.reporter, box.signal, world);
-  assert.equal(second.attempts[0]?.obstacle, 'build-failed', 'it went on to compile');
+  const second = await installEngine({}, box.reporter, box.signal, environment);
+  assert.equal(second.attempts[0]?.obstacle, 'build-failed', 'compiled next');
   assert.ok(box.lines.some((line) => line.includes('earlier run downloaded')));
 });
 
@@ -209,18 +212,28 @@ test('--from: a file with other bytes is refused by its hash, a folder without t
   const box = sandbox(t, { 'g++': compiler });
   const wrong = join(box.folder, 'tensorflow_cpu-2.21.0-cp311-cp311-manylinux_2_27_x86_64.whl');
   writeFileSync(wrong, 'x');
-  const install = (from: string, world: Partial<InstallEnvironment> = {}) =>
-    installEngine({ from }, box.reporter, box.signal, { machine: linux, ...world });
+  const install = (from: string, environment: Partial<InstallEnvironment> = {}) =>
+    installEngine({ from }, box.reporter, box.signal, { machine: linux, ...environment });
   await assert.rejects(install(wrong), /Expected tensorflow_cpu-.*sha256 2b847d21.*Found .*sha256 2d711642/);
-  await assert.rejects(install(join(box.folder, 'bin')), /is not a wheel that can be used here/);
+  await assert.rejects(install(join(box.folder, 'bin')), /is not a usable wheel/);
   await assert.rejects(install(join(box.folder, 'nothing')), /no such file or folder/);
-  // A folder is searched by name, and then the bytes decide.
+  // A folder is searched by name, then the hash is checked.
   await assert.rejects(install(box.folder), /with sha256 2b847d21.* Found 2d711642/);
-  // A file of the right size: only the hash can tell.
+  // A file of the right size: only the hash differs.
   const sameSize = { ...emptyWheel, bytes: 1 };
   await assert.rejects(
     install(wrong, { catalog: { ...catalog, tensorflowWheels: { 'linux-x64-cpu': sameSize } } }),
-    /is not a wheel that can be used here/,
+    /is not a usable wheel/,
   );
   assert.deepEqual(box.leftovers(), []);
+});
+
+test('--from: a named pipe is refused at once, as a file and in a folder', async (t) => {
+  const box = sandbox(t, { 'g++': compiler });
+  const pipe = join(box.folder, emptyWheel.file);
+  execFileSync('/usr/bin/mkfifo', [pipe]);
+  const environment = { machine: linux, catalog: smallCatalog };
+  for (const from of [pipe, box.folder]) {
+    await assert.rejects(installEngine({ from }, box.reporter, box.signal, environment), /not a regular file/);
+  }
 });

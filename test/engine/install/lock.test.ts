@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { acquireLock, lockHolder } from '../../../src/engine/install/lock.js';
 import { temporaryFolder } from '../../helpers/cli.js';
 
-/** A lock as another process left it. */
+/** A lock left by another process. */
 function leave(owner: { pid: number; host: string }): string {
   const path = join(temporaryFolder('lock'), 'install.lock');
   mkdirSync(path);
@@ -18,7 +18,7 @@ function leave(owner: { pid: number; host: string }): string {
 const deadPid = () => spawnSync(process.execPath, ['-e', '']).pid;
 const quiet = { onWait: () => {}, onLost: (error: Error) => assert.fail(error) };
 
-test('a lock is held, tells its holder, and is given back', async () => {
+test('a lock names its holder and is released', async () => {
   const path = join(temporaryFolder('lock'), 'deep', 'install.lock');
   const release = await acquireLock(path, { signal: new AbortController().signal, ...quiet });
   assert.equal(lockHolder(path), `process ${process.pid} on ${hostname()}`);
@@ -26,13 +26,13 @@ test('a lock is held, tells its holder, and is given back', async () => {
   const waits: string[] = [];
   const second = acquireLock(path, { ...quiet, signal: stopped, onWait: (holder) => waits.push(holder) });
   await assert.rejects(second, { name: 'TimeoutError' });
-  assert.deepEqual(waits, [`process ${process.pid} on ${hostname()}`], 'said once, however long it waits');
+  assert.deepEqual(waits, [`process ${process.pid} on ${hostname()}`], 'reported once');
   await release();
   assert.equal(lockHolder(path), undefined);
   assert.equal(existsSync(path), false);
 });
 
-test('the lock of a process that died here is taken over after two seconds, not after fifteen', async () => {
+test('the lock of a dead process on this machine is taken over after two seconds, not fifteen', async () => {
   const path = leave({ pid: deadPid(), host: hostname() });
   assert.equal(lockHolder(path), undefined);
   const start = Date.now();
@@ -42,7 +42,7 @@ test('the lock of a process that died here is taken over after two seconds, not 
   assert.ok(elapsedMs >= 1500 && elapsedMs < 12_000, `${elapsedMs} ms`);
 });
 
-test('the lock of another machine is respected while it is renewed, and taken over when it is not', async () => {
+test('the lock of another machine is taken over only after it is no longer renewed', async () => {
   const path = leave({ pid: 1, host: 'elsewhere' });
   assert.equal(lockHolder(path), 'process 1 on elsewhere');
   const waiting = acquireLock(path, { ...quiet, signal: AbortSignal.timeout(600) });

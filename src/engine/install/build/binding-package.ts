@@ -1,7 +1,7 @@
 /**
- * @file Puts tfjs-node-gpu's files into a new engine: its JavaScript, and the C++ sources of the addon. They are copied
- * from node_modules when the exact version lies there, else fetched with npm; either way their hash must be the pinned
- * one. node_modules itself is only read.
+ * @file Adds the files of tfjs-node-gpu to a new engine: its JavaScript, and the C++ sources of the addon. Copies them
+ * from node_modules if the exact version is installed, otherwise fetches them with npm; their hash must be the pinned
+ * one. node_modules is only read.
  */
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { packNpm } from '../fetch/npm.js';
 import { Unavailable } from '../fetch/unavailable.js';
 import { bindingFilesDigest, bindingPackage, headersPackage } from '../packages.js';
 
-/** What the engine uses of the package: the compiled JavaScript without its tests, and the addon's sources. */
+/** Whether the engine uses this file of the package: compiled JavaScript without tests, and C++ sources. */
 export function isNeeded(path: string): boolean {
   return /^binding\/[^/]+\.(cc|h)$/.test(path) || (/^dist\/.+\.js$/.test(path) && !/(_test|run_tests)\.js$/.test(path));
 }
@@ -20,7 +20,7 @@ export function isNeeded(path: string): boolean {
 /**
  * Copies the package into `<folder>/package` (JavaScript) and `<folder>/build/binding` (sources).
  *
- * @param tarballs where npm tarballs are kept, and may already lie.
+ * @param tarballs folder of downloaded npm tarballs.
  */
 export async function stageBinding(folder: string, tarballs: string, signal: AbortSignal): Promise<void> {
   const installed = installedPackage();
@@ -29,7 +29,10 @@ export async function stageBinding(folder: string, tarballs: string, signal: Abo
     const tarball = await packNpm(bindingPackage, tarballs, signal);
     await extract(tarball, unpacked, (path) => neededName(path.replace(/^package\//, '')), { signal });
     if (filesDigest(unpacked) !== bindingFilesDigest) {
-      throw new Unavailable('wrong-hash', `${bindingPackage.name} ${bindingPackage.version} is not the one expected.`);
+      throw new Unavailable(
+        'wrong-hash',
+        `${bindingPackage.name} ${bindingPackage.version} does not have the pinned contents.`,
+      );
     }
   }
   const source = existsSync(unpacked) ? unpacked : (installed as string);
@@ -43,15 +46,15 @@ export async function stageBinding(folder: string, tarballs: string, signal: Abo
   stageSharedModules(join(folder, 'package', 'node_modules'));
 }
 
-/** What tfjs-node requires, and the symbol under which backend.ts leaves this process's copy of it. */
+/** Modules that tfjs-node requires, and the symbol under which backend.ts shares this process's copy. */
 const sharedModules = {
   '@tensorflow/tfjs': 'tinyzero.tfjs',
-  // One kernel of tfjs-node requires the core by its own name; the union has all of it.
+  // One kernel of tfjs-node requires the core directly; the union package contains it.
   '@tensorflow/tfjs-core': 'tinyzero.tfjs',
   'google-protobuf': 'tinyzero.google-protobuf',
 };
 
-/** Gives the package, which lies outside every node_modules, the modules it requires: those of the running tinyzero. */
+/** Lets the package, which is outside every node_modules, require the modules of the running tinyzero. */
 function stageSharedModules(folder: string): void {
   for (const [name, symbol] of Object.entries(sharedModules)) {
     const target = join(folder, ...name.split('/'));
@@ -59,12 +62,12 @@ function stageSharedModules(folder: string): void {
     writeFileSync(join(target, 'package.json'), `${JSON.stringify({ name, main: 'index.js' })}\n`);
     writeFileSync(
       join(target, 'index.js'),
-      `// The one copy of this process: two would have two engines and two sets of kernels.\nmodule.exports = globalThis[Symbol.for('${symbol}')];\n`,
+      `// This process's copy: a second copy would have its own engine and kernels.\nmodule.exports = globalThis[Symbol.for('${symbol}')];\n`,
     );
   }
 }
 
-/** Folder with `node_api.h`: Node's own headers where they are installed, else those of an npm package. */
+/** Folder with `node_api.h`: Node's headers if they are installed, otherwise those of an npm package. */
 export async function stageHeaders(folder: string, tarballs: string, signal: AbortSignal): Promise<string> {
   const prefixes = [process.env.npm_config_nodedir, join(dirname(process.execPath), '..')];
   for (const prefix of prefixes) {
@@ -77,7 +80,7 @@ export async function stageHeaders(folder: string, tarballs: string, signal: Abo
   return join(folder, 'include');
 }
 
-/** The package's folder in node_modules, when it is exactly the pinned version. */
+/** The package's folder in node_modules, if its version is the pinned one. */
 function installedPackage(): string | undefined {
   try {
     const manifest = createRequire(import.meta.url).resolve(`${bindingPackage.name}/package.json`);
@@ -88,7 +91,7 @@ function installedPackage(): string | undefined {
   }
 }
 
-/** One SHA-256 over names and contents of the needed files, in order of name. */
+/** SHA-256 over the names and contents of the needed files, sorted by name. */
 export function filesDigest(folder: string): string {
   const digest = createHash('sha256');
   for (const path of neededFiles(folder)) {

@@ -1,5 +1,5 @@
 /**
- * @file Proves that an addon loads and computes, in a process of its own, before it may become the engine.
+ * @file Checks in a separate process that an addon loads and computes, before it becomes the engine.
  */
 import { fileURLToPath } from 'node:url';
 import { run } from '../../../util/process.js';
@@ -8,8 +8,8 @@ import { Unavailable } from '../fetch/unavailable.js';
 const script = fileURLToPath(new URL('./load-check.js', import.meta.url));
 
 /**
- * @param kernelsPath the addon with kernels of our own, if it is to be loaded too.
- * @returns the TensorFlow version that the addon reports, and how many kernels of our own it then has.
+ * @param kernelsPath the addon with tinyzero's kernels, if there is one.
+ * @returns TensorFlow's version, and the number of tinyzero's kernels.
  */
 export async function checkLoads(
   bindingPath: string,

@@ -1,6 +1,7 @@
 /**
- * @file Run in a process of its own with the path of an addon: loads it, adds two vectors with it, loads the addon with
- * our own kernels if its path is given, and prints TensorFlow's version and the number of these kernels as JSON. A library that kills the process (an instruction the processor lacks) kills only this one.
+ * @file Runs in a separate process with the path of an addon as its argument. Loads it, adds two vectors, loads the addon
+ * with tinyzero's kernels if its path is given, and prints TensorFlow's version and the number of these kernels as JSON.
+ * A crash, for example by an instruction that the processor lacks, ends only this process.
  */
 import { createRequire } from 'node:module';
 

@@ -1,6 +1,5 @@
 /**
- * @file Takes chosen files out of wheels and zip archives (yauzl) and out of .tar.gz archives (tar),
- * streaming, whatever their size.
+ * @file Extracts chosen files from wheels and zip archives (yauzl) and from .tar.gz archives (tar), streaming.
  */
 import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve, sep } from 'node:path';
@@ -11,14 +10,14 @@ import yauzl from 'yauzl';
 
 export interface ExtractOptions {
   readonly signal?: AbortSignal;
-  /** Hears how many bytes have been written so far. */
+  /** Receives the number of bytes written so far. */
   readonly onBytes?: (done: number) => void;
 }
 
-/** Where a file of the archive goes, relative to the target folder; undefined leaves it out. */
+/** Maps an entry's path to its path below the target folder; undefined skips the entry. */
 export type Choose = (path: string) => string | undefined;
 
-/** Extracts the chosen files of `archive` (zip or gzipped tar, told by its bytes) into `folder`; returns their paths. */
+/** Extracts the chosen files of `archive` (zip or gzipped tar, by its first bytes) into `folder`; returns their paths. */
 export async function extract(
   archive: string,
   folder: string,
@@ -87,7 +86,7 @@ async function extractZip(archive: string, choose: Choose, write: Write): Promis
   }
 }
 
-/** Entries that are not regular files are left out. The parser reads on when an entry has been read to its end. */
+/** Skips entries that are not regular files. The parser waits until each entry has been read. */
 async function extractTarGz(archive: string, choose: Choose, write: Write, signal?: AbortSignal): Promise<void> {
   let written: Promise<void> = Promise.resolve();
   const parser = new Parser({
@@ -99,7 +98,7 @@ async function extractTarGz(archive: string, choose: Choose, write: Write, signa
       else {
         const executable = ((entry.mode ?? 0) & 0o100) !== 0;
         written = written.then(() => write(name, Readable.from(entry), executable));
-        // Told below; until then it must not count as unhandled.
+        // Awaited at the end; meanwhile it must not be reported as unhandled.
         written.catch((error) => parser.abort(error));
       }
     },

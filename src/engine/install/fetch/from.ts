@@ -1,6 +1,6 @@
 /**
- * @file `--from`: finds the wheels for this machine in a file or a folder, and refuses any whose hash is not the pinned
- * one: what is in them will run with the user's rights.
+ * @file `--from`: finds the wheels for this machine in a file or a folder. Their code will run with the user's rights, so
+ * their hashes must be the pinned ones.
  */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -19,7 +19,7 @@ export async function findLocalWheels(
   from: string,
   catalog: Catalog,
   machine: Platform,
-  wish: { readonly gpu?: boolean },
+  request: { readonly gpu?: boolean },
   signal: AbortSignal,
 ): Promise<LocalWheels> {
   const path = resolve(from);
@@ -28,7 +28,7 @@ export async function findLocalWheels(
   const fits = (['cpu', 'gpu'] as const)
     .map((variant) => ({ variant, wheel: catalog.tensorflowWheels[`${machine.platform}-${machine.arch}-${variant}`] }))
     .filter((pair): pair is { variant: Variant; wheel: Wheel } => pair.wheel !== undefined)
-    .filter(({ variant }) => !wish.gpu || variant === 'gpu');
+    .filter(({ variant }) => !request.gpu || variant === 'gpu');
   if (fits.length === 0) {
     throw new UserError({ problem: `There is no wheel of TensorFlow for ${machine.platform} ${machine.arch}.` });
   }
@@ -38,7 +38,7 @@ export async function findLocalWheels(
     : await matchByHash(path, fits, signal);
   if (chosen === undefined) {
     throw new UserError({
-      problem: `--from ${from} is not a wheel that can be used here.`,
+      problem: `--from ${from} is not a usable wheel.`,
       expected: fits.map(({ wheel }) => `${wheel.file} (sha256 ${wheel.sha256})`).join(' or '),
       ...(kind.isDirectory() ? {} : { found: `${basename(path)} (sha256 ${await hashFile(path)})` }),
     });
@@ -52,7 +52,7 @@ export async function findLocalWheels(
   return { variant: chosen.variant, files };
 }
 
-/** A file may have any name: its bytes tell what it is. */
+/** A file may have any name, so its hash decides. */
 async function matchByHash<T extends { wheel: Wheel }>(
   path: string,
   fits: readonly T[],
@@ -68,7 +68,7 @@ async function requireHash(path: string, wheel: Wheel, signal: AbortSignal): Pro
   const found = existsSync(path) ? await hashFile(path, 'sha256', 'hex', { signal }) : 'no such file';
   if (found === wheel.sha256) return;
   throw new UserError({
-    problem: `${path} cannot be used.`,
+    problem: `${path} is not a usable wheel.`,
     expected: `${wheel.project} ${wheel.version} with sha256 ${wheel.sha256}`,
     found,
   });

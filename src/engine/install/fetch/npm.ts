@@ -1,5 +1,5 @@
 /**
- * @file Fetches one pinned npm package as a tarball with the user's own npm, which knows their registry and proxy.
+ * @file Fetches a pinned npm package as a tarball with the user's npm, which knows their registry and proxy.
  */
 import { existsSync, mkdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -8,7 +8,7 @@ import { findProgram, run } from '../../../util/process.js';
 import type { NpmPackage } from '../packages.js';
 import { Unavailable } from './unavailable.js';
 
-/** Returns the path of the package's tarball in `folder`, downloading it unless it is there already. */
+/** Returns the path of the package's tarball in `folder`, downloading it if it is missing. */
 export async function packNpm(wanted: NpmPackage, folder: string, signal: AbortSignal): Promise<string> {
   const target = join(folder, tarballName(wanted));
   if (await hasIntegrity(target, wanted)) return target;
@@ -28,7 +28,10 @@ export async function packNpm(wanted: NpmPackage, folder: string, signal: AbortS
     }
     const packed = join(work, tarballName(wanted));
     if (!(await hasIntegrity(packed, wanted))) {
-      throw new Unavailable('wrong-hash', `The npm registry served a ${spec} that has not the expected integrity.`);
+      throw new Unavailable(
+        'wrong-hash',
+        `The npm registry served ${spec} with another integrity hash than the pinned one.`,
+      );
     }
     renameSync(packed, target);
     return target;
@@ -46,7 +49,7 @@ export async function hasIntegrity(path: string, { integrity }: NpmPackage): Pro
   return existsSync(path) && `sha512-${await hashFile(path, 'sha512', 'base64')}` === integrity;
 }
 
-/** npm is a script: run with our own Node it needs no shell and no .cmd file. */
+/** Path of npm's script, which runs on this Node without a shell or a .cmd file. */
 function findNpm(): string {
   const beside = dirname(process.execPath);
   const onPath = findProgram('npm');

@@ -1,6 +1,6 @@
 /**
- * @file The downloads of tfjs-node's own installer: libtensorflow (2.9.1) from the storage server that the
- * package names. Honours the same variable as that installer, TFJS_NODE_CDN_STORAGE, for mirrors that are reached by https.
+ * @file Downloads libtensorflow (2.9.1) from the storage server of tfjs-node's installer. Like that installer it honours
+ * TFJS_NODE_CDN_STORAGE, for mirrors reached by https.
  */
 import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -12,39 +12,46 @@ import type { Reporter } from '../../../util/reporter.js';
 import { Unavailable } from './unavailable.js';
 
 export interface RemoteFile {
-  /** Below the storage server. */
+  /** Relative to the storage server. */
   readonly path: string;
   readonly sha256: string;
-  /** About; for the progress line until the server tells. */
+  /** Approximate, for the progress line until the server sends the length. */
   readonly bytes: number;
 }
 
-/** @throws Unavailable when the mirror's address is no https address, or is not one at all. Loopback may be http: nobody is in between. */
-function storageServer(env: NodeJS.ProcessEnv): URL {
+/**
+ * The storage server, or the mirror that TFJS_NODE_CDN_STORAGE names.
+ *
+ * @throws Unavailable if that is not an https address.
+ */
+export function storageServer(env: NodeJS.ProcessEnv = process.env): URL {
   const text = env.TFJS_NODE_CDN_STORAGE ?? 'https://storage.googleapis.com/';
   const url = URL.canParse(text) ? new URL(text.replace(/\/?$/, '/')) : undefined;
-  const loopback = url !== undefined && /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/.test(url.hostname);
-  if (url?.protocol === 'https:' || (loopback && url.protocol === 'http:')) return url;
+  if (url?.protocol === 'https:') return url;
   throw new Unavailable('no-network', 'TFJS_NODE_CDN_STORAGE must be an https address.');
 }
 
-/** Milliseconds without a byte after which a transfer counts as dead. */
+/** Milliseconds without data after which a transfer is aborted. */
 const idleMs = 60_000;
 const attempts = 3;
 
-/** Downloads `file` into `folder` and returns its path. A part left by an earlier run is continued. */
+/**
+ * Downloads `file` from `server` into `folder` and returns its path. Resumes a partial download of an earlier run.
+ *
+ * @throws Unavailable if the server is out of reach or the bytes are not the pinned ones.
+ */
 export async function fetchOfficial(
   file: RemoteFile,
   folder: string,
   reporter: Reporter,
   signal: AbortSignal,
+  server = storageServer(),
 ): Promise<string> {
   const target = join(folder, basename(file.path));
   if (statSync(target, { throwIfNoEntry: false }) !== undefined) {
     if ((await hashFile(target, 'sha256', 'hex', { signal })) === file.sha256) return target;
     rmSync(target);
   }
-  const server = storageServer(process.env);
   const part = `${target}.part`;
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -59,7 +66,7 @@ export async function fetchOfficial(
       if (attempt < attempts) continue;
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
       const why = systemErrorCode(cause) ?? (cause instanceof Error ? cause.message : String(cause));
-      throw new Unavailable('no-network', `${basename(file.path)} cannot be downloaded from ${server.host} (${why}).`);
+      throw new Unavailable('no-network', `${basename(file.path)} is not downloadable from ${server.host} (${why}).`);
     }
   }
   if ((await hashFile(part, 'sha256', 'hex', { signal })) !== file.sha256) {
@@ -84,9 +91,9 @@ async function transfer(
   try {
     const response = await fetch(url, { signal, headers: have > 0 ? { range: `bytes=${have}-` } : {} });
     if (response.status === 416) {
-      // The part is not a beginning of this file; start again.
+      // The partial file is not a prefix of this file: start over.
       rmSync(part);
-      throw new Error('the server refused to continue the download');
+      throw new Error('the server refused to resume the download');
     }
     if (!response.ok || response.body === null) {
       throw new Unavailable(

@@ -1,6 +1,6 @@
 /**
- * @file Fetches a wheel with the user's own pip, which knows their index, mirror, proxy and certificates. pip only
- * downloads: it chooses the file by tags we give, so it does not matter which Python it belongs to.
+ * @file Fetches a wheel with the user's pip, which knows their index, mirror, proxy and certificates. pip only
+ * downloads, by explicit tags, so its Python version does not matter.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -41,8 +41,8 @@ export async function findPip(signal?: AbortSignal): Promise<Pip> {
 const pollMs = 200;
 
 /**
- * Downloads `wheel` into `folder` and returns its path. A finished download from an earlier run is used again; pip
- * resumes a broken transfer itself where its version can.
+ * Downloads `wheel` into `folder` and returns its path. Reuses a finished download of an earlier run. Newer versions of
+ * pip resume a broken transfer.
  */
 export async function downloadWheel(
   pip: Pip,
@@ -64,7 +64,7 @@ export async function downloadWheel(
   const requirements = join(work, 'requirements.txt');
   writeFileSync(requirements, `${wheel.project}==${wheel.version} --hash=sha256:${wheel.sha256}\n`);
   const transfer = reporter.transfer(`Downloading ${wheel.project} ${wheel.version}`, wheel.bytes);
-  // pip tells machines nothing about its progress, but the file it writes grows in its temporary folder.
+  // pip reports no machine-readable progress, so watch the file grow in its temporary folder.
   const watch = setInterval(() => transfer.update(Math.min(largestFile(temporary), wheel.bytes)), pollMs);
   try {
     const args = [...pip.args, 'download', ...flags(wheel), '--dest', join(work, 'out'), '-r', requirements];
@@ -99,18 +99,21 @@ function flags(wheel: Wheel): string[] {
     'off',
     '--no-input',
     '--disable-pip-version-check',
-    '--no-cache-dir', // we keep the wheel until the install is complete; a second copy would only take space
+    '--no-cache-dir', // the wheel is kept in `folder` until the install is complete
   ];
 }
 
-/** What went wrong, from pip's own words. */
+/** The obstacle, from pip's output. */
 export function explain(output: string, wheel: Wheel): Unavailable {
   const what = `${wheel.project} ${wheel.version}`;
   if (/No space left on device|ENOSPC/.test(output)) {
     return new Unavailable('no-space', `The disk filled up while pip downloaded ${what}.`);
   }
   if (/DO NOT MATCH THE HASHES|HashMismatch/.test(output)) {
-    return new Unavailable('wrong-hash', `The package index served a file for ${what} that has not the expected hash.`);
+    return new Unavailable(
+      'wrong-hash',
+      `The package index served a file for ${what} whose hash is not the pinned one.`,
+    );
   }
   if (
     /NewConnectionError|NameResolutionError|Max retries exceeded|ProxyError|Connection (refused|reset|timed out|broken)|Read timed out|ReadTimeoutError|ConnectTimeout|SSLError|Temporary failure in name resolution|IncompleteRead/.test(
@@ -138,7 +141,7 @@ function largestFile(folder: string): number {
       largest = Math.max(largest, size);
     }
   } catch {
-    // Files come and go while pip works; the next look will see them.
+    // Files appear and disappear while pip works.
   }
   return largest;
 }

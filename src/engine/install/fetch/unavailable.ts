@@ -1,8 +1,8 @@
 /**
- * @file Why a rung of the ladder cannot be taken: expected obstacles, told in one sentence, that lead to the next rung.
+ * @file The error of a rung that failed for an expected reason; the next rung is then tried.
  */
 
-/** Machine-readable kind of obstacle, in `--json` and for the tests' verdict whether the engine could have been had. */
+/** Kind of obstacle, printed by `--json`; scripts/native.mjs checks it. */
 export type Obstacle =
   | 'unsupported-platform'
   | 'no-pip'

@@ -1,4 +1,4 @@
-/** The addon with kernels of our own: whoever changes its sources must have it built again everywhere. */
+/** The addon with tinyzero's kernels: a change of its sources must change the engine format. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * @file Downloads from tfjs-node's storage server, against a server on the loopback interface that misbehaves.
+ * @file Downloads from tfjs-node's storage server, from a local server that misbehaves.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -8,7 +8,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fetchOfficial } from '../../../../src/engine/install/fetch/official.js';
+import { fetchOfficial, storageServer } from '../../../../src/engine/install/fetch/official.js';
 import { installEngine } from '../../../../src/engine/install/install.js';
 import { catalog } from '../../../../src/engine/install/packages.js';
 import { silentReporter } from '../../../../src/util/reporter.js';
@@ -20,30 +20,26 @@ const content = Buffer.alloc(300_000, 'libtensorflow ');
 const sha256 = createHash('sha256').update(content).digest('hex');
 const file = { path: 'some/folder/library.tar.gz', sha256, bytes: 1 };
 
-/** Serves with `listener` under TFJS_NODE_CDN_STORAGE; returns the ranges that were asked for. */
-async function serve(t: TestContext, listener: RequestListener): Promise<(string | undefined)[]> {
+/** Serves with `listener` on the loopback interface; returns its address and the ranges of its requests. */
+async function serve(t: TestContext, listener: RequestListener) {
   const ranges: (string | undefined)[] = [];
   const server = createServer((request, response) => {
     ranges.push(request.headers.range);
     listener(request, response);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const before = process.env.TFJS_NODE_CDN_STORAGE;
-  process.env.TFJS_NODE_CDN_STORAGE = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   t.after(() => {
-    if (before === undefined) delete process.env.TFJS_NODE_CDN_STORAGE;
-    else process.env.TFJS_NODE_CDN_STORAGE = before;
     server.closeAllConnections();
     server.close();
   });
-  return ranges;
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  const fetchTo = (folder: string) => fetchOfficial(file, folder, silentReporter, new AbortController().signal, url);
+  return { url, ranges, fetchTo };
 }
 
-const fetchTo = (folder: string) => fetchOfficial(file, folder, silentReporter, new AbortController().signal);
-
-test('a transfer that breaks is continued where it broke', async (t) => {
+test('a broken transfer is resumed where it broke', async (t) => {
   let requests = 0;
-  const ranges = await serve(t, (request, response) => {
+  const { ranges, fetchTo } = await serve(t, (request, response) => {
     requests += 1;
     const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
     response.writeHead(from > 0 ? 206 : 200, { 'content-length': content.length - from });
@@ -55,13 +51,13 @@ test('a transfer that breaks is continued where it broke', async (t) => {
   assert.deepEqual(readFileSync(path), content);
   assert.equal(ranges.length, 2);
   assert.equal(ranges[0], undefined);
-  assert.match(ranges[1] ?? '', /^bytes=[1-9]\d*-$/, 'the second request goes on');
+  assert.match(ranges[1] ?? '', /^bytes=[1-9]\d*-$/, 'the second request resumes');
   await fetchTo(folder);
   assert.equal(ranges.length, 2, 'a finished download is not fetched again');
 });
 
-test('a part from an earlier run is continued, and one that belongs to another file is found out', async (t) => {
-  const ranges = await serve(t, (request, response) => {
+test('a partial download is resumed; one of another file is detected by its hash', async (t) => {
+  const { ranges, fetchTo } = await serve(t, (request, response) => {
     const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
     response.writeHead(from > 0 ? 206 : 200).end(content.subarray(from));
   });
@@ -74,11 +70,11 @@ test('a part from an earlier run is continued, and one that belongs to another f
   const other = temporaryFolder('official');
   writeFileSync(join(other, 'library.tar.gz.part'), 'of another file');
   await assert.rejects(fetchTo(other), { obstacle: 'wrong-hash' });
-  assert.deepEqual(readFileSync(await fetchTo(other)), content, 'and the next run starts anew');
+  assert.deepEqual(readFileSync(await fetchTo(other)), content, 'the next run starts over');
 });
 
-test('a server that ignores ranges, or refuses them, starts the file again', async (t) => {
-  await serve(t, (request, response) => {
+test('the file is downloaded from the start if the server ignores or refuses ranges', async (t) => {
+  const { fetchTo } = await serve(t, (request, response) => {
     if (request.headers.range === 'bytes=5-') response.writeHead(200).end(content);
     else if (request.headers.range !== undefined) response.writeHead(416).end();
     else response.writeHead(200).end(content);
@@ -90,33 +86,28 @@ test('a server that ignores ranges, or refuses them, starts the file again', asy
   }
 });
 
-test('other bytes than the pinned ones are refused and removed', async (t) => {
-  await serve(t, (_request, response) => response.writeHead(200).end('<html>please log in</html>'));
+test('a file with another hash is refused and removed', async (t) => {
+  const { fetchTo } = await serve(t, (_request, response) => response.writeHead(200).end('<html>please log in</html>'));
   const folder = temporaryFolder('official');
   await assert.rejects(fetchTo(folder), { obstacle: 'wrong-hash' });
   assert.equal(existsSync(join(folder, 'library.tar.gz.part')), false);
   assert.equal(existsSync(join(folder, 'library.tar.gz')), false);
 });
 
-test('a file that the server does not have', async (t) => {
-  await serve(t, (_request, response) => response.writeHead(404).end());
+test('a file missing on the server', async (t) => {
+  const { fetchTo } = await serve(t, (_request, response) => response.writeHead(404).end());
   await assert.rejects(fetchTo(temporaryFolder('official')), /answered 404 for library\.tar\.gz/);
 });
 
-test('the official rung: from the archive to the compiler, with the names that the linker asks for', async (t) => {
+test('the official rung unpacks the archive under the names that the linker needs, and compiles', async (t) => {
   const archive = tarGz({
     './lib/libtensorflow.so.2.9.1': 'not a library',
     './lib/libtensorflow_framework.so.2.9.1': 'not a library',
     './include/tensorflow/c/c_api.h': '// header',
     './LICENSE': 'Apache',
   });
-  await serve(t, (_request, response) => response.writeHead(200).end(archive));
-  const box = sandbox(
-    t,
-    // Fails after it has shown what it was given.
-    { 'g++': fake.compiler('echo "error: given $*" >&2; exit 1') },
-    { TFJS_NODE_CDN_STORAGE: process.env.TFJS_NODE_CDN_STORAGE },
-  );
+  const { url } = await serve(t, (_request, response) => response.writeHead(200).end(archive));
+  const box = sandbox(t, { 'g++': fake.compiler('echo "error: given $*" >&2; exit 1') });
   const library = {
     path: 'x/lib.tar.gz',
     tensorflow: '2.9.1',
@@ -124,27 +115,33 @@ test('the official rung: from the archive to the compiler, with the names that t
     bytes: archive.length,
     unpackedBytes: 100,
   };
-  const world = {
+  const environment = {
+    storage: url,
     machine: { platform: 'linux', arch: 'x64', glibc: '2.35' },
     catalog: { ...catalog, officialLibraries: { 'linux-x64-cpu': library } },
   };
-  const { attempts } = await installEngine({}, box.reporter, box.signal, world);
+  const { attempts } = await installEngine({}, box.reporter, box.signal, environment);
   assert.deepEqual(
     attempts.map(({ rung, obstacle }) => `${rung}: ${obstacle}`),
     ['wheel: no-pip', 'official: build-failed'],
   );
   assert.deepEqual(box.leftovers(), []);
-  assert.deepEqual(existsSync(join(box.root, 'downloads', 'lib.tar.gz')), true, 'the finished download is kept');
+  assert.ok(existsSync(join(box.root, 'downloads', 'lib.tar.gz')), 'the finished download is kept');
 });
 
-test('a mirror without https is refused before anything is asked of it', async (t) => {
-  for (const address of ['http://mirror.example/', 'ftp://127.0.0.1/', 'not an address']) {
-    const before = process.env.TFJS_NODE_CDN_STORAGE;
-    process.env.TFJS_NODE_CDN_STORAGE = address;
-    t.after(() => {
-      if (before === undefined) delete process.env.TFJS_NODE_CDN_STORAGE;
-      else process.env.TFJS_NODE_CDN_STORAGE = before;
-    });
-    await assert.rejects(fetchTo(temporaryFolder('official')), /must be an https address/, address);
+test('TFJS_NODE_CDN_STORAGE must be an https address, on the loopback interface too', () => {
+  for (const address of [
+    'http://mirror.example/',
+    'http://127.0.0.1:8080/',
+    'ftp://127.0.0.1/',
+    'not an address',
+    '',
+  ]) {
+    assert.throws(() => storageServer({ TFJS_NODE_CDN_STORAGE: address }), /must be an https address/, address);
   }
+  assert.equal(
+    storageServer({ TFJS_NODE_CDN_STORAGE: 'https://mirror.example/tf' }).href,
+    'https://mirror.example/tf/',
+  );
+  assert.equal(storageServer({}).protocol, 'https:');
 });
