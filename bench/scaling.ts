@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { parameterCount } from '../src/model/network/params.js';
-import { heldOutField } from '../src/options/settings.js';
+import { heldOutField } from '../src/model/shipped.js';
 import { builtinArchitecture } from '../src/pretrain/architecture.js';
 import { writeFileAtomic } from '../src/util/file.js';
 import { qwen2Config, qwen2Record, saveRandomModel } from './checkpoints.js';

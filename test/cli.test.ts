@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { editDistance } from '../src/cli/command-line.js';
 import { commands } from '../src/cli/command-table.js';
 import { usage } from '../src/options/table.js';
 import { cliPath, modulesLoadedBy, packagesOf, runNode, temporaryFolder, tinyzero } from './helpers/cli.js';
@@ -33,7 +32,7 @@ test('every command has two examples and exists', async () => {
   }
 });
 
-test('--help imports commander, our own few files, and nothing of a tensor library', async () => {
+test('--help imports commander, leven, a few files of ours, and nothing of a tensor library', async () => {
   for (const words of everyCommand) {
     const { code, loaded } = await modulesLoadedBy([...words, '--help']);
     assert.equal(code, 0);
@@ -47,17 +46,22 @@ test('--help imports commander, our own few files, and nothing of a tensor libra
       'cli.js',
       'cli/command-line.js',
       'cli/command-table.js',
+      'cli/flag-suggestion.js',
+      'cli/program-name.js',
+      'cli/terminal/width.js',
       'engine/choices.js',
+      'options/defaults.js',
       'options/parse.js',
       'options/table.js',
+      'options/texts.js',
       'stage2/algorithm.js',
       'stage2/loss.js',
       'util/errors.js',
       'util/statistics.js',
       'util/version.js',
     ];
-    assert.deepEqual(names.sort(), few);
-    assert.deepEqual(packagesOf(loaded), ['commander']);
+    assert.deepEqual(names.sort(), few.sort());
+    assert.deepEqual(packagesOf(loaded).sort(), ['commander', 'leven']);
   }
 });
 
@@ -103,7 +107,7 @@ test('-h and help are --help', async () => {
 test('every command takes --quiet and --no-color, also before its name, and suggests them', async () => {
   for (const { words } of commands) {
     const { stdout } = await tinyzero([...words, '--help']);
-    assert.match(stdout, /Options of every command:\n *--quiet .*\n *--no-color /, words.join(' '));
+    assert.match(stdout, /Every command:\n *--quiet .*\n *--no-color /, words.join(' '));
   }
   const folder = temporaryFolder('runs');
   const after = await tinyzero(['runs', folder, '--quiet', '--no-color']);
@@ -167,9 +171,29 @@ test('without a command the help is shown, and that is wrong usage', async () =>
   assert.match(stderr, /Usage: tinyzero/);
 });
 
-test('edit distance counts letters put in, left out and exchanged', () => {
-  assert.equal(editDistance('--engine', '--engine'), 0);
-  assert.equal(editDistance('--engin', '--engine'), 1);
-  assert.equal(editDistance('--nginex', '--engine'), 2);
-  assert.equal(editDistance('', 'abc'), 3);
+test('a flag that other programs have is told by its name here', async () => {
+  const { code, stderr } = await tinyzero([
+    'train',
+    '--learning-rate',
+    '1e-5',
+    '-o',
+    'a',
+    '-m',
+    'b',
+    '--epoch',
+    '3',
+    '-z',
+  ]);
+  assert.equal(code, 2);
+  const meant = [...stderr.matchAll(/^ {2}(\S+): there is no such option(?:; did you mean (\S+)\?)?$/gm)];
+  assert.deepEqual(
+    meant.map(([, wrong, right]) => [wrong, right]),
+    [
+      ['--learning-rate', '--lr'],
+      ['-o', '--out'],
+      ['-m', '--model'],
+      ['--epoch', '--epochs'],
+      ['-z', undefined],
+    ],
+  );
 });

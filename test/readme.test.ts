@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { checkArguments, findCommand } from '../src/cli/command-line.js';
+import { findCommand, parseArguments } from '../src/cli/command-line.js';
 import { commands } from '../src/cli/command-table.js';
-import { optionTable } from '../src/options/table.js';
+import { optionTable } from '../src/options/texts.js';
 import type { TrainResult } from '../src/run/events.js';
 import { runNode, tinyzero } from './helpers/cli.js';
 import { temporaryFolder } from './helpers/files.js';
@@ -28,7 +28,7 @@ test('docs/commands.md has every command with its option table (UPDATE=1 writes 
       const command = commands.find((spec) => spec.words.join(' ') === words);
       assert.ok(command, `${reference} names the command '${words}', which does not exist`);
       seen.add(words);
-      return `<!-- options: ${words} -->\n${optionTable(command.options)}\n<!-- end -->`;
+      return `<!-- options: ${words} -->\n${optionTable(command.options, command.texts)}\n<!-- end -->`;
     }),
   );
   const headings = [...readFileSync(reference, 'utf8').matchAll(/^## (.*)$/gm)]
@@ -78,7 +78,7 @@ test('every tinyzero command line in the documents is one that tinyzero accepts'
         const words = command!.match(/"[^"]*"|\S+/g)!.map((word) => word.replace(/^"(.*)"$/, '$1'));
         const spec = findCommand(words);
         assert.ok(spec, `${document}: ${command}`);
-        checkArguments(spec, words.slice(spec.words.length), {});
+        parseArguments(spec, words.slice(spec.words.length), {});
         lines++;
       }
     }

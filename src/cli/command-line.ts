@@ -1,21 +1,18 @@
 /**
- * @file Builds commander's program from the command table and the option table, and checks a command's arguments
- * before commander sees them, so that all problems are reported at once.
+ * @file Reads a command line: finds its command, checks its arguments so that all problems are reported at once, and
+ * writes the help texts, with commander, from the command table and the option table.
  */
 import { parseArgs } from 'node:util';
 import { Command, Option } from 'commander';
 import { resolveOptions } from '../options/parse.js';
-import {
-  commonOptionNames,
-  describeOption,
-  flag,
-  type OptionName,
-  type OptionSpec,
-  options,
-  usage,
-} from '../options/table.js';
+import type { OptionSpec } from '../options/spec.js';
+import { commonOptionNames, flag, type OptionName, type OptionValues, options, usage } from '../options/table.js';
+import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { type CommandSpec, commands, groups } from './command-table.js';
+import { flagMeantBy } from './flag-suggestion.js';
+import { asInvoked, programName } from './program-name.js';
+import { columnsOf } from './terminal/width.js';
 
 /** The command that `args` begin with, if they ask to run it and not for its help. */
 export function findCommand(args: readonly string[]): CommandSpec | undefined {
@@ -45,16 +42,12 @@ const maxHelpWidth = 120;
 
 const firstExamples = [
   ['train', 'the built-in model learns to multiply, in about half a minute'],
-  ['play --checkpoint runs/mine --compare builtin', 'what a run changed, answer by answer'],
+  ['play --model runs/mine --compare builtin', 'what a run changed, answer by answer'],
 ] as const;
-const closing = `
-Examples:
-${firstExamples.map(example).join('\n')}
 
-\`tinyzero <command> --help\` shows the options and examples of a command.`;
-
-/** @param done gets the exit code of the command that ran. */
-export function buildProgram(version: string, args: readonly string[], done: (exitCode: number) => void): Command {
+/** Commander's program, for help, `--version` and misspelt commands. Commands run without it. */
+export function helpProgram(version: string): Command {
+  const invocation = programName();
   const program = new Command('tinyzero')
     .description('Train a small language model to reason with A*PO reinforcement learning, and prove that it learned.')
     .version(version, '-V, --version', 'print the version')
@@ -62,19 +55,22 @@ export function buildProgram(version: string, args: readonly string[], done: (ex
     .helpCommand(false)
     .exitOverride()
     .showSuggestionAfterError()
-    .showHelpAfterError('Run `tinyzero --help` for all commands.')
+    .showHelpAfterError(`Run \`${invocation} --help\` for all commands.`)
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tinyzero: ')) })
-    .configureHelp({ helpWidth: Math.min(maxHelpWidth, process.stdout.columns ?? maxHelpWidth) });
-  program.addHelpText('after', closing);
-  const groupCommands = new Map<string, Command>();
+    .configureHelp({ helpWidth: Math.min(maxHelpWidth, columnsOf(process.stdout, maxHelpWidth)) });
+  program.addHelpText(
+    'after',
+    `\nExamples:\n${firstExamples.map(example).join('\n')}\n\n\`${invocation} train --help\` shows the options and examples of a command.`,
+  );
+  const parents = new Map<string, Command>();
   for (const spec of commands) {
     const [first = '', second] = spec.words;
     let parent = program;
     if (second !== undefined) {
-      parent = groupCommands.get(first) ?? addGroup(program, first);
-      groupCommands.set(first, parent);
+      parent = parents.get(first) ?? addGroup(program, first);
+      parents.set(first, parent);
     }
-    addCommand(parent, second ?? first, spec, args, done);
+    addCommand(parent, second ?? first, spec);
   }
   return program;
 }
@@ -88,41 +84,74 @@ function addGroup(program: Command, name: string): Command {
     .addHelpText('after', `\nExamples:\n${examples.map(example).join('\n')}`);
 }
 
-function addCommand(
-  parent: Command,
-  name: string,
-  spec: CommandSpec,
-  args: readonly string[],
-  done: (exitCode: number) => void,
-): void {
-  const command = parent.command(name).summary(spec.summary);
-  command.description([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n'));
+/** From this many options on, help lists them under headings. */
+const minGrouped = 8;
+
+function addCommand(parent: Command, name: string, spec: CommandSpec): void {
+  const command = parent.command(name).summary(asInvoked(spec.summary));
+  command.description(asInvoked([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n')));
   if (spec.operands !== undefined) command.argument(spec.operands);
-  for (const name of spec.options) command.addOption(new Option(usage(name), describeOption(name)));
-  for (const name of commonOptionNames) {
-    command.addOption(new Option(usage(name), describeOption(name)).helpGroup('Options of every command:'));
+  const grouped = spec.options.length >= minGrouped;
+  for (const [group, members] of helpGroups(spec)) {
+    for (const option of members) {
+      const entry = new Option(usage(option), describeOption(option, spec.texts?.[option]));
+      command.addOption(grouped ? entry.helpGroup(`${group}:`) : entry);
+    }
   }
+  for (const option of commonOptionNames) {
+    command.addOption(new Option(usage(option), describeOption(option)).helpGroup('Every command:'));
+  }
+  command.addHelpOption(new Option('-h, --help', 'show help').helpGroup('Every command:'));
   command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
-  command.action(async () => {
-    const { values, operands, given } = checkArguments(spec, args.slice(spec.words.length), process.env);
-    const { run } = await spec.load();
-    done(await run(values as never, operands, given));
-  });
+}
+
+/** The options of a command under their headings, in the order of {@link optionGroups}. */
+function helpGroups(spec: CommandSpec): (readonly [OptionGroup, readonly OptionName[]])[] {
+  const heading = (option: OptionName) =>
+    spec.texts?.[option]?.group ?? order.find((group) => members(group).includes(option))!;
+  const members = (group: OptionGroup): readonly OptionName[] => optionGroups[group];
+  const order = Object.keys(optionGroups) as OptionGroup[];
+  const listed = order.flatMap(members).filter((option) => spec.options.includes(option));
+  return order.map((group) => [group, listed.filter((option) => heading(option) === group)] as const);
 }
 
 function example([line, what]: readonly [string, string]): string {
-  return `  $ tinyzero ${line}\n      ${what}`;
+  return `  $ ${programName()} ${line}\n      ${asInvoked(what)}`;
+}
+
+/** A command line, checked and read. */
+export interface ParsedArguments {
+  readonly values: OptionValues;
+  /** The arguments that belong to no option. */
+  readonly operands: readonly string[];
+  /** The options that had a flag. */
+  readonly given: ReadonlySet<OptionName>;
 }
 
 /**
- * The values of a command's options, its other arguments, and the options that had a flag.
+ * Reads the arguments that follow a command's words.
  *
  * @throws UserError (wrong usage) that lists every problem of the command line.
  */
-export function checkArguments(spec: CommandSpec, args: readonly string[], env: NodeJS.ProcessEnv) {
+export function parseArguments(spec: CommandSpec, args: readonly string[], env: NodeJS.ProcessEnv): ParsedArguments {
   const problems: string[] = [];
-  const flags: Partial<Record<OptionName, string | boolean | string[]>> = {};
   const names = [...spec.options, ...commonOptionNames];
+  const { flags, operands } = readTokens(spec, names, args, problems);
+  const values = resolveOptions(names, flags, env, problems);
+  if (problems.length > 0) {
+    const list =
+      problems.length === 1
+        ? problems[0]
+        : `these arguments are wrong:\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
+    const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
+    throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
+  }
+  return { values: values as OptionValues, operands, given: new Set(Object.keys(flags) as OptionName[]) };
+}
+
+function readTokens(spec: CommandSpec, names: readonly OptionName[], args: readonly string[], problems: string[]) {
+  const flags: Partial<Record<OptionName, string | boolean | string[]>> = {};
+  const operands: string[] = [];
   const byFlag = new Map(names.map((name) => [flag(name).slice(2), name]));
   const { tokens } = parseArgs({
     args: [...args],
@@ -133,69 +162,47 @@ export function checkArguments(spec: CommandSpec, args: readonly string[], env: 
     allowPositionals: true,
     tokens: true,
   });
-  const operands: string[] = [];
   let unknown = false;
-  /** The list whose flag stands before: it takes all words up to the next flag, or up to `--`. */
+  /** The list whose flag precedes: it takes all words up to the next flag, or up to `--`. */
   let list: string[] | undefined;
   for (const token of tokens) {
     if (token.kind !== 'positional') list = undefined;
     if (token.kind === 'option') {
       const name = byFlag.get(token.name);
+      const type = name && (options[name] as OptionSpec).type;
       if (name === undefined) {
         unknown = true;
-        problems.push(`${token.rawName}: there is no such option${suggest(token.rawName, names.map(flag))}`);
-      } else if ((options[name] as OptionSpec).type === 'boolean') {
+        problems.push(`${token.rawName}: there is no such option${suggestion(token.rawName, names)}`);
+      } else if (type === 'boolean') {
         if (token.value !== undefined) problems.push(`${token.rawName}: takes no value, found '${token.value}'`);
         flags[name] = true;
       } else if (token.value === undefined) problems.push(`${token.rawName}: needs a value, ${usage(name)}`);
-      else if ((options[name] as OptionSpec).type === 'list') {
+      else if (type === 'list') {
         list = (flags[name] as string[] | undefined) ?? [];
         list.push(token.value);
         flags[name] = list;
       } else flags[name] = token.value;
-    } else if (token.kind === 'positional' && list !== undefined) {
-      list.push(token.value);
-    } else if (token.kind === 'positional' && spec.operands !== undefined) {
-      operands.push(token.value);
-    } else if (token.kind === 'positional' && !unknown) {
-      // After an unknown option a word may be its value, which says nothing new.
-      problems.push(`'${token.value}': '${spec.words.join(' ')}' takes no arguments`);
-    }
+    } else if (token.kind === 'positional' && list !== undefined) list.push(token.value);
+    else if (token.kind === 'positional') operands.push(token.value);
   }
-  const values = resolveOptions(names, flags, env, problems);
-  if (problems.length > 0) {
-    const list =
-      problems.length === 1
-        ? problems[0]
-        : `these arguments are wrong:\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
-    const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
-    throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
-  }
-  return { values, operands, given: new Set(Object.keys(flags) as OptionName[]) };
+  // After an unknown option a word may be its value, which says nothing new.
+  if (!unknown) problems.push(...operandProblems(spec, operands));
+  return { flags, operands };
 }
 
-/** `; did you mean --engine?` when a known flag is near, else nothing. */
-function suggest(wrong: string, known: readonly string[]): string {
-  const ranked = known
-    .map((name) => ({ name, distance: editDistance(wrong, name) }))
-    .sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  // Up to a third of the letters wrong is a slip, more is another word.
-  return best !== undefined && best.distance <= Math.max(2, wrong.length / 3) ? `; did you mean ${best.name}?` : '';
+/** `<folder>` is one word, `[folder]` at most one, `<files...>` one or more. */
+function operandProblems({ words, operands }: CommandSpec, found: readonly string[]): string[] {
+  const command = `'${words.join(' ')}'`;
+  const most = operands === undefined ? 0 : operands.includes('...') ? Number.POSITIVE_INFINITY : 1;
+  const missing = operands?.startsWith('<') && found.length === 0 ? [`${command} needs ${operands}`] : [];
+  const takes = operands === undefined ? 'no arguments' : `one argument, ${operands}`;
+  return [...missing, ...found.slice(most).map((word) => `'${word}': ${command} takes ${takes}`)];
 }
 
-/** Levenshtein distance. */
-export function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const substitute = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substitute, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
+/** `; did you mean --engine?`, or nothing. */
+function suggestion(wrong: string, names: readonly OptionName[]): string {
+  const meant = flagMeantBy(wrong, names);
+  return meant === undefined ? '' : `; did you mean ${meant}?`;
 }
 
 function capitalize(text: string): string {

@@ -10,6 +10,7 @@ import {
   samplingOptionNames,
   trainingOptionNames,
 } from '../options/table.js';
+import type { OptionText } from '../options/texts.js';
 
 export interface CommandSpec {
   /** Words after `tinyzero`: `['engine', 'install']`. */
@@ -19,14 +20,16 @@ export interface CommandSpec {
   readonly details?: string;
   /** Besides those that every command takes. */
   readonly options: readonly OptionName[];
-  /** The arguments that belong to no option, such as `<files...>` or `[folder]`; absent where there may be none. */
+  /** What this command says about options in words of its own. */
+  readonly texts?: Readonly<Partial<Record<OptionName, OptionText>>>;
+  /** The arguments that belong to no option: `<folder>`, `[folder]` or `<files...>`; absent where there are none. */
   readonly operands?: string;
-  /** Command lines without `tinyzero`, each with what it does. */
+  /** Command lines without `tinyzero`, each with what it does. Each runs as it stands where its files exist. */
   readonly examples: readonly (readonly [command: string, what: string])[];
   readonly load: () => Promise<{ run: Run<never> }>;
 }
 
-/** `given`: options that had a flag, the rest being defaults or from the environment. */
+/** `given`: the options that had a flag; all others are defaults or come from the environment. */
 type Run<Values> = (values: Values, operands: readonly string[], given: ReadonlySet<OptionName>) => Promise<number>;
 
 /** Ties `run`'s parameter to the options that are listed. `run` resolves to the exit code. */
@@ -42,19 +45,35 @@ function command<Name extends OptionName>(
 /** Options of every command that computes. */
 export const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
 
+const sampling = { help: 'divides the logits before the softmax; 0 is greedy' } as const;
+const modelOrRun = { default: 'builtin' } as const;
+const theModel = { default: 'the model' } as const;
+
 export const commands: readonly CommandSpec[] = [
   command({
     words: ['train'],
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
-      'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), says whether training can learn from that, trains (stage 2), evaluates again, and leaves everything in the run folder. Ctrl-C saves and says how to go on.',
+      'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), says whether training can learn from that, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves and says how to continue.',
     options: [...trainingOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      reference: theModel,
+      temperature: { group: 'Stage 1', help: 'divides the logits before the softmax, in both stages' },
+      maxNewTokens: { group: 'Stage 1', help: 'longest completion, in both stages' },
+      seed: { group: 'Problems', help: 'the same seed draws the same problems and samples' },
+      microBatch: { default: 'by model and memory' },
+      out: { help: 'folder of the run', default: 'runs/MODEL-DATE-TIME' },
+    },
     examples: [
       ['train', 'the built-in model, about half a minute'],
-      ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model of the Hugging Face hub'],
-      ['train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run', 'would that fit here?'],
+      ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model from the Hugging Face hub'],
+      [
+        'train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run',
+        'what the original set-up would need here',
+      ],
       ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'problems of your own, see docs/tasks.md'],
-      ['train --resume runs/builtin-20260131-120000', 'go on with a run that was stopped'],
+      ['train --resume runs/mine', 'continue a run that was stopped'],
     ],
     load: () => import('./commands/train.js'),
   }),
@@ -62,25 +81,35 @@ export const commands: readonly CommandSpec[] = [
     words: ['eval'],
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
     details:
-      'Of a run folder its trained model is measured, on the problems and with the sampling of that run wherever no flag says otherwise: what `train` measured after training comes out again.',
+      'Of a run folder the trained model is measured, on the problems and with the sampling of that run unless a flag says otherwise: the result is what `tinyzero train` measured after training.',
     options: [...evaluationOptionNames, ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      compare: { help: 'another model, measured on the same problems; or the JSON file of an evaluation' },
+      samples: { help: 'samples of each problem', default: '64' },
+      temperature: { help: 'divides the logits before the softmax' },
+    },
     examples: [
-      ['eval --checkpoint runs/mine', 'the model that a run trained'],
-      ['eval --checkpoint runs/mine --compare builtin', 'the same against the model it came from, with paired tests'],
-      ['eval --checkpoint builtin --samples 8 --json', 'for a program to read'],
+      ['eval --model runs/mine', 'the model that a run trained'],
+      ['eval --model runs/mine --compare builtin', 'the same against the model it came from, with paired tests'],
+      ['eval --samples 8 --json', 'the built-in model, for a program to read'],
     ],
     load: () => import('./commands/eval.js'),
   }),
   command({
     words: ['report'],
-    summary: 'make the report of a run, one HTML file: what it learned, how, what it cost, how to repeat it',
+    summary: 'write the report of a run, one HTML file: what it learned, how, what it cost, how to repeat it',
     details:
-      'Reads the files in the run folder, finished or not, and writes report.html there; `train` does so at its end. With --compare the curves and accuracies of more runs are laid over it, with tests between them and the options in which they differ.',
+      'Reads the files in the run folder, finished or not, and writes report.html there; `tinyzero train` does so at its end. With --compare the curves and accuracies of more runs are laid over it, with tests between them and the options in which they differ.',
     operands: '<folder>',
     options: ['compareRuns', 'open', 'out', 'json'],
+    texts: {
+      compareRuns: { group: 'Output' },
+      out: { help: 'the HTML file', default: 'report.html in the run folder' },
+    },
     examples: [
-      ['report runs/a --open', 'see what the run learned'],
-      ['report runs/a --compare runs/b runs/c --out abc.html', 'three runs in one report, in a file of its own'],
+      ['report runs/mine --open', 'see what the run learned'],
+      ['report runs/mine --compare runs/other runs/third --out three.html', 'three runs in one report'],
     ],
     load: () => import('./commands/report.js'),
   }),
@@ -88,10 +117,18 @@ export const commands: readonly CommandSpec[] = [
     words: ['estimate-vstar'],
     summary: 'stage 1 alone: sample every training problem and write v_star_dict.json',
     details:
-      'Goes on with the file where it is there already. With --from, another beta1 or fewer samples are derived from the rewards of a file without sampling.',
-    options: [...samplingOptionNames, 'from', 'shard', 'out', ...engineOptions, 'json'],
+      'Continues an existing file. With --from, another beta1 or fewer samples are derived from the rewards of a file without sampling.',
+    options: [...samplingOptionNames, 'fromVStar', 'shard', 'out', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      reference: theModel,
+      temperature: { group: 'Stage 1', help: 'divides the logits before the softmax' },
+      maxNewTokens: { group: 'Stage 1' },
+      seed: { group: 'Problems', help: 'the same seed draws the same problems and samples' },
+      out: { help: 'the file', default: 'v_star_dict.json' },
+    },
     examples: [
-      ['estimate-vstar --out v_star_dict.json', 'for `train --v-star v_star_dict.json`'],
+      ['estimate-vstar --out v_star_dict.json', 'for `tinyzero train --v-star v_star_dict.json`'],
       ['estimate-vstar --from v_star_dict.json --beta1 0.1 --out sharper.json', 'another beta1 from the same rewards'],
       ['estimate-vstar --shard 2/4 --out part-2.json', 'the second quarter of the problems, on one of four machines'],
     ],
@@ -99,9 +136,10 @@ export const commands: readonly CommandSpec[] = [
   }),
   command({
     words: ['merge-vstar'],
-    summary: 'join the parts that `estimate-vstar --shard` made',
+    summary: 'join the parts of V* that several machines made with --shard',
     operands: '<files...>',
     options: ['out', 'partial', 'json'],
+    texts: { out: { help: 'the file', default: 'v_star_dict.json' } },
     examples: [
       ['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two'],
       ['merge-vstar part-*.json', 'into v_star_dict.json in this folder'],
@@ -110,8 +148,8 @@ export const commands: readonly CommandSpec[] = [
   }),
   command({
     words: ['runs'],
-    summary: 'list runs: when, which model, accuracy before and after, how far, finished or not',
-    details: 'Looks into runs/, or the given folder. Only reads; runs that are going on may be listed.',
+    summary: 'list runs: when, which model, accuracy before and after, progress, finished or not',
+    details: 'Lists runs/, or the given folder. Only reads, so it can be used while a run is in progress.',
     operands: '[folder]',
     options: ['json'],
     examples: [
@@ -124,6 +162,11 @@ export const commands: readonly CommandSpec[] = [
     words: ['pretrain'],
     summary: 'make a built-in model from nothing, by next-token training on worked multiplications',
     options: ['corpus', 'out', 'force', 'steps', ...engineOptions, 'json'],
+    texts: {
+      out: { help: 'folder of the model', default: 'a new one in runs/' },
+      force: { group: 'Output', help: 'replace what is in the folder' },
+      steps: { default: 'the recipe, 2120' },
+    },
     examples: [
       ['pretrain', 'into a new folder in runs/; about ten minutes'],
       ['pretrain --steps 50 --out /tmp/try', 'a quick try'],
@@ -132,8 +175,9 @@ export const commands: readonly CommandSpec[] = [
   }),
   command({
     words: ['doctor'],
-    summary: 'check this machine: Node, engine, speed, gradients, disk; says what to do about each problem',
+    summary: 'check this machine: Node, engine, speed, gradients, disk; say what to do about each problem',
     options: [...engineOptions, 'model', 'json'],
+    texts: { model: { help: 'also check this model' } },
     examples: [
       ['doctor', 'check everything, with the engine that would run'],
       ['doctor --engine wasm --json', 'the same for the WebAssembly engine, for a program to read'],
@@ -144,15 +188,35 @@ export const commands: readonly CommandSpec[] = [
     words: ['generate'],
     summary: 'complete a prompt, or a file of prompts, with a model',
     details:
-      'Text is printed as it is drawn. Sampling follows the flags, then the generation_config.json of the model, then the plain softmax; a model that recommends no sampling is greedy. A completion depends on model, prompt, seed and sampling alone, not on what else is generated with it. A line of --input is {"prompt": text or token ids}; with --json a line of output is { prompt, promptIds, completions: [{ ids, text, logProbs, finishReason }] }, where log-probs are of the softmax at the temperature, before top-p and top-k. Without flags a prompt gets one completion of up to 256 tokens.',
+      'Text is printed as it is drawn. Sampling follows the flags, then the generation_config.json of the model, then the plain softmax; a model that recommends no sampling is greedy. A completion depends on model, prompt, seed and sampling alone, not on what else is generated with it. A line of --input is {"prompt": text or token ids}; with --json a line of output is { prompt, promptIds, completions: [{ ids, text, logProbs, finishReason }] }, where log-probs are of the softmax at the temperature, before top-p and top-k.',
     options: [
-      ...(['model', 'prompt', 'input', 'chat', 'promptStyle', 'temperature', 'topP', 'topK'] as const),
-      ...(['maxNewTokens', 'samples', 'seed', 'precision', 'json'] as const),
+      'model',
+      'prompt',
+      'input',
+      'chat',
+      'promptStyle',
+      'temperature',
+      'topP',
+      'topK',
+      'maxNewTokens',
+      'samples',
+      'seed',
+      'precision',
+      'json',
       ...engineOptions,
     ],
+    texts: {
+      model: modelOrRun,
+      temperature: { ...sampling, default: 'as the model recommends' },
+      topP: { default: 'as the model recommends' },
+      topK: { default: 'as the model recommends' },
+      maxNewTokens: { default: '256' },
+      samples: { default: '1' },
+    },
     examples: [
+      ['generate --prompt "What is 7 × 8?"', 'the built-in model'],
       ['generate --model Qwen/Qwen2.5-0.5B-Instruct --chat --prompt "What is 7 × 12?"', 'an answer, as it is drawn'],
-      ['generate --model runs/a/final --input prompts.jsonl --samples 4 --json', 'four completions of each prompt'],
+      ['generate --model runs/mine --input prompts.jsonl --samples 4 --json', 'four completions of each prompt'],
     ],
     load: () => import('./commands/generate.js'),
   }),
@@ -162,14 +226,25 @@ export const commands: readonly CommandSpec[] = [
     details:
       'A multiplication such as `7 x 8` or `7*8` is asked as the model knows it and graded; any other text is asked as it stands. Answers are greedy unless --temperature says otherwise. Arrow keys bring back earlier lines, Ctrl-C stops an answer, Ctrl-D leaves. Lines may also come through a pipe; with --json a line of output is { input, completions: [{ model, prompt, text, finished, tokens, reward, exact, parsed, parts }] }.',
     options: [
-      ...(['checkpoint', 'compare', 'preset', 'temperature', 'maxNewTokens', 'seed', 'reward', 'precision'] as const),
+      'model',
+      'compare',
+      'preset',
+      'temperature',
+      'maxNewTokens',
+      'seed',
+      'reward',
+      'precision',
       ...engineOptions,
       'json',
     ],
+    texts: {
+      model: modelOrRun,
+      temperature: { ...sampling, default: '0' },
+    },
     examples: [
-      ['play --checkpoint runs/mine --compare builtin', 'what training changed, answer by answer'],
+      ['play --model runs/mine --compare builtin', 'what training changed, answer by answer'],
       ['play --temperature 1 --seed 3', 'samples of the built-in model'],
-      ["play --json <<< '7 x 8'", 'for a program to read'],
+      ['play --json <<< "7 x 8"', 'for a program to read'],
     ],
     load: () => import('./commands/play.js'),
   }),
@@ -177,17 +252,17 @@ export const commands: readonly CommandSpec[] = [
     words: ['score'],
     summary: 'compute the log-prob of every token of given completions',
     details:
-      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The temperature is 1 without the flag. The output is JSON with and without --json.',
-    options: [
-      ...(['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision'] as const),
-      ...engineOptions,
-      'json',
-    ],
+      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The output is JSON with and without --json.',
+    options: ['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      temperature: { help: 'divides the logits before the softmax; above 0', default: '1' },
+    },
     examples: [
-      ['score --model runs/a/final --input answers.jsonl', 'one line of JSON for each line'],
+      ['score --model runs/mine --input answers.jsonl', 'one line of JSON for each line'],
       [
-        'score --model runs/a/final --input - --temperature 0.7 < answers.jsonl',
-        'at the temperature it was sampled at',
+        'score --model runs/mine --input - --temperature 0.7 < answers.jsonl',
+        'at the temperature they were sampled at',
       ],
     ],
     load: () => import('./commands/score.js'),
@@ -196,8 +271,8 @@ export const commands: readonly CommandSpec[] = [
     words: ['engine', 'install'],
     summary: 'install native TensorFlow into the cache (274 MB download, 860 MB on disk)',
     details:
-      "TensorFlow's library comes from the Python package index by way of pip, or else from the place that tfjs-node's own installer takes it from. Node modules are never changed. Where neither can be had, tinyzero runs on WebAssembly.",
-    options: ['gpu', 'from', 'force', 'json'],
+      "TensorFlow's library comes from the Python package index by way of pip, or else from the place that tfjs-node's own installer takes it from. Node modules are never changed. Where neither is available, tinyzero runs on WebAssembly.",
+    options: ['gpu', 'from', 'reinstall', 'json'],
     examples: [
       ['engine install', 'the CPU build'],
       ['engine install --from tensorflow_cpu.whl', 'from a wheel on disk, without a network'],
@@ -220,7 +295,7 @@ export const commands: readonly CommandSpec[] = [
     options: ['json'],
     examples: [
       ['engine remove', 'free the disk space'],
-      ['engine remove && tinyzero engine install --gpu', 'change to the CUDA build'],
+      ['engine remove --json', 'say which folder was removed, for a program to read'],
     ],
     load: () => import('./commands/engine-remove.js'),
   }),

@@ -1,10 +1,13 @@
 /**
- * @file A run in words: its plan, the verdict between the stages, evaluations and what they show. Only tells; everything that is
- * told is in the run's files.
+ * @file A run in words for the terminal: its plan, the verdict between the stages, evaluations and their comparison. All numbers
+ * are also in the run's files.
  */
 
+import { join } from 'node:path';
 import { type Comparison, significance } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
+import { shellWord } from '../report/command.js';
+import type { Verdict } from '../report/verdict.js';
 import type { DryRun } from '../run/dry-run.js';
 import type { TrainResult } from '../run/events.js';
 import type { Parts } from '../run/memory-plan.js';
@@ -12,13 +15,18 @@ import type { Preflight } from '../stage1/preflight.js';
 import {
   counted,
   describeInterval,
+  describePointsInterval,
   describePValue,
   formatBytes,
+  formatPoints,
   formatSeconds,
   formatPercent as percent,
   formatInterval as range,
 } from '../util/format.js';
+import { programName } from './program-name.js';
 import { type Paint, plain } from './terminal/paint.js';
+import { sparkline } from './terminal/sparkline.js';
+import { tableLines } from './terminal/table.js';
 
 export function describeAccuracy({ greedy, sampled }: EvalSummary): string {
   const { correct, total } = greedy.exact;
@@ -34,10 +42,20 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
   return [
     `Will training learn anything here? Verdict: ${word}.`,
     `  ${problems} problems, ${samplesPerProblem} samples each: pass@1 ${percent(passAt1)}, pass@${samplesPerProblem} ${percent(passAtN)}`,
-    `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all right ${percent(allRight)}; problems by right samples, from 0: ${histogram.join(' ')}`,
+    `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all right ${percent(allRight)}`,
+    `  problems with 0 to ${samplesPerProblem} right samples: ${bars(histogram)} (${histogram.join(' ')})`,
     `  cut off ${percent(truncatedRate)}, no readable answer ${percent(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}; ${trainable} problems to train on`,
     ...advice.map((sentence) => `  ${sentence}`),
   ];
+}
+
+/** `▁▃█`: counts as a row of bars, the largest as high as a character. */
+function bars(counts: readonly number[]): string {
+  const most = Math.max(1, ...counts);
+  return sparkline(
+    counts.map((count) => count / most),
+    counts.length,
+  );
 }
 
 /** What a run would do and need. */
@@ -46,7 +64,8 @@ export function describeDryRun(plan: DryRun): string[] {
   const count = (value: number) => value.toLocaleString('en');
   const parts = (bytes: Parts) =>
     Object.entries(bytes).map(([what, size]) => `    ${formatBytes(size).padStart(7)}  ${what}`);
-  const limit = available.memory === undefined ? "the GPU's is not known" : `${formatBytes(available.memory)} there`;
+  const limit =
+    available.memory === undefined ? "the GPU's size is unknown" : `${formatBytes(available.memory)} available`;
   const where = { cpu: 'this machine', gpu: 'the GPU', wasm: 'the wasm engine' }[device];
   return [
     `${model}: ${count(parameters)} parameters; task "${task}".`,
@@ -62,45 +81,62 @@ export function describeDryRun(plan: DryRun): string[] {
   ];
 }
 
-/** The closing words of a run. */
+/** What a run shows, for people: the verdict, the two evaluations, where everything is, and what to do next. */
 export function summarize(
-  { folder, updates, overlap, before, after, compare, report }: TrainResult & { readonly report: string },
-  seconds: number,
-  paint: Paint = plain,
+  result: FinishedRun,
+  { seconds, paint = plain, width = wideTable }: { seconds: number; paint?: Paint; width?: number },
 ): string[] {
-  const rows: [string, string, string][] = [['', 'before', 'after']];
-  const row = (name: string, value: (summary: EvalSummary) => string) => rows.push([name, value(before), value(after)]);
-  row('greedy, exact', ({ greedy: { exact } }) => `${exact.correct} of ${exact.total} (${percent(exact.rate)})`);
-  row('  95 % interval (Wilson)', ({ greedy }) => range(greedy.exact.ci95));
-  if (before.sampled !== undefined && after.sampled !== undefined) {
-    row('sampled, exact', ({ sampled }) => percent(sampled!.exact.rate));
-    row('  95 % interval (bootstrap)', ({ sampled: { exact } = after.sampled! }) =>
-      exact.ci95 === null ? 'none' : range(exact.ci95),
-    );
-    row('mean reward', ({ sampled }) => sampled!.meanReward.toFixed(3));
-    row('readable answer', ({ sampled }) => percent(sampled!.formatRate));
-    row('cut off', ({ sampled }) => percent(sampled!.truncatedRate));
-    row('tokens, mean', ({ sampled }) => sampled!.meanTokens.toFixed(1));
-  }
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((cells) => cells[column]!.length)));
-  const table = rows.map((cells) => `  ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join('  ')}`.trimEnd());
-  // `--overlap seed` tests on what may have been trained on: that proves memory, not learning.
-  const tested =
-    overlap === 'none'
-      ? `${counted(before.problems, 'held-out problem')}, never trained on`
-      : `${counted(before.problems, 'test problem')}, which may have been trained on`;
+  const { folder, updates, before, compare, verdict, model } = result;
+  const tone = { learned: paint.good, small: paint.good, worse: paint.bad, memory: paint.warn };
+  const headline = tone[verdict.kind as keyof typeof tone] ?? paint.strong;
+  const word = shellWord(folder);
   return [
-    `${tested} (${counted(before.clusters, 'cluster')}); ${counted(updates, 'update')}:`,
-    ...table,
+    headline(verdict.sentence),
+    ...(verdict.kind === 'memory' ? verdict.notes.slice(0, 1) : []),
+    '',
+    ...evaluationTable(result, width),
     ...describeComparison(compare, paint),
     ...(before.constantAnswer === null
       ? []
       : [
           `The best constant answer, ${before.constantAnswer.answer}, would earn a mean reward of ${before.constantAnswer.meanReward.toFixed(3)}.`,
         ]),
-    `Everything is in ${folder} after ${formatSeconds(seconds)}; the trained model is in ${folder}/final.`,
-    `The report is in ${report}; \`tinyzero report ${folder} --open\` shows it.`,
+    `${counted(updates, 'update')}, ${formatSeconds(seconds)}. The report is ${join(folder, 'report.html')}, the trained model ${join(folder, 'final')}.`,
+    '',
+    paint.strong('Next:'),
+    ...[`report ${word} --open`, `play --model ${word} --compare ${shellWord(model)}`, 'runs'].map(
+      (command) => `  ${programName()} ${command}`,
+    ),
   ];
+}
+
+/** A run that `train` finished. */
+export interface FinishedRun extends TrainResult {
+  /** What it began with. */
+  readonly model: string;
+  readonly verdict: Verdict;
+}
+
+/** Characters from which both evaluations stand side by side. */
+const wideTable = 70;
+
+function evaluationTable({ before, after }: TrainResult, width: number): string[] {
+  const rows: [string, string, string][] = [];
+  const row = (name: string, value: (summary: EvalSummary) => string) => rows.push([name, value(before), value(after)]);
+  row('greedy, exact', ({ greedy: { exact } }) => `${exact.correct} of ${exact.total} (${percent(exact.rate)})`);
+  row('  95 % interval (Wilson)', ({ greedy }) => range(greedy.exact.ci95));
+  if (before.sampled !== undefined && after.sampled !== undefined) {
+    row('sampled, exact', ({ sampled }) => percent(sampled!.exact.rate));
+    row('  95 % interval (bootstrap)', ({ sampled }) =>
+      sampled!.exact.ci95 === null ? 'none' : range(sampled!.exact.ci95),
+    );
+    row('mean reward', ({ sampled }) => sampled!.meanReward.toFixed(3));
+    row('readable answer', ({ sampled }) => percent(sampled!.formatRate));
+    row('cut off', ({ sampled }) => percent(sampled!.truncatedRate));
+    row('tokens, mean', ({ sampled }) => sampled!.meanTokens.toFixed(1));
+  }
+  if (width >= wideTable) return tableLines([['', 'before', 'after'], ...rows]).map((line) => `  ${line}`);
+  return rows.flatMap(([name, first, second]) => [`  ${name}`, `    before  ${first}`, `    after   ${second}`]);
 }
 
 /** Tests of a difference between two evaluations. */
@@ -108,7 +144,7 @@ export function describeComparison({ greedy, sampled }: Comparison, paint: Paint
   const lines: string[] = [];
   if (sampled !== undefined) {
     lines.push(
-      `Sampled: ${paintGain(sampled, paint)} (${describeInterval(sampled.ci95)}), ` +
+      `Sampled: ${paintGain(sampled, paint)} (${describePointsInterval(sampled.ci95)}), ` +
         `sign-flip test over ${counted(sampled.clusters, 'cluster')} ${describePValue(sampled)}.`,
     );
   }
@@ -118,9 +154,9 @@ export function describeComparison({ greedy, sampled }: Comparison, paint: Paint
   return lines;
 }
 
-/** Coloured only where it is more than luck. */
+/** Coloured only where the difference is significant. */
 function paintGain({ difference, pValue }: NonNullable<Comparison['sampled']>, paint: Paint): string {
-  const text = `${difference >= 0 ? '+' : ''}${percent(difference)}`;
+  const text = formatPoints(difference);
   if (pValue >= significance) return text;
   return difference > 0 ? paint.good(text) : paint.bad(text);
 }

@@ -1,6 +1,6 @@
 /**
- * @file A run as it goes: lines that stay, and for stage 2 a bar with the curves of reward and accuracy below it. Only tells;
- * everything that is told is in the run's files.
+ * @file The progress of a run on the terminal: lines that stay, and for stage 2 a bar with the curves of reward and accuracy
+ * below it. All numbers are also in the run's files.
  */
 
 import type { TrainEvent } from '../run/events.js';
@@ -11,19 +11,19 @@ import { describeAccuracy, describePreflight } from './run-summary.js';
 import type { Paint } from './terminal/paint.js';
 import { sparkline } from './terminal/sparkline.js';
 
-/** A log gets a line about updates this often, and wherever held-out problems were looked at. */
+/** A log gets a line every so many updates, and wherever held-out accuracy was measured. */
 const lineEveryUpdates = 5;
 
-export interface RunTeller {
-  tell(event: TrainEvent): void;
-  /** To be called when the run has ended, in whatever way. */
+export interface TrainProgress {
+  onEvent(event: TrainEvent): void;
+  /** Takes the bar off the screen; to be called when the run has ended or failed. */
   end(): void;
 }
 
-export function runTeller(reporter: Reporter, paint: Paint): RunTeller {
+export function trainProgress(reporter: Reporter, paint: Paint): TrainProgress {
   const history: StepMetrics[] = [];
   let heldOutBefore: number | undefined;
-  /** Evaluating again after training will take about what it took before. */
+  /** The evaluation after training will take about as long as the one before. */
   let evaluationSeconds: number | undefined;
   let work: Work | undefined;
   let beganMs = 0;
@@ -39,7 +39,7 @@ export function runTeller(reporter: Reporter, paint: Paint): RunTeller {
   };
 
   return {
-    tell(event) {
+    onEvent(event) {
       switch (event.kind) {
         case 'opened':
           return reporter.line(describeJob(event));
@@ -54,7 +54,7 @@ export function runTeller(reporter: Reporter, paint: Paint): RunTeller {
         case 'resumed':
           history.push(...event.history);
           firstUpdate = event.step + 1;
-          return reporter.line(`Going on after update ${event.step}.`);
+          return reporter.line(`Resuming after update ${event.step}.`);
         case 'stage2':
           beganMs = performance.now();
           work = reporter.work('Stage 2', 'updates');
@@ -85,11 +85,11 @@ function describeJob({ model, engine, problems }: Extract<TrainEvent, { kind: 'o
   );
 }
 
-/** Undefined for an update about which there is nothing to say. */
+/** Undefined for an update that gets no line. */
 function describeUpdate(metrics: StepMetrics, updates: number): string | undefined {
   const { step, reward, exactRate, kl, heldOutGreedy, signal } = metrics;
   if (step % lineEveryUpdates !== 0 && step !== updates && heldOutGreedy === undefined && signal) return undefined;
-  const held = heldOutGreedy === undefined ? '' : `, held out (greedy, only looked at) ${percent(heldOutGreedy)}`;
+  const held = heldOutGreedy === undefined ? '' : `, held out (greedy) ${percent(heldOutGreedy)}`;
   const none = signal ? '' : ', no signal';
   return (
     `Update ${step} of ${updates}: reward ${reward.toFixed(3)}, exact ${percent(exactRate)}, ` +
@@ -97,7 +97,7 @@ function describeUpdate(metrics: StepMetrics, updates: number): string | undefin
   );
 }
 
-/** Of the lines that close stage 2: what every terminal and log has room for. */
+/** Of the curves that close stage 2. */
 const closingWidth = 79;
 
 /** Reward and accuracy over the updates: first and latest value, and a curve from 0 to 1. All curves have one time axis. */
@@ -114,7 +114,7 @@ function curves(history: readonly StepMetrics[], heldOutBefore: number | undefin
     curve('training, sampled', rates[0]!, rates, percent),
   ];
   if (heldOutBefore !== undefined && history.some(({ heldOutGreedy }) => heldOutGreedy !== undefined)) {
-    // Between two looks the accuracy of the last one stands.
+    // Between two measurements the last one is drawn.
     let held = heldOutBefore;
     const values = history.map(({ heldOutGreedy }) => {
       held = heldOutGreedy ?? held;

@@ -1,6 +1,6 @@
 /**
- * @file A model for programs that use the library: opened once, then sampled from and scored as often as wanted. Texts or
- * token ids in, texts, ids and log-probs out.
+ * @file A model that was opened once and is then sampled and scored as often as wanted: texts or token ids in, texts, ids and
+ * log-probs out. The library's `loadModel`, and what `generate`, `score` and `play` run on.
  */
 
 import type { Engine } from '../engine/backend.js';
@@ -10,10 +10,11 @@ import type { Reporter } from '../util/reporter.js';
 import { checkMemory, createModelProgram, samplingSizes } from './load.js';
 import { type OpenModel, openModel, openWantedEngine } from './open.js';
 import { endTokens, planRollouts, readCompletionRow, readPrompt } from './prompt-input.js';
+import type { CacheSizes } from './sampling/kv-cache.js';
 import { sample as runSampling, samplingParts } from './sampling/sample.js';
 import { score as runScoring, scoreFunctions, scoreGroups } from './score.js';
 
-/** A model that was opened. What it is made of is kept apart, so that a program's types need none of the engine's. */
+/** An open model. Its parts are kept apart (`stateOf`), so that the types of a program need none of the engine's. */
 export interface LoadedModel {
   /** What matrix products are computed in. */
   readonly precision: Precision;
@@ -21,9 +22,11 @@ export interface LoadedModel {
   close(): void;
 }
 
-interface Inside extends OpenModel {
-  readonly engine: Engine;
-  readonly precision: Precision;
+interface ModelState extends OpenModel {
+  readonly request: LoadRequest;
+  readonly reporter: Reporter;
+  /** Opened by the first call that computes. */
+  engine: Engine | undefined;
   /**
    * The program made last, with the weights in it. It serves the next call of the same form (lengths are rounded up to
    * 16 tokens, so similar calls have the same); another form needs another program, and the weights are loaded again.
@@ -31,13 +34,13 @@ interface Inside extends OpenModel {
   current: { readonly form: string; readonly program: Program } | undefined;
 }
 
-const insides = new WeakMap<LoadedModel, Inside>();
+const states = new WeakMap<LoadedModel, ModelState>();
 
-/** @throws RangeError for a model that was closed. */
-function insideOf(model: LoadedModel): Inside {
-  const inside = insides.get(model);
-  if (inside === undefined) throw new RangeError('this model was closed');
-  return inside;
+/** Config, weights and tokenizer of a model. @throws RangeError for a model that was closed. */
+export function stateOf(model: LoadedModel): ModelState {
+  const state = states.get(model);
+  if (state === undefined) throw new RangeError('this model was closed');
+  return state;
 }
 
 export interface SampleCall {
@@ -54,8 +57,14 @@ export interface SampleCall {
   readonly seed?: number;
   /** Texts are messages of a user, put into the model's chat template. Default false. */
   readonly chat?: boolean;
+  /** Number of each prompt's first sample, for more samples than an earlier call drew. Default 0. */
+  readonly firstSample?: number;
+  /** Tokens of the longest prompt of this and later calls, which then need no new program. Default: the longest given. */
+  readonly promptRoom?: number;
   /** Called with each token as it is drawn; `index` counts the completions of all prompts, in order. */
   readonly onToken?: (index: number, id: number) => void;
+  /** Called when a completion ends. */
+  readonly onCompletion?: (index: number, completion: SampledText) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -73,6 +82,8 @@ export interface ScoreCall {
   /** Default 1. */
   readonly temperature?: number;
   readonly chat?: boolean;
+  /** Called when a completion is scored; `index` is its place among the inputs. Short ones come first. */
+  readonly onScore?: (index: number, scored: ScoredCompletion) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -99,7 +110,11 @@ export interface LoadRequest {
   readonly precision: Precision;
 }
 
-/** Opens a folder, a hub id or `builtin`. The weights are loaded by the first call that needs them. @throws UserError */
+/**
+ * Opens a folder, a hub id or `builtin`. The engine is opened, and the weights are loaded, by the first call that computes.
+ *
+ * @throws UserError for whatever is wrong with the model.
+ */
 export async function loadModel(
   reference: string,
   request: LoadRequest,
@@ -107,24 +122,17 @@ export async function loadModel(
   signal: AbortSignal,
 ): Promise<LoadedModel> {
   const open = await openModel(reference, reporter, signal);
-  try {
-    const engine = await openWantedEngine(request, reporter, signal);
-    const { precision } = request;
-    const inside: Inside = { ...open, engine, precision, current: undefined };
-    const model: LoadedModel = {
-      precision,
-      close() {
-        if (!insides.delete(model)) return;
-        inside.current?.program.dispose();
-        open.pretrained.weights.close();
-      },
-    };
-    insides.set(model, inside);
-    return model;
-  } catch (error) {
-    open.pretrained.weights.close();
-    throw error;
-  }
+  const state: ModelState = { ...open, request, reporter, engine: undefined, current: undefined };
+  const model: LoadedModel = {
+    precision: request.precision,
+    close() {
+      if (!states.delete(model)) return;
+      state.current?.program.dispose();
+      open.pretrained.weights.close();
+    },
+  };
+  states.set(model, state);
+  return model;
 }
 
 /** `samples` completions of each prompt, in order. @throws UserError for a prompt that the model cannot take. */
@@ -133,68 +141,119 @@ export async function sample(
   prompts: readonly (string | readonly number[])[],
   call: SampleCall = {},
 ): Promise<SampledText[][]> {
-  const model = insideOf(loaded);
-  const { samples = 1, maxNewTokens = 256, temperature = 1, topP = 1, topK = 0, seed = 0, signal, onToken } = call;
+  const model = stateOf(loaded);
+  const { samples = 1, maxNewTokens = 256, seed = 0, firstSample = 0, signal, onToken, onCompletion } = call;
   if (prompts.length === 0) return [];
-  const { config } = model.pretrained;
   const reader = { ...model, chat: call.chat ?? false };
   const ids = prompts.map((prompt, i) => readPrompt(prompt, `prompt ${i + 1}`, reader));
-  const { maxPositions } = config;
-  const rollouts = planRollouts(ids, { samples, maxNewTokens, seed, maxPositions });
-  const sizes = samplingSizes(config, {
-    promptLengths: ids.map(({ length }) => length),
-    rollouts: rollouts.length,
+  const { maxPositions } = model.pretrained.config;
+  const rollouts = planRollouts(ids, { samples, maxNewTokens, seed, firstSample, maxPositions });
+  const { program, sizes } = await samplingProgram(loaded, {
+    ...call,
+    promptRoom: Math.max(call.promptRoom ?? 0, ...ids.map(({ length }) => length)),
+    prompts: prompts.length,
     maxNewTokens: Math.max(...rollouts.map((rollout) => rollout.maxNewTokens)),
   });
-  const draw = { greedy: temperature === 0, topK, topP };
-  const parts = samplingParts(config, sizes, draw, model.precision);
-  const program = await programFor(model, ['sample', sizes, draw], parts, signal);
-  const endIds = endTokens(model);
-  const options = { temperature, endIds, ...(signal && { signal }), ...(onToken && { onToken }) };
-  const { completions } = await runSampling(program, sizes, rollouts, options);
-  const texts = completions.map((completion) => ({ ...completion, text: model.tokenizer.decode(completion.ids) }));
+  const texts: SampledText[] = new Array(rollouts.length);
+  await runSampling(program, sizes, rollouts, {
+    temperature: call.temperature ?? 1,
+    endIds: endTokens(model),
+    ...(signal && { signal }),
+    ...(onToken && { onToken }),
+    onCompletion(index, completion) {
+      texts[index] = { ...completion, text: model.tokenizer.decode(completion.ids) };
+      onCompletion?.(index, texts[index]);
+    },
+  });
   return ids.map((_, i) => texts.slice(i * samples, (i + 1) * samples));
+}
+
+/** Loads the weights for calls of {@link sample} in this form, so that the first of them need not. */
+export async function prepareSampling(
+  loaded: LoadedModel,
+  call: SampleCall & { readonly promptRoom: number; readonly maxNewTokens: number },
+): Promise<void> {
+  await samplingProgram(loaded, { ...call, prompts: 1 });
+}
+
+async function samplingProgram(
+  loaded: LoadedModel,
+  call: SampleCall & { readonly promptRoom: number; readonly prompts: number; readonly maxNewTokens: number },
+): Promise<{ program: Program; sizes: CacheSizes }> {
+  const model = stateOf(loaded);
+  const { samples = 1, temperature = 1, topP = 1, topK = 0, promptRoom, prompts, maxNewTokens, signal } = call;
+  const { config } = model.pretrained;
+  const sizes = samplingSizes(config, {
+    promptLengths: new Array(prompts).fill(promptRoom),
+    rollouts: prompts * samples,
+    maxNewTokens,
+  });
+  const draw = { greedy: temperature === 0, topK, topP };
+  const parts = samplingParts(config, sizes, draw, loaded.precision);
+  return { program: await programFor(model, ['sample', sizes, draw], parts, signal), sizes };
 }
 
 /** Log-probs of given completions, in order. @throws UserError for what the model cannot take. */
 export async function score(
   loaded: LoadedModel,
   inputs: readonly ScoreInput[],
-  { temperature = 1, chat = false, signal }: ScoreCall = {},
+  { temperature = 1, chat = false, onScore, signal }: ScoreCall = {},
 ): Promise<ScoredCompletion[]> {
-  const model = insideOf(loaded);
+  const model = stateOf(loaded);
   if (!(temperature > 0)) throw new RangeError(`a temperature of ${temperature} gives no log-probs`);
   if (inputs.length === 0) return [];
   const rows = inputs.map((input, i) => readCompletionRow(input, `input ${i + 1}`, { ...model, chat }));
   const { config } = model.pretrained;
   const groups = scoreGroups(config, rows);
   const longest = groups.reduce((a, b) => (b.bytes > a.bytes ? b : a));
-  checkMemory(model.engine, longest.bytes, `Scoring ${longest.length} tokens`);
-  const parts = { state: {}, functions: scoreFunctions(config, groups, model.precision) };
+  checkMemory(await engineOf(model, signal), longest.bytes, `Scoring ${longest.length} tokens`);
+  const parts = { state: {}, functions: scoreFunctions(config, groups, loaded.precision) };
   const form = groups.map(({ rows: _, ...group }) => group);
   const program = await programFor(model, ['score', form], parts, signal);
-  const results = await runScoring(program, groups, rows, { temperature, ...(signal && { signal }) });
-  return rows.map(({ promptIds, completionIds }, i) => {
-    const logProbs = Array.from(results[i]!);
-    return { promptIds, completionIds, logProbs, sum: logProbs.reduce((total, logProb) => total + logProb, 0) };
+  const results: ScoredCompletion[] = new Array(rows.length);
+  await runScoring(program, groups, rows, {
+    temperature,
+    ...(signal && { signal }),
+    onRow(index, row) {
+      const { promptIds, completionIds } = rows[index]!;
+      const logProbs = Array.from(row);
+      const sum = logProbs.reduce((total, logProb) => total + logProb, 0);
+      results[index] = { promptIds, completionIds, logProbs, sum };
+      onScore?.(index, results[index]);
+    },
   });
+  return results;
 }
 
-/** The program of this form, made anew unless it is the model's current one. */
+const never = new AbortController().signal;
+
+async function engineOf(model: ModelState, signal = never): Promise<Engine> {
+  model.engine ??= await openWantedEngine(model.request, model.reporter, signal);
+  return model.engine;
+}
+
+/** The program of this form: the current one where it has the form, else a new one. */
 async function programFor(
-  model: Inside,
+  model: ModelState,
   key: unknown,
   parts: ProgramSpec,
   signal: AbortSignal | undefined,
 ): Promise<Program> {
   const form = JSON.stringify(key);
   if (model.current?.form === form) return model.current.program;
+  const engine = await engineOf(model, signal);
   model.current?.program.dispose();
   model.current = undefined;
-  const program = await createModelProgram(model.engine, model.pretrained, parts, {
-    precision: model.precision,
-    ...(signal && { signal }),
-  });
-  model.current = { form, program };
-  return program;
+  const loading = model.reporter.work('Loading the model', 'bytes');
+  try {
+    const program = await createModelProgram(engine, model.pretrained, parts, {
+      precision: model.request.precision,
+      onProgress: (done, total) => loading.update({ done, total }),
+      ...(signal && { signal }),
+    });
+    model.current = { form, program };
+    return program;
+  } finally {
+    loading.end();
+  }
 }

@@ -9,10 +9,11 @@ import type { Pretrained } from './checkpoint/pretrained.js';
 import type { Tokenizer } from './checkpoint/tokenizer.js';
 import type { CompletionRow } from './network/log-probs.js';
 import type { Rollout } from './sampling/sample.js';
+import { isBuiltin } from './shipped.js';
 
 export interface PromptReader {
   readonly tokenizer: Tokenizer;
-  readonly pretrained: Pick<Pretrained, 'config' | 'generation'>;
+  readonly pretrained: Pick<Pretrained, 'config' | 'generation' | 'configRecord'>;
   /** Texts are messages of a user, put into the model's chat template. */
   readonly chat: boolean;
 }
@@ -24,7 +25,8 @@ export interface TokenRow extends CompletionRow {
 }
 
 /**
- * Ids of a prompt: text, with the special tokens that its tokenizer adds, or ids as they are.
+ * Ids of a prompt: text, with the special tokens that its tokenizer adds, or ids as they are. To a built-in model a question
+ * ends with a line break, which is added where it is missing.
  *
  * @param where `line 3 of prompts.jsonl`.
  * @throws UserError for anything else, nothing at all, unknown ids, or more tokens than the model has positions.
@@ -33,7 +35,8 @@ export function readPrompt(value: unknown, where: string, { tokenizer, pretraine
   const { config } = pretrained;
   if (typeof value === 'string') {
     if (value === '') throw refused(where, 'the prompt is empty');
-    const ids = chat ? tokenizer.encodeChat([{ role: 'user', content: value }]) : tokenizer.encode(value);
+    const text = value.endsWith('?') && isBuiltin(pretrained.configRecord) ? `${value}\n` : value;
+    const ids = chat ? tokenizer.encodeChat([{ role: 'user', content: value }]) : tokenizer.encode(text);
     if (ids.length === 0) throw refused(where, `the prompt ${describe(value)} has no tokens`);
     checkLength(ids.length, where, 'the prompt', config);
     return ids;
@@ -89,21 +92,23 @@ export interface RolloutPlan {
   readonly samples: number;
   readonly maxNewTokens: number;
   readonly seed: number;
+  /** Number of each prompt's first sample. */
+  readonly firstSample: number;
   readonly maxPositions: number;
 }
 
 /**
  * `samples` rollouts of each prompt. Their random numbers are keyed by the prompt, not by its place, so that a
- * completion does not depend on what else is completed with it; a prompt given twice goes on with the next sample numbers.
+ * completion does not depend on what else is completed with it; a prompt given twice gets the next sample numbers.
  */
 export function planRollouts(
   prompts: readonly (readonly number[])[],
-  { samples, maxNewTokens, seed, maxPositions }: RolloutPlan,
+  { samples, maxNewTokens, seed, firstSample, maxPositions }: RolloutPlan,
 ): Rollout[] {
   const given = new Map<string, number>();
   return prompts.flatMap((ids) => {
     const problem = ids.join(',');
-    const first = given.get(problem) ?? 0;
+    const first = given.get(problem) ?? firstSample;
     given.set(problem, first + samples);
     return Array.from({ length: samples }, (_, number): Rollout => {
       const { uniform } = rolloutRandom({ seed, stage: 'generate', problem, sample: first + number });

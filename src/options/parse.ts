@@ -1,7 +1,8 @@
 /**
  * @file From texts of the command line and the environment to the values of options, checked against the option table.
  */
-import { type Flags, flag, type OptionName, type OptionSpec, type OptionValues, options } from './table.js';
+import type { OptionSpec } from './spec.js';
+import { type Flags, flag, type OptionName, type OptionValues, options } from './table.js';
 
 /**
  * Turns texts from the command line (`flags`: undefined where absent; true for a boolean flag that was given; all texts of

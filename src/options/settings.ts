@@ -1,16 +1,17 @@
 /**
- * @file What a run does, in full: the options a user gave, completed by defaults that follow the model and the preset. A
- * function of both, so a run that stored its options is set up again exactly alike.
+ * @file The settings of a run: the options that a user gave, completed by defaults that follow the model and the preset
+ * (defaults.ts). A function of both, so a run that stored its options is set up again exactly alike.
  */
 
 import { type HeldOutSplit, heldOutSplits } from '../data/products.js';
 import type { PromptStyle, Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/adamw-options.js';
-import { builtinModel } from '../model/shipped.js';
+import { builtinModel, heldOutField } from '../model/shipped.js';
 import type { MultiplicationRewardOptions } from '../reward/multiplication.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import type { JsonRecord } from '../util/json.js';
+import { defaultsTable } from './defaults.js';
 import { resolveOptions } from './parse.js';
 import { type OptionName, type OptionValues, trainingOptionNames } from './table.js';
 
@@ -44,43 +45,17 @@ export interface ModelFacts {
   readonly hasChatTemplate: boolean;
 }
 
-/** The field of config.json by which a built-in model is known, and everything that is trained from it. */
-export const heldOutField = 'tinyzero_held_out';
+function defaultsFor(preset: TrainingOptions['preset'], { heldOut, hasChatTemplate }: ModelFacts) {
+  const column = defaultsTable[preset === 'seed' ? 'seed' : heldOut !== undefined ? 'builtin' : 'others'];
+  // The built-in model knows one wording only.
+  const wording: Wording = heldOut !== undefined ? 'builtin' : column.wording;
+  const promptStyle: PromptStyle = hasChatTemplate ? 'chat' : 'raw';
+  return { ...column, wording, promptStyle };
+}
 
 export function heldOutSplitOf(configRecord: JsonRecord): HeldOutSplit | undefined {
   const name = configRecord[heldOutField];
   return typeof name === 'string' && Object.hasOwn(heldOutSplits, name) ? (name as HeldOutSplit) : undefined;
-}
-
-type Defaults = Omit<Complete, 'model'> &
-  Pick<Settings, 'wording' | 'promptStyle' | 'rewardReads' | 'warmupSteps' | 'decayTo'>;
-
-/** Design and sources: docs/algorithm.md. Values for the built-in model are those that its card reports. */
-function defaultsFor(preset: TrainingOptions['preset'], { heldOut, hasChatTemplate }: ModelFacts): Defaults {
-  const promptStyle = hasChatTemplate ? 'chat' : 'raw';
-  const paper = { numSamples: 8, beta1: 0.5, beta2: 1e-3, temperature: 1, batchSize: 32 };
-  if (preset === 'seed') {
-    return {
-      ...{ numSamples: 5, beta1: 0.1, beta2: 0.01, temperature: 1.5, batchSize: 4, lr: 5e-6, maxNewTokens: 50 },
-      ...{
-        wording: heldOut ? 'builtin' : 'seed',
-        promptStyle,
-        rewardReads: 'last-integer',
-        warmupSteps: 0,
-        decayTo: 1,
-      },
-    };
-  }
-  if (heldOut !== undefined) {
-    return {
-      ...{ ...paper, lr: 4e-4, maxNewTokens: 48 },
-      ...{ wording: 'builtin', promptStyle, rewardReads: 'stated', warmupSteps: 5, decayTo: 0.1 },
-    };
-  }
-  return {
-    ...{ ...paper, lr: 1e-6, maxNewTokens: 256 },
-    ...{ wording: 'instruct', promptStyle, rewardReads: 'stated', warmupSteps: 10, decayTo: 1 },
-  };
 }
 
 /** @throws UserError (wrong usage) that lists every combination which makes no sense. */

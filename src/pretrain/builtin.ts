@@ -9,7 +9,7 @@ import type { Engine } from '../engine/backend.js';
 import { savePretrained } from '../model/checkpoint/save.js';
 import { modelConfigJson } from '../model/network/config.js';
 import { parameterSpecs } from '../model/network/params.js';
-import { heldOutField } from '../options/settings.js';
+import { heldOutField } from '../model/shipped.js';
 import { builtinArchitecture, pretrainLearningRate } from './architecture.js';
 import { corpusBatch, corpusRecipe, maxRowTokens, shippedCorpora } from './corpus.js';
 import { type PretrainStep, pretrain } from './loop.js';

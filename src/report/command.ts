@@ -3,7 +3,8 @@
  */
 
 import { optionsAsFlags } from '../options/settings.js';
-import { flag, type OptionName, type OptionSpec, options, trainingOptionNames } from '../options/table.js';
+import type { OptionSpec } from '../options/spec.js';
+import { flag, type OptionName, options, trainingOptionNames } from '../options/table.js';
 import type { StoredRun } from '../run/record.js';
 
 /** A command line for a POSIX shell, in pieces that belong together: `tinyzero train`, `--seed 1`, … */
@@ -22,6 +23,7 @@ function defaultText(name: OptionName): string | undefined {
   return spec.default === undefined ? undefined : String(spec.default);
 }
 
-function shellWord(text: string): string {
+/** `text` as one word for a POSIX shell. */
+export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

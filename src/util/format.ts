@@ -13,6 +13,22 @@ export function formatInterval([low, high]: Interval): string {
   return `${formatPercent(low)} to ${formatPercent(high)}`;
 }
 
+/** `+49.9 points` of the difference 0.499 between two rates. */
+export function formatPoints(difference: number): string {
+  return `${signedPoints(difference)} points`;
+}
+
+function signedPoints(difference: number): string {
+  const text = Math.abs(100 * difference).toFixed(1);
+  return Number(text) === 0 ? text : `${difference > 0 ? '+' : '−'}${text}`;
+}
+
+/** `95 % interval +40.1 to +58.2 points`, of a difference between two rates. */
+export function describePointsInterval(interval: Interval | null): string {
+  if (interval === null) return describeInterval(interval);
+  return `95 % interval ${signedPoints(interval[0])} to ${signedPoints(interval[1])} points`;
+}
+
 /** `95 % interval 29.4 % to 45.5 %`; null is an interval that the clusters cannot give. */
 export function describeInterval(interval: Interval | null): string {
   if (interval !== null) return `95 % interval ${formatInterval(interval)}`;

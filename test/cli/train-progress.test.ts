@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { plain } from '../../src/cli/terminal/paint.js';
-import { runTeller } from '../../src/cli/train-progress.js';
+import { trainProgress } from '../../src/cli/train-progress.js';
 import type { TrainEvent } from '../../src/run/events.js';
 import type { StepMetrics } from '../../src/stage2/step-metrics.js';
 import { silentReporter, type WorkState } from '../../src/util/reporter.js';
@@ -12,8 +12,8 @@ function listen() {
   let ended = 0;
   const work = { update: (state: WorkState) => void states.push(state), hide: () => {}, end: () => void ended++ };
   const reporter = { ...silentReporter, line: (text: string) => void lines.push(text), work: () => work };
-  const teller = runTeller(reporter, plain);
-  return { teller, lines, states, ended: () => ended };
+  const progress = trainProgress(reporter, plain);
+  return { progress, lines, states, ended: () => ended };
 }
 
 const step = (number: number, reward: number, more: Partial<StepMetrics> = {}): TrainEvent => {
@@ -27,11 +27,11 @@ const evaluated = (greedy: number): TrainEvent => {
 };
 
 test('stage 2 as it goes: where it stands, what the evaluation after will add, the curves', () => {
-  const { teller, lines, states } = listen();
-  teller.tell(evaluated(0.4));
-  teller.tell({ kind: 'stage2', updates: 12 });
+  const { progress, lines, states } = listen();
+  progress.onEvent(evaluated(0.4));
+  progress.onEvent({ kind: 'stage2', updates: 12 });
   for (let i = 1; i <= 12; i += 1) {
-    teller.tell(step(i, i / 12, i % 6 === 0 ? { heldOutGreedy: 0.75 } : {}));
+    progress.onEvent(step(i, i / 12, i % 6 === 0 ? { heldOutGreedy: 0.75 } : {}));
     const state = states.at(-1)!;
     assert.deepEqual([state.done, state.total, state.after], [i, 12, 3]);
     for (const line of state.details!(79)) assert.ok(line.length <= 79, line);
@@ -46,15 +46,15 @@ test('stage 2 as it goes: where it stands, what the evaluation after will add, t
 });
 
 test('a log gets a line every fifth update, and where there is something to say', () => {
-  const { teller, states } = listen();
-  teller.tell({ kind: 'stage2', updates: 12 });
+  const { progress, states } = listen();
+  progress.onEvent({ kind: 'stage2', updates: 12 });
   for (let i = 1; i <= 12; i += 1) {
-    teller.tell(step(i, 0.5, i === 3 ? { heldOutGreedy: 0.8 } : i === 7 ? { signal: false } : {}));
+    progress.onEvent(step(i, 0.5, i === 3 ? { heldOutGreedy: 0.8 } : i === 7 ? { signal: false } : {}));
   }
   assert.deepEqual(
     states.flatMap(({ note }) => note ?? []),
     [
-      'Update 3 of 12: reward 0.500, exact 25.0 %, KL 0.25 nats, held out (greedy, only looked at) 80.0 %',
+      'Update 3 of 12: reward 0.500, exact 25.0 %, KL 0.25 nats, held out (greedy) 80.0 %',
       'Update 5 of 12: reward 0.500, exact 25.0 %, KL 0.25 nats',
       'Update 7 of 12: reward 0.500, exact 25.0 %, KL 0.25 nats, no signal',
       'Update 10 of 12: reward 0.500, exact 25.0 %, KL 0.25 nats',
@@ -64,16 +64,16 @@ test('a log gets a line every fifth update, and where there is something to say'
 });
 
 test('a resumed run: the curves begin where the run began, the clock where it was resumed', () => {
-  const { teller, lines, states, ended } = listen();
+  const { progress, lines, states, ended } = listen();
   const history = [1, 2, 3].map((number) => ({ step: number, reward: 0.25, exactRate: 0.125 }) as StepMetrics);
-  teller.tell({ kind: 'resumed', step: 3, history });
-  teller.tell({ kind: 'stage2', updates: 12 });
+  progress.onEvent({ kind: 'resumed', step: 3, history });
+  progress.onEvent({ kind: 'stage2', updates: 12 });
   assert.deepEqual(states, [{ done: 3, total: 12 }]);
-  for (let i = 4; i <= 12; i += 1) teller.tell(step(i, 0.75));
-  assert.equal(lines[0], 'Going on after update 3.');
+  for (let i = 4; i <= 12; i += 1) progress.onEvent(step(i, 0.75));
+  assert.equal(lines[0], 'Resuming after update 3.');
   assert.match(lines[1]!, /^Stage 2: updates 4 to 12 in /);
   assert.match(lines[2]!, /0\.250 -> {3}0\.750 {2}▃▃▃▇{9}$/);
   assert.equal(ended(), 1);
-  teller.end();
+  progress.end();
   assert.equal(ended(), 1, 'ended once');
 });

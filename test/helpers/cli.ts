@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { programName } from '../../src/cli/program-name.js';
 
 export const cliPath = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
 
@@ -38,12 +39,15 @@ export function runNode(
   });
 }
 
-export function tinyzero(
+/** Runs a command line. The commands that it prints begin with `tinyzero`, whatever started it. */
+export async function tinyzero(
   args: readonly string[],
   env: Record<string, string | undefined> = {},
   input: string | Uint8Array = '',
 ): Promise<CliResult> {
-  return runNode([cliPath, ...args], env, input);
+  const { code, stdout, stderr } = await runNode([cliPath, ...args], env, input);
+  const named = (text: string) => text.replaceAll(`${programName(cliPath)} `, 'tinyzero ');
+  return { code, stdout: named(stdout), stderr: named(stderr) };
 }
 
 export function merge(env: Record<string, string | undefined>): NodeJS.ProcessEnv {

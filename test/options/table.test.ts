@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commands } from '../../src/cli/command-table.js';
+import { defaultsTable } from '../../src/options/defaults.js';
 import { resolveOptions } from '../../src/options/parse.js';
-import { flag, type OptionName, type OptionSpec, options, optionTable } from '../../src/options/table.js';
+import { completeSettings, defaultOptions } from '../../src/options/settings.js';
+import type { OptionSpec } from '../../src/options/spec.js';
+import { flag, type OptionName, options, trainingOptionNames } from '../../src/options/table.js';
+import { defaultText, optionGroups, optionTable } from '../../src/options/texts.js';
 
 const names = Object.keys(options) as OptionName[];
 
@@ -16,6 +20,8 @@ test('every option has a help text that fits its place, and a default that is va
       assert.ok(value >= (spec.min ?? -Infinity) && value <= (spec.max ?? Infinity), name);
     }
   }
+  const grouped = Object.values(optionGroups).flat();
+  assert.deepEqual([...grouped].sort(), [...names].sort(), 'every option is under one heading');
   for (const { words, options: own } of commands) {
     assert.equal(new Set(own.map(flag)).size, own.length, `flags of ${words.join(' ')} are distinct`);
   }
@@ -41,12 +47,25 @@ test('a wrong value in the environment is named by its variable', () => {
   assert.deepEqual(problems, ["TINYZERO_ENGINE: expected auto or tensorflow or wasm, found 'gpu'"]);
 });
 
-test('the table for the README has a row per option', () => {
+test('the table for the documents has a row per option', () => {
   const rows = optionTable(names).split('\n');
   assert.equal(rows.length, names.length + 2);
   assert.ok(
     rows.includes(
-      '| `--engine <auto\\|tensorflow\\|wasm>` | `auto` | `TINYZERO_ENGINE` | what computes: native TensorFlow, WebAssembly, or the faster one that can be had |',
+      '| `--engine <auto\\|tensorflow\\|wasm>` | auto | `TINYZERO_ENGINE` | what computes: native TensorFlow, WebAssembly, or the faster one that is available |',
     ),
   );
+});
+
+test('defaults that follow the model come from their table', () => {
+  const { builtin, others } = defaultsTable;
+  assert.equal(defaultText('lr'), `${builtin.lr.toExponential()} built-in, ${others.lr.toExponential()} others`);
+  assert.equal(defaultText('numTest'), String(options.numTest.default));
+  assert.equal(defaultText('task'), undefined);
+  // Every option that a run completes shows what it is completed by.
+  const settings = completeSettings(defaultOptions(), { heldOut: 'tiny', hasChatTemplate: false });
+  for (const name of trainingOptionNames) {
+    const isCompleted = options[name].type !== 'boolean' && settings[name] !== undefined && name !== 'model';
+    assert.equal(defaultText(name) !== undefined, isCompleted, name);
+  }
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { checkArguments } from '../../src/cli/command-line.js';
+import { parseArguments } from '../../src/cli/command-line.js';
 import { commands } from '../../src/cli/command-table.js';
 import { completeSettings, defaultOptions, type TrainingOptions } from '../../src/options/settings.js';
 import { trainingOptionNames } from '../../src/options/table.js';
@@ -14,7 +14,7 @@ function parsed(command: string): Record<string, unknown> {
   const text = execFileSync('sh', ['-c', `printf '%s\\0' ${command}`], { encoding: 'utf8' });
   const [program, word, ...args] = text.split('\0').slice(0, -1);
   assert.deepEqual([program, word], ['tinyzero', 'train']);
-  return checkArguments(train, args, {}).values;
+  return parseArguments(train, args, {}).values;
 }
 
 test('the command, read by a shell and by the command line, has the options of the run', {

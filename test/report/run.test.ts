@@ -41,7 +41,10 @@ function copyOfRun(t: TestContext): string {
 
 test('train ends with the report and says where it is', () => {
   assert.equal(trained.code, 0, trained.stderr);
-  assert.match(trained.stdout, /The report is in .*short run\/report\.html/);
+  assert.match(
+    trained.stdout,
+    /^[^\n]* held-out accuracy [\s\S]*The report is .*short run\/report\.html[\s\S]*\nNext:\n {2}tinyzero report /,
+  );
   const page = readFileSync(join(run, 'report.html'), 'utf8');
   const { verdict } = renderPage([readRunRecord(run)]);
   assert.match(page, /^<!doctype html>/);

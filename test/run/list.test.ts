@@ -104,7 +104,7 @@ test('every state of a run is told from its files', async (t) => {
   assert.equal(shown.code, 0, shown.stderr);
   assert.match(shown.stdout, /^run +started +model +held-out accuracy +state\n/);
   assert.match(shown.stdout, /runs\/midway .* builtin +\d+\.\d % +stopped at update 2 of 5\n/);
-  assert.match(shown.stdout, /To go on with one: tinyzero train --resume .*evaluating\n$/);
+  assert.match(shown.stdout, /To resume one:\n {2}tinyzero train --resume .*evaluating\n$/);
   const json = await tinyzero(['runs', runs, '--json']);
   assert.deepEqual(JSON.parse(json.stdout), listRuns(runs));
 });

@@ -28,7 +28,7 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
       assert.equal(first.code, 0, first.stderr);
       checkRun(whole);
       // Asked of the run folder, eval repeats what the run measured: seed, problems and sampling are the run's.
-      const again = await tinyzero(['eval', '--checkpoint', whole, '--samples', '2', '--engine', engine, '--json']);
+      const again = await tinyzero(['eval', '--model', whole, '--samples', '2', '--engine', engine, '--json']);
       assert.equal(again.code, 0, again.stderr);
       const {
         compare: _,

@@ -9,9 +9,13 @@ import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
-export async function run(values: OptionValues<'gpu' | 'from' | 'force' | 'json' | CommonOptionName>): Promise<number> {
-  const { json, quiet, color: _, ...request } = values;
-  const result = await interruptible((signal) => installEngine(request, consoleReporter({ quiet }), signal));
+export async function run(
+  values: OptionValues<'gpu' | 'from' | 'reinstall' | 'json' | CommonOptionName>,
+): Promise<number> {
+  const { json, quiet, gpu, from, reinstall } = values;
+  const result = await interruptible((signal) =>
+    installEngine({ gpu, from, force: reinstall }, consoleReporter({ quiet }), signal),
+  );
   const { engine } = result;
   const { already, attempts } = result;
   const facts = engine && {
@@ -23,7 +27,7 @@ export async function run(values: OptionValues<'gpu' | 'from' | 'force' | 'json'
   printResult(json, { installed: engine !== undefined, already, engine: facts, attempts }, () => [
     engine === undefined
       ? 'The native engine is unavailable here: tinyzero runs on WebAssembly (--engine wasm).'
-      : `TensorFlow ${engine.tensorflow} (${engine.variant}) is ${already ? 'installed already' : 'ready'}: ${engine.folder}`,
+      : `TensorFlow ${engine.tensorflow} (${engine.variant}) is ${already ? 'already installed' : 'ready'}: ${engine.folder}`,
   ]);
   return engine === undefined ? exitCodes.failure : exitCodes.ok;
 }

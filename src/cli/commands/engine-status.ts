@@ -28,11 +28,11 @@ export async function run({ json }: OptionValues<'json'>): Promise<number> {
     } else if (broken !== undefined) {
       lines.push(`The engine in ${root} cannot be used: ${broken}.`, 'Run `tinyzero engine install`.');
     } else lines.push('No native engine is installed.', 'Run `tinyzero engine install`.');
-    if (installing !== undefined) lines.push(`An install is under way (${installing}).`);
+    if (installing !== undefined) lines.push(`An install is in progress (${installing}).`);
     else if (leftovers.length > 0) {
-      lines.push('An install was stopped before it was complete and left, without harm to any engine:');
+      lines.push('An install was stopped before it was complete. It left these files, which harm no engine:');
       lines.push(...leftovers.map((path) => `  ${path}`));
-      lines.push('`tinyzero engine install` goes on from there; `tinyzero engine remove` removes everything.');
+      lines.push('`tinyzero engine install` continues from there; `tinyzero engine remove` removes everything.');
     }
     return lines;
   });

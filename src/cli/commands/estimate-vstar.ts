@@ -16,13 +16,20 @@ import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<
-  (typeof samplingOptionNames)[number] | 'from' | 'shard' | 'out' | 'engine' | 'install' | 'json' | CommonOptionName
+  | (typeof samplingOptionNames)[number]
+  | 'fromVStar'
+  | 'shard'
+  | 'out'
+  | 'engine'
+  | 'install'
+  | 'json'
+  | CommonOptionName
 >;
 
 export async function run(values: Values): Promise<number> {
-  const { from, shard, out = runFiles.vStar, engine, install, json, quiet, color: _, ...given } = values;
+  const { fromVStar, shard, out = runFiles.vStar, engine, install, json, quiet, color: _, ...given } = values;
   let file: VStarFile;
-  if (from !== undefined) file = derived(given, from);
+  if (fromVStar !== undefined) file = derived(given, fromVStar);
   else {
     const { estimateVStar } = await import('../../run/estimate.js');
     const request = { options: defaultOptions(given), engine, install, taskApi, out, shard };

@@ -30,10 +30,10 @@ export async function run(
   _operands: readonly string[],
   given: ReadonlySet<OptionName>,
 ): Promise<number> {
-  const { compare: other, json, checkpoint = builtinModel } = values;
-  const options = problemOptions(checkpoint, values, given);
+  const { compare: other, json, model = builtinModel } = values;
+  const options = problemOptions(model, values, given);
   const evaluateModel = (name: string) => interruptible((signal) => evaluateOne(values, options, name, signal));
-  const summary = await evaluateModel(checkpoint);
+  const summary = await evaluateModel(model);
   let compared: ComparableEvaluation | undefined;
   if (other?.endsWith('.json')) compared = readEvaluation(other);
   else if (other !== undefined) compared = await evaluateModel(other);
@@ -46,13 +46,13 @@ export async function run(
 }
 
 /**
- * What to ask and how to sample: the flags; where there is none, the run's own options if `checkpoint` is a run folder; else
+ * What to ask and how to sample: the flags; where there is none, the run's own options if `model` is a run folder; else
  * the defaults. So both models of a comparison are asked the same.
  */
-function problemOptions(checkpoint: string, values: Values, given: ReadonlySet<OptionName>): Partial<TrainingOptions> {
-  const { checkpoint: _own, compare, samples, engine, install, json, quiet, color, ...flags } = values;
-  if (!existsSync(join(checkpoint, runFiles.problems))) return flags;
-  const { task, problems, ...rest } = evaluationOptionsOf(join(checkpoint, runFiles.config));
+function problemOptions(model: string, values: Values, given: ReadonlySet<OptionName>): Partial<TrainingOptions> {
+  const { model: _, compare, samples, engine, install, json, quiet, color, ...flags } = values;
+  if (!existsSync(join(model, runFiles.problems))) return flags;
+  const { task, problems, model: __, ...rest } = evaluationOptionsOf(join(model, runFiles.config));
   const otherProblems = given.has('task') || given.has('problems');
   const ofRun = Object.entries({ ...rest, ...(!otherProblems && { task, problems }) });
   return { ...flags, ...Object.fromEntries(ofRun.filter(([name]) => !given.has(name as OptionName))) };

@@ -2,13 +2,26 @@
  * @file `tinyzero generate`: completes one prompt, streaming the text, or a file of prompts.
  */
 
-import { chooseSampling, describeSampling, type SamplingChoice } from '../../model/checkpoint/generation-config.js';
+import {
+  chooseSampling,
+  describeSampling,
+  type GenerationConfig,
+  type SamplingChoice,
+} from '../../model/checkpoint/generation-config.js';
 import { type Tokenizer, textStream } from '../../model/checkpoint/tokenizer.js';
-import { createModelProgram, samplingSizes } from '../../model/load.js';
-import { type OpenModel, openModel, openWantedEngine, usageError } from '../../model/open.js';
-import { endTokens, planRollouts, readPrompt } from '../../model/prompt-input.js';
-import { type Completion, sample, samplingParts } from '../../model/sampling/sample.js';
+import {
+  type LoadedModel,
+  loadModel,
+  type SampleCall,
+  type SampledText,
+  sample,
+  stateOf,
+} from '../../model/loaded-model.js';
+import { usageError } from '../../model/open.js';
+import { readPrompt } from '../../model/prompt-input.js';
+import { builtinModel } from '../../model/shipped.js';
 import type { OptionValues } from '../../options/table.js';
+import { trainedModel } from '../../run/final.js';
 import { exitCodes } from '../../util/errors.js';
 import { readJsonLines, readText } from '../../util/json-lines.js';
 import type { Work } from '../../util/reporter.js';
@@ -17,12 +30,23 @@ import { orderedOutput } from '../terminal/ordered.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<
-  | ('model' | 'prompt' | 'input' | 'chat' | 'promptStyle' | 'temperature' | 'topP' | 'topK' | 'maxNewTokens')
-  | ('samples' | 'seed' | 'precision' | 'engine' | 'install' | 'json' | 'quiet')
+  | 'model'
+  | 'prompt'
+  | 'input'
+  | 'chat'
+  | 'promptStyle'
+  | 'temperature'
+  | 'topP'
+  | 'topK'
+  | 'maxNewTokens'
+  | 'samples'
+  | 'seed'
+  | 'precision'
+  | 'engine'
+  | 'install'
+  | 'json'
+  | 'quiet'
 >;
-
-/** For a checkpoint that says nothing; enough for a worked answer. */
-const defaultMaxNewTokens = 256;
 
 export async function run(values: Values): Promise<number> {
   await interruptible((signal) => generate(values, signal));
@@ -31,53 +55,46 @@ export async function run(values: Values): Promise<number> {
 
 async function generate(values: Values, signal: AbortSignal): Promise<void> {
   checkUsage(values);
-  const { samples = 1, maxNewTokens = defaultMaxNewTokens, precision } = values;
+  const { samples = 1, maxNewTokens, seed } = values;
   const reporter = consoleReporter(values);
-  const model = await openModel(values.model as string, reporter, signal);
-  const { pretrained, tokenizer } = model;
+  const model = await loadModel(trainedModel(values.model ?? builtinModel), values, reporter, signal);
   try {
-    const { config, generation } = pretrained;
+    const { pretrained, tokenizer } = stateOf(model);
     const prompts = await readPrompts(values, model, signal);
-    const choice = chooseSampling({ ...values, several: samples > 1 }, generation);
-    for (const line of samplingNotes(choice, values, model)) reporter.line(line);
-    const rollouts = planRollouts(
-      prompts.map(({ ids }) => ids),
-      { samples, maxNewTokens, seed: values.seed, maxPositions: config.maxPositions },
-    );
-    const engine = await openWantedEngine(values, reporter, signal);
-
-    const sizes = samplingSizes(config, {
-      promptLengths: prompts.map(({ ids }) => ids.length),
-      rollouts: rollouts.length,
-      maxNewTokens: Math.max(...rollouts.map((rollout) => rollout.maxNewTokens)),
-    });
-    const { topK, topP, temperature } = choice;
-    const parts = samplingParts(config, sizes, { greedy: temperature === 0, topK, topP }, precision);
-    const loading = reporter.work('Loading the model', 'bytes');
-    const onProgress = (done: number, total: number) => loading.update({ done, total });
-    const program = await createModelProgram(engine, pretrained, parts, { signal, onProgress, precision });
-    loading.end();
-
-    const endIds = endTokens(model);
+    const choice = chooseSampling({ ...values, several: samples > 1 }, pretrained.generation);
+    for (const line of samplingNotes(choice, values, pretrained.generation)) reporter.line(line);
     const output = values.json
-      ? jsonOutput(prompts, samples, tokenizer, reporter.work('Generating', 'completions'))
+      ? jsonOutput(prompts, samples, reporter.work('Generating', 'completions'))
       : textOutput(prompts.length, samples, tokenizer);
-    const began = performance.now();
+    let beganMs: number | undefined;
+    const call = { ...choice, samples, seed, ...(maxNewTokens !== undefined && { maxNewTokens }), signal };
     try {
-      const { completions } = await sample(program, sizes, rollouts, { temperature, endIds, signal, ...output });
-      if (!values.json) reporter.line(summary(completions, performance.now() - began));
+      const completions = await sample(
+        model,
+        prompts.map(({ ids }) => ids),
+        {
+          ...call,
+          ...output,
+          onToken(rollout, id) {
+            beganMs ??= performance.now();
+            output.onToken?.(rollout, id);
+          },
+        },
+      );
+      const elapsedMs = performance.now() - (beganMs ?? performance.now());
+      if (!values.json) reporter.line(summary(completions.flat(), elapsedMs));
     } finally {
       output.close();
-      program.dispose();
     }
   } finally {
-    pretrained.weights.close();
+    model.close();
   }
 }
 
-function checkUsage({ model, prompt, input, temperature, samples = 1 }: Values): void {
-  if (model === undefined) throw usageError('--model is missing: a folder, or a hub id such as org/name.');
-  if (prompt === undefined && input === undefined) throw usageError('--prompt or --input is missing.');
+function checkUsage({ prompt, input, temperature, samples = 1 }: Values): void {
+  if (prompt === undefined && input === undefined) {
+    throw usageError('--prompt or --input is missing.', 'Try `tinyzero generate --prompt "What is 7 × 8?"`.');
+  }
   if (prompt !== undefined && input !== undefined) throw usageError('--prompt and --input exclude each other.');
   if (temperature === 0 && samples > 1) {
     throw usageError('--temperature 0 gives the same completion every time.', 'Use --samples 1 or a temperature.');
@@ -85,17 +102,13 @@ function checkUsage({ model, prompt, input, temperature, samples = 1 }: Values):
 }
 
 interface Prompt {
-  /** As it was given. */
+  /** As given. */
   readonly prompt: unknown;
   readonly ids: readonly number[];
 }
 
-async function readPrompts(
-  values: Values,
-  { pretrained, tokenizer }: OpenModel,
-  signal: AbortSignal,
-): Promise<Prompt[]> {
-  const reader = { tokenizer, pretrained, chat: values.chat || values.promptStyle === 'chat' };
+async function readPrompts(values: Values, model: LoadedModel, signal: AbortSignal): Promise<Prompt[]> {
+  const reader = { ...stateOf(model), chat: values.chat || values.promptStyle === 'chat' };
   if (values.prompt !== undefined) {
     const piped = values.prompt === '-';
     const text = piped ? await readText('-', signal) : values.prompt;
@@ -109,8 +122,8 @@ async function readPrompts(
 }
 
 /** What is sampled from, and why, in a line or two. */
-function samplingNotes(choice: SamplingChoice, values: Values, { pretrained }: OpenModel): string[] {
-  const { doSample, temperature, topP, topK, unsupported } = pretrained.generation;
+function samplingNotes(choice: SamplingChoice, values: Values, generation: GenerationConfig): string[] {
+  const { doSample, temperature, topP, topK, unsupported } = generation;
   const fromFile =
     doSample &&
     ((values.temperature === undefined && temperature !== undefined) ||
@@ -123,9 +136,7 @@ function samplingNotes(choice: SamplingChoice, values: Values, { pretrained }: O
   return notes;
 }
 
-interface Output {
-  readonly onToken?: (rollout: number, id: number) => void;
-  readonly onCompletion: (rollout: number, completion: Completion) => void;
+interface Output extends Pick<SampleCall, 'onToken' | 'onCompletion'> {
   /** After the last completion, or after an error. */
   close(): void;
 }
@@ -169,12 +180,12 @@ function textOutput(prompts: number, samples: number, tokenizer: Tokenizer): Out
 }
 
 /** One line a prompt, in the order of the prompts. */
-function jsonOutput(prompts: readonly Prompt[], samples: number, tokenizer: Tokenizer, work: Work): Output {
+function jsonOutput(prompts: readonly Prompt[], samples: number, work: Work): Output {
   const ordered = orderedOutput((line) => {
     work.hide();
     process.stdout.write(line);
   });
-  const done: Completion[] = new Array(prompts.length * samples);
+  const done: SampledText[] = new Array(prompts.length * samples);
   const missing = prompts.map(() => samples);
   let finished = 0;
   return {
@@ -186,9 +197,11 @@ function jsonOutput(prompts: readonly Prompt[], samples: number, tokenizer: Toke
       work.update({ done: finished, total: done.length });
       missing[index] = (missing[index] as number) - 1;
       if (missing[index] !== 0) return;
-      const completions = done.slice(index * samples, (index + 1) * samples).map(({ ids, logProbs, finishReason }) => {
-        return { ids, text: tokenizer.decode(ids), logProbs, finishReason };
-      });
+      const completions = done
+        .slice(index * samples, (index + 1) * samples)
+        .map(({ ids, text, logProbs, finishReason }) => {
+          return { ids, text, logProbs, finishReason };
+        });
       ordered.push(index, `${JSON.stringify({ prompt, promptIds, completions })}\n`);
       ordered.end(index);
     },
@@ -196,11 +209,11 @@ function jsonOutput(prompts: readonly Prompt[], samples: number, tokenizer: Toke
   };
 }
 
-function summary(completions: readonly Completion[], elapsedMs: number): string {
+function summary(completions: readonly SampledText[], elapsedMs: number): string {
   const tokens = completions.reduce((sum, { ids }) => sum + ids.length, 0);
   const seconds = elapsedMs / 1000;
   const cut = completions.filter(({ finishReason }) => finishReason === 'length').length;
   const which = completions.length > 1 ? `${cut} of ${completions.length} were` : 'it was';
   const note = cut === 0 ? '' : `; ${which} cut at --max-new-tokens or the longest sequence of the model`;
-  return `${tokens} tokens in ${seconds.toFixed(1)} s, ${(tokens / seconds).toFixed(1)} a second${note}.`;
+  return `${tokens} tokens in ${seconds.toFixed(1)} s, ${(tokens / Math.max(seconds, 1e-3)).toFixed(1)} a second${note}.`;
 }

@@ -3,7 +3,7 @@
  */
 
 import { describeSampling } from '../../model/checkpoint/generation-config.js';
-import { openModel, openWantedEngine } from '../../model/open.js';
+import { type LoadedModel, loadModel } from '../../model/loaded-model.js';
 import { builtinModel } from '../../model/shipped.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { CommonOptionName, OptionValues } from '../../options/table.js';
@@ -17,61 +17,58 @@ import { interruptible } from '../terminal/interrupt.js';
 import { inputLines } from '../terminal/lines.js';
 import { paintFor } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
+import { columnsOf } from '../terminal/width.js';
 
 type Values = OptionValues<
-  | ('checkpoint' | 'compare' | 'preset' | 'temperature' | 'maxNewTokens' | 'seed' | 'reward' | 'precision')
-  | ('engine' | 'install' | 'json' | CommonOptionName)
+  | 'model'
+  | 'compare'
+  | 'preset'
+  | 'temperature'
+  | 'maxNewTokens'
+  | 'seed'
+  | 'reward'
+  | 'precision'
+  | 'engine'
+  | 'install'
+  | 'json'
+  | CommonOptionName
 >;
 
-const intro = 'Ask 7 x 8, or any text. Ctrl-C stops an answer, Ctrl-D leaves.';
-
 export async function run(values: Values): Promise<number> {
-  const players = await interruptible((signal) => openPlayers(values, signal));
+  const models: LoadedModel[] = [];
   try {
+    const players = await interruptible((signal) => openPlayers(values, models, signal));
     if (process.stdin.isTTY) return await converse(players, values);
     return await interruptible((signal) => converse(players, values, signal));
   } finally {
-    for (const player of players) player.close();
+    for (const model of models) model.close();
   }
 }
 
-async function openPlayers(values: Values, signal: AbortSignal): Promise<Player[]> {
-  const {
-    checkpoint = builtinModel,
-    compare,
-    temperature = 0,
-    quiet,
-    engine: _,
-    install: __,
-    json: ___,
-    color: ____,
-    ...given
-  } = values;
+/** Opens both models, so that a wrong name is reported at once, then loads them. Every open model is added to `models`. */
+async function openPlayers(values: Values, models: LoadedModel[], signal: AbortSignal): Promise<Player[]> {
+  const { compare, temperature = 0, quiet, preset, maxNewTokens, seed, reward, precision, engine, install } = values;
   const reporter = consoleReporter({ quiet });
-  const names = compare === undefined ? [checkpoint] : [checkpoint, compare];
-  const models = [];
-  const players: Player[] = [];
-  try {
-    for (const name of names) models.push({ name, model: await openModel(trainedModel(name), reporter, signal) });
-    reporter.line(`Sampling: ${describeSampling({ temperature, topP: 1, topK: 0 })}.`);
-    const engine = await openWantedEngine(values, reporter, signal);
-    for (const { name, model } of models) {
-      const training = defaultOptions({ ...given, model: name });
-      const loading = reporter.work(`Loading ${name}`, 'bytes');
-      const onProgress = (done: number, total: number) => loading.update({ done, total });
-      players.push(await openPlayer(engine, model, { name, training, temperature, signal, onProgress }));
-      loading.end();
-    }
-    return players;
-  } catch (error) {
-    for (const player of players) player.close();
-    throw error;
-  } finally {
-    for (const { model } of models) model.pretrained.weights.close();
+  const names = [values.model ?? builtinModel, ...(compare === undefined ? [] : [compare])];
+  for (const name of names) {
+    models.push(await loadModel(trainedModel(name), { engine, install, precision }, reporter, signal));
   }
+  reporter.line(`Sampling: ${describeSampling({ temperature, topP: 1, topK: 0 })}.`);
+  const players: Player[] = [];
+  for (const [i, name] of names.entries()) {
+    const training = defaultOptions({ preset, maxNewTokens, seed, reward, precision, model: name });
+    players.push(await openPlayer(models[i]!, { name, training, temperature, signal }));
+  }
+  return players;
 }
 
-/** Reads lines and shows answers until the input ends. `signal`: of a pipe, whose work ends as a whole. */
+function intro(players: readonly Player[]): string {
+  const limited = players.find(({ spelling }) => spelling !== undefined);
+  const ask = limited === undefined ? 'Ask 7 x 8, or any text.' : `Ask 7 x 8. The model can spell ${limited.spelling}.`;
+  return `${ask} Ctrl-C stops an answer, Ctrl-D leaves.`;
+}
+
+/** Reads lines and shows answers until the input ends. `signal`: stops the whole input where it is a pipe. */
 async function converse(
   players: readonly Player[],
   { json, quiet }: Pick<Values, 'json' | 'quiet'>,
@@ -79,7 +76,7 @@ async function converse(
 ): Promise<number> {
   const lines = inputLines('> ', signal ?? new AbortController().signal);
   const show = json ? showJson : process.stdout.isTTY ? showColumns : showPlain;
-  if (lines.interactive) consoleReporter({ quiet }).line(intro);
+  if (lines.interactive) consoleReporter({ quiet }).line(intro(players));
   let refused = false;
   for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
     if (line.trim() === '') continue;
@@ -116,7 +113,7 @@ const showColumns: Show = async (_, players, questions, stop) => {
   const lines = () =>
     sideBySide(
       turns.map((turn, i) => turnTexts(turn, players[i]!.maxNewTokens, paint)),
-      (stdout.columns || 80) - 1,
+      columnsOf(stdout) - 1,
     );
   const answering = players.map(async (player, i) => {
     const onText = (text: string) => {

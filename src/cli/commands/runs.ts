@@ -4,42 +4,50 @@
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
 import { type OptionValues, options } from '../../options/table.js';
+import { shellWord } from '../../report/command.js';
 import { listRuns, type RunEntry } from '../../run/list.js';
 import { exitCodes } from '../../util/errors.js';
 import { formatPercent } from '../../util/format.js';
+import { programName } from '../program-name.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
-import { tableLines, tableWidth } from '../terminal/table.js';
+import { fittedColumns, tableLines, tableWidth } from '../terminal/table.js';
 
 const defaultFolder = 'runs';
 
 export async function run({ json }: OptionValues<'json'>, operands: readonly string[]): Promise<number> {
   const [folder = defaultFolder] = operands;
-  // Where nothing was ever trained there is no such folder, and that is no error.
+  // Before the first run there is no such folder, which is no error.
   const runs = operands.length === 0 && !existsSync(folder) ? [] : listRuns(folder);
-  printResult(json, runs, (paint) =>
+  printResult(json, runs, (paint, width) =>
     runs.length === 0
       ? [`There are no runs in ${folder}. \`tinyzero train\` makes one.`]
-      : describeRuns(runs, paint, process.stdout.columns),
+      : describeRuns(runs, paint, width),
   );
   return exitCodes.ok;
 }
 
-/** @param width of the terminal; undefined: the lines may have any length. */
+/** Narrower columns say too little: a run then takes two lines. */
+const minCell = 12;
+
+/** @param width of the terminal; undefined: lines may have any length. */
 function describeRuns(runs: readonly RunEntry[], paint: Paint, width = Number.POSITIVE_INFINITY): string[] {
   const cells = runs.map((entry) => describeRun(entry, paint));
-  const [head, ...rows] = tableLines([['run', 'started', 'model', 'held-out accuracy', 'state'], ...cells]);
-  const wide = tableWidth(rows) <= width;
+  const table = [['run', 'started', 'model', 'held-out accuracy', 'state'], ...cells];
+  const [head, ...rows] = tableLines(fittedColumns(table, width, minCell));
+  const isWide = tableWidth([head!, ...rows]) <= width;
   const facts = tableLines(cells.map(([, ...rest]) => rest.slice(0, -1)));
   const lines = runs.flatMap(({ state, detail }, i) => [
-    ...(wide ? [rows[i]!] : [`${cells[i]!.at(0)}: ${cells[i]!.at(-1)}`, `  ${facts[i]}`]),
+    ...(isWide ? [rows[i]!] : [`${cells[i]!.at(0)}: ${cells[i]!.at(-1)}`, `  ${facts[i]}`]),
     ...(state === 'damaged' ? [`  ${detail}`] : []),
   ]);
   const stopped = runs.find(({ state }) => state === 'stopped');
   return [
-    ...(wide ? [paint.faint(head!)] : []),
+    ...(isWide ? [paint.faint(head!)] : []),
     ...lines,
-    ...(stopped === undefined ? [] : [`To go on with one: tinyzero train --resume ${stopped.folder}`]),
+    ...(stopped === undefined
+      ? []
+      : ['', 'To resume one:', `  ${programName()} train --resume ${shellWord(stopped.folder)}`]),
   ];
 }
 

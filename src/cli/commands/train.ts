@@ -1,5 +1,5 @@
 /**
- * @file `tinyzero train`: a whole run, told as it goes, with a summary at the end.
+ * @file `tinyzero train`: a whole run, with its progress and a summary at the end.
  */
 
 import { builtinModel } from '../../model/shipped.js';
@@ -15,7 +15,7 @@ import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { paintFor } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
-import { runTeller } from '../train-progress.js';
+import { trainProgress } from '../train-progress.js';
 
 type Values = OptionValues<
   (typeof trainingOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName
@@ -26,31 +26,35 @@ export async function run(values: Values): Promise<number> {
   const reporter = consoleReporter({ quiet });
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(options.model ?? builtinModel);
-  if (dryRun) return await tellPlan({ options, folder, engine, install, taskApi }, reporter, json);
+  if (dryRun) return await printPlan({ options, folder, engine, install, taskApi }, reporter, json);
   const { train } = await import('../../run/train.js');
-  const teller = runTeller(reporter, paintFor(process.stderr));
+  const progress = trainProgress(reporter, paintFor(process.stderr));
   const result = await interruptible(async (signal) => {
     const request = { options, folder, resume: resume !== undefined, engine, install, taskApi };
     try {
-      const trained = await train(request, teller.tell, reporter, signal);
+      const trained = await train(request, progress.onEvent, reporter, signal);
       const { writeReport } = await import('../../report/write.js');
-      return { ...trained, report: writeReport({ folder }).path };
+      const { path, verdict } = writeReport({ folder });
+      return { ...trained, verdict, report: path };
     } finally {
-      teller.end();
+      progress.end();
     }
   });
-  printResult(json, result, (paint) => summarize(result, (performance.now() - started) / 1000, paint));
+  const seconds = (performance.now() - started) / 1000;
+  printResult(json, result, (paint, width) =>
+    summarize({ ...result, model: result.before.model }, { seconds, paint, width }),
+  );
   return exitCodes.ok;
 }
 
-/** @throws UserError when the run cannot fit; what it needs has been told by then. */
-async function tellPlan(request: DryRunRequest, reporter: Reporter, json: boolean): Promise<number> {
+/** @throws UserError when the run cannot fit, after the plan was printed. */
+async function printPlan(request: DryRunRequest, reporter: Reporter, json: boolean): Promise<number> {
   const { dryRun } = await import('../../run/dry-run.js');
   const plan = await interruptible((signal) => dryRun(request, reporter, signal));
   printResult(json, plan, () => describeDryRun(plan));
   if (plan.shortfalls.length === 0) return exitCodes.ok;
   const needs = plan.shortfalls.map(
-    ({ what, needed, available }) => `${what}: ${formatBytes(needed)} needed, ${formatBytes(available)} there`,
+    ({ what, needed, available }) => `${what}: ${formatBytes(needed)} needed, ${formatBytes(available)} available`,
   );
   throw new UserError({
     problem: `This run cannot fit here. ${needs.join('; ')}.`,

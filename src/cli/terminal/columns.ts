@@ -1,9 +1,11 @@
 /**
- * @file Texts side by side on a terminal, and a block of lines that is drawn again and again in its place while they grow.
+ * @file Texts that fit a terminal: wrapped, side by side, and as a block of lines that is redrawn in place while it grows.
  */
-import { cursorTo, moveCursor } from 'node:readline';
+import { createLogUpdate } from 'log-update';
 import stringWidth from 'string-width';
 import wrapAnsi from 'wrap-ansi';
+import { programName } from '../program-name.js';
+import { columnsOf } from './width.js';
 
 /** Between two columns. */
 const gap = ' │ ';
@@ -35,17 +37,25 @@ export function sideBySide(columns: readonly (readonly string[])[], width: numbe
 /** What a line's continuations are indented by, beyond the line itself. */
 const hanging = '    ';
 
-/** `text` for a stream: at a terminal broken between words, elsewhere as it is. */
-export function fitted(text: string, { isTTY, columns = 80 }: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>): string {
-  if (!isTTY) return text;
+/**
+ * `text` for a stream: at a terminal broken between words, elsewhere as it is. Commands stay on one line, so that they can be
+ * copied.
+ */
+export function fitted(text: string, stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>): string {
+  if (!stream.isTTY) return text;
+  const columns = columnsOf(stream);
+  const command = `${programName()} `;
   const lines = text.split('\n').flatMap((line) => {
     const indent = /^ */.exec(line)![0];
-    if (stringWidth(line) <= columns) return [line];
-    const parts = wrap(line.slice(indent.length), columns - indent.length - hanging.length);
+    if (stringWidth(line) <= columns || line.startsWith(command, indent.length)) return [line];
+    const parts = wrap(line.slice(indent.length), Math.max(minLineWidth, columns - indent.length - hanging.length));
     return parts.map((part, i) => indent + (i > 0 ? hanging : '') + part);
   });
   return lines.join('\n');
 }
+
+/** However deep a line is indented, and however narrow the terminal. */
+const minLineWidth = 10;
 
 /** Lines of at most `width` characters; words too long for a line are cut. Indentation stays, save where a line is broken. */
 function wrap(text: string, width: number): string[] {
@@ -67,7 +77,7 @@ export function harmless(text: string): string {
 }
 
 export interface Block {
-  /** Shows lines in the place of those before, the last ones where the terminal is too low for all. Not every call draws. */
+  /** Shows lines in place of those before; the last ones where the terminal is too low for all. Not every call draws. */
   draw(lines: () => readonly string[]): void;
   /** Shows all of `lines` for good. */
   end(lines: readonly string[]): void;
@@ -78,25 +88,20 @@ const redrawMs = 50;
 
 /** @param stream a terminal. */
 export function liveBlock(stream: NodeJS.WriteStream): Block {
-  let height = 0;
+  const log = createLogUpdate(stream, { showCursor: true });
   let drawnMs = Number.NEGATIVE_INFINITY;
-  const erase = () => {
-    if (height > 1) moveCursor(stream, 0, 1 - height);
-    if (height > 0) cursorTo(stream, 0);
-    if (height > 0) stream.write('\x1b[J');
-    height = 0;
-  };
   return {
     draw(lines) {
       if (performance.now() - drawnMs < redrawMs) return;
       drawnMs = performance.now();
-      erase();
-      const shown = lines().slice(-Math.max(1, (stream.rows || 24) - 1));
-      stream.write(shown.join('\n'));
-      height = shown.length;
+      log(
+        lines()
+          .slice(-Math.max(1, (stream.rows || 24) - 1))
+          .join('\n'),
+      );
     },
     end(lines) {
-      erase();
+      log.clear();
       stream.write(`${lines.join('\n')}\n`);
     },
   };

@@ -12,10 +12,12 @@ import {
   type WorkState,
   type WorkUnit,
 } from '../../util/reporter.js';
+import { asInvoked } from '../program-name.js';
 import { terminalAsker } from './ask.js';
 import { fitted } from './columns.js';
 import { barLook, type LiveArea, liveArea } from './live.js';
 import { type TimeLeft, timeLeft } from './time-left.js';
+import { columnsOf } from './width.js';
 
 /** Milliseconds without a word after which a log gets a line: seldom enough for a log, often enough to see it live. */
 const plainEveryMs = 5000;
@@ -38,7 +40,7 @@ function terminalReporter(stream: NodeJS.WriteStream): Reporter {
   return {
     line: (text) => {
       area.clear();
-      stream.write(`${fitted(text, stream)}\n`);
+      stream.write(`${fitted(asInvoked(text), stream)}\n`);
     },
     transfer: (title, total) => {
       area.clear();
@@ -57,7 +59,7 @@ function liveWork(stream: NodeJS.WriteStream, area: LiveArea, title: string, uni
       if (performance.now() < nextMs) return;
       nextMs = performance.now() + redrawMs;
       const { done, total, details } = state;
-      const width = (stream.columns || 80) - 1;
+      const width = columnsOf(stream) - 1;
       area.draw({ title, share: done / total, facts: facts(state, unit, left), details: details?.(width) ?? [] });
     },
     hide: area.clear,
@@ -69,7 +71,7 @@ function logReporter(stream: NodeJS.WriteStream): Reporter {
   let spokenMs = performance.now();
   const line = (text: string) => {
     spokenMs = performance.now();
-    stream.write(`${text}\n`);
+    stream.write(`${asInvoked(text)}\n`);
   };
   return {
     line,
@@ -108,7 +110,7 @@ function timeNote({ done, total, after = 0 }: WorkState, left: TimeLeft): string
 function transferBar(stream: NodeJS.WriteStream, title: string, total: number): Transfer {
   const start = Date.now();
   const payload = (done: number) => ({ title, facts: describe(done, total, Date.now() - start) });
-  const view = new SingleBar({ stream, ...barLook, clearOnComplete: false }, Presets.shades_classic);
+  const view = new SingleBar({ stream, ...barLook(stream), clearOnComplete: false }, Presets.shades_classic);
   view.start(Math.max(total, 1), 0, payload(0));
   return { update: (done) => view.update(done, payload(done)), end: () => view.stop() };
 }

@@ -59,11 +59,11 @@ test('a run folder stands for its trained model; an unfinished one says what to 
   const run = join(temporaryFolder(t), 'run');
   mkdirSync(run);
   writeFileSync(join(run, 'problems.json'), '{}');
-  const unfinished = await tinyzero(['play', '--checkpoint', run, ...wasm]);
+  const unfinished = await tinyzero(['play', '--model', run, ...wasm]);
   assert.equal(unfinished.code, 1);
   assert.match(unfinished.stderr, /has no trained model yet\. Finish it with `tinyzero train --resume/);
   cpSync('models/tiny', join(run, 'final'), { recursive: true });
-  const { code, lines } = await played(['--checkpoint', run, '--compare', 'builtin'], '7 x 8\n');
+  const { code, lines } = await played(['--model', run, '--compare', 'builtin'], '7 x 8\n');
   assert.equal(code, 0);
   const [trained, base] = lines[0]?.completions ?? [];
   assert.deepEqual([trained?.model, base?.model], [run, 'builtin']);
@@ -75,7 +75,7 @@ test('at a terminal: two columns, history, an answer stopped by Ctrl-C, and the 
 }, (t) => {
   // A random model never ends its answer by itself.
   const endless = copyOfModel(t, 'qwen2-tied-f32');
-  const args = ['play', '--checkpoint', endless, '--compare', endless, ...wasm, '--temperature', '1'];
+  const args = ['play', '--model', endless, '--compare', endless, ...wasm, '--temperature', '1'];
   const up = '\x1b[A';
   const { output, code, left } = inTerminal(
     [...args, '--max-new-tokens', '1900'],

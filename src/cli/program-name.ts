@@ -1,0 +1,24 @@
+/**
+ * @file How this process was started, so that the commands that it prints run as they stand: by an installed `tinyzero`, by
+ * `npx tinyzero`, or by `node dist/src/cli.js` in a checkout.
+ */
+import { basename, relative, sep } from 'node:path';
+
+/** `tinyzero`, `npx tinyzero`, or `node dist/src/cli.js`. */
+export function programName(
+  script: string = process.argv[1] ?? '',
+  { npm_command: npmCommand }: NodeJS.ProcessEnv = process.env,
+): string {
+  const folders = script.split(sep);
+  if (npmCommand === 'exec' || folders.includes('.bin')) return 'npx tinyzero';
+  // A link in the PATH, or the package that such a link points to.
+  if (basename(script) === 'tinyzero' || folders.includes('node_modules')) return 'tinyzero';
+  const near = relative('', script);
+  const path = near.startsWith('..') ? script : near;
+  return `node ${/^[\w./\\:-]+$/.test(path) ? path : JSON.stringify(path)}`;
+}
+
+/** `text` with the commands in it, `tinyzero train` in backquotes, as they can be typed here. */
+export function asInvoked(text: string): string {
+  return text.replace(/`tinyzero (?=[a-z-])/g, `\`${programName()} `);
+}

@@ -1,0 +1,58 @@
+/** @file The texts of options: lines of `--help`, defaults in words, and the tables of docs/commands.md. */
+import { followingDefaultText } from './defaults.js';
+import type { OptionSpec } from './spec.js';
+import { type OptionName, options, usage } from './table.js';
+
+/** The headings of `--help`, in order, with the options under each; a command may list an option under another heading. */
+export const optionGroups = {
+  Model: ['model', 'reference', 'preset', 'compare', 'compareRuns', 'corpus', 'steps', 'precision'],
+  Prompts: ['prompt', 'input', 'chat', 'promptStyle'],
+  Sampling: ['temperature', 'topP', 'topK', 'maxNewTokens', 'samples'],
+  Problems: ['task', 'problems', 'min', 'max', 'numTrain', 'numTest', 'overlap', 'reward', 'seed'],
+  'Stage 1': ['numSamples', 'beta1', 'vStar', 'fromVStar', 'shard', 'partial', 'force'],
+  'Stage 2': ['algo', 'epochs', 'batchSize', 'microBatch', 'lr', 'beta2', 'keepUnsolved'],
+  Evaluation: ['evalEvery', 'evalSamples'],
+  Output: ['out', 'resume', 'dryRun', 'saveEvery', 'keep', 'tensorboard', 'open', 'json', 'quiet', 'color'],
+  Engine: ['engine', 'install', 'gpu', 'from', 'reinstall'],
+} as const satisfies Record<string, readonly OptionName[]>;
+export type OptionGroup = keyof typeof optionGroups;
+
+/** What one command says about an option where the table's words do not fit. */
+export interface OptionText {
+  readonly group?: OptionGroup;
+  readonly help?: string;
+  /** The default in words: `the model`. */
+  readonly default?: string;
+}
+
+/** Help with default and environment variable. */
+export function describeOption(name: OptionName, text: OptionText = {}): string {
+  const spec: OptionSpec = options[name];
+  const notes: string[] = [];
+  const value = text.default ?? defaultText(name);
+  if (value !== undefined) notes.push(`default: ${value}`);
+  if (spec.env !== undefined) notes.push(`env: ${spec.env}`);
+  const help = text.help ?? spec.help;
+  return notes.length === 0 ? help : `${help} (${notes.join(', ')})`;
+}
+
+/** The default as help shows it: a value, or values by model. Undefined for flags and for options that may be absent. */
+export function defaultText(name: OptionName): string | undefined {
+  const spec: OptionSpec = options[name];
+  if (spec.type === 'boolean' || spec.type === 'list') return undefined;
+  return spec.default === undefined ? followingDefaultText(name) : String(spec.default);
+}
+
+/** A markdown table of the named options, for docs/commands.md. */
+export function optionTable(
+  names: readonly OptionName[],
+  texts: Readonly<Partial<Record<OptionName, OptionText>>> = {},
+): string {
+  const rows = names.map((name) => {
+    const spec: OptionSpec = options[name];
+    const value = texts[name]?.default ?? defaultText(name) ?? '';
+    const env = spec.env === undefined ? '' : `\`${spec.env}\``;
+    return `| \`${usage(name).replaceAll('|', '\\|')}\` | ${value} | ${env} | ${texts[name]?.help ?? spec.help} |`;
+  });
+  return ['| flag | default | environment | |', '| --- | --- | --- | --- |', ...rows].join('\n');
+}
