@@ -189,7 +189,6 @@ test('a reader that has had enough ends generating quietly', async () => {
 
 /** Every case: what is wrong, the arguments, the exit code, what the one paragraph says; and standard input. */
 const badInput: [name: string, args: string[], code: number, message: RegExp, input?: string][] = [
-  ['no model', ['generate', '--prompt', 'a'], 2, /--model is missing/],
   ['no prompt', ['generate', '--model', qwen2], 2, /--prompt or --input is missing/],
   ['two prompts', ['generate', '--model', qwen2, '--prompt', 'a', '--input', 'b'], 2, /exclude each other/],
   ['an empty prompt', ['generate', '--model', qwen2, '--prompt', ''], 2, /--prompt: expected a text/],
@@ -282,7 +281,7 @@ test('bad models are told in one paragraph', async (t) => {
   changeJson(join(other, 'config.json'), { rope_scaling: { rope_type: 'spiral' } });
   await assertFails(otherArgs, 1, /spiral/);
   changeJson(join(other, 'config.json'), { model_type: 'gpt2' });
-  await assertFails(otherArgs, 1, /`model_type` "gpt2" is not supported/);
+  await assertFails(otherArgs, 1, /`model_type` must be .*, not "gpt2"/);
   const empty = temporaryFolder(t);
   await assertFails(['score', '--model', empty, '--input', '-'], 1, /has no config\.json/);
 });

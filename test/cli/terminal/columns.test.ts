@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { harmless, liveBlock, sideBySide } from '../../../src/cli/terminal/columns.js';
+import { stripVTControlCharacters } from 'node:util';
+import { programName } from '../../../src/cli/program-name.js';
+import { fitted, harmless, liveBlock, sideBySide } from '../../../src/cli/terminal/columns.js';
 
 test('texts at the same place begin on the same line; no line is too long', () => {
   const lines = sideBySide(
@@ -54,9 +56,30 @@ test('a block takes the place of the one before, and never more lines than the t
   const { stream, sent } = fakeTerminal(4);
   const block = liveBlock(stream);
   block.draw(() => ['1', '2', '3', '4', '5']);
-  assert.equal(sent(), '3\n4\n5');
+  assert.match(stripVTControlCharacters(sent()), /^3\n4\n5\n?$/);
   // Too soon after the first: not drawn, nor made.
   block.draw(() => assert.fail());
   block.end(['all', 'five', 'lines', 'at', 'last']);
-  assert.equal(sent(), '3\n4\n5\x1b[2A\x1b[1G\x1b[Jall\nfive\nlines\nat\nlast\n');
+  // What a terminal shows: the second text erases the first.
+  const screen = sent().split('\x1b[J').at(-1) ?? sent();
+  assert.equal(stripVTControlCharacters(screen).replace(/^[\s\S]*(?=all)/, ''), 'all\nfive\nlines\nat\nlast\n');
+  assert.ok(sent().includes('\x1b[2K'), 'the lines before are erased');
+});
+
+test('text is readable at any width, also where a terminal reports none; commands stay whole', () => {
+  const words = 'Sampled: +49.9 points (95 % interval +40.1 to +58.2 points), sign-flip test over 11 clusters.';
+  const command = `  ${programName()} play --model runs/a-run-with-a-long-name --compare builtin`;
+  for (const columns of [0, 1, 40, 80, 120]) {
+    const lines = fitted(`${words}\n${command}`, { isTTY: true, columns }).split('\n');
+    assert.equal(lines.at(-1), command);
+    const widest = Math.max(...lines.slice(0, -1).map((line) => line.length));
+    assert.ok(widest <= Math.max(14, columns || 80), `${widest} at ${columns}`);
+    assert.equal(
+      lines
+        .slice(0, -1)
+        .map((line) => line.trim())
+        .join(' '),
+      words,
+    );
+  }
 });
