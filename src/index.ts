@@ -122,14 +122,15 @@ export async function generateProblems(
   return (await openProblems(defaultOptions(given), model, taskApi)).problems;
 }
 
-/** Opens a model folder, a hub id or `builtin`. Its weights are loaded by the first call that needs them. */
+/** Opens a model folder, a run folder, a hub id or `builtin`. Its weights are loaded by the first call that needs them. */
 export async function loadModel(
   reference: string,
   call: EngineCall & { readonly precision?: Precision } = {},
 ): Promise<LoadedModel> {
   const { engine, install, reporter, signal, precision = 'f32' } = withDefaults(call);
   const model = await import('./model/loaded-model.js');
-  return await model.loadModel(reference, { engine, install, precision }, reporter, signal);
+  const { trainedModel } = await import('./run/final.js');
+  return await model.loadModel(trainedModel(reference), { engine, install, precision }, reporter, signal);
 }
 
 /** `tinyzero generate`: completions of each prompt, in order. @throws UserError for a prompt that the model cannot take. */

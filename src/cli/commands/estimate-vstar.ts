@@ -4,6 +4,7 @@
 
 import { defaultOptions } from '../../options/settings.js';
 import type { CommonOptionName, OptionValues, samplingOptionNames } from '../../options/table.js';
+import { trainedModel } from '../../run/final.js';
 import { runFiles } from '../../run/folder.js';
 import { preflightOf } from '../../stage1/preflight.js';
 import { deriveVStar, readVStarFile, type VStarFile, writeVStarFile } from '../../stage1/v-star-file.js';
@@ -32,7 +33,14 @@ export async function run(values: Values): Promise<number> {
   if (fromVStar !== undefined) file = derived(given, fromVStar);
   else {
     const { estimateVStar } = await import('../../run/estimate.js');
-    const request = { options: defaultOptions(given), engine, install, taskApi, out, shard };
+    const request = {
+      options: defaultOptions({ ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) }),
+      engine,
+      install,
+      taskApi,
+      out,
+      shard,
+    };
     file = await interruptible((signal) => estimateVStar(request, consoleReporter({ quiet }), signal));
   }
   explainWrites(out, () => writeVStarFile(out, file));

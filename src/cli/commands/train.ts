@@ -5,6 +5,7 @@
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, OptionValues, trainingOptionNames } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
+import { trainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
@@ -22,10 +23,11 @@ type Values = OptionValues<
 >;
 
 export async function run(values: Values): Promise<number> {
-  const { out, resume, dryRun, engine, install, json, quiet, color: _, ...options } = values;
+  const { out, resume, dryRun, engine, install, json, quiet, color: _, ...given } = values;
   const reporter = consoleReporter({ quiet });
   const started = performance.now();
-  const folder = resume ?? out ?? newFolder(options.model ?? builtinModel);
+  const folder = resume ?? out ?? newFolder(given.model ?? builtinModel);
+  const options = { ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) };
   if (dryRun) return await printPlan({ options, folder, engine, install, taskApi }, reporter, json);
   const { train } = await import('../../run/train.js');
   const progress = trainProgress(reporter, paintFor(process.stderr));

@@ -7,6 +7,7 @@ import { hubSettings, resolveModel } from '../../model/checkpoint/hub.js';
 import { openPretrained } from '../../model/checkpoint/pretrained.js';
 import { loadTokenizer } from '../../model/checkpoint/tokenizer.js';
 import { parameterCount } from '../../model/network/params.js';
+import { trainedModel } from '../../run/final.js';
 import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import type { Check } from './check.js';
@@ -19,7 +20,7 @@ export async function modelCheck(reference: string): Promise<Check> {
     fix: 'Check the name; for a model of the hub, any command that uses it downloads it first.',
   };
   try {
-    const folder = await resolveModel(reference, { settings: { ...hubSettings(), offline: true } });
+    const folder = await resolveModel(trainedModel(reference), { settings: { ...hubSettings(), offline: true } });
     const { config, weights } = openPretrained(folder);
     const { dtype, byteLength } = weights;
     weights.close();
