@@ -15,7 +15,7 @@ import { findInstalledEngine } from './install/installed.js';
 import { loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram } from './session.js';
-import { replaceWasmKernels } from './wasm-kernels.js';
+import { replaceWasmKernels } from './wasm.js';
 
 export interface Engine {
   readonly name: EngineName;
@@ -23,7 +23,7 @@ export interface Engine {
   readonly description: string;
   readonly tensorflowVersion?: string;
   readonly device: 'cpu' | 'gpu';
-  /** What our kernels use: `baseline`, `avx2`, `avx512`, `avx512bf16`; absent where none run. */
+  /** The instruction set of the kernels: `baseline`, `avx2`, `avx512`, `avx512bf16`; absent where none run. */
   readonly instructions?: string;
   /** Whether the device has instructions for products of bfloat16. */
   readonly multipliesBfloat16: boolean;
@@ -31,18 +31,18 @@ export interface Engine {
   createProgram(spec: ProgramSpec): Program;
   /** Always op by op: slower, the same results. For tests and `doctor`. */
   createEagerProgram(spec: ProgramSpec): Program;
-  /** As `createProgram`, without ops of our own: slower, the same results. For tests and benchmarks. */
+  /** As `createProgram`, without native ops: slower, the same results. For tests and benchmarks. */
   createComposedProgram(spec: ProgramSpec): Program;
-  /** Tensors that the engine holds now, to see that nothing leaks. */
+  /** Tensors that the engine holds now; tests check that nothing leaks. */
   tensorCount(): number;
 }
 
-/** tfjs-node's JavaScript lies in the engine's cache folder and finds this process's libraries under these keys. */
+/** tfjs-node's JavaScript is in the engine's cache folder and finds this process's libraries under these keys. */
 const shared = { tfjs: Symbol.for('tinyzero.tfjs'), protobuf: Symbol.for('tinyzero.google-protobuf') };
 
 const opened = new Map<EngineName, Promise<Engine>>();
 
-/** Opens an engine, once per process; a second call returns the same. @throws UserError when it is not to be had. */
+/** Opens an engine, once per process; a second call returns the same. @throws UserError if it is unavailable. */
 export function openEngine(name: EngineName): Promise<Engine> {
   let engine = opened.get(name);
   if (engine === undefined) {
@@ -64,7 +64,7 @@ async function openTensorFlow(): Promise<Engine> {
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
   const { kernelsPath } = installed;
   const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
-  // They run on the processor: on a GPU every one would move its tensors there and back.
+  // Their kernels run on the processor: on a GPU each would move its tensors there and back.
   const nativeOps = new Set(device === 'cpu' ? addon?.ops : []);
   const multipliesBfloat16 = device === 'gpu' || addon?.bfloat16 === true;
   const where = device === 'gpu' ? 'GPU' : `CPU (${cores()})`;
@@ -109,7 +109,7 @@ async function openWasm(): Promise<Engine> {
   await import('@tensorflow/tfjs-backend-wasm');
   if (!(await tf.setBackend('wasm'))) {
     throw new UserError({
-      problem: 'The wasm engine could not be started.',
+      problem: 'The wasm engine did not start.',
       fix: 'Node 20 or later on a processor with WebAssembly SIMD is needed; `tinyzero doctor` shows what this machine has.',
     });
   }

@@ -3,11 +3,10 @@
  */
 
 /** `tensorflow`: native, compiled. `wasm`: WebAssembly, op by op, on every machine. */
-export const engineNames = ['tensorflow', 'wasm'] as const;
-export type EngineName = (typeof engineNames)[number];
+export type EngineName = 'tensorflow' | 'wasm';
 
 /** Values of `--engine`; `auto` takes `tensorflow` where it is or can be installed. */
-export const engineSettings = ['auto', ...engineNames] as const;
+export const engineSettings = ['auto', 'tensorflow', 'wasm'] as const satisfies readonly ('auto' | EngineName)[];
 export type EngineSetting = (typeof engineSettings)[number];
 
 /** What the operands of matrix products are rounded to: nothing, or bfloat16. */

@@ -1,9 +1,9 @@
 /**
- * @file The eager twin of session.ts: the same program interface, each function run op by op on a tfjs backend. For
- * engines without sessions (wasm) and as the oracle of compiled programs.
+ * @file Eager programs: the interface of session.ts, with each function run op by op on a tfjs backend. For the wasm
+ * engine, and the reference that tests hold compiled programs to.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { DType, TypedArray } from './dtype.js';
+import type { TypedArray } from './dtype.js';
 import type { Program, ProgramSpec, TensorSpec } from './program.js';
 import { checkAssigned, checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
 
@@ -31,7 +31,7 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
       use(name);
       return tf.tidy(() => {
         const values: Record<string, tf.Tensor> = {};
-        for (const [stateName] of Object.entries(spec.state)) {
+        for (const stateName of Object.keys(spec.state)) {
           Object.defineProperty(values, stateName, {
             enumerable: true,
             get: () => {
@@ -43,22 +43,19 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
           });
         }
         const tensors = Object.fromEntries(
-          Object.entries(functionSpec.inputs).map(([input, inputSpec]) => [
-            input,
-            toTensor(inputSpec, inputs[input] as TypedArray),
-          ]),
+          Object.entries(functionSpec.inputs).map(([input, inputSpec]) => [input, toTensor(inputSpec, inputs[input]!)]),
         );
         const result = functionSpec.body(values, tensors);
         const assigns = Object.entries(result.assign ?? {});
         for (const [key, tensor] of assigns) checkAssigned(name, key, lookUp(spec.state, 'state', key), tensor);
         const outputs: Record<string, TypedArray> = {};
         for (const [key, tensor] of Object.entries(result.outputs ?? {})) {
-          // A copy: some backends hand out the memory of the tensor, which may be state.
-          outputs[key] = (tensor.dataSync() as TypedArray).slice();
-          if (functionSpec.checkNumerics === true) checkFinite(name, key, tensor.dtype, outputs[key]);
+          // A copy: some backends return the memory of the tensor, which may be state.
+          outputs[key] = valuesOf(tensor).slice();
+          if (functionSpec.checkNumerics === true) checkFinite(name, key, outputs[key]);
         }
         if (functionSpec.checkNumerics === true) {
-          for (const [key, tensor] of assigns) checkFinite(name, key, tensor.dtype, tensor.dataSync() as TypedArray);
+          for (const [key, tensor] of assigns) checkFinite(name, key, valuesOf(tensor));
         }
         // A state may be assigned another state or an input as it is: a clone has its own lifetime.
         for (const [key, tensor] of assigns.map(([key, tensor]) => [key, tensor.clone()] as const)) store(key, tensor);
@@ -81,7 +78,7 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
       use(`read ${name}`);
       const tensor = state.get(name);
       if (tensor === undefined) throw new ProgramError(`read ${name} reads state ${name}, which was never written`);
-      return (tensor.dataSync() as TypedArray).slice();
+      return valuesOf(tensor).slice();
     },
     dispose() {
       for (const tensor of state.values()) tensor.dispose();
@@ -91,15 +88,19 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
   };
 }
 
-/** Of a copy: some backends keep the array itself as the tensor's memory, and the caller may change it. */
+/** Copies the values: some backends use the array itself as the tensor's memory, and the caller may change it. */
 function toTensor(spec: TensorSpec, values: TypedArray): tf.Tensor {
   return tf.tensor(values.slice(), [...spec.shape], spec.dtype);
 }
 
-function checkFinite(functionName: string, tensor: string, dtype: string, values: TypedArray): void {
-  if ((dtype as DType) !== 'float32') return;
+/** The array may be the tensor's own memory. */
+function valuesOf(tensor: tf.Tensor): TypedArray {
+  return tensor.dataSync<'float32' | 'int32' | 'bool'>();
+}
+
+function checkFinite(functionName: string, tensor: string, values: TypedArray): void {
+  if (!(values instanceof Float32Array)) return;
   // NaN is named where there are both, as TensorFlow does.
-  const floats = values as Float32Array;
-  if (floats.some(Number.isNaN)) throw new NumericsError(functionName, tensor, 'NaN');
-  if (!floats.every(Number.isFinite)) throw new NumericsError(functionName, tensor, 'Inf');
+  if (values.some(Number.isNaN)) throw new NumericsError(functionName, tensor, 'NaN');
+  if (!values.every(Number.isFinite)) throw new NumericsError(functionName, tensor, 'Inf');
 }

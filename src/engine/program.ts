@@ -12,11 +12,11 @@ export interface TensorSpec {
   readonly shape: Shape;
 }
 
-/** Of a state tensor. */
+/** A tensor that a program keeps between calls. */
 export interface StateSpec extends TensorSpec {
   /**
-   * `bf16`: compiled programs keep a float32 state as bfloat16, in half the memory: what is stored is rounded, what is
-   * read is float32. Functions with `precision: 'bf16'` then have nothing to round when they multiply with it.
+   * `bf16`: compiled programs store a float32 state as bfloat16, in half the memory: values are rounded when stored and
+   * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again.
    */
   readonly stored?: 'bf16';
 }
@@ -31,7 +31,7 @@ export type TensorsOf<Specs extends TensorSpecs> = { readonly [Name in keyof Spe
 export interface FunctionResult {
   /** Values that `run` returns, by name. */
   readonly outputs?: TensorRecord;
-  /** New values of state tensors, by name: all of them are stored, or none if the run fails. */
+  /** New values of state tensors, by name: a run stores all of them, or none if it fails. */
   readonly assign?: TensorRecord;
 }
 
@@ -65,13 +65,13 @@ export interface Program {
   /**
    * Runs one function; `inputs` has exactly the function's inputs, flat in row-major order.
    *
-   * @throws ProgramError when a name, dtype or size does not fit, when state is read that was never written, or when
-   *   `checkNumerics` finds a value that is not finite.
+   * @throws ProgramError for a wrong name, dtype or size, for state that is read and was never written; NumericsError
+   *   if `checkNumerics` finds a value that is not finite.
    */
   run(name: string, inputs?: Readonly<Record<string, TypedArray>>): Record<string, TypedArray>;
   /** Stores `values` (row-major) in a state tensor. The array may be changed afterwards. */
   write(name: string, values: TypedArray): void;
-  /** Sets every element of a state tensor, without moving an array. */
+  /** Sets every element of a state tensor. */
   fill(name: string, value: number): void;
   /** A copy of a state tensor's values. */
   read(name: string): TypedArray;
@@ -79,7 +79,7 @@ export interface Program {
   dispose(): void;
 }
 
-/** A program was called in a way that does not fit it, or computed a value that is not a number. */
+/** A program was called in a way that does not fit it, or computed a value that is not finite. */
 export class ProgramError extends Error {
   override readonly name = 'ProgramError';
 }
@@ -104,7 +104,7 @@ export function lookUp<Value>(record: Readonly<Record<string, Value>>, kind: str
   return value;
 }
 
-/** Checks one array against the tensor that it is to fill. */
+/** Checks that `values` fit a tensor. */
 export function checkValues(what: string, spec: TensorSpec, values: unknown): asserts values is TypedArray {
   const dtype = dtypeOf(values);
   if (dtype !== spec.dtype) {
@@ -132,7 +132,7 @@ export function checkInputs(functionName: string, spec: FunctionSpec, inputs: Re
   }
 }
 
-/** Checks what a body returned for a state tensor. */
+/** Checks the value that a body assigns to a state tensor. */
 export function checkAssigned(
   functionName: string,
   name: string,

@@ -1,6 +1,6 @@
 /**
- * @file Compiled programs: every function traced once, all graphs in one SavedModel, one native call per run. State
- * lives in TensorFlow resource variables, which all functions of a session share and which stay on the device.
+ * @file Compiled programs: every function is traced once, all graphs share one session, a run is one native call. State
+ * is held in TensorFlow resource variables, which all functions of a session share and which stay on the device.
  */
 
 import type { Precision } from './choices.js';
@@ -18,7 +18,7 @@ import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from '.
 /**
  * Traces and loads `spec`.
  *
- * @param addon absent where the engine has no kernels of our own. @param nativeOps those that the graphs may use.
+ * @param addon absent where the engine has no native ops. @param nativeOps those that the graphs may use.
  * @param multipliesBfloat16 whether the device has instructions for products of bfloat16.
  * @throws TraceError for what cannot be compiled, ProgramError for a body whose result does not fit the state.
  */
@@ -56,13 +56,13 @@ export function createSessionProgram(
     try {
       results = session.run(
         entry,
-        entry.feeds.map((feed) => inputs[feed.name] as TypedArray),
+        entry.feeds.map((feed) => inputs[feed.name]!),
       );
     } catch (error) {
       throw explained(name, error);
     }
     for (const state of entry.writes) written.add(state);
-    return Object.fromEntries(entry.fetches.map((output, index) => [output, results[index] as TypedArray]));
+    return Object.fromEntries(entry.fetches.map((output, index) => [output, results[index]!]));
   }
 
   return {
@@ -70,7 +70,7 @@ export function createSessionProgram(
     run(name, inputs = {}) {
       const functionSpec = lookUp(spec.functions, 'function', name);
       checkInputs(name, functionSpec, inputs);
-      return call(name, entries.get(name) as Entry, inputs);
+      return call(name, entries.get(name)!, inputs);
     },
     write(name, values) {
       const stateSpec = lookUp(spec.state, 'state', name);
@@ -92,7 +92,7 @@ export function createSessionProgram(
     read(name) {
       lookUp(spec.state, 'state', name);
       const { entry, index } = access.read(name);
-      return call(`read ${name}`, entry, { index }).values as TypedArray;
+      return call(`read ${name}`, entry, { index }).values!;
     },
     dispose() {
       session?.close();
@@ -110,9 +110,5 @@ function explained(functionName: string, error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const numerics = /tinyzero:(.*?): : Tensor had (.*?) values/.exec(error.message);
   if (numerics === null) return new Error(`${functionName}: ${error.message}`, { cause: error });
-  return new NumericsError(
-    functionName,
-    numerics[1] as string,
-    (numerics[2] as string).includes('NaN') ? 'NaN' : 'Inf',
-  );
+  return new NumericsError(functionName, numerics[1]!, numerics[2]!.includes('NaN') ? 'NaN' : 'Inf');
 }

@@ -27,7 +27,7 @@ export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;
 }
 
-/** NumPy's rule; throws naming both shapes when they do not fit. */
+/** NumPy's rule. @throws Error naming both shapes if they do not fit. */
 export function broadcastShapes(a: Shape, b: Shape, op: string): number[] {
   const rank = Math.max(a.length, b.length);
   const result: number[] = [];
@@ -61,7 +61,7 @@ export function reducedShape(shape: Shape, axes: readonly number[], keepDims: bo
   return shape.filter((_, axis) => !axes.includes(axis));
 }
 
-/** Fills in the one -1 of `target`; throws when the element counts differ. */
+/** Replaces the one -1 of `target`. @throws Error if the element counts differ. */
 export function inferReshape(from: Shape, target: Shape): number[] {
   const size = sizeOf(from);
   const known = target.reduce((product, dimension) => (dimension === -1 ? product : product * dimension), 1);

@@ -1,6 +1,6 @@
 /**
- * @file The ways in which a program can run, for tests that hold them equal: compiled, compiled without kernels of our
- * own and op by op on native TensorFlow, and op by op on WebAssembly.
+ * @file The ways in which a program can run, for tests that hold them equal: compiled, compiled without native ops,
+ * and op by op on native TensorFlow, and op by op on WebAssembly.
  */
 import { test } from 'node:test';
 import { type Engine, openEngine } from '../../src/engine/backend.js';

@@ -1,6 +1,6 @@
 /**
- * @file Updates of state in its own memory: which nodes make them, and who uses the memory that they change. Kernels note
- * their updates here (kernels-fused.ts, kernels-native.ts); assign.ts orders everything else around them.
+ * @file Updates of state in its own memory: which nodes make them, and which nodes use the memory that they change.
+ * Lowerings note their updates here (tensorflow-ops.ts, native-ops.ts); commit.ts orders everything else around them.
  */
 import type { Graph, GraphNode, Output } from './graph.js';
 import { copyOf } from './stored.js';
@@ -9,13 +9,13 @@ import { copyOf } from './stored.js';
 export interface InPlaceUpdate {
   /** The states that change. */
   readonly handles: readonly GraphNode[];
-  /** The nodes that change them, in order. Assigning the result to the same state needs nothing but that these ran. */
+  /** The nodes that change them, in order. Once these ran, the result is assigned. */
   readonly writes: GraphNode[];
   /** What the new values are computed from, besides the old ones; a function, since passes replace nodes. */
   inputs(): readonly Output[];
   /**
-   * What becomes of the value from before for those that use it after the update. `kept`: the update itself makes room
-   * elsewhere. `copied`: they get a copy, made before. `lost`: nobody may.
+   * What nodes that use the value from before the update get. `kept`: that value, since the update itself allocates.
+   * `copied`: a copy made before the update. `lost`: nothing, such a use is refused.
    */
   readonly oldValue: 'kept' | 'copied' | 'lost';
   /** Its writes wait for their own inputs alone: the function may fail when they have happened already. */
@@ -25,7 +25,7 @@ export interface InPlaceUpdate {
 /** By node, then by number of the output. */
 const inPlaceUpdates = new WeakMap<GraphNode, Map<number, InPlaceUpdate>>();
 
-/** Notes that `results` are states as `update` leaves them. */
+/** Notes that `results` are the states after `update`. */
 export function noteInPlaceUpdate(update: InPlaceUpdate, results: readonly Output[]): void {
   for (const { node, index } of results) {
     const ofNode = inPlaceUpdates.get(node) ?? new Map<number, InPlaceUpdate>();
@@ -44,7 +44,7 @@ export function inPlaceUpdatesOf(graph: Graph): InPlaceUpdate[] {
 }
 
 /** The handle of the state that `output` is the value of, reshaped or not, as read at the start of the function. */
-export function stateHandle(output: Output): GraphNode | undefined {
+function stateHandle(output: Output): GraphNode | undefined {
   const { node } = unshaped(output);
   return node.op === 'ReadVariableOp' ? node.inputs[0]?.node : undefined;
 }
@@ -68,8 +68,8 @@ export function lateReader(graph: Graph, read: GraphNode, update: GraphNode): Gr
 }
 
 /**
- * Gives copies to those who use the value that the nodes `reads` have from before `updates`: to nodes that the updates
- * do not wait for, and to results of the function.
+ * Makes copies for the uses of the values that the nodes `reads` have from before `updates`: for nodes that the updates do
+ * not wait for, and for results of the function.
  *
  * @param before what the updates will wait for. @param results of the function, of which new ones are returned.
  * @returns the copies too, for which the updates must wait.
@@ -92,7 +92,7 @@ export function keepOldValues(
   const needed = ancestors(results.map(({ node }) => node));
   const uses = usesOf(graph);
   for (const { node, input } of reads.flatMap((read) => readers(uses, read))) {
-    if (needed.has(node) && !early.has(node)) node.inputs[input] = kept(node.inputs[input] as Output);
+    if (needed.has(node) && !early.has(node)) node.inputs[input] = kept(node.inputs[input]!);
   }
   const safe = results.map((value) => (reads.some((read) => sharesMemory(value.node, read)) ? kept(value) : value));
   return { results: safe, copies: [...copies.values()].map(({ node }) => node) };

@@ -1,7 +1,6 @@
 /**
- * @file How the results of a function get into state: what must have been computed before anything is stored, and which
- * wishes cannot be met. A run either stores everything or nothing: all stores wait for one barrier, which waits for
- * everything that can be computed without them.
+ * @file How the results of a function are stored in state. A run stores everything or nothing: all stores wait for one
+ * barrier, which waits for everything that can be computed without them. Results that no order of nodes gives are refused.
  */
 import type { GraphDType } from '../dtype.js';
 import { ProgramError } from '../program.js';
@@ -34,7 +33,7 @@ export interface Results {
  *
  * @returns the outputs as they are now; what a run must reach: the nodes that store, and those that the outputs must
  *   wait for.
- * @throws ProgramError for in-place updates that would be seen where they may not be.
+ * @throws ProgramError for uses of a value that an update in place destroys.
  */
 export function addStores(
   graph: Graph,
@@ -58,20 +57,20 @@ export function addStores(
   }
 
   const stores = assigns.flatMap(([state, value]) => {
-    const handle = handles.get(state) as GraphNode;
+    const handle = handles.get(state)!;
     const read = reads.get(state);
     const update = inPlaceUpdate(value);
     if (update?.atOnce) return update.writes;
     if (update?.handles.includes(handle)) {
       if (read !== undefined) orderReaders(graph, kept.results, state, read.node, update);
-      return update.writes.at(-1) as GraphNode;
+      return update.writes.at(-1)!;
     }
     return addStore(graph, value, handle, read === undefined ? [barrier] : [read.node, barrier]);
   });
   return { outputs, stores: [...new Set(stores)], gates };
 }
 
-/** Lets copies stand for old values of states, where an update wants that and they are used beyond `early`. */
+/** Replaces old values of states by copies, where an update needs that and they are used beyond `early`. */
 function withCopies(
   graph: Graph,
   results: Results,
@@ -84,7 +83,7 @@ function withCopies(
   const overwritten = reads.filter(({ inputs: [handle] }) => handle !== undefined && handles.has(handle.node));
   const kept = keepOldValues(graph, overwritten, copying, early, values(results));
   const all = [...results.outputs, ...results.assigns];
-  const named = all.map(([name], index) => [name, kept.results[index] as Output] as const);
+  const named = all.map(([name], index) => [name, kept.results[index]!] as const);
   const count = results.outputs.length;
   return {
     results: { ...results, outputs: named.slice(0, count), assigns: named.slice(count) },
@@ -96,13 +95,13 @@ function values({ outputs, assigns }: Results): Output[] {
   return [...outputs, ...assigns].map(([, value]) => value);
 }
 
-/** An update in place happens whether its result is assigned or not; eager engines would do nothing. */
+/** An update in place happens whether its result is assigned or not; on eager engines it would not. */
 function checkAllAssigned({ functionName, assigns, handles }: Results, updates: readonly InPlaceUpdate[]): void {
   const names = new Map([...handles].map(([name, handle]) => [handle, name]));
   const assigned = new Map(assigns.map(([state, value]) => [state, inPlaceUpdate(value)]));
   for (const update of updates) {
     for (const handle of update.handles) {
-      const name = names.get(handle) as string;
+      const name = names.get(handle)!;
       if (assigned.get(name) !== update) {
         throw new ProgramError(
           `${functionName}: state ${name} is updated in place, so the updated tensor must be assigned to ${name}`,
@@ -112,7 +111,7 @@ function checkAllAssigned({ functionName, assigns, handles }: Results, updates: 
   }
 }
 
-/** The nodes that update in place, and all that use their results, at once or after other nodes. */
+/** The nodes that update in place, and all that depend on them. */
 function nodesAfter(graph: Graph, updates: readonly InPlaceUpdate[]): Set<GraphNode> {
   const after = new Set(updates.flatMap((update) => update.writes));
   for (const node of graph.nodes) {
@@ -126,7 +125,7 @@ function nodesAfter(graph: Graph, updates: readonly InPlaceUpdate[]): Set<GraphN
 function orderReaders(graph: Graph, results: Results, state: string, read: GraphNode, update: InPlaceUpdate): void {
   if (update.oldValue === 'copied') return;
   if (update.oldValue === 'kept') {
-    // Readers keep the old memory, if only they have got it before. An unused read would cost a copy of the state.
+    // Readers keep the old memory if they read it before. An unused read would cost a copy of the state.
     const used =
       graph.nodes.some((node) => node.inputs.some((input) => input.node === read)) ||
       values(results).some(({ node }) => node === read);
@@ -134,7 +133,7 @@ function orderReaders(graph: Graph, results: Results, state: string, read: Graph
     return;
   }
   const kept = [...results.outputs, ...results.assigns].find(([, value]) => sharesMemory(value.node, read));
-  const late = kept?.[0] ?? lateReader(graph, read, update.writes.at(-1) as GraphNode)?.name;
+  const late = kept?.[0] ?? lateReader(graph, read, update.writes.at(-1)!)?.name;
   if (late !== undefined) {
     throw new ProgramError(
       `${results.functionName}: state ${state} is updated in place, but ${late} uses its old value; use the updated tensor`,
@@ -157,7 +156,7 @@ function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<Gra
           'leave checkNumerics out, or check what goes into the update in a function of its own',
       );
     }
-    // What an update in place will write cannot be looked at before it is written; what goes into it can.
+    // What an update in place writes cannot be checked before it is written; its inputs can.
     for (const suspect of update === undefined ? [value] : update.inputs()) {
       const key = `${suspect.node.name}:${suspect.index}`;
       if (!floats.has(suspect.dtype) || checked.has(key)) continue;

@@ -1,14 +1,14 @@
 /**
- * @file Turns one function of a program into a graph: traces its body, then adds what only a graph needs: placeholders,
- * reads of state and the tensors to fetch. How results get into state is assign.ts's part.
+ * @file Turns one function of a program into a graph: traces its body, then adds placeholders, reads of state and the
+ * tensors to fetch. commit.ts stores its results in state.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { FunctionResult, FunctionSpec, ProgramSpec, StateSpec, TensorRecord, TensorSpec } from '../program.js';
+import type { FunctionResult, FunctionSpec, ProgramSpec, TensorRecord, TensorSpec } from '../program.js';
 import { checkAssigned, lookUp } from '../program.js';
+import { castProductsToBfloat16 } from './bfloat16.js';
 import { addStores, type NamedOutput } from './commit.js';
 import { type Graph, type GraphNode, type Output, plainName } from './graph.js';
 import { tensorName } from './graphdef.js';
-import { castProductsToBfloat16 } from './passes.js';
 import { asStored, readStored } from './stored.js';
 import { outputOfTensor, trace, tracedTensor } from './trace.js';
 
@@ -44,13 +44,13 @@ export function compileFunction(
   const results = trace(graph, () => {
     const state: Record<string, tf.Tensor> = {};
     for (const [stateName, stateSpec] of Object.entries(stateSpecs)) {
-      // Read on first use, once: every use in a function sees the value from before the call.
+      // Read once, on first use: every use in a function gets the value from before the call.
       let tensor: tf.Tensor | undefined;
       Object.defineProperty(state, stateName, {
         enumerable: true,
         get: () => {
           if (tensor === undefined) {
-            const { read, value } = readStored(graph, handles.get(stateName) as GraphNode, stateSpec);
+            const { read, value } = readStored(graph, handles.get(stateName)!, stateSpec);
             reads.set(stateName, read);
             // Kept, because the first use may lie inside a tidy and the second after it.
             tensor = tf.keep(tracedTensor(value));
@@ -60,9 +60,7 @@ export function compileFunction(
         },
       });
     }
-    const inputs = Object.fromEntries(
-      feeds.map((each, index) => [each.name, tracedTensor(placeholders[index] as Output)]),
-    );
+    const inputs = Object.fromEntries(feeds.map((each, index) => [each.name, tracedTensor(placeholders[index]!)]));
     try {
       const result: FunctionResult = spec.body(state, inputs);
       return { outputs: named(result.outputs), assigns: named(result.assign) };
@@ -76,7 +74,7 @@ export function compileFunction(
   const { outputs, stores, gates } = addStores(graph, {
     functionName: name,
     outputs: results.outputs.map(([key, value]) => [key, now(value)] as const),
-    assigns: assigns.map(([state, value]) => [state, asStored(graph, value, stateSpecs[state] as StateSpec)] as const),
+    assigns: assigns.map(([state, value]) => [state, asStored(graph, value, stateSpecs[state]!)] as const),
     handles,
     reads,
     checkNumerics: spec.checkNumerics === true,
@@ -110,7 +108,7 @@ export function addPlaceholder(graph: Graph, name: string, spec: TensorSpec): Ou
   });
 }
 
-/** The addon can only fetch tensors: a constant that waits for `nodes` makes them run. */
+/** A constant that waits for `nodes`, since only tensors can be fetched. */
 function addTarget(graph: Graph, nodes: readonly GraphNode[]): Output {
   const value = { dtype: 'int32', shape: [], data: Int32Array.of(0) } as const;
   return graph.add('Const', [], value, {

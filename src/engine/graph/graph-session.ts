@@ -1,6 +1,6 @@
 /**
- * @file Graphs as TensorFlow runs them: loaded once, each function called with arrays. By the addon of our own where the
- * engine has it, which takes a graph from memory and prepares its functions; by tfjs-node's otherwise.
+ * @file A session of TensorFlow: graphs are loaded once, and each function is called with arrays. Uses the kernels addon
+ * where the engine has it, which takes a graph from memory and prepares its functions; otherwise tfjs-node's addon.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import type { Graph } from './graph.js';
 import { encodeGraphDef, encodeSavedModel, savedModelTag } from './graphdef.js';
 
 export interface GraphSession {
-  /** Calls a function with the values of its feeds, in order; returns those of what it fetches. */
+  /** Calls a function with the values of its feeds, in order; returns the values that it fetches. */
   run(entry: Entry, values: readonly TypedArray[]): TypedArray[];
   /** Frees all that the graphs hold. */
   close(): void;
@@ -33,8 +33,8 @@ function openWithAddon(addon: KernelsAddon, graphs: readonly Graph[]): GraphSess
   return {
     run(entry, values) {
       const { feeds, feedNames, fetchNames } = entry;
-      // Every function fetches something, and nothing is fetched by two.
-      const [key] = fetchNames as [string];
+      // Every function fetches something, and no two fetch the same.
+      const key = fetchNames[0]!;
       let handle = prepared.get(key);
       if (handle === undefined) {
         handle = addon.prepare(session, feedNames, fetchNames);
@@ -54,7 +54,7 @@ function openWithBinding(binding: NativeBinding, graphs: readonly Graph[]): Grap
       const fed: number[] = [];
       try {
         for (const [index, { spec }] of feeds.entries()) {
-          fed.push(binding.createTensor(spec.shape, dtypeNumbers[spec.dtype], values[index] as TypedArray));
+          fed.push(binding.createTensor(spec.shape, dtypeNumbers[spec.dtype], values[index]!));
         }
         return binding.runSavedModel(session, fed, feedNames.join(), fetchNames.join()).map(({ id }) => {
           const result = binding.tensorDataSync(id);
@@ -69,7 +69,7 @@ function openWithBinding(binding: NativeBinding, graphs: readonly Graph[]): Grap
   };
 }
 
-/** The binding takes a folder only; it is not needed once it is loaded. */
+/** The binding loads from a folder only, which is not needed afterwards. */
 function loadSavedModel(binding: NativeBinding, savedModel: Uint8Array): number {
   const folder = mkdtempSync(join(tmpdir(), 'tinyzero-graph-'));
   try {

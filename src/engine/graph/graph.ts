@@ -1,6 +1,6 @@
 /**
  * @file The intermediate form: a list of nodes in the order in which they were described, each with TensorFlow's op
- * name, attributes and known output shapes. Knows nothing of tfjs (trace.ts) nor of protobuf (graphdef.ts).
+ * name, attributes and known output shapes. Knows neither tfjs (trace.ts) nor protobuf (graphdef.ts).
  */
 import type { Precision } from '../choices.js';
 import type { GraphDType } from '../dtype.js';
@@ -40,13 +40,13 @@ export interface GraphNode {
   readonly outputs: readonly OutputType[];
 }
 
-/** The `index`-th result of `node`, with its type at hand. */
+/** The `index`-th result of `node`, with its type. */
 export interface Output extends OutputType {
   readonly node: GraphNode;
   readonly index: number;
 }
 
-export interface NodeOptions {
+interface NodeOptions {
   readonly attributes?: Record<string, Attribute>;
   readonly control?: readonly GraphNode[];
   /** Last part of the node's name; the op's name and a number when not given. */
@@ -57,12 +57,12 @@ export interface NodeOptions {
 export class Graph {
   readonly nodes: GraphNode[] = [];
   private readonly constants = new Map<string, Output>();
-  /** Not `nodes.length`: passes replace nodes, and no name may come twice. */
+  /** Not `nodes.length`: bfloat16.ts replaces nodes, and names must differ. */
   private added = 0;
 
   constructor(
     readonly prefix: string,
-    /** Ops of our own (native-ops.ts) that the graph may use. */
+    /** Native ops (native-ops.ts) that the graph may use. */
     readonly nativeOps: ReadonlySet<string> = new Set(),
     /** What its matrix products will be computed in. */
     readonly precision: Precision = 'f32',
@@ -92,10 +92,10 @@ export class Graph {
 
   /**
    * A stored value; equal values are stored once per function, a value that repeats itself as one element.
-   * One element in `data` with a larger shape is meant for all.
+   * One element in `data` with a larger shape stands for all.
    */
   constant(dtype: GraphDType, shape: Shape, data: ConstantValue['data']): Output {
-    // A copy: the graph is written out later, and the array may have changed by then.
+    // A copy: the graph is encoded later, and the array may have changed by then.
     const value = { dtype, shape, data: uniform(data) ? data.slice(0, 1) : data.slice() };
     const key = `${dtype} ${shape.join(',')} ${Buffer.from(value.data.buffer, value.data.byteOffset, value.data.byteLength).toString('latin1')}`;
     let output = this.constants.get(key);

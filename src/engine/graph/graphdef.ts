@@ -1,6 +1,6 @@
 /**
  * @file Writes graphs as a GraphDef (graph.proto, node_def.proto, attr_value.proto, tensor.proto) and as the SavedModel
- * around one (saved_model.proto, meta_graph.proto), which is what tfjs-node's addon takes.
+ * around one (saved_model.proto, meta_graph.proto), which tfjs-node's addon takes.
  */
 
 import { dtypeNumbers } from '../dtype.js';
@@ -9,7 +9,7 @@ import type { Attribute, ConstantValue, Graph, GraphNode, Output } from './graph
 import type { Message } from './protobuf.js';
 import * as proto from './protobuf.js';
 
-/** GraphDef version we speak: that of TensorFlow 2.9, the oldest library in use; newer ones read it. */
+/** Version of the GraphDefs written: that of TensorFlow 2.9, the oldest library in use; newer ones read it. */
 const graphDefVersion = 1087;
 
 /** The tag under which the addon finds the graph. */
@@ -95,7 +95,7 @@ function encodeConstant({ dtype, shape, data }: ConstantValue): Message {
     if (dtype === 'float32') {
       proto.bytes(result, 5, raw);
     } else {
-      proto.packedIntegers(result, dtype === 'bool' ? 11 : 7, [data[0] as number]);
+      proto.packedIntegers(result, dtype === 'bool' ? 11 : 7, [data[0]!]);
     }
   } else {
     proto.bytes(result, 4, raw);

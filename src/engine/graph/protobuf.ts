@@ -1,6 +1,6 @@
 /**
  * @file Just enough of the protobuf wire format to write messages (protobuf.dev/programming-guides/encoding): a message
- * is a tree of byte chunks, joined once at the end. What is given is written, zeros too: in a oneof they mean something.
+ * is a tree of byte chunks, joined once at the end. Zeros are written as well: in a oneof they mean something.
  */
 
 /** A message under construction: encoded fields and messages inside it, in order. */

@@ -1,22 +1,20 @@
-/**
- * @file State as its variable holds it, and as functions see it: a float32 state may be stored as bfloat16.
- */
+/** @file Conversions between state as functions see it and as its variable stores it: float32 may be stored as bfloat16. */
 import type { GraphDType } from '../dtype.js';
 import { cast } from '../lowering/emit.js';
 import type { StateSpec } from '../program.js';
 import { type Graph, type GraphNode, type Output, type OutputType, outputOf } from './graph.js';
 
-/** What the variable of a state holds. */
+/** The dtype of a state's variable. */
 export function storedDtype({ dtype, stored }: StateSpec): GraphDType {
   return stored === 'bf16' ? 'bfloat16' : dtype;
 }
 
-/** `value`, of the state's own dtype, as the variable holds it. */
+/** `value`, of the state's own dtype, in the variable's. */
 export function asStored(graph: Graph, value: Output, spec: StateSpec): Output {
   return cast(graph, value, storedDtype(spec));
 }
 
-/** The variable's content (`read`), and that in the state's own dtype. */
+/** The variable's content: as stored (`read`), and in the state's own dtype (`value`). */
 export function readStored(
   graph: Graph,
   handle: GraphNode,
@@ -27,7 +25,7 @@ export function readStored(
   return { read, value: cast(graph, read, spec.dtype) };
 }
 
-/** The content of a variable that holds tensors `like` this. */
+/** The content of a variable of this dtype and shape. */
 export function readVariable(
   graph: Graph,
   handle: GraphNode,
@@ -49,9 +47,9 @@ export function copyOf(graph: Graph, value: Output): Output {
 }
 
 /**
- * Stores a copy of `value`, which is as the variable holds it; what {@link asStored} rounded is a copy already. Without it
- * the state could lie in the memory of an input (JavaScript's), of a constant or of another state that is later updated in
- * place; and no op is safe from that: TensorFlow turns x * 1 into x.
+ * Stores a copy of `value`, which has the variable's dtype; what {@link asStored} rounded is a copy already. Without the
+ * copy the state could share the memory of an input (JavaScript's), of a constant or of another state that is later
+ * updated in place. No op prevents that: TensorFlow turns x * 1 into x.
  */
 export function addStore(
   graph: Graph,

@@ -1,7 +1,7 @@
 /**
- * @file The tracing backend: a tfjs backend whose kernels compute nothing. Each appends a node to the graph under
- * construction and returns a tensor that stands for the node's result, so ordinary tfjs code, autodiff included,
- * *describes* a computation. The idea is that of `jax.jit` and `tf.function`.
+ * @file The tracing backend: a tfjs backend that computes nothing. Each kernel is lowered to nodes of the graph under
+ * construction and returns a tensor that stands for the result. So ordinary tfjs code, autodiff included, *describes* a
+ * computation, as under `jax.jit` and `tf.function`.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type DType, dtypeOf, isDType, type TypedArray } from '../dtype.js';
@@ -14,10 +14,10 @@ import { widenedFrom } from './stored.js';
 /** Name under which tfjs knows the tracing backend. */
 export const traceBackendName = 'tinyzero-graph';
 
-/** A larger constant is surely a weight or a data set: it belongs into the state or the inputs. */
+/** A larger constant is surely a weight or a data set, which belongs in the state or the inputs. */
 const maxConstantBytes = 16 * 1024 * 1024;
 
-/** A value was asked for while tracing, when there are no values. */
+/** A function cannot be traced: it reads a value, or uses a kernel or tensor that graphs do not have. */
 export class TraceError extends Error {
   override readonly name = 'TraceError';
 }
@@ -180,7 +180,7 @@ export function runOp<Results extends tf.Tensor[] = [tf.Tensor]>(
   return tf.engine().runKernel(op, { ...inputs }, { ...attributes }) as unknown as Results;
 }
 
-/** True while a function is being traced: compositions may then choose ops that no eager backend has. */
+/** True while a function is being traced, which may use ops that no eager backend has. */
 export function isTracing(): boolean {
   return backend?.graph !== undefined;
 }
@@ -188,7 +188,7 @@ export function isTracing(): boolean {
 /**
  * Runs `body` once with tfjs on the tracing backend; every op that it calls is appended to `graph`.
  *
- * @throws TraceError naming an unsupported kernel and the line that called it, or the line that read a value.
+ * @throws TraceError naming an unsupported tfjs kernel and the line that called it, or the line that read a value.
  */
 export function trace<Result>(graph: Graph, body: () => Result): Result {
   const target = traceBackend();
@@ -209,7 +209,7 @@ export function trace<Result>(graph: Graph, body: () => Result): Result {
   }
 }
 
-/** tfjs changes the backend synchronously when it is ready; ours and any that was current before are. */
+/** tfjs changes the backend at once if it is ready, as this one and the previous one are. */
 function useBackend(name: string): void {
   void tf.setBackend(name);
   if (tf.getBackend() !== name) throw new Error(`the tfjs backend ${name} is not ready`);

@@ -1,12 +1,12 @@
 /**
- * @file Writing and reading state from outside. Every distinct set of fed and fetched tensors makes TensorFlow prepare
- * its own executable graph (33 ms each for a small program), so there is one writer and one reader per dtype: they get
- * the number of the state tensor, and Switch nodes let only that one's branch run.
+ * @file Variables that hold state, and access to them from outside. TensorFlow prepares an executable for every distinct
+ * set of fed and fetched tensors (33 ms each for a small program). So there is one writer and one reader per dtype: they
+ * receive the number of the state tensor, and Switch nodes let only its branch run.
  */
 
 import type { DType } from '../dtype.js';
 import { binary } from '../lowering/emit.js';
-import type { ProgramSpec, StateSpec, TensorSpec } from '../program.js';
+import type { ProgramSpec, StateSpec } from '../program.js';
 import type { Shape } from '../shape.js';
 import { addPlaceholder, type Entry } from './compile.js';
 import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
@@ -62,7 +62,7 @@ export function addStateAccess(
     const read: Output[] = [];
     members.forEach(([name, spec], number) => {
       indices.set(name, Int32Array.of(number));
-      const branch = addBranch(graph, spec, handles.get(name) as GraphNode, index, values, number);
+      const branch = addBranch(graph, spec, handles.get(name)!, index, values, number);
       written.push(branch.written);
       read.push(branch.read);
     });
@@ -85,22 +85,22 @@ export function addStateAccess(
     });
   }
   const entryOf = (name: string) => {
-    const { dtype } = state[name] as TensorSpec;
-    return { dtype, ...(entries.get(dtype) as NonNullable<ReturnType<typeof entries.get>>) };
+    const { dtype } = state[name]!;
+    return { dtype, ...entries.get(dtype)! };
   };
   return {
     write(name, valuesShape) {
       const { dtype, write } = entryOf(name);
       const feeds = [...write.feeds, { name: 'values', spec: { dtype, shape: valuesShape } }];
-      return { entry: { ...write, feeds, writes: [name] }, index: indices.get(name) as Int32Array };
+      return { entry: { ...write, feeds, writes: [name] }, index: indices.get(name)! };
     },
     read(name) {
-      return { entry: { ...entryOf(name).read, reads: [name] }, index: indices.get(name) as Int32Array };
+      return { entry: { ...entryOf(name).read, reads: [name] }, index: indices.get(name)! };
     },
   };
 }
 
-/** What happens to one state tensor if `index` is its `number`; otherwise none of it runs. */
+/** Writes and reads one state tensor if `index` is its `number`; otherwise none of it runs. */
 function addBranch(
   graph: Graph,
   spec: StateSpec,
@@ -133,7 +133,7 @@ function whenTrue(graph: Graph, value: Output, condition: Output): Output {
 
 /** Whichever of `values` is not dead. */
 function merge(graph: Graph, values: readonly Output[]): Output {
-  const [first] = values as [Output];
+  const first = values[0]!;
   const node = graph.addNode('Merge', values, [first, { dtype: 'int32', shape: [] }], {
     attributes: { T: { type: first.dtype }, N: { int: values.length } },
   });

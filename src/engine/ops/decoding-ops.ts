@@ -9,7 +9,7 @@ import { canUse, runOp } from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { assertShape, type Float, type Int } from '../shape.js';
 
-export interface CacheLayout {
+interface CacheLayout {
   /** K: key/value heads. */
   readonly kvHeads: number;
   /** S: positions of a slot. */
@@ -51,7 +51,7 @@ export interface LayerWeights {
   readonly headNorms?: { readonly qNorm: Float<'C'>; readonly kNorm: Float<'C'> };
 }
 
-export interface DecoderLayer {
+interface DecoderLayer {
   readonly weights: LayerWeights;
   readonly cache: CacheTensors;
 }

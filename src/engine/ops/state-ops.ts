@@ -35,7 +35,7 @@ export function clear(state: tf.Tensor): tf.Tensor {
   return tf.zerosLike(state);
 }
 
-export interface AdamWStates {
+interface AdamWStates {
   readonly parameter: tf.Tensor;
   /** First and second moment of the gradient, shaped like the parameter. */
   readonly m: tf.Tensor;
@@ -43,7 +43,7 @@ export interface AdamWStates {
 }
 
 /** Scalars (float32 tensors of rank 0) of one step t = 1, 2, ...; computed in double precision by optim/adamw.ts. */
-export interface AdamWScalars {
+interface AdamWScalars {
   readonly learningRate: tf.Tensor;
   /** beta1^t and beta2^t. */
   readonly beta1Power: tf.Tensor;
@@ -52,7 +52,7 @@ export interface AdamWScalars {
   readonly epsilon: tf.Tensor;
   /** learningRate * weightDecay. */
   readonly decay: tf.Tensor;
-  /** The gradient is multiplied by this first, as clipping wants it. */
+  /** The gradient is multiplied by this first, for clipping. */
   readonly scale: tf.Tensor;
 }
 

@@ -1,4 +1,4 @@
-/** @file What AdamW is told; apart from adamw.ts so that settings, and programs that use the library, need no tensor types. */
+/** @file Options of AdamW; not in adamw.ts, so that settings and users of the library need no tensor types. */
 
 export interface AdamWOptions {
   readonly beta1: number;

@@ -10,7 +10,7 @@ import type { AdamWOptions } from './adamw-options.js';
 /** Names of the moments of the parameter `name` among a program's state. */
 export const momentNames = (name: string) => ({ m: `adamw.m.${name}`, v: `adamw.v.${name}` });
 
-/** State that the optimiser keeps per parameter: two moments, zero at the start. */
+/** The optimiser's state: two moments per parameter, zero at the start. */
 export function optimizerState(parameters: TensorSpecs): Record<string, TensorSpec> {
   const state: Record<string, TensorSpec> = {};
   for (const [name, spec] of Object.entries(parameters)) {
@@ -49,9 +49,9 @@ export function stepScalars(
 /**
  * One step for every parameter in `gradients`.
  *
- * @param state the program's state as the body got it; @param scalars the tensors of {@link stepInputs}.
+ * @param state the program's state, as the body receives it; @param scalars the tensors of {@link stepInputs}.
  * @param scale a scalar that all gradients are multiplied by, see {@link clipScale}.
- * @returns what the body must assign.
+ * @returns the new values of parameters and moments, which the body must assign.
  */
 export function update(
   state: TensorRecord,

@@ -1,10 +1,10 @@
-/** @file The gradient of a loss over parameters by name: tfjs's autodiff knows only lists. */
+/** @file The gradient of a loss with respect to parameters by name; tfjs has it for lists. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { TensorRecord } from '../program.js';
 
 /**
  * The value of `loss`, a scalar, and its gradient with respect to the tensors of `state` called `names`, each shaped like
- * its tensor. `loss` gets these tensors by name and must be differentiable in each.
+ * its tensor. `loss` receives these tensors by name and must depend on each.
  */
 export function valueAndGradients(
   state: TensorRecord,

@@ -32,7 +32,7 @@ const spec: ProgramSpec = {
 
 nativeTest('both addons run the same program to the same results', (t) => {
   const engine = findInstalledEngine();
-  if (engine?.kernelsPath === undefined) return t.skip('this engine has no addon of our own');
+  if (engine?.kernelsPath === undefined) return t.skip('this engine has no kernels addon');
   const binding = loadBinding(engine.bindingPath);
   const addon = loadKernels(engine.kernelsPath);
   for (const each of [addon, undefined]) {
@@ -56,7 +56,7 @@ nativeTest('both addons run the same program to the same results', (t) => {
 
 nativeTest('our addon refuses what does not fit, before TensorFlow sees it', (t) => {
   const engine = findInstalledEngine();
-  if (engine?.kernelsPath === undefined) return t.skip('this engine has no addon of our own');
+  if (engine?.kernelsPath === undefined) return t.skip('this engine has no kernels addon');
   loadBinding(engine.bindingPath);
   const addon = loadKernels(engine.kernelsPath);
   assert.throws(() => addon.load(Uint8Array.of(1, 2, 3)), /Invalid GraphDef/);

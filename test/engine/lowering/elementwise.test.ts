@@ -519,7 +519,7 @@ function spied<Result>(seen: Set<string>, body: () => Result): Result {
 }
 
 test('every kernel that can be compiled has cases', () => {
-  // Those of our own are tested in state-ops', ops' and ops-native's tests.
+  // The others are not tfjs's; the tests of ops/ cover them.
   const own: string[] = [...Object.values(tensorflowOps), ...Object.values(nativeOps)];
   const wanted = Object.keys(lowerings).filter((name) => !own.includes(name));
   assert.deepEqual(Object.keys(cases).sort(), wanted.sort());

@@ -1,5 +1,5 @@
 /**
- * The kernels of our own against the compositions that they stand for (which ops.test.ts holds to finite differences), in
+ * The native ops against the compositions that they replace (which ops.test.ts holds to finite differences), in
  * sizes that fit no vector and no block; a row's numbers to the bit whatever is computed beside it; what is not finite
  * stays visible.
  */
@@ -173,7 +173,7 @@ nativeTest('an id out of range is refused', async () => {
     assert.throws(() => runOnce(way, spec, { ids: Int32Array.of(0, bad) }), /id is out of range/);
 });
 
-nativeTest('with precision bf16 the products of attention are rounded, kernels of our own or not', async () => {
+nativeTest('with precision bf16 the products of attention are rounded, with native ops and without', async () => {
   const { spec, data } = evaluation(subjects['attention, T 3, S 50, head of 5, three queries on one'] as Subject);
   const exact = runOnce(await compiledWay(), spec, data).value as TypedArray;
   const rounded = { ...spec, precision: 'bf16' } as const;

@@ -104,7 +104,7 @@ const refusals: Record<string, Refusal> = {
 for (const [name, { op, inputs, attributes, says }] of Object.entries(refusals)) {
   nativeTest(`the kernel refuses ${name}`, (t) => {
     const engine = findInstalledEngine();
-    if (engine?.kernelsPath === undefined) return t.skip('this engine has no addon of our own');
+    if (engine?.kernelsPath === undefined) return t.skip('this engine has no kernels addon');
     loadBinding(engine.bindingPath);
     const addon = loadKernels(engine.kernelsPath);
     const graph = new Graph('g');

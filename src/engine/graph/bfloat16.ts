@@ -1,4 +1,4 @@
-/** @file Rewrites of a traced graph that keep its meaning: matrix products in bfloat16, marking nodes for XLA. */
+/** @file Rewrites a traced graph so that its matrix products round their operands to bfloat16. */
 import { cast } from '../lowering/emit.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
@@ -43,10 +43,10 @@ export function castProductsToBfloat16(graph: Graph): (output: Output) => Output
     );
     const [type] = node.outputs;
     const typeName = picks[node.op];
-    const whole = typeName === undefined ? undefined : widenedFrom(node.inputs[0] as Output);
+    const whole = typeName === undefined ? undefined : widenedFrom(node.inputs[0]!);
     if (node.op === nativeOps.linear) {
       // It rounds its rows itself, and sums in float32.
-      node.inputs[1] = narrow(node.inputs[1] as Output);
+      node.inputs[1] = narrow(node.inputs[1]!);
       node.attributes.T = { type: 'bfloat16' };
       graph.nodes.push(node);
     } else if (whole !== undefined) {
@@ -71,9 +71,4 @@ export function castProductsToBfloat16(graph: Graph): (output: Output) => Output
     }
   }
   return current;
-}
-
-/** Asks TensorFlow to cluster the function's nodes for XLA, whatever the process's own XLA flags say. */
-export function compileWithXla(graph: Graph): void {
-  for (const node of graph.nodes) node.attributes._XlaCompile = { bool: true };
 }

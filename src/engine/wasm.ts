@@ -1,14 +1,14 @@
 /**
- * @file Two kernels of tfjs-backend-wasm 4.22 replaced by faster ones with the same results.
+ * @file Faster products and slices for tfjs-backend-wasm 4.22, with the same results.
  *
- * Products: the backend hands one to XNNPACK only where neither operand is transposed and both are single matrices; all else
- * runs in a naive loop (BatchMatMul.cc), ten times slower. So operands are transposed first, and batches of larger
- * matrices multiplied one by one. Slices: the backend copies the whole tensor before it copies the slice (Slice.ts).
+ * Products: the backend uses XNNPACK only if neither operand is transposed and both are single matrices; all others run
+ * in a naive loop (BatchMatMul.cc), ten times slower. So operands are transposed first, and batches of larger matrices
+ * are multiplied one by one. Slices: the backend copies the whole tensor before it copies the slice (Slice.ts).
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { sizeOf } from './shape.js';
 
-/** What is used of the backend's own class, which its package does not export. */
+/** The part of the backend's class that is used here; its package does not export it. */
 interface WasmBackend extends tf.KernelBackend {
   makeOutput(shape: readonly number[], dtype: tf.DataType): tf.TensorInfo;
   /** A view of the tensor's memory, valid until the next allocation. */
@@ -16,10 +16,10 @@ interface WasmBackend extends tf.KernelBackend {
   disposeData(dataId: object): boolean;
 }
 
-/** Multiplications in one product of a batch from which taking the batch apart costs less than the naive loop. */
+/** Multiplications in one product of a batch from which multiplying one by one is faster than the naive loop. */
 const largeProduct = 20_000;
 
-/** Puts our kernels in place of those that the backend has registered and set up. */
+/** Replaces kernels that the backend has registered and set up. */
 export function replaceWasmKernels(): void {
   replaceKernel(tf.BatchMatMul, fastProduct);
   replaceKernel(tf.Slice, fastSlice);
@@ -31,7 +31,7 @@ function replaceKernel(kernelName: string, replacement: (original: tf.KernelFunc
   tf.registerKernel({ kernelName, backendName: 'wasm', kernelFunc: replacement(original) });
 }
 
-/** A part of `x` that is one stretch of memory: `shape` from the flat index `offset` on. */
+/** A contiguous part of `x`: `shape` from the flat index `offset` on. */
 function copyOfStretch(
   backend: WasmBackend,
   x: tf.TensorInfo,
@@ -46,8 +46,8 @@ function copyOfStretch(
 function fastSlice(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const { x } = call.inputs as { x: tf.TensorInfo };
-    const { begin, size } = call.attrs as unknown as Record<'begin' | 'size', number[]>;
-    const [start, shape] = tf.slice_util.parseSliceParams(x as tf.Tensor, begin, size) as [number[], number[]];
+    const { begin, size } = attrsOf<tf.SliceAttrs>(call);
+    const [start, shape] = tf.slice_util.parseSliceParams(x, begin, size) as [number[], number[]];
     if (x.dtype === 'string' || !tf.slice_util.isSliceContinous(x.shape, start, shape)) return original(call);
     const offset = tf.slice_util.computeFlatOffset(start, tf.util.computeStrides(x.shape));
     return copyOfStretch(call.backend as WasmBackend, x, offset, shape);
@@ -57,7 +57,7 @@ function fastSlice(original: tf.KernelFunc): tf.KernelFunc {
 function fastProduct(naive: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const { a, b } = call.inputs as Record<'a' | 'b', tf.TensorInfo>;
-    const { transposeA, transposeB } = call.attrs as unknown as Record<'transposeA' | 'transposeB', boolean>;
+    const { transposeA, transposeB } = attrsOf<tf.BatchMatMulAttrs>(call);
     const batchShape = a.shape.slice(0, -2);
     const batch = sizeOf(batchShape);
     const broadcasts = batchShape.join() !== b.shape.slice(0, -2).join();
@@ -97,6 +97,11 @@ function fastProduct(naive: tf.KernelFunc): tf.KernelFunc {
     for (const { dataId } of temporaries) backend.disposeData(dataId);
     return product;
   };
+}
+
+/** The attributes of a call, as the kernel that it is for declares them. */
+function attrsOf<Attrs>(call: { attrs?: tf.NamedAttrMap }): Attrs {
+  return call.attrs as unknown as Attrs;
 }
 
 function kernelFunc(name: string): tf.KernelFunc {
