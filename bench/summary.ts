@@ -18,7 +18,7 @@ export type Figures = Readonly<Record<string, Spread>>;
 /** By side name: what each round measured. */
 export type Runs<Result> = Readonly<Record<string, readonly SideRun<Result>[]>>;
 
-export function spread(values: readonly number[]): Spread {
+function spread(values: readonly number[]): Spread {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 

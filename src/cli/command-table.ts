@@ -43,7 +43,7 @@ function command<Name extends OptionName>(
 }
 
 /** Options of every command that computes. */
-export const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
+const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
 
 const sampling = { help: 'divides the logits before the softmax; 0 is greedy' } as const;
 const modelOrRun = { default: 'builtin' } as const;

@@ -20,7 +20,7 @@ export type Wording = keyof typeof wordings;
 /** `raw`: the question is the prompt. `chat`: it is a user's turn. */
 export type PromptStyle = 'raw' | 'chat';
 
-export interface ChatMessage {
+interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant';
   readonly content: string;
 }

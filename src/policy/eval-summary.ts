@@ -36,7 +36,7 @@ export interface ProblemOutcomes<P = unknown> {
 }
 
 /** One completion of one problem. */
-export interface CompletionResult {
+interface CompletionResult {
   readonly completion: string;
   readonly reward: number;
   readonly exact: boolean;
@@ -54,7 +54,7 @@ interface ExactRate<Ci95 = Interval> {
 }
 
 /** Means over the samples of one problem; `exact` is their number. */
-export interface SampledResult {
+interface SampledResult {
   readonly exact: number;
   readonly exactRate: number;
   readonly meanReward: number;

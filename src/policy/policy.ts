@@ -17,7 +17,7 @@ import { runUpdate, type UpdateBatch, type UpdateOptions, type UpdateResult, upd
 import { chooseUpdateShape } from './update-shape.js';
 
 export type { PolicySizes } from './layout.js';
-export type { UpdateBatch, UpdateResult } from './update.js';
+export type { UpdateBatch } from './update.js';
 
 export interface TrainingOptions extends UpdateOptions {
   /** Rows of one update. */
@@ -38,7 +38,7 @@ export interface PolicyOptions {
 }
 
 /** Gives a parameter's values, float32 and row-major, by its Hugging Face name. */
-export type ReadTensor = (name: string) => Float32Array;
+type ReadTensor = (name: string) => Float32Array;
 
 export interface Policy {
   readonly config: ModelConfig;

@@ -48,7 +48,7 @@ export interface Tally {
   readonly total: number;
 }
 
-export interface RolloutsRecord {
+interface RolloutsRecord {
   readonly count: number;
   /** Evenly spaced ones. */
   readonly points: readonly RolloutPoint[];
@@ -61,7 +61,7 @@ export interface RolloutsRecord {
   };
 }
 
-export interface Stage1Record {
+interface Stage1Record {
   readonly samplesPerProblem: number;
   /** Problems that have all their samples, of `total`. */
   readonly done: number;
@@ -71,7 +71,7 @@ export interface Stage1Record {
   readonly preflight?: Preflight;
 }
 
-export interface TimingsRecord {
+interface TimingsRecord {
   /** Seconds by part of the run; a part that was interrupted counts only where it was finished. */
   readonly phases: ReadonlyMap<string, number>;
   /** Seconds of every update, those that a resumed run made again included. */

@@ -13,7 +13,7 @@ import type { EvalSummary } from '../policy/eval-summary.js';
 import { counted, describeInterval, describePValue, formatPercent as percent } from '../util/format.js';
 import type { RunRecord } from './read.js';
 
-export type VerdictKind = TrainingOutcome | 'memory' | 'unfinished' | 'stopped';
+type VerdictKind = TrainingOutcome | 'memory' | 'unfinished' | 'stopped';
 
 export interface Verdict {
   readonly kind: VerdictKind;

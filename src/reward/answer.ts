@@ -3,7 +3,7 @@
  */
 
 /** Why a completion has no readable answer. */
-export type NoAnswer = 'missing' | 'malformed';
+type NoAnswer = 'missing' | 'malformed';
 
 export type ParsedAnswer = { readonly value: number } | { readonly value?: never; readonly reason: NoAnswer };
 

@@ -210,7 +210,7 @@ async function openTask(
  * Rollouts decoded at once, memory permitting. Measured with the built-in model on 2 cores: 4,000 rollouts of 32 tokens take
  * 1.5 s with 128, and 1.3 s with 256 or 512 (docs/log.md).
  */
-export const defaultSlots = 256;
+const defaultSlots = 256;
 
 /** Sizes of a policy for `problems`. */
 export function policySizes(

@@ -20,7 +20,7 @@ import { lockHolder } from './lock.js';
 import { readLog } from './logs.js';
 import { readProblems, readRun } from './record.js';
 
-export type RunState = 'finished' | 'running' | 'stopped' | 'damaged';
+type RunState = 'finished' | 'running' | 'stopped' | 'damaged';
 
 export interface RunEntry {
   /** The run's folder. */

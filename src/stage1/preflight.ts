@@ -10,7 +10,7 @@ import { vStar } from './vstar.js';
  * `stop`: no sample differs from its problem's V*, so no gradient exists, or nearly all samples were cut off, so the rewards
  * say nothing of the answers. `warn`: little will be learned.
  */
-export type Verdict = 'go' | 'warn' | 'stop';
+type Verdict = 'go' | 'warn' | 'stop';
 
 export interface Preflight {
   readonly verdict: Verdict;

@@ -16,7 +16,7 @@ export interface AlgorithmSettings {
 }
 
 /** A graded completion, as far as advantages depend on it. */
-export interface Graded {
+interface Graded {
   readonly problem: { readonly id: string };
   readonly score: { readonly reward: number };
 }

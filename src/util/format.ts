@@ -44,7 +44,7 @@ export function describePValue({ pValue, draws }: { readonly pValue: number; rea
 }
 
 /** `0.0039`, `2.3e-7`: two significant digits. */
-export function formatPValue(p: number): string {
+function formatPValue(p: number): string {
   return p < 0.0001 ? p.toExponential(1) : p.toPrecision(2);
 }
 

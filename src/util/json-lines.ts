@@ -104,7 +104,7 @@ export function parseJsonLines(source: string, text: string, example: string): J
   return lines;
 }
 
-export function nameOf(source: string): string {
+function nameOf(source: string): string {
   return source === '-' ? 'standard input' : source;
 }
 

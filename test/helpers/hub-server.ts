@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
-export interface HubFaults {
+interface HubFaults {
   /** Answer every call for the repository with this. */
   status?: number;
   errorCode?: string;
@@ -28,7 +28,7 @@ export interface HubFaults {
   token?: string;
 }
 
-export interface HubRequest {
+interface HubRequest {
   readonly server: 'hub' | 'content';
   readonly method: string;
   readonly path: string;

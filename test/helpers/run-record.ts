@@ -24,7 +24,7 @@ export const task = multiplicationTask({
 const model = { heldOut: 'tiny', hasChatTemplate: false } as const;
 
 /** An evaluation in which `right` of the `samples` samples of each problem are right, the others one too much. */
-export function evaluation(
+function evaluation(
   problems: readonly Problem[],
   right: (problem: Product, index: number) => number,
   { samples = 8, text = (answer: number) => `answer: ${answer}` } = {},

@@ -34,7 +34,7 @@ export interface Answer {
   readonly score?: Score;
 }
 
-export interface AskOptions {
+interface AskOptions {
   /** Called with new text of the answer as it is drawn. */
   readonly onText: (text: string) => void;
   /** Stops the answer; the result is the text so far. */

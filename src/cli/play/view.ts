@@ -25,7 +25,7 @@ export function turnTexts({ name, question, text, answer }: Turn, maxNewTokens: 
 }
 
 /** `exact, reward 1; 25 tokens in 40 ms`. */
-export function verdict(answer: Answer, maxNewTokens: number, paint: Paint): string {
+function verdict(answer: Answer, maxNewTokens: number, paint: Paint): string {
   const { score, finished, stopped, tokens, seconds } = answer;
   const time = seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`;
   const cost = paint.faint(`${tokens} ${tokens === 1 ? 'token' : 'tokens'} in ${time}`);

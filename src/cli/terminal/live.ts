@@ -5,7 +5,7 @@
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
 import { columnsOf } from './width.js';
 
-export interface BarState {
+interface BarState {
   readonly title: string;
   /** From 0 to 1. */
   readonly share: number;

@@ -35,7 +35,7 @@ export interface InstallEnvironment {
 }
 
 /** A rung that failed. */
-export interface Attempt {
+interface Attempt {
   readonly rung: Rung;
   readonly obstacle: Obstacle;
   readonly sentence: string;

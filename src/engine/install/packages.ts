@@ -182,7 +182,7 @@ export const headersPackage: NpmPackage = {
 };
 
 /** A libtensorflow archive of tfjs-node's own installer; `path` is below its storage server. */
-export interface OfficialLibrary {
+interface OfficialLibrary {
   readonly path: string;
   readonly tensorflow: string;
   readonly sha256: string;

@@ -37,7 +37,7 @@ export function chooseWheel(wheels: Readonly<Record<string, Wheel>>, machine: Pl
 }
 
 /** Throws if this Linux has no glibc or one older than `needed`. */
-export function requireGlibc(machine: Platform, needed: readonly [number, number], what: string): void {
+function requireGlibc(machine: Platform, needed: readonly [number, number], what: string): void {
   if (machine.platform !== 'linux') return;
   if (machine.glibc === null || machine.glibc === undefined) {
     throw new Unavailable('unsupported-platform', `${what} needs the GNU C library, and this Linux uses another one.`);

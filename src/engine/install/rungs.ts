@@ -21,7 +21,7 @@ import { requireSpace } from './staging.js';
 
 export type Rung = EngineManifest['rung'];
 
-export interface RungContext {
+interface RungContext {
   readonly catalog: Catalog;
   readonly machine: Platform;
   readonly variant: Variant;

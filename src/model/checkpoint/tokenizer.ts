@@ -18,7 +18,7 @@ import { readRegularFile } from '../../util/file.js';
 import { isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
 import type { ModelConfig } from '../network/config.js';
 
-export interface ChatMessage {
+interface ChatMessage {
   readonly role: string;
   readonly content: string;
 }
@@ -51,7 +51,7 @@ export interface Tokenizer {
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[];
 }
 
-export interface ChatOptions {
+interface ChatOptions {
   /** End with the opening of the assistant's turn; true unless told otherwise. */
   readonly addGenerationPrompt?: boolean;
   readonly variables?: JsonRecord;

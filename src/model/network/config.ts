@@ -23,8 +23,8 @@ import {
 import { type Dtype, dtypes } from '../checkpoint/dtype.js';
 import { type RopeConfig, readRope } from './rope.js';
 
-export const families = ['qwen2', 'qwen3', 'llama'] as const;
-export type Family = (typeof families)[number];
+const families = ['qwen2', 'qwen3', 'llama'] as const;
+type Family = (typeof families)[number];
 
 /** All that the forward pass depends on. Letters are the tensor dimensions used throughout the code. */
 export interface ModelConfig {

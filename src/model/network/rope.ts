@@ -8,7 +8,7 @@ import { describe, isRecord, type JsonRecord } from '../../util/json.js';
 import { anyObject, anything, collect, flag, integer, number, object, optional, text } from '../../util/schema.js';
 
 /** How positions turn into angles; one of the kinds that `rope_type` names. */
-export type RopeScaling =
+type RopeScaling =
   | { readonly kind: 'default' }
   | { readonly kind: 'linear'; readonly factor: number }
   | {

@@ -30,7 +30,7 @@ export function angles(config: ModelConfig, positions: Float<'B T'>): Angles {
 }
 
 /** Positions 0 .. T-1 for every row, `[1, T]`. */
-export function rowPositions(length: number): Float<'1 T'> {
+function rowPositions(length: number): Float<'1 T'> {
   return tf.range(0, length, 1, 'float32').expandDims(0);
 }
 
@@ -38,7 +38,7 @@ export function rowPositions(length: number): Float<'1 T'> {
  * Which positions a position may attend to when rows are whole sequences: itself and those before, `[1, T, T]`.
  * Rows padded on the right need nothing more: no token of theirs looks at the padding.
  */
-export function causalBias(length: number): Float<'1 T T'> {
+function causalBias(length: number): Float<'1 T T'> {
   const position = tf.range(0, length, 1, 'float32');
   const later = tf.greater(position.expandDims(0), position.expandDims(1));
   return tf.mul(later.toFloat(), maskedScore).expandDims(0);

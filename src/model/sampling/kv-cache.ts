@@ -34,7 +34,7 @@ export interface CacheSizes {
 }
 
 /** Names of the state of layer `layer`. */
-export const cacheNames = (layer: number) => ({
+const cacheNames = (layer: number) => ({
   keys: `cache.k.${layer}`,
   values: `cache.v.${layer}`,
   promptKeys: `prompt.k.${layer}`,

@@ -11,7 +11,7 @@ import { Unavailable } from '../fetch/unavailable.js';
 const mac = process.platform === 'darwin';
 
 /** The second addon's file name; it lies beside the first. */
-export const stderrAddonName = 'stderr.node';
+const stderrAddonName = 'stderr.node';
 
 /**
  * A second, tiny addon that can send standard error nowhere for a moment. TensorFlow 2.21 prints a notice about rounding

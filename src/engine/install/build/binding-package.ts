@@ -13,7 +13,7 @@ import { Unavailable } from '../fetch/unavailable.js';
 import { bindingFilesDigest, bindingPackage, headersPackage } from '../packages.js';
 
 /** Whether the engine uses this file of the package: compiled JavaScript without tests, and C++ sources. */
-export function isNeeded(path: string): boolean {
+function isNeeded(path: string): boolean {
   return /^binding\/[^/]+\.(cc|h)$/.test(path) || (/^dist\/.+\.js$/.test(path) && !/(_test|run_tests)\.js$/.test(path));
 }
 
@@ -92,7 +92,7 @@ function installedPackage(): string | undefined {
 }
 
 /** SHA-256 over the names and contents of the needed files, sorted by name. */
-export function filesDigest(folder: string): string {
+function filesDigest(folder: string): string {
   const digest = createHash('sha256');
   for (const path of neededFiles(folder)) {
     const content = createHash('sha256')

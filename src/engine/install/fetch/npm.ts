@@ -41,11 +41,11 @@ export async function packNpm(wanted: NpmPackage, folder: string, signal: AbortS
 }
 
 /** The file name that `npm pack` gives a package: `@a/b` 1.0.0 becomes `a-b-1.0.0.tgz`. */
-export function tarballName({ name, version }: NpmPackage): string {
+function tarballName({ name, version }: NpmPackage): string {
   return `${name.replace(/^@/, '').replace('/', '-')}-${version}.tgz`;
 }
 
-export async function hasIntegrity(path: string, { integrity }: NpmPackage): Promise<boolean> {
+async function hasIntegrity(path: string, { integrity }: NpmPackage): Promise<boolean> {
   return existsSync(path) && `sha512-${await hashFile(path, 'sha512', 'base64')}` === integrity;
 }
 

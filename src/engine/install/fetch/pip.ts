@@ -104,7 +104,7 @@ function flags(wheel: Wheel): string[] {
 }
 
 /** The obstacle, from pip's output. */
-export function explain(output: string, wheel: Wheel): Unavailable {
+function explain(output: string, wheel: Wheel): Unavailable {
   const what = `${wheel.project} ${wheel.version}`;
   if (/No space left on device|ENOSPC/.test(output)) {
     return new Unavailable('no-space', `The disk filled up while pip downloaded ${what}.`);
