@@ -1,4 +1,4 @@
-/** docs/engine.md says what is true: its examples run, its links lead somewhere, its table of files is complete. */
+/** docs/engine.md is true: its examples run, its links lead to headings, its table of files is complete. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';

@@ -35,7 +35,7 @@ const add: FunctionSpec = {
   },
 };
 
-testEveryWay('a state update is seen by all functions, and a function sees the state from before its call', (way) => {
+testEveryWay('all functions see a state update, and a function sees the state from before its call', (way) => {
   const functions = { add, double: fn((state) => ({ outputs: { twice: tf.mul(get(state, 'x'), 2) } })) };
   withProgram(way, { state: { x: vector }, functions }, (program) => {
     program.write('x', Float32Array.of(1, 2, 3));
@@ -163,7 +163,7 @@ const putRow: FunctionSpec = {
   },
 };
 
-testEveryWay('a state assigned another is not changed by an update of the other in place', (way) => {
+testEveryWay('a state assigned from another does not change when the other is updated in place', (way) => {
   const copies: FunctionSpec['body'][] = [
     (state) => ({ assign: { copy: get(state, 'cache') } }),
     (state) => ({ assign: { copy: tf.mul(get(state, 'cache'), 1) } }),
@@ -256,7 +256,7 @@ testEveryWay(
   },
 );
 
-testEveryWay('checkNumerics holds back an update in place too', (way) => {
+testEveryWay('checkNumerics also prevents an update in place', (way) => {
   const functions = {
     put: fn(
       (state, inputs) => ({
@@ -283,7 +283,7 @@ testEveryWay('checkNumerics holds back an update in place too', (way) => {
   });
 });
 
-testEveryWay('a run that fails on its way stores nothing', (way) => {
+testEveryWay('a run that fails stores nothing', (way) => {
   const look: FunctionSpec = {
     inputs: { at: { dtype: 'int32', shape: [1, 1] } },
     body: (state, inputs) => ({
@@ -400,7 +400,7 @@ testEveryWay('a result that does not fit the state is refused, with both types',
   );
 });
 
-nativeTest('updates in place that could be seen where they may not be are refused when compiled', async () => {
+nativeTest('uses of a value that an update in place destroys are refused when compiled', async () => {
   const { compiledWay } = await import('../helpers/engines.js');
   const way = await compiledWay();
   const rows = () => [tf.tensor1d([0], 'int32'), tf.ones([1, 2])] as const;

@@ -134,7 +134,7 @@ function ancestors(nodes: readonly GraphNode[]): Set<GraphNode> {
   return found;
 }
 
-/** Whether the value of `node` may lie in the memory of `source`'s. */
+/** Whether the value of `node` may share the memory of `source`'s. */
 export function sharesMemory(node: GraphNode, source: GraphNode): boolean {
   const [first] = node.inputs;
   return node === source || (views.has(node.op) && first !== undefined && sharesMemory(first.node, source));

@@ -11,7 +11,7 @@ const picks: Readonly<Record<string, string>> = { GatherV2: 'Tparams', SplitV: '
 
 /**
  * Rounds the operands of every matrix product to bfloat16; sums are float32. On a device that multiplies bfloat16,
- * state stored as bfloat16 is used as it lies, and the product's result is rounded to the nearest bfloat16 (by oneDNN
+ * state stored as bfloat16 is used without conversion, and the product's result is rounded to the nearest bfloat16 (by oneDNN
  * or cuBLAS), then widened. Elsewhere the rounded operands are widened first and the result stays float32: TensorFlow's
  * own bfloat16 product truncates its result there, which biases every value towards 0. Each operand is cast once.
  *

@@ -52,7 +52,7 @@ export function compileFunction(
           if (tensor === undefined) {
             const { read, value } = readStored(graph, handles.get(stateName)!, stateSpec);
             reads.set(stateName, read);
-            // Kept, because the first use may lie inside a tidy and the second after it.
+            // Kept, because the first use may be inside a tidy and the second after it.
             tensor = tf.keep(tracedTensor(value));
             kept.push(tensor);
           }

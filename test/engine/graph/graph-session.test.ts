@@ -1,4 +1,4 @@
-/** The two addons that run graphs: the same program gives the same through both, and each says what is wrong. */
+/** The two addons that run graphs: the same program has the same results through both, and both report what is wrong. */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
 import { findInstalledEngine } from '../../../src/engine/install/installed.js';
@@ -54,7 +54,7 @@ nativeTest('both addons run the same program to the same results', (t) => {
   }
 });
 
-nativeTest('our addon refuses what does not fit, before TensorFlow sees it', (t) => {
+nativeTest('the kernels addon refuses values that do not fit before TensorFlow receives them', (t) => {
   const engine = findInstalledEngine();
   if (engine?.kernelsPath === undefined) return t.skip('this engine has no kernels addon');
   loadBinding(engine.bindingPath);

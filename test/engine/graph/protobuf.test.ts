@@ -90,7 +90,7 @@ test('packed integers are one field', () => {
   );
 });
 
-test('nested messages carry their length, however deep and long', () => {
+test('nested messages carry their length at any depth and size', () => {
   // The guide's example: field 3 with field 1 = 150 inside.
   const inner = proto.message();
   proto.integer(inner, 1, 150);

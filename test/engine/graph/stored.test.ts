@@ -1,6 +1,6 @@
 /**
- * State stored as bfloat16: rounded when it is stored, float32 when it is read, and multiplied with as it lies by functions
- * with precision bf16, whichever of the ways of doing that their number of rows chooses.
+ * State stored as bfloat16: rounded when stored, float32 when read, and multiplied without conversion by functions with
+ * precision bf16, by whichever product their number of rows selects.
  */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
@@ -33,7 +33,7 @@ const spec: ProgramSpec = {
   },
 };
 
-nativeTest('what is stored as bfloat16 is rounded to it, written or assigned', async () => {
+nativeTest('values stored as bfloat16 are rounded, whether written or assigned', async () => {
   const program = (await compiledWay()).create(spec);
   program.write('half', values);
   program.write('whole', values);

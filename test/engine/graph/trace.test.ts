@@ -1,4 +1,4 @@
-/** What cannot be compiled is refused with a reason and the line that did it. Needs no native engine: only tracing. */
+/** Tracing refuses what cannot be compiled, with a reason and the calling line. Needs no native engine. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
@@ -47,7 +47,7 @@ const readers: Record<string, (x: tf.Tensor) => unknown> = {
   print: (x) => x.print(),
 };
 for (const [name, read] of Object.entries(readers)) {
-  test(`${name} while compiling says that there are no values yet, and where it was called`, () => {
+  test(`${name} while compiling is refused: there are no values yet; the calling line is named`, () => {
     const message = refusal((_state, inputs) => {
       read(tf.square(a(inputs)));
       return {};
@@ -57,7 +57,7 @@ for (const [name, read] of Object.entries(readers)) {
   });
 }
 
-test('data and array while compiling fail the promise with the same words', async () => {
+test('data and array while compiling reject with the same error', async () => {
   for (const read of [(x: tf.Tensor) => x.data(), (x: tf.Tensor) => x.array()]) {
     let promise: Promise<unknown> | undefined;
     compile((_state, inputs) => {
@@ -148,7 +148,7 @@ test('one function cannot be compiled inside another', () => {
   );
 });
 
-test('an error of the body itself passes through, and the backend from before is restored', async () => {
+test('an error of the body is rethrown, and the previous backend is restored', async () => {
   await wasmWay();
   await tf.setBackend('wasm');
   const mine = new RangeError('mine');
@@ -177,7 +177,7 @@ test('tracing leaves no tensors behind', () => {
   assert.equal(tf.memory().numTensors, before);
 });
 
-test('shapes that do not fit are refused while compiling, with both', () => {
+test('shapes that do not fit are refused while compiling; the error has both', () => {
   assert.throws(() => compile((_state, inputs) => ({ outputs: { x: tf.add(a(inputs), tf.ones([2])) } })), /3.*2/);
   assert.throws(() => compile((_state, inputs) => ({ outputs: { x: a(inputs).reshape([2, -1]) } })), /3|\[3\]/);
 });
@@ -189,7 +189,7 @@ test('strings and complex numbers are refused', () => {
   );
 });
 
-test('in-place operations want state tensors', () => {
+test('in-place operations need state tensors', () => {
   const scalars = ['learningRate', 'beta1Power', 'beta2Power', 'epsilon', 'decay', 'scale'];
   assert.throws(
     () =>

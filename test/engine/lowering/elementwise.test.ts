@@ -1,6 +1,6 @@
 /**
- * Every kernel that can be compiled: its compiled value is that of native TensorFlow op by op and that of WebAssembly,
- * where WebAssembly has the kernel. Values chosen to be awkward: scalars, one row, NaN, infinities, halves, negatives.
+ * Every lowering: the compiled value equals that of native TensorFlow op by op, and of WebAssembly where it has the
+ * kernel, for awkward values: scalars, one row, NaN, infinities, halves, negatives.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -518,7 +518,7 @@ function spied<Result>(seen: Set<string>, body: () => Result): Result {
   }
 }
 
-test('every kernel that can be compiled has cases', () => {
+test('every lowering of a tfjs kernel has cases', () => {
   // The others are not tfjs's; the tests of ops/ cover them.
   const own: string[] = [...Object.values(tensorflowOps), ...Object.values(nativeOps)];
   const wanted = Object.keys(lowerings).filter((name) => !own.includes(name));

@@ -1,7 +1,7 @@
 /**
  * The native ops against the compositions that they replace (which ops.test.ts holds to finite differences), in
- * sizes that fit no vector and no block; a row's numbers to the bit whatever is computed beside it; what is not finite
- * stays visible.
+ * sizes that are no multiple of a vector or block. A row's results are the same to the last bit whatever is computed beside
+ * it, and values that are not finite stay so.
  */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
@@ -75,7 +75,7 @@ const subjects: Record<string, Subject> = {
 };
 
 for (const [name, subject] of Object.entries(subjects)) {
-  nativeTest(`kernel = composition, value and gradients: ${name}`, async () => {
+  nativeTest(`native op = composition, value and gradients: ${name}`, async () => {
     const { spec, data } = evaluation(subject);
     const found = runOnce(await compiledWay(), spec, data);
     const expected = runOnce(await composedWay(), spec, data);
@@ -116,7 +116,7 @@ for (const [name, perRow] of Object.entries({
   'swiglu, 203 elements': ['gate', 'up'],
   'attention, causal, 70 positions, two groups of two, head of 20': ['q', 'k', 'v'],
 })) {
-  nativeTest(`a row alone has the same bits as among others: ${name}`, async () => {
+  nativeTest(`a row has the same bits alone and among others: ${name}`, async () => {
     const subject = subjects[name] as Subject;
     const rows = Object.values(subject.variables)[0]?.[0] as number;
     const together = await computed(onRows(subject, perRow, 0, rows));
@@ -153,7 +153,7 @@ nativeTest('NaN and infinities stay visible, and stay in their row', async () =>
   }
 });
 
-nativeTest('sumOfSquares of many numbers is as exact as float32 can say', async () => {
+nativeTest('sumOfSquares of many numbers is exact to float32's precision', async () => {
   const x = noise(100_003, 1);
   const expected = x.reduce((sum, each) => sum + each * each, 0);
   const spec: FunctionSpec = {

@@ -234,7 +234,7 @@ nativeTest('tokenLogProbs against double precision, with logits of any size', as
   }
 });
 
-nativeTest('the gradient of an embedding adds up repeated ids and leaves the other rows zero', async () => {
+nativeTest('the gradient of an embedding sums over repeated ids and is zero in all other rows', async () => {
   const spec: FunctionSpec = {
     inputs: {},
     body: () => {

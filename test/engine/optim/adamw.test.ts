@@ -195,7 +195,7 @@ testEveryWay('a gradient that is not finite changes nothing under checkNumerics,
   instance.dispose();
 });
 
-testEveryWay('a moment that is also looked at is seen from before the update', (way) => {
+testEveryWay('an output of a moment has the value from before the update', (way) => {
   const options = configurations['without decay'] as AdamWOptions;
   const w = { dtype: 'float32', shape: [1000] } as const;
   const instance = way.create({
@@ -222,7 +222,7 @@ testEveryWay('a moment that is also looked at is seen from before the update', (
   instance.dispose();
 });
 
-testEveryWay('a step may be looked at: the new value of a parameter beside the old one', (way) => {
+testEveryWay('the new value of a parameter can be used beside the old one', (way) => {
   const options = configurations['without decay'] as AdamWOptions;
   const w = { dtype: 'float32', shape: [40] } as const;
   const instance = way.create({
