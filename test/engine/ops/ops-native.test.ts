@@ -153,7 +153,7 @@ nativeTest('NaN and infinities stay visible, and stay in their row', async () =>
   }
 });
 
-nativeTest('sumOfSquares of many numbers is exact to float32's precision', async () => {
+nativeTest('sumOfSquares of many numbers is exact to the precision of float32', async () => {
   const x = noise(100_003, 1);
   const expected = x.reduce((sum, each) => sum + each * each, 0);
   const spec: FunctionSpec = {
