@@ -7,6 +7,7 @@ import { parameterCount } from '../../src/model/network/params.js';
 import { builtinArchitecture } from '../../src/pretrain/architecture.js';
 import type { DryRun } from '../../src/run/dry-run.js';
 import { planDisk, planMemory } from '../../src/run/memory-plan.js';
+import { writeVStarFile } from '../../src/stage1/v-star-file.js';
 import { tinyzero } from '../helpers/cli.js';
 import { changeJson, copyOfModel, temporaryFolder } from '../helpers/files.js';
 import { startHub } from '../helpers/hub-server.js';
@@ -82,4 +83,19 @@ test('on the wasm engine its heap is the limit', async (t) => {
   const { code, stderr } = await tinyzero([...weightless, '--model', model, '--engine', 'wasm']);
   assert.equal(code, 1, stderr);
   assert.match(stderr, /4\.3 GB there/);
+});
+
+test('what a run would refuse is refused: bf16 on wasm, and V* of other settings', async (t) => {
+  const bf16 = await tinyzero([...weightless, '--engine', 'wasm', '--precision', 'bf16']);
+  assert.equal(bf16.code, 2, bf16.stderr);
+  assert.match(bf16.stderr, /bf16 needs the tensorflow engine/);
+  const vStar = join(temporaryFolder(t), 'v.json');
+  const fingerprint = { model: 'm', tokenizer: 't', problems: 'p', prompt: 'raw', sampling: 's', reward: 'r' };
+  writeVStarFile(vStar, { createdBy: 'test', fingerprint, beta1: 0.5, samples: 8, entries: new Map() });
+  const other = await tinyzero([...weightless, '--v-star', vStar]);
+  assert.equal(other.code, 1, other.stderr);
+  // The weights may not be there, so the model's hash is not compared.
+  assert.match(other.stderr, /V\* of other settings: tokenizer and problems and prompt and sampling and reward differ/);
+  const missing = await tinyzero([...weightless, '--v-star', `${vStar}.none`]);
+  assert.match(missing.stderr, /Cannot read .*v\.json\.none/);
 });
