@@ -21,6 +21,7 @@ import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainAsyncWrites } from '../util/write.js';
 import { hasFinal, requireFinal, saveFinal } from './final.js';
+import type { RunFolder } from './folder.js';
 import { openLog, readLog, requireLog } from './logs.js';
 import type { Run } from './train.js';
 
@@ -131,31 +132,38 @@ function isFinished({ folder, job }: Run): boolean {
 }
 
 /**
- * The state of the newest checkpoint that is undamaged and whose logs are; undefined where there is none. Damaged ones are
- * reported and set aside.
+ * The state of the newest checkpoint that is undamaged and whose logs are; undefined where there is none. All damaged
+ * checkpoints are reported and set aside.
  */
 function newestState({ folder, job }: Run, updates: number): CheckpointState | undefined {
-  for (const step of folder.checkpoints().reverse()) {
-    const path = folder.checkpointPath(step);
+  let newest: CheckpointState | undefined;
+  const steps = folder.checkpoints().reverse();
+  for (const step of steps) {
     try {
-      const state = readCheckpointState(path);
-      if (state.progress.step !== step || step > updates) {
-        throw new UserError(`${path} says that it was made after update ${state.progress.step} of ${updates}.`);
-      }
-      requireWhole(path, state.files);
-      requireLog(folder.file('metrics'), state.logs.metrics);
-      requireLog(folder.file('rollouts'), state.logs.rollouts);
-      return state;
+      const state = checkedState(folder, step, updates);
+      newest ??= state;
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      const aside = folder.setAside(step);
-      const before = folder.checkpoints().at(-1);
-      const next =
-        before === undefined ? 'stage 2 starts from the beginning' : `the checkpoint before is update ${before}`;
-      job.reporter.line(`${error.message} The checkpoint of update ${step} is set aside as ${aside}; ${next}.`);
+      job.reporter.line(`${error.message} The checkpoint of update ${step} is set aside as ${folder.setAside(step)}.`);
     }
   }
-  return undefined;
+  if (steps.length > 0 && newest === undefined) {
+    job.reporter.line('No undamaged checkpoint is left: stage 2 starts from the beginning.');
+  }
+  return newest;
+}
+
+/** @throws UserError naming the file of the checkpoint, or the log before it, that is damaged. */
+function checkedState(folder: RunFolder, step: number, updates: number): CheckpointState {
+  const path = folder.checkpointPath(step);
+  const state = readCheckpointState(path);
+  if (state.progress.step !== step || step > updates) {
+    throw new UserError(`${path} says that it was made after update ${state.progress.step} of ${updates}.`);
+  }
+  requireWhole(path, state.files);
+  requireLog(folder.file('metrics'), state.logs.metrics);
+  requireLog(folder.file('rollouts'), state.logs.rollouts);
+  return state;
 }
 
 /** Restores the policy: from a checkpoint, or as it was before the first update. */

@@ -14,6 +14,7 @@ import { renderPage } from '../../src/report/page.js';
 import { readRunRecord } from '../../src/report/read.js';
 import { writeReport } from '../../src/report/write.js';
 import { runFiles } from '../../src/run/folder.js';
+import { sealJson } from '../../src/util/checksum.js';
 import { UserError } from '../../src/util/errors.js';
 import { browserTest } from '../helpers/chromium.js';
 import { temporaryFolder as makeFolder, modulesLoadedBy, packagesOf, tinyzero } from '../helpers/cli.js';
@@ -165,7 +166,8 @@ test('a run that stopped anywhere has a report of what is there', (t) => {
 
 test('damaged files are told by name, and never anything but a UserError', (t) => {
   const folder = copyOfRun(t);
-  const names = Object.values(runFiles).filter((name) => /json/.test(name));
+  // The report does not look at the trained model.
+  const names = Object.values(runFiles).filter((name) => /json/.test(name) && name !== runFiles.finalChecksums);
   const whole = new Map(names.map((name) => [name, readFileSync(join(folder, name))]));
   let refused = 0;
   fuzz(150, (random, seed) => {
@@ -199,8 +201,13 @@ const hostile = `</title></script><script>document.title='pwned'</script><img sr
 
 /** Puts hostile text wherever a run holds text of a model, of a task or of the user. */
 function poison(folder: string): void {
-  const change = (name: string, edit: (text: string) => string) =>
-    writeFileSync(join(folder, name), edit(readFileSync(join(folder, name), 'utf8')));
+  const change = (name: string, edit: (text: string) => string) => {
+    const [body, hasSeal] = readFileSync(join(folder, name), 'utf8').split(
+      /,\n {2}"checksum": "[0-9a-f]{8}"(?=\n\}\n$)/,
+    );
+    const edited = edit(hasSeal === undefined ? body! : body + hasSeal);
+    writeFileSync(join(folder, name), hasSeal === undefined ? edited : sealJson(edited));
+  };
   const text = JSON.stringify(hostile).slice(1, -1);
   for (const name of [runFiles.problems, runFiles.evalBefore, runFiles.evalAfter, runFiles.rollouts, runFiles.vStar]) {
     change(name, (content) => content.replaceAll('What is', text));

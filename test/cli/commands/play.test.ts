@@ -1,9 +1,10 @@
 /** `play` as a user runs it: through a pipe and at a terminal. */
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
+import { checksumOf, sealJson } from '../../../src/util/checksum.js';
 import { tinyzero } from '../../helpers/cli.js';
 import { copyOfModel, temporaryFolder } from '../../helpers/files.js';
 import { inTerminal, withoutTerminal } from '../../helpers/terminal.js';
@@ -63,6 +64,13 @@ test('a run folder stands for its trained model; an unfinished one says what to 
   assert.equal(unfinished.code, 1);
   assert.match(unfinished.stderr, /has no trained model yet\. Finish it with `tinyzero train --resume/);
   cpSync('models/tiny', join(run, 'final'), { recursive: true });
+  const files = Object.fromEntries(
+    readdirSync('models/tiny').map((name) => [name, checksumOf(readFileSync(join('models/tiny', name)))]),
+  );
+  writeFileSync(
+    join(run, 'final.json'),
+    sealJson(`${JSON.stringify({ format: 'tinyzero-final-1', files }, null, 2)}\n`),
+  );
   const { code, lines } = await played(['--model', run, '--compare', 'builtin'], '7 x 8\n');
   assert.equal(code, 0);
   const [trained, base] = lines[0]?.completions ?? [];
