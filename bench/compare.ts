@@ -1,12 +1,13 @@
 /**
- * @file Compares tinyzero with PyTorch: every side as a process of its own, in alternating order, medians with spread.
- * `npm run bench` runs our sides alone, `npm run bench:peers` all (`-- --install` makes their Python first). Fails when
- * the sides did not do the same work. The last line is JSON. docs/benchmarks.md explains it.
+ * @file Compares tinyzero with PyTorch: each side in its own process, in alternating order, medians with spread.
+ * `npm run bench` runs tinyzero only, `npm run bench:peers` all sides (`-- --install` first installs their Python). Fails
+ * if the sides did different work. The last line is JSON. See docs/benchmarks.md.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { openEngine } from '../src/engine/backend.js';
 import { benchCases, type Case, makeModels, type Side } from './cases.js';
 import { type JobResult, phaseNames, type WholeJob } from './jobs.js';
 import type { Part, PartResult } from './parts.js';
@@ -65,7 +66,10 @@ async function main(): Promise<void> {
   for (const each of cases) {
     results[each.name] = each.kind === 'job' ? await compareJobs(each) : await compareParts(each);
   }
-  const machine = { processor: cpus()[0]?.model, coresThere: cpus().length, node: process.version };
+  // Opened after the measurements, so that its threads disturb none.
+  const { instructions } = await openEngine('tensorflow');
+  console.log(`\nInstruction set: ${instructions ?? "TensorFlow's own choice"}`);
+  const machine = { processor: cpus()[0]?.model, instructions, coresThere: cpus().length, node: process.version };
   const { problems, plainProblems } = options;
   const settings = {
     cores,
