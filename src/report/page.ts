@@ -1,9 +1,10 @@
 /**
- * @file The whole page: one HTML file that needs nothing else, and that by its own policy may load nothing and run no script but
+ * @file The whole page: one HTML file that needs no other. Its content security policy lets it load nothing and run no script but
  * its own.
  */
 import { createHash } from 'node:crypto';
 import { runFiles } from '../run/folder.js';
+import { counted, formatBytes, formatSeconds } from '../util/format.js';
 import { type Html, html, trusted } from './html.js';
 import type { RunRecord } from './read.js';
 import { script } from './script.js';
@@ -11,7 +12,7 @@ import { accuracyFigure, beforeAfterSection } from './sections/before-after.js';
 import { comparedSection } from './sections/compared.js';
 import { curvesSection } from './sections/curves.js';
 import { examplesSection } from './sections/examples.js';
-import { factsSection } from './sections/facts.js';
+import { factsSection, secondsOf } from './sections/facts.js';
 import { preflightSection } from './sections/preflight.js';
 import { problemsSection } from './sections/problems.js';
 import { style } from './style.js';
@@ -56,7 +57,12 @@ ${present.map(([, , body]) => body)}
 </body>
 </html>
 `;
-  return { page: page.markup, verdict };
+  return { page: unbroken(page.markup), verdict };
+}
+
+/** No line break inside `held-out`: a word joiner follows the hyphen, in text and nowhere else. */
+function unbroken(markup: string): string {
+  return markup.replace(/>[^<]+</g, (text) => text.replace(/(held-)(out)/gi, '$1\u2060$2'));
 }
 
 /** Nothing is loaded; styles may stand in the page; of scripts only ours runs, whatever a completion may hold. */
@@ -84,10 +90,32 @@ function opening(run: RunRecord, { kind, label, sentence, notes }: Verdict): Htm
 <p class="badge"><span aria-hidden="true">${signs[kind]}</span> ${label}</p>
 <h1>${headline(sentence)}</h1>
 <p class="lead">${model ?? 'builtin'}, ${algorithms[algo]} on ${what}: ${problems.rows.length.toLocaleString('en-US')} rows of ${problems.train.length.toLocaleString('en-US')} distinct problems.</p>
+<ul class="key-facts">${keyFacts(run).map((fact) => html`<li>${fact}</li>`)}</ul>
 ${notes.map((note) => html`<p class="note">${note}</p>`)}
 </div>
 ${accuracyFigure(run)}
 </section>`;
+}
+
+/** Size, work, time, machine, date and memory of the run, as far as they are recorded. */
+function keyFacts({ timings, steps }: RunRecord): string[] {
+  const { date, cores, peakMemory, parameters } = timings.machine ?? {};
+  const seconds = secondsOf(timings);
+  const updates = steps.at(-1)?.step;
+  return [
+    ...(parameters === undefined ? [] : [counted(parameters, 'parameter')]),
+    ...(updates === undefined ? [] : [counted(updates, 'update')]),
+    ...(seconds > 0 ? [`${formatSeconds(seconds)}${cores === undefined ? '' : ` on ${counted(cores, 'core')}`}`] : []),
+    ...(peakMemory === undefined ? [] : [`at most ${formatBytes(peakMemory)} of memory`]),
+    ...(date === undefined ? [] : [dateText(date)]),
+  ];
+}
+
+/** `25 November 2026`, in universal time. */
+function dateText(iso: string): string {
+  const date = new Date(iso);
+  if (Number.isNaN(date.getTime())) return iso;
+  return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' });
 }
 
 /** The sentence with what is in brackets set smaller, and no line break inside a number and its unit. */

@@ -76,6 +76,15 @@ interface TimingsRecord {
   readonly phases: ReadonlyMap<string, number>;
   /** Seconds of every update, those that a resumed run made again included. */
   readonly updates: readonly number[];
+  /** Of the process that finished the run. */
+  readonly machine?: {
+    /** ISO 8601. */
+    readonly date: string | undefined;
+    readonly cores: number | undefined;
+    /** Bytes. */
+    readonly peakMemory: number | undefined;
+    readonly parameters: number | undefined;
+  };
 }
 
 export interface RunRecord {
@@ -186,21 +195,32 @@ function readRollouts(path: string, steps: readonly StepRecord[]): RolloutsRecor
   return { count, points: points.items, lastEpoch: { epoch, firstStep, lastStep: lastStep!, tally } };
 }
 
-const timingShape = object({ seconds: number({ min: 0 }), step: optional(anything), phase: optional(text) });
+const timingShape = object({
+  seconds: number({ min: 0 }),
+  step: optional(anything),
+  phase: optional(text),
+  date: optional(text),
+  cores: optional(number({ min: 1 })),
+  peakMemory: optional(number({ min: 0 })),
+  parameters: optional(number({ min: 1 })),
+});
 
 function readTimings(path: string): TimingsRecord {
   const source = { path, what: "a run's log of timings" };
   const phases = new Map<string, number>();
   const updates: number[] = [];
+  let machine: TimingsRecord['machine'];
   let line = 0;
   for (const record of readLog(path)) {
     line++;
-    const { seconds, step, phase } = check(timingShape, record, source, `line ${line}`);
+    const timing = check(timingShape, record, source, `line ${line}`);
+    const { seconds, step, phase, date, cores, peakMemory, parameters } = timing;
     if (step !== undefined) updates.push(seconds);
+    else if (phase === 'process') machine = { date, cores, peakMemory, parameters };
     else {
       const name = check(text, phase, source, `line ${line}.phase`);
       phases.set(name, (phases.get(name) ?? 0) + seconds);
     }
   }
-  return { phases, updates };
+  return { phases, updates, ...(machine && { machine }) };
 }

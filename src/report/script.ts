@@ -1,6 +1,7 @@
 /**
- * @file The page's own script: a readable tooltip for everything that carries a value, by mouse, touch and keyboard. Without it the
- * browser's own tooltips remain. A chart, like a completion, is one stop of the Tab key; the arrow keys move inside it.
+ * @file The page's own script: a button that copies the command, and a readable tooltip for everything that carries a value, by
+ * mouse, touch and keyboard. Without it the browser's own tooltips remain. A chart, like a completion, is one stop of the Tab
+ * key; the arrow keys move inside it.
  */
 export const script = `
 (() => {
@@ -86,8 +87,22 @@ export const script = `
   document.addEventListener('pointerdown', (event) => {
     if (!event.target.closest('[data-tip]')) hide();
   });
+  for (const button of document.querySelectorAll('button[data-source]')) {
+    button.hidden = false;
+    button.addEventListener('click', async () => {
+      const source = document.getElementById(button.dataset.source);
+      try {
+        await navigator.clipboard.writeText(source.textContent);
+      } catch {
+        getSelection().selectAllChildren(source);
+        document.execCommand('copy');
+      }
+      button.textContent = 'Copied';
+      setTimeout(() => { button.textContent = 'Copy'; }, 2000);
+    });
+  }
   addEventListener('beforeprint', () => {
-    for (const details of document.querySelectorAll('details')) details.open = true;
+    for (const details of document.querySelectorAll('#examples details')) details.open = true;
   });
 })();
 `;

@@ -48,6 +48,7 @@ h3 { margin: 1.4rem 0 .5rem; font-size: 1rem; font-weight: 650; }
 .verdict .lead { margin-bottom: .6rem; }
 .note { margin: .4rem 0 0; max-width: 80ch; color: var(--muted); font-size: .8125rem; line-height: 1.45; }
 .verdict .note { font-size: .875rem; }
+.key-facts { display: flex; flex-wrap: wrap; gap: .15rem 1.5rem; margin: 0 0 .8rem; padding: 0; list-style: none; color: var(--muted); font-size: .875rem; }
 .badge { display: inline-block; margin: 0; padding: .15rem .7rem .2rem; border-radius: 1rem; font-size: .8125rem; font-weight: 650; background: var(--tone, var(--muted)); color: var(--page); }
 .learned { --tone: var(--gain); } .worse, .memory { --tone: var(--loss); }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19.5rem), 1fr)); gap: 1.6rem 2rem; align-items: start; }
@@ -69,6 +70,7 @@ svg.plot circle.on { stroke: var(--text); stroke-width: 2; }
 .key { flex: none; display: inline-grid; place-items: center; width: 1rem; height: 1rem; border-radius: 2px; background: var(--cell); }
 .key.held { box-shadow: inset 0 0 0 2px var(--text); }
 .key.ramp { width: 5rem; background: linear-gradient(90deg, var(--cell), var(--accent)); }
+.key.few { background: none; } .key.few::before { content: ''; width: .55rem; height: .55rem; border-radius: 2px; background: var(--accent); opacity: .5; }
 .key.gain { background: var(--accent); } .key.loss { background: var(--loss); }
 .swatch { display: inline-block; width: .7rem; height: .7rem; margin: 0 .35rem 0 .1rem; border-radius: 2px; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; }
@@ -83,6 +85,9 @@ thead th { color: var(--muted); font-size: .8125rem; vertical-align: bottom; }
 .scroll { overflow-x: auto; }
 .said { margin: 0 0 1rem; }
 .command { margin: 0 0 .6rem; padding: .9rem 1.1rem; background: var(--panel); border: 1px solid var(--line); border-radius: 6px; font: .8125rem/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; white-space: normal; overflow-wrap: anywhere; user-select: all; }
+.copied { position: relative; }
+.to-clipboard { position: absolute; top: .6rem; right: .6rem; padding: .2rem .7rem; border: 1px solid var(--line); border-radius: 5px; background: var(--page); color: var(--accent); font: inherit; font-size: .8125rem; cursor: pointer; }
+.copied .command { padding-right: 5.5rem; }
 .command span { display: inline-block; margin-right: .5ch; max-width: 100%; }
 .example { padding: .2rem 0 1rem; border-bottom: 1px solid var(--line); }
 .example h3 { white-space: pre-wrap; }
@@ -102,9 +107,13 @@ footer p { margin: 0; }
   :root { color-scheme: light; font-size: 11px; }
   body { max-width: none; padding: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   nav, #tip, summary { display: none; }
-  h2, h3, figcaption { break-after: avoid; }
+  h2, h3, .lead, .legend, figcaption { break-after: avoid; }
+  .to-clipboard { display: none; }
+  #before-after, #stage-1, #problems { break-inside: avoid; }
+  .charts { display: block; font-size: 0; }
+  .charts figure { display: inline-block; width: 31.5%; margin: 0 2.7% 1.2rem 0; font-size: 1rem; vertical-align: top; }
+  .charts figure:nth-child(3n) { margin-right: 0; }
   figure, .example, tr, .pair { break-inside: avoid; }
-  .charts { grid-template-columns: repeat(3, 1fr); gap: 1rem 1.2rem; }
   .verdict, .beside { grid-template-columns: 1fr 38%; gap: 1.5rem 2rem; }
   .split { grid-template-columns: 42% 1fr; gap: 1.5rem 2rem; }
   .pair, .columns { grid-template-columns: repeat(2, minmax(0, 1fr)); }

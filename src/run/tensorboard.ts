@@ -78,7 +78,7 @@ function readClock(folder: RunFolder): { before: number; steps: ReadonlyMap<numb
   let before = 0;
   const steps = new Map<number, number>();
   for (const { phase, step, seconds } of readLog(folder.file('timings'))) {
-    if (phase === 'stage2') continue; // the sum of its updates
+    if (phase === 'stage2' || phase === 'process') continue; // sums of other lines
     elapsed += Number(seconds);
     if (phase === 'eval-before') before = elapsed;
     // An update that was repeated after an interruption counts the last time.

@@ -4,8 +4,10 @@
  * ends with the same bytes. A damaged file is named and made again.
  */
 import { existsSync, renameSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fingerprintModel } from '../model/checkpoint/pretrained.js';
+import { parameterCount } from '../model/network/params.js';
 import type { TrainingOptions } from '../options/settings.js';
 import { compareEvaluations, readEvaluation } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
@@ -122,6 +124,7 @@ async function runJob(
       // Evaluate what training made of it, on the same problems.
       const after = await evaluated(run, 'after', before);
       folder.requirePresent();
+      timings.append({ phase: 'process', ...processFacts(), parameters: parameterCount(job.pretrained.config) });
       const compare = compareEvaluations(after, before);
       return { folder: folder.path, updates, overlap, before, after, compare, ...(verdict && { preflight: verdict }) };
     });
@@ -216,6 +219,16 @@ function openTimings(folder: RunFolder, reporter: Reporter): LogWriter {
     explainWrites(aside, () => renameSync(path, aside));
   }
   return openLog(path);
+}
+
+/** What the process took and had, for the report. */
+function processFacts() {
+  return {
+    seconds: process.uptime(),
+    date: new Date().toISOString(),
+    cores: availableParallelism(),
+    peakMemory: 1024 * process.resourceUsage().maxRSS,
+  };
 }
 
 function timedBy(timings: LogWriter): Run['timed'] {

@@ -282,6 +282,45 @@ function misplaced(page: Page): Promise<string[]> {
   })()`);
 }
 
+browserTest('axe finds nothing serious, in both themes and on a phone', async (browser) => {
+  const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
+  for (const [width, colorScheme] of [
+    [390, 'light'],
+    [1280, 'dark'],
+  ] as const) {
+    const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+    await page.goto(pathToFileURL(join(run, 'report.html')).href);
+    // By the debugger, since the page's own policy lets no other script run.
+    const found = await page.evaluate(`${axe}; axe.run().then(({ violations }) => violations)`);
+    const serious = (found as { id: string; impact: string }[]).filter(({ impact }) => /serious|critical/.test(impact));
+    assert.deepEqual(
+      serious.map(({ id }) => id),
+      [],
+      `${width}, ${colorScheme}`,
+    );
+    await page.close();
+  }
+});
+
+browserTest('the button copies the command', async (browser) => {
+  const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] });
+  const page = await context.newPage();
+  await page.goto(pathToFileURL(join(run, 'report.html')).href);
+  await page.getByRole('button', { name: 'Copy' }).click();
+  await page.getByRole('button', { name: 'Copied' }).waitFor();
+  const copied = await page.evaluate('navigator.clipboard.readText()');
+  assert.match(String(copied), /^tinyzero train --.*--engine \w+$/);
+  await context.close();
+});
+
+test('the facts under the headline are those of the run', () => {
+  const { machine } = readRunRecord(run).timings;
+  assert.equal(machine?.parameters, 413_280);
+  assert.ok(machine.cores! >= 1 && machine.peakMemory! > 1e8 && !Number.isNaN(Date.parse(machine.date!)));
+  const facts = parseHTML(readFileSync(join(run, 'report.html'), 'utf8')).document.querySelector('.key-facts');
+  assert.match(facts!.textContent!, /413,280 parameters5 updates.* cores?at most .* of memory\d+ \w+ \d{4}/);
+});
+
 browserTest('values are reached by mouse, keyboard and touch', async (browser) => {
   const context = await browser.newContext({ hasTouch: true, viewport: { width: 820, height: 800 } });
   const page = await context.newPage();

@@ -87,13 +87,15 @@ function withOptions(run: RunRecord, change: Partial<RunRecord['stored']['option
   return { ...run.stored, options: { ...run.stored.options, ...change } };
 }
 
-test('curves: nine charts that hold every value in words; looks are called looks', () => {
+test('curves: eleven charts that hold every value in words; looks are called looks', () => {
   const { tips, all, text } = parse(curvesSection([learned]));
-  assert.equal(all('svg').length, 9);
-  for (const path of all('g[aria-label=line] path')) assert.doesNotMatch(path.getAttribute('d') ?? '', /NaN|undefined/);
+  assert.equal(all('svg').length, 11);
+  for (const path of all('g[data-mark=line] path')) assert.doesNotMatch(path.getAttribute('d') ?? '', /NaN|undefined/);
   assert.ok(tips.includes('update 7\nreward 0.07'));
   assert.ok(tips.includes('update 7\nexact answers 3.5 %'));
-  assert.ok(tips.includes('update 12\ngradient norm 0.01, learning rate 1.0e-4'));
+  assert.ok(tips.includes('update 12\ngradient norm 0.01'));
+  assert.ok(tips.includes('update 12\nlearning rate 1.0e-4'));
+  assert.ok(tips.includes('update 12\nloss 0.1'));
   assert.ok(tips.includes('look after update 10\n50.0 % of 20 greedy answers exact'));
   assert.ok(tips.includes('evaluation before training\n0.0 % of 20 greedy answers exact'));
   assert.match(text, /Looks while training ran: nothing was stopped, saved or chosen by them\./);
@@ -211,11 +213,14 @@ test('compared: tests between the trained models, and the options that differ', 
 });
 
 test('facts: cost with units, every option, versions and the command', () => {
-  const { text } = parse(factsSection(learned));
+  const { text, all } = parse(factsSection(learned));
   assert.match(text, /tinyzero train --model builtin .*--num-train 60.*--engine wasm/);
   assert.match(text, /Evaluation before180 completions, 1\.5 s/);
   assert.match(text, /Stage 212 updates, 24 rollouts, 1,200 tokens, 3 s/);
-  assert.match(text, /engineDescriptionWebAssembly/);
-  for (const option of ['--seed0', '--keep-unsolvedno', '--task–', '--eval-samples64'])
+  assert.match(text, /engine descriptionWebAssembly/);
+  for (const option of ['--seed0', '--keep-unsolvedno', '--task–', '--eval-samples64']) {
     assert.ok(text.includes(option), option);
+  }
+  const folded = all('details tr').map(({ textContent }) => textContent);
+  assert.ok(folded.includes('--task–') && !folded.includes('--seed0'));
 });

@@ -32,7 +32,8 @@ export function chart({ description, ...options }: ChartOptions): Html {
     document: document as never,
   }) as unknown as { setAttribute(name: string, value: string): void; outerHTML: string };
   svg.setAttribute('role', 'img');
-  return trusted(svg.outerHTML);
+  // The chart is one image with a description; its groups have no role, and so no labels of their own.
+  return trusted(svg.outerHTML.replace(/(<g\b[^>]*?) aria-label=/g, '$1 data-mark='));
 }
 
 /** Options of the layer that carries values in words. */

@@ -18,6 +18,11 @@ interface GridCell extends ProblemCell {
 
 /** More factors than this make cells too small to point at. */
 const maxFactors = 24;
+/** From fewer samples than this a rate says little. */
+const fewSamples = 4;
+const fadedShare = 0.5;
+const isFewOf = (tally: Tally | undefined) => tally !== undefined && tally.total < fewSamples;
+
 /** Up to so many factors a cell has room for its number. */
 const maxNumbered = 13;
 
@@ -42,9 +47,9 @@ export function productCells(cells: readonly ProblemCell[]): GridCell[] | undefi
 export function gridFigures(cells: readonly GridCell[]): Html {
   const rates = (which: 'before' | 'after') => (cell: GridCell) => cell[which] && rateOf(cell[which]);
   return html`<div class="charts">
-${figure({ title: 'Before', unit: 'exact answers, %', chart: gridChart('Accuracy before training', cells, rates('before'), false) })}
-${figure({ title: 'After', unit: 'exact answers, %', chart: gridChart('Accuracy after training', cells, rates('after'), false) })}
-${figure({ title: 'Change', unit: 'percentage points', chart: gridChart('Change of accuracy', cells, changeOf, true) })}
+${figure({ title: 'Before', unit: 'exact answers, %', chart: gridChart('Accuracy before training', cells, rates('before'), ['before']) })}
+${figure({ title: 'After', unit: 'exact answers, %', chart: gridChart('Accuracy after training', cells, rates('after'), ['after']) })}
+${figure({ title: 'Change', unit: 'percentage points', chart: gridChart('Change of accuracy', cells, changeOf, ['before', 'after']) })}
 </div>
 <ul class="legend">
 <li><span class="key held"></span>held out, never trained on</li>
@@ -52,6 +57,7 @@ ${figure({ title: 'Change', unit: 'percentage points', chart: gridChart('Change 
 <li><span class="key ramp"></span>0 to 100 % exact</li>
 <li><span class="key gain"></span>better</li>
 <li><span class="key loss"></span>worse</li>
+${cells.some(({ before, after }) => isFewOf(before) || isFewOf(after)) && html`<li><span class="key few"></span>small and pale: fewer than ${fewSamples} samples</li>`}
 <li><span class="key">·</span>not sampled</li>
 </ul>`;
 }
@@ -60,11 +66,18 @@ function gridChart(
   title: string,
   cells: readonly GridCell[],
   rateIn: (cell: GridCell) => number | undefined,
-  isChange: boolean,
+  from: readonly ('before' | 'after')[],
 ): Html {
+  const isChange = from.length > 1;
   const factors = [...new Set(cells.map(({ a }) => a))];
-  const data = cells.map((cell) => ({ ...cell, rate: rateIn(cell), text: describe(cell) }));
-  const known = data.filter(({ rate }) => rate !== undefined);
+  const data = cells.map((cell) => ({
+    ...cell,
+    rate: rateIn(cell),
+    isFew: from.some((when) => (cell[when]?.total ?? 0) < fewSamples),
+    text: describe(cell),
+  }));
+  const firm = data.filter(({ rate, isFew }) => rate !== undefined && !isFew);
+  const faded = data.filter(({ rate, isFew }) => rate !== undefined && isFew);
   const unknown = data.filter(({ rate }) => rate === undefined);
   const place = { x: 'b', y: 'a' };
   const fill = ({ rate }: { rate: number | undefined }) => (isChange && rate! < 0 ? 'var(--loss)' : 'var(--accent)');
@@ -92,9 +105,22 @@ function gridChart(
     color: { type: 'identity' },
     marks: [
       Plot.cell(data, { ...place, fill: 'var(--cell)', rx: 2 }),
-      Plot.cell(known, { ...place, fill, fillOpacity: ({ rate }: { rate: number }) => Math.abs(rate), rx: 2 }),
+      Plot.cell(firm, { ...place, fill, fillOpacity: ({ rate }: { rate: number }) => Math.abs(rate), rx: 2 }),
+      // Little is known of these: a smaller square in a paler colour.
+      Plot.cell(faded, {
+        ...place,
+        fill,
+        fillOpacity: ({ rate }: { rate: number }) => fadedShare * Math.abs(rate),
+        inset: 5,
+        rx: 2,
+      }),
       Plot.text(unknown, { ...place, text: () => '·', fill: 'var(--muted)' }),
-      ...(factors.length <= maxNumbered ? [Plot.text(known, { ...place, text: number, fill: ink, fontSize: 10 })] : []),
+      ...(factors.length <= maxNumbered
+        ? [
+            Plot.text(firm, { ...place, text: number, fill: ink, fontSize: 10 }),
+            Plot.text(faded, { ...place, text: number, fill: 'var(--muted)', fontSize: 9 }),
+          ]
+        : []),
       Plot.cell(
         data.filter(({ heldOut }) => heldOut),
         { ...place, fill: 'none', stroke: 'var(--text)', strokeWidth: 1.8, rx: 2 },

@@ -1,6 +1,6 @@
 /**
- * @file Rollouts as points: what the reward asked for against what the policy made of it. A*PO regresses one on the other,
- * so its loss is zero on the diagonal.
+ * @file Rollouts as points: the advantage of each against its implicit reward or log-ratio. A*PO regresses one on the other, so its
+ * loss is zero on the diagonal.
  */
 
 import type { TrainingOptions } from '../../options/settings.js';
@@ -28,6 +28,11 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
   });
   const place = { x: 'asked', y: 'ratio' };
   const { domain, outside } = middle(data.map(({ ratio }) => ratio));
+  const asked = data.map(({ asked: value }) => value);
+  const span = Math.max(0, ...asked) - Math.min(0, ...asked);
+  const stretch = span / (domain[1] - domain[0]);
+  const isRegression = implicit(1, settings) !== 0;
+  const diagonal = isRegression ? { x1: domain[0], y1: domain[0], x2: domain[1], y2: domain[1] } : undefined;
   const svg = chart({
     description: `${counted(points.length, 'rollout')}: ${plot.ratioName} against advantage`,
     marginTop: 22,
@@ -36,6 +41,9 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
     marks: [
       Plot.ruleX([0], { stroke: 'var(--rule)' }),
       Plot.ruleY([0], { stroke: 'var(--rule)' }),
+      ...(diagonal === undefined
+        ? []
+        : [Plot.link([diagonal], { ...diagonal, stroke: 'var(--muted)', strokeDasharray: '4 3' })]),
       Plot.dot(
         data.filter(({ late }) => !late),
         { ...place, r: 2.5, stroke: 'var(--run-2)', strokeWidth: 1.2 },
@@ -54,10 +62,17 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
   const edge = outside > 0 ? `; ${outside} beyond the scale ${outside === 1 ? 'stands' : 'stand'} at its edge` : '';
   return figure({
     title: plot.title,
-    unit: '○ first, ● second half of the updates',
+    unit: '○ first half of the updates, ● second half',
     chart: svg,
-    note: `${named ? `${name}: ` : ''}${shown}${edge}. ${plot.note}`,
+    note: `${named ? `${name}: ` : ''}${shown}${edge}. ${plot.note}${diagonal === undefined ? '' : ' The dashed line is where both are equal.'}${scaleNote(stretch)}`,
   });
+}
+
+/** The axes have scales of their own; where these differ much, what that does to the picture. */
+function scaleNote(stretch: number): string {
+  if (!Number.isFinite(stretch) || stretch < 3) return '';
+  const times = Number(stretch.toPrecision(1)).toLocaleString('en-US');
+  return ` The vertical scale is some ${times} times larger than the horizontal one: on equal scales the points would lie on a flat line.`;
 }
 
 /** A scale for all but the most extreme one in a hundred values, with 0 on it; and how many are beyond. */

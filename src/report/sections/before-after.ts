@@ -3,7 +3,13 @@
  */
 import { type Comparison, compareEvaluations } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
-import { counted, describeInterval, describePValue, formatPercent as percent } from '../../util/format.js';
+import {
+  counted,
+  describePointsInterval,
+  describePValue,
+  formatPoints,
+  formatPercent as percent,
+} from '../../util/format.js';
 import { figure, section, short } from '../charts/figure.js';
 import { intervalChart, type Measured } from '../charts/intervals.js';
 import { type Html, html } from '../html.js';
@@ -57,8 +63,7 @@ interface Row {
 }
 
 const signed = (value: number, text: string) => (value > 0 ? `+${text}` : value < 0 ? text.replace('-', '−') : text);
-const points = (change: number) => signed(change, `${(100 * change).toFixed(1)} points`);
-const rate = { show: percent, showChange: points };
+const rate = { show: percent, showChange: formatPoints };
 const fixed = (digits: number) => ({
   show: (value: number) => value.toFixed(digits),
   showChange: (change: number) => signed(change, change.toFixed(digits)),
@@ -101,7 +106,7 @@ function table(before: EvalSummary, after: EvalSummary | undefined, compare: Com
 function tests(compare: Comparison | undefined): Html | undefined {
   if (compare === undefined) return undefined;
   const { sampled, greedy } = compare;
-  return html`<p class="note">${sampled && `Sampled: ${points(sampled.difference)}, ${describeInterval(sampled.ci95)}; sign-flip test over ${counted(sampled.clusters, 'cluster')} that changed, ${describePValue(sampled)}. `}Greedy: ${counted(greedy.gained, 'problem')} gained, ${greedy.lost} lost; McNemar’s exact test, ${describePValue(greedy)}.</p>`;
+  return html`<p class="note">${sampled && `Sampled: ${formatPoints(sampled.difference)}, ${describePointsInterval(sampled.ci95)}; sign-flip test over ${counted(sampled.clusters, 'cluster')} that changed, ${describePValue(sampled)}. `}Greedy: ${counted(greedy.gained, 'problem')} gained, ${greedy.lost} lost; McNemar’s exact test, ${describePValue(greedy)}.</p>`;
 }
 
 function constant({ constantAnswer }: EvalSummary): Html | undefined {

@@ -32,15 +32,12 @@ const beforeLooks: readonly Quantity[] = [
 ];
 
 const afterLooks: readonly Quantity[] = [
+  { title: 'Loss', unit: 'mean of the rollouts of an update', value: ({ loss }) => loss },
+  { title: 'Learning rate', unit: 'of AdamW', value: ({ learningRate }) => learningRate },
   { title: 'KL to the reference', unit: 'nats per completion', value: ({ kl }) => kl },
   { title: 'Entropy', unit: 'nats per token', value: ({ entropy }) => entropy },
   { title: 'Length', unit: 'tokens per completion, end token included', value: ({ meanTokens }) => meanTokens },
-  {
-    title: 'Gradient norm',
-    unit: 'before clipping',
-    value: ({ gradientNorm }) => gradientNorm,
-    also: { name: 'learning rate', value: ({ learningRate }) => learningRate },
-  },
+  { title: 'Gradient norm', unit: 'before clipping', value: ({ gradientNorm }) => gradientNorm },
   {
     title: 'Readable answers',
     unit: 'share of rollouts with an answer in the asked-for form',

@@ -16,10 +16,10 @@ export function factsSection(run: RunRecord): Html {
     id: 'repeat',
     title: 'How to repeat it',
     lead: 'The same command gives the same bytes on the same engine: everything that is drawn follows from the seed.',
-    body: html`<pre class="command">${repeatCommand(stored).map((piece, i) => html`${i > 0 && ' '}<span>${piece}</span>`)}</pre>
+    body: html`<div class="copied"><pre class="command" id="command" tabindex="0" aria-label="The command">${repeatCommand(stored).map((piece, i) => html`${i > 0 && ' '}<span>${piece}</span>`)}</pre><button type="button" class="to-clipboard" data-source="command" hidden>Copy</button></div>
 <div class="columns">
 <div><h3>Cost</h3>${table(costs(run))}<h3>Versions and hashes</h3>${table(versions(stored.record))}</div>
-<div><h3>Options, as resolved</h3>${table(optionRows(run))}</div>
+<div><h3>Options, as resolved</h3>${optionTables(run)}</div>
 </div>`,
   });
 }
@@ -28,6 +28,12 @@ type Rows = readonly (readonly [name: string, value: string])[];
 
 function table(rows: Rows): Html {
   return html`<table class="options"><tbody>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>`;
+}
+
+/** Seconds of work of the whole run, whichever processes did it. */
+export function secondsOf({ phases, updates }: RunRecord['timings']): number {
+  const stage2 = updates.reduce((sum, each) => sum + each, 0);
+  return ['eval-before', 'stage1', 'eval-after'].reduce((sum, phase) => sum + (phases.get(phase) ?? 0), stage2);
 }
 
 function costs({ timings, before, after, stage1, steps, rollouts }: RunRecord): Rows {
@@ -60,8 +66,7 @@ function costs({ timings, before, after, stage1, steps, rollouts }: RunRecord): 
       rows.push(['Updates made again', `${updates.length - last.step}, after an interruption`]);
   }
   evaluation('Evaluation after', after, 'eval-after');
-  const parts = ['eval-before', 'stage1', 'eval-after'].reduce((sum, phase) => sum + (seconds(phase) ?? 0), stage2);
-  rows.push(['Together', formatDuration(parts)]);
+  rows.push(['Together', formatDuration(secondsOf(timings))]);
   return rows;
 }
 
@@ -70,10 +75,17 @@ function formatDuration(seconds: number): string {
   return seconds < 60 ? `${short(seconds)} s` : formatSeconds(seconds);
 }
 
-function optionRows({ stored }: RunRecord): Rows {
-  const given = trainingOptionNames.map((name) => [flag(name), valueText(stored.options[name])] as const);
+/** Options with a value, and folded away those that were off or absent. */
+function optionTables({ stored }: RunRecord): Html {
   const { derived } = stored.record;
-  return [...given, ...(isRecord(derived) ? flat(derived, '') : [])];
+  const all = trainingOptionNames.map((name) => [flag(name), valueText(stored.options[name])] as const);
+  const isUnused = ([, value]: readonly [string, string]) => value === '–' || value === 'no';
+  const unused = all.filter(isUnused);
+  const used = [...all.filter((row) => !isUnused(row)), ...(isRecord(derived) ? flat(derived, '') : [])];
+  return html`${table(used)}${
+    unused.length > 0 &&
+    html`<details><summary>${counted(unused.length, 'option')} that this run did not use</summary>${table(unused)}</details>`
+  }`;
 }
 
 function versions(record: RunRecord['stored']['record']): Rows {
@@ -81,11 +93,20 @@ function versions(record: RunRecord['stored']['record']): Rows {
   return flat(rest, '');
 }
 
-/** Nested fields with their path: `optimizer.beta1`. */
+/** Nested fields with their path, in words: `optimizer, weight decay` for `optimizer.weightDecay`. */
 function flat(record: Readonly<Record<string, unknown>>, prefix: string): (readonly [string, string])[] {
   return Object.entries(record).flatMap(([name, value]) =>
-    isRecord(value) ? flat(value, `${prefix}${name}.`) : [[`${prefix}${name}`, valueText(value)] as const],
+    isRecord(value)
+      ? flat(value, `${prefix}${inWords(name)}, `)
+      : [[`${prefix}${inWords(name)}`, valueText(value)] as const],
   );
+}
+
+/** `weight decay` for `weightDecay`; names of the algorithm and of Node stay. */
+function inWords(name: string): string {
+  return name
+    .replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+    .replace('problems checksum', 'checksum of the problems');
 }
 
 function valueText(value: unknown): string {
