@@ -32,7 +32,7 @@ beforeAll(async () => {
 after(() => rmSync(root, { recursive: true, force: true }));
 
 function copyOfRun(t: TestContext): string {
-  const folder = join(temporaryFolder(t), 'copy');
+  const folder = join(temporaryFolder(t), 'duplicate');
   mkdirSync(folder);
   for (const name of Object.values(runFiles).filter((file) => file.includes('.'))) {
     cpSync(join(run, name), join(folder, name));
@@ -99,12 +99,12 @@ test('the command prints the verdict, overlays runs, and opens nothing where the
   assert.equal(plain.code, 0, plain.stderr);
   const { verdict } = renderPage([readRunRecord(folder)]);
   assert.ok(plain.stdout.startsWith(`${verdict.sentence}\n`));
-  assert.match(plain.stdout, /The report is in .*copy\/report\.html\.\n$/);
+  assert.match(plain.stdout, /The report is in .*duplicate\/report\.html\.\n$/);
   if (open.length > 0) assert.match(plain.stderr, /No browser could be opened here: open .*report\.html in one\./);
   // The same files give the same bytes, but for the folder's name and path.
   const page = (path: string, name: string) =>
     readFileSync(join(path, 'report.html'), 'utf8').replaceAll(path, '').replaceAll(name, '');
-  assert.equal(page(folder, 'copy'), page(run, 'short run'));
+  assert.equal(page(folder, 'duplicate'), page(run, 'short run'));
 
   const out = join(folder, 'both.html');
   const json = await tinyzero(['report', folder, '--compare', run, run, '--out', out, '--json']);
