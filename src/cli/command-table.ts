@@ -147,6 +147,17 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./commands/merge-vstar.js'),
   }),
   command({
+    words: ['merge'],
+    summary: 'merge an adapter into its base model: a full model folder, in float32',
+    operands: '<folder>',
+    options: ['out', 'json'],
+    examples: [
+      ['merge runs/lora --out merged', 'the trained adapter of a run as a model of its own'],
+      ['merge adapter --out merged --json', 'any LoRA adapter in the format of PEFT'],
+    ],
+    load: () => import('./commands/merge.js'),
+  }),
+  command({
     words: ['runs'],
     summary: 'list runs: when, which model, accuracy before and after, progress, finished or not',
     details: 'Lists runs/, or the given folder. Only reads, so it can be used while a run is in progress.',

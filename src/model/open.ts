@@ -4,14 +4,17 @@
  * a broken file is told at once.
  */
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Engine } from '../engine/backend.js';
 import { bf16WithoutInstructions, type EngineName, type EngineSetting, type Precision } from '../engine/choices.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 import type { Reporter, Transfer } from '../util/reporter.js';
+import { type AdapterConfig, adapterConfigFile, mergedWeights, readAdapterConfig } from './checkpoint/adapter.js';
 import { resolveModel } from './checkpoint/hub.js';
-import { describePretrained, openPretrained, type Pretrained } from './checkpoint/pretrained.js';
+import { describePretrained, openPretrained, openWeights, type Pretrained } from './checkpoint/pretrained.js';
 import { checkVocabulary, loadTokenizer, type Tokenizer } from './checkpoint/tokenizer.js';
 import { shippedModel } from './shipped.js';
 
@@ -23,9 +26,12 @@ export interface OpenModel {
 /** @param reference a folder, a hub id, or the name of a model that comes with tinyzero. @throws UserError for whatever is wrong with it. */
 export async function openModel(reference: string, reporter: Reporter, signal: AbortSignal): Promise<OpenModel> {
   const folder = await findModel(reference, true, reporter, signal);
-  const pretrained = openPretrained(folder);
+  const adapter = readAdapterConfig(folder);
+  const base = adapter && (await findBase(folder, adapter.base, true, reporter, signal));
+  const pretrained =
+    adapter === undefined || base === undefined ? openPretrained(folder) : openAdapted(folder, adapter, base);
   try {
-    const tokenizer = loadTokenizer(folder);
+    const tokenizer = loadTokenizer(tokenizerFolder(folder, base));
     checkVocabulary(tokenizer, pretrained.config, folder);
     return { pretrained, tokenizer };
   } catch (error) {
@@ -47,10 +53,55 @@ export async function describeModel(
   signal: AbortSignal,
 ): Promise<DescribedModel> {
   const folder = await findModel(reference, false, reporter, signal);
-  const pretrained = describePretrained(folder);
-  const tokenizer = loadTokenizer(folder);
+  const adapter = readAdapterConfig(folder);
+  const base = adapter && (await findBase(folder, adapter.base, false, reporter, signal));
+  const pretrained = describeAdapted(folder, base);
+  const tokenizer = loadTokenizer(tokenizerFolder(folder, base));
   checkVocabulary(tokenizer, pretrained.config, folder);
   return { pretrained, tokenizer };
+}
+
+/** The model in `base` with the adapter in `folder` merged in. */
+function openAdapted(folder: string, adapter: AdapterConfig, base: string): Pretrained {
+  const description = describeAdapted(folder, base);
+  const weights = openWeights(base, description.config);
+  try {
+    const merged = mergedWeights(folder, adapter, description.config, weights);
+    return { ...description, adapterFolder: folder, weights: merged };
+  } catch (error) {
+    weights.close();
+    throw error;
+  }
+}
+
+/** PEFT's folders have no config.json, and often no tokenizer: those of the base. */
+function describeAdapted(folder: string, base: string | undefined): Omit<Pretrained, 'weights'> {
+  return describePretrained(base === undefined || existsSync(join(folder, 'config.json')) ? folder : base);
+}
+
+function tokenizerFolder(folder: string, base: string | undefined): string {
+  return base === undefined || existsSync(join(folder, 'tokenizer.json')) ? folder : base;
+}
+
+async function findBase(
+  folder: string,
+  base: string,
+  weights: boolean,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<string> {
+  try {
+    return await findModel(base, weights, reporter, signal);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(
+      {
+        problem: `The adapter in ${folder} needs its base model, ${base}. ${error.message}`,
+        fix: `If the base was moved, change base_model_name_or_path in ${join(folder, adapterConfigFile)}.`,
+      },
+      { cause: error },
+    );
+  }
 }
 
 async function findModel(

@@ -6,6 +6,7 @@
 import { type HeldOutSplit, heldOutSplits } from '../data/products.js';
 import type { PromptStyle, Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import { type LoraOptions, loraTargets } from '../model/network/lora-options.js';
 import { builtinModel, heldOutField } from '../model/shipped.js';
 import type { MultiplicationRewardOptions } from '../reward/multiplication.js';
 import { algorithms } from '../stage2/algorithm.js';
@@ -34,6 +35,8 @@ export type Settings = Omit<TrainingOptions, Following> &
     readonly warmupSteps: number;
     /** Fraction of the learning rate that a cosine leads down to at the last update; 1 keeps it constant. */
     readonly decayTo: number;
+    /** Absent: all weights are trained. */
+    readonly lora?: LoraOptions;
     readonly optimizer: AdamWOptions;
     readonly maxGradientNorm: number;
   };
@@ -81,6 +84,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     maxGradientNorm: 1,
   };
   const problems: string[] = [];
+  const lora = loraOptions(options, problems);
   if (settings.task !== undefined && settings.problems !== undefined) {
     problems.push('--problems: --task brings problems of its own');
   }
@@ -91,7 +95,26 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     problems.push(`--v-star: ${algorithm.title} uses none`);
   }
   if (problems.length > 0) throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });
-  return settings;
+  return lora === undefined ? settings : { ...settings, lora };
+}
+
+function loraOptions(
+  { loraRank: rank, loraAlpha, loraTargets: names, reference }: TrainingOptions,
+  problems: string[],
+): LoraOptions | undefined {
+  if (rank === undefined) {
+    if (loraAlpha !== undefined) problems.push('--lora-alpha: without --lora-rank no adapters are trained');
+    if (names !== undefined) problems.push('--lora-targets: without --lora-rank no adapters are trained');
+    return undefined;
+  }
+  if (reference !== undefined) problems.push('--reference: that of adapters is the model without them');
+  const wanted = names?.split(',').map((name) => name.trim());
+  const unknown = wanted?.filter((name) => !(loraTargets as readonly string[]).includes(name)) ?? [];
+  if (unknown.length > 0) {
+    problems.push(`--lora-targets: expected some of ${loraTargets.join(', ')}, found ${unknown.join(', ')}`);
+  }
+  const targets = loraTargets.filter((target) => wanted?.includes(target) ?? true);
+  return { rank, alpha: loraAlpha ?? 2 * rank, targets };
 }
 
 /** Texts as the command line would have them, so that stored options are checked by the same rules. */

@@ -77,6 +77,12 @@ export async function withJob<T>(
       requireSameShape(pretrained, reference);
     }
     const { settings, task, problems, sampledWith } = await openProblems(options, { pretrained, tokenizer }, taskApi);
+    if (settings.lora !== undefined && pretrained.adapterFolder !== undefined) {
+      throw new UserError({
+        problem: `${pretrained.adapterFolder} is an adapter, and --lora-rank would train adapters over it.`,
+        fix: `Merge it first with \`tinyzero merge ${pretrained.adapterFolder} --out FOLDER\`.`,
+      });
+    }
     for (const note of problems.notes) reporter.line(note);
     const fingerprint = { model: fingerprintModel(reference), ...sampledWith };
     const vStar = readGivenVStar(settings, fingerprint) ?? emptyVStar(settings, fingerprint);

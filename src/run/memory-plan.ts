@@ -7,6 +7,7 @@
 import type { Precision } from '../engine/choices.js';
 import { drawingBytes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
+import type { LoraOptions } from '../model/network/lora-options.js';
 import { elementCount, parameterCount, parameterSpecs } from '../model/network/params.js';
 import { type PolicySizes, policyLayout } from '../policy/layout.js';
 import { activationsPerToken, chooseUpdateShape } from '../policy/update-shape.js';
@@ -34,6 +35,7 @@ export interface UpdatePlan {
   readonly batchSize: number;
   readonly microBatch?: number | undefined;
   readonly precision: Precision;
+  readonly lora?: LoraOptions | undefined;
 }
 
 /**
@@ -43,17 +45,20 @@ export interface UpdatePlan {
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, microBatch, precision }: UpdatePlan,
+  { batchSize, microBatch, precision, lora }: UpdatePlan,
 ): readonly MemoryStage[] {
   // Weights that the config calls bfloat16 are nearly always stored so.
-  const layout = policyLayout(config, sizes, { precision, isNarrow: () => config.dtype === 'bfloat16' });
-  const weights = stateBytes(layout.parameters);
+  const layout = policyLayout(config, sizes, { precision, lora, isNarrow: () => config.dtype === 'bfloat16' });
+  const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
   const { vocabSize: V } = config;
   const drawing = layout.sizes.slots * drawingBytes(config);
   const programs = { 'TensorFlow and Node': runtimeBytes };
-  const forSampling = { caches, ...(copies > 0 && { 'bf16 weights for sampling': copies }) };
+  const forSampling = {
+    caches,
+    ...(copies > 0 && { [lora === undefined ? 'bf16 weights for sampling' : 'merged weights for sampling']: copies }),
+  };
   const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };
 
   const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch });
@@ -66,9 +71,9 @@ export function planMemory(
     ...programs,
     weights,
     ...forSampling,
-    'reference weights': stateBytes(layout.reference),
+    ...(lora === undefined && { 'reference weights': stateBytes(layout.reference) }),
     'moments of AdamW': stateBytes(layout.moments),
-    gradients: stateBytes(layout.gradients) + (config.tied ? 2 : 1) * table,
+    gradients: stateBytes(layout.gradients) + (lora === undefined ? (config.tied ? 2 : 1) * table : 0),
     activations: floatBytes * tokens * activationsPerToken(config, shape.length, shape.recompute.layers),
     'logits and their gradient': logits,
   };

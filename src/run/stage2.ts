@@ -2,6 +2,9 @@
  * @file Stage 2 of a run: which problems are trained on, from which checkpoint, what is logged, when to save. The training loop
  * itself is stage2/loop.ts.
  */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { shippedModel } from '../model/shipped.js';
 import { greedyAccuracy } from '../policy/evaluate.js';
 import { isTrainable } from '../stage1/preflight.js';
 import { type VStarFile, vStarOf } from '../stage1/v-star-file.js';
@@ -9,6 +12,7 @@ import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../stage2/loop.js';
 import { planBatches, plannedRollouts, type Visit } from '../stage2/plan.js';
 import {
+  type CheckpointModel,
   type CheckpointState,
   loadCheckpoint,
   loadPolicy,
@@ -44,7 +48,11 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   policy.loadReference(job.reference.weights.read);
   const metrics = openLog(folder.file('metrics'), state?.logs.metrics ?? emptyChecksum);
   const rollouts = openLog(folder.file('rollouts'), state?.logs.rollouts ?? emptyChecksum);
-  const model = { configRecord: pretrained.configRecord, carryFrom: pretrained.folder };
+  const model: CheckpointModel = {
+    configRecord: pretrained.configRecord,
+    carryFrom: pretrained.folder,
+    adapters: settings.lora && { lora: settings.lora, base: baseReference(settings.model, pretrained.folder) },
+  };
   let last = performance.now();
   run.onEvent({ kind: 'stage2', updates: plan.length });
 
@@ -184,4 +192,9 @@ function rolloutRecord(step: number, { rollout, ...numbers }: TrainedRollout) {
   const { problem, text, finished, score, completionIds } = rollout;
   const graded = { reward: score.reward, exact: score.exact, finished, tokens: completionIds.length };
   return { step, problem: problem.id, completion: text, ...graded, ...numbers };
+}
+
+/** How an adapter names its base: a hub id as it was given, else the folder. */
+function baseReference(name: string, folder: string): string {
+  return existsSync(name) || shippedModel(name) !== name ? resolve(folder) : name;
 }

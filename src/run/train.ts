@@ -84,7 +84,7 @@ async function runJob(
   signal: AbortSignal,
 ): Promise<TrainResult> {
   const { settings, problems, reporter } = job;
-  const { batchSize, microBatch, optimizer, maxGradientNorm, overlap, force } = settings;
+  const { batchSize, microBatch, lora, seed, optimizer, maxGradientNorm, overlap, force } = settings;
   const algorithm: Algorithm = algorithms[settings.algo];
 
   // Describe the run in its folder, or check that it is still the run described there.
@@ -101,7 +101,7 @@ async function runJob(
   const timings = openTimings(folder, reporter);
 
   const training: PolicyTraining = {
-    ...{ batchSize, microBatch, optimizer, maxGradientNorm },
+    ...{ batchSize, microBatch, lora, seed, optimizer, maxGradientNorm },
     loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
   };
   try {

@@ -59,7 +59,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
   const { kit, policy, algorithm, settings, vStarOf, plan, schedule, signal } = options;
   let progress = options.start;
   let saved = progress.step;
-  const probe = probeName(policy.config.layers);
+  const probe = probeName(policy);
   let before = policy.read(probe);
 
   while (progress.step < plan.length) {
@@ -143,8 +143,14 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
   return progress;
 }
 
-/** A matrix that every token's gradient reaches, looked at to see that weights move. */
-const probeName = (layers: number) => `model.layers.${layers - 1}.mlp.down_proj.weight`;
+/**
+ * A matrix that every token's gradient reaches, looked at to see that weights move: of the last layer, of adapters the
+ * last B, which moves first.
+ */
+function probeName({ config, specs }: Policy): string {
+  const name = `model.layers.${config.layers - 1}.mlp.down_proj.weight`;
+  return name in specs ? name : Object.keys(specs).at(-1)!;
+}
 
 function gradeMeans(rollouts: readonly GradedRollout[]) {
   const meanOf = (value: (rollout: GradedRollout) => number) => mean(rollouts.map(value));

@@ -4,9 +4,11 @@
  * checkpoint restores the policy to the last bit.
  */
 import { join } from 'node:path';
+import { openAdapter, readAdapterConfig, saveAdapter } from '../model/checkpoint/adapter.js';
 import { openPretrained } from '../model/checkpoint/pretrained.js';
 import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/checkpoint/safetensors.js';
 import { savePretrained } from '../model/checkpoint/save.js';
+import type { LoraOptions } from '../model/network/lora-options.js';
 import type { Policy } from '../policy/policy.js';
 import { type Checksum, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
@@ -41,11 +43,16 @@ export interface CheckpointModel {
   readonly configRecord: JsonRecord;
   /** The folder whose tokenizer files are copied. */
   readonly carryFrom: string;
+  /** Where adapters are trained: how, and over which model, a folder or a hub id. */
+  readonly adapters?: { readonly lora: LoraOptions; readonly base: string } | undefined;
 }
 
-/** Writes the parameters of `policy` as float32, as they were trained. */
-export function savePolicy(folder: string, policy: Policy, { configRecord, carryFrom }: CheckpointModel) {
-  return savePretrained(folder, { configRecord, carryFrom, specs: policy.specs, dtype: 'float32', read: policy.read });
+/** Writes what was trained, in float32 as it was trained: a model, or adapters in PEFT's format. */
+export function savePolicy(folder: string, policy: Policy, { configRecord, carryFrom, adapters }: CheckpointModel) {
+  const { specs, read } = policy;
+  return adapters === undefined
+    ? savePretrained(folder, { configRecord, carryFrom, specs, dtype: 'float32', read })
+    : saveAdapter(folder, { ...adapters, specs, configRecord, carryFrom, read });
 }
 
 /** Writes a checkpoint into `folder`, which is empty. */
@@ -127,6 +134,11 @@ export function loadCheckpoint(folder: string, policy: Policy): void {
 
 /** Restores the parameters of a saved policy. @throws UserError when they do not belong to this model. */
 export function loadPolicy(folder: string, policy: Policy): void {
+  const adapter = readAdapterConfig(folder);
+  if (adapter !== undefined) {
+    loadAdapters(folder, adapter.rank, policy);
+    return;
+  }
   const { config, weights } = openPretrained(folder);
   try {
     if (JSON.stringify(config) !== JSON.stringify({ ...policy.config, dtype: config.dtype })) {
@@ -135,8 +147,23 @@ export function loadPolicy(folder: string, policy: Policy): void {
         fix: 'Its config.json was changed after it was saved.',
       });
     }
-    policy.load(weights.read);
+    policy.loadTrained(weights.read);
   } finally {
     weights.close();
+  }
+}
+
+function loadAdapters(folder: string, rank: number, policy: Policy): void {
+  const { file, specs, read } = openAdapter(folder, policy.config, rank);
+  try {
+    if (JSON.stringify(specs) !== JSON.stringify(policy.specs)) {
+      throw new UserError({
+        problem: `${folder} holds other adapters than this run's.`,
+        fix: 'Its adapter_config.json was changed after it was saved.',
+      });
+    }
+    policy.loadTrained(read);
+  } finally {
+    closeSafetensors(file);
   }
 }

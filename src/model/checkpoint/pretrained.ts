@@ -29,6 +29,8 @@ export interface Pretrained {
   readonly configRecord: JsonRecord;
   readonly generation: GenerationConfig;
   readonly weights: Weights;
+  /** The folder of the adapter that is merged into the weights, if one is. */
+  readonly adapterFolder?: string;
 }
 
 /** The checked tensors of a folder: exactly those of `parameterSpecs(config)`. Close when done. */
@@ -69,7 +71,7 @@ export function describePretrained(folder: string): Omit<Pretrained, 'weights'> 
   return { folder, config, configRecord, generation };
 }
 
-function openWeights(folder: string, config: ModelConfig): Weights {
+export function openWeights(folder: string, config: ModelConfig): Weights {
   const files: SafetensorsFile[] = [];
   const close = () => {
     for (const file of files.splice(0)) closeSafetensors(file);

@@ -8,20 +8,8 @@ import { linear } from '../../engine/ops/ops.js';
 import type { TensorRecord } from '../../engine/program.js';
 import type { Float } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
+import { adapterNames, type LoraOptions, type LoraTarget } from './lora-options.js';
 import { elementCount, type ParameterSpecs, parameterSpecs } from './params.js';
-
-/** The linear layers that can have adapters, by the last part of their names. */
-export const loraTargets = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
-export type LoraTarget = (typeof loraTargets)[number];
-
-export interface LoraOptions {
-  readonly rank: number;
-  /** The adapter's product is multiplied by alpha / rank. */
-  readonly alpha: number;
-  readonly targets: readonly LoraTarget[];
-}
-
-export const adapterNames = (module: string) => ({ a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` });
 
 /** Where a record of parameters with adapters has alpha / rank, a float32 scalar. */
 const scaleName = 'lora.scale';
@@ -66,12 +54,16 @@ export function withAdapterScale(parameters: TensorRecord, { alpha, rank }: Lora
   return Object.assign(Object.create(parameters), { [scaleName]: tf.scalar(alpha / rank) });
 }
 
-/** What the adapter of `module` adds to its product with `x` `[..., in]`: `[..., out]`; undefined without an adapter. */
+/**
+ * What the adapter of `module` adds to its product with `x` `[..., in]`: `[..., out]`; undefined without an adapter, and in
+ * a record without the scale, whose weights are merged or the base's.
+ */
 export function adapterTerm(parameters: TensorRecord, module: string, x: Float<'... D'>): Float<'... E'> | undefined {
   const { a, b } = adapterNames(module);
   const [A, B] = [parameters[a], parameters[b]];
-  if (A === undefined || B === undefined) return undefined;
-  return linear(tf.mul(linear(x, A), parameters[scaleName]!), B);
+  const scale = parameters[scaleName];
+  if (A === undefined || B === undefined || scale === undefined) return undefined;
+  return linear(tf.mul(linear(x, A), scale), B);
 }
 
 export function hasAdapters(parameters: TensorRecord): boolean {
@@ -83,26 +75,4 @@ export function mergedTensor(state: TensorRecord, name: string, { alpha, rank }:
   const { a, b } = adapterNames(name.replace(/\.weight$/, ''));
   const product = tf.matMul(state[b] as tf.Tensor2D, state[a] as tf.Tensor2D);
   return tf.add(state[name]!, tf.mul(product, alpha / rank));
-}
-
-/** W + (alpha / r) B A, row-major. Sums are of float64 products, rounded once. */
-export function mergedWeight(
-  weight: Float32Array,
-  a: Float32Array,
-  b: Float32Array,
-  { alpha, rank }: Pick<LoraOptions, 'alpha' | 'rank'>,
-): Float32Array {
-  const [outWidth, inWidth] = [b.length / rank, a.length / rank];
-  const merged = new Float32Array(weight.length);
-  const row = new Float64Array(inWidth);
-  for (let i = 0; i < outWidth; i += 1) {
-    row.fill(0);
-    for (let k = 0; k < rank; k += 1) {
-      const factor = (alpha / rank) * b[i * rank + k]!;
-      if (factor === 0) continue;
-      for (let j = 0; j < inWidth; j += 1) row[j]! += factor * a[k * inWidth + j]!;
-    }
-    for (let j = 0; j < inWidth; j += 1) merged[i * inWidth + j] = weight[i * inWidth + j]! + row[j]!;
-  }
-  return merged;
 }

@@ -8,7 +8,8 @@ import type { Precision } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
 import type { ModelConfig } from '../network/config.js';
-import { type LoraOptions, mergedTensor } from '../network/lora.js';
+import { mergedTensor } from '../network/lora.js';
+import type { LoraOptions } from '../network/lora-options.js';
 import { elementCount, parameterSpecs } from '../network/params.js';
 
 /** The parameters as state of a program that does not train them; those that `isNarrow` as bfloat16, if they are large. */
