@@ -34,7 +34,7 @@ export interface Pretrained {
 }
 
 /** The checked tensors of a folder: exactly those of `parameterSpecs(config)`. Close when done. */
-interface Weights {
+export interface Weights {
   /** Of the embedding; single tensors may differ. */
   readonly dtype: Dtype;
   /** Bytes of all tensors as stored. */
