@@ -75,7 +75,8 @@ napi_value init(napi_env env, napi_value exports) {
   try {
     const Js js(env);
     std::vector<napi_value> ops;
-    for (const auto &topic : {registerLayerOps, registerAttentionOps, registerOptimizerOps, registerDecodingOps}) {
+    for (const auto &topic : {registerLayerOps, registerProductOps, registerAttentionOps, registerOptimizerOps,
+                              registerDecodingOps}) {
       for (const char *name : topic()) ops.push_back(js.text(name));
     }
     js.set(exports, "ops", js.array(ops));

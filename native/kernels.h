@@ -90,6 +90,26 @@ struct Linear {
   int64_t R, D, E;
 };
 
+/** A matrix `[rows, K]`: element (i, k) is data[i * row + k * column]. */
+struct Factor {
+  const void *data;
+  int64_t rows, row, column;
+  /** Of bfloat16 instead of floats. */
+  bool narrow;
+  /** Floats are rounded to bfloat16 before they are multiplied. */
+  bool round;
+};
+
+/** Sums over k of rows[i][k] * lanes[l][k], at y[i * yRow + l * yLane]. */
+struct MatMul {
+  Factor rows, lanes;
+  float *y;
+  int64_t K, yRow, yLane;
+  /** `panelCount` panels of the factor in the lanes, from number `firstPanel` on, as `matMulArrange` leaves them. */
+  float *panels;
+  int64_t firstPanel, panelCount;
+};
+
 struct Attention {
   const float *q, *k, *v, *bias;
   float *out;
@@ -146,6 +166,13 @@ struct Math {
   int64_t (*linearWidth)(const Linear &);
   void (*arrangeRows)(const Linear &, const float *, float *);
   void (*linear)(const Linear &, int64_t, int64_t);
+  /** Rows that are one unit of `matMul`. */
+  int64_t matMulRows;
+  int64_t (*matMulPanels)(const MatMul &);
+  int64_t (*matMulPanel)(const MatMul &);
+  void (*matMulArrange)(const MatMul &, int64_t, int64_t);
+  int64_t (*matMulScratch)(const MatMul &);
+  void (*matMul)(const MatMul &, int64_t, int64_t, float *);
   void (*rmsNorm)(const RmsNorm &, int64_t, int64_t);
   void (*rmsNormGradient)(const RmsNormGradient &, int64_t, int64_t);
   void (*swiglu)(const Swiglu &, int64_t, int64_t);

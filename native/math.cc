@@ -9,6 +9,7 @@
 #include "math/decoder.h"
 #include "math/linear.h"
 #include "math/log-prob.h"
+#include "math/matmul.h"
 #include "math/norm.h"
 #include "math/rope.h"
 
@@ -19,6 +20,12 @@ extern "C" const Math MATH = {
     .linearWidth = linearWidth,
     .arrangeRows = arrangeRows,
     .linear = linear,
+    .matMulRows = rowsPerBlock,
+    .matMulPanels = matMulPanels,
+    .matMulPanel = matMulPanel,
+    .matMulArrange = matMulArrange,
+    .matMulScratch = matMulScratch,
+    .matMul = matMul,
     .rmsNorm = rmsNorm,
     .rmsNormGradient = rmsNormGradient,
     .swiglu = swiglu,

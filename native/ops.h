@@ -11,6 +11,7 @@ const Math &math();
 float *scratch(int64_t size);
 
 std::vector<const char *> registerLayerOps();
+std::vector<const char *> registerProductOps();
 std::vector<const char *> registerAttentionOps();
 std::vector<const char *> registerOptimizerOps();
 std::vector<const char *> registerDecodingOps();

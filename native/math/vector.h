@@ -23,7 +23,8 @@ const int64_t lanes = LANES;
 
 static inline int64_t roundUp(int64_t count) { return (count + lanes - 1) / lanes * lanes; }
 
-static inline Floats splat(float value) { return Floats{} + value; }
+/** Minus, because value + 0 is not value for -0, so that the compiler would have to add. */
+static inline Floats splat(float value) { return value - Floats{}; }
 
 static inline Floats load(const float *from) {
   Floats result;

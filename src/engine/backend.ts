@@ -12,7 +12,8 @@ import { UserError } from '../util/errors.js';
 import type { EngineName } from './choices.js';
 import { createEagerProgram } from './eager.js';
 import { findInstalledEngine } from './install/installed.js';
-import { loadBinding, loadKernels, type NativeBinding } from './native.js';
+import { nativeOps as nativeOpNames } from './lowering/native-ops.js';
+import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram } from './session.js';
 import { replaceWasmKernels } from './wasm.js';
@@ -66,6 +67,7 @@ async function openTensorFlow(): Promise<Engine> {
   const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
   // Their kernels run on the processor: on a GPU each would move its tensors there and back.
   const nativeOps = new Set(device === 'cpu' ? addon?.ops : []);
+  if (!ownProductIsFaster(addon)) nativeOps.delete(nativeOpNames.product);
   const multipliesBfloat16 = device === 'gpu' || addon?.bfloat16 === true;
   const where = device === 'gpu' ? 'GPU' : `CPU (${cores()})`;
   return {
@@ -83,6 +85,11 @@ async function openTensorFlow(): Promise<Engine> {
     createComposedProgram: (spec) => createSessionProgram(binding, addon, spec, new Set(), multipliesBfloat16),
     tensorCount: () => binding.getNumOfTensors(),
   };
+}
+
+/** As measured (docs/log.md): TensorFlow's products are faster where oneDNN has AVX-512; on ARM nobody has measured. */
+function ownProductIsFaster(addon: KernelsAddon | undefined): boolean {
+  return process.arch === 'x64' && addon !== undefined && !addon.instructions.startsWith('avx512');
 }
 
 /** Registers tfjs-node's own backend, which runs one op per call, on the binding that is already loaded. */

@@ -1,7 +1,7 @@
 /** @file Rewrites a traced graph so that its matrix products round their operands to bfloat16. */
 import { cast } from '../lowering/emit.js';
 import { nativeOps } from '../lowering/native-ops.js';
-import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
+import { type Attribute, type Graph, type GraphNode, type Output, outputOf } from './graph.js';
 import { widenedFrom } from './stored.js';
 
 const products = new Set(['MatMul', 'BatchMatMulV2', 'Einsum']);
@@ -48,6 +48,13 @@ export function castProductsToBfloat16(graph: Graph): (output: Output) => Output
       // It rounds its rows itself, and sums in float32.
       node.inputs[1] = narrow(node.inputs[1]!);
       node.attributes.T = { type: 'bfloat16' };
+      graph.nodes.push(node);
+    } else if (node.op === nativeOps.product) {
+      // It rounds operands of float32 itself, and sums in float32.
+      const operands = node.inputs.map((input) => widenedFrom(input) ?? input) as [Output, Output];
+      node.inputs.splice(0, 2, ...operands);
+      const [Ta, Tb] = operands.map(({ dtype }) => ({ type: dtype })) as [Attribute, Attribute];
+      Object.assign(node.attributes, { Ta, Tb, round: { bool: true } });
       graph.nodes.push(node);
     } else if (whole !== undefined) {
       const attributes = { ...node.attributes, [typeName as string]: { type: 'bfloat16' } } as const;

@@ -74,34 +74,6 @@ export function select(graph: Graph, condition: Output, yes: Output, no: Output)
   );
 }
 
-/** The product over the last two axes. Matrices are multiplied by `MatMul`, which is faster than a batch of one. */
-export function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transposeB: boolean): Output {
-  const [rowsA, columnsA] = lastTwo(a.shape, transposeA);
-  const [rowsB, columnsB] = lastTwo(b.shape, transposeB);
-  if (columnsA !== rowsB) {
-    const flags = `${transposeA ? ' transposed' : ''} and [${b.shape.join(', ')}]${transposeB ? ' transposed' : ''}`;
-    throw new Error(`MatMul: [${a.shape.join(', ')}]${flags} do not fit`);
-  }
-  const type = { T: { type: a.dtype } } as const;
-  if (a.shape.length === 2 && b.shape.length === 2) {
-    const attributes = { ...type, transpose_a: { bool: transposeA }, transpose_b: { bool: transposeB } };
-    return graph.add('MatMul', [a, b], { dtype: a.dtype, shape: [rowsA, columnsB] }, { attributes });
-  }
-  if (b.shape.length === 2 && !transposeA) {
-    // All batches are multiplied by the same matrix: one large product.
-    const rows = reshape(graph, a, [-1, columnsA]);
-    return reshape(graph, matMul(graph, rows, b, false, transposeB), [...a.shape.slice(0, -1), columnsB]);
-  }
-  const batch = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2), 'MatMul');
-  const attributes = { ...type, adj_x: { bool: transposeA }, adj_y: { bool: transposeB } };
-  return graph.add('BatchMatMulV2', [a, b], { dtype: a.dtype, shape: [...batch, rowsA, columnsB] }, { attributes });
-}
-
-function lastTwo(shape: Shape, transposed: boolean): [number, number] {
-  const [rows, columns] = shape.slice(-2) as [number, number];
-  return transposed ? [columns, rows] : [rows, columns];
-}
-
 /** A stored number. */
 export function scalar(graph: Graph, dtype: GraphDType, value: number): Output {
   return graph.constant(dtype, [], filled(dtype, value));

@@ -11,6 +11,7 @@ import type { Inputs, Lowering } from './emit.js';
 /** Names of the ops, under which tfjs also finds the lowerings. */
 export const nativeOps = {
   linear: 'TinyzeroLinear',
+  product: 'TinyzeroProduct',
   rmsNorm: 'TinyzeroRmsNorm',
   rmsNormGradient: 'TinyzeroRmsNormGradient',
   swiglu: 'TinyzeroSwiglu',

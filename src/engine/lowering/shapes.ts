@@ -3,18 +3,8 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { slice_util as sliceUtil } from '@tensorflow/tfjs-core';
 import { type Output, outputOf } from '../graph/graph.js';
 import { normalizeAxes, normalizeAxis } from '../shape.js';
-import {
-  binary,
-  filled,
-  graphDType,
-  type Inputs,
-  type Lowering,
-  matMul,
-  reshape,
-  scalar,
-  select,
-  unary,
-} from './emit.js';
+import { binary, filled, graphDType, type Inputs, type Lowering, reshape, scalar, select, unary } from './emit.js';
+import { matMul } from './product.js';
 
 /** tfjs's name of an activation -> TensorFlow op. */
 const fusedActivations: Readonly<Record<string, string>> = {

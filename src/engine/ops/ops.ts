@@ -65,7 +65,7 @@ function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
   const [[count = 0], [outWidth = 0]] = [rows.shape, weight.shape];
   if (weight.size < largeWeight || !isTracing()) return times(rows, weight);
   if (count <= fewRows[productDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
-  if (count * weight.size < largeProduct) return times(rows, weight);
+  if (count * weight.size < largeProduct || canUse(nativeOps.product)) return times(rows, weight);
   if (count <= maxRowsForWeightHalves && outWidth % 2 === 0) {
     return productWithGradient(rows, weight, (x, matrix) =>
       tf.concat(

@@ -5,15 +5,12 @@
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Attribute } from '../../../src/engine/graph/graph.js';
-import { Graph } from '../../../src/engine/graph/graph.js';
-import { encodeGraphDef, tensorName } from '../../../src/engine/graph/graphdef.js';
-import { findInstalledEngine } from '../../../src/engine/install/installed.js';
 import { nativeOps } from '../../../src/engine/lowering/native-ops.js';
-import { loadBinding, loadKernels } from '../../../src/engine/native.js';
 import { attention, rope } from '../../../src/engine/ops/ops.js';
 import { type Shape, sizeOf } from '../../../src/engine/shape.js';
 import { compiledWay, runOnce } from '../../helpers/engines.js';
 import { nativeTest } from '../../helpers/native.js';
+import { openKernels, runOwnOp } from '../../helpers/own-op.js';
 
 const zeros = (...shape: number[]) => tf.zeros(shape);
 
@@ -103,31 +100,12 @@ const refusals: Record<string, Refusal> = {
 
 for (const [name, { op, inputs, attributes, says }] of Object.entries(refusals)) {
   nativeTest(`the kernel refuses ${name}`, (t) => {
-    const engine = findInstalledEngine();
-    if (engine?.kernelsPath === undefined) return t.skip('this engine has no kernels addon');
-    loadBinding(engine.bindingPath);
-    const addon = loadKernels(engine.kernelsPath);
-    const graph = new Graph('g');
-    const feeds = inputs.map(([shape, dtype]) => {
-      const type = { dtype: { type: dtype }, shape: { shape } };
-      return graph.add('Placeholder', [], { dtype, shape }, { attributes: type });
+    const addon = openKernels();
+    if (addon === undefined) return t.skip('this engine has no kernels addon');
+    const zeroed = inputs.map(([shape, dtype]) => {
+      const size = sizeOf(shape);
+      return { shape, values: dtype === 'int32' ? new Int32Array(size) : new Float32Array(size) };
     });
-    const result = graph.add(op, feeds, { dtype: 'float32', shape: [] }, { attributes });
-    const session = addon.load(encodeGraphDef([graph]));
-    const prepared = addon.prepare(session, feeds.map(tensorName), [tensorName(result)]);
-    const values = inputs.map(([shape, dtype]) =>
-      dtype === 'int32' ? new Int32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)),
-    );
-    assert.throws(
-      () =>
-        addon.run(
-          session,
-          prepared,
-          inputs.map(([shape]) => shape),
-          values,
-        ),
-      says,
-    );
-    addon.close(session);
+    assert.throws(() => runOwnOp(addon, op, zeroed, attributes), says);
   });
 }

@@ -10,7 +10,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 9, sources: 'ccf0147038a79db5d300d5d5904bbd5320bba6ece7f9019c08cbeb78fd6370d7' };
+const known = { engineFormat: 10, sources: '3f7a8d90a2120cdd01df4bc1d3862efc9d4ed2f4022306518228939c88ceca04' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');
