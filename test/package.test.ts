@@ -15,6 +15,7 @@ const maxBytes = 8_000_000;
 const wanted = [
   /^package\.json$/,
   /^README\.md$/,
+  /^CONTRIBUTING\.md$/,
   /^LICENSE$/,
   /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
   /^models\/[\w-]+\/(README\.md|[\w-]+\.json|model\.safetensors)$/,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { findCommand, parseArguments } from '../src/cli/command-line.js';
@@ -38,19 +39,19 @@ test('docs/commands.md has every command with its option table (UPDATE=1 writes 
   assert.ok(seen.size > 8);
 });
 
-test('the README lists every command with its summary (UPDATE=1 writes the list)', () => {
+test('docs/commands.md lists every command with its summary (UPDATE=1 writes the list)', () => {
   const rows = commands.map(
     ({ words, summary }) => `| \`tinyzero ${words.join(' ')}\` | ${summary.replaceAll('*', '\\*')} |`,
   );
   const table = ['| command | |', '| --- | --- |', ...rows].join('\n');
-  checkGenerated(path, (text) => {
+  checkGenerated(reference, (text) => {
     assert.match(text, /<!-- commands -->/);
     return text.replace(/<!-- commands -->\n[\s\S]*?<!-- end -->/, () => `<!-- commands -->\n${table}\n<!-- end -->`);
   });
 });
 
-test('the source tree in the README is that of src/, each file with its own first sentence (UPDATE=1 writes it)', () => {
-  checkGenerated(path, (text) => {
+test('docs/source.md has every file of src/, each file with its own first sentence (UPDATE=1 writes it)', () => {
+  checkGenerated('docs/source.md', (text) => {
     assert.match(text, /<!-- tree -->/);
     return text.replace(
       /<!-- tree -->\n[\s\S]*?<!-- end -->/,
@@ -59,9 +60,20 @@ test('the source tree in the README is that of src/, each file with its own firs
   });
 });
 
-test('every npm script that the README names exists', () => {
+test('the README is short, and links only to what the package ships', () => {
+  const text = readFileSync(path, 'utf8');
+  assert.ok(Buffer.byteLength(text) <= 12_288, `${Buffer.byteLength(text)} bytes`);
+  const { files } = JSON.parse(readFileSync('package.json', 'utf8')) as { files: string[] };
+  const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link]) => link!);
+  assert.ok(links.length > 8);
+  for (const link of links) {
+    assert.ok(files.includes(link.split('/')[0]!) && !files.includes(`!${link}`), `${link} is not in the package`);
+  }
+});
+
+test('every npm script that the README and CONTRIBUTING.md name exists', () => {
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
-  const readme = readFileSync(path, 'utf8');
+  const readme = readFileSync(path, 'utf8') + readFileSync('CONTRIBUTING.md', 'utf8');
   const named = [...readme.matchAll(/npm (?:run ([\w:]+)|(start|test)\b)/g)].map(
     ([, run, short]) => run ?? short ?? '',
   );
@@ -71,7 +83,7 @@ test('every npm script that the README names exists', () => {
 
 test('every tinyzero command line in the documents is one that tinyzero accepts', () => {
   let lines = 0;
-  for (const document of [path, ...readdirSync('docs').map((name) => `docs/${name}`)]) {
+  for (const document of [path, 'CONTRIBUTING.md', ...readdirSync('docs').map((name) => `docs/${name}`)]) {
     if (!document.endsWith('.md')) continue;
     for (const [, block] of readFileSync(document, 'utf8').matchAll(/```sh\n([\s\S]*?)```/g)) {
       for (const [, command] of block!.matchAll(/(?:^|\| |&& )tinyzero (.*?)(?= \||\s+#|$)/gm)) {
@@ -103,6 +115,26 @@ nativeTest('npm start trains the built-in model, and it learns', async (t) => {
   );
   // The report tells the same.
   assert.match(readFileSync(join(folder, 'report.html'), 'utf8'), /It learned/);
+});
+
+test('the examples of docs/library.md and of the README compile under the strictest settings', () => {
+  const examples = ['docs/library.md', path].flatMap((document) =>
+    [...readFileSync(document, 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code!),
+  );
+  assert.equal(examples.length, 3);
+  // In the package's own folder `tinyzero` is this package; a project of a user's is like this one.
+  const folder = join('dist', 'library-examples');
+  mkdirSync(folder, { recursive: true });
+  const names = examples.map((code, i) => {
+    writeFileSync(join(folder, `example-${i}.mts`), code);
+    return `example-${i}.mts`;
+  });
+  const compilerOptions = { strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true };
+  const project = { ...compilerOptions, module: 'nodenext', target: 'es2022', noEmit: true, skipLibCheck: true, types: ['node'] };
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: project, files: names }));
+  execFileSync(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', folder], {
+    encoding: 'utf8',
+  });
 });
 
 test('the example of docs/library.md runs', async () => {

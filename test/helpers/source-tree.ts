@@ -1,4 +1,4 @@
-/** @file The tree of src/ as the README shows it: every file with the first sentence of its header. */
+/** @file The tree of src/ as docs/source.md shows it: every file with the first sentence of its header. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
