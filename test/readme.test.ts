@@ -130,7 +130,14 @@ test('the examples of docs/library.md and of the README compile under the strict
     return `example-${i}.mts`;
   });
   const compilerOptions = { strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true };
-  const project = { ...compilerOptions, module: 'nodenext', target: 'es2022', noEmit: true, skipLibCheck: true, types: ['node'] };
+  const project = {
+    ...compilerOptions,
+    module: 'nodenext',
+    target: 'es2022',
+    noEmit: true,
+    skipLibCheck: true,
+    types: ['node'],
+  };
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: project, files: names }));
   execFileSync(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', folder], {
     encoding: 'utf8',
