@@ -5,7 +5,7 @@
 
 import type { TrainEvent } from '../run/events.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
-import { formatSeconds, formatPercent as percent } from '../util/format.js';
+import { counted, formatSeconds, formatPercent as percent } from '../util/format.js';
 import type { Reporter, Work } from '../util/reporter.js';
 import { describeAccuracy, describePreflight } from './run-summary.js';
 import type { Paint } from './terminal/paint.js';
@@ -33,7 +33,7 @@ export function trainProgress(reporter: Reporter, paint: Paint): TrainProgress {
     work?.end();
     work = undefined;
     const seconds = (performance.now() - beganMs) / 1000;
-    const made = firstUpdate === 1 ? `${updates} updates` : `updates ${firstUpdate} to ${updates}`;
+    const made = firstUpdate === 1 ? counted(updates, 'update') : `updates ${firstUpdate} to ${updates}`;
     reporter.line(`Stage 2: ${made} in ${formatSeconds(seconds)}.`);
     for (const line of curves(history, heldOutBefore, closingWidth)) reporter.line(line);
   };

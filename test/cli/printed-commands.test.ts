@@ -40,12 +40,15 @@ const sources = (folder: string) =>
 test('commands in the messages of the source are accepted', () => {
   let found = 0;
   for (const path of sources('src')) {
+    if (path.endsWith('program-name.ts')) continue; // has a pattern of commands
     // Comments name commands without their arguments.
     const text = readFileSync(path, 'utf8').replace(/^\s*(?:\/\*\*|\*|\/\/).*$/gm, '');
     for (const [, raw] of text.matchAll(/\\?`tinyzero ((?:\$\{[^}]*\}|[^`\\])*)\\?`/g)) {
+      if (raw!.startsWith('${') && !raw!.startsWith('${words') && !raw!.startsWith('${spec')) continue; // the user's own command
       // What a message fills in stands for a word.
       const words = raw!
         .replace(/\$\{words\.join\(' '\)\}|\$\{spec\.words\.join\(' '\)\}/g, 'train')
+        .replace(/\$\{corpus\}.*/, 'tiny')
         .replace(/\$\{[^}]*\}/g, 'x');
       assertAccepted(words, path);
       found += 1;
