@@ -12,8 +12,9 @@ import {
   splitProducts,
 } from '../src/data/products.js';
 import { describePretrained } from '../src/model/checkpoint/pretrained.js';
+import { parameterCount } from '../src/model/network/params.js';
 import { builtinModel, shippedModel } from '../src/model/shipped.js';
-import { completeSettings, defaultOptions, heldOutSplitOf } from '../src/options/settings.js';
+import { completeSettings, defaultOptions, heldOutSplitOf, warmupSteps } from '../src/options/settings.js';
 import { keyedRandom } from '../src/util/random.js';
 
 type Factors = readonly [number, number];
@@ -70,7 +71,11 @@ export const fullSize: JobSize = { problems: 500, samples: 8, epochs: 3, evalSam
 /** The model of the job. */
 export const builtin = describePretrained(shippedModel(builtinModel));
 const heldOut = heldOutSplitOf(builtin.configRecord) as HeldOutSplit;
-const settings = completeSettings(defaultOptions(), { heldOut, hasChatTemplate: false });
+const settings = completeSettings(defaultOptions(), {
+  heldOut,
+  hasChatTemplate: false,
+  parameters: parameterCount(builtin.config),
+});
 /** Its problems: those that it may be trained on, and those that it was never shown. */
 const own = splitProducts(settings.min, settings.max, heldOutSplits[heldOut]);
 
@@ -81,7 +86,7 @@ const common = {
   beta2: settings.beta2,
   temperature: settings.temperature,
   learningRate: settings.lr,
-  warmupSteps: settings.warmupSteps,
+  warmupSteps: warmupSteps(settings, 47),
   decayTo: settings.decayTo,
   maxGradientNorm: settings.maxGradientNorm,
   seed: 1,

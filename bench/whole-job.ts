@@ -44,7 +44,7 @@ async function run(job: WholeJob): Promise<JobResult> {
   const task = benchTask();
   const toProblem = ([a, b]: readonly [number, number]): Problem<Product> => {
     const value = { a, b };
-    return { id: task.prompt(value), cluster: pairName(value), value };
+    return { id: wordings.builtin(value), cluster: pairName(value), value };
   };
   const train = job.train.map(toProblem);
   const heldOut = job.heldOut.map(toProblem);

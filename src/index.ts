@@ -117,7 +117,10 @@ export async function generateProblems(
   call: Partial<TrainingOptions> & Pick<EngineCall, 'reporter' | 'signal'> = {},
 ): Promise<ProblemSet> {
   const { reporter, signal, engine: _, install: __, ...given } = withDefaults(call);
-  const [{ describeModel }, { openProblems }] = await Promise.all([import('./model/open.js'), import('./run/job.js')]);
+  const [{ describeModel }, { openProblems }] = await Promise.all([
+    import('./model/open.js'),
+    import('./options/problems.js'),
+  ]);
   const model = await describeModel(given.model ?? builtinModel, reporter, signal);
   return (await openProblems(defaultOptions(given), model, taskApi)).problems;
 }

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import countdown, { evaluate } from '../examples/countdown.js';
+import { scoreCompletion } from '../src/data/task.js';
 import { loadTaskFile } from '../src/data/task-file.js';
 import { defineTask, parseAnswer } from '../src/index.js';
 import { readLog } from '../src/run/logs.js';
@@ -60,14 +61,13 @@ test('countdown: every problem has a solution; each number must be used once', (
   for (const problem of problems) {
     const { numbers, target } = problem;
     assert.ok(numbers.length >= 3 && numbers.length <= 4 && target >= 10 && target <= 100);
-    const score = countdown.reward(countdown.solution!(problem), problem, { finished: true });
+    const score = scoreCompletion(countdown, countdown.solution!(problem), problem, { finished: true });
     assert.deepEqual(score, { reward: 1, exact: true, parsed: true, parts: { equation: 1, numbers: 1 } });
   }
   const problem = { numbers: [2, 3, 7], target: 42 };
   const reward = (answer: string) => {
-    const score = countdown.reward(`<think>…</think> <answer>${answer}</answer>`, problem, { finished: true });
-    assert.ok(typeof score === 'object');
-    return score.reward;
+    return scoreCompletion(countdown, `<think>…</think> <answer>${answer}</answer>`, problem, { finished: true })
+      .reward;
   };
   assert.equal(reward('2 * 3 * 7'), 1);
   assert.equal(reward('7 * (3 * 2) = 42'), 1);
@@ -76,8 +76,8 @@ test('countdown: every problem has a solution; each number must be used once', (
   assert.equal(reward('2 * 3 * 7 * 7 / 7'), 0, 'one of them more than once');
   assert.equal(reward('42'), 0);
   assert.equal(reward('2 * 3 * 7; process.exit(1)'), 0);
-  const cut = countdown.reward('<answer>2 * 3 * 7</answer>', problem, { finished: false });
-  assert.ok(typeof cut === 'object' && !cut.exact && cut.reward === 0.1);
+  const cut = scoreCompletion(countdown, '<answer>2 * 3 * 7</answer>', problem, { finished: false });
+  assert.ok(!cut.exact && cut.reward === 0.1);
 });
 
 test('both examples load as task files, wherever they lie', async (t) => {
@@ -106,7 +106,7 @@ test('countdown with a model that cannot spell it: told before anything is sampl
   const { code, stderr } = await tinyzero(['train', '--task', 'examples/countdown.ts', '--out', out, ...quick]);
   assert.equal(code, 1);
   assert.match(stderr, /^tinyzero: This model cannot be asked the problems of task "countdown"\. .* cannot spell "U"/);
-  assert.match(stderr, /or take another --model\.$/m);
+  assert.match(stderr, /or choose another --model\.$/m);
   assert.equal(existsSync(out), false);
 });
 
@@ -161,7 +161,7 @@ test('a problems file: trained on, evaluated on its own test problems, and V* is
   write([{ prompt: 'What is 50 + 9?\n', answer: 59, split: 'test' }]);
   const other = await tinyzero([...training, '--out', join(folder, 'other')]);
   assert.equal(other.code, 1);
-  assert.match(other.stderr, /holds V\* for something else: reward differs/);
+  assert.match(other.stderr, /holds V\* of other settings: reward differs/);
   const both = await tinyzero(['eval', '--problems', path, '--task', 'examples/addition.ts', ...quick]);
   assert.equal(both.code, 2);
   assert.match(both.stderr, /--problems: --task brings problems of its own/);

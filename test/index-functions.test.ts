@@ -29,7 +29,7 @@ test('train tells what happens and returns what was measured; evaluate measures 
   const events: TrainEvent[] = [];
   const folder = join(temporaryFolder(t), 'run');
   const common = { engine: 'wasm', install: false, numTest: 3, evalSamples: 2, maxNewTokens: 40 } as const;
-  const call = { ...common, folder, numTrain: 8, epochs: 1, batchSize: 4, numSamples: 2, keepUnsolved: true };
+  const call = { ...common, folder, numTrain: 8, epochs: 1, batchSize: 4, numSamples: 2, trainOn: 'all' as const };
   const result = await train(call, (event) => events.push(event));
   assert.equal(result.updates, 2);
   assert.deepEqual(

@@ -12,6 +12,7 @@ import type { DryRun } from '../run/dry-run.js';
 import type { TrainResult } from '../run/events.js';
 import type { Parts } from '../run/memory-plan.js';
 import type { Preflight } from '../stage1/preflight.js';
+import type { Probe } from '../stage1/probe.js';
 import {
   counted,
   describeInterval,
@@ -37,15 +38,37 @@ export function describeAccuracy({ greedy, sampled }: EvalSummary): string {
 /** The verdict between the stages, for people. */
 export function describePreflight(preflight: Preflight, paint: Paint = plain): string[] {
   const { verdict, problems, samplesPerProblem, passAt1, passAtN, histogram, trainable } = preflight;
-  const { allWrong, mixed, allRight, truncatedRate, parseFailRate, meanAbsAdvantage, advice } = preflight;
+  const { allWrong, mixed, allRight, truncatedRate, parseFailRate, meanAbsAdvantage } = preflight;
+  const { solved, varied, plan, probe, notes, advice } = preflight;
   const word = { go: paint.good('go'), warn: paint.warn('go, with a warning'), stop: paint.bad('stop') }[verdict];
   return [
     `Will training learn anything here? Verdict: ${word}.`,
     `  ${problems} problems, ${samplesPerProblem} samples each: pass@1 ${percent(passAt1)}, pass@${samplesPerProblem} ${percent(passAtN)}`,
     `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all right ${percent(allRight)}`,
     `  problems with 0 to ${samplesPerProblem} right samples: ${bars(histogram)} (${histogram.join(' ')})`,
-    `  cut off ${percent(truncatedRate)}, no readable answer ${percent(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}; ${trainable} problems to train on`,
+    `  cut off ${percent(truncatedRate)}, no readable answer ${percent(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}`,
+    `  ${trainable} problems to train on; ${varied} have rewards that differ, ${solved} an exact sample`,
+    ...(plan === undefined
+      ? []
+      : [
+          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} to come; the learning rate grows during the first ${plan.warmup}`,
+        ]),
+    ...(probe === undefined ? [] : describeProbe(probe)),
+    ...notes.map((sentence) => `  ${sentence}`),
     ...advice.map((sentence) => `  ${sentence}`),
+  ];
+}
+
+/** What the reference does with a few training problems. */
+function describeProbe(probe: Probe): string[] {
+  const { problems, samplesPerProblem, greedyExact, sampledExact, lastNumberRight, examples } = probe;
+  const last = lastNumberRight === null ? '' : `, last number right in ${percent(lastNumberRight)}`;
+  return [
+    `  on ${problems} of them: greedy ${percent(greedyExact)} exact, ${samplesPerProblem} samples each ${percent(sampledExact)}${last}; ${counted(examples.length, 'sample')}:`,
+    ...examples.map(({ completion, exact, truncated }) => {
+      const end = truncated ? 'cut off' : exact ? 'right' : 'wrong';
+      return `    ${end.padEnd(7)} ${JSON.stringify(completion)}`;
+    }),
   ];
 }
 

@@ -6,7 +6,7 @@ import { type MultiplicationRewardOptions, multiplicationReward } from '../rewar
 import { UserError } from '../util/errors.js';
 import { type Pair, type Product, pairName, splitProducts } from './products.js';
 import { type Wording, wordings } from './prompt.js';
-import { defineTask, type Task } from './task.js';
+import type { Task } from './task.js';
 
 export interface MultiplicationOptions {
   /** Smallest and largest factor. */
@@ -18,8 +18,13 @@ export interface MultiplicationOptions {
   readonly reward: MultiplicationRewardOptions;
 }
 
+export type MultiplicationTask = Task<Product> & Required<Pick<Task<Product>, 'prompt'>>;
+
+/** Wordings that ask for a number and nothing else. */
+const bareWordings: readonly Wording[] = ['number', 'question'];
+
 /** @throws UserError when the range is empty or held out altogether. */
-export function multiplicationTask({ min, max, heldOut, wording, reward }: MultiplicationOptions): Task<Product> {
+export function multiplicationTask({ min, max, heldOut, wording, reward }: MultiplicationOptions): MultiplicationTask {
   const split = splitProducts(min, max, heldOut);
   if (split.train.length === 0) {
     throw new UserError({
@@ -27,13 +32,13 @@ export function multiplicationTask({ min, max, heldOut, wording, reward }: Multi
       fix: 'Widen --min and --max.',
     });
   }
-  return defineTask<Product>({
+  return {
     name: `multiplication ${min}..${max}`,
     problems: (random, n) => Array.from({ length: n }, () => random.pick(split.train)),
     prompt: wordings[wording],
     reward: (completion, { a, b }, info) => multiplicationReward(completion, a * b, info, reward),
     cluster: pairName,
-    solution: ({ a, b }) => `answer: ${a * b}`,
+    solution: ({ a, b }) => (bareWordings.includes(wording) ? `${a * b}` : `answer: ${a * b}`),
     // Without held-out problems the split is left to whoever asked for none.
     ...(split.heldOut.length > 0 && {
       heldOut: (random, n) => {
@@ -41,5 +46,5 @@ export function multiplicationTask({ min, max, heldOut, wording, reward }: Multi
         return split.heldOut.filter((problem) => chosen.has(problem));
       },
     }),
-  });
+  };
 }

@@ -6,11 +6,14 @@ import { createHash } from 'node:crypto';
 import { UserError } from '../util/errors.js';
 import { quote } from '../util/json.js';
 import { keyedRandom, type Random } from '../util/random.js';
-import type { Task } from './task.js';
+import type { ChatMessage, Question } from './prompt.js';
+import { questionOf, type Task } from './task.js';
 
 export interface Problem<P = unknown> {
-  /** Identifies the problem in files and random keys: its prompt as the task words it. */
+  /** Identifies the problem in files and random keys: its prompt as the task words it, or the text of its messages. */
   readonly id: string;
+  /** The conversation to continue, of a task that gives one instead of a prompt. */
+  readonly messages?: readonly ChatMessage[];
   readonly cluster: string;
   readonly value: P;
 }
@@ -139,26 +142,40 @@ export function hashProblems(problems: readonly Problem[]): string {
 }
 
 function identify<P>(task: Task<P>, value: P, what: string, known: Map<string, Problem<P>>): Problem<P> {
-  const text = (read: (value: P) => unknown, name: string) => {
-    let result: unknown;
+  const call = (read: (value: P) => unknown, name: string) => {
     try {
-      result = read(value);
+      return read(value);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new UserError(`${name}() of task "${task.name}" failed for problem ${quote(value)}: ${reason}.`, { cause });
     }
-    if (typeof result === 'string' && result !== '') return result;
-    throw new UserError({
-      problem: `${name}() of task "${task.name}" is not usable for problem ${quote(value)}, which ${what}() returned.`,
-      expected: 'a text that is not empty',
-      found: quote(result),
-    });
   };
-  const id = text((problem) => task.prompt(problem), 'prompt');
-  const cluster = task.cluster ? text((problem) => task.cluster?.(problem), 'cluster') : id;
+  const refuse = (name: string, expected: string, found: unknown) =>
+    new UserError({
+      problem: `${name}() of task "${task.name}" is not usable for problem ${quote(value)}, which ${what}() returned.`,
+      expected,
+      found: quote(found),
+    });
+  const text = (result: unknown, name: string) => {
+    if (typeof result === 'string' && result !== '') return result;
+    throw refuse(name, 'a text that is not empty', result);
+  };
+  const asked = task.messages ? 'messages' : 'prompt';
+  const question = call((problem) => questionOf(task, problem), asked);
+  const messages = task.messages ? question : undefined;
+  if (messages !== undefined && !isConversation(messages)) {
+    throw refuse('messages', 'a list of { role, content } whose last role is user', messages);
+  }
+  const id = messages === undefined ? text(question, 'prompt') : messages.map(named).join('\n\n');
+  const cluster = task.cluster
+    ? text(
+        call((problem) => task.cluster?.(problem), 'cluster'),
+        'cluster',
+      )
+    : id;
   const earlier = known.get(id);
   if (!earlier) {
-    const problem = { id, cluster, value };
+    const problem = { id, cluster, value, ...(messages && { messages }) };
     known.set(id, problem);
     return problem;
   }
@@ -170,6 +187,27 @@ function identify<P>(task: Task<P>, value: P, what: string, known: Map<string, P
     });
   }
   return earlier;
+}
+
+/** The question as the model is asked it, before anything is put around it. */
+export function questionOfProblem({ id, messages }: Pick<Problem, 'id' | 'messages'>): Question {
+  return messages ?? id;
+}
+
+/** One message in a problem's id; that of a user needs no name. */
+function named({ role, content }: ChatMessage): string {
+  return role === 'user' ? content : `${role}: ${content}`;
+}
+
+const roles = ['system', 'user', 'assistant'];
+
+function isConversation(messages: unknown): messages is readonly ChatMessage[] {
+  return (
+    Array.isArray(messages) &&
+    messages.every((message) => roles.includes(message?.role) && typeof message?.content === 'string') &&
+    messages.at(-1)?.role === 'user' &&
+    messages.at(-1)?.content !== ''
+  );
 }
 
 /** Each problem once, in order of first appearance. `identify` gives equal problems one object. */

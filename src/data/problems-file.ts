@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
-import { parseAnswer } from '../reward/answer.js';
+import { parseAnswer, parseNaturalAnswer } from '../reward/answer.js';
 import { UserError } from '../util/errors.js';
 import { readRegularFile } from '../util/file.js';
 import { quote } from '../util/json.js';
@@ -64,7 +64,7 @@ const wholeNumber = /^-?\d+$/;
 /** The answer that a completion states, in the form in which answers are compared; undefined where it states none. */
 function statedAnswer(completion: string, answer: string): string | undefined {
   if (wholeNumber.test(answer)) {
-    const { value } = parseAnswer(completion);
+    const { value } = parseNaturalAnswer(completion);
     return value === undefined ? undefined : String(value);
   }
   const last = [...completion.matchAll(/(?<![\p{L}\p{N}_])answer:[ \t]*(.*)/giu)].at(-1)?.[1];

@@ -10,7 +10,8 @@ import { UserError } from '../util/errors.js';
 import { readRegularFile } from '../util/file.js';
 import { quote } from '../util/json.js';
 import { keyedRandom } from '../util/random.js';
-import { scoreCompletion, type Task } from './task.js';
+import { contentOf } from './prompt.js';
+import { questionOf, scoreCompletion, type Task } from './task.js';
 
 export interface LoadedTask {
   readonly task: Task;
@@ -22,8 +23,8 @@ export interface LoadedTask {
 export type TaskApi = () => Promise<Readonly<Record<string, unknown>>>;
 
 const extensions = ['.js', '.mjs', '.cjs', '.ts', '.mts', '.cts'];
-const required = ['problems', 'prompt', 'reward'] as const;
-const optional = ['heldOut', 'cluster', 'solution'] as const;
+const required = ['problems', 'reward'] as const;
+const optional = ['prompt', 'messages', 'heldOut', 'cluster', 'solution'] as const;
 
 const hint = 'A task file ends with `export default defineTask({ name, problems, prompt, reward })`.';
 
@@ -80,10 +81,27 @@ function checkShape(path: string, exported: unknown): Task {
       throw refuse(`${member} to be a function, or to be left out`, quote(members[member]));
     }
   }
-  const known: readonly string[] = ['name', ...required, ...optional];
+  if ((members.prompt === undefined) === (members.messages === undefined)) {
+    throw refuse('either prompt or messages to be a function', members.prompt === undefined ? 'neither' : 'both');
+  }
+  checkAsyncReward(members.asyncReward, refuse);
+  const known: readonly string[] = ['name', 'asyncReward', ...required, ...optional];
   const unknown = Object.keys(members).find((member) => !known.includes(member));
   if (unknown !== undefined) throw refuse(`only the members ${known.join(', ')}`, unknown);
   return exported as Task;
+}
+
+function checkAsyncReward(value: unknown, refuse: (expected: string, found: string) => UserError): void {
+  if (value === undefined) return;
+  const limits = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  const { timeLimitSeconds = 1, concurrency = 1, ...others } = limits ?? { other: value };
+  const isPositive = typeof timeLimitSeconds === 'number' && timeLimitSeconds > 0;
+  const isCount = Number.isInteger(concurrency) && (concurrency as number) >= 1;
+  if (isPositive && isCount && Object.keys(others).length === 0) return;
+  throw refuse(
+    'asyncReward to be { timeLimitSeconds?: number above 0, concurrency?: whole number of at least 1 }',
+    quote(value),
+  );
 }
 
 /** Problems that a task is tried out on. */
@@ -119,10 +137,20 @@ function tryOut(path: string, task: Task): void {
     );
   }
   for (const problem of problems) {
-    const prompt = call('prompt', () => task.prompt(problem));
-    if (typeof prompt !== 'string' || prompt === '') {
-      throw contract(`prompt(${quote(problem)}) is ${quote(prompt)}.`, 'It must be a text that is not empty.');
+    const asked = task.messages ? 'messages' : 'prompt';
+    const question = call(asked, () => questionOf(task, problem));
+    if (typeof question !== 'string' && !task.messages) {
+      throw contract(`prompt(${quote(problem)}) is ${quote(question)}.`, 'It must be a text that is not empty.');
     }
+    if (task.messages && !Array.isArray(question)) {
+      throw contract(`messages(${quote(problem)}) is ${quote(question)}.`, 'It must be a list of { role, content }.');
+    }
+    const prompt = contentOf(question);
+    if (prompt === '') {
+      throw contract(`${asked}(${quote(problem)}) is empty.`, 'It must be a text that is not empty.');
+    }
+    // A judge costs money or time, and need not answer alike twice: it is asked when the run needs it.
+    if (task.asyncReward) continue;
     const first = scoreCompletion(task, prompt, problem, { finished: true });
     if (JSON.stringify(scoreCompletion(task, prompt, problem, { finished: true })) !== JSON.stringify(first)) {
       throw contract(
@@ -136,7 +164,7 @@ function tryOut(path: string, task: Task): void {
     if (typeof solution !== 'string' || !scoreCompletion(task, solution, problem, { finished: true }).exact) {
       throw contract(
         `solution(${quote(problem)}) is ${quote(solution)}, which reward(…) does not count as exact.`,
-        'Mend one of the two.',
+        'Fix one of the two.',
       );
     }
   }

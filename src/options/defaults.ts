@@ -1,76 +1,169 @@
 /**
- * @file The defaults that follow the model: a column for each kind of model, and one for `--preset seed`. Runs and help texts
- * both read this table. Where the values come from: docs/algorithm.md; the built-in model's are those of its card.
+ * @file The defaults that follow the model: one row per option, one column per kind of model, and one for `--preset seed`.
+ * Help texts and runs both read this table. Where the values come from: docs/algorithm.md and docs/log.md.
  */
 import type { Wording } from '../data/prompt.js';
-import type { MultiplicationRewardOptions } from '../reward/multiplication.js';
+import type { AnswerReading } from '../reward/multiplication.js';
+import type { TrainedProblems } from '../stage1/trained.js';
 
-/** `builtin`: a built-in model or one trained from it. `others`: any other checkpoint. `seed`: the preset, for both. */
-export type DefaultsColumn = 'builtin' | 'others' | 'seed';
+/**
+ * `builtin`: a built-in model or one trained from it. `instruct`: a checkpoint with a chat template. `base`: any other
+ * checkpoint.
+ */
+export type ModelKind = 'builtin' | 'instruct' | 'base';
+
+/** A kind of model, or the preset, which goes before it. */
+export type DefaultsColumn = ModelKind | 'seed';
 
 /** Options whose default follows the model. */
-interface FollowingDefaults {
+export interface FollowingDefaults {
+  readonly numTrain: number;
+  readonly epochs: number;
   readonly numSamples: number;
+  readonly evalSamples: number;
+  readonly batchSize: number;
+  /** Of a model of so many parameters; `lora`: adapters are trained instead of its weights. */
+  readonly lr: (parameters: number, lora?: boolean) => number;
   readonly beta1: number;
   readonly beta2: number;
   readonly temperature: number;
-  readonly batchSize: number;
-  readonly lr: number;
-  readonly maxNewTokens: number;
+  readonly reward: 'graded' | 'exact';
+  readonly curriculum: 'mixed' | 'none';
+  readonly trainOn: TrainedProblems;
 }
 
-/** Settings that follow the model and have no option of their own. */
-interface FollowingSettings {
-  readonly wording: Wording;
-  readonly rewardReads: MultiplicationRewardOptions['read'];
-  readonly warmupSteps: number;
+/** Settings that follow the model and have no option of their own, or one whose default is `auto`. */
+export interface FollowingSettings {
+  /** The wordings of the built-in task; of several a probe of the reference chooses one. */
+  readonly wordings: readonly Wording[];
+  /** Solved examples before each question. */
+  readonly shots: number;
+  readonly rewardReads: AnswerReading;
+  /** Share of the updates in which the learning rate grows. */
+  readonly warmupShare: number;
   /** Fraction of the learning rate that a cosine leads down to at the last update; 1 keeps it constant. */
   readonly decayTo: number;
 }
 
-const paper = { numSamples: 8, beta1: 0.5, beta2: 1e-3, temperature: 1, batchSize: 32 } as const;
+/** Tokens of the longest completion, by the wording of the built-in task; `other`: of a task or problems file. */
+type TokenLimits = Partial<Record<Wording, number>> & { readonly other: number };
 
-export const defaultsTable: Readonly<Record<DefaultsColumn, FollowingDefaults & FollowingSettings>> = {
+export type Defaults = FollowingDefaults & FollowingSettings & { readonly maxNewTokens: TokenLimits };
+
+const fixed = (lr: number) => () => lr;
+
+/** Adapters want about ten times the learning rate of all weights (Schulman et al., "LoRA Without Regret", 2025). Not measured here. */
+const adapterFactor = 10;
+
+/**
+ * Learning rate of a checkpoint: inversely proportional to the number of parameters, through a value that a model of 135 million
+ * learns with (docs/log.md), and within what is usual.
+ */
+const byParameters = (parameters: number, lora = false) => {
+  const rate = Math.min(5e-5, Math.max(1e-6, (3e-5 * 135e6) / Math.max(parameters, 1)));
+  return Number((rate * (lora ? adapterFactor : 1)).toPrecision(2));
+};
+
+const paper = { numSamples: 8, beta1: 0.5, beta2: 1e-3, temperature: 1 } as const;
+
+const checkpoint = {
+  ...paper,
+  numTrain: 180,
+  epochs: 4,
+  evalSamples: 8,
+  batchSize: 20,
+  lr: byParameters,
+  reward: 'exact',
+  curriculum: 'mixed',
+  warmupShare: 0.1,
+  decayTo: 0.1,
+  rewardReads: 'natural',
+  trainOn: 'varied',
+} as const;
+
+export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
   builtin: {
     ...paper,
-    lr: 4e-4,
-    maxNewTokens: 48,
-    wording: 'builtin',
+    numTrain: 500,
+    epochs: 3,
+    evalSamples: 64,
+    batchSize: 32,
+    lr: fixed(4e-4),
+    reward: 'graded',
+    curriculum: 'none',
+    maxNewTokens: { builtin: 48, other: 48 },
+    wordings: ['builtin'],
+    shots: 0,
     rewardReads: 'stated',
-    warmupSteps: 5,
+    warmupShare: 0.1,
     decayTo: 0.1,
+    trainOn: 'solved',
   },
-  others: {
-    ...paper,
-    lr: 1e-6,
-    maxNewTokens: 256,
-    wording: 'instruct',
-    rewardReads: 'stated',
-    warmupSteps: 10,
-    decayTo: 1,
+  instruct: {
+    ...checkpoint,
+    maxNewTokens: { number: 32, steps: 128, other: 256 },
+    wordings: ['number', 'steps'],
+    shots: 0,
+  },
+  base: {
+    ...checkpoint,
+    maxNewTokens: { question: 16, other: 256 },
+    wordings: ['question'],
+    shots: 4,
   },
   seed: {
+    numTrain: 500,
+    epochs: 3,
     numSamples: 5,
+    evalSamples: 64,
+    batchSize: 4,
+    lr: fixed(5e-6),
     beta1: 0.1,
     beta2: 0.01,
     temperature: 1.5,
-    batchSize: 4,
-    lr: 5e-6,
-    maxNewTokens: 50,
-    wording: 'seed',
+    reward: 'graded',
+    curriculum: 'none',
+    maxNewTokens: { other: 50 },
+    wordings: ['seed'],
+    shots: 0,
     rewardReads: 'last-integer',
-    warmupSteps: 0,
+    warmupShare: 0,
     decayTo: 1,
+    trainOn: 'all',
   },
 };
 
-/** `8`, or `4e-4 built-in, 1e-6 others`: the defaults of an option as help shows them; undefined where it has none here. */
+/**
+ * `8`, or `4e-4 built-in, 3e-5 at 135M instruct, 3e-5 at 135M base`: the defaults of an option as help shows them; undefined
+ * where it has none here.
+ */
 export function followingDefaultText(name: string): string | undefined {
-  const { builtin, others } = defaultsTable;
-  if (!Object.hasOwn(builtin, name)) return undefined;
-  const option = name as keyof FollowingDefaults;
-  const [first, second] = [numberText(builtin[option]), numberText(others[option])];
-  return first === second ? first : `${first} built-in, ${second} others`;
+  const columns = [
+    ['built-in', defaultsTable.builtin],
+    ['instruct', defaultsTable.instruct],
+    ['base', defaultsTable.base],
+  ] as const;
+  if (!Object.hasOwn(defaultsTable.builtin, name)) return undefined;
+  const values = columns.map(([, column]) => valueText(column[name as keyof Defaults]));
+  if (values.every((value) => value === values[0])) return values[0];
+  if (values[1] === values[2]) return `${values[0]} built-in, ${values[1]} others`;
+  return columns.map(([title], i) => `${values[i]} ${title}`).join(', ');
+}
+
+/** A model whose learning rate stands for the rule in help texts. */
+const shownSize = { parameters: 135e6, name: '135M' } as const;
+
+function valueText(value: Defaults[keyof Defaults]): string {
+  if (typeof value === 'function') {
+    const follows = value(1) !== value(1e12);
+    return `${numberText(value(shownSize.parameters))}${follows ? ` at ${shownSize.name}` : ''}`;
+  }
+  if (typeof value === 'number') return numberText(value);
+  if (typeof value === 'object' && 'other' in value) {
+    const { other, ...byWording } = value;
+    return [...new Set([...Object.values(byWording), other])].join(' or ');
+  }
+  return String(value);
 }
 
 /** `4e-4` for 0.0004, `0.5` for 0.5. */

@@ -12,7 +12,7 @@ interface Common {
 export type OptionSpec = Common &
   (
     | { readonly type: 'boolean'; readonly default: boolean }
-    | { readonly type: 'choice'; readonly choices: readonly string[]; readonly default: string }
+    | { readonly type: 'choice'; readonly choices: readonly string[]; readonly default?: string }
     | { readonly type: 'string'; readonly placeholder: string; readonly default?: string }
     | { readonly type: 'list'; readonly placeholder: string; readonly default: readonly [] }
     | ({ readonly type: 'integer' | 'number'; readonly default?: number } & Range)

@@ -3,7 +3,9 @@
  * validation, help texts, the tables of docs/commands.md and the options that a run saves all come from here. Does not
  * know commander.
  */
+import { type Wording, wordings } from '../data/prompt.js';
 import { engineSettings, precisions } from '../engine/choices.js';
+import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import type { OptionSpec } from './spec.js';
 
@@ -51,6 +53,21 @@ export const options = {
     default: 'raw',
     help: "give the model the text as it is, or as a user's message in its chat template",
   },
+  questionStyle: {
+    type: 'choice',
+    choices: ['auto', 'raw', 'chat'],
+    default: 'auto',
+    word: 'prompt-style',
+    help: "ask as plain text, or as a user's message of the chat template; auto: where there is one",
+  },
+  wording: {
+    type: 'choice',
+    choices: ['auto', ...(Object.keys(wordings) as Wording[])],
+    default: 'auto',
+    help: 'how the built-in task asks; auto tries what suits the model on a few training problems',
+  },
+  system: { type: 'string', placeholder: 'text', help: 'system message before each question' },
+  shots: { type: 'integer', min: 0, max: 64, unit: 'problems', help: 'solved problems shown before each question' },
   temperature: { type: 'number', min: 0, help: 'divides the logits before the softmax' },
   topP: {
     type: 'number',
@@ -73,7 +90,7 @@ export const options = {
   },
   min: { type: 'integer', min: 0, default: 2, help: 'smallest factor of the multiplications' },
   max: { type: 'integer', min: 0, default: 12, help: 'largest factor of the multiplications' },
-  numTrain: { type: 'integer', min: 1, default: 500, unit: 'rows', help: 'training rows, drawn with replacement' },
+  numTrain: { type: 'integer', min: 1, unit: 'rows', help: 'training rows, drawn with replacement' },
   numTest: { type: 'integer', min: 1, default: 50, unit: 'problems', help: 'held-out problems to evaluate on' },
   overlap: {
     type: 'choice',
@@ -84,7 +101,6 @@ export const options = {
   reward: {
     type: 'choice',
     choices: ['graded', 'exact'],
-    default: 'graded',
     help: 'graded gives 0.3 for a near miss; exact gives 1 or 0',
   },
   seed: { type: 'integer', min: 0, default: 0, help: 'the same seed draws the same random numbers' },
@@ -114,7 +130,7 @@ export const options = {
     default: algorithmNames[0],
     help: 'the algorithm: A*PO, or GRPO or REINFORCE with as many rollouts as the two stages of A*PO',
   },
-  epochs: { type: 'integer', min: 1, default: 3, help: 'how often stage 2 visits every row' },
+  epochs: { type: 'integer', min: 1, help: 'how often stage 2 visits every row' },
   batchSize: { type: 'integer', min: 1, unit: 'rollouts', help: 'rollouts of one update' },
   microBatch: {
     type: 'integer',
@@ -135,8 +151,23 @@ export const options = {
     help: 'linear layers with adapters, such as q_proj,v_proj; all if absent',
   },
   lr: { type: 'number', above: 0, help: 'learning rate of AdamW' },
+  warmup: {
+    type: 'integer',
+    min: 0,
+    unit: 'updates',
+    help: 'updates in which the learning rate grows; a tenth of all if absent',
+  },
   beta2: { type: 'number', above: 0, help: 'weight of the log-ratio to the reference in the loss' },
-  keepUnsolved: { type: 'boolean', default: false, help: 'also train on problems that stage 1 never solved' },
+  trainOn: {
+    type: 'choice',
+    choices: trainedProblemsChoices,
+    help: 'train on problems whose samples of stage 1 differ in reward, on those with an exact one, or on all',
+  },
+  curriculum: {
+    type: 'choice',
+    choices: ['none', 'mixed'],
+    help: 'mixed draws the rows of stage 2 by the variance of their rewards in stage 1: more of what is in reach',
+  },
   evalEvery: {
     type: 'integer',
     min: 0,
@@ -147,7 +178,6 @@ export const options = {
   evalSamples: {
     type: 'integer',
     min: 0,
-    default: 64,
     unit: 'samples',
     help: 'samples of each held-out problem in an evaluation; 0 for greedy only',
   },
@@ -220,6 +250,10 @@ export const samplingOptionNames = [
   'beta1',
   'temperature',
   'maxNewTokens',
+  'wording',
+  'questionStyle',
+  'system',
+  'shots',
   'reward',
   'precision',
 ] as const satisfies readonly OptionName[];
@@ -235,8 +269,10 @@ export const trainingOptionNames = [
   'loraAlpha',
   'loraTargets',
   'lr',
+  'warmup',
   'beta2',
-  'keepUnsolved',
+  'trainOn',
+  'curriculum',
   'vStar',
   'force',
   'evalEvery',
@@ -260,6 +296,10 @@ export const evaluationOptionNames = [
   'seed',
   'temperature',
   'maxNewTokens',
+  'wording',
+  'questionStyle',
+  'system',
+  'shots',
   'reward',
   'precision',
 ] as const satisfies readonly OptionName[];
@@ -269,7 +309,9 @@ type ValueOf<Spec> = Spec extends { type: 'boolean' }
   : Spec extends { type: 'list' }
     ? readonly string[]
     : Spec extends { choices: readonly (infer Choice)[] }
-      ? Choice
+      ? Spec extends { default: string }
+        ? Choice
+        : Choice | undefined
       : Spec extends { type: 'integer' | 'number'; default: number }
         ? number
         : Spec extends { type: 'integer' | 'number' }

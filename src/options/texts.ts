@@ -6,7 +6,7 @@ import { type OptionName, options, usage } from './table.js';
 /** The headings of `--help`, in order, with the options under each; a command may list an option under another heading. */
 export const optionGroups = {
   Model: ['model', 'reference', 'preset', 'compare', 'compareRuns', 'corpus', 'steps', 'precision'],
-  Prompts: ['prompt', 'input', 'chat', 'promptStyle'],
+  Prompts: ['prompt', 'input', 'chat', 'promptStyle', 'wording', 'questionStyle', 'system', 'shots'],
   Sampling: ['temperature', 'topP', 'topK', 'maxNewTokens', 'samples'],
   Problems: ['task', 'problems', 'min', 'max', 'numTrain', 'numTest', 'overlap', 'reward', 'seed'],
   'Stage 1': ['numSamples', 'beta1', 'vStar', 'fromVStar', 'shard', 'partial', 'force'],
@@ -16,11 +16,13 @@ export const optionGroups = {
     'batchSize',
     'microBatch',
     'lr',
+    'warmup',
     'beta2',
     'loraRank',
     'loraAlpha',
     'loraTargets',
-    'keepUnsolved',
+    'trainOn',
+    'curriculum',
   ],
   Evaluation: ['evalEvery', 'evalSamples'],
   Output: ['out', 'resume', 'dryRun', 'saveEvery', 'keep', 'tensorboard', 'open', 'json', 'quiet', 'color'],

@@ -202,17 +202,18 @@ function rates(outcomes: readonly Outcome[]) {
 
 /**
  * The solution of one of `problems` that, given to all of them, earns most; the first of equals. `answer` is the number
- * where the solution has the form `answer: 72`, else its text.
+ * where the solution is `72` or `answer: 72`, else its text.
  */
 export function bestConstantAnswer<P>(task: Task<P>, problems: readonly P[]): EvalSummary['constantAnswer'] {
   const { solution } = task;
-  if (!solution) return null;
+  // A judge is not asked about completions that nobody made.
+  if (!solution || task.asyncReward) return null;
   let best: { answer: string | number; meanReward: number } | null = null;
   for (const text of new Set(problems.map((problem) => solution(problem)))) {
     const rewards = problems.map((problem) => scoreCompletion(task, text, problem, { finished: true }).reward);
     const meanReward = mean(rewards);
     if (best !== null && meanReward <= best.meanReward) continue;
-    const number = /^answer: (-?\d+)$/.exec(text)?.[1];
+    const number = /^(?:answer: )?(-?\d+)$/.exec(text)?.[1];
     best = { answer: number === undefined ? text : Number(number), meanReward };
   }
   return best;

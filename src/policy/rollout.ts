@@ -2,9 +2,10 @@
  * @file Rollouts: a problem becomes a prompt, the policy completes it, the completion's text is graded. One generator
  * per rollout, so a rollout depends on its key and the weights, not on what is sampled beside it.
  */
-import type { Problem } from '../data/problem.js';
-import { type PromptStyle, promptInput } from '../data/prompt.js';
-import { scoreCompletion, type Task } from '../data/task.js';
+import { gradeCompletions } from '../data/grading.js';
+import { type Problem, questionOfProblem } from '../data/problem.js';
+import { type PromptForm, promptInput } from '../data/prompt.js';
+import type { Task } from '../data/task.js';
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import type { SampleOptions } from '../model/sampling/sample.js';
 import type { Score } from '../reward/score.js';
@@ -16,7 +17,7 @@ export interface RolloutKit<P = unknown> {
   readonly policy: Pick<Policy, 'sample'>;
   readonly tokenizer: Tokenizer;
   readonly task: Task<P>;
-  readonly promptStyle: PromptStyle;
+  readonly form: PromptForm;
   readonly endIds: ReadonlySet<number>;
   readonly maxNewTokens: number;
   readonly temperature: number;
@@ -45,8 +46,8 @@ export interface GradedRollout<P = unknown> {
 }
 
 /** Token ids of a problem's prompt, ready to be completed. */
-export function promptIds<P>(kit: Pick<RolloutKit<P>, 'tokenizer' | 'promptStyle'>, problem: Problem<P>): number[] {
-  const input = promptInput(problem.id, kit.promptStyle);
+export function promptIds<P>(kit: Pick<RolloutKit<P>, 'tokenizer' | 'form'>, problem: Problem<P>): number[] {
+  const input = promptInput(questionOfProblem(problem), kit.form);
   return 'messages' in input ? kit.tokenizer.encodeChat(input.messages) : kit.tokenizer.encode(input.text);
 }
 
@@ -107,20 +108,23 @@ async function complete<P>(
     })),
     { temperature, endIds, ...watch, ...(signal && { signal }) },
   );
-  return problems.map((problem, index) => {
-    const { ids, logProbs, finishReason } = completions[index]!;
-    const finished = finishReason === 'stop';
-    const text = tokenizer.decode(ids);
-    return {
-      problem,
-      promptIds: idsOf.get(problem.id)!,
-      completionIds: ids,
-      logProbs,
-      text,
-      finished,
-      score: scoreCompletion(task, text, problem.value, { finished }),
-    };
-  });
+  const texts = completions.map(({ ids }) => tokenizer.decode(ids));
+  const finished = completions.map(({ finishReason }) => finishReason === 'stop');
+  const calls = problems.map(({ value }, index) => ({
+    completion: texts[index]!,
+    problem: value,
+    info: { finished: finished[index]! },
+  }));
+  const scores = await gradeCompletions(task, calls, signal);
+  return problems.map((problem, index) => ({
+    problem,
+    promptIds: idsOf.get(problem.id)!,
+    completionIds: completions[index]!.ids,
+    logProbs: completions[index]!.logProbs,
+    text: texts[index]!,
+    finished: finished[index]!,
+    score: scores[index]!,
+  }));
 }
 
 /** Calls `onFirst` when the first token is drawn: what a user waits for before anything is seen to happen. */

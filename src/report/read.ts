@@ -10,6 +10,9 @@ import { requireRun, runFiles } from '../run/folder.js';
 import { readLog } from '../run/logs.js';
 import { readProblems, readRun, type StoredRun } from '../run/record.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
+import type { Probe } from '../stage1/probe.js';
+import { readProbe } from '../stage1/probe-file.js';
+import type { TrainedProblems } from '../stage1/trained.js';
 import { readVStarFile, type VStarEntry } from '../stage1/v-star-file.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { anything, check, flag, integer, number, object, optional, share, text } from '../util/schema.js';
@@ -121,14 +124,25 @@ export function readRunRecord(path: string): RunRecord {
     problems,
     ...(existsSync(file('evalBefore')) && { before: readEvaluation(file('evalBefore')) }),
     ...(existsSync(file('evalAfter')) && { after: readEvaluation(file('evalAfter')) }),
-    ...(existsSync(file('vStar')) && { stage1: readStage1(file('vStar'), ids, stored.options.keepUnsolved) }),
+    ...(existsSync(file('vStar')) && {
+      stage1: readStage1(file('vStar'), ids, stored.options.trainOn, readProbeOf(file('probe'))),
+    }),
     steps,
     rollouts: readRollouts(file('rollouts'), steps),
     timings: readTimings(file('timings')),
   };
 }
 
-function readStage1(path: string, ids: readonly string[], keepUnsolved: boolean): Stage1Record {
+function readProbeOf(path: string): Probe | undefined {
+  return existsSync(path) ? readProbe(path).probe : undefined;
+}
+
+function readStage1(
+  path: string,
+  ids: readonly string[],
+  trainOn: TrainedProblems = 'solved',
+  probe: Probe | undefined,
+): Stage1Record {
   const { samples, beta1, entries } = readVStarFile(path);
   const complete = ids.flatMap((id) => {
     const entry = entries.get(id);
@@ -141,7 +155,7 @@ function readStage1(path: string, ids: readonly string[], keepUnsolved: boolean)
     done,
     total: ids.length,
     entries,
-    ...(isWhole && { preflight: preflight(complete, { beta1, keepUnsolved }) }),
+    ...(isWhole && { preflight: preflight(complete, { beta1, trainOn, probe }) }),
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * @file Finds the integer that a completion states as its answer. Text in, number out; nothing is ever evaluated.
+ * @file Reads the integer that a completion states as its answer. Text in, number out; nothing is ever evaluated.
  */
 
 /** Why a completion has no readable answer. */
@@ -31,6 +31,11 @@ const forms = [
  * number (`answer: 84.5`, `\boxed{x}`) is a statement too: if it is the last one, there is no answer.
  */
 export function parseAnswer(text: string): ParsedAnswer {
+  return lastOf(forms, text);
+}
+
+/** The number of the last match of any of the forms. */
+function lastOf(forms: readonly RegExp[], text: string): ParsedAnswer {
   let last: { index: number; digits: string | undefined } | undefined;
   for (const form of forms) {
     for (const match of text.matchAll(form)) {
@@ -41,9 +46,44 @@ export function parseAnswer(text: string): ParsedAnswer {
   return last.digits === undefined ? { reason: 'malformed' } : toInteger(last.digits);
 }
 
+/** Marks that models put around a number: bold, code, quotes, brackets, LaTeX's dollar. `\x60` is a backtick. */
+const opening = String.raw`[*_\x60"'“(\[$]{0,4}`;
+const closing = String.raw`[*_\x60"'”)\]$]{0,4}`;
+
+/** An integer between marks, with nothing behind it that makes it part of something else, in words either. */
+const marked = String.raw`${opening}(?=[+\-−]?\d)(?:(?<n>${integer})${closing}${continued}(?!\s+(?:times|multiplied|plus|minus|x)\b))?`;
+
 /**
- * The last run of digits anywhere, as the original project reads answers (its signs are ignored too). Also finds the
- * `70` of a truncated `7×10=70`, so nothing but `--preset seed` uses it.
+ * How models state a number when nobody asked for a form: `the answer is 56`, `7 times 8 equals 56`, `= 56`, `**56**`. The
+ * group `n` is missing where what follows is not a whole number, or is the start of a calculation.
+ */
+const naturalForms = [
+  new RegExp(
+    String.raw`(?<![\p{L}\p{N}_])(?:is|are|equals|(?:equal|equals|comes|amounts) to|gives|makes)[ \t]*:?[ \t\n]*${marked}`,
+    'giu',
+  ),
+  new RegExp(String.raw`[=≈→][ \t]*${marked}`, 'gu'),
+  new RegExp(String.raw`(?:\*\*|__)(?:[ \t]*=)?[ \t]*(?<n>${integer})[ \t]*[.!]?(?:\*\*|__)`, 'gu'),
+];
+
+/** A text that is a number and nothing else, marks and a full stop aside. */
+const loneNumber = new RegExp(String.raw`^\s*${opening}(?<n>${integer})${closing}[.!]?${closing}\s*$`, 'u');
+
+/**
+ * The integer that a completion gives as its answer. A strict form (see {@link parseAnswer}) goes before all else; then a text
+ * that is nothing but a number; then the last of `the answer is 56`, `= 56` and `**56**`. A calculation with its result
+ * (`7 × 8 = 56`) states the result; one without (`= 7 × 8`) states nothing.
+ */
+export function parseNaturalAnswer(text: string): ParsedAnswer {
+  const strict = parseAnswer(text);
+  if (strict.value !== undefined || strict.reason === 'malformed') return strict;
+  const lone = loneNumber.exec(text)?.groups?.n;
+  return lone === undefined ? lastOf(naturalForms, text) : toInteger(lone);
+}
+
+/**
+ * The last run of digits anywhere, as the project that this one began from reads answers (its signs are ignored too). Also finds
+ * the `70` of a truncated `7×10=70`, so no default reads answers so.
  */
 export function parseLastInteger(text: string): ParsedAnswer {
   const digits = text.match(/\d+/g)?.at(-1);

@@ -3,26 +3,35 @@
  * ended the completion itself.
  */
 
-import { parseAnswer, parseLastInteger } from './answer.js';
+import { type ParsedAnswer, parseAnswer, parseLastInteger, parseNaturalAnswer } from './answer.js';
 import type { CompletionInfo, Score } from './score.js';
+
+/**
+ * `stated`: the answer must be in one of the strict forms. `natural`: or as models give it when nobody asked for a form. Both
+ * earn 1 only when the completion ended. `last-integer`: as the project that this one began from (`--preset seed`): the last
+ * integer of the text, ended or not.
+ */
+export type AnswerReading = 'stated' | 'natural' | 'last-integer';
 
 export interface MultiplicationRewardOptions {
   /** `graded`: also something for a near miss. `exact`: 1 or 0. */
   readonly kind: 'graded' | 'exact';
-  /**
-   * `stated`: the answer must be in one of the strict forms, and earns 1 only when the completion ended. `last-integer`:
-   * as the original project (`--preset seed`): the last integer of the text, ended or not.
-   */
-  readonly read: 'stated' | 'last-integer';
+  readonly read: AnswerReading;
 }
 
 /** What an answer earns under `graded` that is positive and less than half the right answer away from it. */
 const nearReward = 0.3;
 
+const readers: Readonly<Record<AnswerReading, (text: string) => ParsedAnswer>> = {
+  stated: parseAnswer,
+  natural: parseNaturalAnswer,
+  'last-integer': parseLastInteger,
+};
+
 /**
  * Scores `text` as the answer `answer` (a whole number >= 0). Under `graded`: 1 when right, else 0.3 when the value is
- * positive and |value - answer| < 0.5·answer, else 0: the original project's reward. `parts`: `exact`, `near` and
- * `stated`, each 0 or 1.
+ * positive and |value - answer| < 0.5·answer, else 0: the reward of the project that this one began from. `parts`: `exact`,
+ * `near`, `stated`, and `last`, whether the last integer of the text is right, ended or not; each 0 or 1.
  */
 export function multiplicationReward(
   text: string,
@@ -30,10 +39,10 @@ export function multiplicationReward(
   { finished }: CompletionInfo = { finished: true },
   { kind, read }: MultiplicationRewardOptions = { kind: 'graded', read: 'stated' },
 ): Score {
-  const { value } = read === 'stated' ? parseAnswer(text) : parseLastInteger(text);
+  const { value } = readers[read](text);
   const right = value === answer;
   const exact = right && finished;
-  const full = read === 'stated' ? exact : right;
+  const full = read === 'last-integer' ? right : exact;
   const near = !full && value !== undefined && value > 0 && Math.abs(value - answer) < 0.5 * answer;
   return {
     reward: full ? 1 : near && kind === 'graded' ? nearReward : 0,

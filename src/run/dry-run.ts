@@ -15,12 +15,13 @@ import { wasmHeapBytes } from '../model/load.js';
 import { parameterCount } from '../model/network/params.js';
 import { describeModel, requirePrecision } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
+import { openProblems } from '../options/problems.js';
 import type { TrainingOptions } from '../options/settings.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import { freeBytes, memoryLimit } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
-import { openProblems, policySizes, readGivenVStar } from './job.js';
+import { policySizes, readGivenVStar } from './job.js';
 import { type DiskPlan, type MemoryStage, planDisk, planMemory } from './memory-plan.js';
 
 export interface DryRun {
@@ -63,7 +64,7 @@ export async function dryRun(
 ): Promise<DryRun> {
   const name = options.model ?? builtinModel;
   const model = await describeModel(name, reporter, signal);
-  const { settings, task, problems, sampledWith } = await openProblems(options, model, taskApi);
+  const { settings, task, problems, form, sampledWith } = await openProblems(options, model, taskApi);
   // The model's weights may not be here, so V* is checked against everything else.
   readGivenVStar(settings, sampledWith);
   const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
@@ -77,7 +78,11 @@ export async function dryRun(
   const stage1 = algorithms[algo].needsVStar ? numSamples * train.length : 0;
   const count = { rows: rows.length, problems: train.length };
 
-  const memory = planMemory(config, policySizes(settings, model.tokenizer, [...train, ...test], settings), settings);
+  const memory = planMemory(
+    config,
+    policySizes(settings, { tokenizer: model.tokenizer, form }, [...train, ...test], settings),
+    settings,
+  );
   const here = [singleWeightFile, weightIndexFile].some((file) => existsSync(join(model.pretrained.folder, file)));
   const parameters = parameterCount(config);
   const disk = planDisk(config, { keep, download: here ? 0 : parameters * bytesPerElement[config.dtype] });

@@ -17,6 +17,8 @@ export const runFiles = {
   config: 'config.json',
   /** Distinct problems and the rows drawn. */
   problems: 'problems.json',
+  /** What the reference did with a few training problems before stage 1. */
+  probe: 'probe.json',
   vStar: 'v_star_dict.json',
   /** One object for each update; the same seed gives the same bytes. */
   metrics: 'metrics.jsonl',

@@ -3,20 +3,18 @@
  * and the policy with all that turns problems into graded rollouts. {@link withJob} and {@link withPolicy} open and close them.
  */
 
-import { multiplicationTask } from '../data/multiplication-task.js';
-import { buildProblemSet, hashProblems, type Problem, type ProblemSet } from '../data/problem.js';
-import { loadProblemsFile } from '../data/problems-file.js';
-import { drawHeldOut, heldOutSplits } from '../data/products.js';
-import { wordings } from '../data/prompt.js';
+import type { Problem, ProblemSet } from '../data/problem.js';
+import type { PromptForm, Wording } from '../data/prompt.js';
 import type { Task } from '../data/task.js';
-import { loadTaskFile, type TaskApi } from '../data/task-file.js';
+import type { TaskApi } from '../data/task-file.js';
 import type { Engine } from '../engine/backend.js';
 import { fingerprintModel, type Pretrained } from '../model/checkpoint/pretrained.js';
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import { parameterState, stateBytes } from '../model/load.js';
-import { type DescribedModel, type EngineRequest, openModel, openWantedEngine } from '../model/open.js';
+import { type EngineRequest, openModel, openWantedEngine } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
-import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from '../options/settings.js';
+import { type JobProblems, openProblems } from '../options/problems.js';
+import type { Settings, TrainingOptions } from '../options/settings.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { evaluate } from '../policy/evaluate.js';
 import {
@@ -26,6 +24,8 @@ import {
   type TrainingOptions as PolicyTraining,
 } from '../policy/policy.js';
 import { promptIds, type RolloutKit } from '../policy/rollout.js';
+import { chooseWording, type Probe, probe, probeSize } from '../stage1/probe.js';
+import type { ProbeRecord } from '../stage1/probe-file.js';
 import {
   deriveVStar,
   type Fingerprint,
@@ -34,7 +34,7 @@ import {
   type VStarFile,
 } from '../stage1/v-star-file.js';
 import { UserError } from '../util/errors.js';
-import { keyedRandom } from '../util/random.js';
+import { formatPercent } from '../util/format.js';
 import type { Reporter } from '../util/reporter.js';
 import { packageVersion } from '../util/version.js';
 
@@ -47,6 +47,10 @@ export interface Job {
   readonly tokenizer: Tokenizer;
   readonly task: Task;
   readonly problems: ProblemSet;
+  /** What is put around each question. */
+  readonly form: PromptForm;
+  /** Present where the wording was chosen by trying several. */
+  readonly probes?: WordingProbes;
   /** The settings that rewards depend on. */
   readonly fingerprint: Fingerprint;
   /** V* as `--v-star` gives it; without that option no samples are known. */
@@ -54,6 +58,17 @@ export interface Job {
   readonly engine: Engine;
   /** Receives progress. */
   readonly reporter: Reporter;
+}
+
+/** What the reference did with each wording that was tried. */
+export interface WordingProbes {
+  readonly chosen: Wording;
+  readonly byWording: Readonly<Partial<Record<Wording, Probe>>>;
+}
+
+/** As a run keeps it. */
+export function probeRecord({ chosen, byWording }: WordingProbes): ProbeRecord {
+  return { probe: byWording[chosen]!, wordings: byWording as Record<string, Probe> };
 }
 
 export interface JobRequest {
@@ -76,7 +91,18 @@ export async function withJob<T>(
       ({ pretrained: reference } = await openModel(options.reference, reporter, signal));
       requireSameShape(pretrained, reference);
     }
-    const { settings, task, problems, sampledWith } = await openProblems(options, { pretrained, tokenizer }, taskApi);
+    const open = (given: TrainingOptions) => openProblems(given, { pretrained, tokenizer }, taskApi);
+    let opened = await open(options);
+    const { precision, wordings } = opened.settings;
+    const openEngine = () => openWantedEngine({ ...engineRequest, precision }, reporter, signal);
+    let engine: Engine | undefined;
+    let probes: WordingProbes | undefined;
+    if (wordings.length > 1) {
+      engine = await openEngine();
+      probes = await probeWordings(open, options, { reference, tokenizer, engine, reporter, signal });
+      opened = await open({ ...options, wording: probes.chosen });
+    }
+    const { settings, task, problems, form, sampledWith } = opened;
     if (settings.lora !== undefined && pretrained.adapterFolder !== undefined) {
       throw new UserError({
         problem: `${pretrained.adapterFolder} is an adapter, and --lora-rank would train adapters over it.`,
@@ -86,23 +112,50 @@ export async function withJob<T>(
     for (const note of problems.notes) reporter.line(note);
     const fingerprint = { model: fingerprintModel(reference), ...sampledWith };
     const vStar = readGivenVStar(settings, fingerprint) ?? emptyVStar(settings, fingerprint);
-    const engine = await openWantedEngine({ ...engineRequest, precision: settings.precision }, reporter, signal);
-    return await work({
-      settings,
-      pretrained,
-      reference,
-      tokenizer,
-      task,
-      problems,
-      fingerprint,
-      vStar,
-      engine,
-      reporter,
-    });
+    engine ??= await openEngine();
+    const material = { settings, pretrained, reference, tokenizer, task, problems, form };
+    return await work({ ...material, ...(probes && { probes }), fingerprint, vStar, engine, reporter });
   } finally {
     pretrained.weights.close();
     if (reference !== pretrained) reference.weights.close();
   }
+}
+
+/** Tries the wordings on a few training problems, with a policy of its own, since each wording has problems of its own. */
+async function probeWordings(
+  open: (options: TrainingOptions) => Promise<JobProblems>,
+  options: TrainingOptions,
+  job: Pick<Job, 'reference' | 'tokenizer' | 'engine' | 'reporter'> & { readonly signal: AbortSignal },
+): Promise<WordingProbes> {
+  const { reference, reporter, signal } = job;
+  const { wordings } = (await open(options)).settings;
+  const work = reporter.work('Trying wordings', 'wordings');
+  try {
+    let done = 0;
+    const { chosen, probes } = await chooseWording(wordings, async (wording) => {
+      const opened = await open({ ...options, wording });
+      const tried = opened.problems.train.slice(0, probeSize.problems);
+      const settings = { ...opened.settings, numSamples: probeSize.samples, evalSamples: 0 };
+      const material = { ...job, ...opened, settings, pretrained: reference };
+      return await withPolicy(material, tried, undefined, async ({ kit }) => {
+        const seen = await probe(kit, tried, probeSize.samples, signal);
+        work.update({ done: ++done, total: wordings.length });
+        return seen;
+      });
+    });
+    reporter.line(describeProbes(chosen, probes));
+    return { chosen, byWording: Object.fromEntries(probes) };
+  } finally {
+    work.end();
+  }
+}
+
+function describeProbes(chosen: Wording, probes: ReadonlyMap<Wording, Probe>): string {
+  const tried = [...probes].map(
+    ([wording, { sampledExact, greedyExact }]) =>
+      `${wording} (${formatPercent(sampledExact)} of the samples exact, ${formatPercent(greedyExact)} greedily)`,
+  );
+  return `Wording "${chosen}", of those tried on ${probes.get(chosen)!.problems} training problems: ${tried.join(', ')}.`;
 }
 
 /**
@@ -125,58 +178,6 @@ function emptyVStar({ beta1, numSamples: samples }: Settings, fingerprint: Finge
   return { createdBy: `tinyzero ${packageVersion()}`, fingerprint, beta1, samples, entries: new Map() };
 }
 
-export interface JobProblems {
-  readonly settings: Settings;
-  readonly task: Task;
-  readonly problems: ProblemSet;
-  /** The fingerprint but for the model's weights. */
-  readonly sampledWith: Omit<Fingerprint, 'model'>;
-}
-
-/** The part of a job that needs no weights and no engine. @throws UserError */
-export async function openProblems(
-  options: TrainingOptions,
-  { pretrained, tokenizer }: DescribedModel,
-  taskApi: TaskApi,
-): Promise<JobProblems> {
-  const heldOut = heldOutSplitOf(pretrained.configRecord);
-  const settings = completeSettings(options, { heldOut, hasChatTemplate: tokenizer.chatTemplate !== null });
-  const { task, rewardName } = await openTask(settings, heldOut, taskApi);
-  const problems = buildProblemSet(task, settings);
-  requireSpellable(task, [...problems.train, ...problems.test], { tokenizer, promptStyle: settings.promptStyle });
-  const { temperature, maxNewTokens, seed, promptStyle, precision } = settings;
-  const sampledWith = {
-    tokenizer: tokenizer.fingerprint,
-    problems: hashProblems(problems.train),
-    prompt: `${task.name}, ${promptStyle}`,
-    sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${precision}`,
-    reward: rewardName,
-  };
-  return { settings, task, problems, sampledWith };
-}
-
-/** @throws UserError naming the first problem that the model has no tokens for. */
-function requireSpellable(
-  task: Task,
-  problems: readonly Problem[],
-  prompts: Pick<RolloutKit, 'tokenizer' | 'promptStyle'>,
-): void {
-  for (const problem of problems) {
-    try {
-      promptIds(prompts, problem);
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      throw new UserError(
-        {
-          problem: `This model cannot be asked the problems of task "${task.name}". ${error.message}`,
-          fix: 'Write the prompts with characters it can spell, or choose another --model.',
-        },
-        { cause: error },
-      );
-    }
-  }
-}
-
 /** @throws UserError when the two models have different architectures. */
 function requireSameShape(model: Pretrained, reference: Pretrained): void {
   const shape = ({ config }: Pretrained) => JSON.stringify({ ...config, dtype: undefined });
@@ -187,31 +188,6 @@ function requireSameShape(model: Pretrained, reference: Pretrained): void {
   });
 }
 
-async function openTask(
-  settings: Settings,
-  heldOut: keyof typeof heldOutSplits | undefined,
-  taskApi: TaskApi,
-): Promise<{ task: Task; rewardName: string }> {
-  const { min, max, numTest, overlap, reward, rewardReads, seed, wording } = settings;
-  if (settings.task !== undefined) {
-    const { task, hash } = await loadTaskFile(settings.task, await taskApi());
-    return { task, rewardName: `${task.name} ${hash}` };
-  }
-  if (settings.problems !== undefined) {
-    const { task, hash } = loadProblemsFile(settings.problems);
-    return { task: task as Task, rewardName: `${task.name} ${hash}` };
-  }
-  const pairs =
-    overlap === 'seed'
-      ? []
-      : heldOut !== undefined
-        ? heldOutSplits[heldOut]
-        : drawHeldOut(min, max, numTest, keyedRandom(seed, 'held out'));
-  const rewardOptions = { kind: reward, read: rewardReads };
-  const task = multiplicationTask({ min, max, heldOut: pairs, wording, reward: rewardOptions });
-  return { task: task as Task, rewardName: `${reward}, ${rewardReads}, ${wordings[wording]({ a: 7, b: 8 })}` };
-}
-
 /**
  * Rollouts decoded at once, memory permitting. Measured with the built-in model on 2 cores: 4,000 rollouts of 32 tokens take
  * 1.5 s with 128, and 1.3 s with 256 or 512 (docs/log.md).
@@ -220,18 +196,13 @@ const defaultSlots = 256;
 
 /** Sizes of a policy for `problems`. */
 export function policySizes(
-  {
-    promptStyle,
-    maxNewTokens,
-    numSamples,
-    evalSamples,
-  }: Pick<Settings, 'promptStyle' | 'maxNewTokens' | 'numSamples' | 'evalSamples'>,
-  tokenizer: Tokenizer,
+  { maxNewTokens, numSamples, evalSamples }: Pick<Settings, 'maxNewTokens' | 'numSamples' | 'evalSamples'>,
+  prompts: Pick<RolloutKit, 'tokenizer' | 'form'>,
   problems: readonly Problem[],
   training?: Pick<PolicyTraining, 'batchSize'>,
 ): PolicySizes {
   return {
-    promptLengths: problems.map((problem) => promptIds({ tokenizer, promptStyle }, problem).length),
+    promptLengths: problems.map((problem) => promptIds(prompts, problem).length),
     maxNewTokens,
     // No more than are ever drawn at once.
     slots: Math.max(
@@ -241,6 +212,12 @@ export function policySizes(
   };
 }
 
+/** What a policy needs of a job. */
+type PolicyJob = Pick<
+  Job,
+  'settings' | 'pretrained' | 'reference' | 'tokenizer' | 'task' | 'form' | 'engine' | 'reporter'
+>;
+
 export interface OpenPolicy {
   readonly policy: Policy;
   /** Samples from the policy and grades. */
@@ -249,7 +226,7 @@ export interface OpenPolicy {
 
 /** Runs `work` with a policy for `problems` that has the model's parameters. Without `training` it can only be sampled from. */
 export async function withPolicy<T>(
-  job: Job,
+  job: PolicyJob,
   problems: readonly Problem[],
   training: PolicyTraining | undefined,
   work: (open: OpenPolicy) => Promise<T>,
@@ -274,21 +251,31 @@ export async function evaluateModel(request: JobRequest, name?: string): Promise
 }
 
 function openPolicy(
-  { settings, pretrained, reference, tokenizer, task, engine, reporter }: Job,
+  { settings, pretrained, reference, tokenizer, task, form, engine, reporter }: PolicyJob,
   problems: readonly Problem[],
   training: PolicyTraining | undefined,
 ): OpenPolicy {
-  const { promptStyle, maxNewTokens, temperature, seed, precision } = settings;
+  const { maxNewTokens, temperature, seed, precision } = settings;
   const policy = createPolicy(engine, pretrained.config, {
-    sizes: policySizes(settings, tokenizer, problems, training),
+    sizes: policySizes(settings, { tokenizer, form }, problems, training),
     precision,
     ...(training && {
       training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
     }),
   });
   loadWithProgress(policy, pretrained, reporter);
-  const endIds = new Set(pretrained.generation.eosTokenIds);
-  return { policy, kit: { policy, tokenizer, task, promptStyle, endIds, maxNewTokens, temperature, seed } };
+  const endIds = new Set([...pretrained.generation.eosTokenIds, ...lineEnds(tokenizer, form)]);
+  return { policy, kit: { policy, tokenizer, task, form, endIds, maxNewTokens, temperature, seed } };
+}
+
+/**
+ * Tokens that end an answer besides the model's own end tokens: where solved examples show one answer a line as plain text,
+ * every token with a line break in it. A base model would continue with the next question.
+ */
+function lineEnds(tokenizer: Tokenizer, { style, examples = [] }: PromptForm): number[] {
+  const isOneLine = examples.length > 0 && examples.every(({ solution }) => !solution.includes('\n'));
+  if (style !== 'raw' || !isOneLine) return [];
+  return Array.from({ length: tokenizer.length }, (_, id) => id).filter((id) => tokenizer.decode([id]).includes('\n'));
 }
 
 function loadWithProgress(policy: Policy, { config, weights }: Pretrained, reporter: Reporter): void {

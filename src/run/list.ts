@@ -7,7 +7,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { TrainingOptions } from '../options/settings.js';
 import { readEvaluation } from '../policy/eval-compare.js';
-import { isTrainable, preflight } from '../stage1/preflight.js';
+import { preflight } from '../stage1/preflight.js';
+import { isTrained } from '../stage1/trained.js';
 import { missingSamples, readVStarFile } from '../stage1/v-star-file.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { plannedUpdates } from '../stage2/plan.js';
@@ -123,9 +124,9 @@ function updatesOf(folder: string, options: TrainingOptions) {
 
 /** Null before stage 1 has found the problems to train on. */
 function plannedIn(folder: string, options: TrainingOptions): number | null {
-  const { algo, epochs, batchSize, numSamples } = options;
-  if (batchSize === undefined || numSamples === undefined) {
-    throw new UserError(`${join(folder, runFiles.config)} lacks the batch size or the number of samples.`);
+  const { algo, epochs, batchSize, numSamples, trainOn = 'solved' } = options;
+  if (batchSize === undefined || numSamples === undefined || epochs === undefined) {
+    throw new UserError(`${join(folder, runFiles.config)} lacks the batch size, the epochs or the number of samples.`);
   }
   const { train, rows } = readProblems(join(folder, runFiles.problems));
   const work = { algo, epochs, batchSize, numSamples };
@@ -133,7 +134,7 @@ function plannedIn(folder: string, options: TrainingOptions): number | null {
   const file = vStarIn(folder);
   const ids = train.map(({ id }) => id);
   if (file === undefined || missingSamples(file, ids).length > 0) return null;
-  const trained = rows.filter((row) => isTrainable(file.entries.get(ids[row]!), options));
+  const trained = rows.filter((row) => isTrained(file.entries.get(ids[row]!)!, trainOn));
   return plannedUpdates(work, { rows: trained.length, problems: train.length });
 }
 
@@ -144,7 +145,7 @@ function vStarIn(folder: string) {
 
 function stateOf(
   folder: string,
-  { beta1 = 0, keepUnsolved, force }: TrainingOptions,
+  { beta1 = 0, trainOn = 'solved', force }: TrainingOptions,
   { before, after, updates, plannedUpdates: planned, resumesAfter }: Omit<RunEntry, 'state' | 'detail'>,
 ): Pick<RunEntry, 'state' | 'detail'> {
   const hasModel = hasFinal(folder);
@@ -156,7 +157,7 @@ function stateOf(
   if (planned === null) return stopped('in stage 1');
   const file = updates === 0 ? vStarIn(folder) : undefined;
   if (file !== undefined && !force) {
-    const { verdict } = preflight([...file.entries.values()], { beta1, keepUnsolved });
+    const { verdict } = preflight([...file.entries.values()], { beta1, trainOn });
     if (verdict === 'stop') return stopped('by stage 1: nothing to learn from');
   }
   return stopped(`at update ${resumesAfter} of ${planned}`);

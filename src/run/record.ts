@@ -67,12 +67,12 @@ function derivedSettings({
   wording,
   promptStyle,
   rewardReads,
-  warmupSteps,
+  warmupShare,
   decayTo,
   optimizer,
   maxGradientNorm,
 }: Settings) {
-  return { wording, promptStyle, rewardReads, warmupSteps, decayTo, optimizer, maxGradientNorm };
+  return { wording, promptStyle, rewardReads, warmupShare, decayTo, optimizer, maxGradientNorm };
 }
 
 function problemsJson({ train, rows, test }: ProblemSet): string {
@@ -125,7 +125,9 @@ export function evaluationOptionsOf(path: string): Partial<TrainingOptions> {
   const { options } = readRun(path);
   const names = evaluationOptionNames.filter((name) => name in options) as (keyof TrainingOptions)[];
   // For a task that names no held-out problems, their choice depends on the number of training rows.
-  return Object.fromEntries([...names, 'numTrain' as const].map((name) => [name, options[name]]));
+  return Object.fromEntries(
+    [...names, 'numTrain' as const, 'evalSamples' as const].map((name) => [name, options[name]]),
+  );
 }
 
 /**

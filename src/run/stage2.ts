@@ -5,8 +5,9 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { shippedModel } from '../model/shipped.js';
+import { warmupSteps } from '../options/settings.js';
 import { greedyAccuracy } from '../policy/evaluate.js';
-import { isTrainable } from '../stage1/preflight.js';
+import { trainedRows } from '../stage1/trained.js';
 import { type VStarFile, vStarOf } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../stage2/loop.js';
@@ -23,6 +24,7 @@ import {
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
+import { keyedRandom } from '../util/random.js';
 import { explainAsyncWrites } from '../util/write.js';
 import { hasFinal, requireFinal, saveFinal } from './final.js';
 import type { RunFolder } from './folder.js';
@@ -73,7 +75,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
         vStarOf: (id) => values!.get(id)!,
         schedule: {
           peak: settings.lr,
-          warmupSteps: settings.warmupSteps,
+          warmupSteps: warmupSteps(settings, plan.length),
           cosine: { steps: plan.length, floor: settings.decayTo },
         },
         evalHeldOut: (step) => (isDue(evalEvery, step) ? greedyAccuracy(kit, problems.test) : undefined),
@@ -106,16 +108,22 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   return plan.length;
 }
 
-/** The rollouts of every update. @throws UserError when no problem is left to train on. */
-function planOf({ job }: Run, algorithm: Algorithm, vStar: VStarFile | undefined): Visit[][] {
+/** The rows that stage 2 trains on, as indices of training problems. */
+export function rowsOf({ job }: Pick<Run, 'job'>, vStar: VStarFile | undefined): number[] {
   const { settings, problems } = job;
-  const rows = problems.rows
-    .map((index) => problems.train[index]!)
-    .filter(({ id }) => vStar === undefined || isTrainable(vStar.entries.get(id), settings));
+  const { trainOn, curriculum, seed } = settings;
+  const entryOf = (index: number) => vStar?.entries.get(problems.train[index]!.id);
+  return trainedRows(problems.rows, entryOf, { trainOn, curriculum, random: () => keyedRandom(seed, 'curriculum') });
+}
+
+/** The rollouts of every update. @throws UserError when no problem is left to train on. */
+function planOf(run: Run, algorithm: Algorithm, vStar: VStarFile | undefined): Visit[][] {
+  const { settings, problems } = run.job;
+  const rows = rowsOf(run, vStar).map((index) => problems.train[index]!);
   if (rows.length === 0) {
     throw new UserError({
-      problem: 'No problem is left to train on: stage 1 solved none.',
-      fix: 'Train on them all the same with --keep-unsolved, or choose easier problems.',
+      problem: `No problem is left to train on with --train-on ${settings.trainOn}.`,
+      fix: 'Train on them all the same with --train-on all, or choose easier problems.',
     });
   }
   return planBatches(rows, {

@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fingerprintModel } from '../model/checkpoint/pretrained.js';
 import { parameterCount } from '../model/network/params.js';
-import type { TrainingOptions } from '../options/settings.js';
+import { type TrainingOptions, warmupSteps } from '../options/settings.js';
 import { compareEvaluations, readEvaluation } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { evaluate } from '../policy/evaluate.js';
@@ -16,8 +16,11 @@ import type { Policy, TrainingOptions as PolicyTraining } from '../policy/policy
 import { noteFirstToken, type RolloutKit } from '../policy/rollout.js';
 import { estimate } from '../stage1/estimate.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
+import { type Probe, probe, probeSize } from '../stage1/probe.js';
+import { readProbe, writeProbe } from '../stage1/probe-file.js';
 import { readVStarFile, requireFingerprint, type VStarFile, vStarOf, writeVStarFile } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
+import { plannedUpdates } from '../stage2/plan.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
@@ -25,10 +28,10 @@ import type { Reporter } from '../util/reporter.js';
 import { explainWrites } from '../util/write.js';
 import type { TrainEvent, TrainRequest, TrainResult } from './events.js';
 import { createRunFolder, openRunFolder, type RunFolder, runFiles } from './folder.js';
-import { type Job, withJob, withPolicy } from './job.js';
+import { type Job, probeRecord, withJob, withPolicy } from './job.js';
 import { type LogWriter, openLog, readLog } from './logs.js';
 import { readRun, requireSameRun, type StoredRun, writeRun } from './record.js';
-import { trainOrLoad } from './stage2.js';
+import { rowsOf, trainOrLoad } from './stage2.js';
 import { withTensorboard } from './tensorboard.js';
 
 /** What every part of a run works with. */
@@ -91,6 +94,7 @@ async function runJob(
   const modelHash = fingerprintModel(job.pretrained);
   if (stored === undefined) {
     if (settings.vStar !== undefined) writeVStarFile(folder.file('vStar'), job.vStar);
+    if (job.probes !== undefined) writeProbe(folder.file('probe'), probeRecord(job.probes));
     writeRun(folder, job, modelHash);
   } else {
     const repaired = requireSameRun(folder, stored, job, modelHash);
@@ -115,7 +119,7 @@ async function runJob(
 
       // Stage 1: estimate V* of every problem from the reference, and stop where training has nothing to learn from.
       const vStar = algorithm.needsVStar ? await estimated(run) : undefined;
-      const verdict = vStar && judged(run, vStar);
+      const verdict = vStar && judged(run, vStar, await probed(run));
       if (verdict?.verdict === 'stop' && !force) throw hopeless(folder, verdict);
 
       // Stage 2: train.
@@ -175,11 +179,28 @@ async function estimated(run: Run): Promise<VStarFile> {
   return await run.timed('stage1', () => estimate(kit, problems.train, known, { signal, reporter, onGroup }));
 }
 
-function judged({ job, folder, onEvent }: Run, file: VStarFile): Preflight {
-  const ids = job.problems.train.map(({ id }) => id);
+/** The completions that the verdict shows: those by which the wording was chosen, or new ones of the reference. */
+async function probed(run: Run): Promise<Probe> {
+  const { job, folder, policy, kit, signal } = run;
+  const path = folder.file('probe');
+  const stored = undamaged(run, path, () => readProbe(path).probe);
+  if (stored !== undefined) return stored;
+  if (job.reference !== job.pretrained) policy.load(job.reference.weights.read);
+  const seen = await probe(kit, job.problems.train.slice(0, probeSize.problems), probeSize.samples, signal);
+  folder.requirePresent();
+  writeProbe(path, { probe: seen });
+  return seen;
+}
+
+function judged(run: Run, file: VStarFile, seen: Probe): Preflight {
+  const { job, folder, onEvent } = run;
+  const { settings, problems } = job;
+  const ids = problems.train.map(({ id }) => id);
   vStarOf(folder.file('vStar'), file, ids); // every problem has its samples
   const entries = ids.map((id) => file.entries.get(id)!);
-  const verdict = preflight(entries, job.settings);
+  const updates = plannedUpdates(settings, { rows: rowsOf(run, file).length, problems: ids.length });
+  const plan = { updates, warmup: warmupSteps(settings, updates), batchSize: settings.batchSize };
+  const verdict = preflight(entries, { ...settings, plan, probe: seen });
   onEvent({ kind: 'preflight', preflight: verdict });
   return verdict;
 }

@@ -19,7 +19,7 @@ export interface Transfer {
   end(): void;
 }
 
-export type WorkUnit = 'bytes' | 'checks' | 'completions' | 'lines' | 'steps' | 'updates';
+export type WorkUnit = 'bytes' | 'checks' | 'completions' | 'lines' | 'steps' | 'updates' | 'wordings';
 
 export interface Work {
   /** To be called as often as is convenient. */

@@ -73,7 +73,7 @@ test('split and cluster', (t) => {
   );
 });
 
-test('answers: whole numbers in the strict forms, texts by the last line that states one', (t) => {
+test('answers: whole numbers in the forms that models use, texts by the last line that states one', (t) => {
   const { task } = load(t, [...many(20), { prompt: 'a', answer: 1, split: 'test' }]);
   const score = (completion: string, answer: string, finished = true) => {
     const { reward, exact, parsed } = scoreCompletion(task, completion, { prompt: 'p', answer } as FileProblem, {
@@ -90,7 +90,9 @@ test('answers: whole numbers in the strict forms, texts by the last line that st
     ['answer: −7', '-7', 'exact'],
     ['answer: 85', '84', 'wrong'],
     ['answer: 84.5', '84', 'unread'],
-    ['it is 84', '84', 'unread'],
+    ['it is 84', '84', 'exact'],
+    ['84', '84', 'exact'],
+    ['84 or 85', '84', 'unread'],
     ['answer: Paris', 'Paris', 'exact'],
     ['Think.\nAnswer:   the  Red House. ', 'the red house', 'exact'],
     ['answer: Rome\nNo. answer: Paris', 'Paris', 'exact'],

@@ -21,7 +21,7 @@ export const task = multiplicationTask({
   reward: { kind: 'graded', read: 'stated' },
 });
 
-const model = { heldOut: 'tiny', hasChatTemplate: false } as const;
+const model = { heldOut: 'tiny', hasChatTemplate: false, parameters: 413_000 } as const;
 
 /** An evaluation in which `right` of the `samples` samples of each problem are right, the others one too much. */
 function evaluation(
@@ -95,7 +95,7 @@ export function runRecord({
       done: entries.size,
       total: entries.size,
       entries,
-      preflight: preflight([...entries.values()], { beta1: 0.5, keepUnsolved: false }),
+      preflight: preflight([...entries.values()], { beta1: 0.5, trainOn: 'solved' }),
     },
     steps: Array.from({ length: steps }, (_, i) => stepRecord(i + 1)),
     rollouts: {

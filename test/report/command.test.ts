@@ -27,7 +27,11 @@ test('the command, read by a shell and by the command line, has the options of t
     { model: 'it\'s a $HOME `model` \\ "é"\n', task: 'a b.ts', vStar: 'v*.json', evalSamples: 0, beta1: 0 },
   ];
   for (const change of changes) {
-    const { ...settings } = completeSettings(defaultOptions(change), { heldOut: 'tiny', hasChatTemplate: false });
+    const { ...settings } = completeSettings(defaultOptions(change), {
+      heldOut: 'tiny',
+      hasChatTemplate: false,
+      parameters: 413_000,
+    });
     const options = Object.fromEntries(trainingOptionNames.map((name) => [name, settings[name]])) as TrainingOptions;
     const values = parsed(repeatCommand({ options, engine: 'wasm' }).join(' '));
     assert.equal(values.engine, 'wasm');

@@ -218,7 +218,7 @@ test('facts: cost with units, every option, versions and the command', () => {
   assert.match(text, /Evaluation before180 completions, 1\.5 s/);
   assert.match(text, /Stage 212 updates, 24 rollouts, 1,200 tokens, 3 s/);
   assert.match(text, /engine descriptionWebAssembly/);
-  for (const option of ['--seed0', '--keep-unsolvedno', '--task–', '--eval-samples64']) {
+  for (const option of ['--seed0', '--train-onsolved', '--task–', '--eval-samples64']) {
     assert.ok(text.includes(option), option);
   }
   const folded = all('details tr').map(({ textContent }) => textContent);

@@ -98,7 +98,7 @@ test('rewards that are all alike stop the run with exit code 3 and advice; --res
   const out = join(root, 'run');
   const stopped = await tinyzero([
     'train',
-    ...shortRun.filter((flag) => flag !== '--keep-unsolved'),
+    ...shortRun.filter((flag) => flag !== '--train-on' && flag !== 'all'),
     '--task',
     task,
     '--out',
@@ -110,7 +110,7 @@ test('rewards that are all alike stop the run with exit code 3 and advice; --res
   // Forced, nothing is solved, so nothing is left to train on: that is told too.
   const forced = await tinyzero(['train', '--resume', out, '--force', ...small]);
   assert.equal(forced.code, 1, forced.stderr);
-  assert.match(forced.stderr, /--keep-unsolved/);
+  assert.match(forced.stderr, /--train-on all/);
 });
 
 test('V* of another seed is refused by the field that differs; of the same settings it replaces sampling', async (t) => {

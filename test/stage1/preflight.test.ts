@@ -12,7 +12,7 @@ const entry = (rewards: readonly number[], more: Partial<VStarEntry> = {}): VSta
   ...more,
 });
 const run = (entries: readonly VStarEntry[], options: Partial<PreflightOptions> = {}) =>
-  preflight(entries, { beta1: 0.5, keepUnsolved: false, ...options });
+  preflight(entries, { beta1: 0.5, trainOn: 'solved', ...options });
 
 test('the figures of four problems by hand', () => {
   const result = run([
@@ -42,8 +42,8 @@ test('mixed outcomes and readable answers: go', () => {
 
 test('nothing to learn from: stop, with the reason', () => {
   for (const [entries, options, reason] of [
-    [[entry([0, 0]), entry([0, 0])], {}, /No sample of any problem is right.*--num-samples, now 2.*--keep-unsolved/],
-    [[entry([0, 0])], { keepUnsolved: true }, /No sample of any problem is right/],
+    [[entry([0, 0]), entry([0, 0])], {}, /No sample of any problem is right.*--num-samples, now 2.*--train-on varied/],
+    [[entry([0, 0])], { trainOn: 'all' }, /No sample of any problem is right/],
     [[entry([1, 1]), entry([1, 1])], {}, /Every sample is right/],
     [[entry([1, 1]), entry([0, 0])], {}, /earn the same.*--temperature/],
     // Partial credit without an exact sample is dropped from training by default ...
@@ -54,7 +54,7 @@ test('nothing to learn from: stop, with the reason', () => {
     assert.match(result.advice.join(' '), reason);
   }
   // ... and is a signal when such problems are kept.
-  const kept = run([entry([0.3, 0])], { keepUnsolved: true });
+  const kept = run([entry([0.3, 0])], { trainOn: 'all' });
   assert.notEqual(kept.verdict, 'stop');
   assert.ok(kept.meanAbsAdvantage > 0);
   assert.equal(run([entry([0, 0])]).meanAbsAdvantage, 0);

@@ -22,9 +22,6 @@ import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<(typeof evaluationOptionNames)[number] | 'engine' | 'install' | 'json' | CommonOptionName>;
 
-/** Samples of each problem where --samples does not say: one problem's rate is then known to 0.06. */
-const defaultSamples = 64;
-
 export async function run(
   values: Values,
   _operands: readonly string[],
@@ -59,13 +56,17 @@ function problemOptions(model: string, values: Values, given: ReadonlySet<Option
 }
 
 async function evaluateOne(
-  { samples = defaultSamples, engine, install, quiet }: Values,
+  { samples, engine, install, quiet }: Values,
   given: Partial<TrainingOptions>,
   name: string,
   signal: AbortSignal,
 ): Promise<EvalSummary> {
   const reporter = consoleReporter({ quiet });
   const { evaluateModel } = await import('../../run/job.js');
-  const options = defaultOptions({ ...given, model: trainedModel(name), evalSamples: samples });
+  const options = defaultOptions({
+    ...given,
+    model: trainedModel(name),
+    ...(samples !== undefined && { evalSamples: samples }),
+  });
   return await evaluateModel({ options, engineRequest: { engine, install }, reporter, signal, taskApi }, name);
 }

@@ -4,6 +4,7 @@
 import { promptInput } from '../../data/prompt.js';
 import { textStream } from '../../model/checkpoint/tokenizer.js';
 import { type LoadedModel, prepareSampling, sample, stateOf } from '../../model/loaded-model.js';
+import { parameterCount } from '../../model/network/params.js';
 import { isBuiltin } from '../../model/shipped.js';
 import { completeSettings, heldOutSplitOf, type TrainingOptions } from '../../options/settings.js';
 import { pieces } from '../../pretrain/vocabulary.js';
@@ -61,7 +62,11 @@ export async function openPlayer(
 ): Promise<Player> {
   const { pretrained, tokenizer } = stateOf(model);
   const { config, configRecord } = pretrained;
-  const facts = { heldOut: heldOutSplitOf(configRecord), hasChatTemplate: tokenizer.chatTemplate !== null };
+  const facts = {
+    heldOut: heldOutSplitOf(configRecord),
+    hasChatTemplate: tokenizer.chatTemplate !== null,
+    parameters: parameterCount(config),
+  };
   const { wording, promptStyle, maxNewTokens, reward, rewardReads, seed } = completeSettings(training, facts);
   const promptRoom = Math.min(maxPromptTokens, config.maxPositions);
   const call = { temperature, maxNewTokens, promptRoom, seed };
@@ -69,7 +74,7 @@ export async function openPlayer(
   const asked = new Map<string, number>();
 
   const encode = ({ text }: Question) => {
-    const input = promptInput(text, promptStyle);
+    const input = promptInput(text, { style: promptStyle });
     const ids = 'messages' in input ? tokenizer.encodeChat(input.messages) : tokenizer.encode(input.text);
     if (ids.length > 0 && ids.length <= promptRoom) return ids;
     throw new UserError(`The prompt has ${ids.length} tokens; it may have 1 to ${promptRoom}.`);

@@ -42,9 +42,9 @@ test('everything else is text', () => {
 test('a multiplication is asked in the wording of the model, text as it stands', () => {
   const product = { a: 7, b: 8 };
   assert.deepEqual(readQuestion('7*8', 'builtin', 'raw'), { text: 'What is 7 × 8?\n', product });
-  assert.match(readQuestion('7*8', 'instruct', 'chat').text, /^What is 7 × 8\? Think .*answer: N/);
+  assert.match(readQuestion('7*8', 'steps', 'chat').text, /^What is 7 × 8\? Think .*answer: N/);
   // A question that is to be continued ends its line; a message of a chat has no line to end.
   assert.deepEqual(readQuestion('What is 7 + 12?', 'builtin', 'raw'), { text: 'What is 7 + 12?\n' });
-  assert.deepEqual(readQuestion('Who are you?', 'instruct', 'chat'), { text: 'Who are you?' });
+  assert.deepEqual(readQuestion('Who are you?', 'number', 'chat'), { text: 'Who are you?' });
   assert.deepEqual(readQuestion('think: 7×5=', 'builtin', 'raw'), { text: 'think: 7×5=' });
 });

@@ -1,0 +1,42 @@
+/** @file `probe.json` of a run: what the reference did with a few training problems, and which wordings were tried. */
+import { writeFileAtomic } from '../util/file.js';
+import { readJsonRecord } from '../util/json.js';
+import { check, flag, integer, list, mapOf, number, object, optional, orNull, share, text } from '../util/schema.js';
+import { explainWrites } from '../util/write.js';
+import type { Probe } from './probe.js';
+
+export interface ProbeRecord {
+  /** Of the wording that the run asks in. */
+  readonly probe: Probe;
+  /** Of every wording that was tried, by name; absent where there was nothing to choose. */
+  readonly wordings?: Readonly<Record<string, Probe>>;
+}
+
+export function writeProbe(path: string, record: ProbeRecord): void {
+  explainWrites(path, () => writeFileAtomic(path, `${JSON.stringify(record, null, 2)}\n`));
+}
+
+const probeShape = object({
+  problems: integer({ min: 1 }),
+  samplesPerProblem: integer({ min: 1 }),
+  greedyExact: share,
+  sampledExact: share,
+  lastNumberRight: orNull(share),
+  truncatedRate: share,
+  parseFailRate: share,
+  meanTokens: number({ min: 0 }),
+  examples: list(object({ problem: text, completion: text, exact: flag, parsed: flag, truncated: flag })),
+});
+
+const fileShape = object({ probe: probeShape, wordings: optional(mapOf(probeShape)) });
+
+/** @throws UserError that names the field that is wrong. */
+export function readProbe(path: string): ProbeRecord {
+  const fix = 'Remove the file; resuming the run writes it again.';
+  const { probe, wordings } = check(fileShape, readJsonRecord(path, fix), {
+    path,
+    what: 'a probe of the reference',
+    fix,
+  });
+  return { probe, ...(wordings && { wordings: Object.fromEntries(wordings) }) };
+}
