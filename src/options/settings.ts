@@ -136,11 +136,7 @@ function loraOptions(
   return { rank, alpha: loraAlpha ?? 2 * rank, targets };
 }
 
-function refuseContradictions(
-  settings: Settings,
-  { hasChatTemplate }: ModelFacts,
-  found: readonly string[],
-): void {
+function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFacts, found: readonly string[]): void {
   const { task, problems, temperature, algo, vStar, curriculum, promptStyle } = settings;
   const refused: string[] = [...found];
   if (task !== undefined && problems !== undefined) refused.push('--problems: --task brings problems of its own');
