@@ -103,6 +103,8 @@ export interface SamplingWork {
   readonly maxNewTokens: number;
   /** Rollouts that decode together at most: 32, beyond which a step takes longer about as much as it does more. */
   readonly maxSlots?: number;
+  /** Memory for the caches of all slots; one slot is given more if it needs more. Default: 1 GiB. */
+  readonly maxCacheBytes?: number;
 }
 
 /** Memory for the caches of all slots; one slot is given more if it needs more. */
@@ -114,7 +116,7 @@ const maxChunk = 128;
 
 /** Sizes for kv-cache.ts and sample.ts that hold `work`. */
 export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSizes {
-  const { promptLengths, rollouts, maxNewTokens, maxSlots = 32 } = work;
+  const { promptLengths, rollouts, maxNewTokens, maxSlots = 32, maxCacheBytes = cacheBytes } = work;
   const longest = Math.max(...promptLengths);
   // The last token of a prompt is decoded, not prefilled; the last token of a completion is never fed back.
   const chunk = Math.min(roundUp(Math.max(1, longest - 1), 16), maxChunk);
@@ -124,7 +126,7 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
   const atMost = (bytes: number, bytesEach: number) => Math.max(1, Math.floor(bytes / bytesEach));
   const slots = Math.min(
     ...[maxSlots, rollouts],
-    atMost(cacheBytes, bytesPerPosition * positions),
+    atMost(maxCacheBytes, bytesPerPosition * positions),
     atMost(scoreBytes, drawingBytes(config)),
   );
   const scoresPerPrompt = 4 * config.heads * chunk * promptPositions;

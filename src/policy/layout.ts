@@ -10,7 +10,7 @@ import { samplingSizes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { adaptedModules, adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
-import { type ParameterSpecs, parameterSpecs } from '../model/network/params.js';
+import { type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
 import { cacheState } from '../model/sampling/kv-cache.js';
 import { frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
@@ -30,6 +30,9 @@ export interface LayoutOptions {
   readonly isNarrow?: ((name: string) => boolean) | undefined;
   readonly lora?: LoraOptions | undefined;
 }
+
+/** Caches may take half of what float32 weights take, and this much in any case: more rows then decode hardly faster. */
+const leastCacheBytes = 2 ** 28;
 
 type State = Readonly<Record<string, StateSpec>>;
 
@@ -58,7 +61,8 @@ export function policyLayout(
   { promptLengths, maxNewTokens, slots }: PolicySizes,
   { precision, isNarrow = () => false, lora }: LayoutOptions,
 ): PolicyLayout {
-  const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots });
+  const maxCacheBytes = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
+  const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots, maxCacheBytes });
   const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
   const trainedState = floats(trained);
   const samplingOnly = frozenState(config, precision);

@@ -85,7 +85,11 @@ export async function dryRun(
   );
   const here = [singleWeightFile, weightIndexFile].some((file) => existsSync(join(model.pretrained.folder, file)));
   const parameters = parameterCount(config);
-  const disk = planDisk(config, { keep, download: here ? 0 : parameters * bytesPerElement[config.dtype] });
+  const disk = planDisk(config, {
+    keep,
+    lora: settings.lora,
+    download: here ? 0 : parameters * bytesPerElement[config.dtype],
+  });
 
   const device = engine === 'wasm' ? 'wasm' : findInstalledEngine()?.variant === 'gpu' ? 'gpu' : 'cpu';
   const memoryBytes =

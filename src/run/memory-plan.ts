@@ -7,8 +7,9 @@
 import type { Precision } from '../engine/choices.js';
 import { drawingBytes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
+import { adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
-import { elementCount, parameterCount, parameterSpecs } from '../model/network/params.js';
+import { elementCount, parameterSpecs } from '../model/network/params.js';
 import { type PolicySizes, policyLayout } from '../policy/layout.js';
 import { activationsPerToken, chooseUpdateShape } from '../policy/update-shape.js';
 
@@ -87,10 +88,15 @@ function stage(name: MemoryStage['stage'], parts: Parts): MemoryStage {
 /**
  * Disk space of a run: checkpoints while the newest is being written, the trained model, and the download.
  *
- * @param keep checkpoints that are kept; @param download bytes of weights still to be fetched.
+ * @param keep checkpoints that are kept. @param download bytes of weights still to be fetched.
+ * @param lora absent: all weights are trained and saved.
  */
-export function planDisk(config: ModelConfig, { keep, download }: { keep: number; download: number }): DiskPlan {
-  const weights = floatBytes * parameterCount(config);
+export function planDisk(
+  config: ModelConfig,
+  { keep, download, lora }: { keep: number; download: number; lora?: LoraOptions | undefined },
+): DiskPlan {
+  const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
+  const weights = floatBytes * Object.values(trained).reduce((sum, shape) => sum + elementCount(shape), 0);
   const parts = {
     ...(download > 0 && { download }),
     // Weights and two moments; one more than is kept exists until the newest is whole.

@@ -1,5 +1,5 @@
 /**
- * @file Adapters as PEFT writes them: `adapter_config.json` and `adapter_model.safetensors` (PEFT 0.19, LoraConfig). What
+ * @file Adapters as PEFT writes them: `adapter_config.json` and `adapter_model.safetensors` (PEFT 0.21, LoraConfig). What
  * changes the computation and is unknown here is refused by name. Opened over its base, an adapter is a model like any
  * other: its weights are merged as they are read.
  */
