@@ -11,12 +11,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Template } from '@huggingface/jinja';
 import { Tokenizer as Engine } from '@huggingface/tokenizers';
 import { UserError } from '../../util/errors.js';
 import { readRegularFile } from '../../util/file.js';
 import { isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
 import type { ModelConfig } from '../network/config.js';
+import { maxTemplateBytes, renderTemplate } from './chat-template.js';
 
 interface ChatMessage {
   readonly role: string;
@@ -200,9 +200,6 @@ function specialTokenVariables(config: JsonRecord): JsonRecord {
   return Object.fromEntries(pairs.filter(([, text]) => text !== null));
 }
 
-/** The longest templates of known models have some 20 kB. */
-const maxTemplateBytes = 2 ** 20;
-
 function readChatTemplate(folder: string, config: JsonRecord): string | null {
   const file = join(folder, 'chat_template.jinja');
   if (existsSync(file)) return readRegularFile(file, maxTemplateBytes).toString();
@@ -215,7 +212,7 @@ function readChatTemplate(folder: string, config: JsonRecord): string | null {
 
 function render(template: string, variables: Record<string, unknown>, folder: string): string {
   try {
-    return new Template(template).render(variables);
+    return renderTemplate(template, variables);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UserError(`The chat template in ${folder} failed: ${reason}.`, { cause: error });

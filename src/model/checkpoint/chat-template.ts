@@ -1,0 +1,210 @@
+/**
+ * @file Renders chat templates, which are programs from outside. The interpreter of @huggingface/jinja evaluates one node
+ * of the syntax tree after another; before and after each the limits below are checked, so that no template runs for ever
+ * or fills the memory. The operations that make much from little (`range`, `replace`, `join`, `indent`, `tojson`) are
+ * checked before they run.
+ */
+import { Interpreter, Template } from '@huggingface/jinja';
+import { withinTime } from '../../util/time-limit.js';
+
+/** Of the template's text. The longest of known models have some 20 kB. */
+export const maxTemplateBytes = 2 ** 18;
+/** Evaluated nodes: the longest conversations need some thousands. */
+const maxSteps = 1_000_000;
+const maxMilliseconds = 2000;
+/** Of one value, in characters. */
+const maxSize = 2_000_000;
+/** What an element of a list or an entry of an object counts, beside its own size. */
+const elementSize = 40;
+/** Of all values made. */
+const maxTotal = 64_000_000;
+
+// What is used of the interpreter's values and nodes, whose types the package does not export.
+interface Value {
+  readonly type: string;
+  readonly value: unknown;
+}
+interface Node {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+type Call = (args: Value[], scope: unknown) => Value;
+type Evaluate = (node: Node, scope: unknown) => Value;
+/** The interpreter's own evaluation of a node, and the limited one that its children get. */
+interface Evaluators {
+  own(node: Node): Value;
+  child(node: Node): Value;
+}
+
+/**
+ * The text that `template` makes of `variables`.
+ *
+ * @throws RangeError when a limit is exceeded; whatever the template itself raises.
+ */
+export function renderTemplate(template: string, variables: Readonly<Record<string, unknown>>): string {
+  if (template.length > maxTemplateBytes) throw new RangeError(`it has more than ${maxTemplateBytes} characters`);
+  const parsed = withinTime(maxMilliseconds, () => new Template(template));
+  return withLimits(() => parsed.render({ ...variables }));
+}
+
+/** The package makes its interpreter itself, so the method that evaluates is replaced for the time of one rendering. */
+function withLimits<T>(render: () => T): T {
+  const prototype = Interpreter.prototype as unknown as { evaluate: Evaluate };
+  const original = prototype.evaluate;
+  const limits = limiter();
+  prototype.evaluate = function (this: unknown, node, scope) {
+    return limits(node, {
+      own: (other) => original.call(this, other, scope),
+      child: (other) => prototype.evaluate.call(this, other, scope),
+    });
+  };
+  try {
+    return render();
+  } finally {
+    prototype.evaluate = original;
+  }
+}
+
+function limiter() {
+  const end = performance.now() + maxMilliseconds;
+  const sizes = new WeakMap<Value, number>();
+  let steps = 0;
+  let total = 0;
+
+  /** Size of a value with all that it holds. A namespace can be changed, so its size is not remembered. */
+  const sizeOf = (value: Value, depth = 0): number => {
+    const known = sizes.get(value);
+    if (known !== undefined) return known;
+    if (depth > 100) throw new RangeError('it makes a value nested more than 100 levels deep');
+    const inner = value.value;
+    let size = 8;
+    if (typeof inner === 'string') size += inner.length;
+    else if (Array.isArray(inner)) for (const item of inner) size += elementSize + sizeOf(item, depth + 1);
+    else if (inner instanceof Map)
+      for (const [key, item] of inner) size += key.length + elementSize + sizeOf(item, depth + 1);
+    if (size > maxSize) throw tooLarge();
+    if (value.type !== 'NamespaceValue') {
+      sizes.set(value, size);
+      if (depth === 0) total += size;
+    }
+    return size;
+  };
+
+  return (node: Node | undefined, evaluate: Evaluators): Value => {
+    if (node?.type === evaluated) return node.result as Value;
+    if (++steps > maxSteps) throw new RangeError(`it takes more than ${maxSteps} steps`);
+    if (performance.now() > end) throw new RangeError(`it takes longer than ${maxMilliseconds} ms`);
+    const result = evaluateChecked(node, evaluate, sizeOf);
+    sizeOf(result);
+    if (total > maxTotal) throw new RangeError(`it makes values of more than ${maxTotal} characters`);
+    return result;
+  };
+}
+
+/** A node that stands for a value which is already there. */
+const evaluated = 'tinyzero:evaluated';
+const constant = (result: Value): Node => ({ type: evaluated, result });
+
+/** The value of `node`; what can make much of little is refused before it does. */
+function evaluateChecked(node: Node | undefined, { own, child }: Evaluators, sizeOf: (value: Value) => number): Value {
+  switch (node?.type) {
+    case 'Identifier': {
+      const value = own(node);
+      return node.value === 'range' ? guarded(value, (args) => rangeLength(args) * (8 + elementSize)) : value;
+    }
+    case 'MemberExpression': {
+      const object = child(node.object as Node);
+      const value = own({ ...node, object: constant(object) });
+      const text = object.value;
+      return typeof text === 'string' ? guarded(value, (args) => replacedLength(text, args)) : value;
+    }
+    case 'FilterStatement':
+      return own(checkedFilter({ ...node, operand: { type: 'Program', body: node.body } }, child, sizeOf));
+    case 'FilterExpression':
+      return own(checkedFilter(node, child, sizeOf));
+    default:
+      return own(node as Node);
+  }
+}
+
+/** A filter whose operand and arguments are evaluated, so that the size of its result can be foreseen. */
+function checkedFilter(node: Node, evaluate: (node: Node) => Value, sizeOf: (value: Value) => number): Node {
+  const filter = node.filter as Node;
+  const name = filter.type === 'CallExpression' && (filter.callee as Node).value;
+  if (name !== 'replace' && name !== 'join' && name !== 'indent' && name !== 'tojson') {
+    return { ...node, type: 'FilterExpression' };
+  }
+  const operand = evaluate(node.operand as Node);
+  const values: Value[] = [];
+  const args = (filter.args as Node[]).map((argument) => {
+    if (argument.type === 'SpreadExpression' || argument.type === 'KeywordSpreadExpression') {
+      throw new RangeError(`it spreads the arguments of \`${name}\`, which is not supported`);
+    }
+    const isNamed = argument.type === 'KeywordArgumentExpression';
+    const value = evaluate((isNamed ? argument.value : argument) as Node);
+    values.push(value);
+    return isNamed ? { ...argument, value: constant(value) } : constant(value);
+  });
+  requireSize(filteredLength(name, operand, values, sizeOf));
+  return { ...node, type: 'FilterExpression', operand: constant(operand), filter: { ...filter, args } };
+}
+
+/** An upper bound of the size of a filter's result. */
+function filteredLength(
+  name: string,
+  operand: Value,
+  args: readonly Value[],
+  sizeOf: (value: Value) => number,
+): number {
+  if (name === 'replace' && typeof operand.value === 'string') return replacedLength(operand.value, args);
+  const size = sizeOf(operand);
+  // What may come between any two characters: a separator, or spaces up to the indentation and its depth.
+  const between = args.map(({ value }) =>
+    typeof value === 'string' ? value.length : typeof value === 'number' ? value : 0,
+  );
+  const most = Math.max(
+    0,
+    ...between,
+    ...args.map(({ value }) => (Array.isArray(value) ? sizeOf({ type: '', value }) : 0)),
+  );
+  if (name === 'join') return size + most * (Array.isArray(operand.value) ? operand.value.length : size);
+  if (name === 'indent') return size + most * String(operand.value).split('\n').length;
+  return size + most * (size / 8);
+}
+
+function replacedLength(text: string, [from, to]: readonly Value[]): number {
+  if (typeof from?.value !== 'string' || typeof to?.value !== 'string') return 0;
+  if (to.value.length <= from.value.length) return text.length;
+  if (from.value === '') return text.length + (text.length + 1) * to.value.length;
+  let count = 0;
+  for (let at = text.indexOf(from.value); at !== -1; at = text.indexOf(from.value, at + from.value.length)) count += 1;
+  return text.length + count * (to.value.length - from.value.length);
+}
+
+function rangeLength(args: readonly Value[]): number {
+  const [first = 0, second, step = 1] = args.map(({ value }) => Number(value));
+  const [start, stop] = second === undefined ? [0, first] : [first, second];
+  // A step of 0, or a number that is none, never arrives.
+  return step === 0 || Number.isNaN(start + stop + step)
+    ? Number.POSITIVE_INFINITY
+    : Math.max(0, (stop - start) / step);
+}
+
+/** A function that refuses arguments whose `length` says that its result is too large; any other value as it is. */
+function guarded(value: Value, length: (args: readonly Value[]) => number): Value {
+  if (value.type !== 'FunctionValue') return value;
+  const call: Call = (args, scope) => {
+    requireSize(length(args));
+    return (value.value as Call)(args, scope);
+  };
+  // The interpreter asks for its own class, which is that of the value.
+  return Object.assign(Object.create(Object.getPrototypeOf(value)), value, { value: call });
+}
+
+function requireSize(size: number): void {
+  if (!(size <= maxSize)) throw tooLarge();
+}
+
+function tooLarge(): RangeError {
+  return new RangeError(`it makes a value of more than ${maxSize} characters`);
+}

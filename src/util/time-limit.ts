@@ -1,0 +1,27 @@
+/**
+ * @file A limit of time for synchronous work on input from outside, such as a regular expression that backtracks for
+ * ever. Nothing but V8 itself can stop such work; Node offers that as the `timeout` of a script.
+ */
+import { createContext, Script } from 'node:vm';
+
+const slot: { work?: () => unknown } = createContext({});
+const call = new Script('work()');
+
+/**
+ * The result of `work`, which must not call this function itself. Costs about 0.1 ms.
+ *
+ * @throws RangeError when it takes longer than `milliseconds`; whatever `work` throws.
+ */
+export function withinTime<T>(milliseconds: number, work: () => T): T {
+  slot.work = work;
+  try {
+    return call.runInContext(slot, { timeout: Math.ceil(milliseconds) }) as T;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
+      throw new RangeError(`it takes longer than ${milliseconds} ms`, { cause: error });
+    }
+    throw error;
+  } finally {
+    delete slot.work;
+  }
+}
