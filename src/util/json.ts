@@ -17,8 +17,8 @@ export function isRecord(value: unknown): value is JsonRecord {
  *
  * @throws UserError when the file is missing, unreadable, too large, not UTF-8, not JSON or not an object.
  */
-export function readJsonRecord(path: string, fix?: string): JsonRecord {
-  return parseJsonRecord(readRegularFile(path), path, fix);
+export function readJsonRecord(path: string, fix?: string, maxBytes?: number): JsonRecord {
+  return parseJsonRecord(readRegularFile(path, maxBytes), path, fix);
 }
 
 /** Parses `bytes` as a UTF-8 JSON object; `source` names it in errors. */

@@ -17,7 +17,8 @@ export function withinTime<T>(milliseconds: number, work: () => T): T {
   try {
     return call.runInContext(slot, { timeout: Math.ceil(milliseconds) }) as T;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
+    // The error is of the script's realm, no instance of this one's Error.
+    if ((error as { code?: unknown } | null)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
       throw new RangeError(`it takes longer than ${milliseconds} ms`, { cause: error });
     }
     throw error;

@@ -14,9 +14,11 @@ import { join } from 'node:path';
 import { Tokenizer as Engine } from '@huggingface/tokenizers';
 import { UserError } from '../../util/errors.js';
 import { readRegularFile } from '../../util/file.js';
-import { isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { describe, isRecord, type JsonRecord } from '../../util/json.js';
+import { withinTime } from '../../util/time-limit.js';
 import type { ModelConfig } from '../network/config.js';
 import { maxTemplateBytes, renderTemplate } from './chat-template.js';
+import { readTokenizerFiles, type TokenizerFiles, type TokenizerModel, withAllNumerals } from './tokenizer-file.js';
 
 interface ChatMessage {
   readonly role: string;
@@ -28,8 +30,6 @@ export interface Tokenizer {
   readonly length: number;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
-  /** The pad token, or the end token where none is named. */
-  readonly padTokenId: number | null;
   /** Ids that decoding leaves out unless asked to keep them. */
   readonly specialIds: readonly number[];
   readonly chatTemplate: string | null;
@@ -57,42 +57,29 @@ interface ChatOptions {
   readonly variables?: JsonRecord;
 }
 
-/** Reads `tokenizer.json` and `tokenizer_config.json` of `folder`. */
+/** Reads the tokenizer files of `folder`. @throws UserError for whatever is wrong with them. */
 export function loadTokenizer(folder: string): Tokenizer {
-  const path = join(folder, 'tokenizer.json');
-  if (!existsSync(path)) {
-    const legacy = ['tokenizer.model', 'vocab.json'].find((name) => existsSync(join(folder, name)));
-    throw new UserError({
-      problem: `${folder} has no tokenizer.json.`,
-      found: legacy && `${legacy}, an older form`,
-      fix: legacy
-        ? 'Save it again with a fast tokenizer of transformers.'
-        : 'Copy the tokenizer files beside the weights.',
-    });
-  }
-  const json = readJsonRecord(path);
-  const config = readTokenizerConfig(folder);
-  const engine = makeEngine(json, config, path);
+  const files = readTokenizerFiles(folder);
+  const { path, json, config, model, length } = files;
+  const engine = makeEngine(files);
   const chatTemplate = readChatTemplate(folder, config);
   // The engine cleans spaces up by default and for BPE too; transformers 5 never does for BPE.
-  const isBpe = isRecord(json.model) && json.model.type === 'BPE';
+  const isBpe = model.type === 'BPE';
   const cleanUp = !isBpe && config.clean_up_tokenization_spaces === true;
+  const mayDrop = isBpe && !spellsEveryByte(model);
 
   const idOf = (name: string) => {
     const token = tokenText(config, name);
     return token === null ? null : (engine.token_to_id(token) ?? null);
   };
-  const length = vocabularyLength(json);
-  const eosTokenId = idOf('eos_token');
-
-  const mayDrop = isBpe && !spellsEveryByte(json.model as JsonRecord);
-
-  const encode: Tokenizer['encode'] = (text, { addSpecialTokens = true } = {}) => {
-    // Without an unknown token the engine drops what its vocabulary cannot spell, or yields undefined.
-    const ids: (number | undefined)[] = engine.encode(text, { add_special_tokens: addSpecialTokens }).ids;
-    if (!isWhole(ids) || mayDrop) refuseUnspellable(engine, text, path);
-    return ids as number[];
-  };
+  const encode: Tokenizer['encode'] = (text, { addSpecialTokens = true } = {}) =>
+    running(files, 'encoding', text.length, () => {
+      // Without an unknown token the engine drops what its vocabulary cannot spell, or yields undefined.
+      const ids: (number | undefined)[] = engine.encode(text, { add_special_tokens: addSpecialTokens }).ids;
+      if (!isWhole(ids, length) || mayDrop) refuseUnspellable(engine, text, path);
+      if (isWhole(ids, length)) return ids;
+      throw new Error(`it gives the id ${describe(ids.find((id) => !isWhole([id], length)))}`);
+    });
   const renderChat: Tokenizer['renderChat'] = (messages, { addGenerationPrompt = true, variables = {} } = {}) => {
     if (chatTemplate === null) {
       throw new UserError({ problem: `The model in ${folder} has no chat template.`, fix: 'Use plain prompts.' });
@@ -103,8 +90,7 @@ export function loadTokenizer(folder: string): Tokenizer {
   return {
     length,
     bosTokenId: idOf('bos_token'),
-    eosTokenId,
-    padTokenId: idOf('pad_token') ?? eosTokenId,
+    eosTokenId: idOf('eos_token'),
     specialIds: [...engine.get_added_tokens_decoder()].filter(([, token]) => token.special).map(([id]) => id),
     chatTemplate,
     fingerprint: createHash('sha256')
@@ -112,13 +98,25 @@ export function loadTokenizer(folder: string): Tokenizer {
       .digest('hex'),
     encode,
     decode(ids, { keepSpecialTokens = false } = {}) {
-      const known = ids.filter((id) => id < length);
+      const known = ids.filter((id) => engine.id_to_token(id) !== undefined);
       if (known.length === 0) return '';
-      return engine.decode(known, { skip_special_tokens: !keepSpecialTokens, clean_up_tokenization_spaces: cleanUp });
+      const options = { skip_special_tokens: !keepSpecialTokens, clean_up_tokenization_spaces: cleanUp };
+      return running(files, 'decoding', known.length, () => engine.decode(known, options));
     },
     renderChat,
     encodeChat: (messages, options) => encode(renderChat(messages, options), { addSpecialTokens: false }),
   };
+}
+
+/** Runs the engine on `size` characters or ids; the time of regular expressions is limited. */
+function running<T>({ path, regex }: TokenizerFiles, step: 'encoding' | 'decoding', size: number, work: () => T): T {
+  try {
+    return regex[step] ? withinTime(2000 + size / 50, work) : work();
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UserError({ problem: `The tokenizer ${path} cannot be run: ${reason}.` }, { cause: error });
+  }
 }
 
 /** @throws UserError when the tokenizer knows ids that the model has no embedding for. */
@@ -162,29 +160,12 @@ export function textStream(tokenizer: Tokenizer): { push(id: number): string; en
   };
 }
 
-function readTokenizerConfig(folder: string): JsonRecord {
-  const paths = ['special_tokens_map.json', 'tokenizer_config.json'].map((name) => join(folder, name));
-  return Object.assign({}, ...paths.filter((path) => existsSync(path)).map((path) => readJsonRecord(path)));
-}
-
-function makeEngine(json: JsonRecord, config: JsonRecord, path: string): Engine {
-  try {
-    return new Engine(json, config);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UserError({ problem: `${path} is not a tokenizer that tinyzero can run: ${reason}.` }, { cause: error });
-  }
-}
-
-function vocabularyLength(json: JsonRecord): number {
-  let highest = -1;
-  const model = isRecord(json.model) ? json.model : {};
-  const vocabulary = model.vocab;
-  if (Array.isArray(vocabulary)) highest = vocabulary.length - 1;
-  else if (isRecord(vocabulary)) for (const id of Object.values(vocabulary)) highest = Math.max(highest, Number(id));
-  const added = json.added_tokens;
-  if (Array.isArray(added)) for (const token of added) highest = Math.max(highest, Number(token?.id));
-  return highest + 1;
+/** The package's tokenizer. Building it runs the normalizer on every added token, and takes seconds for 250,000 tokens. */
+function makeEngine(files: TokenizerFiles): Engine {
+  const { json, config, length } = files;
+  const filled = { normalizer: null, post_processor: null, decoder: null, added_tokens: [], ...json };
+  const pre_tokenizer = withAllNumerals(json.pre_tokenizer ?? null);
+  return running(files, 'encoding', 50_000 + 3 * length, () => new Engine({ ...filled, pre_tokenizer }, config));
 }
 
 /** A special token's text; the files give it as a string or as an object with `content`. */
@@ -206,7 +187,7 @@ function readChatTemplate(folder: string, config: JsonRecord): string | null {
   const template = config.chat_template;
   if (typeof template === 'string') return template;
   // Several named templates: transformers uses the one called "default" when none is asked for.
-  if (Array.isArray(template)) return template.find((entry) => entry?.name === 'default')?.template ?? null;
+  if (Array.isArray(template)) return template.find((entry) => entry.name === 'default')?.template ?? null;
   return null;
 }
 
@@ -219,20 +200,18 @@ function render(template: string, variables: Record<string, unknown>, folder: st
   }
 }
 
-function isWhole(ids: (number | undefined)[]): ids is number[] {
-  return !ids.includes(undefined);
+function isWhole(ids: readonly (number | undefined)[], length: number): ids is number[] {
+  return ids.every((id) => Number.isInteger(id) && id! >= 0 && id! < length);
 }
 
 /** Whether a BPE model has a token for whatever it is given: for all 256 bytes, or one for the unknown. */
-function spellsEveryByte(model: JsonRecord): boolean {
-  if (typeof model.unk_token === 'string' || model.byte_fallback === true) return true;
-  const vocabulary = isRecord(model.vocab) ? model.vocab : {};
+function spellsEveryByte({ unk_token: unknown, byte_fallback: fallback, ids }: TokenizerModel): boolean {
+  if (unknown !== undefined || fallback === true) return true;
   // GPT-2's alphabet: printable bytes stand for themselves, the other 68 for the characters from U+0100 on.
   const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   let others = 0x100;
   for (let byte = 0; byte < 256; byte += 1) {
-    const char = printable(byte) ? byte : others++;
-    if (!Object.hasOwn(vocabulary, String.fromCharCode(char))) return false;
+    if (!ids.has(String.fromCharCode(printable(byte) ? byte : others++))) return false;
   }
   return true;
 }
