@@ -9,7 +9,6 @@ import {
   createReadStream,
   existsSync,
   mkdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -19,7 +18,7 @@ import { dirname, join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { lock } from 'proper-lockfile';
 import { UserError } from '../../util/errors.js';
-import { writeFileAtomic } from '../../util/file.js';
+import { readRegularFile, writeFileAtomic } from '../../util/file.js';
 
 const commitPattern = /^[0-9a-f]{40}$/;
 
@@ -53,7 +52,7 @@ export class RepoCache {
   commitOf(revision: string): string | undefined {
     if (isCommit(revision)) return revision;
     const path = join(this.root, 'refs', revision);
-    const commit = existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+    const commit = existsSync(path) ? readRegularFile(path).toString().trim() : '';
     return isCommit(commit) ? commit : undefined;
   }
 

@@ -1,6 +1,6 @@
 /**
  * @file Requests to a Hugging Face hub: the token goes to the hub alone, silence is a timeout, passing failures are
- * tried again, an interrupted download goes on where it stopped, and whatever remains is explained to the user.
+ * tried again, answers are bounded and checked, an interrupted download is resumed, and whatever remains is explained to the user.
  * Knows nothing of models or of the cache's layout.
  */
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
@@ -8,6 +8,8 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode, UserError } from '../../util/errors.js';
 import { writeAll } from '../../util/file.js';
+import { parseJson } from '../../util/json.js';
+import { anyObject, check, integer, list, object, optional, text } from '../../util/schema.js';
 
 export interface HubConnection {
   /** Origin and path of the hub, without a trailing slash. */
@@ -30,7 +32,7 @@ export class HubUnreachable extends UserError {
   ) {
     const problem = `Cannot get an answer from the hub at ${endpoint}: ${reason}.`;
     const fix =
-      'Run the command again to go on where it stopped, set HF_ENDPOINT to a mirror, or give a model folder. ' +
+      'Run the command again to resume, set HF_ENDPOINT to a mirror, or give a model folder. ' +
       'Node uses a proxy only with NODE_USE_ENV_PROXY=1 (Node 24 and later).';
     super({ problem, fix }, { cause });
   }
@@ -46,15 +48,51 @@ const maxFailures = 5;
  * another) and turns every failure into a UserError about `subject`.
  */
 export function hubFetch(connection: HubConnection, subject: string): typeof fetch {
+  const asked = new Set<string>();
   return async (input, init) => {
     const url = String(input instanceof Request ? input.url : input);
+    if (asked.has(url) || asked.size === maxPages) {
+      throw new UserError(`${subject}: the hub's list of files has no end.`);
+    }
+    asked.add(url);
     for (let failures = 1; ; failures += 1) {
       const answer = await attempt(connection, url, init, subject);
-      if (answer instanceof Response) return answer;
+      if (answer instanceof Response) return checkedJson(connection, answer, url, subject);
       if (failures === maxFailures) throw answer;
       await pause(connection, failures);
     }
   };
+}
+
+/** Pages of a list of files, of 1,000 files each. */
+const maxPages = 100;
+/** Of an answer: a page of the list has some 300 kB. */
+const maxAnswerBytes = 32 * 2 ** 20;
+
+const entryShape = object({
+  type: text,
+  path: text,
+  size: integer({ min: 0 }),
+  oid: optional(text),
+  lfs: optional(object({ oid: text, size: integer({ min: 0 }) })),
+});
+
+/** The answer, if it is JSON of the form that its reader trusts. */
+async function checkedJson({ endpoint }: HubConnection, answer: Response, url: string, subject: string) {
+  const body = new Uint8Array(await answer.arrayBuffer());
+  let value: unknown;
+  try {
+    value = parseJson(new TextDecoder().decode(body));
+  } catch (cause) {
+    const problem = `${subject}: the hub at ${endpoint} answered with something other than JSON.`;
+    const found = answer.headers.get('content-type') ?? 'no content type';
+    const fix = 'Is there a login page of the network in between? Open the address in a browser.';
+    throw new UserError({ problem, found, fix }, { cause });
+  }
+  const isList = /\/tree\//.test(new URL(url).pathname);
+  const source = { path: `The answer of the hub at ${endpoint}`, fix: 'Is HF_ENDPOINT the address of a hub?' };
+  check(isList ? list(entryShape) : anyObject, value, source);
+  return new Response(body, { status: answer.status, headers: answer.headers });
 }
 
 /** One try: the answer, or an error that may be gone a moment later; throws any other. */
@@ -75,9 +113,10 @@ async function attempt(
       throw error;
     }
     // Read in full under the watch, so that a body that stalls fails too; these are small JSON answers.
-    const body = await response.arrayBuffer().catch((error) => {
-      throw unreachable(connection, error);
+    const body = await readBody(response).catch((error) => {
+      throw error instanceof UserError ? error : unreachable(connection, error);
     });
+    if (body === undefined) throw new UserError(`${subject}: the hub answers with more than ${maxAnswerBytes} bytes.`);
     return new Response(body, { status: response.status, headers: response.headers });
   } catch (error) {
     // An idle connection that the other side closed meanwhile looks like this, too.
@@ -88,8 +127,20 @@ async function attempt(
   }
 }
 
+/** The whole body; undefined where it is too long. */
+async function readBody(response: Response): Promise<Buffer<ArrayBuffer> | undefined> {
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  for await (const part of response.body ?? []) {
+    total += part.byteLength;
+    if (total > maxAnswerBytes) return undefined; // leaving the loop cancels the body
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
+
 /**
- * Downloads `url` to `path`, continuing after the bytes that are already there. Goes on after a lost connection as long
+ * Downloads `url` to `path`, continuing after the bytes that are already there. Continues after a lost connection as long
  * as every few attempts bring something new.
  *
  * @param size the file's full length in bytes.
@@ -196,12 +247,12 @@ async function request(
     },
     stop: () => clearTimeout(timer),
   };
-  const headers = new Headers(init.headers);
-  if (connection.token !== undefined && new URL(url).origin === new URL(connection.endpoint).origin) {
-    headers.set('authorization', `Bearer ${connection.token}`);
-  }
   const signals = connection.signal ? [silence.signal, connection.signal] : [silence.signal];
   try {
+    const headers = new Headers(init.headers);
+    if (connection.token !== undefined && new URL(url).origin === new URL(connection.endpoint).origin) {
+      headers.set('authorization', `Bearer ${connection.token}`);
+    }
     const response = await fetch(url, { ...init, headers, signal: AbortSignal.any(signals) });
     watch.reset();
     return { response, watch };
@@ -209,6 +260,26 @@ async function request(
     watch.stop();
     connection.signal?.throwIfAborted();
     throw unreachable(connection, error);
+  }
+}
+
+/**
+ * @throws UserError when the address or the token cannot be used. Neither is quoted in full: an address may hold a
+ *   password, and fetch would print both.
+ */
+export function requireUsable({ endpoint, token }: Pick<HubConnection, 'endpoint' | 'token'>): void {
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new UserError({ problem: 'HF_ENDPOINT is not an address.', expected: 'one such as https://huggingface.co' });
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new UserError({ problem: 'HF_ENDPOINT holds a user name or password.', fix: 'Put a token into HF_TOKEN.' });
+  }
+  if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
+    throw new UserError({
+      problem: 'The token for the hub holds a space, a line break or another character that no token has.',
+      fix: 'Check HF_TOKEN, or the file that `hf auth login` wrote.',
+    });
   }
 }
 

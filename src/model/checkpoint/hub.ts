@@ -4,14 +4,15 @@
  * HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN (or the token file), HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT.
  * `downloadFileToCacheDir` of @huggingface/hub is not used: it starts over after an interruption and checks no hash.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { UserError } from '../../util/errors.js';
-import { readJsonRecord } from '../../util/json.js';
+import { readRegularFile } from '../../util/file.js';
+import { describe, readJsonRecord } from '../../util/json.js';
 import { parseModelConfig } from '../network/config.js';
 import { isCommit, type RemoteFile, RepoCache } from './hub-cache.js';
-import { downloadTo, type HubConnection, HubUnreachable, hubFetch } from './hub-http.js';
+import { downloadTo, type HubConnection, HubUnreachable, hubFetch, requireUsable } from './hub-http.js';
 import { singleWeightFile, weightFiles, weightIndexFile } from './pretrained.js';
 import { carriedFiles } from './save.js';
 
@@ -32,7 +33,7 @@ export function hubSettings(env: Readonly<Record<string, string | undefined>> = 
   const expand = (path: string) => (/^~(?=$|[/\\])/.test(path) ? join(homedir(), path.slice(1)) : path);
   const home = expand(get('HF_HOME') ?? join(get('XDG_CACHE_HOME') ?? '~/.cache', 'huggingface'));
   const tokenPath = expand(get('HF_TOKEN_PATH') ?? join(home, 'token'));
-  const fileToken = existsSync(tokenPath) ? readFileSync(tokenPath, 'utf8').trim() : '';
+  const fileToken = existsSync(tokenPath) ? readRegularFile(tokenPath, 2 ** 16).toString() : '';
   const timeoutSeconds = Number(get('HF_HUB_DOWNLOAD_TIMEOUT') ?? 30);
   return {
     endpoint: (get('HF_ENDPOINT') ?? 'https://huggingface.co').replace(/\/+$/, ''),
@@ -93,7 +94,7 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
     const folder = error instanceof HubUnreachable ? snapshotOf(cache, id, options) : undefined;
     if (folder === undefined) throw error;
     const { reason } = error as HubUnreachable;
-    options.onNotice?.(`The hub gives no answer (${reason}): going on with the copy of ${reference} in the cache.`);
+    options.onNotice?.(`The hub gives no answer (${reason}): using the copy of ${reference} in the cache.`);
     return folder;
   }
 }
@@ -130,16 +131,20 @@ function snapshotOf(
   }
 }
 
+/** Of a file other than weights: what {@link readRegularFile} accepts. */
+const maxSmallBytes = 256 * 2 ** 20;
+
 async function download(id: HubId, settings: HubSettings, cache: RepoCache, options: ResolveOptions): Promise<string> {
   const { repo, revision } = id;
   const subject = revision === 'main' ? repo : `${repo}@${revision}`;
+  requireUsable(settings);
   const connection: HubConnection = { ...settings, signal: options.signal };
   // Here, so that a local folder does not pay for loading it (50 ms).
   const { listFiles, modelInfo } = await import('@huggingface/hub');
   const api = { hubUrl: settings.endpoint, fetch: hubFetch(connection, subject) };
   const { sha: commit } = await modelInfo({ ...api, name: repo, revision, additionalFields: ['sha'] });
   if (typeof commit !== 'string' || !isCommit(commit)) {
-    throw new UserError(`${subject}: the hub names no commit but ${JSON.stringify(commit)}.`);
+    throw new UserError(`${subject}: the hub names no commit but ${describe(commit)}.`);
   }
   const listed = new Map<string, RemoteFile>();
   for await (const entry of listFiles({
@@ -156,6 +161,9 @@ async function download(id: HubId, settings: HubSettings, cache: RepoCache, opti
   const find = (path: string, name = path): RemoteFile => {
     const file = listed.get(path);
     if (file === undefined) throw new UserError(`${subject} is not a model that tinyzero can run: it has no ${name}.`);
+    if (file.size > maxSmallBytes && !path.endsWith('.safetensors')) {
+      throw new UserError(`${subject}: its ${path} is said to have ${file.size} bytes, which cannot be.`);
+    }
     return file;
   };
 
@@ -166,15 +174,15 @@ async function download(id: HubId, settings: HubSettings, cache: RepoCache, opti
     const totalBytes = wanted.reduce((sum, file) => sum + file.size, 0);
     let doneBytes = totalBytes - files.reduce((sum, file) => sum + file.size, 0);
     for (const file of files) {
-      const tell = (bytes: number) =>
+      const report = (bytes: number) =>
         options.onProgress?.({ file: file.path, receivedBytes: doneBytes + bytes, totalBytes });
       const url = `${settings.endpoint}/${repo}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`;
       if (!cache.has(commit, file)) {
         await cache.add(commit, file, (path) =>
-          downloadTo(connection, url, path, file.size, `${file.path} of ${subject}`, tell),
+          downloadTo(connection, url, path, file.size, `${file.path} of ${subject}`, report),
         );
       }
-      tell(file.size);
+      report(file.size);
       doneBytes += file.size;
     }
   };
@@ -183,7 +191,7 @@ async function download(id: HubId, settings: HubSettings, cache: RepoCache, opti
   const configPath = join(folder, 'config.json');
   parseModelConfig(readJsonRecord(configPath), `config.json of ${subject}`);
   find('tokenizer.json');
-  const small = carriedFiles.flatMap((name) => listed.get(name) ?? []);
+  const small = carriedFiles.flatMap((name) => (listed.has(name) ? [find(name)] : []));
   if (options.weights === false) {
     await get(...small);
     return folder;

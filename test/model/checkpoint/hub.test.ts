@@ -10,10 +10,13 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
 import { type HubProgress, type HubSettings, hubSettings, resolveModel } from '../../../src/model/checkpoint/hub.js';
 import { openPretrained } from '../../../src/model/checkpoint/pretrained.js';
 import { loadTokenizer } from '../../../src/model/checkpoint/tokenizer.js';
@@ -134,7 +137,7 @@ test('a connection cut again and again goes on where it stopped', async (t) => {
 test('a hub that is lost for good is an error, and the next run takes up the part that is there', async (t) => {
   const { hub, settings } = await setUp(t);
   hub.faults.cutAfter = [200_000, 0, 0, 0, 0, 0];
-  await assertUserRejection(resolveModel('org/model', { settings }), /Cannot get an answer/, /go on where it stopped/);
+  await assertUserRejection(resolveModel('org/model', { settings }), /Cannot get an answer/, /again to resume/);
   const [part] = leftovers(settings.cacheFolder);
   assert.match(part!, /blobs.[0-9a-f]{64}\.incomplete$/);
   const size = lstatSync(join(settings.cacheFolder, part!)).size;
@@ -223,7 +226,7 @@ test('without a connection the cache serves, and an empty cache says what to do'
   await hub.close();
   const notices: string[] = [];
   assert.equal(await resolveModel('org/model', { settings, onNotice: (text) => notices.push(text) }), folder);
-  assert.match(notices.join(), /connection was refused.*going on with the copy/s);
+  assert.match(notices.join(), /connection was refused.*using the copy/s);
   await assertUserRejection(resolveModel('org/other', { settings }), /connection was refused/, /HF_ENDPOINT/);
   rmSync(join(folder, 'model.safetensors'));
   await assertUserRejection(resolveModel('org/model', { settings: offline }), /not in the cache in full/);
@@ -307,4 +310,96 @@ test('the environment is read as huggingface_hub reads it', (t) => {
   assert.equal(hubSettings({ HF_ENDPOINT: 'http://mirror/hf//' }).endpoint, 'http://mirror/hf');
   assert.equal(hubSettings({ HF_HUB_DOWNLOAD_TIMEOUT: '7' }).timeoutMs, 7000);
   assert.ok(!existsSync(join(home, 'hub')), 'reading settings makes nothing');
+});
+
+/** A server that answers every request with `answer`, as a hub gone wrong or the login page of a network would. */
+async function hostileHub(t: TestContext, answer: (path: string, response: ServerResponse) => void) {
+  const server = createServer((request, response) => answer(request.url!, response));
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const settings = hubSettings({ HF_ENDPOINT: endpoint, HF_HOME: temporaryFolder(t) });
+  return { settings: { ...settings, retryPauseMs: 1 } };
+}
+
+test('answers that no hub gives are explained', async (t) => {
+  const sha = 'c0ffee'.padEnd(40, '0');
+  const html = '<html>Please log in</html>';
+  const entry = { type: 'file', path: 'config.json', size: 10, oid: sha };
+  const cases: [name: string, revision: unknown, tree: unknown, reason: RegExp][] = [
+    ['a login page', html, html, /something other than JSON.*login page/],
+    ['null', null, null, /must be an object, not null/],
+    ['a list', [], [], /must be an object, not \[\]/],
+    ['no commit', { sha: 7 }, [], /no commit but 7/],
+    ['a page instead of the list', { sha }, html, /something other than JSON/],
+    ['an object instead of the list', { sha }, {}, /must be a list/],
+    ['null in the list', { sha }, [null], /`\[0\]` must be an object/],
+    ['a size that is none', { sha }, [{ ...entry, size: 'abc' }], /`\[0\]\.size` must be an integer/],
+    ['a size below 0', { sha }, [{ ...entry, size: -1 }], /`\[0\]\.size`/],
+    ['a config larger than any disk', { sha }, [{ ...entry, size: 1e15 }], /is said to have 1000000000000000 bytes/],
+  ];
+  for (const [name, revision, tree, reason] of cases) {
+    const { settings } = await hostileHub(t, (path, response) => {
+      const body = path.includes('/tree/') ? tree : revision;
+      response.end(typeof body === 'string' ? body : JSON.stringify(body));
+    });
+    await assertUserRejection(resolveModel('org/model', { settings }), /org\/model|answer of the hub/, reason);
+    assert.ok(name);
+  }
+});
+
+test('a list that names itself as its next page ends, and so do bodies without an end', async (t) => {
+  const sha = 'c0ffee'.padEnd(40, '0');
+  const loop = await hostileHub(t, (path, response) => {
+    if (!path.includes('/tree/')) return response.end(JSON.stringify({ sha }));
+    response.setHeader('link', `<http://${response.req.headers.host}${path}>; rel="next"`);
+    response.end('[]');
+  });
+  await assertUserRejection(resolveModel('org/model', { settings: loop.settings }), /list of files has no end/);
+
+  let page = 0;
+  const pages = await hostileHub(t, (path, response) => {
+    if (!path.includes('/tree/')) return response.end(JSON.stringify({ sha }));
+    response.setHeader('link', `<http://${response.req.headers.host}${path.split('?')[0]}?page=${page++}>; rel="next"`);
+    response.end('[]');
+  });
+  await assertUserRejection(resolveModel('org/model', { settings: pages.settings }), /list of files has no end/);
+
+  const bomb = await hostileHub(t, (_, response) => {
+    response.setHeader('content-encoding', 'gzip');
+    response.end(gzipSync(Buffer.alloc(200 * 2 ** 20)));
+  });
+  await assertUserRejection(resolveModel('org/model', { settings: bomb.settings }), /more than 33554432 bytes/);
+
+  const endless = await hostileHub(t, (_, response) => {
+    const block = Buffer.alloc(2 ** 20, ' ');
+    const more = () => {
+      while (response.write(block));
+    };
+    response.on('drain', more);
+    more();
+  });
+  await assertUserRejection(resolveModel('org/model', { settings: endless.settings }), /more than 33554432 bytes/);
+});
+
+test('a token or an address that cannot be used is refused at once and not printed', async (t) => {
+  const home = temporaryFolder(t);
+  const secret = 'hf_secret';
+  for (const [environment, reason] of [
+    [{ HF_TOKEN: `${secret}\nmore` }, /token for the hub holds a space, a line break/],
+    [{ HF_TOKEN: `${secret}é` }, /token for the hub/],
+    [{ HF_ENDPOINT: `https://me:${secret}@host` }, /HF_ENDPOINT holds a user name or password/],
+    [{ HF_ENDPOINT: `${secret}` }, /HF_ENDPOINT is not an address/],
+    [{ HF_ENDPOINT: 'file:///etc' }, /HF_ENDPOINT is not an address/],
+  ] as const) {
+    const settings = hubSettings({ HF_HOME: home, ...environment });
+    await assertUserRejection(resolveModel('org/model', { settings }), reason);
+    const message = await resolveModel('org/model', { settings }).catch((error: Error) => `${error.stack}`);
+    assert.ok(!String(message).includes(secret));
+  }
+  mkdirSync(join(home, 'token'));
+  assert.throws(() => hubSettings({ HF_HOME: home }), /Cannot read .*token: it is a folder/);
 });
