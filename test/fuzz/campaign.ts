@@ -1,0 +1,110 @@
+/**
+ * @file The fuzz campaign: every kind of file from outside is damaged `--count` times, by seed, and what tinyzero makes of
+ * it must be success or a UserError of one paragraph: no stack, no hang over 5 s, no process above 1 GB.
+ *
+ *     npm run test:fuzz -- --count 2000 [--kinds tokenizer,index] [--first 0]
+ *
+ * Each kind runs in a process of its own, which is started again after the seed that stopped it.
+ */
+import { fork } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { kinds } from './kinds.js';
+import { type Finding, limits, type Progress, seedFile } from './reports.js';
+
+export interface Outcome {
+  readonly kind: string;
+  succeeded: number;
+  refused: number;
+  readonly findings: Finding[];
+  /** The longest attempt, and the largest resident set of a process. */
+  longestMs: number;
+  peakBytes: number;
+}
+
+/** Runs seeds `first` to `first + count - 1` of one kind. */
+export async function runKind(kind: string, first: number, count: number): Promise<Outcome> {
+  const folder = mkdtempSync(join(tmpdir(), 'tinyzero-fuzz-'));
+  const outcome: Outcome = { kind, succeeded: 0, refused: 0, findings: [], longestMs: 0, peakBytes: 0 };
+  try {
+    for (let next = first; next < first + count; ) next = await runProcess(outcome, folder, next, first + count);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return outcome;
+}
+
+/** One process, from seed `start` until `end` or until it stops; returns the next seed. */
+function runProcess(outcome: Outcome, folder: string, start: number, end: number): Promise<number> {
+  const work = mkdtempSync(join(folder, 'work-'));
+  const child = fork(
+    fileURLToPath(new URL('./worker.js', import.meta.url)),
+    [outcome.kind, work, `${start}`, `${end}`],
+    {
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    },
+  );
+  return new Promise((resolve, reject) => {
+    let seed = start - 1;
+    let stderr = '';
+    let timer: NodeJS.Timeout | undefined;
+    // The process reports at least every half second unless an attempt takes longer. Starting it may take a while.
+    const watch = (milliseconds: number = limits.hangMs + 1000) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => child.kill('SIGKILL'), milliseconds);
+    };
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-2000);
+    });
+    child.on('message', (message: Progress) => {
+      seed = message.seed;
+      outcome.succeeded += message.succeeded;
+      outcome.refused += message.refused;
+      outcome.findings.push(...message.findings);
+      outcome.longestMs = Math.max(outcome.longestMs, message.longestMs);
+      outcome.peakBytes = Math.max(outcome.peakBytes, message.peakBytes);
+      watch();
+    });
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      if (code === 0) return resolve(seed + 1);
+      const stopped = Number(readFileSync(join(work, seedFile), 'utf8'));
+      const what = signal === 'SIGKILL' ? 'hang' : 'crash';
+      outcome.findings.push({ seed: stopped, what, text: signal === 'SIGKILL' ? '' : `${code ?? signal}: ${stderr}` });
+      resolve(stopped + 1);
+    });
+    watch(60_000);
+  });
+}
+
+export function describeOutcome({ kind, succeeded, refused, findings, longestMs, peakBytes }: Outcome): string {
+  const count = (what: Finding['what']) => findings.filter((finding) => finding.what === what).length;
+  const bad = `${count('stack')} stacks, ${count('hang')} hangs, ${count('memory')} above 1 GB, ${count('crash')} crashes`;
+  const most = `longest ${Math.round(longestMs)} ms, peak ${Math.round(peakBytes / 1e6)} MB`;
+  return `${kind}: ${succeeded + refused} runs, ${succeeded} read, ${refused} refused, ${bad}; ${most}`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({
+    options: {
+      count: { type: 'string', default: '2000' },
+      kinds: { type: 'string', default: Object.keys(kinds).join() },
+      first: { type: 'string', default: '0' },
+    },
+  });
+  let bad = 0;
+  for (const kind of values.kinds.split(',')) {
+    const outcome = await runKind(kind, Number(values.first), Number(values.count));
+    console.log(describeOutcome(outcome));
+    for (const { seed, what, text } of outcome.findings.slice(0, 20)) {
+      console.log(`  ${what} at --kinds '${kind}' --first ${seed} --count 1\n${text}`);
+    }
+    bad += outcome.findings.length;
+  }
+  process.exitCode = bad === 0 ? 0 : 1;
+}

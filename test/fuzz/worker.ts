@@ -1,0 +1,56 @@
+/** @file One process of the fuzz campaign: attempts of one kind by seed, each judged, reported to the parent. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { UserError } from '../../src/util/errors.js';
+import { uniform } from '../helpers/fuzz.js';
+import { kinds } from './kinds.js';
+import { limits, type Progress, seedFile } from './reports.js';
+
+const [kind, folder, start, end] = process.argv.slice(2) as [string, string, string, string];
+const attempt = await kinds[kind]!(folder);
+const empty = (seed: number): Progress => {
+  return { seed, succeeded: 0, refused: 0, findings: [], longestMs: 0, peakBytes: 0 };
+};
+let progress = empty(Number(start) - 1);
+let told = 0;
+let peakBefore = 0;
+for (let seed = Number(start); seed < Number(end); seed += 1) {
+  // Read by the parent when this process does not come back from the attempt.
+  writeFileSync(join(folder, seedFile), `${seed}`);
+  const began = performance.now();
+  try {
+    await attempt(uniform(seed));
+    progress.succeeded += 1;
+  } catch (error) {
+    progress.refused += 1;
+    const complaint = complaintAbout(error);
+    if (complaint !== undefined) progress.findings.push({ seed, what: 'stack', text: complaint });
+  }
+  const now = performance.now();
+  progress.seed = seed;
+  progress.longestMs = Math.max(progress.longestMs, now - began);
+  if (now - began > limits.hangMs) progress.findings.push({ seed, what: 'hang', text: `${now - began} ms` });
+  progress.peakBytes = process.resourceUsage().maxRSS * 1024;
+  const tooLarge = progress.peakBytes > limits.bytes && peakBefore <= limits.bytes;
+  if (tooLarge) progress.findings.push({ seed, what: 'memory', text: `${progress.peakBytes} bytes` });
+  peakBefore = progress.peakBytes;
+  if (now - told > 500 || seed % 100 === 99 || tooLarge || seed + 1 === Number(end)) {
+    told = now;
+    await new Promise<void>((done) => process.send!(progress, () => done()));
+    progress = empty(seed);
+  }
+  if (tooLarge) break; // the peak cannot be measured again in this process
+}
+process.exit(0);
+
+/** Why an error is not one that a user should see; undefined for a good one. */
+function complaintAbout(error: unknown): string | undefined {
+  if (!(error instanceof UserError)) return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const { message } = error;
+  if (message.length > 5000) return `a message of ${message.length} characters`;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+  if (/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(message))
+    return `control characters in ${JSON.stringify(message)}`;
+  if (/\n\s+at .*:\d+:\d+/.test(message)) return message;
+  return undefined;
+}
