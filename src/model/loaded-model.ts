@@ -2,7 +2,6 @@
  * @file A model that was opened once and is then sampled and scored as often as wanted: texts or token ids in, texts, ids and
  * log-probs out. The library's `loadModel`, and what `generate`, `score` and `play` run on.
  */
-
 import type { Engine } from '../engine/backend.js';
 import type { EngineSetting, Precision } from '../engine/choices.js';
 import type { Program, ProgramSpec } from '../engine/program.js';

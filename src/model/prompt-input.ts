@@ -97,14 +97,26 @@ export interface RolloutPlan {
   readonly maxPositions: number;
 }
 
+/** Completions of one call: their ids and log-probs are held in memory until all are there. */
+const maxCompletions = 100_000;
+
 /**
  * `samples` rollouts of each prompt. Their random numbers are keyed by the prompt, not by its place, so that a
  * completion does not depend on what else is completed with it; a prompt given twice gets the next sample numbers.
+ *
+ * @throws UserError when these are too many for one call.
  */
 export function planRollouts(
   prompts: readonly (readonly number[])[],
   { samples, maxNewTokens, seed, firstSample, maxPositions }: RolloutPlan,
 ): Rollout[] {
+  if (prompts.length * samples > maxCompletions) {
+    throw new UserError({
+      problem: `${samples} samples of ${prompts.length} prompts are ${prompts.length * samples} completions.`,
+      expected: `at most ${maxCompletions} at once`,
+      fix: 'Use fewer samples, or fewer prompts at once.',
+    });
+  }
   const given = new Map<string, number>();
   return prompts.flatMap((ids) => {
     const problem = ids.join(',');

@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { writeAtomic, writeAtomicAsync, writeFileAtomic } from '../../src/util/file.js';
+import { readRegularFile, writeAtomic, writeAtomicAsync, writeFileAtomic } from '../../src/util/file.js';
+import { assertUserError } from '../helpers/errors.js';
 
 const folder = () => mkdtempSync(join(tmpdir(), 'tinyzero-file-'));
 
@@ -32,6 +33,21 @@ test('what a killed process left of a file goes with the next write, that of a r
     assert.equal(readdirSync(dir).length, 3);
   });
   assert.deepEqual(readdirSync(dir), ['a.txt', 'b.txt']);
+});
+
+test('only regular files are read, and only up to their limit', () => {
+  const dir = folder();
+  const path = join(dir, 'a.txt');
+  writeFileAtomic(path, 'four');
+  assert.equal(readRegularFile(path).toString(), 'four');
+  assert.equal(readRegularFile(path, 4).toString(), 'four');
+  assertUserError(() => readRegularFile(path, 3), /a\.txt is too large\. Expected at most 3 bytes\. Found 4/);
+  assertUserError(() => readRegularFile(join(dir, 'b')), /there is no such file/);
+  assertUserError(() => readRegularFile(dir), /it is a folder/);
+  if (process.platform === 'win32') return;
+  assertUserError(() => readRegularFile('/dev/zero'), /it is not a regular file/);
+  spawnSync('mkfifo', [join(dir, 'pipe')]);
+  assertUserError(() => readRegularFile(join(dir, 'pipe')), /it is not a regular file/);
 });
 
 test('a failing write leaves the old file and nothing beside it', () => {

@@ -78,7 +78,8 @@ const shape = object({
   model_type: oneOf(families),
   architectures: anything,
   hidden_size: size(),
-  num_hidden_layers: size(),
+  // The deepest known has 1,000; lists are made of this many entries.
+  num_hidden_layers: integer({ min: 1, max: 10_000 }),
   num_attention_heads: size(),
   num_key_value_heads: optional(size()),
   head_dim: optional(size()),

@@ -62,7 +62,8 @@ function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, options: Draw
   // applied after top-k as transformers does). The first always stays.
   const before = tf.cumsum(sorted.values, 1, true);
   const limit = tf.mul(tf.sum(sorted.values, -1, true), topP);
-  const kept = tf.where(tf.less(before, limit), sorted.values, tf.zerosLike(sorted.values));
+  // "Not yet reached" is false for NaN, so NaN weights stay NaN and the first token is picked, with a log-prob of NaN.
+  const kept = tf.where(tf.greaterEqual(before, limit), tf.zerosLike(sorted.values), sorted.values);
   return pick(sorted.indices, inverseCdf(kept, uniforms));
 }
 

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fingerprintModel, openPretrained, type Pretrained } from '../../../src/model/checkpoint/pretrained.js';
+import {
+  describePretrained,
+  fingerprintModel,
+  openPretrained,
+  type Pretrained,
+} from '../../../src/model/checkpoint/pretrained.js';
 import { type TensorToWrite, writeSafetensors } from '../../../src/model/checkpoint/safetensors.js';
 import { carriedFiles, savePretrained } from '../../../src/model/checkpoint/save.js';
 import { embeddingName, headName, parameterSpecs } from '../../../src/model/network/params.js';
@@ -138,6 +144,32 @@ test('an untied checkpoint without a head is refused', (t) => {
   const folder = copyOfModel(t, 'llama');
   changeJson(join(folder, 'config.json'), { tie_word_embeddings: false });
   assertUserError(() => openPretrained(folder), /`lm_head\.weight` is missing/);
+});
+
+test('sizes that the weights do not bear out are refused before anything of that size is made', (t) => {
+  const folder = copyOfModel(t, 'llama');
+  const config = join(folder, 'config.json');
+  const layers = JSON.parse(readFileSync(config, 'utf8')).num_hidden_layers;
+  for (const count of [1_000_000, 2_000_000_000]) {
+    changeJson(config, { num_hidden_layers: count });
+    assertUserError(() => describePretrained(folder), /`num_hidden_layers` must be an integer from 1 to 10000/);
+  }
+  changeJson(config, { num_hidden_layers: 9000 });
+  assertUserError(() => openPretrained(folder), /it claims 9000 layers\. Found \d+ tensors in all/);
+  changeJson(config, { num_hidden_layers: layers, intermediate_size: 2 ** 31 - 1, vocab_size: 2 ** 31 - 1 });
+  assertUserError(() => openPretrained(folder), /is \[\d+,\d+\] where the config needs \[2147483647,\d+\]/);
+});
+
+test('only regular files are opened', { skip: process.platform === 'win32' && 'no named pipes' }, (t) => {
+  for (const name of ['model.safetensors', 'config.json', 'generation_config.json']) {
+    const folder = copyOfModel(t, 'llama');
+    rmSync(join(folder, name));
+    execFileSync('mkfifo', [join(folder, name)]);
+    assertUserError(() => openPretrained(folder), new RegExp(`${name}: it is not a regular file`));
+    rmSync(join(folder, name));
+    symlinkSync('/dev/zero', join(folder, name));
+    assertUserError(() => openPretrained(folder), new RegExp(`${name}: it is not a regular file`));
+  }
 });
 
 test('shards: a missing one, a tensor in two, paths that leave the folder', async (t) => {

@@ -122,6 +122,21 @@ test('every lie in a header is refused', (t) => {
   refused(`{"a":{${same}:[0,4]},"\\u0061"  :{${same}:[0,4]}}`, 4, /two tensors named "a"/);
 });
 
+test('a header of more tensors than any model has is refused unread', (t) => {
+  const header = `{${Array.from({ length: 300_000 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`).join()}}`;
+  assertUserError(() => openSafetensors(rawFile(t, header, 0)), /claims a header of \d+ bytes where at most 16777216/);
+});
+
+test('control characters and huge names do not reach the terminal', (t) => {
+  const name = `\u001b[2J\u009b31m${'x'.repeat(1_000_000)}`;
+  const path = rawFile(t, { [name]: entry('F32', [1], 0, 4) }, 3);
+  assert.throws(
+    () => openSafetensors(path),
+    (error) =>
+      error instanceof UserError && error.message.length < 4100 && !/[\u0000-\u001f\u007f-\u009f]/.test(error.message),
+  );
+});
+
 test('names that mean something to JavaScript are only names', (t) => {
   const json =
     '{"__proto__":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"constructor":{"dtype":"F16","shape":[1],"data_offsets":[1,3]}}';

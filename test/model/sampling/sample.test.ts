@@ -63,6 +63,7 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
   engineTest('draws have the exact distribution', () => checkDraws(engine));
   engineTest('every uniform number draws a possible token of a large vocabulary', () => checkLargeVocabulary(engine));
   engineTest('sampling can be stopped, and damaged weights are told', () => checkStops(engine));
+  engineTest('damaged weights are told with top-k, top-p and greedily too', () => checkDamaged(engine));
 }
 
 const small: CacheSizes = { slots: 4, positions: 48, prompts: 2, promptPositions: 32, chunk: 32, admissions: 2 };
@@ -363,6 +364,20 @@ async function checkStops(engine: EngineName): Promise<void> {
     /not finite.*weights are damaged/,
   );
   sampler.program.dispose();
+}
+
+/** Where nothing can be drawn the error says so, whatever limits the choice. */
+async function checkDamaged(engine: EngineName): Promise<void> {
+  for (const options of [limited, greedy, { ...limited, topP: 1 }, { ...limited, topK: 0 }]) {
+    const sampler = await fixtureSampler(engine, 'qwen2-tied-f32', small, options);
+    sampler.program.write('model.norm.weight', new Float32Array(64).fill(Number.NaN));
+    const make = rollouts(sampler.config, [{ prompt: 0, length: 4, maxNewTokens: 3 }]);
+    await assertUserRejection(
+      sample(sampler.program, small, fresh(make), { temperature: 1, endIds: noEnd }),
+      /not finite.*weights are damaged/,
+    );
+    sampler.program.dispose();
+  }
 }
 
 test('sizes hold the work and stay within bounds', () => {

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { withinTime } from '../../src/util/time-limit.js';
+
+test('work within its time gives its result or its own error', () => {
+  assert.equal(
+    withinTime(1000, () => 7),
+    7,
+  );
+  assert.throws(
+    () =>
+      withinTime(1000, () => {
+        throw new TypeError('mine');
+      }),
+    TypeError,
+  );
+});
+
+test('a loop or a regular expression that never ends is stopped', () => {
+  const slow = /^(a|a)*$/;
+  assert.throws(() => withinTime(50, () => slow.test(`${'a'.repeat(60)}b`)), /RangeError: it takes longer than 50 ms/);
+  assert.throws(
+    () =>
+      withinTime(50, () => {
+        for (;;);
+      }),
+    RangeError,
+  );
+});
