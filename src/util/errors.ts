@@ -53,7 +53,7 @@ const maxMessage = 4000;
 const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /** Text of any origin as it may be printed: control characters escaped, and no longer than a screen. */
-function printable(text: string): string {
+export function printable(text: string): string {
   const half = maxMessage / 2;
   const short = text.length <= maxMessage ? text : `${text.slice(0, half)} [...] ${text.slice(-half)}`;
   return short.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);

@@ -1,11 +1,10 @@
 /**
  * @file Files are written whole or not at all (a temporary file, flushed, then renamed), and only regular files are read.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
-  createReadStream,
   fstatSync,
   fsyncSync,
   mkdirSync,

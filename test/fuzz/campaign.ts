@@ -82,7 +82,7 @@ function runProcess(outcome: Outcome, folder: string, start: number, end: number
   });
 }
 
-export function describeOutcome({ kind, succeeded, refused, findings, longestMs, peakBytes }: Outcome): string {
+function describeOutcome({ kind, succeeded, refused, findings, longestMs, peakBytes }: Outcome): string {
   const count = (what: Finding['what']) => findings.filter((finding) => finding.what === what).length;
   const bad = `${count('stack')} stacks, ${count('hang')} hangs, ${count('memory')} above 1 GB, ${count('crash')} crashes`;
   const most = `longest ${Math.round(longestMs)} ms, peak ${Math.round(peakBytes / 1e6)} MB`;

@@ -36,7 +36,7 @@ const hostileValues: readonly (() => unknown)[] = [
 ];
 
 /** A copy of `value` with a few of its fields or elements changed, removed, doubled or swapped. */
-export function damageJson(value: unknown, random: () => number): unknown {
+function damageJson(value: unknown, random: () => number): unknown {
   let result = structuredClone(value);
   for (let count = 1 + Math.floor(random() * 3); count > 0; count -= 1) result = change(result, random);
   return result;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { planRollouts } from '../../src/model/prompt-input.js';
 import { assertUserError } from '../helpers/errors.js';
 
-const plan = { samples: 1, maxNewTokens: 4, seed: 0, maxPositions: 10 };
+const plan = { samples: 1, maxNewTokens: 4, seed: 0, firstSample: 0, maxPositions: 10 };
 
 test('more completions than one call can hold are refused before anything is made', () => {
   assertUserError(

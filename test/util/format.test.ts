@@ -3,8 +3,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { describe } from '../../src/cli/terminal/progress.js';
-import { cacheFolder } from '../../src/util/cache.js';
 import { formatBytes, formatSeconds } from '../../src/util/format.js';
+import { cacheFolder } from '../../src/util/machine.js';
 
 test('bytes are printed in decimal units with two or three digits', () => {
   const cases: [number, string][] = [

@@ -4,9 +4,8 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, release } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { cacheFolder } from '../../util/cache.js';
 import { formatBytes } from '../../util/format.js';
-import { freeBytes, memoryLimit } from '../../util/machine.js';
+import { cacheFolder, freeBytes, memoryLimit } from '../../util/machine.js';
 import type { Check } from './check.js';
 
 const minNodeMajor = 20;

@@ -6,9 +6,9 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { cacheFolder } from '../../util/cache.js';
 import { hashFile } from '../../util/checksum.js';
 import { systemErrorCode } from '../../util/errors.js';
+import { cacheFolder } from '../../util/machine.js';
 
 /**
  * Incremented when the folder's layout or the compiled addon changes. Part of the path, so checkouts of different

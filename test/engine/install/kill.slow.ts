@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { inspectEngine } from '../../../src/engine/install/installed.js';
-import { cacheFolder } from '../../../src/util/cache.js';
+import { cacheFolder } from '../../../src/util/machine.js';
 import { cliPath, tinyzero } from '../../helpers/cli.js';
 import { uniform } from '../../helpers/fuzz.js';
 import { judgeState, runAndKill } from '../../helpers/kill.js';

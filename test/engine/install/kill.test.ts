@@ -10,7 +10,7 @@ import { after, before, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { findInstalledEngine, inspectEngine } from '../../../src/engine/install/installed.js';
-import { cacheFolder } from '../../../src/util/cache.js';
+import { cacheFolder } from '../../../src/util/machine.js';
 import { cliPath, merge, runNode, tinyzero } from '../../helpers/cli.js';
 import { uniform } from '../../helpers/fuzz.js';
 import { judgeState, runAndKill } from '../../helpers/kill.js';
