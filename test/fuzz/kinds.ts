@@ -17,6 +17,7 @@ import { runFiles } from '../../src/run/folder.js';
 import { listRuns } from '../../src/run/list.js';
 import { mergeVStarFiles, readVStarFile, vStarOf, writeVStarFile } from '../../src/stage1/v-star-file.js';
 import { readCheckpointState } from '../../src/stage2/resume.js';
+import { checksumOf, emptyChecksum, sealJson } from '../../src/util/checksum.js';
 import { keyedRandom } from '../../src/util/random.js';
 import { type FixtureModel, fixture } from '../helpers/files.js';
 import { damage, pick } from '../helpers/fuzz.js';
@@ -129,12 +130,13 @@ function chatTemplate(root: string): Attempt {
 
 function checkpointState(folder: string): Attempt {
   const good = {
-    format: 'tinyzero-checkpoint-1',
+    format: 'tinyzero-checkpoint-2',
     progress: { step: 3, baseline: 0.5, sampledTokens: 100 },
-    logs: { metrics: 10, rollouts: 20 },
+    logs: { metrics: emptyChecksum, rollouts: emptyChecksum },
+    files: { 'config.json': emptyChecksum },
   };
   return (random) => {
-    writeFileSync(join(folder, 'state.json'), damagedJson(good, random));
+    writeFileSync(join(folder, 'state.json'), sealedAtTimes(damagedJson(good, random), random));
     readCheckpointState(folder);
   };
 }
@@ -153,15 +155,15 @@ function vStarFile(folder: string): Attempt {
   const entries = new Map(['a', 'b', '__proto__'].map((id) => [id, entry]));
   writeVStarFile(path, { createdBy: 'fuzz', fingerprint, beta1: 0.5, samples: 2, entries });
   const whole = readVStarFile(path);
-  const good = JSON.parse(readFileSync(path, 'utf8'));
+  const { checksum: _, ...good } = JSON.parse(readFileSync(path, 'utf8'));
   return (random) => {
-    writeFileSync(path, damagedJson(good, random));
+    writeFileSync(path, sealedAtTimes(damagedJson(good, random), random));
     const file = readVStarFile(path);
+    vStarOf(path, file, ['a', 'b']);
     mergeVStarFiles([
       { path, file },
       { path: 'other', file: whole },
     ]);
-    vStarOf(path, file, ['a', 'b']);
   };
 }
 
@@ -171,8 +173,11 @@ function runFolder(root: string): Attempt {
   const { stored, problems, before, after, stage1, steps } = runRecord({ after: () => 6 });
   const path = (name: keyof typeof runFiles) => join(folder, runFiles[name]);
   const put = (name: keyof typeof runFiles, value: unknown) => writeFileSync(path(name), JSON.stringify(value));
-  put('config', { format: 'tinyzero-run-1', engine: 'wasm', modelHash: 'abc', options: stored.options });
   put('problems', { train: problems.train, rows: problems.rows, test: problems.test });
+  const problemsChecksum = checksumOf(readFileSync(path('problems'))).crc32;
+  const { options } = stored;
+  const config = { format: 'tinyzero-run-2', engine: 'wasm', modelHash: 'abc', problemsChecksum, options };
+  writeFileSync(path('config'), sealJson(`${JSON.stringify(config, null, 2)}\n`));
   put('evalBefore', before);
   put('evalAfter', after);
   const entries = stage1!.entries;
@@ -189,7 +194,7 @@ function runFolder(root: string): Attempt {
   readRunRecord(folder);
   return (random) => {
     const name = pick(names, random);
-    writeFileSync(path(name), damagedLines(whole.get(name)!, random));
+    writeFileSync(path(name), sealedAtTimes(damagedLines(whole.get(name)!, random), random));
     try {
       listRuns(root);
       readRunRecord(folder);
@@ -197,6 +202,19 @@ function runFolder(root: string): Attempt {
       writeFileSync(path(name), whole.get(name)!);
     }
   };
+}
+
+/** A checksum refuses nearly all damage, so every other damaged object gets a right one: what lies behind is read too. */
+function sealedAtTimes(bytes: Uint8Array, random: () => number): string | Uint8Array {
+  if (random() < 0.5) return bytes;
+  try {
+    const value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return bytes;
+    delete value.checksum;
+    return sealJson(`${JSON.stringify(value, null, 2)}\n`);
+  } catch {
+    return bytes;
+  }
 }
 
 /** JSON, or JSON lines of which one is damaged. */
