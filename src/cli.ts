@@ -45,7 +45,8 @@ export async function main(given: readonly string[]): Promise<number> {
 // The reader of our output has closed it (`| head`), which is no error.
 process.stdout.on('error', (error) => {
   if (systemErrorCode(error) === 'EPIPE') process.exit(exitCodes.ok);
-  throw error;
+  process.stderr.write(`tinyzero: standard output cannot be written: ${error.message}.\n`);
+  process.exit(exitCodes.failure);
 });
 
 // Messages have nowhere to go once the terminal is closed; the work still has to be saved.

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +23,14 @@ test('help of every command is as in test/fixtures/help (UPDATE=1 writes it)', a
     }
     assert.equal(stdout, existsSync(file) ? readFileSync(file, 'utf8') : `${file} is missing`, words.join(' '));
   }
+});
+
+test('an output that cannot be written is one line and exit code 1', { skip: !existsSync('/dev/full') }, () => {
+  const full = openSync('/dev/full', 'w');
+  const { status, stderr } = spawnSync(process.execPath, [cliPath, '--help'], { stdio: ['ignore', full, 'pipe'] });
+  closeSync(full);
+  assert.equal(status, 1);
+  assert.match(String(stderr), /^tinyzero: standard output cannot be written: ENOSPC.*\n$/);
 });
 
 test('every command has two examples and exists', async () => {

@@ -1,7 +1,7 @@
 /**
  * @file Input of commands: text, or JSON lines with one object each, from a file, a pipe or standard input (`-`).
  */
-import { createReadStream, statSync } from 'node:fs';
+import { closeSync, constants, createReadStream, openSync, statSync } from 'node:fs';
 import { systemErrorCode, UserError } from './errors.js';
 import { readRegularFile, unreadable } from './file.js';
 import { isRecord, type JsonRecord, parseJson } from './json.js';
@@ -33,9 +33,14 @@ function isStream(path: string): boolean {
 const maxStreamBytes = 256 * 2 ** 20;
 
 async function readStream(source: string, signal: AbortSignal): Promise<Uint8Array> {
+  const stat = source === '-' ? undefined : statSync(source, { throwIfNoEntry: false });
   const stream = source === '-' ? process.stdin : createReadStream(source);
   // A source that waits for a writer knows no signal: Ctrl-C closes it.
-  const stop = () => stream.destroy(signal.reason);
+  const stop = () => {
+    // Opening a named pipe waits for a writer, in a thread that nothing else can stop: this is one.
+    if (stat?.isFIFO()) closeSync(openSync(source, constants.O_RDWR | constants.O_NONBLOCK));
+    stream.destroy(signal.reason);
+  };
   signal.addEventListener('abort', stop, { once: true });
   try {
     const parts: Uint8Array[] = [];

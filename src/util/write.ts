@@ -19,31 +19,27 @@ const reasons: Readonly<Record<string, string>> = {
 };
 
 /** Runs `write`; a known system error becomes a UserError that names `path`. What was whole before still is. */
-export function explainWrites<T>(path: string, write: () => T): T {
+export function explainWrites<T>(path: string, write: () => T, fix?: string): T {
   try {
     return write();
   } catch (error) {
-    throw explained(path, error);
+    throw explained(path, error, fix);
   }
 }
 
 /** {@link explainWrites} for asynchronous writes. */
-export async function explainAsyncWrites<T>(path: string, write: () => Promise<T>): Promise<T> {
+export async function explainAsyncWrites<T>(path: string, write: () => Promise<T>, fix?: string): Promise<T> {
   try {
     return await write();
   } catch (error) {
-    throw explained(path, error);
+    throw explained(path, error, fix);
   }
 }
 
-function explained(path: string, error: unknown): unknown {
+const runFix = 'Nothing that was complete is lost. Fix this and continue with --resume, or choose another --out.';
+
+function explained(path: string, error: unknown, fix = runFix): unknown {
   const reason = reasons[systemErrorCode(error) ?? ''];
   if (reason === undefined) return error;
-  return new UserError(
-    {
-      problem: `${path} cannot be written: ${reason}.`,
-      fix: 'Nothing that was complete is lost. Fix this and continue with --resume, or choose another --out.',
-    },
-    { cause: error },
-  );
+  return new UserError({ problem: `${path} cannot be written: ${reason}.`, fix }, { cause: error });
 }

@@ -164,6 +164,21 @@ test('a run that stopped anywhere has a report of what is there', (t) => {
   }
 });
 
+test('a run with samples in only one of its evaluations has a report', (t) => {
+  const folder = copyOfRun(t);
+  const path = join(folder, runFiles.evalBefore);
+  const { sampled: _, perProblem, ...rest } = JSON.parse(readFileSync(path, 'utf8'));
+  const greedyOnly = perProblem.map(
+    ({ sampled: __, firstSample: ___, ...problem }: Record<string, unknown>) => problem,
+  );
+  writeFileSync(path, JSON.stringify({ ...rest, perProblem: greedyOnly }));
+  const record = readRunRecord(folder);
+  assert.equal(record.before?.sampled, undefined);
+  assert.ok(record.after?.sampled);
+  const { page } = renderPage([record, record]);
+  assert.ok(!/NaN|undefined/.test(page.replace(/<script[\s\S]*?<\/script>/g, '')));
+});
+
 test('damaged files are told by name, and never anything but a UserError', (t) => {
   const folder = copyOfRun(t);
   // The report does not look at the trained model.

@@ -4,21 +4,12 @@
  * a commit. Only the layout: fetching is for the caller.
  */
 import { createHash } from 'node:crypto';
-import {
-  copyFileSync,
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs';
+import { copyFileSync, createReadStream, existsSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { lock } from 'proper-lockfile';
 import { UserError } from '../../util/errors.js';
-import { readRegularFile, writeFileAtomic } from '../../util/file.js';
+import { makeFolder, readRegularFile, writeFileAtomic } from '../../util/file.js';
 
 const commitPattern = /^[0-9a-f]{40}$/;
 
@@ -74,8 +65,8 @@ export class RepoCache {
       throw new UserError(`The hub gave the unusable identifier ${JSON.stringify(file.etag)} for ${file.path}.`);
     }
     const blob = join(this.root, 'blobs', file.etag);
-    mkdirSync(dirname(blob), { recursive: true });
-    mkdirSync(this.locks, { recursive: true });
+    makeFolder(dirname(blob));
+    makeFolder(this.locks);
     const release = await lock(blob, {
       realpath: false,
       lockfilePath: join(this.locks, `${file.etag}.tinyzero`),
@@ -120,7 +111,7 @@ async function hashFile(path: string, { etag, size }: RemoteFile): Promise<strin
 }
 
 function link(blob: string, pointer: string): void {
-  mkdirSync(dirname(pointer), { recursive: true });
+  makeFolder(dirname(pointer));
   rmSync(pointer, { force: true });
   try {
     symlinkSync(relative(dirname(pointer), blob), pointer);

@@ -3,11 +3,11 @@
  * tried again, answers are bounded and checked, an interrupted download is resumed, and whatever remains is explained to the user.
  * Knows nothing of models or of the cache's layout.
  */
-import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode, UserError } from '../../util/errors.js';
-import { writeAll } from '../../util/file.js';
+import { makeFolder, writeAll } from '../../util/file.js';
 import { parseJson } from '../../util/json.js';
 import { anyObject, check, integer, list, object, optional, text } from '../../util/schema.js';
 
@@ -158,7 +158,7 @@ export async function downloadTo(
   subject: string,
   onBytes: (received: number) => void,
 ): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const fd = openSync(path, 'a');
   try {
     let received = fstatSync(fd).size;

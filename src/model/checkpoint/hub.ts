@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { UserError } from '../../util/errors.js';
 import { readRegularFile } from '../../util/file.js';
 import { describe, readJsonRecord } from '../../util/json.js';
+import { explainAsyncWrites } from '../../util/write.js';
 import { parseModelConfig } from '../network/config.js';
 import { isCommit, type RemoteFile, RepoCache } from './hub-cache.js';
 import { downloadTo, type HubConnection, HubUnreachable, hubFetch, requireUsable } from './hub-http.js';
@@ -89,7 +90,11 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
     });
   }
   try {
-    return await download(id, settings, cache, options);
+    return await explainAsyncWrites(
+      settings.cacheFolder,
+      () => download(id, settings, cache, options),
+      'Set HF_HOME to a folder that can be written.',
+    );
   } catch (error) {
     const folder = error instanceof HubUnreachable ? snapshotOf(cache, id, options) : undefined;
     if (folder === undefined) throw error;

@@ -403,3 +403,13 @@ test('a token or an address that cannot be used is refused at once and not print
   mkdirSync(join(home, 'token'));
   assert.throws(() => hubSettings({ HF_HOME: home }), /Cannot read .*token: it is a folder/);
 });
+
+test('a cache that cannot be written is explained', {
+  skip: process.platform !== 'linux' && 'needs /proc',
+}, async (t) => {
+  const { settings } = await setUp(t);
+  await assertUserRejection(
+    resolveModel('org/model', { settings: { ...settings, cacheFolder: '/proc/tinyzero/hub' } }),
+    /\/proc\/tinyzero\/hub cannot be written.*Set HF_HOME/,
+  );
+});
