@@ -8,8 +8,7 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode, UserError } from '../../util/errors.js';
 import { makeFolder, writeAll } from '../../util/file.js';
-import { parseJson } from '../../util/json.js';
-import { anyObject, check, integer, list, object, optional, text } from '../../util/schema.js';
+import { checkedJson, maxAnswerBytes, maxPages, readBody } from './hub-answers.js';
 
 export interface HubConnection {
   /** Origin and path of the hub, without a trailing slash. */
@@ -57,42 +56,11 @@ export function hubFetch(connection: HubConnection, subject: string): typeof fet
     asked.add(url);
     for (let failures = 1; ; failures += 1) {
       const answer = await attempt(connection, url, init, subject);
-      if (answer instanceof Response) return checkedJson(connection, answer, url, subject);
+      if (answer instanceof Response) return checkedJson(connection.endpoint, answer, url, subject);
       if (failures === maxFailures) throw answer;
       await pause(connection, failures);
     }
   };
-}
-
-/** Pages of a list of files, of 1,000 files each. */
-const maxPages = 100;
-/** Of an answer: a page of the list has some 300 kB. */
-const maxAnswerBytes = 32 * 2 ** 20;
-
-const entryShape = object({
-  type: text,
-  path: text,
-  size: integer({ min: 0 }),
-  oid: optional(text),
-  lfs: optional(object({ oid: text, size: integer({ min: 0 }) })),
-});
-
-/** The answer, if it is JSON of the form that its reader trusts. */
-async function checkedJson({ endpoint }: HubConnection, answer: Response, url: string, subject: string) {
-  const body = new Uint8Array(await answer.arrayBuffer());
-  let value: unknown;
-  try {
-    value = parseJson(new TextDecoder().decode(body));
-  } catch (cause) {
-    const problem = `${subject}: the hub at ${endpoint} answered with something other than JSON.`;
-    const found = answer.headers.get('content-type') ?? 'no content type';
-    const fix = 'Is there a login page of the network in between? Open the address in a browser.';
-    throw new UserError({ problem, found, fix }, { cause });
-  }
-  const isList = /\/tree\//.test(new URL(url).pathname);
-  const source = { path: `The answer of the hub at ${endpoint}`, fix: 'Is HF_ENDPOINT the address of a hub?' };
-  check(isList ? list(entryShape) : anyObject, value, source);
-  return new Response(body, { status: answer.status, headers: answer.headers });
 }
 
 /** One try: the answer, or an error that may be gone a moment later; throws any other. */
@@ -129,18 +97,6 @@ async function attempt(
   } finally {
     watch?.stop();
   }
-}
-
-/** The whole body; undefined where it is too long. */
-async function readBody(response: Response): Promise<Buffer<ArrayBuffer> | undefined> {
-  const parts: Uint8Array[] = [];
-  let total = 0;
-  for await (const part of response.body ?? []) {
-    total += part.byteLength;
-    if (total > maxAnswerBytes) return undefined; // leaving the loop cancels the body
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
 }
 
 /**
