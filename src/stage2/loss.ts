@@ -10,7 +10,7 @@
  *  1. log-probs are taken at the sampling temperature; the paper samples at 1;
  *  2. a batch of rollouts gets exactly one update, so rollouts always come from the current policy;
  *  3. V* is estimated once per distinct problem, however often its row is drawn;
- *  4. problems without an exact sample are left out by default (`--keep-unsolved` keeps them);
+ *  4. problems without an exact sample are left out by default (`--train-on all` keeps them);
  *  5. beta1 = 0 is the mean, as in the authors' code, not the limit (see stage1/vstar.ts).
  */
 import type { Arithmetic, LossRow } from '../policy/row-loss.js';

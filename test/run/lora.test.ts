@@ -22,9 +22,22 @@ import { runBytes } from '../helpers/runs.js';
 
 const never = new AbortController().signal;
 const work = {
-  ...{ engine: 'wasm' as const, install: false, numTrain: 10, numTest: 3, evalSamples: 2, evalEvery: 0, epochs: 2 },
-  ...{ batchSize: 4, numSamples: 2, maxNewTokens: 40, keepUnsolved: true, saveEvery: 2, seed: 4 },
-  ...{ loraRank: 4, loraTargets: 'q_proj,up_proj', lr: 1e-3 },
+  engine: 'wasm',
+  install: false,
+  numTrain: 10,
+  numTest: 3,
+  evalSamples: 2,
+  evalEvery: 0,
+  epochs: 2,
+  batchSize: 4,
+  numSamples: 2,
+  maxNewTokens: 40,
+  trainOn: 'all',
+  saveEvery: 2,
+  seed: 4,
+  loraRank: 4,
+  loraTargets: 'q_proj,up_proj',
+  lr: 1e-3,
 } as const;
 
 test('a run of adapters that was stopped ends with the bytes of one that was not; its model is the base, adapted', async (t) => {

@@ -80,8 +80,7 @@ async function attempt(
       if (isPassing(response.status)) return error;
       throw error;
     }
-    // These two have no body by definition, and no Response with one can be made of them.
-    if (response.status === 204 || response.status === 205) {
+    if ([204, 205].includes(response.status)) {
       throw new UserError(`${subject}: the hub answers with status ${response.status}, which has no content.`);
     }
     // Read in full under the watch, so that a body that stalls fails too; these are small JSON answers.
