@@ -38,7 +38,7 @@ const { document } = parseHTML(scalingPlot(record));
 const panel = (description: string) => document.querySelector(`[aria-label^="${description}"]`)!;
 /** Pixels of each line: those of linear growth, the total, stage 1, stage 2, both evaluations. */
 const linesOf = (title: string) =>
-  [...panel(`${title}, seconds`).querySelectorAll('[aria-label="line"] path')].map((path) =>
+  [...panel(`${title}, seconds`).querySelectorAll('[data-mark="line"] path')].map((path) =>
     [...path.getAttribute('d')!.matchAll(/([\d.]+),([\d.]+)/g)].map(([, x, y]) => [Number(x), Number(y)] as const),
   );
 
@@ -54,7 +54,7 @@ test('a panel for each thing that grows, a line for each phase and one of linear
       linesOf(title).map((line) => line.length),
       [3, 3, 3, 3, 3],
     );
-    assert.equal(panel(`${title}, peak`).querySelectorAll('[aria-label="rule"] line').length, 3);
+    assert.equal(panel(`${title}, peak`).querySelectorAll('[data-mark="rule"] line').length, 3);
   }
   assert.match(panel('Parameters, peak').outerHTML, />×16<.*>8M<.*>316</s);
   assert.match(panel('Problems, seconds').getAttribute('aria-label')!, /×1 10, ×2 20, ×4 40$/);
