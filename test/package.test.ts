@@ -19,7 +19,7 @@ const wanted = [
   /^LICENSE$/,
   /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
   /^models\/[\w-]+\/(README\.md|[\w-]+\.json|model\.safetensors)$/,
-  /^native\/[\w/-]+\.(cc|h)$/,
+  /^native\/(README\.md|[\w/-]+\.(cc|h))$/,
   // Help texts and reports point to them.
   /^docs\/[\w-]+\.(md|svg|png)$/,
   /^examples\/[\w-]+\.ts$/,

@@ -1,7 +1,7 @@
 /** Every command that help texts, documents, messages and the end of a run print: it is accepted, and runs as it stands. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -58,7 +58,8 @@ test('commands in the messages of the source are accepted', () => {
 });
 
 /** Examples that need a network, a long time, or change the machine: they are accepted, and not run here. */
-const isNotRun = (line: string) => /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain --corpus|^doctor$/.test(line);
+const isNotRun = (line: string) =>
+  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus|$)|^doctor$/.test(line);
 
 let folder: string;
 const run = promisify(execFile);
@@ -96,6 +97,8 @@ test('a run ends with commands that run as they are printed, and so do the examp
   for (const line of next) await inShell(`${line} < /dev/null`);
   for (const name of ['other', 'third'])
     cpSync(join(folder, 'runs', 'mine'), join(folder, 'runs', name), { recursive: true });
+  await inShell(`${program} train ${short} --lora-rank 2 --out runs/lora`);
+  cpSync(join(folder, 'runs', 'lora', 'final'), join(folder, 'adapter'), { recursive: true });
   for (const part of [1, 2])
     await inShell(
       `${program} estimate-vstar ${short.replace(/ --(?:epochs|batch-size|eval-samples) \d+| --force/g, '')} --shard ${part}/2 --out part-${part}.json`,
@@ -115,6 +118,8 @@ test('a run ends with commands that run as they are printed, and so do the examp
           : line === 'pretrain --steps 50 --out /tmp/try'
             ? `pretrain --steps 2 --out try`
             : line;
+      // Two examples write there, and neither replaces what the other made.
+      rmSync(join(folder, 'merged'), { recursive: true, force: true });
       await inShell(`${program} ${quick} < /dev/null`.replace(/(<.*) < \/dev\/null$/, '$1'));
       ran += 1;
     }

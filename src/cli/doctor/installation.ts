@@ -41,7 +41,7 @@ function leftoverCheck({ root, leftovers }: EngineState): Check[] {
       found:
         holder === undefined
           ? `an install was stopped and left ${leftovers.join(', ')}; no engine uses it`
-          : `an install is under way (${holder})`,
+          : `an install is in progress (${holder})`,
       expected: 'nothing',
       fix: '`tinyzero engine install` goes on from there, `tinyzero engine remove` removes everything.',
     },

@@ -99,6 +99,6 @@ test('at a terminal: two columns, history, an answer stopped by Ctrl-C, and the 
   assert.equal(left, 0, output);
   assert.equal(code, 0, output);
   const text = stripVTControlCharacters(output);
-  assert.match(text, /What is 7 × 8\? .* │ What is 7 × 8\?/);
+  assert.match(text, /What is 7 times 8\? .* │ What is 7 times 8\?/);
   assert.equal(text.match(/stopped; \d+ tokens? in .* │ stopped; \d+ tokens? in /g)?.length, 2);
 });

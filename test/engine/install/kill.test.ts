@@ -99,7 +99,7 @@ nativeTest('the lock of a killed install is taken over', async (t) => {
   const first = spawn(process.execPath, args, { env: merge(env), stdio: 'ignore' });
   const { root } = inspectEngine(env);
   while (!existsSync(join(root, 'install.lock.owner'))) await sleep(10);
-  assert.match((await tinyzero(['engine', 'status'], env)).stdout, /An install is under way \(process \d+ on /);
+  assert.match((await tinyzero(['engine', 'status'], env)).stdout, /An install is in progress \(process \d+ on /);
   first.kill('SIGKILL');
   await new Promise((resolve) => first.on('exit', resolve));
   assert.ok(existsSync(join(root, 'install.lock')), 'it was killed while it held the lock');
