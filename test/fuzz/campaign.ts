@@ -29,20 +29,34 @@ export interface Outcome {
 export async function runKind(kind: string, first: number, count: number): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'tinyzero-fuzz-'));
   const outcome: Outcome = { kind, succeeded: 0, refused: 0, findings: [], longestMs: 0, peakBytes: 0 };
+  const suspects = new Set<number>();
+  const skipped = new Set<number>();
   try {
-    for (let next = first; next < first + count; ) next = await runProcess(outcome, folder, next, first + count);
+    for (let next = first; next < first + count; ) {
+      next = await runProcess(outcome, folder, { start: next, end: first + count, suspects, skipped });
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
   return outcome;
 }
 
+interface Stretch {
+  readonly start: number;
+  /** The first seed that is not run. */
+  readonly end: number;
+  /** Seeds at which a process has hung once: the machine may have stood still, so only a second time counts. */
+  readonly suspects: Set<number>;
+  /** Seeds that have stopped a process for good. */
+  readonly skipped: Set<number>;
+}
+
 /** One process, from seed `start` until `end` or until it stops; returns the next seed. */
-function runProcess(outcome: Outcome, folder: string, start: number, end: number): Promise<number> {
+function runProcess(outcome: Outcome, folder: string, { start, end, suspects, skipped }: Stretch): Promise<number> {
   const work = mkdtempSync(join(folder, 'work-'));
   const child = fork(
     fileURLToPath(new URL('./worker.js', import.meta.url)),
-    [outcome.kind, work, `${start}`, `${end}`],
+    [outcome.kind, work, `${start}`, `${end}`, [...skipped].join()],
     {
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -74,9 +88,15 @@ function runProcess(outcome: Outcome, folder: string, start: number, end: number
       clearTimeout(timer);
       if (code === 0) return resolve(seed + 1);
       const stopped = Number(readFileSync(join(work, seedFile), 'utf8'));
+      // What it has not reported yet is done again.
+      if (signal === 'SIGKILL' && !suspects.has(stopped)) {
+        suspects.add(stopped);
+        return resolve(seed + 1);
+      }
+      skipped.add(stopped);
       const what = signal === 'SIGKILL' ? 'hang' : 'crash';
       outcome.findings.push({ seed: stopped, what, text: signal === 'SIGKILL' ? '' : `${code ?? signal}: ${stderr}` });
-      resolve(stopped + 1);
+      resolve(seed + 1);
     });
     watch(60_000);
   });

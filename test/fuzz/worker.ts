@@ -6,15 +6,17 @@ import { uniform } from '../helpers/fuzz.js';
 import { kinds } from './kinds.js';
 import { limits, type Progress, seedFile } from './reports.js';
 
-const [kind, folder, start, end] = process.argv.slice(2) as [string, string, string, string];
+const [kind, folder, start, end, skipped = ''] = process.argv.slice(2) as [string, string, string, string, string?];
+const skips = new Set(skipped === '' ? [] : skipped.split(',').map(Number));
 const attempt = await kinds[kind]!(folder);
 const empty = (seed: number): Progress => {
   return { seed, succeeded: 0, refused: 0, findings: [], longestMs: 0, peakBytes: 0 };
 };
 let progress = empty(Number(start) - 1);
-let told = 0;
+let told = Number.NEGATIVE_INFINITY; // the first attempt is reported at once: the parent waits longer before it
 let peakBefore = 0;
 for (let seed = Number(start); seed < Number(end); seed += 1) {
+  if (skips.has(seed)) continue;
   // Read by the parent when this process does not come back from the attempt.
   writeFileSync(join(folder, seedFile), `${seed}`);
   const began = performance.now();
@@ -29,19 +31,37 @@ for (let seed = Number(start); seed < Number(end); seed += 1) {
   const now = performance.now();
   progress.seed = seed;
   progress.longestMs = Math.max(progress.longestMs, now - began);
-  if (now - began > limits.hangMs) progress.findings.push({ seed, what: 'hang', text: `${now - began} ms` });
+  if (now - began > limits.hangMs && (await takesLong(seed)))
+    progress.findings.push({ seed, what: 'hang', text: `${now - began} ms` });
   progress.peakBytes = process.resourceUsage().maxRSS * 1024;
   const tooLarge = progress.peakBytes > limits.bytes && peakBefore <= limits.bytes;
   if (tooLarge) progress.findings.push({ seed, what: 'memory', text: `${progress.peakBytes} bytes` });
   peakBefore = progress.peakBytes;
-  if (now - told > 500 || seed % 100 === 99 || tooLarge || seed + 1 === Number(end)) {
-    told = now;
-    await new Promise<void>((done) => process.send!(progress, () => done()));
-    progress = empty(seed);
-  }
   if (tooLarge) break; // the peak cannot be measured again in this process
+  if (now - told > 500 || seed % 100 === 99) {
+    told = now;
+    await report();
+  }
 }
+if (peakBefore <= limits.bytes) progress.seed = Number(end) - 1; // also where the last seeds are skipped
+await report();
 process.exit(0);
+
+async function report(): Promise<void> {
+  await new Promise<void>((done) => process.send!(progress, () => done()));
+  progress = empty(progress.seed);
+}
+
+/** Whether `seed` takes too long once more: the first time the machine may have stood still. */
+async function takesLong(seed: number): Promise<boolean> {
+  const began = performance.now();
+  try {
+    await attempt(uniform(seed));
+  } catch {
+    // What it ends in has been judged.
+  }
+  return performance.now() - began > limits.hangMs;
+}
 
 /** Why an error is not one that a user should see; undefined for a good one. */
 function complaintAbout(error: unknown): string | undefined {
