@@ -52,11 +52,27 @@ export const byteLevelTokenizer = fileURLToPath(new URL('../../test/fixtures/qwe
 /** config.json of Qwen/Qwen2.5-0.5B. */
 export const qwenHalfBillion: JsonRecord = {
   architectures: ['Qwen2ForCausalLM'],
-  ...{ attention_dropout: 0, bos_token_id: 151643, eos_token_id: 151643, hidden_act: 'silu', hidden_size: 896 },
-  ...{ initializer_range: 0.02, intermediate_size: 4864, max_position_embeddings: 32768, max_window_layers: 24 },
-  ...{ model_type: 'qwen2', num_attention_heads: 14, num_hidden_layers: 24, num_key_value_heads: 2 },
-  ...{ rms_norm_eps: 1e-6, rope_theta: 1e6, sliding_window: 32768, tie_word_embeddings: true },
-  ...{ torch_dtype: 'bfloat16', use_cache: true, use_sliding_window: false, vocab_size: 151936 },
+  attention_dropout: 0,
+  bos_token_id: 151643,
+  eos_token_id: 151643,
+  hidden_act: 'silu',
+  hidden_size: 896,
+  initializer_range: 0.02,
+  intermediate_size: 4864,
+  max_position_embeddings: 32768,
+  max_window_layers: 24,
+  model_type: 'qwen2',
+  num_attention_heads: 14,
+  num_hidden_layers: 24,
+  num_key_value_heads: 2,
+  rms_norm_eps: 1e-6,
+  rope_theta: 1e6,
+  sliding_window: 32768,
+  tie_word_embeddings: true,
+  torch_dtype: 'bfloat16',
+  use_cache: true,
+  use_sliding_window: false,
+  vocab_size: 151936,
 };
 
 /**
@@ -74,7 +90,9 @@ export async function saveRandomModel(
   const uniform = seededUniform(1);
   const halfWidth = config.initializerRange * Math.sqrt(3);
   await savePretrained(folder, {
-    ...{ configRecord, specs, dtype },
+    configRecord,
+    specs,
+    dtype,
     ...(carryFrom !== undefined && { carryFrom }),
     read(name) {
       const values = new Float32Array(elementCount(specs[name] as readonly number[]));

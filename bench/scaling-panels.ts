@@ -77,8 +77,13 @@ export function secondsChart(panel: Panel, frame: Frame, scale: Plot.ScaleOption
         Plot.dot(points, { x: 'factor', y: seconds, fill: runStyle(i).color, symbol, r: 4 }),
       ),
       Plot.text(points, {
-        ...{ x: 'factor', y: total.seconds, text: (point) => short(total.seconds(point)), dy: -13 },
-        ...{ fill: runStyle(0).color, fontWeight: 650, ...halo },
+        x: 'factor',
+        y: total.seconds,
+        text: (point) => short(total.seconds(point)),
+        dy: -13,
+        fill: runStyle(0).color,
+        fontWeight: 650,
+        ...halo,
       }),
     ],
   });
@@ -108,7 +113,9 @@ function options({ points, amount, numbered }: Panel, frame: Frame, scale: Plot.
     ...frame,
     marginRight: 0,
     x: {
-      ...{ ...plain, ...logarithmic, inset },
+      ...plain,
+      ...logarithmic,
+      inset,
       domain: [1, Math.max(...factors)],
       ticks: factors,
       tickFormat: tickText,
@@ -128,7 +135,12 @@ export function key({ width, height }: Frame): Html {
   const names = [...lines.map(({ name }) => name), 'linear growth of the total'];
   return chart({
     description: `Lines: ${names.join(', ')}`,
-    ...{ width, height, marginLeft: 0, marginRight: 0, marginTop: 0, marginBottom: 0 },
+    width,
+    height,
+    marginLeft: 0,
+    marginRight: 0,
+    marginTop: 0,
+    marginBottom: 0,
     x: { axis: null, domain: [0, width] },
     y: { axis: null, domain: [-1, 1] },
     marks: [

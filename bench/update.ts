@@ -78,7 +78,11 @@ async function measure(folder: string): Promise<void> {
   const { config, weights } = model;
   const sizes = { promptLengths: [prompt!], maxNewTokens: completion!, slots: Number(values.slots ?? rows) };
   const training = {
-    ...{ batchSize: rows!, microBatch, lora, loss: policyGradient, maxGradientNorm: 1 },
+    batchSize: rows!,
+    microBatch,
+    lora,
+    loss: policyGradient,
+    maxGradientNorm: 1,
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
     isNarrow: (name: string) => weights.dtypeOf(name) === 'bfloat16',
   };
@@ -120,7 +124,14 @@ async function measure(folder: string): Promise<void> {
   const plan = planMemory(config, sizes, { batchSize: rows!, microBatch, precision, lora });
   console.log(
     JSON.stringify({
-      ...{ model: folder, rows, prompt, completion, tokens, lora: rank ?? null, precision, shape },
+      model: folder,
+      rows,
+      prompt,
+      completion,
+      tokens,
+      lora: rank ?? null,
+      precision,
+      shape,
       loadSeconds: Number(loadSeconds.toFixed(1)),
       sampleSeconds: Number(median(sampling).toFixed(2)),
       updateSeconds: Number(median(updating.slice(updating.length > 1 ? 1 : 0)).toFixed(2)),

@@ -70,7 +70,9 @@ async function run(job: WholeJob): Promise<JobResult> {
     const { optimizer, maxGradientNorm } = settings;
     const algorithm: Algorithm = algorithms.apo;
     const training: TrainingOptions = {
-      ...{ batchSize, optimizer, maxGradientNorm },
+      batchSize,
+      optimizer,
+      maxGradientNorm,
       loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
     };
     const problems = [...train, ...heldOut];
@@ -131,8 +133,15 @@ async function run(job: WholeJob): Promise<JobResult> {
         policy.loadReference(pretrained.weights.read);
         const earned: number[] = [];
         await trainPolicy({
-          ...{ kit, policy, plan, start: freshProgress, precision: settings.precision, signal: never },
-          ...{ algorithm, settings, vStarOf: (id) => vStar.get(id) as number },
+          kit,
+          policy,
+          plan,
+          start: freshProgress,
+          precision: settings.precision,
+          signal: never,
+          algorithm,
+          settings,
+          vStarOf: (id) => vStar.get(id) as number,
           schedule: {
             peak: job.learningRate,
             warmupSteps: job.warmupSteps,

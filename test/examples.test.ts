@@ -50,7 +50,16 @@ test('equations are read exactly, and nothing else is', () => {
       '1.5',
       '1,5',
     ],
-    ...['process.exit()', 'a + 1', '1 + x', '0x10', '1e3', '1; 2', '(1)(2)', '= 24', '1'.repeat(10), '('.repeat(500)],
+    'process.exit()',
+    'a + 1',
+    '1 + x',
+    '0x10',
+    '1e3',
+    '1; 2',
+    '(1)(2)',
+    '= 24',
+    '1'.repeat(10),
+    '('.repeat(500),
   ];
   for (const equation of bad) assert.equal(value(equation), undefined, equation);
   assert.deepEqual(evaluate('(25 - 5) * 5')?.numbers, [25, 5, 5]);
@@ -116,7 +125,7 @@ test('countdown with a model that can: it runs, and one that knows nothing is to
   const args = ['train', '--task', 'examples/countdown.ts', '--model', fixture('qwen2-tied-f32'), ...sizes];
   const { code, stderr } = await tinyzero([...args, '--eval-samples', '0', '--out', out, ...quick]);
   assert.equal(code, 3, stderr);
-  assert.match(stderr, /No sample of any problem is right/);
+  assert.match(stderr, /No sample of any problem is correct/);
 });
 
 test('a problems file: trained on, evaluated on its own test problems, and V* is bound to its content', async (t) => {
@@ -161,7 +170,7 @@ test('a problems file: trained on, evaluated on its own test problems, and V* is
   write([{ prompt: 'What is 50 + 9?\n', answer: 59, split: 'test' }]);
   const other = await tinyzero([...training, '--out', join(folder, 'other')]);
   assert.equal(other.code, 1);
-  assert.match(other.stderr, /holds V\* of other settings: reward differs/);
+  assert.match(other.stderr, /holds V\* for other settings: reward differs/);
   const both = await tinyzero(['eval', '--problems', path, '--task', 'examples/addition.ts', ...quick]);
   assert.equal(both.code, 2);
   assert.match(both.stderr, /--problems: --task brings problems of its own/);

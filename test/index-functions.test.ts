@@ -46,7 +46,7 @@ test('an aborted run says how to go on', async (t) => {
   const stop = new AbortController();
   const call = { engine: 'wasm', install: false, folder, numTrain: 4, numTest: 2, evalSamples: 0 } as const;
   const run = train({ ...call, signal: stop.signal }, ({ kind }) => kind === 'evaluated' && stop.abort());
-  await assert.rejects(run, /Continue with `.*train --resume/);
+  await assert.rejects(run, /Resume with `.*train --resume/);
 });
 
 const small = { engine: 'wasm', install: false, numTrain: 4, numTest: 2, numSamples: 2, maxNewTokens: 40 } as const;

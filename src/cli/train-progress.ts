@@ -64,7 +64,8 @@ export function trainProgress(reporter: Reporter, paint: Paint): TrainProgress {
           history.push(metrics);
           const note = describeUpdate(metrics, updates);
           work?.update({
-            ...{ done: metrics.step, total: updates },
+            done: metrics.step,
+            total: updates,
             ...(evaluationSeconds !== undefined && { after: evaluationSeconds }),
             ...(note !== undefined && { note }),
             details: (width) => curves(history, heldOutBefore, width),

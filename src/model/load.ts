@@ -1,6 +1,6 @@
 /**
- * @file Puts a checkpoint's weights into a program, and picks the sizes of a program that samples: enough for the work
- * at hand, bounded in memory, and rounded so that similar work gives equal sizes.
+ * @file Loads a checkpoint's weights into a program, and chooses the sizes of a sampling program: large enough for the work,
+ * bounded in memory, and rounded so that similar work gives equal sizes.
  */
 
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
@@ -17,23 +17,23 @@ import type { CacheSizes } from './sampling/kv-cache.js';
 import { frozenState } from './sampling/weights.js';
 
 export interface LoadOptions {
-  /** Of the functions that will use the parameters; `bf16` stores the large matrices so. Default `f32`. */
+  /** Precision of the functions that use the parameters; `bf16` also stores large matrices as bfloat16. Default `f32`. */
   readonly precision?: Precision;
   readonly signal?: AbortSignal;
-  /** Bytes of the program's parameters that are in place, of `total`. */
+  /** Receives the bytes of parameters loaded so far, of `total`. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** The parameters as state of a program: float32 whatever the checkpoint stores. */
+/** The parameters as program state, always float32. */
 export function parameterState(config: ModelConfig): Record<string, TensorSpec> {
   return frozenState(config, 'f32');
 }
 
 /**
- * A program with the parameters of `pretrained` and `parts`, every state written: parameters from the checkpoint, one
- * tensor in JavaScript's memory at a time, all other state zero.
+ * A program with the parameters of `pretrained` and the given `parts`. Parameters are read from the checkpoint one tensor at
+ * a time; all other state is zero.
  *
- * @throws UserError when the state cannot fit this machine's or the engine's memory.
+ * @throws UserError when the state does not fit in memory.
  */
 export async function createModelProgram(
   engine: Engine,
@@ -68,12 +68,12 @@ export function stateBytes(state: ProgramSpec['state']): number {
   return Object.values(state).reduce((sum, { shape, stored }) => sum + (stored ? 2 : 4) * elementCount(shape), 0);
 }
 
-/** What the wasm engine can address, all in all. */
+/** Total memory that the wasm engine can address. */
 export const wasmHeapBytes = 2 ** 32;
 
 /**
- * Refuses work that needs more than there is. Other programs' share is not guessed: what is refused here could not run
- * on an idle machine either.
+ * Rejects work that needs more memory than exists. Memory used by other programs is not considered: rejected work could not
+ * run on an idle machine either.
  *
  * @param needed bytes; `what` is named in the error.
  * @throws UserError
@@ -96,25 +96,25 @@ export function checkMemory(engine: Engine, needed: number, what: string): void 
 }
 
 export interface SamplingWork {
-  /** Tokens of each distinct prompt. */
+  /** Length in tokens of each distinct prompt. */
   readonly promptLengths: readonly number[];
   readonly rollouts: number;
-  /** Of any rollout. */
+  /** Token limit of any rollout. */
   readonly maxNewTokens: number;
-  /** Rollouts that decode together at most: 32, beyond which a step takes longer about as much as it does more. */
+  /** Most rollouts decoded at once. Default 32; beyond that, the time of a step grows in proportion to the rollouts. */
   readonly maxSlots?: number;
-  /** Memory for the caches of all slots; one slot is given more if it needs more. Default: 1 GiB. */
+  /** Bytes for the caches of all slots; a single slot may exceed this. Default 1 GiB. */
   readonly maxCacheBytes?: number;
 }
 
-/** Memory for the caches of all slots; one slot is given more if it needs more. */
+/** Default of {@link SamplingWork.maxCacheBytes}. */
 const cacheBytes = 2 ** 30;
-/** Memory for the attention scores of one prefill, and for drawing in all slots. */
+/** Bytes for the attention scores of one prefill, and for drawing in all slots. */
 const scoreBytes = 2 ** 28;
 const maxPrompts = 8;
 const maxChunk = 128;
 
-/** Sizes for kv-cache.ts and sample.ts that hold `work`. */
+/** Sizes for kv-cache.ts and sample.ts that fit `work`. */
 export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSizes {
   const { promptLengths, rollouts, maxNewTokens, maxSlots = 32, maxCacheBytes = cacheBytes } = work;
   const longest = Math.max(...promptLengths);
@@ -140,7 +140,7 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
   return { slots, positions, prompts, promptPositions, chunk, admissions: Math.max(1, Math.floor(slots / 8)) };
 }
 
-/** Bytes that drawing a token holds for each slot: logits, their softmax and its running sum. */
+/** Bytes per slot for drawing a token: logits, their softmax and its cumulative sum. */
 export function drawingBytes(config: ModelConfig): number {
   return 3 * 4 * config.vocabSize;
 }

@@ -1,21 +1,21 @@
 /**
- * @file A model that was opened once and is then sampled and scored as often as wanted: texts or token ids in, texts, ids and
- * log-probs out. The library's `loadModel`, and what `generate`, `score` and `play` run on.
+ * @file A model that is loaded once and then sampled and scored any number of times: texts or token ids in, texts, ids and
+ * log-probs out. The library's `loadModel`; `generate`, `score` and `play` use it too.
  */
 import type { Engine } from '../engine/backend.js';
 import type { EngineSetting, Precision } from '../engine/choices.js';
 import type { Program, ProgramSpec } from '../engine/program.js';
 import type { Reporter } from '../util/reporter.js';
 import { checkMemory, createModelProgram, samplingSizes } from './load.js';
-import { type OpenModel, openModel, openWantedEngine } from './open.js';
+import { type OpenModel, openModel, openRequestedEngine } from './open.js';
 import { endTokens, planRollouts, readCompletionRow, readPrompt } from './prompt-input.js';
 import type { CacheSizes } from './sampling/kv-cache.js';
 import { sample as runSampling, samplingParts } from './sampling/sample.js';
 import { score as runScoring, scoreFunctions, scoreGroups } from './score.js';
 
-/** An open model. Its parts are kept apart (`stateOf`), so that the types of a program need none of the engine's. */
+/** An open model. Its parts are private (see {@link stateOf}), so that callers do not depend on the engine's types. */
 export interface LoadedModel {
-  /** What matrix products are computed in. */
+  /** Precision of matrix products. */
   readonly precision: Precision;
   /** Frees the memory and closes the files. */
   close(): void;
@@ -27,38 +27,38 @@ interface ModelState extends OpenModel {
   /** Opened by the first call that computes. */
   engine: Engine | undefined;
   /**
-   * The program made last, with the weights in it. It serves the next call of the same form (lengths are rounded up to
-   * 16 tokens, so similar calls have the same); another form needs another program, and the weights are loaded again.
+   * The latest program, with the weights loaded. It is reused by calls of the same form; lengths are rounded up to 16 tokens,
+   * so similar calls share a form. Another form needs a new program, which loads the weights again.
    */
   current: { readonly form: string; readonly program: Program } | undefined;
 }
 
 const states = new WeakMap<LoadedModel, ModelState>();
 
-/** Config, weights and tokenizer of a model. @throws RangeError for a model that was closed. */
+/** Config, weights and tokenizer of a model. @throws RangeError when the model is closed. */
 export function stateOf(model: LoadedModel): ModelState {
   const state = states.get(model);
-  if (state === undefined) throw new RangeError('this model was closed');
+  if (state === undefined) throw new RangeError('this model is closed');
   return state;
 }
 
 export interface SampleCall {
-  /** Completions of each prompt; default 1. */
+  /** Completions per prompt. Default 1. */
   readonly samples?: number;
-  /** Default 256. */
+  /** Token limit of a completion. Default 256. */
   readonly maxNewTokens?: number;
-  /** Divides the logits before the softmax; 0 is greedy. Default 1. */
+  /** Divides the logits before the softmax; 0 means greedy. Default 1. */
   readonly temperature?: number;
-  /** Default: the whole distribution. */
+  /** Default 1: the whole distribution. */
   readonly topP?: number;
   readonly topK?: number;
-  /** Completion i of a prompt is a function of weights, prompt, seed and i. Default 0. */
+  /** Completion i of a prompt depends only on the weights, the prompt, the seed and i. Default 0. */
   readonly seed?: number;
-  /** Texts are messages of a user, put into the model's chat template. Default false. */
+  /** Whether texts are user messages, to be put into the model's chat template. Default false. */
   readonly chat?: boolean;
-  /** Number of each prompt's first sample, for more samples than an earlier call drew. Default 0. */
+  /** Index of each prompt's first sample, to continue after an earlier call. Default 0. */
   readonly firstSample?: number;
-  /** Tokens of the longest prompt of this and later calls, which then need no new program. Default: the longest given. */
+  /** Tokens of the longest prompt of this and later calls, which then reuse the program. Default: the longest given. */
   readonly promptRoom?: number;
   /** Called with each token as it is drawn; `index` counts the completions of all prompts, in order. */
   readonly onToken?: (index: number, id: number) => void;
@@ -71,9 +71,9 @@ export interface SampledText {
   readonly text: string;
   /** The end token included when there is one. */
   readonly ids: readonly number[];
-  /** Of each token, under softmax(logits / temperature) over the whole vocabulary. */
+  /** Log-prob of each token under softmax(logits / temperature) over the whole vocabulary. */
   readonly logProbs: readonly number[];
-  /** `stop`: the model ended it; `length`: cut at `maxNewTokens` or at the longest sequence of the model. */
+  /** `stop`: the model ended the completion; `length`: cut at `maxNewTokens` or at the model's longest sequence. */
   readonly finishReason: 'stop' | 'length';
 }
 
@@ -81,7 +81,7 @@ export interface ScoreCall {
   /** Default 1. */
   readonly temperature?: number;
   readonly chat?: boolean;
-  /** Called when a completion is scored; `index` is its place among the inputs. Short ones come first. */
+  /** Called when a completion is scored; `index` is its position among the inputs. Short ones come first. */
   readonly onScore?: (index: number, scored: ScoredCompletion) => void;
   readonly signal?: AbortSignal;
 }
@@ -90,14 +90,14 @@ export interface ScoreInput {
   /** Text, or token ids. */
   readonly prompt: string | readonly number[];
   readonly completion: string | readonly number[];
-  /** Adds the end token to the completion. */
+  /** Whether to append the end token to the completion. */
   readonly eos?: boolean;
 }
 
 export interface ScoredCompletion {
   readonly promptIds: readonly number[];
   readonly completionIds: readonly number[];
-  /** Of each token of the completion, under softmax(logits / temperature). */
+  /** Log-prob of each completion token under softmax(logits / temperature). */
   readonly logProbs: readonly number[];
   readonly sum: number;
 }
@@ -105,14 +105,14 @@ export interface ScoredCompletion {
 export interface LoadRequest {
   readonly engine: EngineSetting;
   readonly install: boolean;
-  /** What matrix products are computed in; bf16 needs the tensorflow engine. */
+  /** Precision of matrix products; bf16 needs the tensorflow engine. */
   readonly precision: Precision;
 }
 
 /**
- * Opens a folder, a hub id or `builtin`. The engine is opened, and the weights are loaded, by the first call that computes.
+ * Opens a folder, a hub id or `builtin`. The first call that computes opens the engine and loads the weights.
  *
- * @throws UserError for whatever is wrong with the model.
+ * @throws UserError when there is no such model, or it cannot be used.
  */
 export async function loadModel(
   reference: string,
@@ -134,7 +134,7 @@ export async function loadModel(
   return model;
 }
 
-/** `samples` completions of each prompt, in order. @throws UserError for a prompt that the model cannot take. */
+/** Draws `samples` completions of each prompt; returns them in order. @throws UserError for an invalid prompt. */
 export async function sample(
   loaded: LoadedModel,
   prompts: readonly (string | readonly number[])[],
@@ -167,7 +167,7 @@ export async function sample(
   return ids.map((_, i) => texts.slice(i * samples, (i + 1) * samples));
 }
 
-/** Loads the weights for calls of {@link sample} in this form, so that the first of them need not. */
+/** Prepares the program for calls of {@link sample} of this form, so that the first one starts at once. */
 export async function prepareSampling(
   loaded: LoadedModel,
   call: SampleCall & { readonly promptRoom: number; readonly maxNewTokens: number },
@@ -192,14 +192,14 @@ async function samplingProgram(
   return { program: await programFor(model, ['sample', sizes, draw], parts, signal), sizes };
 }
 
-/** Log-probs of given completions, in order. @throws UserError for what the model cannot take. */
+/** Log-probs of given completions, in order. @throws UserError for an invalid prompt or completion. */
 export async function score(
   loaded: LoadedModel,
   inputs: readonly ScoreInput[],
   { temperature = 1, chat = false, onScore, signal }: ScoreCall = {},
 ): Promise<ScoredCompletion[]> {
   const model = stateOf(loaded);
-  if (!(temperature > 0)) throw new RangeError(`a temperature of ${temperature} gives no log-probs`);
+  if (!(temperature > 0)) throw new RangeError(`temperature must be above 0, not ${temperature}`);
   if (inputs.length === 0) return [];
   const rows = inputs.map((input, i) => readCompletionRow(input, `input ${i + 1}`, { ...model, chat }));
   const { config } = model.pretrained;
@@ -227,11 +227,11 @@ export async function score(
 const never = new AbortController().signal;
 
 async function engineOf(model: ModelState, signal = never): Promise<Engine> {
-  model.engine ??= await openWantedEngine(model.request, model.reporter, signal);
+  model.engine ??= await openRequestedEngine(model.request, model.reporter, signal);
   return model.engine;
 }
 
-/** The program of this form: the current one where it has the form, else a new one. */
+/** The program of this form: the current one if it matches, otherwise a new one. */
 async function programFor(
   model: ModelState,
   key: unknown,

@@ -1,7 +1,7 @@
 /**
- * @file What every command that runs a model does first: find the model (downloading it when it is a hub id), read its
- * config and tokenizer, and open an engine. Only the last loads a tensor library's native part, so that a wrong path or
- * a broken file is told at once.
+ * @file The first steps of every command that runs a model: find the model (downloading a hub id), read its config and
+ * tokenizer, and open an engine. Only the last step loads native code, so that a wrong path or a broken file is reported at
+ * once.
  */
 
 import { existsSync } from 'node:fs';
@@ -23,7 +23,12 @@ export interface OpenModel {
   readonly tokenizer: Tokenizer;
 }
 
-/** @param reference a folder, a hub id, or the name of a model that comes with tinyzero. @throws UserError for whatever is wrong with it. */
+/**
+ * Opens a model and its tokenizer.
+ *
+ * @param reference a folder, a hub id, or the name of a model that comes with tinyzero.
+ * @throws UserError when there is no such model, or it cannot be used.
+ */
 export async function openModel(reference: string, reporter: Reporter, signal: AbortSignal): Promise<OpenModel> {
   const folder = await findModel(reference, true, reporter, signal);
   const adapter = readAdapterConfig(folder);
@@ -46,7 +51,7 @@ export interface DescribedModel {
   readonly tokenizer: Tokenizer;
 }
 
-/** As {@link openModel}, but the weights are neither fetched nor looked at. */
+/** As {@link openModel}, but the weights are neither downloaded nor read. */
 export async function describeModel(
   reference: string,
   reporter: Reporter,
@@ -61,7 +66,7 @@ export async function describeModel(
   return { pretrained, tokenizer };
 }
 
-/** The model in `base` with the adapter in `folder` merged in. */
+/** Opens the model in `base` with the adapter in `folder` merged in. */
 function openAdapted(folder: string, adapter: AdapterConfig, base: string): Pretrained {
   const description = describeAdapted(folder, base);
   const weights = openWeights(base, description.config);
@@ -74,7 +79,7 @@ function openAdapted(folder: string, adapter: AdapterConfig, base: string): Pret
   }
 }
 
-/** PEFT's folders have no config.json, and often no tokenizer: those of the base. */
+/** The base's config and tokenizer, since PEFT's folders have no config.json and often no tokenizer. */
 function describeAdapted(folder: string, base: string | undefined): Omit<Pretrained, 'weights'> {
   return describePretrained(base === undefined || existsSync(join(folder, 'config.json')) ? folder : base);
 }
@@ -116,7 +121,7 @@ async function findModel(
     weights,
     onNotice: reporter.line,
     onProgress: ({ receivedBytes, totalBytes }) => {
-      // The config comes first and is small; the bar begins when the size of the whole is known.
+      // The config comes first and is small; the bar starts when the total size is known.
       if (totalBytes < 1e6) return;
       download ??= reporter.transfer(`Downloading ${reference} (${formatBytes(totalBytes)})`, totalBytes);
       download.update(receivedBytes);
@@ -130,8 +135,8 @@ export interface EngineRequest {
   readonly precision: Precision;
 }
 
-/** @throws UserError when the engine is unavailable, or does not have that precision. */
-export async function openWantedEngine(
+/** Opens the requested engine. @throws UserError when it is unavailable, or does not support the precision. */
+export async function openRequestedEngine(
   request: EngineRequest,
   reporter: Reporter,
   signal: AbortSignal,
@@ -146,13 +151,13 @@ export async function openWantedEngine(
   return opened;
 }
 
-/** @throws UserError (wrong usage) when the engine does not have that precision. */
+/** @throws UserError (wrong usage) when the engine does not support the precision. */
 export function requirePrecision(engine: EngineName, precision: Precision): void {
   if (precision !== 'bf16' || engine === 'tensorflow') return;
-  throw usageError('--precision bf16 needs the tensorflow engine, but wasm is what runs.', 'Use --precision f32.');
+  throw usageError('--precision bf16 needs the tensorflow engine, but the engine is wasm.', 'Use --precision f32.');
 }
 
-/** The error for wrong combinations of flags. */
+/** The error for invalid combinations of flags. */
 export function usageError(problem: string, fix?: string): UserError {
   return new UserError({ problem, fix }, { exitCode: exitCodes.usage });
 }

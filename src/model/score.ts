@@ -1,6 +1,6 @@
 /**
- * @file Log-probs of many completions of any lengths through functions of fixed sizes: rows of similar length share a
- * batch, in at most four shapes. Uses the very function that training differentiates (logprobs.ts).
+ * @file Log-probs of many completions of any length, with compiled functions of fixed sizes: rows of similar length share a
+ * batch, in at most four shapes. Uses the function of network/log-probs.ts.
  */
 
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
@@ -16,7 +16,7 @@ import {
   packCompletions,
 } from './network/log-probs.js';
 
-/** Rows that run through one function, B at a time. */
+/** Rows that run through the same function, B at a time. */
 export interface ScoreGroup {
   /** The function's name. */
   readonly name: string;
@@ -24,25 +24,25 @@ export interface ScoreGroup {
   readonly rows: readonly number[];
   /** B */
   readonly batch: number;
-  /** T: tokens of a row. */
+  /** T: tokens per row. */
   readonly length: number;
-  /** W: completion tokens of a row. */
+  /** W: completion tokens per row. */
   readonly width: number;
-  /** Memory that one run takes beside the weights, roughly. */
+  /** Estimated memory of one run, without the weights. */
   readonly bytes: number;
 }
 
-/** Tokens in a batch: enough to keep the products large. */
+/** Tokens per batch: enough for efficient matrix products. */
 const batchTokens = 4096;
-/** Memory for the logits, and for the attention scores, of one batch; a single row is given more if it needs more. */
+/** Bytes for the logits, and for the attention scores, of one batch. A single row may exceed this. */
 const tensorBytes = 2 ** 28;
 const maxGroups = 4;
 
-/** Sorts `rows` into groups of at most twice the same length, so that little is spent on padding. */
+/** Groups `rows` so that lengths within a group differ by at most a factor of two, which limits padding. */
 export function scoreGroups(config: ModelConfig, rows: readonly CompletionRow[]): ScoreGroup[] {
   const lengths = rows.map(({ promptIds, completionIds }) => promptIds.length + completionIds.length);
   const longest = roundUp(Math.max(...lengths), 16);
-  // Work that fits one batch is not worth a second function.
+  // Work that fits in one batch does not justify a second function.
   const split = rows.length * longest > batchTokens;
   const members: number[][] = Array.from({ length: maxGroups }, () => []);
   lengths.forEach((length, index) => {
@@ -62,7 +62,7 @@ export function scoreGroups(config: ModelConfig, rows: readonly CompletionRow[])
       atMost(tensorBytes, logitBytes),
       atMost(tensorBytes, attentionBytes),
     );
-    // Each is held about three times over on the way to a softmax.
+    // About three copies of each exist during a softmax.
     const bytes = 3 * batch * Math.max(logitBytes, attentionBytes);
     return [{ name: `score.${number}`, rows: indices, batch, length, width, bytes }];
   });

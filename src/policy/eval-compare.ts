@@ -1,6 +1,6 @@
 /**
- * @file Two evaluations of the same problems, set against each other: is the second model better, or was it luck? Also reads
- * an evaluation back from its file.
+ * @file Compares two evaluations of the same problems: is one model better, or could the difference be chance? Also reads
+ * an evaluation from its file.
  */
 import { UserError } from '../util/errors.js';
 import { type JsonRecord, quote, readJsonRecord } from '../util/json.js';
@@ -26,7 +26,7 @@ import {
 import { clusterBootstrap, type Interval, mcnemarExact, signFlipTest } from '../util/statistics.js';
 import type { EvalSummary } from './eval-summary.js';
 
-/** What a comparison needs of an evaluation; an {@link EvalSummary} is one. */
+/** The parts of an evaluation that a comparison needs; an {@link EvalSummary} qualifies. */
 export interface ComparableEvaluation {
   readonly model: string;
   readonly perProblem: readonly {
@@ -38,12 +38,12 @@ export interface ComparableEvaluation {
 }
 
 export interface Comparison {
-  /** The model that the evaluation is compared with; differences are evaluation minus this one. */
+  /** Name of the other model. Differences are the evaluation minus this model's. */
   readonly model: string;
-  /** Two-sided, of the sampled test where both were sampled, else of the greedy one. */
+  /** Two-sided p-value of the sampled test if both were sampled, otherwise of the greedy test. */
   readonly pValue: number;
   readonly greedy: {
-    /** Problems right only in the evaluation, and only in the other. */
+    /** Problems solved only in the evaluation (`gained`) and only in the other (`lost`). */
     readonly gained: number;
     readonly lost: number;
     readonly difference: number;
@@ -52,18 +52,18 @@ export interface Comparison {
   };
   readonly sampled?: {
     readonly difference: number;
-    /** Bootstrap over clusters; null for one cluster, or when all clusters have the same difference. */
+    /** Bootstrap over clusters; null with one cluster, or if all clusters have the same difference. */
     readonly ci95: Interval | null;
     readonly test: 'sign-flip-exact' | 'sign-flip-monte-carlo';
     /** Random sign assignments of the Monte Carlo test; its p-value is at least 1 / (draws + 1). */
     readonly draws?: number;
-    /** Clusters whose difference is not zero: only they carry evidence. */
+    /** Clusters with a nonzero difference; only these carry evidence. */
     readonly clusters: number;
     readonly pValue: number;
   };
 }
 
-/** @throws UserError naming a problem that only one of the evaluations has. */
+/** Compares `evaluation` with `other`. @throws UserError naming a problem that only one of them has. */
 export function compareEvaluations(evaluation: ComparableEvaluation, other: ComparableEvaluation): Comparison {
   const others = new Map(other.perProblem.map((problem) => [problem.id, problem]));
   const here = new Set(evaluation.perProblem.map(({ id }) => id));
@@ -71,7 +71,7 @@ export function compareEvaluations(evaluation: ComparableEvaluation, other: Comp
   if (odd !== undefined || here.size === 0) {
     throw new UserError({
       problem: `${evaluation.model} and ${other.model} were not evaluated on the same problems.`,
-      found: odd === undefined ? 'no problem at all' : `${quote(odd)} in only one of them`,
+      found: odd === undefined ? 'no problems' : `${quote(odd)} in only one of them`,
       fix: 'Evaluate both with the same --task, --num-test, --min, --max and --seed.',
     });
   }
@@ -88,7 +88,7 @@ export function compareEvaluations(evaluation: ComparableEvaluation, other: Comp
   if (!pairs.every(({ ours, theirs }) => ours.sampled && theirs.sampled)) {
     return { model: other.model, pValue: greedy.pValue, greedy };
   }
-  // Per cluster the sum of its problems' differences, so that their total is the difference of the two rates.
+  // Each cluster's value is the sum of its problems' differences, so that the total is the difference of the two rates.
   const clusters = new Map<string, { sum: number; count: number }>();
   for (const { ours, theirs } of pairs) {
     const { sum, count } = clusters.get(ours.cluster) ?? { sum: 0, count: 0 };
@@ -113,7 +113,7 @@ export function compareEvaluations(evaluation: ComparableEvaluation, other: Comp
 
 const count = integer({ min: 0 });
 
-/** Beside exact match, whose interval samples may lack. */
+/** The means besides exact match, whose interval may be null for samples. */
 const meansShape = { meanReward: share, formatRate: share, truncatedRate: share, meanTokens: number({ min: 0 }) };
 const exactShape = { rate: share, correct: count, total: count };
 
@@ -157,17 +157,18 @@ const sampledShape = object({
 });
 
 /**
- * What a comparison shows of training. `learned`: clearly better; `small`: clearly better, by less than 5 points; `worse`:
- * clearly worse; `mixed`: greedy and sampled accuracy moved apart; `none`: neither moved; `unproven`: luck explains it.
+ * What a comparison shows about training. `learned`: significantly better; `small`: significantly better, but by less than
+ * 5 points; `worse`: significantly worse; `mixed`: greedy and sampled accuracy moved in opposite directions; `none`: neither
+ * moved; `unproven`: chance could explain the difference.
  */
 export type TrainingOutcome = 'learned' | 'small' | 'mixed' | 'unproven' | 'none' | 'worse';
 
 /** A p-value below this counts as evidence. */
 export const significance = 0.05;
-/** A gain below 5 points is a small one. */
+/** Gains below 5 points are small. */
 const smallGain = 0.05;
 
-/** The outcome by both accuracies; by the greedy one alone where nothing was sampled. */
+/** The outcome from both accuracies, or from the greedy one alone if nothing was sampled. */
 export function outcomeOf({ greedy, sampled }: Pick<Comparison, 'greedy' | 'sampled'>): TrainingOutcome {
   const direction = ({ difference, pValue }: { difference: number; pValue: number }) =>
     pValue < significance ? Math.sign(difference) : 0;
@@ -178,7 +179,7 @@ export function outcomeOf({ greedy, sampled }: Pick<Comparison, 'greedy' | 'samp
     if (byGreedy !== 0) return 'mixed';
     return main.difference === 0 && greedy.difference === 0 ? 'none' : 'unproven';
   }
-  // Greedy accuracy jumps where sampled accuracy drifts, so a small step against the trend is no contradiction.
+  // Greedy accuracy changes in jumps, so a small step against the sampled trend is no contradiction.
   const against = greedy.difference * main.difference < 0;
   if (against && (byGreedy !== 0 || Math.abs(greedy.difference) >= Math.abs(main.difference) / 2)) return 'mixed';
   if (byMain < 0) return 'worse';
@@ -186,9 +187,9 @@ export function outcomeOf({ greedy, sampled }: Pick<Comparison, 'greedy' | 'samp
 }
 
 /**
- * Reads an evaluation that was written as JSON, such as `eval-before.json`.
+ * Reads an evaluation from a JSON file such as `eval-before.json`.
  *
- * @throws UserError that names the field that is wrong.
+ * @throws UserError that names the invalid field.
  */
 export function readEvaluation(path: string): EvalSummary {
   const source: JsonSource = { path, what: 'an evaluation', fix: 'Make a new one with `tinyzero eval --json`.' };
@@ -200,7 +201,7 @@ export function readEvaluation(path: string): EvalSummary {
       throw wrong(source, [mustBe(`perProblem[${i}].firstSample.logProbs`, expected, firstSample.logProbs.length)]);
     }
   }
-  // Its checked fields are the EvalSummary's; others are kept as they are, but for the checksum of a run's file.
+  // The checked fields form the EvalSummary. Others are kept as they are, except the checksum of a run's file.
   const { checksum: _, ...summary } = record;
   return summary as unknown as EvalSummary;
 }
@@ -209,7 +210,7 @@ function checkSampled(record: JsonRecord, source: JsonSource) {
   const evaluation = check(sampledShape, record, source);
   const { samplesPerProblem, passAt } = evaluation.sampled;
   for (let k = 1; k <= samplesPerProblem; k++) {
-    // Stops at the first that is missing, so an absurd count costs nothing.
+    // Stops at the first missing entry, so an absurd count costs nothing.
     check(share, passAt.get(`${k}`), source, `sampled.passAt[${k}]`);
   }
   return evaluation;

@@ -1,6 +1,6 @@
 /**
- * @file What an evaluation says: graded completions of each problem in, the object of `eval --json` out. Pure; sampling and
- * printing are elsewhere. Exact match, mean reward, format rate and truncation are always separate numbers.
+ * @file Summarises an evaluation: graded completions of each problem in, the object of `eval --json` out. Pure. Exact match,
+ * mean reward, format rate and truncation are always separate numbers.
  */
 import type { Problem } from '../data/problem.js';
 import { scoreCompletion, type Task } from '../data/task.js';
@@ -12,23 +12,23 @@ import { type Cluster, clusterBootstrap, type Interval, mean, passAtK, wilsonInt
 export interface Outcome {
   readonly text: string;
   readonly score: Score;
-  /** The model ended it; false when it was cut off at the token limit. */
+  /** Whether the model ended the completion; false if it was cut off at the token limit. */
   readonly finished: boolean;
-  /** Tokens drawn, the end token included. */
+  /** Tokens drawn, including the end token. */
   readonly tokens: number;
-  /** How it was drawn, token by token, where that is kept. */
+  /** The completion token by token, where that is kept. */
   readonly drawn?: DrawnTokens;
 }
 
-/** A completion token by token; both lists have one item a token. */
+/** A completion token by token; both lists have one item per token. */
 export interface DrawnTokens {
-  /** The text that each token added; together the completion. Empty for the end token and inside a split character. */
+  /** The text that each token added; joined, the completion. Empty for the end token and inside a split character. */
   readonly pieces: readonly string[];
-  /** Of each token at the sampling temperature, in nats, to four decimal places. */
+  /** Log-prob of each token at the sampling temperature, in nats, to four decimal places. */
   readonly logProbs: readonly number[];
 }
 
-/** All completions of one problem: the greedy one and k >= 0 samples, k the same for all problems. */
+/** All completions of one problem: the greedy one and k >= 0 samples, with the same k for all problems. */
 export interface ProblemOutcomes<P = unknown> {
   readonly problem: Problem<P>;
   readonly greedy: Outcome;
@@ -45,7 +45,7 @@ interface CompletionResult {
   readonly tokens: number;
 }
 
-/** How many of `total` answers were right, with a 95 % interval. */
+/** Number of correct answers among `total`, with a 95 % interval. */
 interface ExactRate<Ci95 = Interval> {
   readonly correct: number;
   readonly total: number;
@@ -53,7 +53,7 @@ interface ExactRate<Ci95 = Interval> {
   readonly ci95: Ci95;
 }
 
-/** Means over the samples of one problem; `exact` is their number. */
+/** Means over the samples of one problem; `exact` is the number of correct ones. */
 interface SampledResult {
   readonly exact: number;
   readonly exactRate: number;
@@ -69,40 +69,40 @@ export interface ProblemSummary {
   readonly problem: unknown;
   readonly greedy: CompletionResult;
   readonly sampled?: SampledResult;
-  /** The first of the samples, as an example that nobody chose. */
+  /** The first sample, as an unselected example. */
   readonly firstSample?: CompletionResult & DrawnTokens;
 }
 
 export interface EvalSummary {
-  /** Name of the model, as the user gave it. */
+  /** Name of the model as given by the user. */
   readonly model: string;
   readonly task: string;
   /** Distinct problems. */
   readonly problems: number;
-  /** Groups of problems that stand or fall together. */
+  /** Groups of related problems, which count as one observation. */
   readonly clusters: number;
   readonly greedy: {
-    /** Wilson's interval, which takes problems for independent. */
+    /** With Wilson's interval, which treats problems as independent. */
     readonly exact: ExactRate;
     readonly meanReward: number;
     readonly formatRate: number;
     readonly truncatedRate: number;
     readonly meanTokens: number;
   };
-  /** Left out when nothing was sampled. */
+  /** Absent if nothing was sampled. */
   readonly sampled?: {
     readonly samplesPerProblem: number;
     readonly temperature: number;
-    /** The interval is a bootstrap over clusters; null for one cluster, or when all clusters have the same rate. */
+    /** With a bootstrap interval over clusters; null with one cluster, or if all clusters have the same rate. */
     readonly exact: ExactRate<Interval | null>;
     readonly meanReward: number;
-    /** By k = 1..samplesPerProblem: the mean over problems of the unbiased estimate. */
+    /** pass@k by k = 1..samplesPerProblem: the mean over problems of the unbiased estimate. */
     readonly passAt: Readonly<Record<string, number>>;
     readonly formatRate: number;
     readonly truncatedRate: number;
     readonly meanTokens: number;
   };
-  /** What one and the same answer to every problem would earn at best; null when the task names no solutions. */
+  /** The best mean reward of a constant answer to every problem; null if the task gives no solutions. */
   readonly constantAnswer: { readonly answer: string | number; readonly meanReward: number } | null;
   readonly perProblem: readonly ProblemSummary[];
 }
@@ -110,7 +110,7 @@ export interface EvalSummary {
 export interface EvalContext<P> {
   readonly model: string;
   readonly task: Task<P>;
-  /** Of the samples; the greedy completion has none. */
+  /** Temperature of the samples. */
   readonly temperature: number;
 }
 
@@ -121,7 +121,7 @@ export function summarizeEvaluation<P>(
 ): EvalSummary {
   const samplesPerProblem = outcomes[0]?.samples.length ?? 0;
   if (outcomes.length === 0 || outcomes.some(({ samples }) => samples.length !== samplesPerProblem)) {
-    throw new RangeError('an evaluation wants problems with equally many samples');
+    throw new RangeError('summarizeEvaluation: expected problems with the same number of samples');
   }
   const perProblem = outcomes.map(summarizeProblem);
   const correct = perProblem.filter(({ greedy }) => greedy.exact).length;
@@ -162,7 +162,7 @@ function summarizeSamples(
   return {
     samplesPerProblem,
     temperature,
-    // A fixed key: the same outcomes always have the same interval.
+    // A fixed key, so that the same outcomes always give the same interval.
     exact: {
       correct,
       total,
@@ -201,12 +201,12 @@ function rates(outcomes: readonly Outcome[]) {
 }
 
 /**
- * The solution of one of `problems` that, given to all of them, earns most; the first of equals. `answer` is the number
- * where the solution is `72` or `answer: 72`, else its text.
+ * The solution among those of `problems` that would earn most as an answer to all of them; the first of equals. `answer` is
+ * the number if the solution is `72` or `answer: 72`, otherwise its text.
  */
 export function bestConstantAnswer<P>(task: Task<P>, problems: readonly P[]): EvalSummary['constantAnswer'] {
   const { solution } = task;
-  // A judge is not asked about completions that nobody made.
+  // A judge is not asked about completions that no model produced.
   if (!solution || task.asyncReward) return null;
   let best: { answer: string | number; meanReward: number } | null = null;
   for (const text of new Set(problems.map((problem) => solution(problem)))) {

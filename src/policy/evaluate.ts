@@ -1,6 +1,6 @@
 /**
- * @file Evaluation: each problem once greedily and k times sampled. The samples are those of fixed random numbers, so two
- * models (or one, before and after) are compared on the same draws. What it all says is eval-summary.ts's business.
+ * @file Evaluation: completes each problem once greedily and k times by sampling. The random numbers are fixed, so two
+ * models (or one, before and after training) are compared on the same draws. eval-summary.ts summarises the results.
  */
 import type { Problem } from '../data/problem.js';
 import { type Tokenizer, textStream } from '../model/checkpoint/tokenizer.js';
@@ -15,7 +15,7 @@ export interface EvaluateOptions {
   /** Samples of each problem, 0 or more. */
   readonly samples: number;
   readonly signal?: AbortSignal;
-  /** Is told how far the work is. */
+  /** Receives progress. */
   readonly reporter?: Reporter;
 }
 
@@ -34,7 +34,7 @@ export async function evaluate<P>(
   let sampled: GradedRollout<P>[];
   try {
     greedy = await rollOutGreedy(kit, problems, { signal, ...effort.watch(false) });
-    // Other draws, other lengths: a model that guesses greedily may work in steps when it samples.
+    // Greedy lengths do not predict sampled ones: a model that guesses greedily may reason in steps when it samples.
     sampled = await rollOut(kit, requests, { signal, ...effort.watch(false) });
   } finally {
     work.end();
@@ -44,14 +44,14 @@ export async function evaluate<P>(
     greedy: outcome(greedy[i]!),
     samples: sampled.slice(i * samples, (i + 1) * samples).map((rollout, sample) => ({
       ...outcome(rollout),
-      // Of one sample the tokens are kept, to be looked at; of all they would outweigh the rest of the file.
+      // Tokens are kept for one sample only, as an example; for all of them they would dominate the file.
       ...(sample === 0 && { drawn: drawnTokens(kit.tokenizer, rollout) }),
     })),
   }));
   return summarizeEvaluation(outcomes, { model, task: kit.task, temperature: kit.temperature });
 }
 
-/** Greedy exact match alone, for a look while training runs. */
+/** Greedy exact match alone, for monitoring during training. */
 export async function greedyAccuracy<P>(
   kit: RolloutKit<P>,
   problems: readonly Problem<P>[],

@@ -1,7 +1,7 @@
 /**
- * @file What the program of a policy keeps on the device, by purpose. Training everything keeps weights, the reference,
- * two moments and the gradient; training adapters keeps frozen weights, which are also the reference, and moments
- * and gradients of the adapters alone.
+ * @file The state of a policy's program, by purpose. Training all weights needs the weights, the reference, two moments and
+ * the gradient. Training adapters needs the frozen weights, which are also the reference, and the adapters with their
+ * moments and gradients.
  */
 import type { Precision } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
@@ -15,44 +15,44 @@ import type { CacheSizes } from '../model/sampling/kv-cache.js';
 import { cacheState } from '../model/sampling/kv-cache.js';
 import { frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
 
-/** Buckets, fixed when the program is built; whatever is shorter is padded. */
+/** Sizes fixed when the program is built; shorter inputs are padded. */
 export interface PolicySizes {
-  /** Tokens of each prompt that will be met. */
+  /** Length in tokens of each prompt. */
   readonly promptLengths: readonly number[];
   readonly maxNewTokens: number;
-  /** Completions that decode side by side, memory permitting. */
+  /** Completions decoded at once, memory permitting. */
   readonly slots: number;
 }
 
 export interface LayoutOptions {
   readonly precision: Precision;
-  /** Frozen weights whose values are bfloat16's, so that they lose nothing when they are kept so. Default: none. */
+  /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
   readonly isNarrow?: ((name: string) => boolean) | undefined;
   readonly lora?: LoraOptions | undefined;
 }
 
-/** Caches may take half of what float32 weights take, and this much in any case: more rows then decode hardly faster. */
+/** Caches may take half of the memory of the float32 weights, and at least this much. Beyond that, more rows hardly help. */
 const leastCacheBytes = 2 ** 28;
 
 type State = Readonly<Record<string, StateSpec>>;
 
 export interface PolicyLayout {
   readonly sizes: CacheSizes;
-  /** Names and shapes of what is trained. */
+  /** Names and shapes of the trained tensors. */
   readonly trained: ParameterSpecs;
-  /** State of a policy that is only sampled from. */
+  /** Parameters of a policy that only samples. */
   readonly samplingOnly: State;
-  /** The model's parameters in a policy that trains; with adapters frozen, as they are stored. */
+  /** The model's parameters in a policy that trains. With adapters they are frozen, in the checkpoint's precision. */
   readonly parameters: State;
-  /** Absent (empty) without adapters. */
+  /** Empty without adapters. */
   readonly adapters: State;
-  /** For the sampler: weights in the form that it reads fastest. */
+  /** Copies of weights in the form that the sampler reads fastest. */
   readonly copies: State;
   readonly caches: State;
-  /** Of its own; empty with adapters, whose reference is the frozen weights. */
+  /** Separate reference weights; empty with adapters, whose reference is the frozen weights. */
   readonly reference: State;
   readonly moments: State;
-  /** Sums of the passes of an update. */
+  /** Gradient sums over the passes of an update. */
   readonly gradients: State;
 }
 
@@ -67,7 +67,10 @@ export function policyLayout(
   const trainedState = floats(trained);
   const samplingOnly = frozenState(config, precision);
   const shared = {
-    ...{ sizes, trained, samplingOnly, caches: cacheState(config, sizes) },
+    sizes,
+    trained,
+    samplingOnly,
+    caches: cacheState(config, sizes),
     moments: adamw.optimizerState(trainedState),
     gradients: renamed(trainedState, gradientName),
   };
@@ -78,7 +81,9 @@ export function policyLayout(
     return { ...shared, parameters, adapters: trainedState, copies, reference: {} };
   }
   return {
-    ...{ ...shared, parameters: trainedState, adapters: {} },
+    ...shared,
+    parameters: trainedState,
+    adapters: {},
     copies: samplerCopies(config, precision),
     reference: renamed(narrowState(config, isNarrow), referenceName),
   };
@@ -87,7 +92,7 @@ export function policyLayout(
 const referenceName = (name: string) => `ref.${name}`;
 export const gradientName = (name: string) => `gradient.${name}`;
 
-/** Names and shapes of the moments of what is trained. */
+/** Names and shapes of the moments of the trained tensors. */
 export function momentSpecsOf(trained: ParameterSpecs): ParameterSpecs {
   return Object.fromEntries(
     Object.entries(trained).flatMap(([name, shape]) => {
@@ -100,7 +105,7 @@ export function momentSpecsOf(trained: ParameterSpecs): ParameterSpecs {
   );
 }
 
-/** The reference's parameters among `state`, by their own names. */
+/** The reference's parameters in `state`, by their Hugging Face names. */
 export function referenceOf(state: TensorRecord, layout: PolicyLayout): TensorRecord {
   const isOwn = Object.keys(layout.reference).length > 0;
   return pick(state, Object.keys(layout.parameters), isOwn ? referenceName : undefined);
@@ -108,7 +113,7 @@ export function referenceOf(state: TensorRecord, layout: PolicyLayout): TensorRe
 
 export { referenceName };
 
-/** The tensors of `state` called `names`, each read when it is asked for. */
+/** The tensors of `state` named `names`, each read on access. */
 export function pick(
   state: TensorRecord,
   names: readonly string[],

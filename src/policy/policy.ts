@@ -1,6 +1,6 @@
 /**
- * @file The model of one run as one program: what layout.ts lists on the device, functions that sample and that train.
- * Values of whole tensors pass through here one at a time. Knows tokens and numbers, nothing of text, rewards or files.
+ * @file The policy: the model of a run as one program, with the state of layout.ts and functions that sample and train.
+ * Tensors are copied in and out one at a time. Handles tokens and numbers, not text, rewards or files.
  */
 import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
@@ -20,39 +20,39 @@ export type { PolicySizes } from './layout.js';
 export type { UpdateBatch } from './update.js';
 
 export interface TrainingOptions extends UpdateOptions {
-  /** Rows of one update. */
+  /** Rows per update. */
   readonly batchSize: number;
-  /** Sequences that are computed together; absent: chosen by update-shape.ts. */
+  /** Sequences per pass; absent: chosen by update-shape.ts. */
   readonly microBatch?: number | undefined;
-  /** Frozen weights whose values are bfloat16's, so that they lose nothing when they are kept so. Default: none. */
+  /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
   readonly isNarrow?: (name: string) => boolean;
-  /** Of the adapters' starting values. Default 0. */
+  /** Seed of the adapters' initial values. Default 0. */
   readonly seed?: number;
 }
 
 export interface PolicyOptions {
   readonly sizes: PolicySizes;
   readonly precision?: Precision;
-  /** Absent: the policy is only sampled from, and holds neither reference nor moments. */
+  /** Absent: the policy can only sample, and holds neither reference nor moments. */
   readonly training?: TrainingOptions;
 }
 
-/** Gives a parameter's values, float32 and row-major, by its Hugging Face name. */
+/** Returns a parameter's values, float32 and row-major, by its Hugging Face name. */
 type ReadTensor = (name: string) => Float32Array;
 
 export interface Policy {
   readonly config: ModelConfig;
-  /** Names and shapes of what is trained: all parameters, or the adapters. */
+  /** Names and shapes of the trained tensors: all parameters, or the adapters. */
   readonly specs: ParameterSpecs;
   /** Names and shapes of the optimiser's moments. */
   readonly momentSpecs: ParameterSpecs;
-  /** Writes every parameter of the model. Adapters get their starting values, with which the model is unchanged. */
+  /** Writes every parameter of the model. Adapters get their initial values, which leave the model unchanged. */
   load(read: ReadTensor): void;
-  /** Writes what is trained, by the names of `specs`. */
+  /** Writes the trained tensors, by the names of `specs`. */
   loadTrained(read: ReadTensor): void;
   /**
-   * Writes every parameter of the reference, if it has its own: that of adapters is the model without them. Until the first
-   * update a reference of the same values has the same log-probs.
+   * Writes every parameter of the reference, unless adapters are trained: their reference is the model without them. Before
+   * the first update, a reference with the same values has identical log-probs.
    */
   loadReference(read: ReadTensor): void;
   /** Writes the moments; without `read`, zeros. */
@@ -60,18 +60,18 @@ export interface Policy {
   /** A copy of a trained parameter or moment. */
   read(name: string): Float32Array;
   sample(rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
-  /** One step of AdamW. @throws NumericsError when gradient or log-probs are not finite; no weight is changed then. */
+  /** One step of AdamW. @throws NumericsError when the gradient or a log-prob is not finite; the weights are then unchanged. */
   update(batch: UpdateBatch): UpdateResult;
   dispose(): void;
 }
 
-/** Builds the program; parameters must be loaded before anything else is done with it. */
+/** Builds the program. Load the parameters before any other use. */
 export function createPolicy(engine: Engine, config: ModelConfig, options: PolicyOptions): Policy {
   const { sizes, training, precision = 'f32' } = options;
   const { lora, isNarrow, seed = 0 } = training ?? {};
   const layout = policyLayout(config, sizes, { precision, isNarrow, lora });
   const shape = training && chooseUpdateShape(config, { ...sizes, ...training });
-  // The whole distribution is drawn from: top-k and top-p would make samples that the log-probs do not describe.
+  // Samples the full distribution: with top-k or top-p the log-probs would not describe the samples.
   const drawing = { greedy: false, topK: 0, topP: 1 };
   const { functions } = samplingParts(config, layout.sizes, drawing, precision);
   const copied = training !== undefined && Object.keys(layout.copies).length > 0;
@@ -80,11 +80,15 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
     ...(training === undefined
       ? layout.samplingOnly
       : {
-          ...{ ...layout.parameters, ...layout.adapters, ...layout.copies },
-          ...{ ...layout.reference, ...layout.moments, ...layout.gradients },
+          ...layout.parameters,
+          ...layout.adapters,
+          ...layout.copies,
+          ...layout.reference,
+          ...layout.moments,
+          ...layout.gradients,
         }),
   };
-  checkMemory(engine, stateBytes(state), 'The model with all that is kept for it');
+  checkMemory(engine, stateBytes(state), 'The model with its training state');
   const program = engine.createProgram({
     state,
     functions: {
@@ -131,7 +135,7 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
     },
     update(batch) {
       if (training === undefined || shape === undefined) throw new Error('this policy was built without training');
-      // Not before the first update: sampling and evaluation come first, and do without.
+      // Allocated by the first update; sampling and evaluation come first and do not need it.
       if (!gradientExists) for (const name of Object.keys(layout.gradients)) program.fill(name, 0);
       gradientExists = true;
       const result = runUpdate(program, batch, shape, training.optimizer);

@@ -1,6 +1,6 @@
 /**
- * @file Rollouts: a problem becomes a prompt, the policy completes it, the completion's text is graded. One generator
- * per rollout, so a rollout depends on its key and the weights, not on what is sampled beside it.
+ * @file Rollouts: a problem becomes a prompt, the policy completes it, and the completion is graded. Each rollout has its
+ * own random generator, so it depends only on its key and the weights, not on what else is sampled.
  */
 import { gradeCompletions } from '../data/grading.js';
 import { type Problem, questionOfProblem } from '../data/problem.js';
@@ -12,7 +12,7 @@ import type { Score } from '../reward/score.js';
 import { rolloutRandom } from '../util/random.js';
 import type { Policy } from './policy.js';
 
-/** All that turns problems into graded completions. */
+/** Everything needed to turn problems into graded completions. */
 export interface RolloutKit<P = unknown> {
   readonly policy: Pick<Policy, 'sample'>;
   readonly tokenizer: Tokenizer;
@@ -24,7 +24,7 @@ export interface RolloutKit<P = unknown> {
   readonly seed: number;
 }
 
-/** Sample number `sample` of a problem in a part of the job, such as `stage1`; the two name its random numbers. */
+/** Sample number `sample` of a problem in a stage such as `stage1`; problem, stage and number select the random numbers. */
 export interface RolloutRequest<P = unknown> {
   readonly problem: Problem<P>;
   readonly stage: string;
@@ -34,24 +34,24 @@ export interface RolloutRequest<P = unknown> {
 export interface GradedRollout<P = unknown> {
   readonly problem: Problem<P>;
   readonly promptIds: readonly number[];
-  /** The end token included when there is one. */
+  /** Token ids, including the end token if there is one. */
   readonly completionIds: readonly number[];
-  /** Of each token, at the temperature, as the sampler computed them. */
+  /** Log-prob of each token at the temperature, as computed by the sampler. */
   readonly logProbs: readonly number[];
   /** The completion without special tokens. */
   readonly text: string;
-  /** The model ended it; false when it was cut off. */
+  /** Whether the model ended the completion; false if it was cut off. */
   readonly finished: boolean;
   readonly score: Score;
 }
 
-/** Token ids of a problem's prompt, ready to be completed. */
+/** Token ids of a problem's prompt. */
 export function promptIds<P>(kit: Pick<RolloutKit<P>, 'tokenizer' | 'form'>, problem: Problem<P>): number[] {
   const input = promptInput(questionOfProblem(problem), kit.form);
   return 'messages' in input ? kit.tokenizer.encodeChat(input.messages) : kit.tokenizer.encode(input.text);
 }
 
-/** What may be seen of the sampling while it goes on. */
+/** Callbacks during sampling. */
 export interface RolloutWatch extends Pick<SampleOptions, 'onToken' | 'onStep' | 'onCompletion'> {
   readonly signal?: AbortSignal | undefined;
 }
@@ -75,13 +75,13 @@ export function rollOut<P>(
 }
 
 /**
- * A temperature at which only the most likely token has any weight, however little it leads: the scaled difference of
- * two unequal float32 logits is then far beyond the range of exp. With the uniform number 0 the first of equals is drawn, as
- * argmax would. So greedy decoding needs no compiled functions of its own.
+ * A temperature at which only the most likely token has any weight, however small its lead: the scaled difference of two
+ * unequal float32 logits is far beyond the range of exp. With the uniform number 0 the first of equal tokens is drawn, as
+ * argmax would. Greedy decoding therefore needs no separate compiled functions.
  */
 const greedyTemperature = 1e-20;
 
-/** The greedy completion of each problem, graded. Its log-probs are not those of the policy. */
+/** The greedy completion of each problem, graded. Its log-probs are not the policy's. */
 export function rollOutGreedy<P>(
   kit: RolloutKit<P>,
   problems: readonly Problem<P>[],
@@ -127,7 +127,7 @@ async function complete<P>(
   }));
 }
 
-/** Calls `onFirst` when the first token is drawn: what a user waits for before anything is seen to happen. */
+/** Calls `onFirst` when the first token is drawn, until which nothing visible happens. */
 export function noteFirstToken(policy: Pick<Policy, 'sample'>, onFirst: () => void): Pick<Policy, 'sample'> {
   let drawn = false;
   return {

@@ -1,29 +1,29 @@
 /**
- * @file How far sampling is: completions that have ended, and for foretelling the time the effort that all of them are
- * expected to take. Completions end in bursts, the short ones first, and the last ones hold up the end, so their number
- * alone says little.
+ * @file Progress of sampling: the number of finished completions, and an estimate of the total effort, from which the
+ * remaining time follows. Completions finish in bursts, the short ones first, and a few long ones delay the end, so their
+ * number alone predicts the time poorly.
  *
- * A decoding step costs about half of what it costs with all slots in use, and the other half in proportion to those that
- * are: a full step is the unit of effort. Lengths to be expected follow from the completions that have ended and those
- * that run (Kaplan and Meier, "Nonparametric Estimation from Incomplete Observations", 1958).
+ * The unit of effort is a decoding step with all slots in use. Half of its cost is fixed; the other half is proportional to
+ * the slots in use. Expected lengths are estimated from the finished and the running completions (Kaplan and Meier,
+ * "Nonparametric Estimation from Incomplete Observations", 1958).
  */
 import type { SampleOptions } from '../model/sampling/sample.js';
 import type { Work } from '../util/reporter.js';
 
 export interface SamplingEffort {
   /**
-   * Callbacks for one call of the sampler; the calls of one work follow each other. `alike`: whether its completions are as
-   * long as those of the calls before.
+   * Callbacks for one call of the sampler; calls run one after another. `alike`: whether the lengths of earlier calls'
+   * completions predict those of this call.
    */
   watch(alike: boolean): Required<Pick<SampleOptions, 'onToken' | 'onStep' | 'onCompletion'>>;
 }
 
-/** The work is told this often, in milliseconds. */
-const tellEveryMs = 100;
+/** Milliseconds between reports of progress. */
+const reportEveryMs = 100;
 
 /**
- * @param calls completions that each call of the sampler will ask for.
- * @param maxNewTokens tokens of the longest.
+ * @param calls number of completions of each call of the sampler.
+ * @param maxNewTokens token limit of a completion.
  */
 export function samplingEffort(work: Work, calls: readonly number[], maxNewTokens: number): SamplingEffort {
   const total = calls.reduce((sum, count) => sum + count, 0);
@@ -36,9 +36,9 @@ export function samplingEffort(work: Work, calls: readonly number[], maxNewToken
 
   let call = 0;
 
-  const tell = (running: ReadonlyMap<number, number>) => {
+  const report = (running: ReadonlyMap<number, number>) => {
     if (performance.now() < nextMs && done < total) return;
-    nextMs = performance.now() + tellEveryMs;
+    nextMs = performance.now() + reportEveryMs;
     const waiting = calls.slice(0, call).reduce((sum, count) => sum + count, 0) - done - running.size;
     let toCome = effortToCome(ended, [...running.values()], waiting, slots);
     for (const count of calls.slice(call)) toCome += effortToCome(ended, [], count, slots);
@@ -49,7 +49,7 @@ export function samplingEffort(work: Work, calls: readonly number[], maxNewToken
     watch(alike) {
       if (!alike) ended.fill(0);
       call += 1;
-      /** Tokens so far of each running completion. */
+      /** Tokens so far, by running completion. */
       const running = new Map<number, number>();
       return {
         onToken: (rollout) => void running.set(rollout, (running.get(rollout) ?? 0) + 1),
@@ -61,22 +61,22 @@ export function samplingEffort(work: Work, calls: readonly number[], maxNewToken
         onStep(rows) {
           slots = Math.max(slots, rows);
           made += stepEffort(rows, slots);
-          tell(running);
+          report(running);
         },
       };
     },
   };
 }
 
-/** Of one step, in full steps. */
+/** Effort of one step, in full steps. */
 const stepEffort = (rows: number, slots: number) => (1 + rows / slots) / 2;
 
 /**
- * Effort of what is still to be drawn, in full steps.
+ * Expected remaining effort, in full steps.
  *
- * @param ended completions that ended with n tokens, for n = 0 to the longest allowed.
- * @param ages tokens so far of those that run.
- * @param waiting completions that have not begun.
+ * @param ended number of completions that ended with n tokens, for n = 0 up to the token limit.
+ * @param ages tokens so far of each running completion.
+ * @param waiting completions not yet started.
  * @param slots completions that can run at once.
  */
 export function effortToCome(ended: Int32Array, ages: readonly number[], waiting: number, slots: number): number {
@@ -84,7 +84,7 @@ export function effortToCome(ended: Int32Array, ages: readonly number[], waiting
   // While completions wait, every slot is in use.
   const length = survival.reduce((sum, share) => sum + share, 0);
   let effort = (waiting * length) / slots;
-  // Those that run, or that would run then, end one after the other.
+  // The running completions, or those that run when none waits any more, end one by one.
   const starts = waiting > 0 && ages.length === 0 ? [0] : ages;
   const weight = waiting > 0 && ages.length === 0 ? Math.min(waiting, slots) : 1;
   for (let step = 1; step < survival.length; step += 1) {
@@ -96,7 +96,7 @@ export function effortToCome(ended: Int32Array, ages: readonly number[], waiting
   return effort;
 }
 
-/** `result[n]`: share of completions of more than n tokens, up to where none is expected any more. */
+/** `result[n]`: estimated share of completions longer than n tokens, up to the length at which none is expected. */
 function survivalOf(ended: Int32Array, ages: readonly number[]): Float64Array {
   const limit = ended.length - 1;
   const oldest = Math.max(
@@ -108,7 +108,7 @@ function survivalOf(ended: Int32Array, ages: readonly number[]): Float64Array {
   for (const age of ages) runningAt[age]! += 1;
   let atRisk = ages.length + ended.reduce((sum, count) => sum + count, 0);
   let share = 1;
-  // Between what was seen and the longest allowed there is nothing to go by: the middle, of their logarithms.
+  // Beyond the longest length observed there is no data: assume the geometric mean of that length and the limit.
   const horizon = Math.max(oldest + 1, Math.round(Math.sqrt(oldest * limit)));
   const result = new Float64Array(Math.min(limit, horizon));
   for (let n = 0; n < result.length; n += 1) {

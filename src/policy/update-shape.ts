@@ -1,7 +1,7 @@
 /**
- * @file How much of an update is computed at once: sequences of one pass, and what the backward pass computes again. A
- * function of the model's config and the sizes of the work alone, never of the machine, so that a run comes out the
- * same wherever it is resumed.
+ * @file How much of an update is computed at once: the sequences per pass, and what the backward pass recomputes. Depends
+ * only on the model's config and the sizes of the work, never on the machine, so that a run can be resumed elsewhere with
+ * the same result.
  */
 import { roundUp } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
@@ -13,24 +13,24 @@ export interface UpdateShape extends PassShape {
 }
 
 export interface UpdateWork {
-  /** Tokens of each prompt that will be met. */
+  /** Length in tokens of each prompt. */
   readonly promptLengths: readonly number[];
   readonly maxNewTokens: number;
-  /** Rows of one update. */
+  /** Rows per update. */
   readonly batchSize: number;
-  /** Sequences of one pass; absent: chosen. */
+  /** Sequences per pass; absent: chosen here. */
   readonly microBatch?: number | undefined;
 }
 
 const floatBytes = 4;
 
-/** Bytes for the activations of a pass: this much, or as much as this share of weights, reference and moments in float32. */
+/** Bytes for the activations of a pass: these, or this share of weights, reference and moments in float32 if larger. */
 const activationBytes = 2 ** 28;
 const activationShare = 0.1;
-/** Bytes for logits: themselves, their softmax and their gradient. */
+/** Budget for the logits, their softmax and their gradient, in bytes. */
 const logitBytes = 2 ** 26;
 
-/** Passes of a full batch of longest rows: shorter rows then need fewer, and a smaller pass multiplies less well. */
+/** Passes for a full batch of the longest rows. Shorter rows need fewer; smaller passes multiply less efficiently. */
 const passesPerUpdate = 8;
 
 export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): UpdateShape {
@@ -41,24 +41,27 @@ export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): Update
     floatBytes * sequences * length * activationsPerToken(config, length, layers);
   const fitting = (layers: boolean) => Math.floor(budget / bytes(1, layers));
   const wanted = microBatch ?? Math.max(1, Math.ceil(batchSize / passesPerUpdate));
-  // Computing a layer again takes a third more time; passes of a few rows take more than that.
+  // Recomputing layers takes a third more time, which is still less than running passes of very few rows.
   const layers = bytes(Math.min(wanted, 4), false) > budget;
   const sequences = microBatch ?? Math.min(wanted, Math.max(1, fitting(layers)));
   const predictions = sequences * predictionsPerSequence(length, Math.min(...promptLengths), maxNewTokens);
   const rowsAtOnce = Math.max(16, Math.floor(logitBytes / (3 * floatBytes * config.vocabSize)));
   const parts = Math.ceil(predictions / rowsAtOnce);
   return {
-    ...{ sequences, length, predictions, rows: batchSize },
+    sequences,
+    length,
+    predictions,
+    rows: batchSize,
     recompute: { layers, logitRows: parts === 1 ? predictions : roundUp(Math.ceil(predictions / parts), 2) },
   };
 }
 
 /**
- * Floats that the backward pass needs of the forward pass for each token: of every layer two normed inputs with their
- * normalised forms, the residual stream, rotated queries, keys and values, attention weights and mix, and of the
- * feed-forward part gate, up, sigmoid and product.
+ * Floats per token that the forward pass keeps for the backward pass. For every layer: two normalised inputs before and
+ * after scaling, the residual stream, rotated queries, keys and values, attention weights and output, and gate, up, sigmoid
+ * and product of the feed-forward part.
  *
- * @param layersAgain only each layer's input is kept, and the rest of one layer at a time.
+ * @param layersAgain whether layers are recomputed: then only each layer's input is kept, and the rest for one layer at a time.
  */
 export function activationsPerToken(
   { layers, hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F }: ModelConfig,

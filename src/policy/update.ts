@@ -1,6 +1,6 @@
 /**
- * @file One update: the rows of a batch in passes, whose gradients are summed in state, then one step of AdamW. The
- * gradient is the same however the rows are split, up to rounding.
+ * @file One update: the rows of a batch run in passes, whose gradients are accumulated in state; then AdamW takes one step.
+ * The gradient does not depend on how the rows are split, up to rounding.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Precision } from '../engine/choices.js';
@@ -15,13 +15,31 @@ import { withAdapterScale } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { packedLogProbs, packPass, passContext, passInputs, planPasses } from '../model/network/packed.js';
 import { gradientName, type PolicyLayout, pick, referenceOf } from './layout.js';
-import type { RowLoss } from './row-loss.js';
 import type { UpdateShape } from './update-shape.js';
+
+/** The operations that losses use, for numbers or tensors. tfjs itself implements them for tensors. */
+export interface Arithmetic<X> {
+  sub(a: X, b: X): X;
+  mul(a: X | number, b: X): X;
+  square(x: X): X;
+  neg(x: X): X;
+}
+
+/** One row, or the rows of a batch as vectors. */
+export interface LossRow<X> {
+  /** δ = S - S_ref: log-prob of the completion under the policy minus that under the reference. */
+  readonly delta: X;
+  /** Advantage A. */
+  readonly advantage: X;
+}
+
+/** The loss of each row, differentiable in δ. The loss of a batch is the mean over its rows. */
+export type RowLoss = <X>(arithmetic: Arithmetic<X>, row: LossRow<X>) => X;
 
 export interface UpdateOptions {
   readonly loss: RowLoss;
   readonly optimizer: AdamWOptions;
-  /** Largest global norm of the gradient; a longer one is scaled down to it. */
+  /** The gradient is scaled down to this global norm if it is larger. */
   readonly maxGradientNorm: number;
   readonly lora?: LoraOptions | undefined;
 }
@@ -29,7 +47,7 @@ export interface UpdateOptions {
 export interface UpdateBatch {
   /** At most `batchSize` rows. */
   readonly rows: readonly CompletionRow[];
-  /** A of each row. */
+  /** Advantage of each row. */
   readonly advantages: readonly number[];
   readonly temperature: number;
   /** Number of this update, from 1. */
@@ -38,8 +56,9 @@ export interface UpdateBatch {
 }
 
 export interface UpdateResult {
-  /** Of each row's tokens, under the policy before the update and under the reference, at the temperature. */
+  /** Log-prob of each row's tokens at the temperature, under the policy before the update. */
   readonly logProbs: readonly Float32Array[];
+  /** The same under the reference. */
   readonly refLogProbs: readonly Float32Array[];
   /** Mean over the rows. */
   readonly loss: number;
@@ -47,7 +66,7 @@ export interface UpdateResult {
   readonly gradientNorm: number;
 }
 
-/** `clear` the gradient, `accumulate` it pass by pass, `apply` it. */
+/** The functions of an update: `clear` the gradient, `accumulate` it pass by pass, `apply` it. */
 export function updateFunctions(
   config: ModelConfig,
   layout: PolicyLayout,
@@ -89,7 +108,7 @@ export function updateFunctions(
           return tf.sum(tf.mul(weights, loss<tf.Tensor>(tf, { delta, advantage })));
         };
         const { value, gradients } = valueAndGradients(state, names, meanLoss);
-        // tfjs frees what the loss computes on its way unless it is kept, and what is kept it never frees.
+        // tfjs frees intermediate tensors of the loss unless they are kept, and never frees kept ones: return a clone.
         const logProbs = kept.clone();
         kept.dispose();
         return {
@@ -113,7 +132,7 @@ export function updateFunctions(
   };
 }
 
-/** Runs an update. @throws NumericsError when a log-prob, the loss or the gradient is not finite; weights stay then. */
+/** Runs an update. @throws NumericsError when a log-prob, the loss or the gradient is not finite; weights then stay. */
 export function runUpdate(
   program: Program,
   batch: UpdateBatch,
@@ -134,7 +153,8 @@ export function runUpdate(
     const results = program.run('accumulate', {
       ...packPass(rows, pass, shape),
       inverseTemperature: Float32Array.of(1 / batch.temperature),
-      ...{ advantages, weights },
+      advantages,
+      weights,
     }) as Record<'loss' | 'logProbs' | 'refLogProbs', Float32Array>;
     loss += results.loss[0]!;
     let next = 0;

@@ -76,8 +76,15 @@ const policy = [
 ].join('; ');
 
 const signs = {
-  ...{ learned: '▲', small: '▲', mixed: '◆', unproven: '◆', none: '◆', worse: '▼' },
-  ...{ memory: '◆', unfinished: '…', stopped: '■' },
+  learned: '▲',
+  small: '▲',
+  mixed: '◆',
+  unproven: '◆',
+  none: '◆',
+  worse: '▼',
+  memory: '◆',
+  unfinished: '…',
+  stopped: '■',
 } as const;
 const algorithms = { apo: 'A*PO', grpo: 'GRPO', reinforce: 'REINFORCE' } as const;
 

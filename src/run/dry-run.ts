@@ -1,6 +1,6 @@
 /**
- * @file `train --dry-run`: what a run would do and need, from the options and the model's config. Refuses what a run would
- * refuse. Computes, writes and installs nothing; of a model on the hub it fetches everything but the weights.
+ * @file `train --dry-run`: the work and the resources of a run, from its options and the model's config. Rejects whatever a
+ * run would reject. Computes, writes and installs nothing; for a hub model it downloads everything except the weights.
  */
 
 import { existsSync } from 'node:fs';
@@ -28,22 +28,22 @@ export interface DryRun {
   readonly model: string;
   readonly parameters: number;
   readonly task: string;
-  /** Distinct problems to train on, rows drawn from them, held-out problems. */
+  /** Distinct training problems, rows drawn from them, held-out problems. */
   readonly problems: { readonly train: number; readonly rows: number; readonly test: number };
   /**
-   * Completions of one evaluation and of the stages. Stage 2 leaves out the problems that stage 1 does not solve, so its
-   * number and that of the updates are upper bounds.
+   * Completions of one evaluation and of each stage. Stage 2 may leave problems out after stage 1, so its number and
+   * `updates` are upper bounds.
    */
   readonly rollouts: { readonly evaluation: number; readonly stage1: number; readonly stage2: number };
   readonly updates: number;
   readonly maxNewTokens: number;
   readonly memory: readonly MemoryStage[];
   readonly disk: DiskPlan;
-  /** Whose memory is planned; the size of a GPU's is unknown before it is used. */
+  /** The device whose memory is planned. A GPU's size is unknown until it is used. */
   readonly device: 'cpu' | 'gpu' | 'wasm';
-  /** Bytes that the device may use (absent for a GPU), and free bytes where the run would be written. */
+  /** Bytes of device memory (absent for a GPU), and free disk space for the run folder. */
   readonly available: { readonly memory?: number; readonly disk: number };
-  /** What needs more than is available. */
+  /** Resources of which the run needs more than is available. */
   readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
 }
 
@@ -56,7 +56,7 @@ export interface DryRunRequest {
   readonly taskApi: TaskApi;
 }
 
-/** @throws UserError for options, model or task that a run would refuse. */
+/** @throws UserError for options, a model or a task that a run would reject. */
 export async function dryRun(
   { options, folder, engine, install, taskApi }: DryRunRequest,
   reporter: Reporter,
@@ -65,7 +65,7 @@ export async function dryRun(
   const name = options.model ?? builtinModel;
   const model = await describeModel(name, reporter, signal);
   const { settings, task, problems, form, sampledWith } = await openProblems(options, model, taskApi);
-  // The model's weights may not be here, so V* is checked against everything else.
+  // The weights may not have been downloaded, so V* is checked against everything else.
   readGivenVStar(settings, sampledWith);
   const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
   if (isCertain) {
@@ -100,10 +100,17 @@ export async function dryRun(
     { what: 'disk space', needed: disk.bytes, available: available.disk },
   ];
   return {
-    ...{ model: name, parameters, task: task.name },
+    model: name,
+    parameters,
+    task: task.name,
     problems: { train: train.length, rows: rows.length, test: test.length },
     rollouts: { evaluation: test.length * (1 + evalSamples), stage1, stage2: plannedRollouts(settings, count) },
-    ...{ updates: plannedUpdates(settings, count), maxNewTokens, memory, disk, device, available },
+    updates: plannedUpdates(settings, count),
+    maxNewTokens,
+    memory,
+    disk,
+    device,
+    available,
     shortfalls: needs.flatMap(({ what, needed, available }) =>
       available !== undefined && needed > available ? [{ what, needed, available }] : [],
     ),

@@ -1,5 +1,5 @@
 /**
- * @file Stage 1 alone, for the command and the library: draws the samples that a V* file lacks, and saves it after each group.
+ * @file Stage 1 alone, for the command and the library: draws the samples that a V* file lacks, saving after each group.
  */
 
 import { existsSync } from 'node:fs';
@@ -25,13 +25,13 @@ export interface EstimateRequest {
   readonly engine: EngineSetting;
   readonly install: boolean;
   readonly taskApi: TaskApi;
-  /** Saved after each group of problems; an existing file is continued. Absent: nothing is written. */
+  /** Saved after each group of problems; an existing file is resumed. Absent: nothing is written. */
   readonly out?: string | undefined;
   /** `i/n`: only the i-th of n parts of the problems. */
   readonly shard?: string | undefined;
 }
 
-/** @throws UserError when `out` has other settings or `shard` is not possible; with exit code 130 when it is stopped. */
+/** @throws UserError when `out` has other settings or `shard` is invalid; with exit code 130 when interrupted. */
 export async function estimateVStar(
   { options, engine, install, taskApi, out, shard }: EstimateRequest,
   reporter: Reporter,
@@ -43,7 +43,7 @@ export async function estimateVStar(
     );
   } catch (error) {
     if (!signal.aborted || out === undefined || !existsSync(out)) throw error;
-    const fix = `The same command continues ${out}, which has every finished problem.`;
+    const fix = `Run the same command again to resume; ${out} holds every finished problem.`;
     throw new UserError({ problem: 'Stopped.', fix }, { exitCode: exitCodes.interrupted, cause: error });
   }
 }
@@ -77,18 +77,18 @@ function startingFile(job: Job, shards: Shards | undefined, out: string | undefi
     const name = (value: Shards | undefined) =>
       value ? `shard ${value.have.join(', ')} of ${value.of}` : 'all problems';
     throw new UserError({
-      problem: `${out} is of other problems.`,
+      problem: `${out} holds other problems.`,
       expected: name(shards),
       found: name(found.shards),
       fix: 'Choose another --out.',
     });
   }
-  reporter.line(`Continuing ${out}.`);
+  reporter.line(`Resuming ${out}.`);
   // Sample i does not depend on the number of samples, so more samples only add to the existing ones.
   return found.samples > samples ? deriveVStar(out, found, { beta1, samples }) : { ...found, beta1, samples };
 }
 
-/** Every n-th problem, so that all shards take about equally long. */
+/** Every n-th problem, so that all shards take about the same time. */
 function shardOf<T>(
   problems: readonly T[],
   shard: string | undefined,

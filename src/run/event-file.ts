@@ -1,6 +1,6 @@
 /**
- * @file TensorBoard's event files: records of TensorFlow's TFRecord format (tensorflow/core/lib/io/record_writer.h), each an
- * Event message (tensorflow/core/util/event.proto) with scalars. Knows nothing of what the scalars mean.
+ * @file Writes TensorBoard event files: TFRecords (tensorflow/core/lib/io/record_writer.h) that each hold an Event message
+ * (tensorflow/core/util/event.proto) with scalars.
  */
 import crc32c from 'crc-32/crc32c.js';
 import { double, float, integer, type Message, message, nested, string, toBytes } from '../engine/graph/protobuf.js';
@@ -44,7 +44,7 @@ function frame(data: Uint8Array): Uint8Array {
   return Buffer.concat([length, checksum(length), data, checksum(data)]);
 }
 
-/** CRC-32C, turned and shifted so that the checksum of data with checksums in it stays one. */
+/** CRC-32C, masked as TFRecord requires, so that data which contains checksums can itself be checksummed. */
 function checksum(data: Uint8Array): Buffer {
   const crc = crc32c.buf(data) >>> 0;
   const masked = (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;

@@ -12,9 +12,9 @@ import type { Preflight } from '../stage1/preflight.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 
 export interface TrainRequest {
-  /** Of a new run; a resumed run keeps its own. */
+  /** Options of a new run; a resumed run keeps its own. */
   readonly options: TrainingOptions;
-  /** The folder of a new run, or the one to continue. */
+  /** The folder of a new run, or of the run to resume. */
   readonly folder: string;
   readonly resume: boolean;
   readonly engine: EngineSetting;
@@ -22,7 +22,7 @@ export interface TrainRequest {
   readonly taskApi: TaskApi;
 }
 
-/** Events of a run, in the order in which they happen; docs/library.md describes them. */
+/** Events of a run, in order. docs/library.md describes them. */
 export type TrainEvent =
   /** The model and the problems are ready. `engine`: description of the engine. */
   | { readonly kind: 'opened'; readonly model: string; readonly engine: string; readonly problems: ProblemSet }
@@ -53,7 +53,7 @@ export type TrainEvent =
 export interface TrainResult {
   readonly folder: string;
   readonly updates: number;
-  /** `seed`: training may have seen the problems of the evaluations. */
+  /** `seed`: training may have used problems of the evaluations. */
   readonly overlap: 'none' | 'seed';
   readonly before: EvalSummary;
   readonly after: EvalSummary;

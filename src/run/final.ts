@@ -1,6 +1,6 @@
 /**
- * @file The trained model of a run: `final/`, a Hugging Face folder, and beside it `final.json` with the checksums of its files,
- * written last. A model whose files do not fit them is not used.
+ * @file The trained model of a run: `final/`, a Hugging Face folder, and `final.json` with the checksums of its files,
+ * written last. A model whose files do not match is rejected.
  */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,11 +14,11 @@ import { check, object, oneOf } from '../util/schema.js';
 import { explainAsyncWrites } from '../util/write.js';
 import { type RunFolder, runFiles } from './folder.js';
 
-/** Changes when older readers would misread the file. */
+/** Incremented when older versions would misread the file. */
 const format = 'tinyzero-final-1';
 const finalShape = object({ format: oneOf([format]), files: checksumsShape });
 
-/** Writes the trained model of a run, replacing what is left of an earlier one. */
+/** Writes the trained model of a run, replacing an earlier one. */
 export async function saveFinal(folder: RunFolder, policy: Policy, model: CheckpointModel): Promise<void> {
   const [path, checksums] = [folder.file('final'), folder.file('finalChecksums')];
   await explainAsyncWrites(path, async () => {
@@ -28,12 +28,12 @@ export async function saveFinal(folder: RunFolder, policy: Policy, model: Checkp
   });
 }
 
-/** Whether the run in `path` has written its trained model. Does not look at the weights. */
+/** Whether the run in `path` has a trained model. Does not check the weights. */
 export function hasFinal(path: string): boolean {
   return existsSync(join(path, runFiles.finalChecksums)) && existsSync(join(path, runFiles.final, 'config.json'));
 }
 
-/** Reads every file of the trained model. @throws UserError naming the first one that is missing or damaged. */
+/** Verifies every file of the trained model. @throws UserError naming the first one that is missing or damaged. */
 export function requireFinal(path: string): void {
   const checksums = join(path, runFiles.finalChecksums);
   const { files } = check(finalShape, readJsonRecord(checksums), { path: checksums, what: 'a list of checksums' });
@@ -42,7 +42,7 @@ export function requireFinal(path: string): void {
 }
 
 /**
- * The folder of the trained model when `name` is the folder of a run; any other name unchanged.
+ * The folder of the trained model if `name` is a run folder; any other name is returned unchanged.
  *
  * @throws UserError when the run is not finished, or its model is damaged.
  */
@@ -51,7 +51,7 @@ export function trainedModel(name: string): string {
   if (!hasFinal(name)) {
     throw new UserError({
       problem: `The run in ${name} has no trained model yet.`,
-      fix: `Finish it with \`tinyzero train --resume ${name}\`, or give one of its checkpoints.`,
+      fix: `Finish it with \`tinyzero train --resume ${name}\`, or use one of its checkpoints.`,
     });
   }
   try {
@@ -59,7 +59,7 @@ export function trainedModel(name: string): string {
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(
-      { problem: error.message, fix: `\`tinyzero train --resume ${name}\` makes the model again.` },
+      { problem: error.message, fix: `Run \`tinyzero train --resume ${name}\` to write the model again.` },
       { cause: error },
     );
   }

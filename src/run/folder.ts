@@ -1,6 +1,6 @@
 /**
- * @file The folder of a run: where its files are, which process may write, and which checkpoints are complete. Knows nothing
- * of the files' contents.
+ * @file The folder of a run: paths of its files, the lock, and which checkpoints are complete. Does not read the files'
+ * contents.
  */
 import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -13,25 +13,25 @@ import { type FolderLock, lockFolder, lockName } from './lock.js';
 
 /** Names inside a run folder. */
 export const runFiles = {
-  /** All resolved options, versions, hashes. Its presence makes the folder a run. */
+  /** All resolved options, versions and hashes. A folder with this file is a run. */
   config: 'config.json',
-  /** Distinct problems and the rows drawn. */
+  /** Distinct problems, and the rows drawn from them. */
   problems: 'problems.json',
-  /** What the reference did with a few training problems before stage 1. */
+  /** How the reference answered a few training problems before stage 1. */
   probe: 'probe.json',
   vStar: 'v_star_dict.json',
   /** One object for each update; the same seed gives the same bytes. */
   metrics: 'metrics.jsonl',
-  /** All that depends on a clock. */
+  /** Everything that depends on a clock. */
   timings: 'timings.jsonl',
   rollouts: 'rollouts.jsonl',
   evalBefore: 'eval-before.json',
   evalAfter: 'eval-after.json',
-  /** Holds a folder per checkpoint, see {@link RunFolder.checkpointPath}. */
+  /** One folder per checkpoint, see {@link RunFolder.checkpointPath}. */
   checkpoints: 'checkpoints',
   /** The trained model as a Hugging Face folder. */
   final: 'final',
-  /** The checksums of its files; written last. */
+  /** Checksums of the files of `final`; written last. */
   finalChecksums: 'final.json',
   report: 'report.html',
   /** Event files of `--tensorboard`. */
@@ -46,25 +46,25 @@ export interface RunFolder {
   checkpointPath(step: number): string;
   /** Steps of complete checkpoints, ascending. */
   checkpoints(): number[];
-  /** Renames a damaged checkpoint so that it is not one any more. Returns its new path. */
+  /** Renames a damaged checkpoint so that it is no longer used. Returns its new path. */
   setAside(step: number): string;
   /** @throws UserError when the folder was removed, or another process took it over. */
   requirePresent(): void;
   /**
-   * An empty folder for the checkpoint of `step`. Removes what an interrupted save left.
+   * Makes an empty folder for the checkpoint of `step`, removing the remains of an interrupted save.
    *
-   * @throws UserError when there is a complete checkpoint.
+   * @throws UserError when a complete checkpoint exists.
    */
   startCheckpoint(step: number): string;
-  /** Removes all but the newest `keep` complete checkpoints, and incomplete ones. */
+  /** Removes incomplete checkpoints and all complete ones except the newest `keep`. */
   prune(keep: number): void;
   /** Releases the lock. */
   release(): void;
 }
 
 /**
- * Creates and locks the folder of a new run. The folder may exist if it is empty, or holds only what a run left that ended
- * before its configuration was written.
+ * Creates and locks the folder of a new run. The folder may exist if it is empty, or holds only the remains of a run that
+ * ended before its configuration was written.
  *
  * @throws UserError when the folder holds a run or anything else, cannot be written, or is locked by another process.
  */
@@ -81,7 +81,7 @@ export function createRunFolder(path: string): RunFolder {
     if (names.includes(runFiles.config)) {
       throw new UserError({
         problem: `${path} already holds a run.`,
-        fix: `Continue it with --resume ${path}, or choose another folder with --out.`,
+        fix: `Resume it with --resume ${path}, or choose another folder with --out.`,
       });
     }
     const foreign = names.find((name) => !ours.has(name));
@@ -122,7 +122,7 @@ export function requireEmptyFolder(path: string, fix: string): void {
     throw new UserError({ problem: `${path} is not an empty folder.`, found: `${first} in it`, fix });
 }
 
-/** Locks the folder of an existing run. @throws UserError when there is no run, or another process has it. */
+/** Locks the folder of an existing run. @throws UserError when there is no run, or another process holds the lock. */
 export function openRunFolder(path: string): RunFolder {
   requireRun(path);
   return runFolder(path, lockFolder(path));
@@ -133,19 +133,19 @@ export function requireRun(path: string): void {
   if (!isWhole(join(path, runFiles.config), 'file')) {
     throw new UserError({
       problem: `${path} holds no run.`,
-      expected: `a folder with ${runFiles.config}, as \`tinyzero train\` makes it`,
+      expected: `a folder with ${runFiles.config}, as written by \`tinyzero train\``,
     });
   }
 }
 
-/** Steps of the complete checkpoints in a run's folder, ascending. Needs no lock. */
+/** Steps of the complete checkpoints in a run folder, ascending. Needs no lock. */
 export function wholeCheckpoints(path: string): number[] {
   return checkpointFolders(path).flatMap(({ step, whole }) => (whole ? [step] : []));
 }
 
 function checkpointFolders(path: string): { step: number; whole: boolean }[] {
   const root = join(path, runFiles.checkpoints);
-  // Only plain folders with exactly our names; links are not ours.
+  // Only real folders whose names match exactly; symbolic links are ignored.
   const names = isWhole(root, 'folder') ? readdirSync(root) : [];
   return names
     .map((name) => ({ name, step: Number(/^step-(\d{6,15})$/.exec(name)?.[1] ?? Number.NaN) }))
@@ -186,8 +186,8 @@ function runFolder(path: string, lock: FolderLock): RunFolder {
     requirePresent: () => {
       if (lock.isOurs()) return;
       throw new UserError({
-        problem: `${path} was removed, moved or taken over while the run was in progress.`,
-        fix: 'If it was moved, resume it where it is now; if not, start a new run.',
+        problem: `${path} was removed, moved or taken over by another process during the run.`,
+        fix: 'If it was moved, resume it from its new place; otherwise start a new run.',
       });
     },
     startCheckpoint: (step) => {
@@ -208,7 +208,7 @@ function runFolder(path: string, lock: FolderLock): RunFolder {
   };
 }
 
-/** A run that wrote nothing leaves no folder. */
+/** Removes the folder of a run that wrote nothing. */
 function removeIfEmpty(path: string): void {
   try {
     rmdirSync(path);
@@ -218,7 +218,7 @@ function removeIfEmpty(path: string): void {
   }
 }
 
-/** Whether `path` is a plain file or folder; links are neither. */
+/** Whether `path` is a regular file or a folder; symbolic links are neither. */
 function isWhole(path: string, kind: 'file' | 'folder'): boolean {
   try {
     const stat = lstatSync(path);

@@ -1,6 +1,7 @@
 /**
- * @file What stage 1, training and evaluation share: the model, its complete settings, the task with its problems, the engine,
- * and the policy with all that turns problems into graded rollouts. {@link withJob} and {@link withPolicy} open and close them.
+ * @file Everything that stage 1, training and evaluation share: the model, the complete settings, the task and its problems,
+ * the engine, the policy, and the kit that turns problems into graded rollouts. {@link withJob} and {@link withPolicy} open
+ * and close them.
  */
 
 import type { Problem, ProblemSet } from '../data/problem.js';
@@ -11,7 +12,7 @@ import type { Engine } from '../engine/backend.js';
 import { fingerprintModel, type Pretrained } from '../model/checkpoint/pretrained.js';
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import { parameterState, stateBytes } from '../model/load.js';
-import { type EngineRequest, openModel, openWantedEngine } from '../model/open.js';
+import { type EngineRequest, openModel, openRequestedEngine } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import { type JobProblems, openProblems } from '../options/problems.js';
 import type { Settings, TrainingOptions } from '../options/settings.js';
@@ -42,31 +43,31 @@ export interface Job {
   readonly settings: Settings;
   /** The model that is trained or evaluated. */
   readonly pretrained: Pretrained;
-  /** The model that V* and loss refer to; often the same object. */
+  /** The model that V* and the loss refer to; often the same object. */
   readonly reference: Pretrained;
   readonly tokenizer: Tokenizer;
   readonly task: Task;
   readonly problems: ProblemSet;
-  /** What is put around each question. */
+  /** How each question becomes a prompt. */
   readonly form: PromptForm;
-  /** Present where the wording was chosen by trying several. */
+  /** Present when the wording was chosen by trying several. */
   readonly probes?: WordingProbes;
-  /** The settings that rewards depend on. */
+  /** The settings that the rewards depend on. */
   readonly fingerprint: Fingerprint;
-  /** V* as `--v-star` gives it; without that option no samples are known. */
+  /** The samples of `--v-star`; without that option, an empty file. */
   readonly vStar: VStarFile;
   readonly engine: Engine;
   /** Receives progress. */
   readonly reporter: Reporter;
 }
 
-/** What the reference did with each wording that was tried. */
+/** How the reference answered with each wording that was tried. */
 export interface WordingProbes {
   readonly chosen: Wording;
   readonly byWording: Readonly<Partial<Record<Wording, Probe>>>;
 }
 
-/** As a run keeps it. */
+/** The form stored in a run. */
 export function probeRecord({ chosen, byWording }: WordingProbes): ProbeRecord {
   return { probe: byWording[chosen]!, wordings: byWording as Record<string, Probe> };
 }
@@ -79,7 +80,11 @@ export interface JobRequest {
   readonly taskApi: TaskApi;
 }
 
-/** Runs `work` with everything open. The engine is opened last, so that a wrong option is reported at once. @throws UserError */
+/**
+ * Opens a job, runs `work` and closes the job. The engine is opened last, so that invalid options are reported at once.
+ *
+ * @throws UserError
+ */
 export async function withJob<T>(
   { options, engineRequest, reporter, signal, taskApi }: JobRequest,
   work: (job: Job) => Promise<T>,
@@ -94,7 +99,7 @@ export async function withJob<T>(
     const open = (given: TrainingOptions) => openProblems(given, { pretrained, tokenizer }, taskApi);
     let opened = await open(options);
     const { precision, wordings } = opened.settings;
-    const openEngine = () => openWantedEngine({ ...engineRequest, precision }, reporter, signal);
+    const openEngine = () => openRequestedEngine({ ...engineRequest, precision }, reporter, signal);
     let engine: Engine | undefined;
     let probes: WordingProbes | undefined;
     if (wordings.length > 1) {
@@ -105,7 +110,7 @@ export async function withJob<T>(
     const { settings, task, problems, form, sampledWith } = opened;
     if (settings.lora !== undefined && pretrained.adapterFolder !== undefined) {
       throw new UserError({
-        problem: `${pretrained.adapterFolder} is an adapter, and --lora-rank would train adapters over it.`,
+        problem: `${pretrained.adapterFolder} is an adapter, and --lora-rank would train another adapter on top of it.`,
         fix: `Merge it first with \`tinyzero merge ${pretrained.adapterFolder} --out FOLDER\`.`,
       });
     }
@@ -121,7 +126,7 @@ export async function withJob<T>(
   }
 }
 
-/** Tries the wordings on a few training problems, with a policy of its own, since each wording has problems of its own. */
+/** Tries each wording on a few training problems, with a separate policy, since prompt lengths depend on the wording. */
 async function probeWordings(
   open: (options: TrainingOptions) => Promise<JobProblems>,
   options: TrainingOptions,
@@ -153,13 +158,13 @@ async function probeWordings(
 function describeProbes(chosen: Wording, probes: ReadonlyMap<Wording, Probe>): string {
   const tried = [...probes].map(
     ([wording, { sampledExact, greedyExact }]) =>
-      `${wording} (${formatPercent(sampledExact)} of the samples exact, ${formatPercent(greedyExact)} greedily)`,
+      `${wording} (${formatPercent(sampledExact)} of the samples exact, ${formatPercent(greedyExact)} greedy)`,
   );
-  return `Wording "${chosen}", of those tried on ${probes.get(chosen)!.problems} training problems: ${tried.join(', ')}.`;
+  return `Chose the wording "${chosen}". Tried on ${probes.get(chosen)!.problems} training problems: ${tried.join(', ')}.`;
 }
 
 /**
- * V* of `--v-star`, at the settings' beta1 and number of samples; undefined without that option.
+ * The V* file of `--v-star`, with the settings' beta1 and number of samples; undefined without that option.
  *
  * @throws UserError when the file cannot be used with these settings.
  */
@@ -183,18 +188,18 @@ function requireSameShape(model: Pretrained, reference: Pretrained): void {
   const shape = ({ config }: Pretrained) => JSON.stringify({ ...config, dtype: undefined });
   if (shape(model) === shape(reference)) return;
   throw new UserError({
-    problem: `${reference.folder} cannot be the reference of ${model.folder}: their config.json describe different models.`,
-    fix: 'The reference must have the architecture of the model, as the checkpoint that it was trained from does.',
+    problem: `${reference.folder} cannot be the reference of ${model.folder}: their config.json files differ.`,
+    fix: 'The reference must have the same architecture, like the checkpoint that the model was trained from.',
   });
 }
 
 /**
- * Rollouts decoded at once, memory permitting. Measured with the built-in model on 2 cores: 4,000 rollouts of 32 tokens take
- * 1.5 s with 128, and 1.3 s with 256 or 512 (docs/log.md).
+ * Rollouts decoded at once, memory permitting. With the built-in model on 2 cores, 4,000 rollouts of 32 tokens take 1.5 s
+ * with 128 slots and 1.3 s with 256 or 512 (docs/log.md).
  */
 const defaultSlots = 256;
 
-/** Sizes of a policy for `problems`. */
+/** Sizes of a policy that completes `problems`. */
 export function policySizes(
   { maxNewTokens, numSamples, evalSamples }: Pick<Settings, 'maxNewTokens' | 'numSamples' | 'evalSamples'>,
   prompts: Pick<RolloutKit, 'tokenizer' | 'form'>,
@@ -204,7 +209,7 @@ export function policySizes(
   return {
     promptLengths: problems.map((problem) => promptIds(prompts, problem).length),
     maxNewTokens,
-    // No more than are ever drawn at once.
+    // No more than are ever sampled at once.
     slots: Math.max(
       Math.min(defaultSlots, problems.length * Math.max(numSamples, evalSamples, 1)),
       training?.batchSize ?? 0,
@@ -212,7 +217,7 @@ export function policySizes(
   };
 }
 
-/** What a policy needs of a job. */
+/** The parts of a job that a policy needs. */
 type PolicyJob = Pick<
   Job,
   'settings' | 'pretrained' | 'reference' | 'tokenizer' | 'task' | 'form' | 'engine' | 'reporter'
@@ -220,11 +225,11 @@ type PolicyJob = Pick<
 
 export interface OpenPolicy {
   readonly policy: Policy;
-  /** Samples from the policy and grades. */
+  /** Samples from the policy and grades the completions. */
   readonly kit: RolloutKit;
 }
 
-/** Runs `work` with a policy for `problems` that has the model's parameters. Without `training` it can only be sampled from. */
+/** Runs `work` with a policy that has the model's parameters and completes `problems`. Without `training` it can only sample. */
 export async function withPolicy<T>(
   job: PolicyJob,
   problems: readonly Problem[],
@@ -239,7 +244,7 @@ export async function withPolicy<T>(
   }
 }
 
-/** The evaluation of a model on its held-out problems. @param name of the model in the summary; default: as the options have it. */
+/** Evaluates a model on its held-out problems. @param name name of the model in the summary; default: that of the options. */
 export async function evaluateModel(request: JobRequest, name?: string): Promise<EvalSummary> {
   const { reporter, signal } = request;
   return await withJob(request, (job) =>
@@ -269,8 +274,8 @@ function openPolicy(
 }
 
 /**
- * Tokens that end an answer besides the model's own end tokens: where solved examples show one answer a line as plain text,
- * every token with a line break in it. A base model would continue with the next question.
+ * Tokens that end an answer in addition to the model's end tokens: with solved examples as plain text, one answer per line,
+ * every token that contains a line break. A base model would otherwise continue with another question.
  */
 function lineEnds(tokenizer: Tokenizer, { style, examples = [] }: PromptForm): number[] {
   const isOneLine = examples.length > 0 && examples.every(({ solution }) => !solution.includes('\n'));

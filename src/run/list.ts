@@ -1,6 +1,6 @@
 /**
- * @file What `tinyzero runs` shows of each run in a folder, found in the run's files in whatever state they are. Takes no lock and
- * writes nothing.
+ * @file The state of each run in a folder, for `tinyzero runs`, whatever state its files are in. Takes no lock and writes
+ * nothing.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -24,27 +24,27 @@ import { readProblems, readRun } from './record.js';
 type RunState = 'finished' | 'running' | 'stopped' | 'damaged';
 
 export interface RunEntry {
-  /** The run's folder. */
+  /** Path of the run folder. */
   readonly folder: string;
-  /** When its configuration was written, ISO 8601; null before that. */
+  /** Time at which the configuration was written, ISO 8601; null before that. */
   readonly started: string | null;
   readonly model: string | null;
   readonly algo: string | null;
-  /** Exact rate on held-out problems, sampled if there are samples, else greedy; null while unknown. */
+  /** Exact rate on held-out problems: sampled if there are samples, otherwise greedy. Null while unknown. */
   readonly before: number | null;
   readonly after: number | null;
-  /** Updates made, and how many there will be; null while stage 1 is not done. */
+  /** Updates made so far. */
   readonly updates: number;
   readonly plannedUpdates: number | null;
-  /** The update after which `train --resume` continues. */
+  /** The update from which `train --resume` continues; null when nothing can be resumed. */
   readonly resumesAfter: number | null;
   readonly state: RunState;
-  /** About the state: the process that runs, where it stopped, or what is damaged. */
+  /** Details of the state: the running process, where the run stopped, or what is damaged. */
   readonly detail: string | null;
 }
 
 /**
- * The runs in `folder`, the newest first; the one run where `folder` is itself one.
+ * Lists the runs in `folder`, newest first. If `folder` is itself a run, lists only that run.
  *
  * @throws UserError when the folder cannot be read.
  */
@@ -60,20 +60,26 @@ export function listRuns(folder: string): RunEntry[] {
   return folders.filter(isRun).map(describeRun).sort(newestFirst);
 }
 
-/** A run that is just beginning has a lock and no configuration. */
+/** A run that has just started has a lock but no configuration yet. */
 function isRun(folder: string): boolean {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
   return existsSync(join(folder, runFiles.config)) || lockHolder(folder) !== undefined;
 }
 
 function newestFirst(a: RunEntry, b: RunEntry): number {
-  const time = ({ started }: RunEntry) => started ?? '9999'; // a run that is just beginning is the newest
+  const time = ({ started }: RunEntry) => started ?? '9999'; // a run that has just started is the newest
   return time(b).localeCompare(time(a)) || a.folder.localeCompare(b.folder);
 }
 
 const unknown = {
-  ...{ started: null, model: null, algo: null, before: null, after: null },
-  ...{ updates: 0, plannedUpdates: null, resumesAfter: null },
+  started: null,
+  model: null,
+  algo: null,
+  before: null,
+  after: null,
+  updates: 0,
+  plannedUpdates: null,
+  resumesAfter: null,
 } as const;
 
 function describeRun(folder: string): RunEntry {
@@ -96,12 +102,12 @@ function describeRun(folder: string): RunEntry {
     return { ...known, ...(running ?? stateOf(folder, options, known)) };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    // Files that a running process is writing may look damaged for a moment.
+    // Files that a running process is writing may briefly look damaged.
     return { ...known, ...(running ?? { state: 'damaged', detail: error.message }) };
   }
 }
 
-/** Null before the evaluation is made. */
+/** Null before the evaluation. */
 function exactRate(folder: string, name: 'evalBefore' | 'evalAfter'): number | null {
   const path = join(folder, runFiles[name]);
   if (!existsSync(path)) return null;
@@ -122,7 +128,7 @@ function updatesOf(folder: string, options: TrainingOptions) {
   };
 }
 
-/** Null before stage 1 has found the problems to train on. */
+/** Number of planned updates; null until stage 1 has chosen the problems to train on. */
 function plannedIn(folder: string, options: TrainingOptions): number | null {
   const { algo, epochs, batchSize, numSamples, trainOn = 'solved' } = options;
   if (batchSize === undefined || numSamples === undefined || epochs === undefined) {
@@ -158,7 +164,7 @@ function stateOf(
   const file = updates === 0 ? vStarIn(folder) : undefined;
   if (file !== undefined && !force) {
     const { verdict } = preflight([...file.entries.values()], { beta1, trainOn });
-    if (verdict === 'stop') return stopped('by stage 1: nothing to learn from');
+    if (verdict === 'stop') return stopped('after stage 1: nothing to learn');
   }
   return stopped(`at update ${resumesAfter} of ${planned}`);
 }

@@ -1,7 +1,7 @@
 /**
- * @file One process at a time in a run folder. The lock is a file that names its process. It has no time stamp to renew (as the
- * engine's install lock has): an update may block the event loop for longer than any sensible expiry, and a killed run must
- * be resumable at once.
+ * @file The lock of a run folder, which allows one process at a time: a file that names its process. Unlike the engine's
+ * install lock, it has no time stamp to renew: an update may block the event loop for longer than any sensible expiry, and
+ * a killed run must be resumable immediately.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -25,25 +25,25 @@ export const lockName = 'run.lock';
 interface Holder {
   readonly pid: number;
   readonly host: string;
-  /** When the process started, by the kernel's clock: tells it from a later process with the same id. */
+  /** Start time of the process by the kernel's clock; distinguishes it from a later process with the same id. */
   readonly began: string | null;
 }
 
 export interface FolderLock {
-  /** Whether the folder is still there and still locked by this call. */
+  /** Whether the folder still exists and this lock still holds it. */
   isOurs(): boolean;
   release(): void;
 }
 
 /**
- * Locks `folder`, which must exist. Takes over a lock whose process is gone, and one that names no process.
+ * Locks `folder`, which must exist. Takes over a lock whose process has ended, or that names no process.
  *
  * @throws UserError naming the process that holds the lock.
  */
 export function lockFolder(folder: string): FolderLock {
   const path = join(folder, lockName);
   const own = JSON.stringify({ pid: process.pid, host: hostname(), began: beginning(process.pid) } satisfies Holder);
-  // Processes of other machines, which may share the folder, cannot be asked whether they still run.
+  // The folder may be shared, and whether a process on another machine still runs is unknown.
   const prefix = `.${lockName}.${hostname()}.`;
   removeStrays(folder, prefix);
   const mine = join(folder, `${prefix}${process.pid}.${randomBytes(4).toString('hex')}`);
@@ -54,7 +54,7 @@ export function lockFolder(folder: string): FolderLock {
       if (held === undefined) continue; // released just now
       const holder = parse(held);
       if (holder !== undefined && isRunning(holder)) throw locked(folder, path, holder);
-      // Move the dead lock away. If another process replaced it after it was read, what was moved is alive: put it back.
+      // Move the dead lock away. If another process replaced it in the meantime, the moved lock is alive: put it back.
       const removed = `${mine}.old`;
       try {
         renameSync(path, removed);
@@ -75,14 +75,14 @@ export function lockFolder(folder: string): FolderLock {
       try {
         if (isOurs()) rmSync(path, { force: true });
       } catch (error) {
-        // The lock names this process, so it is free as soon as the process has ended, removed or not.
+        // The lock names this process, so it is free once the process ends, even if it cannot be removed.
         if (systemErrorCode(error) === undefined) throw error;
       }
     },
   };
 }
 
-/** The running process that holds the lock of `folder`; undefined when none does. Only reads. */
+/** The running process that holds the lock of `folder`; undefined if none does. Only reads. */
 export function lockHolder(folder: string): { readonly pid: number; readonly host: string } | undefined {
   let text: string | undefined;
   try {
@@ -94,7 +94,7 @@ export function lockHolder(folder: string): { readonly pid: number; readonly hos
   return holder !== undefined && isRunning(holder) ? { pid: holder.pid, host: holder.host } : undefined;
 }
 
-/** Removes what processes of this machine left that were killed while they took the lock. */
+/** Removes temporary files of processes on this machine that were killed while taking the lock. */
 function removeStrays(folder: string, prefix: string): void {
   explainWrites(folder, () => {
     for (const name of readdirSync(folder)) {
@@ -106,7 +106,7 @@ function removeStrays(folder: string, prefix: string): void {
   });
 }
 
-/** Makes the file `mine` known as `path`, complete at once; false when the name is taken. */
+/** Links the complete file `mine` as `path`, atomically. Returns false when `path` exists. */
 function claim(mine: string, path: string): boolean {
   const attempt = (how: () => void) => {
     try {
@@ -120,15 +120,15 @@ function claim(mine: string, path: string): boolean {
   try {
     return attempt(() => linkSync(mine, path));
   } catch {
-    // No hard links here (FAT, some network drives): a copy, which a reader may for a moment find unfinished.
+    // No hard links here (FAT, some network drives): copy instead. A reader may briefly see an incomplete file.
     return explainWrites(path, () => attempt(() => copyFileSync(mine, path, constants.COPYFILE_EXCL)));
   }
 }
 
-/** Milliseconds after which a lock that names no process is taken for damaged, not for one that is being copied. */
+/** Milliseconds after which a lock that names no process counts as damaged, not as being copied. */
 const settledMs = 500;
 
-/** The content of the lock. Text that names no process is read again until it has stayed the same for a while. */
+/** The content of the lock. Text that names no process is read again until it stays unchanged for {@link settledMs}. */
 function readSettled(path: string): string | undefined {
   let text = read(path);
   const end = performance.now() + settledMs;
@@ -139,7 +139,7 @@ function readSettled(path: string): string | undefined {
   return text;
 }
 
-/** Undefined where there is no lock. @throws UserError when something else is there. */
+/** Undefined if there is no lock. @throws UserError when the lock cannot be read. */
 function read(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
@@ -148,8 +148,8 @@ function read(path: string): string | undefined {
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new UserError(
       {
-        problem: `${path} cannot be read (${code}), so it is unknown whether another process has the folder.`,
-        fix: `If no process has it, remove ${path}.`,
+        problem: `${path} cannot be read (${code}), so another process may be using the folder.`,
+        fix: `If no process uses it, remove ${path}.`,
       },
       { cause: error },
     );
@@ -166,10 +166,10 @@ function parse(text: string): Holder | undefined {
   }
 }
 
-/** Whether the holder still runs; assumed of processes on other machines, which cannot be asked. */
+/** Whether the holder still runs. Processes on other machines are assumed to. */
 function isRunning({ pid, host, began }: Holder): boolean {
   if (host !== hostname()) return true;
-  // The process of another user may hide when it started.
+  // The start time of another user's process may be hidden.
   const begins = beginning(pid);
   return isAlive(pid) && (begins === null || began === begins);
 }
@@ -177,7 +177,7 @@ function isRunning({ pid, host, began }: Holder): boolean {
 /** Start time of a process in clock ticks since boot, with the boot's id (Linux); null elsewhere. */
 function beginning(pid: number): string | null {
   try {
-    // Field 22; the second is the program's name in brackets, which may itself hold spaces and brackets.
+    // Field 22. Field 2 is the program's name in brackets, which may itself contain spaces and brackets.
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
     return `${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()} ${ticks}`;

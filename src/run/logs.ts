@@ -1,6 +1,6 @@
 /**
- * @file Logs of a run: one JSON object a line, only appended to. A process killed at any moment leaves at most one torn line
- * at the end. Resuming cuts the file back to the checkpoint, so the resumed log has the bytes of an uninterrupted one.
+ * @file Append-only logs of a run, one JSON object per line. A process killed at any moment leaves at most one incomplete
+ * line at the end. Resuming truncates the file to the checkpoint, so a resumed log equals an uninterrupted one byte for byte.
  */
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync } from 'node:fs';
 import { type Checksum, checksumOfOpen, emptyChecksum, extendChecksum, sameChecksum } from '../util/checksum.js';
@@ -14,21 +14,21 @@ export interface LogWriter {
    * Appends one line.
    *
    * @throws RangeError naming a number that is not finite, which JSON would silently turn into null.
-   * @throws UserError when the disk refuses; the file then ends with the line before.
+   * @throws UserError when the line cannot be written; the file then ends with the previous line.
    */
   append(record: Readonly<Record<string, unknown>>): void;
-  /** Flushes all lines to the disk; called before a checkpoint that relies on them is completed. */
+  /** Flushes all lines to disk; called before completing a checkpoint that relies on them. */
   sync(): void;
-  /** Size and checksum of all lines: what a checkpoint stores and {@link openLog} is given when it is resumed. */
+  /** Size and checksum of all lines, stored in a checkpoint and passed to {@link openLog} on resuming. */
   mark(): Checksum;
   close(): void;
 }
 
 /**
- * Opens a log for appending. With `mark`, taken at a checkpoint, the log is cut back to it; without, only a torn last line is
- * cut off.
+ * Opens a log for appending. With `mark`, taken at a checkpoint, the log is truncated to it; without, only an incomplete
+ * last line is removed.
  *
- * @throws UserError when the log does not begin with the lines that `mark` stands for.
+ * @throws UserError when the log does not begin with the lines of `mark`.
  */
 export function openLog(path: string, mark?: Checksum): LogWriter {
   const fd = explainWrites(path, () => openSync(path, 'a+'));
@@ -44,7 +44,7 @@ export function openLog(path: string, mark?: Checksum): LogWriter {
   }
 }
 
-/** @throws UserError when the log at `path` does not begin with the lines that `mark` stands for. */
+/** @throws UserError when the log at `path` does not begin with the lines of `mark`. */
 export function requireLog(path: string, mark: Checksum): void {
   let fd: number | undefined;
   try {
@@ -64,7 +64,7 @@ const isMissing = (error: unknown) => error instanceof UserError && systemErrorC
 function requireMark(path: string, found: Checksum, mark: Checksum): void {
   if (sameChecksum(found, mark)) return;
   throw new UserError({
-    problem: `${path} is damaged: its first ${mark.bytes} bytes are not those that the checkpoint was made with.`,
+    problem: `${path} is damaged: its first ${mark.bytes} bytes have changed since the checkpoint was made.`,
     expected: `CRC-32 ${mark.crc32}`,
     found: found.bytes < mark.bytes ? `only ${found.bytes} bytes` : `CRC-32 ${found.crc32}`,
   });
@@ -79,7 +79,7 @@ function writer(fd: number, path: string, start: Checksum): LogWriter {
         try {
           writeAll(fd, line);
         } catch (error) {
-          ftruncateSync(fd, mark.bytes); // a part of the line may have been written
+          ftruncateSync(fd, mark.bytes); // part of the line may have been written
           throw error;
         }
       });
@@ -110,12 +110,12 @@ function lastLineEnd(fd: number, size: number): number {
   return 0;
 }
 
-/** Longest line that a reader accepts. A rollout with a long completion has some 100 kB. */
+/** Longest line that a reader accepts. A rollout with a long completion has about 100 kB. */
 const maxLineBytes = 16 * 2 ** 20;
 
 /**
- * The objects of a log, one after the other; the file may have any size. A torn last line (the run was killed, or is writing
- * it now) is left out. A missing file is an empty log.
+ * Iterates over the objects of a log of any size. An incomplete last line (the run was killed, or is writing it now) is
+ * skipped. A missing file counts as an empty log.
  *
  * @throws UserError naming the line that is not a JSON object or is too long.
  */

@@ -1,7 +1,7 @@
 /**
- * @file What a run needs of memory and disk, part by part, from the model's config and the sizes of the work: for
- * `train --dry-run`, before weights are fetched or an engine is opened. State is exact; what a step computes on its way is an
- * estimate, checked against measured peaks in docs/log.md.
+ * @file Memory and disk space that a run needs, by purpose, computed from the model's config and the sizes of the work. Used
+ * by `train --dry-run`, before weights are downloaded or an engine is opened. The size of the state is exact; intermediate
+ * results are estimated, and compared with measured peaks in docs/log.md.
  */
 
 import type { Precision } from '../engine/choices.js';
@@ -28,11 +28,11 @@ export interface DiskPlan {
 }
 
 const floatBytes = 4;
-/** Node, TensorFlow and what they keep for themselves: the peak of a run whose tensors have 0.1 GB, less those. */
+/** Overhead of Node and TensorFlow: the measured peak of a run with 0.1 GB of tensors, minus those. */
 const runtimeBytes = 0.5e9;
 
 export interface UpdatePlan {
-  /** Rows of one update, and sequences of one pass (absent: chosen). */
+  /** Rows per update, and sequences per pass (absent: chosen automatically). */
   readonly batchSize: number;
   readonly microBatch?: number | undefined;
   readonly precision: Precision;
@@ -40,15 +40,15 @@ export interface UpdatePlan {
 }
 
 /**
- * Peak memory of sampling (evaluation and stage 1) and of training (stage 2) on the device, in bytes. Sampling comes
- * first, when reference and moments are not there yet; what it needs stays.
+ * Peak device memory of sampling (evaluation and stage 1) and of training (stage 2), in bytes. Sampling comes first, before
+ * the reference and the moments exist; its own state stays allocated during training.
  */
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
   { batchSize, microBatch, precision, lora }: UpdatePlan,
 ): readonly MemoryStage[] {
-  // Weights that the config calls bfloat16 are nearly always stored so.
+  // Weights that the config declares as bfloat16 are almost always stored as such.
   const layout = policyLayout(config, sizes, { precision, lora, isNarrow: () => config.dtype === 'bfloat16' });
   const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
@@ -66,7 +66,7 @@ export function planMemory(
   const tokens = shape.sequences * shape.length;
   // Logits of some completion tokens, their softmax and their gradient.
   const logits = 3 * floatBytes * shape.recompute.logitRows * V;
-  // The gradient of a tied embedding comes from two places, each as large as the table.
+  // The gradient of a tied embedding is the sum of two, each as large as the table.
   const table = floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
   const training = {
     ...programs,
@@ -86,9 +86,9 @@ function stage(name: MemoryStage['stage'], parts: Parts): MemoryStage {
 }
 
 /**
- * Disk space of a run: checkpoints while the newest is being written, the trained model, and the download.
+ * Peak disk space of a run: checkpoints (while the newest is being written), the trained model, and the download.
  *
- * @param keep checkpoints that are kept. @param download bytes of weights still to be fetched.
+ * @param keep number of checkpoints kept. @param download bytes of weights still to be downloaded.
  * @param lora absent: all weights are trained and saved.
  */
 export function planDisk(
@@ -99,7 +99,7 @@ export function planDisk(
   const weights = floatBytes * Object.values(trained).reduce((sum, shape) => sum + elementCount(shape), 0);
   const parts = {
     ...(download > 0 && { download }),
-    // Weights and two moments; one more than is kept exists until the newest is whole.
+    // Weights and two moments each. One extra checkpoint exists until the newest is complete.
     checkpoints: (keep + 1) * 3 * weights,
     'trained model': weights,
   };

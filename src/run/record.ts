@@ -1,6 +1,6 @@
 /**
- * @file The description of a run in its folder: `config.json` with all resolved options, versions and hashes, and
- * `problems.json`. A resumed run reads and checks both, since it continues only with the same model and problems.
+ * @file The record of a run in its folder: `config.json` with all resolved options, versions and hashes, and
+ * `problems.json`. Resuming reads and checks both, since a run continues only with the same model and problems.
  */
 
 import type { ProblemSet } from '../data/problem.js';
@@ -18,7 +18,7 @@ import { packageVersion } from '../util/version.js';
 import { explainWrites } from '../util/write.js';
 import type { RunFolder } from './folder.js';
 
-/** Changes when older readers would misread a run. */
+/** Incremented when older versions would misread a run. */
 const format = 'tinyzero-run-2';
 
 export interface StoredRun {
@@ -27,11 +27,11 @@ export interface StoredRun {
   readonly modelHash: string;
   /** Of `problems.json`. */
   readonly problemsChecksum: string;
-  /** The whole file; its other fields are for people. */
+  /** The whole file; its other fields are for human readers. */
   readonly record: JsonRecord;
 }
 
-/** What the description says of a job. */
+/** The parts of a job that the record contains. */
 export interface RunFacts {
   readonly settings: Settings;
   readonly problems: ProblemSet;
@@ -39,7 +39,7 @@ export interface RunFacts {
   readonly engine: { readonly name: EngineName; readonly description: string };
 }
 
-/** Writes both files; `config.json` last, because it makes the folder a run. */
+/** Writes both files, `config.json` last, since it makes the folder a run. */
 export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): void {
   const { settings, engine, fingerprint } = job;
   const options = Object.fromEntries(trainingOptionNames.map((name) => [name, settings[name]]));
@@ -62,7 +62,7 @@ export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): v
   });
 }
 
-/** Settings that follow from the options and the model: written for people, computed again when resuming. */
+/** Settings that follow from the options and the model, for human readers; recomputed on resuming. */
 function derivedSettings({
   wording,
   promptStyle,
@@ -88,7 +88,7 @@ const runShape = object({
   options: anyObject,
 });
 
-/** Reads the `config.json` at `path`. @throws UserError that lists every option that is wrong, or says that the file was changed. */
+/** Reads the `config.json` at `path`. @throws UserError that lists every invalid option, or says that the file was changed. */
 export function readRun(path: string): StoredRun {
   const source = { path, what: "a run's configuration", fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);
@@ -98,7 +98,7 @@ export function readRun(path: string): StoredRun {
   const options = resolveOptions(trainingOptionNames, optionsAsFlags(stored), {}, problems);
   if (problems.length > 0) {
     throw new UserError({
-      problem: `${path} holds options that cannot be used: ${problems.join('; ')}.`,
+      problem: `${path} holds invalid options: ${problems.join('; ')}.`,
       fix: source.fix,
     });
   }
@@ -108,7 +108,7 @@ export function readRun(path: string): StoredRun {
 const problemShape = object({ id: text, cluster: text, value: anything });
 const problemsShape = object({ train: list(problemShape), rows: list(integer({ min: 0 })), test: list(problemShape) });
 
-/** Reads the `problems.json` at `path`. @throws UserError that names the field that is wrong. */
+/** Reads the `problems.json` at `path`. @throws UserError that names the invalid field. */
 export function readProblems(path: string): Pick<ProblemSet, 'train' | 'rows' | 'test'> {
   const source = { path, what: 'a list of problems', fix: 'Start a new run.' };
   const { train, rows, test } = check(problemsShape, readJsonRecord(path, source.fix), source);
@@ -117,24 +117,24 @@ export function readProblems(path: string): Pick<ProblemSet, 'train' | 'rows' | 
 }
 
 /**
- * The options of a run that decide which problems its model was asked and how it was sampled.
+ * The options of a run that decide its evaluation problems and how they are sampled.
  *
  * @param path of its `config.json`. @throws UserError as {@link readRun}.
  */
 export function evaluationOptionsOf(path: string): Partial<TrainingOptions> {
   const { options } = readRun(path);
   const names = evaluationOptionNames.filter((name) => name in options) as (keyof TrainingOptions)[];
-  // For a task that names no held-out problems, their choice depends on the number of training rows.
+  // If a task names no held-out problems, their choice depends on the number of training rows.
   return Object.fromEntries(
     [...names, 'numTrain' as const, 'evalSamples' as const].map((name) => [name, options[name]]),
   );
 }
 
 /**
- * Checks that a resumed run continues with the model and the problems it began with. A damaged `problems.json` is written again.
+ * Checks that a resumed run has the model and the problems it started with. A damaged `problems.json` is written again.
  *
- * @returns what was repaired, for the user; undefined when nothing was.
- * @throws UserError when the model or the problems are others.
+ * @returns a message about the repair; undefined if nothing was repaired.
+ * @throws UserError when the model or the problems have changed.
  */
 export function requireSameRun(
   folder: RunFolder,
@@ -144,10 +144,10 @@ export function requireSameRun(
 ): string | undefined {
   if (stored.modelHash !== modelHash) {
     throw new UserError({
-      problem: `${job.settings.model} is not the model that the run in ${folder.path} began with.`,
+      problem: `${job.settings.model} is not the model that the run in ${folder.path} started with.`,
       expected: `hash ${stored.modelHash}`,
       found: `hash ${modelHash}`,
-      fix: 'Put the old model back, or start a new run.',
+      fix: 'Restore the original model, or start a new run.',
     });
   }
   const path = folder.file('problems');
@@ -155,11 +155,11 @@ export function requireSameRun(
   if (checksumOf(text).crc32 !== stored.problemsChecksum) {
     throw new UserError({
       problem: `The problems of the run in ${folder.path} have changed.`,
-      fix: 'If the --task or --problems file was changed, restore it; if not, start a new run.',
+      fix: 'If the --task or --problems file was changed, restore it; otherwise start a new run.',
     });
   }
   const found = checksumOfFile(path);
   if (found !== undefined && sameChecksum(found, checksumOf(text))) return undefined;
   explainWrites(path, () => writeFileAtomic(path, text));
-  return `${path} was damaged and is written again.`;
+  return `${path} was damaged and has been rewritten.`;
 }

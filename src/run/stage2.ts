@@ -1,6 +1,6 @@
 /**
- * @file Stage 2 of a run: which problems are trained on, from which checkpoint, what is logged, when to save. The training loop
- * itself is stage2/loop.ts.
+ * @file Stage 2 of a run: which problems to train on, which checkpoint to start from, what to log and when to save. The
+ * training loop itself is stage2/loop.ts.
  */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -31,14 +31,18 @@ import type { RunFolder } from './folder.js';
 import { openLog, readLog, requireLog } from './logs.js';
 import type { Run } from './train.js';
 
-/** Trains from the newest undamaged checkpoint, or from the start; a finished run only loads its model. Returns the number of updates. */
+/**
+ * Trains from the newest undamaged checkpoint or from the start; for a finished run, loads its model.
+ *
+ * @returns the number of updates.
+ */
 export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promise<number> {
   const { job, folder, policy, kit, signal } = run;
   const { settings, problems, pretrained } = job;
   const algorithm: Algorithm = algorithms[settings.algo];
   const plan = planOf(run, algorithm, vStar);
 
-  // Begin where the newest undamaged checkpoint ends.
+  // Start from the newest undamaged checkpoint.
   const finished = isFinished(run);
   const unchecked = folder.checkpoints().length === 0;
   const state = newestState(run, plan.length);
@@ -70,7 +74,13 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   try {
     await run.timed('stage2', () =>
       trainPolicy({
-        ...{ kit, policy, algorithm, settings, plan, precision, signal },
+        kit,
+        policy,
+        algorithm,
+        settings,
+        plan,
+        precision,
+        signal,
         start: state?.progress ?? freshProgress,
         vStarOf: (id) => values!.get(id)!,
         schedule: {
@@ -123,7 +133,7 @@ function planOf(run: Run, algorithm: Algorithm, vStar: VStarFile | undefined): V
   if (rows.length === 0) {
     throw new UserError({
       problem: `No problem is left to train on with --train-on ${settings.trainOn}.`,
-      fix: 'Train on them all the same with --train-on all, or choose easier problems.',
+      fix: 'Train on all of them with --train-on all, or choose easier problems.',
     });
   }
   return planBatches(rows, {
@@ -134,7 +144,7 @@ function planOf(run: Run, algorithm: Algorithm, vStar: VStarFile | undefined): V
   });
 }
 
-/** Whether the trained model is there and undamaged. A damaged one is reported. */
+/** Whether the trained model exists and is undamaged. A damaged one is reported. */
 function isFinished({ folder, job }: Run): boolean {
   if (!hasFinal(folder.path)) return false;
   try {
@@ -142,13 +152,13 @@ function isFinished({ folder, job }: Run): boolean {
     return true;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    job.reporter.line(`${error.message} The trained model is made again.`);
+    job.reporter.line(`${error.message} The trained model will be written again.`);
     return false;
   }
 }
 
 /**
- * The state of the newest checkpoint that is undamaged and whose logs are; undefined where there is none. All damaged
+ * The state of the newest checkpoint that is undamaged and has undamaged logs; undefined if there is none. Damaged
  * checkpoints are reported and set aside.
  */
 function newestState({ folder, job }: Run, updates: number): CheckpointState | undefined {
@@ -160,7 +170,7 @@ function newestState({ folder, job }: Run, updates: number): CheckpointState | u
       newest ??= state;
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      job.reporter.line(`${error.message} The checkpoint of update ${step} is set aside as ${folder.setAside(step)}.`);
+      job.reporter.line(`${error.message} The checkpoint of update ${step} was moved to ${folder.setAside(step)}.`);
     }
   }
   if (steps.length > 0 && newest === undefined) {
@@ -169,12 +179,12 @@ function newestState({ folder, job }: Run, updates: number): CheckpointState | u
   return newest;
 }
 
-/** @throws UserError naming the file of the checkpoint, or the log before it, that is damaged. */
+/** @throws UserError naming the damaged file or log. */
 function checkedState(folder: RunFolder, step: number, updates: number): CheckpointState {
   const path = folder.checkpointPath(step);
   const state = readCheckpointState(path);
   if (state.progress.step !== step || step > updates) {
-    throw new UserError(`${path} says that it was made after update ${state.progress.step} of ${updates}.`);
+    throw new UserError(`${path} claims to be from update ${state.progress.step} of ${updates}.`);
   }
   requireWhole(path, state.files);
   requireLog(folder.file('metrics'), state.logs.metrics);
@@ -182,7 +192,7 @@ function checkedState(folder: RunFolder, step: number, updates: number): Checkpo
   return state;
 }
 
-/** Restores the policy: from a checkpoint, or as it was before the first update. */
+/** Restores the policy from a checkpoint, or to its state before the first update. */
 function load({ job, folder, policy, onEvent }: Run, state: CheckpointState | undefined): void {
   if (state === undefined) {
     policy.load(job.pretrained.weights.read);
@@ -202,7 +212,7 @@ function rolloutRecord(step: number, { rollout, ...numbers }: TrainedRollout) {
   return { step, problem: problem.id, completion: text, ...graded, ...numbers };
 }
 
-/** How an adapter names its base: a hub id as it was given, else the folder. */
+/** Name of an adapter's base model: the hub id as given, otherwise the folder. */
 function baseReference(name: string, folder: string): string {
   return existsSync(name) || shippedModel(name) !== name ? resolve(folder) : name;
 }

@@ -1,6 +1,6 @@
 /**
- * @file `--tensorboard`: the numbers of a run as scalars in an event file. Whenever stage 2 begins or is resumed, the file is
- * made from the run's own files, so that it agrees with the logs; then every update adds to it.
+ * @file `--tensorboard`: the metrics of a run as scalars in an event file. Whenever stage 2 starts or resumes, the file is
+ * rebuilt from the run's logs, so that they agree; then every update appends to it.
  */
 import { appendFileSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,13 +14,13 @@ import type { TrainEvent } from './events.js';
 import type { RunFolder } from './folder.js';
 import { readLog } from './logs.js';
 
-/** TensorBoard takes every file with `tfevents` in its name. */
+/** TensorBoard reads every file with `tfevents` in its name. */
 const fileName = 'events.out.tfevents.tinyzero';
 
-/** A listener that writes events to the file and passes them to `onEvent`. */
+/** A listener that writes events to the file and forwards them to `onEvent`. */
 export function withTensorboard(folder: RunFolder, onEvent: (event: TrainEvent) => void): (event: TrainEvent) => void {
   const path = join(folder.file('tensorboard'), fileName);
-  /** Seconds of the run so far; undefined before the file is made. */
+  /** Seconds of the run so far; undefined until the file exists. */
   let elapsed: number | undefined;
   let updates = 0;
   const begin = () => {
@@ -54,7 +54,7 @@ function beginning(folder: RunFolder): number {
   return statSync(folder.file('config')).mtimeMs / 1000;
 }
 
-/** The file up to the newest update in the run's log. */
+/** The file's content up to the newest update in the run's log. */
 function fileSoFar(folder: RunFolder): { content: Uint8Array; elapsed: number; updates: number } {
   const start = beginning(folder);
   const clock = readClock(folder);
@@ -81,13 +81,13 @@ function readClock(folder: RunFolder): { before: number; steps: ReadonlyMap<numb
     if (phase === 'stage2' || phase === 'process') continue; // sums of other lines
     elapsed += Number(seconds);
     if (phase === 'eval-before') before = elapsed;
-    // An update that was repeated after an interruption counts the last time.
+    // For an update repeated after an interruption, the last repetition counts.
     if (step !== undefined) steps.set(Number(step), elapsed);
   }
   return { before, steps };
 }
 
-/** Every number in a line of metrics.jsonl. Held-out accuracy stands beside that of the evaluations. */
+/** Every number in a line of metrics.jsonl. Held-out accuracy is grouped with that of the evaluations. */
 function updateScalars(record: JsonRecord): Record<string, number> {
   const scalars: Record<string, number> = {};
   for (const [name, value] of Object.entries(record)) {

@@ -1,7 +1,7 @@
 /**
- * @file A whole run: evaluate, estimate V*, decide whether training can learn anything, train, evaluate again. Each part leaves
- * its file in the run folder and is skipped when that file is there and undamaged, so a run that was stopped at any moment
- * ends with the same bytes. A damaged file is named and made again.
+ * @file A whole run: evaluate, estimate V*, check that training can learn something, train, evaluate again. Each part writes
+ * its file to the run folder and is skipped if that file exists undamaged, so an interrupted run can resume at any point and
+ * ends with the same bytes. Damaged files are reported and made again.
  */
 import { existsSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -34,20 +34,20 @@ import { readRun, requireSameRun, type StoredRun, writeRun } from './record.js';
 import { rowsOf, trainOrLoad } from './stage2.js';
 import { withTensorboard } from './tensorboard.js';
 
-/** What every part of a run works with. */
+/** Shared by the parts of a run. */
 export interface Run {
   readonly job: Job;
   readonly folder: RunFolder;
   readonly policy: Policy;
   readonly kit: RolloutKit;
   readonly timings: LogWriter;
-  /** Does a part of the run and logs its seconds. */
+  /** Runs one part and logs its duration. */
   readonly timed: <T>(phase: string, work: () => Promise<T>) => Promise<T>;
   readonly onEvent: (event: TrainEvent) => void;
   readonly signal: AbortSignal;
 }
 
-/** @throws UserError for whatever stops the run: with exit code 3 the verdict of the preflight, with 130 the signal. */
+/** @throws UserError for whatever stops the run: exit code 3 after the preflight's verdict, 130 after the signal. */
 export async function train(
   request: TrainRequest,
   onEvent: (event: TrainEvent) => void,
@@ -66,7 +66,7 @@ export async function train(
   } catch (error) {
     if (!signal.aborted || !existsSync(join(request.folder, runFiles.config))) throw error;
     throw new UserError(
-      { problem: 'Stopped.', fix: `Continue with \`tinyzero train --resume ${request.folder}\`.` },
+      { problem: 'Stopped.', fix: `Resume with \`tinyzero train --resume ${request.folder}\`.` },
       { exitCode: exitCodes.interrupted, cause: error },
     );
   } finally {
@@ -74,7 +74,7 @@ export async function train(
   }
 }
 
-/** A resumed run keeps its options, except those that do not change its results. V* was copied into its folder. */
+/** A resumed run keeps its options, except those that do not affect its results. V* is already in its folder. */
 function resumedOptions(stored: TrainingOptions, { force, tensorboard }: TrainingOptions): TrainingOptions {
   return { ...stored, force, tensorboard: stored.tensorboard || tensorboard, vStar: undefined };
 }
@@ -90,7 +90,7 @@ async function runJob(
   const { batchSize, microBatch, lora, seed, optimizer, maxGradientNorm, overlap, force } = settings;
   const algorithm: Algorithm = algorithms[settings.algo];
 
-  // Describe the run in its folder, or check that it is still the run described there.
+  // Write the record of a new run, or check that a resumed run matches its record.
   const modelHash = fingerprintModel(job.pretrained);
   if (stored === undefined) {
     if (settings.vStar !== undefined) writeVStarFile(folder.file('vStar'), job.vStar);
@@ -105,7 +105,12 @@ async function runJob(
   const timings = openTimings(folder, reporter);
 
   const training: PolicyTraining = {
-    ...{ batchSize, microBatch, lora, seed, optimizer, maxGradientNorm },
+    batchSize,
+    microBatch,
+    lora,
+    seed,
+    optimizer,
+    maxGradientNorm,
     loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
   };
   try {
@@ -114,10 +119,10 @@ async function runJob(
       const kit = { ...untimed, policy: noteFirstToken(policy, onFirst) };
       const run: Run = { job, folder, policy, kit, timings, timed: timedBy(timings), onEvent, signal };
 
-      // Evaluate the model as it is.
+      // Evaluate before training.
       const before = await evaluated(run, 'before');
 
-      // Stage 1: estimate V* of every problem from the reference, and stop where training has nothing to learn from.
+      // Stage 1: estimate V* of every problem from the reference, and stop if training has nothing to learn.
       const vStar = algorithm.needsVStar ? await estimated(run) : undefined;
       const verdict = vStar && judged(run, vStar, await probed(run));
       if (verdict?.verdict === 'stop' && !force) throw hopeless(folder, verdict);
@@ -125,7 +130,7 @@ async function runJob(
       // Stage 2: train.
       const updates = await trainOrLoad(run, vStar);
 
-      // Evaluate what training made of it, on the same problems.
+      // Evaluate after training, on the same problems.
       const after = await evaluated(run, 'after', before);
       folder.requirePresent();
       timings.append({ phase: 'process', ...processFacts(), parameters: parameterCount(job.pretrained.config) });
@@ -137,7 +142,7 @@ async function runJob(
   }
 }
 
-/** The evaluation before or after training: from its file, or made now with the policy as it is. */
+/** The evaluation before or after training: read from its file, or made now with the current policy. */
 async function evaluated(run: Run, when: 'before' | 'after', before?: EvalSummary): Promise<EvalSummary> {
   const { job, folder, kit, signal } = run;
   const { model, algo, evalSamples: samples } = job.settings;
@@ -162,7 +167,7 @@ async function evaluated(run: Run, when: 'before' | 'after', before?: EvalSummar
   return summary;
 }
 
-/** The samples of every training problem: those that are known, and the missing ones drawn from the reference. */
+/** The samples of every training problem. Missing ones are drawn from the reference. */
 async function estimated(run: Run): Promise<VStarFile> {
   const { job, folder, kit, policy, signal } = run;
   const { settings, problems, fingerprint, reporter } = job;
@@ -179,7 +184,7 @@ async function estimated(run: Run): Promise<VStarFile> {
   return await run.timed('stage1', () => estimate(kit, problems.train, known, { signal, reporter, onGroup }));
 }
 
-/** The completions that the verdict shows: those by which the wording was chosen, or new ones of the reference. */
+/** The probe that the verdict shows: the one that chose the wording, or a new one of the reference. */
 async function probed(run: Run): Promise<Probe> {
   const { job, folder, policy, kit, signal } = run;
   const path = folder.file('probe');
@@ -196,7 +201,7 @@ function judged(run: Run, file: VStarFile, seen: Probe): Preflight {
   const { job, folder, onEvent } = run;
   const { settings, problems } = job;
   const ids = problems.train.map(({ id }) => id);
-  vStarOf(folder.file('vStar'), file, ids); // every problem has its samples
+  vStarOf(folder.file('vStar'), file, ids); // throws if a problem lacks samples
   const entries = ids.map((id) => file.entries.get(id)!);
   const updates = plannedUpdates(settings, { rows: rowsOf(run, file).length, problems: ids.length });
   const plan = { updates, warmup: warmupSteps(settings, updates), batchSize: settings.batchSize };
@@ -206,29 +211,29 @@ function judged(run: Run, file: VStarFile, seen: Probe): Preflight {
 }
 
 function hopeless({ path }: RunFolder, { advice }: Preflight): UserError {
-  const look = `\`tinyzero report ${path}\` shows what it found; \`tinyzero train --resume ${path} --force\` trains all the same.`;
+  const look = `\`tinyzero report ${path}\` shows the details; \`tinyzero train --resume ${path} --force\` trains anyway.`;
   return new UserError(
     {
-      problem: 'Stage 1 says that reinforcement learning has nothing to learn from here.',
+      problem: 'Stage 1 found nothing that reinforcement learning could learn from.',
       fix: `${advice.join(' ')} (${look})`,
     },
     { exitCode: exitCodes.preflight },
   );
 }
 
-/** What `read` finds in the file at `path`; undefined where there is none, or a damaged one, which is reported. */
+/** Result of `read` for the file at `path`; undefined if the file is missing or damaged. Damage is reported. */
 function undamaged<T>({ job }: Run, path: string, read: () => T): T | undefined {
   if (!existsSync(path)) return undefined;
   try {
     return read();
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    job.reporter.line(`${error.message} It is made again.`);
+    job.reporter.line(`${error.message} It will be made again.`);
     return undefined;
   }
 }
 
-/** Opens the log of timings. No result depends on it, so one that cannot be read is set aside. */
+/** Opens the log of timings. No result depends on it, so an unreadable one is set aside. */
 function openTimings(folder: RunFolder, reporter: Reporter): LogWriter {
   const path = folder.file('timings');
   const aside = `${path}.damaged`;
@@ -236,13 +241,13 @@ function openTimings(folder: RunFolder, reporter: Reporter): LogWriter {
     for (const _ of readLog(path)); // reads every line
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    reporter.line(`${error.message} It is set aside as ${aside}; no result depends on it.`);
+    reporter.line(`${error.message} It was moved to ${aside}; no result depends on it.`);
     explainWrites(aside, () => renameSync(path, aside));
   }
   return openLog(path);
 }
 
-/** What the process took and had, for the report. */
+/** Resources of this process, for the report. */
 function processFacts() {
   return {
     seconds: process.uptime(),
@@ -261,7 +266,7 @@ function timedBy(timings: LogWriter): Run['timed'] {
   };
 }
 
-/** Seconds of a part of the run, whichever process did it. */
+/** Seconds that a part of the run took, in whichever process. */
 function secondsOf({ folder }: Run, phase: string): number | undefined {
   const found = [...readLog(folder.file('timings'))].findLast((record) => record.phase === phase);
   return found === undefined ? undefined : Number(found.seconds);

@@ -1,7 +1,7 @@
 /**
- * @file Stage 1: samples every distinct problem from the reference and keeps the rewards. Works through the problems in
- * groups of a fixed size and tells of each group, so that a run that was stopped goes on at a group's border and draws
- * what it would have drawn.
+ * @file Stage 1: samples every distinct problem from the reference and keeps the rewards. Works in groups of a fixed size
+ * and hands each finished group to the caller, so an interrupted run resumes after the last group and draws the same
+ * samples.
  */
 import type { Problem } from '../data/problem.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
@@ -11,19 +11,19 @@ import { missingSamples, type VStarEntry, type VStarFile } from './v-star-file.j
 
 export interface EstimateOptions {
   readonly signal?: AbortSignal;
-  /** Is told how far the work is. */
+  /** Receives progress. */
   readonly reporter?: Reporter;
-  /** Called after each group with all that is known by then. */
+  /** Called after each group with all samples so far. */
   readonly onGroup?: (file: VStarFile) => void;
 }
 
-/** Samples that one group asks for: enough to keep the slots full, few enough to lose little when stopped. */
+/** Samples per group: enough to keep the slots full, few enough to lose little when interrupted. */
 const groupSamples = 256;
 
 /**
- * `file` with the samples that it lacked for `problems`.
+ * Draws the samples that `file` lacks for `problems`. Returns the completed file.
  *
- * @throws the signal's reason when it is aborted; what `onGroup` was told is then the state of things.
+ * @throws the signal's reason when it is aborted. The last file given to `onGroup` holds everything drawn until then.
  */
 export async function estimate<P>(
   kit: RolloutKit<P>,

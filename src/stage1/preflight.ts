@@ -1,6 +1,6 @@
 /**
- * @file The verdict between the stages: can reinforcement learning learn anything from these samples? Reads the rewards that
- * stage 1 kept; samples nothing.
+ * @file The check between the stages: can reinforcement learning learn anything from these samples? Uses the rewards of
+ * stage 1 and draws no new samples.
  */
 import { mean, passAtK } from '../util/statistics.js';
 import type { Probe } from './probe.js';
@@ -9,8 +9,8 @@ import type { VStarEntry, VStarFile } from './v-star-file.js';
 import { vStar } from './vstar.js';
 
 /**
- * `stop`: no sample differs from its problem's V*, so no gradient exists, or nearly all samples were cut off, so the rewards
- * say nothing of the answers. `warn`: little will be learned.
+ * `stop`: no sample differs from its problem's V*, so there is no gradient; or nearly all samples were cut off, so the
+ * rewards do not measure the answers. `warn`: the run will learn little.
  */
 type Verdict = 'go' | 'warn' | 'stop';
 
@@ -30,53 +30,53 @@ export interface Preflight {
   readonly allRight: number;
   /** Share of samples cut off at the token limit. */
   readonly truncatedRate: number;
-  /** Share of samples without an answer in the asked-for form. */
+  /** Share of samples without an answer in the requested form. */
   readonly parseFailRate: number;
   /** Mean completion length in tokens. */
   readonly meanTokens: number;
   /** Problems that stage 2 would train on. */
   readonly trainable: number;
-  /** Problems with an exact sample, and problems whose samples differ in reward. */
+  /** Problems with at least one exact sample. */
   readonly solved: number;
+  /** Problems whose samples differ in reward. */
   readonly varied: number;
-  /** Mean of |reward - V*| over the samples of those problems: the size of the first update's signal. */
+  /** Mean of |reward - V*| over the samples of the trainable problems: the size of the first update's signal. */
   readonly meanAbsAdvantage: number;
   /**
-   * The accuracy reached if every problem with an exact sample became certain: what sharpening alone can give on these
-   * problems. Equal to `passAtN`; learning that generalises can pass it.
+   * The accuracy if every problem with an exact sample were always solved: the most that sharpening alone can reach on
+   * these problems. Equal to `passAtN`. Learning that generalises can exceed it.
    */
   readonly ceiling: number;
-  /** Absent where nobody asked about a run, or its algorithm has no fixed plan. */
+  /** Absent for a V* file without a run. */
   readonly plan?: PlannedRun;
-  /** What the reference does with a few of the problems, with completions to look at. */
+  /** How the reference answers a few of the problems, with example completions. */
   readonly probe?: Probe;
-  /** What the probe's completions say; no reason to worry. */
+  /** Observations about the probe's completions; they do not affect the verdict. */
   readonly notes: readonly string[];
-  /** What to do, most important first; empty when all is well. */
+  /** Recommended changes, most important first; empty for `go`. */
   readonly advice: readonly string[];
 }
 
-/** What stage 2 would do. */
+/** Size of stage 2. */
 interface PlannedRun {
   readonly updates: number;
-  /** Updates in which the learning rate grows. */
+  /** Updates during which the learning rate rises. */
   readonly warmup: number;
-  /** Rollouts of an update. */
+  /** Rollouts per update. */
   readonly batchSize: number;
 }
 
 export interface PreflightOptions {
   readonly beta1: number;
   readonly trainOn: TrainedProblems;
-  /** The run, from the number of problems that it trains on. */
   readonly plan?: PlannedRun | undefined;
   readonly probe?: Probe | undefined;
 }
 
-/** Updates below which little can be learned; `slowWarmup` is the share of the updates with a growing learning rate. */
+/** A run with fewer updates learns little. */
 const fewUpdates = 8;
 
-/** Shares beyond which the user is warned, and above `mostlyTruncated` stopped. */
+/** Shares above which the verdict is `warn` (`mostlyTruncated`: `stop`). `slowWarmup` is a share of the updates. */
 const limits = {
   truncated: 0.1,
   mostlyTruncated: 0.9,
@@ -87,7 +87,7 @@ const limits = {
 } as const;
 
 /**
- * The verdict on the distinct training problems, each with the same number N >= 1 of samples.
+ * Judges the distinct training problems, each with the same number N >= 1 of samples.
  *
  * @throws RangeError without problems, or when their numbers of samples differ.
  */
@@ -97,7 +97,7 @@ export function preflight(
 ): Preflight {
   const samples = entries[0]?.rewards.length ?? 0;
   if (samples === 0 || entries.some((entry) => entry.rewards.length !== samples)) {
-    throw new RangeError('preflight wants problems with equally many samples');
+    throw new RangeError('preflight: expected problems with the same number of samples, at least one');
   }
   const count = (flags: readonly boolean[]) => flags.filter(Boolean).length;
   const share = (n: number) => n / entries.length;
@@ -135,7 +135,7 @@ export function preflight(
   return { verdict, ...figures, ceiling: figures.passAtN, ...known, notes, advice };
 }
 
-/** The verdict on a whole V* file, without a run. */
+/** Judges a whole V* file, without a run. */
 export function preflightOf({ entries, beta1 }: VStarFile): Preflight {
   return preflight([...entries.values()], { beta1, trainOn: 'varied' });
 }
@@ -147,58 +147,60 @@ const percent = (share: number) => `${Math.round(100 * share)} %`;
 function adviseOn(figures: Figures, withSignal: number, trainOn: TrainedProblems): string[] {
   const { problems, samplesPerProblem, passAtN, allRight, truncatedRate, parseFailRate } = figures;
   const advice: string[] = [];
-  // Causes first: answers that are cut off or unreadable look like wrong ones in every figure below.
+  // Causes first: a truncated or unreadable answer counts as wrong in every figure below.
   if (truncatedRate > limits.truncated) {
     advice.push(
-      `${percent(truncatedRate)} of the samples were cut off: raise --max-new-tokens, unless training is to teach the ` +
-        'model to stop.',
+      `${percent(truncatedRate)} of the samples were cut off: raise --max-new-tokens, unless the model should learn to ` +
+        'stop earlier.',
     );
   }
   if (parseFailRate > limits.parseFail) {
     advice.push(
-      `${percent(parseFailRate)} of the samples state no answer in a form that is read: look at some with ` +
-        '`tinyzero generate`; a model that follows instructions needs its chat template in its folder.',
+      `${percent(parseFailRate)} of the samples have no answer in a recognised form: look at some with ` +
+        '`tinyzero generate`. An instruction-tuned model needs its chat template in its folder.',
     );
   }
   if (withSignal === 0) {
     advice.push(
       allRight === 1
-        ? 'Every sample is right: there is nothing left to learn here; take harder problems (--max).'
+        ? 'Every sample is correct, so there is nothing left to learn: use harder problems (--max).'
         : passAtN === 0
-          ? `No sample of any problem is right: take easier problems (--max), more samples (--num-samples, now ` +
+          ? `No sample of any problem is correct: use easier problems (--max), more samples (--num-samples, now ` +
             `${samplesPerProblem}) or another model${trainOn === 'solved' ? ', or a graded reward with --train-on varied' : ''}.`
-          : 'All samples of a problem earn the same, so none is better than another: raise --temperature or --num-samples.',
+          : 'All samples of a problem have the same reward: raise --temperature or --num-samples.',
     );
   } else if (withSignal / problems < limits.fewMixed) {
     advice.push(
-      `Only ${withSignal} of ${problems} problems have samples of different reward, so updates will be few and noisy: ` +
+      `Only ${withSignal} of ${problems} problems have samples with different rewards, so updates will be few and noisy: ` +
         (passAtN < 0.5
-          ? 'take easier problems or more samples (--num-samples).'
-          : 'take harder problems or a higher --temperature.'),
+          ? 'use easier problems or more samples (--num-samples).'
+          : 'use harder problems or a higher --temperature.'),
     );
   } else if (figures.passAt1 > limits.nearlySolved) {
-    advice.push(`The model already solves ${percent(figures.passAt1)}: harder problems would teach it more.`);
+    advice.push(
+      `The model already solves ${percent(figures.passAt1)} of its tries: harder problems would teach it more.`,
+    );
   }
   return advice;
 }
 
-/** Gaps, in shares of completions, that are worth a word. */
+/** Differences between shares of completions that are worth a note. */
 const gaps = { unread: 0.15, greedy: 0.2 } as const;
 
-/** What the probe's completions say about wording and temperature. */
+/** Notes on wording and temperature, from the probe's completions. */
 function notesOn({ lastNumberRight, sampledExact, greedyExact }: Probe): string[] {
   const notes: string[] = [];
   if (lastNumberRight !== null && lastNumberRight - sampledExact > gaps.unread) {
     notes.push(
-      `The last number is right in ${percent(lastNumberRight)} of the samples looked at, and only ` +
-        `${percent(sampledExact)} are exact: the model knows more than it says in the form that is read, or goes on after ` +
-        'the answer. Training teaches form first; another --wording may start higher.',
+      `The last number is correct in ${percent(lastNumberRight)} of the probed samples, but only ` +
+        `${percent(sampledExact)} are exact: the model often gives the answer in another form, or continues after it. ` +
+        'Training fixes the form first; another --wording may start higher.',
     );
   }
   if (greedyExact - sampledExact > gaps.greedy) {
     notes.push(
-      `Greedy answers are exact in ${percent(greedyExact)}, samples in ${percent(sampledExact)}: the model knows and ` +
-        'rambles when it samples, which is what training corrects. A lower --temperature starts higher.',
+      `${percent(greedyExact)} of the greedy answers are exact, but only ${percent(sampledExact)} of the samples: the ` +
+        'model knows the answer but often samples another one, which training corrects. A lower --temperature starts higher.',
     );
   }
   return notes;
@@ -211,6 +213,6 @@ function adviseOnPlan(plan: PlannedRun | undefined): string[] {
     return [`The run has only ${updates} updates: raise --epochs or --num-train, or lower --batch-size.`];
   }
   return warmup / updates > limits.slowWarmup
-    ? [`The learning rate grows during ${warmup} of the ${updates} updates: lower --warmup, or make more updates.`]
+    ? [`The learning rate rises during ${warmup} of the ${updates} updates: lower --warmup, or make more updates.`]
     : [];
 }

@@ -1,4 +1,4 @@
-/** @file `probe.json` of a run: what the reference did with a few training problems, and which wordings were tried. */
+/** @file `probe.json` of a run: how the reference answered a few training problems, for each wording that was tried. */
 import { writeFileAtomic } from '../util/file.js';
 import { readJsonRecord } from '../util/json.js';
 import { check, flag, integer, list, mapOf, number, object, optional, orNull, share, text } from '../util/schema.js';
@@ -6,9 +6,9 @@ import { explainWrites } from '../util/write.js';
 import type { Probe } from './probe.js';
 
 export interface ProbeRecord {
-  /** Of the wording that the run asks in. */
+  /** With the wording that the run uses. */
   readonly probe: Probe;
-  /** Of every wording that was tried, by name; absent where there was nothing to choose. */
+  /** By wording; absent when only one was possible. */
   readonly wordings?: Readonly<Record<string, Probe>>;
 }
 

@@ -1,20 +1,20 @@
 /**
- * @file A look at what the reference does with a few training problems before stage 1 samples them all: it chooses between
- * wordings, and gives the verdict completions to show. Never sees a held-out problem.
+ * @file The probe: the reference answers a few training problems before stage 1 samples them all. Used to choose between
+ * wordings and to show example completions. Never sees a held-out problem.
  */
 import type { Problem } from '../data/problem.js';
 import { type GradedRollout, type RolloutKit, rollOut, rollOutGreedy } from '../policy/rollout.js';
 import { parseLastInteger } from '../reward/answer.js';
 import { mean } from '../util/statistics.js';
 
-/** What a probe saw; kept in the run. */
+/** Result of a probe, stored in the run folder. */
 export interface Probe {
   readonly problems: number;
   readonly samplesPerProblem: number;
   /** Shares of exact completions. */
   readonly greedyExact: number;
   readonly sampledExact: number;
-  /** Share of samples whose last integer is that of the solution, read or not, cut off or not; null where there is none. */
+  /** Share of samples whose last integer is the solution's, recognised as an answer or not; null without a numeric solution. */
   readonly lastNumberRight: number | null;
   readonly truncatedRate: number;
   readonly parseFailRate: number;
@@ -31,12 +31,12 @@ interface ProbeExample {
   readonly truncated: boolean;
 }
 
-/** Problems and samples of each: 48 completions of a wording, the greedy ones included. */
+/** Problems, and samples per problem: 48 completions per wording, greedy ones included. */
 export const probeSize = { problems: 16, samples: 2 } as const;
 
 const shownExamples = 3;
 
-/** Completes each problem once greedily and `samples` times by sampling, with random numbers of its own. */
+/** Completes each problem once greedily and `samples` times by sampling. Its random numbers are independent of stage 1's. */
 export async function probe<P>(
   kit: RolloutKit<P>,
   problems: readonly Problem<P>[],
@@ -67,22 +67,22 @@ export async function probe<P>(
   };
 }
 
-/** Undefined where the task gives no solution with a number in it. */
+/** Undefined when the task has no solution with a number in it. */
 function lastNumberIsRight<P>({ task }: RolloutKit<P>, { text, problem }: GradedRollout<P>): boolean | undefined {
   const { value } = parseLastInteger(task.solution?.(problem.value) ?? '');
   return value === undefined ? undefined : parseLastInteger(text).value === value;
 }
 
-/** Share of exact greedy answers from which on a wording is taken without trying the ones after it, which cost more tokens. */
+/** A wording with this share of exact greedy answers is chosen without trying those after it, which cost more tokens. */
 const enoughExact = 0.5;
 
 /**
- * What a wording promises: the greedy accuracy, since training makes samples as sure as greedy answers are, and the accuracy of
- * samples, from which it starts.
+ * Ranks a wording: its greedy accuracy, which training brings samples close to, plus its sampled accuracy, where training
+ * starts.
  */
 const promise = ({ greedyExact, sampledExact }: Probe) => greedyExact + sampledExact;
 
-/** Tries wordings in order until one has enough exact answers; of none with enough, the one that promises most. */
+/** Tries wordings in order until one has enough exact answers; if none has, chooses the one with the highest rank. */
 export async function chooseWording<Name>(
   names: readonly Name[],
   probeOne: (name: Name) => Promise<Probe>,

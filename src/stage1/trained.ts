@@ -1,13 +1,12 @@
 /**
- * @file Which problems stage 2 trains on, and how often: decided once, from the rewards that stage 1 kept. Numbers in,
- * numbers out.
+ * @file Which problems stage 2 trains on, and how often: decided once, from the rewards of stage 1. Pure.
  */
 import type { Random } from '../util/random.js';
 import { mean } from '../util/statistics.js';
 import type { VStarEntry } from './v-star-file.js';
 
 /**
- * `varied`: problems whose samples differ in reward, since only they have a signal. `solved`: those with an exact sample.
+ * `varied`: problems whose samples differ in reward; only these have a signal. `solved`: problems with an exact sample.
  * `all`: every problem.
  */
 export const trainedProblemsChoices = ['varied', 'solved', 'all'] as const;
@@ -27,17 +26,17 @@ export interface RowChoice {
   readonly trainOn: TrainedProblems;
   /** `mixed`: drawn by the variance of the rewards. */
   readonly curriculum: 'mixed' | 'none';
-  /** Decides whose share is rounded up; asked only by `mixed`. */
+  /** Decides which shares are rounded up; called only by `mixed`. */
   readonly random: () => Pick<Random, 'uniform'>;
 }
 
 /**
- * The rows of stage 2: those of `rows` (indices of problems) whose problem is trained on. `curriculum: mixed` keeps their
- * number and draws them anew, each problem in proportion to the variance of its rewards, which for rewards of 0 and 1 is
- * p·(1 - p).
+ * The rows of stage 2: those of `rows` (indices of problems) whose problem is trained on. `curriculum: mixed` keeps the
+ * number of rows but redraws them, each problem in proportion to the variance of its rewards, which for rewards of 0 and 1
+ * is p·(1 - p).
  *
- * The variance is estimated with a prior of one sample of either kind, so that a problem that was right 8 times of 8 is drawn
- * now and then.
+ * The variance is estimated with a prior of one success and one failure, so a problem solved 8 times out of 8 is still
+ * drawn occasionally.
  *
  * @param entryOf samples of a problem; undefined for an algorithm without stage 1, which trains on all.
  */
@@ -56,7 +55,7 @@ export function trainedRows(
   return drawInProportion(weights, kept.length, random().uniform()).map((at) => problems[at]!);
 }
 
-/** Variance of a problem's rewards, with one imagined reward of 0 and one of 1 among them. */
+/** Variance of a problem's rewards with one pseudo-reward of 0 and one of 1 added. */
 function rewardVariance(rewards: readonly number[]): number {
   const all = [...rewards, 0, 1];
   const centre = mean(all);
@@ -64,8 +63,8 @@ function rewardVariance(rewards: readonly number[]): number {
 }
 
 /**
- * Systematic sampling: `count` indices, index i as often as its share of the weights says, rounded down or up. `start`, from 0
- * to 1, decides who is rounded up.
+ * Systematic sampling: returns `count` indices. Index i appears in proportion to its weight, rounded up or down. `start`, in
+ * [0, 1), decides which are rounded up.
  */
 export function drawInProportion(weights: readonly number[], count: number, start: number): number[] {
   const total = weights.reduce((sum, weight) => sum + weight, 0);

@@ -1,7 +1,7 @@
 /**
  * @file `v_star_dict.json`: the rewards of every reference sample, with a fingerprint of the settings they were sampled with.
- * Rewards are stored per sample, so V* for another beta1 or for fewer samples needs no sampling, an interrupted file is
- * continued, and the shards of several machines are merged. Knows nothing of models or tasks.
+ * Rewards are stored per sample, so V* for another beta1 or for fewer samples needs no new sampling, an interrupted file
+ * can be resumed, and shards from several machines can be merged. Independent of models and tasks.
  */
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
@@ -32,20 +32,20 @@ import { vStar } from './vstar.js';
 /** Changes when older readers would misread a file. */
 const format = 'tinyzero-v-star-2';
 
-/** What the rewards depend on. Each field is a hash or a short description; equal fields mean equal rewards. */
+/** Everything that the rewards depend on, as hashes or short descriptions. Equal fingerprints mean equal rewards. */
 export interface Fingerprint {
   readonly model: string;
   readonly tokenizer: string;
   readonly problems: string;
   readonly prompt: string;
-  /** Temperature, token limit and seed. Not the number of samples: sample i is the same whatever their number. */
+  /** Temperature, token limit and seed. Not the number of samples: sample i does not depend on it. */
   readonly sampling: string;
   readonly reward: string;
 }
 
 const fingerprintFields = ['model', 'tokenizer', 'problems', 'prompt', 'sampling', 'reward'] as const;
 
-/** The samples of one problem: position i of each list belongs to sample i. */
+/** The samples of one problem: item i of each list belongs to sample i. */
 export interface VStarEntry {
   /** From 0 to 1. */
   readonly rewards: readonly number[];
@@ -60,28 +60,32 @@ export interface VStarEntry {
 
 /** Which shards of the training problems a file holds. */
 export interface Shards {
-  /** Number of shards that make the whole. */
+  /** Total number of shards. */
   readonly of: number;
   /** The shards in the file, from 1, ascending. */
   readonly have: readonly number[];
-  /** Problems of these shards, sampled or not yet. */
+  /** Problems in these shards, sampled or not. */
   readonly problems: number;
 }
 
 export interface VStarFile {
-  /** Program and version. */
+  /** Program and version that wrote the file. */
   readonly createdBy: string;
   readonly fingerprint: Fingerprint;
   readonly beta1: number;
-  /** Samples of a complete problem. */
+  /** Samples per problem, when complete. */
   readonly samples: number;
-  /** Absent: the file is of all problems. */
+  /** Absent: the file holds all problems. */
   readonly shards?: Shards;
   /** By problem id. An entry with fewer samples was interrupted. */
   readonly entries: ReadonlyMap<string, VStarEntry>;
 }
 
-/** Writes the file atomically. Its `vStar` fields are for readers; they are null where samples are missing. @throws UserError when the disk refuses. */
+/**
+ * Writes the file atomically. Its `vStar` fields are for human readers; they are null where samples are missing.
+ *
+ * @throws UserError when the file cannot be written.
+ */
 export function writeVStarFile(path: string, file: VStarFile): void {
   const { createdBy, fingerprint, beta1, samples, shards } = file;
   const entries = [...file.entries].map(([id, entry]) => {
@@ -117,7 +121,7 @@ const fileShape = object({
   entries: mapOf(entryShape),
 });
 
-/** @throws UserError that names the field that is wrong, or says that the file was changed. */
+/** @throws UserError that names the invalid field, or says that the file was changed. */
 export function readVStarFile(path: string): VStarFile {
   const source: JsonSource = { path, what: 'a V* file', fix: 'Make a new one with `tinyzero estimate-vstar`.' };
   const file = check(fileShape, readJsonRecord(path, source.fix), source);
@@ -146,7 +150,7 @@ function checkEntry(
   for (const [name, items] of Object.entries(entry)) {
     require(items.length === count, name, `as long as rewards, ${count}`, items.length);
   }
-  // A stored V* that contradicts its own rewards was edited by hand; neither can be trusted.
+  // A stored V* that contradicts its rewards was edited by hand, so neither can be trusted.
   const expected = count === samples ? vStar(entry.rewards, beta1) : null;
   const agrees =
     expected === null ? stored === null : typeof stored === 'number' && Math.abs(stored - expected) <= 1e-9;
@@ -162,7 +166,7 @@ export function requireFingerprint(path: string, file: VStarFile, expected: Part
   const list = (fingerprint: Partial<Fingerprint>) =>
     differing.map((field) => `${field} ${quote(fingerprint[field])}`).join(', ');
   throw new UserError({
-    problem: `${path} holds V* of other settings: ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'}.`,
+    problem: `${path} holds V* for other settings: ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'}.`,
     expected: list(expected),
     found: list(file.fingerprint),
     fix: 'Use the options it was made with, or make a new one with `tinyzero estimate-vstar`.',
@@ -170,7 +174,7 @@ export function requireFingerprint(path: string, file: VStarFile, expected: Part
 }
 
 /**
- * The same rewards at another beta1, or the first `samples` samples of each problem. Samples nothing.
+ * The same rewards with another beta1, or the first `samples` samples of each problem. Draws nothing.
  *
  * @throws UserError when the file has fewer samples than that.
  */
@@ -181,7 +185,7 @@ export function deriveVStar(
 ): VStarFile {
   if (samples > file.samples) {
     throw new UserError({
-      problem: `${path} has ${file.samples} samples a problem, too few for --num-samples ${samples}.`,
+      problem: `${path} has ${file.samples} samples per problem, too few for --num-samples ${samples}.`,
       fix: 'Ask for fewer, or run `tinyzero estimate-vstar` without --from to sample the missing ones.',
     });
   }
@@ -195,7 +199,7 @@ export function deriveVStar(
   return { ...file, beta1, samples, entries: new Map([...file.entries].map(([id, entry]) => [id, first(entry)])) };
 }
 
-/** The samples not drawn yet for `ids`, in order: number `sample` of problem `id`. */
+/** The samples still to be drawn for `ids`, in order: sample number `sample` of problem `id`. */
 export function missingSamples(file: VStarFile, ids: readonly string[]): { id: string; sample: number }[] {
   return ids.flatMap((id) => {
     const done = file.entries.get(id)?.rewards.length ?? 0;
@@ -215,7 +219,7 @@ export function vStarOf(path: string, file: VStarFile, ids: readonly string[]): 
     throw new UserError({
       problem: `${path} lacks samples for ${problems} of ${ids.length} problems, ${quote(missing[0].id)} first.`,
       expected: `${file.samples} samples for each problem`,
-      fix: 'Continue the file with `tinyzero estimate-vstar`.',
+      fix: 'Complete the file with `tinyzero estimate-vstar`.',
     });
   }
   return new Map(ids.map((id) => [id, vStar(file.entries.get(id)!.rewards, file.beta1)]));
@@ -227,14 +231,14 @@ export interface VStarPart {
 }
 
 /**
- * One file from the shards of several machines. With `partial`, shards may be missing, interrupted or given twice; a problem
- * in two files must still have the same samples, of which one file may have fewer.
+ * Merges the shards of several machines into one file. With `partial`, shards may be missing, incomplete or repeated; a
+ * problem in two files must still have the same samples, though one file may have fewer of them.
  *
- * @throws UserError naming the file that does not fit, or the shards that are missing.
+ * @throws UserError naming the file that does not match, or the missing shards.
  */
 export function mergeVStarFiles(parts: readonly VStarPart[], { partial = false } = {}): VStarFile {
   const [first, ...others] = parts;
-  if (first === undefined) throw new UserError('There is no V* file to merge.');
+  if (first === undefined) throw new UserError('No V* files to merge.');
   for (const { path, file } of others) requireSameSettings(path, file, first);
   if (!partial) requireAllShards(parts);
   const entries = new Map(first.file.entries);
@@ -244,9 +248,9 @@ export function mergeVStarFiles(parts: readonly VStarPart[], { partial = false }
       if (known === undefined || isBeginning(known, entry)) entries.set(id, entry);
       else if (!isBeginning(entry, known)) {
         throw new UserError({
-          problem: `${path} has other samples for ${quote(id)} than the files before it.`,
+          problem: `${path} and an earlier file have different samples for ${quote(id)}.`,
           found: `rewards ${quote(entry.rewards)} and ${quote(known.rewards)}`,
-          fix: 'Both files have the same fingerprint, so one of them is damaged: make it again.',
+          fix: 'Both files have the same fingerprint, so one of them is damaged. Make it again.',
         });
       }
     }
@@ -256,7 +260,7 @@ export function mergeVStarFiles(parts: readonly VStarPart[], { partial = false }
   return { ...head, ...(shards.have.length < shards.of && { shards }), entries };
 }
 
-/** A file of all problems is the only shard of one. */
+/** A file with all problems counts as shard 1 of 1. */
 function shardsOf({ shards, entries }: VStarFile): Shards {
   return shards ?? { of: 1, have: [1], problems: entries.size };
 }
@@ -269,7 +273,7 @@ function unionOf(all: readonly Shards[]): Shards {
   return { of: all[0]!.of, have, problems };
 }
 
-/** @throws UserError naming the field in which the file differs from the first one. */
+/** @throws UserError naming the field that differs from the first file's. */
 function requireSameSettings(path: string, file: VStarFile, first: VStarPart): void {
   requireFingerprint(path, file, first.file.fingerprint);
   const fields = ({ beta1, samples, shards }: VStarFile) => ({ beta1, samples, 'number of shards': shards?.of ?? 1 });
@@ -284,10 +288,10 @@ function requireSameSettings(path: string, file: VStarFile, first: VStarPart): v
   }
 }
 
-/** @throws UserError naming the shards that are missing, given twice or interrupted. */
+/** @throws UserError naming the shards that are missing, repeated or incomplete. */
 function requireAllShards(parts: readonly VStarPart[]): void {
   const holders = new Map<number, string>();
-  const fix = 'Add --partial to merge them all the same.';
+  const fix = 'Add --partial to merge anyway.';
   for (const { path, file } of parts) {
     const { of, have, problems } = shardsOf(file);
     for (const shard of have) {
@@ -300,9 +304,9 @@ function requireAllShards(parts: readonly VStarPart[]): void {
     const unfinished = missingSamples(file, [...file.entries.keys()]).length > 0;
     if (unfinished || file.entries.size < problems) {
       throw new UserError({
-        problem: `${path} was interrupted.`,
+        problem: `${path} is incomplete.`,
         expected: `${file.samples} samples of each of its ${problems} problems`,
-        fix: `Run the command that made it again, which continues it. ${fix}`,
+        fix: `Run the command that made it again to complete it. ${fix}`,
       });
     }
   }

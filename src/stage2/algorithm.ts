@@ -1,21 +1,21 @@
 /**
- * @file The algorithms of stage 2. An entry of {@link algorithms} is all that one is: its loss, its advantages, what it
- * needs, which settings it refuses and how reports word it. To add one, add an entry; options, runs and reports follow.
- * Tensor-free: options and reports load this file.
+ * @file The algorithms of stage 2. An entry of {@link algorithms} defines one completely: its loss, its advantages, whether
+ * it needs V*, which settings it rejects and how reports describe it. To add an algorithm, add an entry; options, runs and
+ * reports follow. Imports no tensor library, since options and reports load this file.
  */
-import type { Arithmetic, LossRow } from '../policy/row-loss.js';
+import type { Arithmetic, LossRow } from '../policy/update.js';
 import { grpoAdvantages, nextBaseline, policyGradient, reinforceAdvantages, squaredError } from './loss.js';
 
 /** The settings that algorithms read. */
 export interface AlgorithmSettings {
   readonly beta2: number;
-  /** Samples of a problem: in stage 1, or in a group of GRPO. */
+  /** Samples per problem: in stage 1, or in a GRPO group. */
   readonly numSamples: number;
-  /** Rollouts of one update. */
+  /** Rollouts per update. */
   readonly batchSize: number;
 }
 
-/** A graded completion, as far as advantages depend on it. */
+/** The parts of a graded completion that advantages depend on. */
 interface Graded {
   readonly problem: { readonly id: string };
   readonly score: { readonly reward: number };
@@ -25,36 +25,36 @@ export interface AdvantageContext {
   readonly settings: AlgorithmSettings;
   /** V* of a problem, for algorithms that need it. */
   readonly vStarOf: (problemId: string) => number;
-  /** REINFORCE's, from earlier batches; null before the first. */
+  /** REINFORCE's baseline, from earlier batches; null before the first. */
   readonly baseline: number | null;
 }
 
 export interface Algorithm {
-  /** As text has it: `A*PO`. */
+  /** Name in text: `A*PO`. */
   readonly title: string;
-  /** Stage 1 estimates V* first. */
+  /** Whether stage 1 must estimate V* first. */
   readonly needsVStar: boolean;
-  /** Rollouts of one problem that stand together in a batch. */
+  /** Consecutive rollouts of one problem in a batch. */
   groupSize(settings: Pick<AlgorithmSettings, 'numSamples'>): number;
-  /** Settings that make no sense, one line each: `--flag: why`. */
+  /** Invalid settings, one line each: `--flag: why`. */
   problems(settings: AlgorithmSettings): string[];
-  /** A of each rollout of a batch, from its reward. */
+  /** Advantage A of each rollout of a batch. */
   advantages(rollouts: readonly Graded[], context: AdvantageContext): number[];
-  /** Loss of each row; the loss of a batch is their mean. */
+  /** Loss of each row; a batch's loss is the mean over its rows. */
   loss<X>(arithmetic: Arithmetic<X>, row: LossRow<X>, settings: AlgorithmSettings): X;
   /**
-   * The part of the advantage that the policy has taken up already, in units of reward: what is left pushes the row.
-   * The slope of the loss is proportional to -(A - implicit).
+   * The part of the advantage that the policy already reflects, in units of reward. The gradient of the loss in δ is
+   * proportional to -(A - implicit).
    */
   implicit(delta: number, settings: AlgorithmSettings): number;
   /** The baseline after a batch; absent for algorithms without one. */
   nextBaseline?(rollouts: readonly Graded[], baseline: number | null): number;
-  /** The report's plot of rollouts: A across, {@link ratio} of δ up. */
+  /** The report's scatter plot of rollouts: A on the x axis, {@link ratio} of δ on the y axis. */
   readonly plot: {
     readonly title: string;
     readonly x: string;
     readonly y: string;
-    /** What `ratio` is called. */
+    /** Name of `ratio`. */
     readonly ratioName: string;
     ratio(delta: number, settings: AlgorithmSettings): number;
     /** How to read it. */
@@ -64,7 +64,7 @@ export interface Algorithm {
 
 const rewardsOf = (rollouts: readonly Graded[]) => rollouts.map(({ score }) => score.reward);
 
-/** What GRPO and REINFORCE share. */
+/** Shared by GRPO and REINFORCE. */
 const policyGradients = {
   needsVStar: false,
   loss: policyGradient,
@@ -93,7 +93,7 @@ const apo: Algorithm = {
     y: 'β₂·(S − S_ref)',
     ratioName: 'implicit reward',
     ratio: (delta, { beta2 }) => beta2 * delta,
-    note: 'The loss draws every point to where both are equal: up on the right, down on the left.',
+    note: 'The loss pulls every point to the line where both are equal: up on the right, down on the left.',
   },
 };
 

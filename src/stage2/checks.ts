@@ -1,23 +1,23 @@
 /**
- * @file What must hold at every update, checked while training runs: that sampler and model agree, that a batch with a
- * signal has a gradient, and that its gradient moves the weights. A run that learns nothing stops here and says why.
+ * @file Checks made at every update: the sampler and the model agree, a batch with a signal has a gradient, and the gradient
+ * changes the weights. A run that cannot learn stops here with an explanation.
  */
 import type { Precision } from '../engine/choices.js';
 import { NumericsError } from '../engine/program.js';
 import { UserError } from '../util/errors.js';
 
-/** Advantages below this are none: the batch has no signal. */
+/** A batch has no signal when no advantage exceeds this. */
 const noAdvantage = 1e-6;
 
 /**
  * Largest difference allowed between a token's log-prob as sampled and as scored in one update. Both come from the same
- * weights; rounding makes 1e-5 in float32, and bfloat16 products up to some tenths for a single token.
+ * weights. Rounding causes about 1e-5 in float32, and up to a few tenths for a single token with bfloat16 products.
  */
 const maxSamplerDifference = { f32: 1e-2, bf16: 1 } as const;
 
 export interface UpdateFacts {
   readonly step: number;
-  /** What each row's log-prob is pushed by, in units of reward. */
+  /** Remaining advantage of each row, A - implicit, in units of reward. */
   readonly advantages: readonly number[];
   readonly gradientNorm: number;
   /** A tensor of the policy before and after the update. */
@@ -26,7 +26,7 @@ export interface UpdateFacts {
   readonly learningRate: number;
 }
 
-/** Whether the batch had a signal. @throws UserError when it had one and nothing was learned from it. */
+/** Returns whether the batch had a signal. @throws UserError when it had one but the weights did not change. */
 export function checkUpdate(facts: UpdateFacts): boolean {
   const { step, advantages, gradientNorm, before, after, learningRate } = facts;
   const largest = Math.max(...advantages.map(Math.abs));
@@ -39,15 +39,15 @@ export function checkUpdate(facts: UpdateFacts): boolean {
   }
   if (learningRate > 0 && before.every((value, i) => value === after[i])) {
     throw new UserError({
-      problem: `Update ${step} changed no weight although its gradient has norm ${gradientNorm.toPrecision(3)}.`,
+      problem: `Update ${step} did not change the weights although its gradient has norm ${gradientNorm.toPrecision(3)}.`,
       found: `learning rate ${learningRate}`,
-      fix: 'If that is very small, raise --lr; if not, run `tinyzero doctor`.',
+      fix: 'If the learning rate is very small, raise --lr; otherwise run `tinyzero doctor`.',
     });
   }
   return true;
 }
 
-/** Largest difference between sampled and scored log-probs. @throws UserError when it is more than rounding. */
+/** Largest difference between sampled and scored log-probs. @throws UserError when rounding cannot explain it. */
 export function checkSampler(
   sampled: readonly (readonly number[])[],
   scored: readonly Float32Array[],
@@ -62,14 +62,14 @@ export function checkSampler(
   if (largest > maxSamplerDifference[precision]) {
     throw new UserError({
       problem: `The sampler and the model disagree about a token's log-prob by ${largest.toPrecision(3)}.`,
-      expected: `at most ${maxSamplerDifference[precision]}, for rounding`,
+      expected: `at most ${maxSamplerDifference[precision]}, from rounding`,
       fix: 'Run `tinyzero doctor`, which compares engines.',
     });
   }
   return largest;
 }
 
-/** Runs an update; numbers that are not finite become an explanation. */
+/** Runs an update and explains values that are not finite. */
 export function explainNumerics<T>(step: number, update: () => T): T {
   try {
     return update();
@@ -77,8 +77,8 @@ export function explainNumerics<T>(step: number, update: () => T): T {
     if (!(error instanceof NumericsError)) throw error;
     throw new UserError(
       {
-        problem: `Update ${step} was stopped: ${error.tensor} has ${error.found} values. The weights are as they were before it.`,
-        fix: 'A smaller --lr usually helps; the last checkpoint can be resumed from.',
+        problem: `Update ${step} was stopped: ${error.tensor} has ${error.found} values. The weights are unchanged.`,
+        fix: 'A smaller --lr usually helps. The run can be resumed from its last checkpoint.',
       },
       { cause: error },
     );

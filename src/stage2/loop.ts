@@ -1,6 +1,6 @@
 /**
- * @file Stage 2, the training loop: roll out, update, check, record, save. The algorithm is a value (algorithm.ts), the
- * data is a plan (plan.ts); files, clocks and options are the caller's.
+ * @file Stage 2, the training loop: roll out, update, check, record, save. The algorithm comes from algorithm.ts and the
+ * order of problems from plan.ts; files, timing and options are left to the caller.
  */
 
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
@@ -15,11 +15,11 @@ import { checkSampler, checkUpdate, explainNumerics } from './checks.js';
 import type { Visit } from './plan.js';
 import type { StepMetrics } from './step-metrics.js';
 
-/** All that the loop carries from step to step besides what the policy holds. */
+/** The loop's state between steps, apart from the policy's. */
 export interface Progress {
   /** Updates made. */
   readonly step: number;
-  /** REINFORCE's; null for other algorithms, and before the first batch. */
+  /** REINFORCE's baseline; null for other algorithms and before the first batch. */
   readonly baseline: number | null;
   /** Completion tokens sampled in stage 2. */
   readonly sampledTokens: number;
@@ -27,7 +27,7 @@ export interface Progress {
 
 export const freshProgress: Progress = { step: 0, baseline: null, sampledTokens: 0 };
 
-/** A rollout as it entered an update. */
+/** A rollout with the numbers of its update. */
 export interface TrainedRollout<P = unknown> {
   readonly rollout: GradedRollout<P>;
   readonly logProb: number;
@@ -45,16 +45,16 @@ export interface TrainOptions<P> {
   readonly schedule: Schedule;
   readonly precision: Precision;
   readonly start: Progress;
-  /** Greedy accuracy on held-out problems; undefined when none is due. */
+  /** Greedy accuracy on held-out problems; undefined when no evaluation is due. */
   readonly evalHeldOut: (step: number) => Promise<number> | undefined;
   readonly onStep: (metrics: StepMetrics, rollouts: readonly TrainedRollout<P>[]) => void;
   readonly saveDue: (step: number) => boolean;
   readonly save: (progress: Progress) => Promise<void>;
-  /** When aborted, the step under way is finished and saved; the loop then throws the reason. */
+  /** When aborted, the current step is finished and saved; the loop then throws the reason. */
   readonly signal: AbortSignal;
 }
 
-/** Runs the plan from `start` to its end. */
+/** Runs the plan from `start` to the end. Returns the final progress. */
 export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress> {
   const { kit, policy, algorithm, settings, vStarOf, plan, schedule, signal } = options;
   let progress = options.start;
@@ -66,7 +66,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const step = progress.step + 1;
     const visits = plan[progress.step]!;
 
-    // Roll out: the current policy completes the batch's prompts, and each completion is rewarded.
+    // Roll out: the current policy completes the batch's prompts, and each completion is graded.
     const requests = visits.map(({ problem, sample }) => ({ problem, stage: 'stage2', sample }));
     const rollouts = await rollOut(kit, requests);
 
@@ -88,7 +88,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const deltas = logProbs.map((logProb, i) => logProb - refLogProbs[i]!);
     const remaining = advantages.map((advantage, i) => advantage - algorithm.implicit(deltas[i]!, settings));
 
-    // Check that something was learned, from samples that are the policy's own.
+    // Check that the weights moved, and that the samples came from this policy.
     const after = policy.read(probe);
     const { gradientNorm } = update;
     const hasSignal = checkUpdate({ step, advantages: remaining, gradientNorm, before, after, learningRate });
@@ -131,7 +131,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     }));
     options.onStep(metrics, trained);
 
-    // Save. Ctrl-C is only heard between two turns of the event loop.
+    // Save. Ctrl-C is only received between two turns of the event loop.
     await eventLoopTurn();
     if (options.saveDue(step) || signal.aborted) {
       await options.save(progress);
@@ -144,8 +144,8 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
 }
 
 /**
- * A matrix that every token's gradient reaches, looked at to see that weights move: of the last layer, of adapters the
- * last B, which moves first.
+ * Name of a matrix that every token's gradient reaches, used to check that weights change: the last layer's, or with
+ * adapters the last B, which changes first.
  */
 function probeName({ config, specs }: Policy): string {
   const name = `model.layers.${config.layers - 1}.mlp.down_proj.weight`;
@@ -162,7 +162,7 @@ function gradeMeans(rollouts: readonly GradedRollout[]) {
   };
 }
 
-/** In double precision, in order: the sum of few float32 numbers to the last digit that they have. */
+/** Sums in float64, in order. Exact to float32 precision for few numbers. */
 function sum(values: ArrayLike<number>): number {
   let total = 0;
   for (let i = 0; i < values.length; i++) total += values[i]!;

@@ -1,6 +1,6 @@
 /**
- * @file The losses of stage 2 and the advantages that go into them. A loss is written once, in the arithmetic that it is
- * given: the training step traces it with tensors, tests and the library call it with numbers.
+ * @file The losses of stage 2 and their advantages. A loss is written once, over an abstract arithmetic: the training step
+ * traces it with tensors, while tests and the library call it with numbers.
  *
  * Every loss sees a completion through δ = S - S_ref: the sum over its tokens, the end token included, of
  * log π(token) - log π_ref(token), both at the sampling temperature. The loss of a batch is the mean over its rows.
@@ -13,10 +13,10 @@
  *  4. problems without an exact sample are left out by default (`--train-on all` keeps them);
  *  5. beta1 = 0 is the mean, as in the authors' code, not the limit (see stage1/vstar.ts).
  */
-import type { Arithmetic, LossRow } from '../policy/row-loss.js';
+import type { Arithmetic, LossRow } from '../policy/update.js';
 import { mean } from '../util/statistics.js';
 
-/** The arithmetic of numbers. */
+/** Arithmetic on plain numbers. */
 export const numbers: Arithmetic<number> = {
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
@@ -33,7 +33,7 @@ export function squaredError<X>(
   return square(sub(mul(beta2, delta), advantage));
 }
 
-/** Policy gradient: -A·δ, whose slope is -A (S_ref only shifts it). Williams (1992). */
+/** Policy gradient: -A·δ, whose gradient in S is -A; S_ref is a constant offset. Williams (1992). */
 export function policyGradient<X>({ neg, mul }: Arithmetic<X>, { delta, advantage }: LossRow<X>): X {
   return neg(mul(advantage, delta));
 }
@@ -62,7 +62,7 @@ export function apoLoss(rows: readonly ApoRow[], beta2: number): number {
   );
 }
 
-/** Keeps an advantage finite where a group's rewards barely differ; TRL's value. */
+/** Keeps advantages finite when a group's rewards barely differ. TRL's value. */
 const grpoEpsilon = 1e-4;
 
 /**
@@ -75,7 +75,7 @@ const grpoEpsilon = 1e-4;
  */
 export function grpoAdvantages(rewards: readonly number[], groupSize: number): number[] {
   if (!(Number.isInteger(groupSize) && groupSize >= 2 && rewards.length % groupSize === 0)) {
-    throw new RangeError(`${rewards.length} rewards are not groups of ${groupSize}, at least 2`);
+    throw new RangeError(`grpoAdvantages: expected groups of ${groupSize} >= 2, found ${rewards.length} rewards`);
   }
   return rewards.map((reward, i) => {
     const start = i - (i % groupSize);
@@ -86,7 +86,7 @@ export function grpoAdvantages(rewards: readonly number[], groupSize: number): n
   });
 }
 
-/** Weight of the past in REINFORCE's running baseline, which remembers about ten batches. */
+/** Decay of REINFORCE's running baseline, which averages over about ten batches. */
 const baselineDecay = 0.9;
 
 /** A = r - baseline: the mean reward of earlier batches, 0 before the first. Williams (1992), section 4. */
@@ -94,7 +94,7 @@ export function reinforceAdvantages(rewards: readonly number[], baseline: number
   return rewards.map((reward) => reward - (baseline ?? 0));
 }
 
-/** The baseline after a batch: an exponential mean of batch means that starts at the first. Part of a run's state. */
+/** The baseline after a batch: an exponential moving average of batch means, starting at the first. Saved in checkpoints. */
 export function nextBaseline(baseline: number | null, rewards: readonly number[]): number {
   const latest = mean(rewards);
   return baseline === null ? latest : baselineDecay * baseline + (1 - baselineDecay) * latest;

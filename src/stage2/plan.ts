@@ -1,27 +1,27 @@
 /**
- * @file Which problem each rollout of stage 2 completes: a function of the rows and the seed, known before the first
- * update, so that resuming and an uninterrupted run agree.
+ * @file Which problem each rollout of stage 2 completes: a function of the rows and the seed, fixed before the first update,
+ * so that resumed and uninterrupted runs are identical.
  */
 import type { Problem } from '../data/problem.js';
 import { keyedRandom } from '../util/random.js';
 import { type AlgorithmName, algorithms } from './algorithm.js';
 
-/** One rollout to come. */
+/** One planned rollout. */
 export interface Visit<P = unknown> {
   readonly problem: Problem<P>;
-  /** Unique in the run: names the rollout's random numbers. */
+  /** Unique in the run; selects the rollout's random numbers. */
   readonly sample: number;
-  /** From 0; how often all rows had been visited before. */
+  /** From 0: completed passes over all rows. */
   readonly epoch: number;
 }
 
 export interface PlanOptions {
   readonly seed: number;
-  /** Rollouts of one update; a multiple of `groupSize`. */
+  /** Rollouts per update; a multiple of `groupSize`. */
   readonly batchSize: number;
-  /** Rollouts of one problem that stand together, for algorithms that compare them; else 1. */
+  /** Consecutive rollouts of one problem, for algorithms that compare them; otherwise 1. */
   readonly groupSize: number;
-  /** Rollouts in all; rounded up to whole groups. */
+  /** Total rollouts, rounded up to whole groups. */
   readonly rollouts: number;
 }
 
@@ -29,26 +29,26 @@ export interface PlannedWork {
   readonly algo: AlgorithmName;
   readonly epochs: number;
   readonly batchSize: number;
-  /** Of a problem: in stage 1, or in a group of GRPO. */
+  /** Samples per problem: in stage 1, or in a GRPO group. */
   readonly numSamples: number;
 }
 
 interface PlannedCount {
-  /** To train on, repeats included. */
+  /** Rows to train on, repeats included. */
   readonly rows: number;
   /** Distinct training problems. */
   readonly problems: number;
 }
 
 /**
- * Rollouts of stage 2: every row once an epoch. An algorithm without stage 1 also gets the samples that stage 1 takes, so
- * that all algorithms have the same budget.
+ * Rollouts of stage 2: one per row and epoch. An algorithm without stage 1 gets the samples of stage 1 in addition, so that
+ * all algorithms have the same budget.
  */
 export function plannedRollouts({ algo, epochs, numSamples }: PlannedWork, { rows, problems }: PlannedCount): number {
   return epochs * rows + (algorithms[algo].needsVStar ? 0 : numSamples * problems);
 }
 
-/** The number of batches that {@link planBatches} makes of these rollouts. */
+/** Number of batches that {@link planBatches} returns for these rollouts. */
 export function plannedUpdates(work: PlannedWork, count: PlannedCount): number {
   const groupSize = algorithms[work.algo].groupSize(work);
   const visits = Math.ceil(plannedRollouts(work, count) / groupSize) * groupSize;
@@ -56,17 +56,17 @@ export function plannedUpdates(work: PlannedWork, count: PlannedCount): number {
 }
 
 /**
- * Batches of visits. Rows are visited in a new random order in each epoch; epochs follow each other without a border
- * between batches, so only the last batch may be smaller.
+ * Batches of visits. Rows are visited in a new random order in each epoch. A batch may span two epochs, so only the last
+ * batch may be smaller.
  *
- * @throws RangeError without rows, or when groups do not fit a batch.
+ * @throws RangeError without rows, or when `batchSize` is not a multiple of `groupSize`.
  */
 export function planBatches<P>(
   rows: readonly Problem<P>[],
   { seed, batchSize, groupSize, rollouts }: PlanOptions,
 ): Visit<P>[][] {
-  if (rows.length === 0) throw new RangeError('no rows to train on');
-  if (batchSize % groupSize !== 0) throw new RangeError(`batches of ${batchSize} do not hold groups of ${groupSize}`);
+  if (rows.length === 0) throw new RangeError('planBatches: expected at least one row, found none');
+  if (batchSize % groupSize !== 0) throw new RangeError(`batch size ${batchSize} is not a multiple of ${groupSize}`);
   const visits: Visit<P>[] = [];
   for (let epoch = 0; visits.length < rollouts; epoch++) {
     for (const problem of keyedRandom(seed, 'order', epoch).shuffle(rows)) {

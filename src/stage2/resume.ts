@@ -1,7 +1,7 @@
 /**
- * @file Checkpoints of training: the policy as a Hugging Face folder in float32, the optimiser's moments beside it, and last of
- * all `state.json` with the checksums of everything before it. Its presence makes the checkpoint complete. Loading a
- * checkpoint restores the policy to the last bit.
+ * @file Training checkpoints: the policy as a Hugging Face folder in float32, the optimiser's moments, and `state.json` with
+ * the checksums of all other files. `state.json` is written last; a folder that has it is complete. Loading a checkpoint
+ * restores the policy exactly.
  */
 import { join } from 'node:path';
 import { openAdapter, readAdapterConfig, saveAdapter } from '../model/checkpoint/adapter.js';
@@ -17,7 +17,7 @@ import { type JsonRecord, readJsonRecord } from '../util/json.js';
 import { check, integer, mapOf, object, oneOf, orNull, share, text } from '../util/schema.js';
 import type { Progress } from './loop.js';
 
-/** Changes when older readers would misread a checkpoint. */
+/** Incremented when older versions would misread a checkpoint. */
 const format = 'tinyzero-checkpoint-2';
 /** Written last into a checkpoint; a folder without it is not a checkpoint. */
 export const checkpointStateFile = 'state.json';
@@ -26,7 +26,7 @@ const optimizerFile = 'optimizer.safetensors';
 /** Checksums by file name. */
 export type Checksums = Readonly<Record<string, Checksum>>;
 
-/** The logs of a run (but for its timings, which depend on a clock) when the checkpoint was made: their sizes and the checksums of their content. */
+/** Size and checksum of a run's logs when the checkpoint was made. Timings are excluded, since they depend on a clock. */
 export interface LogMarks {
   readonly metrics: Checksum;
   readonly rollouts: Checksum;
@@ -35,7 +35,7 @@ export interface LogMarks {
 export interface CheckpointState {
   readonly progress: Progress;
   readonly logs: LogMarks;
-  /** Every other file of the checkpoint. */
+  /** All other files of the checkpoint. */
   readonly files: Checksums;
 }
 
@@ -43,11 +43,11 @@ export interface CheckpointModel {
   readonly configRecord: JsonRecord;
   /** The folder whose tokenizer files are copied. */
   readonly carryFrom: string;
-  /** Where adapters are trained: how, and over which model, a folder or a hub id. */
+  /** When adapters are trained: their settings, and the base model (a folder or hub id). */
   readonly adapters?: { readonly lora: LoraOptions; readonly base: string } | undefined;
 }
 
-/** Writes what was trained, in float32 as it was trained: a model, or adapters in PEFT's format. */
+/** Writes the trained model, or the adapters in PEFT's format, in float32. */
 export function savePolicy(folder: string, policy: Policy, { configRecord, carryFrom, adapters }: CheckpointModel) {
   const { specs, read } = policy;
   return adapters === undefined
@@ -88,7 +88,7 @@ const stateShape = object({
   files: checksumsShape,
 });
 
-/** Reads `state.json`. @throws UserError that names the field that is wrong, or says that the file was changed. */
+/** Reads `state.json`. @throws UserError that names the invalid field, or says that the file was changed. */
 export function readCheckpointState(folder: string): CheckpointState {
   const path = join(folder, checkpointStateFile);
   const { progress, logs, files } = check(stateShape, readJsonRecord(path), { path, what: "a checkpoint's state" });
@@ -96,7 +96,7 @@ export function readCheckpointState(folder: string): CheckpointState {
   return { progress, logs, files: Object.fromEntries(files) };
 }
 
-/** Reads every file. @throws UserError naming the first one that is missing or is not as it was written. */
+/** Verifies every file. @throws UserError naming the first one that is missing or damaged. */
 export function requireWhole(folder: string, files: Checksums): void {
   for (const [name, expected] of Object.entries(files)) {
     const found = checksumOfFile(join(folder, name));
@@ -110,7 +110,7 @@ export function requireWhole(folder: string, files: Checksums): void {
   }
 }
 
-/** Restores parameters and moments. @throws UserError when they do not belong to this model. */
+/** Restores parameters and moments. @throws UserError when they do not match this model. */
 export function loadCheckpoint(folder: string, policy: Policy): void {
   loadPolicy(folder, policy);
   const path = join(folder, optimizerFile);
@@ -120,7 +120,7 @@ export function loadCheckpoint(folder: string, policy: Policy): void {
       const entry = file.tensors.get(name);
       if (entry?.dtype !== 'float32' || entry.shape.join() !== shape.join()) {
         throw new UserError({
-          problem: `${path} does not belong to this model: ${name} is wrong.`,
+          problem: `${path} does not match this model: ${name} differs.`,
           expected: `float32 [${shape.join(', ')}]`,
           found: entry === undefined ? 'nothing' : `${entry.format} [${entry.shape.join(', ')}]`,
         });
@@ -132,7 +132,7 @@ export function loadCheckpoint(folder: string, policy: Policy): void {
   }
 }
 
-/** Restores the parameters of a saved policy. @throws UserError when they do not belong to this model. */
+/** Restores the parameters of a saved policy. @throws UserError when they do not match this model. */
 export function loadPolicy(folder: string, policy: Policy): void {
   const adapter = readAdapterConfig(folder);
   if (adapter !== undefined) {
@@ -143,7 +143,7 @@ export function loadPolicy(folder: string, policy: Policy): void {
   try {
     if (JSON.stringify(config) !== JSON.stringify({ ...policy.config, dtype: config.dtype })) {
       throw new UserError({
-        problem: `${folder} holds another model than this run's.`,
+        problem: `${folder} holds a different model than this run's.`,
         fix: 'Its config.json was changed after it was saved.',
       });
     }
@@ -158,7 +158,7 @@ function loadAdapters(folder: string, rank: number, policy: Policy): void {
   try {
     if (JSON.stringify(specs) !== JSON.stringify(policy.specs)) {
       throw new UserError({
-        problem: `${folder} holds other adapters than this run's.`,
+        problem: `${folder} holds different adapters than this run's.`,
         fix: 'Its adapter_config.json was changed after it was saved.',
       });
     }

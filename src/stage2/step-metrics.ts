@@ -1,4 +1,4 @@
-/** @file What is written down of every update. */
+/** @file The metrics recorded for every update. */
 
 /** One line of metrics.jsonl; docs/metrics.md has the formulas. */
 export interface StepMetrics {
@@ -10,7 +10,7 @@ export interface StepMetrics {
   readonly formatRate: number;
   readonly truncatedRate: number;
   readonly meanTokens: number;
-  /** Mean |advantage|, of A*PO r - V* - beta2·δ. */
+  /** Mean |advantage|; for A*PO, of r - V* - beta2·δ. */
   readonly meanAbsAdvantage: number;
   /** Mean δ = S - S_ref: an estimate of the divergence from the reference per completion, in nats. */
   readonly kl: number;
@@ -23,6 +23,6 @@ export interface StepMetrics {
   /** False: all advantages were zero. */
   readonly signal: boolean;
   readonly sampledTokens: number;
-  /** Greedy accuracy on held-out problems after this update, where it was looked at. Nothing is chosen by it. */
+  /** Greedy accuracy on held-out problems after this update, when evaluated. For monitoring only. */
   readonly heldOutGreedy?: number;
 }

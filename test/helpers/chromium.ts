@@ -7,7 +7,11 @@ import { type Browser, chromium } from 'playwright-core';
 import { findProgram } from '../../src/util/process.js';
 
 const names = [
-  ...['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'microsoft-edge'],
+  'chromium',
+  'chromium-browser',
+  'google-chrome',
+  'google-chrome-stable',
+  'microsoft-edge',
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ];
 

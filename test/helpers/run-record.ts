@@ -101,12 +101,17 @@ export function runRecord({
     rollouts: {
       count: 2 * steps,
       points: Array.from({ length: 2 * steps }, (_, i) => ({
-        ...{ step: 1 + Math.floor(i / 2), problem: problems.train[0]!.id, reward: i % 2 },
-        ...{ advantage: (i % 2) - 0.5, delta: 0.1 * i },
+        step: 1 + Math.floor(i / 2),
+        problem: problems.train[0]!.id,
+        reward: i % 2,
+        advantage: (i % 2) - 0.5,
+        delta: 0.1 * i,
       })),
       ...(steps > 0 && {
         lastEpoch: {
-          ...{ epoch: 1, firstStep: Math.ceil(steps / 2), lastStep: steps },
+          epoch: 1,
+          firstStep: Math.ceil(steps / 2),
+          lastStep: steps,
           tally: new Map([[problems.train[0]!.id, { right: 3, total: 4 }]]),
         },
       }),
@@ -118,8 +123,18 @@ export function runRecord({
 /** One that changes evenly with the step; every fifth looks at the held-out problems. */
 export function stepRecord(step: number): StepRecord {
   return {
-    ...{ step, epoch: Math.floor(step / 8), loss: 0.1, reward: step / 100, exactRate: step / 200, formatRate: 1 },
-    ...{ truncatedRate: 0, meanTokens: 10, kl: 0.01 * step, entropy: 0.3, gradientNorm: 0.01, learningRate: 1e-4 },
+    step,
+    epoch: Math.floor(step / 8),
+    loss: 0.1,
+    reward: step / 100,
+    exactRate: step / 200,
+    formatRate: 1,
+    truncatedRate: 0,
+    meanTokens: 10,
+    kl: 0.01 * step,
+    entropy: 0.3,
+    gradientNorm: 0.01,
+    learningRate: 1e-4,
     sampledTokens: 100 * step,
     ...(step % 5 === 0 && { heldOutGreedy: 0.5 }),
   };

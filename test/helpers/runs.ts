@@ -9,8 +9,26 @@ import { type CliResult, cliPath, merge } from './cli.js';
 
 /** Five updates of eight rollouts, with checkpoints and a look at held-out problems on the way. */
 export const shortRun = [
-  ...['--num-train', '20', '--num-test', '4', '--epochs', '2', '--batch-size', '8', '--num-samples', '4'],
-  ...['--max-new-tokens', '40', '--eval-samples', '2', '--eval-every', '3', '--save-every', '2', '--seed', '5'],
+  '--num-train',
+  '20',
+  '--num-test',
+  '4',
+  '--epochs',
+  '2',
+  '--batch-size',
+  '8',
+  '--num-samples',
+  '4',
+  '--max-new-tokens',
+  '40',
+  '--eval-samples',
+  '2',
+  '--eval-every',
+  '3',
+  '--save-every',
+  '2',
+  '--seed',
+  '5',
   '--train-on',
   'all', // so that the number of updates is known whatever the model solves
 ];

@@ -14,8 +14,15 @@ test('the built-in model keeps the defaults that its card reports', () => {
   assert.deepEqual(
     { numTrain, epochs, batchSize, lr, temperature, maxNewTokens, reward, trainOn, curriculum },
     {
-      ...{ numTrain: 500, epochs: 3, batchSize: 32, lr: 4e-4, temperature: 1, maxNewTokens: 48 },
-      ...{ reward: 'graded', trainOn: 'solved', curriculum: 'none' },
+      numTrain: 500,
+      epochs: 3,
+      batchSize: 32,
+      lr: 4e-4,
+      temperature: 1,
+      maxNewTokens: 48,
+      reward: 'graded',
+      trainOn: 'solved',
+      curriculum: 'none',
     },
   );
   assert.deepEqual(settings(builtin).wordings, ['builtin']);

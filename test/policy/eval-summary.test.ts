@@ -157,7 +157,10 @@ test('beyond 20 clusters p is that of random draws, and their number is given', 
   const evaluated = (rate: number): ComparableEvaluation => ({
     model: `${rate}`,
     perProblem: Array.from({ length: 30 }, (_, i) => ({
-      ...{ id: `${i}`, cluster: `${i}`, greedy: { exact: rate > 0.5 }, sampled: { exactRate: rate } },
+      id: `${i}`,
+      cluster: `${i}`,
+      greedy: { exact: rate > 0.5 },
+      sampled: { exactRate: rate },
     })),
   });
   const { sampled } = compareEvaluations(evaluated(1), evaluated(0));
@@ -169,10 +172,18 @@ test('beyond 20 clusters p is that of random draws, and their number is given', 
 
 test('the outcome looks at greedy and at sampled accuracy', () => {
   const greedy = (difference: number, pValue: number) => ({
-    ...{ gained: 0, lost: 0, difference, test: 'mcnemar-exact' as const, pValue },
+    gained: 0,
+    lost: 0,
+    difference,
+    test: 'mcnemar-exact' as const,
+    pValue,
   });
   const sampled = (difference: number, pValue: number) => ({
-    ...{ difference, ci95: null, test: 'sign-flip-exact' as const, clusters: 11, pValue },
+    difference,
+    ci95: null,
+    test: 'sign-flip-exact' as const,
+    clusters: 11,
+    pValue,
   });
   for (const [outcome, ofGreedy, ofSampled] of [
     ['learned', [0.6, 0.001], [0.4, 0.001]],
@@ -256,7 +267,12 @@ test('of the first sample the tokens are kept, and are refused where they do not
   const summary = summarize([{ ...first!, samples }, ...rest]);
   const { text, tokens } = samples[0]!;
   assert.deepEqual(summary.perProblem[0]!.firstSample, {
-    ...{ completion: text, reward: 1, exact: true, parsed: true, truncated: false, tokens },
+    completion: text,
+    reward: 1,
+    exact: true,
+    parsed: true,
+    truncated: false,
+    tokens,
     ...drawn,
   });
   assert.equal(summary.perProblem[1]!.firstSample, undefined, 'nobody kept its tokens');

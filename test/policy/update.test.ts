@@ -70,8 +70,11 @@ async function gradientsOf(
   const options = { loss: loss as never, optimizer, maxGradientNorm: 1e9, lora: adapters };
   const program = engine.createProgram({
     state: {
-      ...{ ...layout.parameters, ...layout.adapters, ...layout.reference },
-      ...{ ...layout.moments, ...layout.gradients },
+      ...layout.parameters,
+      ...layout.adapters,
+      ...layout.reference,
+      ...layout.moments,
+      ...layout.gradients,
     },
     functions: updateFunctions(config, layout, shape, options, 'f32'),
   });
@@ -231,7 +234,7 @@ test('rows are packed without overlap, longest first, and never in more sequence
   assert.throws(() => planPasses([{ promptIds: [], completionIds: [1] }], shape), /at least one prompt token/);
   assert.throws(
     () => planPasses([{ promptIds: [1], completionIds: Array(12).fill(1) }], shape),
-    /13 tokens does not fit 12/,
+    /13 tokens does not fit in 12/,
   );
 });
 

@@ -27,15 +27,23 @@ test('bit flips in a finished and in a stopped run', async (t) => {
     /Update 3 of/.test(output),
   );
   assert.equal(interrupted.code, 130, interrupted.stderr);
-  assert.match(interrupted.stderr, /Stopped\. Continue with `.*train --resume/);
+  assert.match(interrupted.stderr, /Stopped\. Resume with `.*train --resume/);
 
   const random = uniform(1);
   for (const [run, files] of [
     [
       whole,
       [
-        ...['config.json', 'problems.json', 'eval-before.json', 'eval-after.json', 'v_star_dict.json', 'metrics.jsonl'],
-        ...['final.json', 'final/model.safetensors', 'final/tokenizer.json', 'checkpoints/step-000005/state.json'],
+        'config.json',
+        'problems.json',
+        'eval-before.json',
+        'eval-after.json',
+        'v_star_dict.json',
+        'metrics.jsonl',
+        'final.json',
+        'final/model.safetensors',
+        'final/tokenizer.json',
+        'checkpoints/step-000005/state.json',
       ],
     ],
     [

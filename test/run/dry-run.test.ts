@@ -66,8 +66,12 @@ test('a model of the hub is planned without its weights, and refused in plain wo
 
   // The architecture of a 70B model: 141 GB in bfloat16, and 16 bytes a parameter to train.
   changeJson(join(model, 'config.json'), {
-    ...{ hidden_size: 8192, intermediate_size: 28672, num_hidden_layers: 80 },
-    ...{ num_attention_heads: 64, num_key_value_heads: 8, layer_types: undefined },
+    hidden_size: 8192,
+    intermediate_size: 28672,
+    num_hidden_layers: 80,
+    num_attention_heads: 64,
+    num_key_value_heads: 8,
+    layer_types: undefined,
   });
   const huge = await tinyzero([...weightless, '--model', model, '--out', out]);
   assert.equal(huge.code, 1, huge.stderr);
@@ -85,7 +89,7 @@ test('on the wasm engine its heap is the limit', async (t) => {
   assert.match(stderr, /4\.3 GB available/);
 });
 
-test('what a run would refuse is refused: bf16 on wasm, and V* of other settings', async (t) => {
+test('what a run would refuse is refused: bf16 on wasm, and V* for other settings', async (t) => {
   const bf16 = await tinyzero([...weightless, '--engine', 'wasm', '--precision', 'bf16']);
   assert.equal(bf16.code, 2, bf16.stderr);
   assert.match(bf16.stderr, /bf16 needs the tensorflow engine/);
@@ -95,7 +99,7 @@ test('what a run would refuse is refused: bf16 on wasm, and V* of other settings
   const other = await tinyzero([...weightless, '--v-star', vStar]);
   assert.equal(other.code, 1, other.stderr);
   // The weights may not be there, so the model's hash is not compared.
-  assert.match(other.stderr, /V\* of other settings: tokenizer and problems and prompt and sampling and reward differ/);
+  assert.match(other.stderr, /V\* for other settings: tokenizer and problems and prompt and sampling and reward differ/);
   const missing = await tinyzero([...weightless, '--v-star', `${vStar}.none`]);
   assert.match(missing.stderr, /Cannot read .*v\.json\.none/);
 });

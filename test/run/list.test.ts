@@ -74,7 +74,7 @@ test('every state of a run is told from its files', async (t) => {
     ['trainless', 'stopped', 'at update 0 of 5'],
     ['stage1', 'stopped', 'in stage 1'],
     ['fresh', 'stopped', 'in the evaluation before training'],
-    ['hopeless', 'stopped', 'by stage 1: nothing to learn from'],
+    ['hopeless', 'stopped', 'after stage 1: nothing to learn'],
   ]);
   assert.deepEqual(config?.slice(0, 2), ['config', 'damaged']);
   assert.match(config?.[2] ?? '', /config\.json is not a run's configuration: `format` must be/);

@@ -118,7 +118,9 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
       policy.loadMoments();
       const draw = async () => {
         const rollouts = Array.from({ length: 3 }, (_, i) => ({
-          ...{ promptIds: [5, 9, 12], uniform: keyedRandom('lora', i).uniform, maxNewTokens: 6 },
+          promptIds: [5, 9, 12],
+          uniform: keyedRandom('lora', i).uniform,
+          maxNewTokens: 6,
         }));
         return await policy.sample(rollouts, { temperature: 1, endIds: new Set([1]) });
       };
@@ -130,8 +132,11 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
       const completions = await draw();
       assert.notDeepEqual(completions, before);
       const { logProbs, refLogProbs } = policy.update({
-        ...{ rows: completions.map(({ ids }) => ({ promptIds: [5, 9, 12], completionIds: ids })), temperature: 1 },
-        ...{ advantages: [1, -1, 0.5], step: 1, learningRate: 1e-3 },
+        rows: completions.map(({ ids }) => ({ promptIds: [5, 9, 12], completionIds: ids })),
+        temperature: 1,
+        advantages: [1, -1, 0.5],
+        step: 1,
+        learningRate: 1e-3,
       });
       completions.forEach((completion, row) => {
         completion.logProbs.forEach((logProb, i) => {
@@ -193,7 +198,8 @@ test('options of adapters without adapters, and adapters over adapters, are refu
 test('merging by hand: W + alpha/r B A', () => {
   // W [2, 3], A [1, 3], B [2, 1], alpha 2: row 1 + 2·1·(1, 2, 3), row 2 + 2·(-1)·(1, 2, 3).
   const merged = mergedWeight(Float32Array.of(1, 1, 1, 0, 0, 0), Float32Array.of(1, 2, 3), Float32Array.of(1, -1), {
-    ...{ rank: 1, alpha: 2 },
+    rank: 1,
+    alpha: 2,
   });
   assert.deepEqual([...merged], [3, 5, 7, -2, -4, -6]);
 });

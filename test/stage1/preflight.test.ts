@@ -42,12 +42,16 @@ test('mixed outcomes and readable answers: go', () => {
 
 test('nothing to learn from: stop, with the reason', () => {
   for (const [entries, options, reason] of [
-    [[entry([0, 0]), entry([0, 0])], {}, /No sample of any problem is right.*--num-samples, now 2.*--train-on varied/],
-    [[entry([0, 0])], { trainOn: 'all' }, /No sample of any problem is right/],
-    [[entry([1, 1]), entry([1, 1])], {}, /Every sample is right/],
-    [[entry([1, 1]), entry([0, 0])], {}, /earn the same.*--temperature/],
+    [
+      [entry([0, 0]), entry([0, 0])],
+      {},
+      /No sample of any problem is correct.*--num-samples, now 2.*--train-on varied/,
+    ],
+    [[entry([0, 0])], { trainOn: 'all' }, /No sample of any problem is correct/],
+    [[entry([1, 1]), entry([1, 1])], {}, /Every sample is correct/],
+    [[entry([1, 1]), entry([0, 0])], {}, /have the same reward.*--temperature/],
     // Partial credit without an exact sample is dropped from training by default ...
-    [[entry([0.3, 0])], {}, /No sample of any problem is right/],
+    [[entry([0.3, 0])], {}, /No sample of any problem is correct/],
   ] as const) {
     const result = run(entries, options);
     assert.equal(result.verdict, 'stop');
@@ -74,7 +78,7 @@ test('truncation and unread answers are named before all else', () => {
     entry([1, 0, 0, 0], { truncated: [false, true, true, true], parsed: [true, false, false, false] }),
   ]).advice;
   assert.match(first!, /75 % of the samples were cut off: raise --max-new-tokens/);
-  assert.match(second!, /75 % of the samples state no answer/);
+  assert.match(second!, /75 % of the samples have no answer/);
 });
 
 test('few mixed problems, or a model that can do it already: warn', () => {

@@ -89,7 +89,7 @@ test('another beta1 and fewer samples follow from stored rewards', () => {
   assert.equal(vStarOf(path, derived, ['a']).get('a')!.toFixed(4), '0.9307');
   assertUserError(
     () => deriveVStar(path, derived, { samples: 3 }),
-    /has 2 samples a problem, too few for --num-samples 3/,
+    /has 2 samples per problem, too few for --num-samples 3/,
   );
 });
 
@@ -146,10 +146,10 @@ test('the same shard twice, or an interrupted one, is refused without --partial'
   const interrupted = shard(2, { b: entry(1, 0) }, { of: 2 });
   assertUserError(
     () => merge([first, interrupted]),
-    /part-1 was interrupted\. Expected 4 samples of each of its 1 problems/,
+    /part-1 is incomplete\. Expected 4 samples of each of its 1 problems/,
   );
   const fewer = shard(2, { b: full }, { of: 2, problems: 2 });
-  assertUserError(() => merge([first, fewer]), /part-1 was interrupted/);
+  assertUserError(() => merge([first, fewer]), /part-1 is incomplete/);
   // Of a problem in two files the one with more samples counts.
   const both = merge([interrupted, first, second], { partial: true });
   assert.deepEqual(both.entries.get('b'), full);
@@ -159,7 +159,10 @@ test('the same shard twice, or an interrupted one, is refused without --partial'
 test('files of other settings are never merged', () => {
   const all = { partial: true };
   const other = entry(0, 0, 0, 0);
-  assertUserError(() => merge([file({ a: full }), file({ a: other })], all), /part-1 has other samples for "a"/);
+  assertUserError(
+    () => merge([file({ a: full }), file({ a: other })], all),
+    /part-1 and an earlier file have different samples for "a"/,
+  );
   assertUserError(
     () => merge([file({}), file({}, { beta1: 0.1 })], all),
     /beta1 differs\. Expected beta1 0\.5\. Found beta1 0\.1/,
@@ -171,7 +174,7 @@ test('files of other settings are never merged', () => {
     () => merge([shard(1, { a: full }), shard(2, { b: full }, { of: 4 })], all),
     /number of shards differs\. Expected number of shards 3\. Found number of shards 4/,
   );
-  assertUserError(() => merge([]), /no V\* file/);
+  assertUserError(() => merge([]), /No V\* files to merge/);
 });
 
 test('hostile files are refused with the place of what is wrong', () => {

@@ -13,7 +13,7 @@ test('a batch with a signal must have a gradient and move the weights', () => {
     () => checkUpdate({ ...facts, gradientNorm: 0 }),
     /Update 3 has no gradient although an advantage is 0\.2/,
   );
-  assert.throws(() => checkUpdate({ ...facts, after: before.slice() }), /Update 3 changed no weight/);
+  assert.throws(() => checkUpdate({ ...facts, after: before.slice() }), /Update 3 did not change the weights/);
   // During a warm-up from 0 the first rate may be 0: standing still is then right.
   assert.equal(checkUpdate({ ...facts, after: before.slice(), learningRate: 0 }), true);
 });

@@ -32,8 +32,8 @@ test('no two visits share their random numbers, groups stand together', () => {
   for (const batch of batches) {
     for (let i = 0; i < batch.length; i += 2) assert.equal(batch[i]!.problem, batch[i + 1]!.problem);
   }
-  assert.throws(() => planBatches(rows, { ...options, groupSize: 3 }), /groups of 3/);
-  assert.throws(() => planBatches([], options), /no rows/);
+  assert.throws(() => planBatches(rows, { ...options, groupSize: 3 }), /multiple of 3/);
+  assert.throws(() => planBatches([], options), /at least one row/);
 });
 
 test('the number of updates is known before the plan is made', () => {

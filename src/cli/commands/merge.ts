@@ -26,7 +26,11 @@ export async function run({ out, json }: OptionValues<'out' | 'json'>, operands:
     }
     await explainAsyncWrites(out, () =>
       savePretrained(out, {
-        ...{ configRecord, specs: parameterSpecs(config), dtype: 'float32', carryFrom: folder, read: weights.read },
+        configRecord,
+        specs: parameterSpecs(config),
+        dtype: 'float32',
+        carryFrom: folder,
+        read: weights.read,
       }),
     );
     printResult(json, { folder: out, adapter: adapterFolder }, () => [

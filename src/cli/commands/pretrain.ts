@@ -39,7 +39,7 @@ export async function run(values: Values): Promise<number> {
 async function make(values: Values, out: string, signal: AbortSignal): Promise<EvalSummary> {
   const { corpus, steps, install } = values;
   const reporter = consoleReporter(values);
-  const [{ openWantedEngine }, { makeBuiltin }, { modelCard }, { evaluateModel }] = await Promise.all([
+  const [{ openRequestedEngine }, { makeBuiltin }, { modelCard }, { evaluateModel }] = await Promise.all([
     import('../../model/open.js'),
     import('../../pretrain/builtin.js'),
     import('../../pretrain/card.js'),
@@ -47,7 +47,7 @@ async function make(values: Values, out: string, signal: AbortSignal): Promise<E
   ]);
 
   // Train the model and save it.
-  const engine = await openWantedEngine({ engine: values.engine, install, precision: 'f32' }, reporter, signal);
+  const engine = await openRequestedEngine({ engine: values.engine, install, precision: 'f32' }, reporter, signal);
   const work = reporter.work('Pre-training', 'steps');
   const onStep = (step: PretrainStep, total: number) => showStep(work, step, total);
   const options = { corpus, onStep, signal, ...(steps !== undefined && { steps }) };
@@ -57,7 +57,9 @@ async function make(values: Values, out: string, signal: AbortSignal): Promise<E
   const request = {
     options: defaultOptions({ model: out, evalSamples }),
     engineRequest: { engine: engine.name, install },
-    ...{ reporter, signal, taskApi },
+    reporter,
+    signal,
+    taskApi,
   };
   const evaluation = await evaluateModel(request, corpus);
   const command = `tinyzero pretrain --corpus ${corpus}${steps === undefined ? '' : ` --steps ${steps}`}`;
@@ -70,7 +72,8 @@ function showStep(work: Work, { step, loss, gradientNorm }: PretrainStep, total:
   const state = `loss ${loss.toFixed(4)}, gradient ${gradientNorm.toFixed(3)}`;
   const isDue = step % lineEverySteps === 0 || step === total;
   work.update({
-    ...{ done: step, total },
+    done: step,
+    total,
     details: () => [`  ${state}`],
     ...(isDue && { note: `Step ${step} of ${total}: ${state}` }),
   });

@@ -44,15 +44,27 @@ const shape = object({
   revision: optional(text),
   r: integer({ min: 1 }),
   lora_alpha: number({ above: 0 }),
-  ...{ bias: optional(oneOf(['none'])), fan_in_fan_out: optional(anything), use_rslora: optional(anything) },
-  ...{ use_dora: optional(anything), modules_to_save: optional(anything), rank_pattern: optional(anything) },
-  ...{ alpha_pattern: optional(anything), lora_bias: optional(anything), alora_invocation_tokens: optional(anything) },
+  bias: optional(oneOf(['none'])),
+  fan_in_fan_out: optional(anything),
+  use_rslora: optional(anything),
+  use_dora: optional(anything),
+  modules_to_save: optional(anything),
+  rank_pattern: optional(anything),
+  alpha_pattern: optional(anything),
+  lora_bias: optional(anything),
+  alora_invocation_tokens: optional(anything),
 });
 
 /** Fields that change what an adapter computes, with all values that mean they do not. */
 const unsupported = [
-  ...['fan_in_fan_out', 'use_rslora', 'use_dora', 'modules_to_save', 'rank_pattern', 'alpha_pattern'],
-  ...['lora_bias', 'alora_invocation_tokens'],
+  'fan_in_fan_out',
+  'use_rslora',
+  'use_dora',
+  'modules_to_save',
+  'rank_pattern',
+  'alpha_pattern',
+  'lora_bias',
+  'alora_invocation_tokens',
 ] as const;
 const means = (value: unknown) => value !== undefined && value !== null && value !== false && !isEmpty(value);
 const isEmpty = (value: unknown) => typeof value === 'object' && Object.keys(value as object).length === 0;
@@ -164,7 +176,9 @@ export async function saveAdapter(folder: string, adapter: AdapterToSave): Promi
   makeFolder(folder);
   rmSync(join(folder, 'config.json'), { force: true });
   const tensors = Object.entries(specs).map(([name, size]) => ({
-    ...{ name: peftPrefix + name, shape: size, dtype: 'float32' as const },
+    name: peftPrefix + name,
+    shape: size,
+    dtype: 'float32' as const,
   }));
   const checksums: Record<string, Checksum> = {
     [adapterWeightFile]: await writeSafetensors(join(folder, adapterWeightFile), tensors, (name) =>
@@ -177,11 +191,25 @@ export async function saveAdapter(folder: string, adapter: AdapterToSave): Promi
   };
   const [name, revision] = existsSync(base) ? [base] : base.split('@');
   const config = {
-    ...{ peft_type: 'LORA', task_type: 'CAUSAL_LM', base_model_name_or_path: name, revision: revision ?? null },
-    ...{ r: lora.rank, lora_alpha: lora.alpha, lora_dropout: 0, target_modules: lora.targets, bias: 'none' },
-    ...{ fan_in_fan_out: false, inference_mode: true, init_lora_weights: true, modules_to_save: null },
-    ...{ layers_to_transform: null, layers_pattern: null, rank_pattern: {}, alpha_pattern: {} },
-    ...{ use_rslora: false, use_dora: false },
+    peft_type: 'LORA',
+    task_type: 'CAUSAL_LM',
+    base_model_name_or_path: name,
+    revision: revision ?? null,
+    r: lora.rank,
+    lora_alpha: lora.alpha,
+    lora_dropout: 0,
+    target_modules: lora.targets,
+    bias: 'none',
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    modules_to_save: null,
+    layers_to_transform: null,
+    layers_pattern: null,
+    rank_pattern: {},
+    alpha_pattern: {},
+    use_rslora: false,
+    use_dora: false,
   };
   put(adapterConfigFile, `${JSON.stringify(config, null, 2)}\n`);
   for (const file of carriedFiles) {

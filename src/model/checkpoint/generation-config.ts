@@ -24,10 +24,27 @@ export interface GenerationConfig {
 
 /** Each with the value that makes it do nothing. */
 const neutral: Readonly<Record<string, unknown>> = {
-  ...{ repetition_penalty: 1, encoder_repetition_penalty: 1, no_repeat_ngram_size: 0, min_p: 0, typical_p: 1 },
-  ...{ epsilon_cutoff: 0, eta_cutoff: 0, top_h: 0, num_beams: 1, penalty_alpha: 0, guidance_scale: 1, min_length: 0 },
-  ...{ min_new_tokens: 0, suppress_tokens: [], begin_suppress_tokens: [], bad_words_ids: [], sequence_bias: [] },
-  ...{ forced_bos_token_id: [], forced_eos_token_id: [], exponential_decay_length_penalty: [], stop_strings: [] },
+  repetition_penalty: 1,
+  encoder_repetition_penalty: 1,
+  no_repeat_ngram_size: 0,
+  min_p: 0,
+  typical_p: 1,
+  epsilon_cutoff: 0,
+  eta_cutoff: 0,
+  top_h: 0,
+  num_beams: 1,
+  penalty_alpha: 0,
+  guidance_scale: 1,
+  min_length: 0,
+  min_new_tokens: 0,
+  suppress_tokens: [],
+  begin_suppress_tokens: [],
+  bad_words_ids: [],
+  sequence_bias: [],
+  forced_bos_token_id: [],
+  forced_eos_token_id: [],
+  exponential_decay_length_penalty: [],
+  stop_strings: [],
 };
 
 const samplingShape = object({

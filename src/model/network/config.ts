@@ -1,8 +1,8 @@
 /**
- * @file A model's architecture, read from the `config.json` of a Hugging Face folder. Every field that changes what the
- * model computes is honoured or refused by its name; the rest (dropout, cache and parallelism settings) is ignored.
- * Defaults are those of `configuration_{qwen2,qwen3,llama}.py` in transformers 5.23, except that sizes must be given.
- * Dropout is ignored in training too: the log-probs of a rollout and of its update must come from one function.
+ * @file A model's architecture, read from the `config.json` of a Hugging Face folder. Every field that affects the
+ * computation is either supported or rejected by name; the rest (dropout, cache and parallelism settings) is ignored.
+ * Defaults are those of `configuration_{qwen2,qwen3,llama}.py` in transformers 5.23, except that sizes are required.
+ * Dropout is ignored in training too, since a rollout and its update must have the same log-probs.
  */
 import type { InferOutput } from 'valibot';
 import { describe, type JsonRecord } from '../../util/json.js';
@@ -26,7 +26,7 @@ import { type RopeConfig, readRope } from './rope.js';
 const families = ['qwen2', 'qwen3', 'llama'] as const;
 type Family = (typeof families)[number];
 
-/** All that the forward pass depends on. Letters are the tensor dimensions used throughout the code. */
+/** Everything that the forward pass depends on. Letters are the tensor dimensions used throughout the code. */
 export interface ModelConfig {
   readonly family: Family;
   /** V: rows of the embedding; may exceed the tokenizer's length. */
@@ -57,9 +57,9 @@ export interface ModelConfig {
   readonly bosTokenId: number | null;
   readonly eosTokenIds: readonly number[];
   readonly padTokenId: number | null;
-  /** Standard deviation of newly made matrices. */
+  /** Standard deviation of newly initialised matrices. */
   readonly initializerRange: number;
-  /** The checkpoint's declared dtype; the weights' own dtype decides how they are read. */
+  /** The dtype that the config declares; weights are read in the dtype of their files. */
   readonly dtype: Dtype;
 }
 
@@ -71,14 +71,14 @@ const familyDefaults = {
 
 const architectures = { qwen2: 'Qwen2ForCausalLM', qwen3: 'Qwen3ForCausalLM', llama: 'LlamaForCausalLM' } as const;
 
-/** Sizes are counts of things in memory: 2^31 of one is above any model. */
+/** A size in tensor elements; no model has one of 2^31. */
 const size = (min = 1) => integer({ min, max: 2 ** 31 - 1 });
 
 const shape = object({
   model_type: oneOf(families),
   architectures: anything,
   hidden_size: size(),
-  // The deepest known has 1,000; lists are made of this many entries.
+  // Bounded, since lists of this length are made. The deepest known model has 1,000.
   num_hidden_layers: integer({ min: 1, max: 10_000 }),
   num_attention_heads: size(),
   num_key_value_heads: optional(size()),
@@ -100,7 +100,7 @@ const shape = object({
   torch_dtype: optional(text),
 });
 
-/** What Qwen says of sliding windows; transformers' Llama has none and reads none of these. */
+/** Qwen's fields about sliding windows; transformers' Llama does not read them. */
 const windowShape = object({
   layer_types: anything,
   use_sliding_window: optional(flag, false),
@@ -113,7 +113,7 @@ const windowShape = object({
  * @throws UserError that lists everything missing, malformed or unsupported.
  */
 export function parseModelConfig(record: JsonRecord, source: string): ModelConfig {
-  // A model of another type lacks most of the other fields, which need not be listed.
+  // A model of another type lacks most of the other fields; do not list them.
   check(object({ model_type: oneOf(families) }), record, { path: source });
   const problems: string[] = [];
   const fields = collect(shape, record, problems);
@@ -147,7 +147,7 @@ function readConfig(
   if (family !== 'llama') refuseSlidingWindow(record, layers, maxPositions, problems);
   // transformers' Qwen2 has fixed biases whatever `attention_bias` says; `mlp_bias` exists only for Llama.
   const attentionBias = family !== 'qwen2' && fields.attention_bias;
-  // null is "none", absent the family's default.
+  // null means none; absent means the family's default.
   const ids = (name: 'bos_token_id' | 'eos_token_id', absent: number | undefined) =>
     readTokenIds(record[name] === undefined ? absent : record[name], name, vocabSize, problems);
   const rope = readRope(record, maxPositions, problems);
@@ -181,8 +181,8 @@ function readConfig(
 }
 
 /**
- * The ids in `value`, one number or a list; empty when absent. Shared with `generation_config.json`.
- * An id outside the vocabulary is refused: a model could never produce it, so generation would never end.
+ * The ids in `value`, a number or a list; empty if absent. Also used for `generation_config.json`. Ids outside the
+ * vocabulary are rejected: the model could never produce them, so generation would never end.
  */
 export function readTokenIds(value: unknown, name: string, vocabSize: number, problems: string[]): number[] {
   const ids: unknown[] = value === undefined || value === null ? [] : Array.isArray(value) ? value : [value];
@@ -217,7 +217,7 @@ function refuseUnsupported(
   }
 }
 
-/** A window is accepted where it cannot act: switched off, on no layer, or at least as long as any sequence. */
+/** Accepts a sliding window only if it has no effect: disabled, on no layer, or at least as long as any sequence. */
 function refuseSlidingWindow(record: JsonRecord, layers: number, maxPositions: number, problems: string[]): void {
   const fields = collect(windowShape, record, problems);
   if (fields === undefined) return;
@@ -236,7 +236,7 @@ function refuseSlidingWindow(record: JsonRecord, layers: number, maxPositions: n
   }
 }
 
-/** The `config.json` of a model made here; {@link parseModelConfig} and transformers read it back to the same config. */
+/** The `config.json` of a model made here; {@link parseModelConfig} and transformers read it as the same config. */
 export function modelConfigJson(config: ModelConfig): JsonRecord {
   const { rope } = config;
   if (rope.scaling.kind !== 'default') throw new Error('only models with plain rotary embedding are made here');

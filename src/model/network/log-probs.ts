@@ -1,6 +1,6 @@
 /**
- * @file Log-probabilities of given completions, differentiable. Logits are computed only where a completion's token is
- * predicted: a hidden state is picked for each such token before the output layer, never a `[B, T, V]` made.
+ * @file Log-probs of given completions, differentiable. Logits are computed only where a completion's token is predicted:
+ * the hidden states are gathered before the output layer, so no `[B, T, V]` tensor is ever made.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { embedding, tokenLogProbs } from '../../engine/ops/ops.js';
@@ -10,7 +10,7 @@ import { UserError } from '../../util/errors.js';
 import type { ModelConfig } from './config.js';
 import { logits, sequenceStates } from './transformer.js';
 
-/** Inputs of {@link completionLogProbs} for B sequences of T tokens of which W at most are completion. */
+/** Inputs of {@link completionLogProbs} for B sequences of T tokens, of which at most W belong to the completion. */
 export const completionInputs = (B: number, T: number, W: number) =>
   ({
     /** Prompt and completion, padded on the right. */
@@ -53,7 +53,9 @@ export function packCompletions(
     const start = promptIds.length;
     if (start === 0) throw new RangeError('a completion needs at least one prompt token before it');
     if (start + completionIds.length > T || completionIds.length > W) {
-      throw new RangeError(`${start} + ${completionIds.length} tokens do not fit ${T}, of which ${W} completion`);
+      throw new RangeError(
+        `${start} + ${completionIds.length} tokens do not fit in ${T}, ${W} of them for the completion`,
+      );
     }
     packed.ids.set(promptIds as Int32Array, row * T);
     packed.ids.set(completionIds as Int32Array, row * T + start);
@@ -78,10 +80,10 @@ export function completionLogProbs(
   return tf.mul(logProbs.reshape(mask.shape), mask);
 }
 
-/** The error for log-probs that came out as NaN or infinite: no token can be drawn or scored by them. */
+/** The error for NaN or infinite log-probs, with which no token can be drawn or scored. */
 export function notFinite(): UserError {
   return new UserError({
-    problem: "The model's log-probs are not finite numbers.",
+    problem: "The model's log-probs are not finite.",
     fix: 'Its weights are damaged, or the temperature is too close to 0.',
   });
 }

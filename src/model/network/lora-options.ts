@@ -1,12 +1,12 @@
-/** @file Which adapters there are, and their arithmetic on plain arrays; apart from lora.ts so that it needs no tensor library. */
+/** @file Settings and names of adapters, and merging on plain arrays. Separate from lora.ts, to import no tensor library. */
 
-/** The linear layers that can have adapters, by the last part of their names. */
+/** The linear layers that can have adapters, by the last part of their name. */
 export const loraTargets = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 export type LoraTarget = (typeof loraTargets)[number];
 
 export interface LoraOptions {
   readonly rank: number;
-  /** The adapter's product is multiplied by alpha / rank. */
+  /** The adapter's output is multiplied by alpha / rank. */
   readonly alpha: number;
   readonly targets: readonly LoraTarget[];
 }
@@ -14,7 +14,7 @@ export interface LoraOptions {
 /** Names of the adapter of the linear layer `module`. */
 export const adapterNames = (module: string) => ({ a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` });
 
-/** W + (alpha / r) B A, row-major. Sums are of float64 products, rounded once. */
+/** W + (alpha / r) B A, row-major. Computed in float64 and rounded once. */
 export function mergedWeight(
   weight: Float32Array,
   a: Float32Array,

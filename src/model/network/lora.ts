@@ -1,7 +1,7 @@
 /**
- * @file Low-rank adapters (Hu et al., "LoRA", arXiv 2106.09685): y = x W^T + (alpha / r) (x A^T) B^T for the linear layers
- * of a model, with W frozen. Adapters lie among the parameters, as `<module>.lora_A.weight` `[r, in]` and
- * `<module>.lora_B.weight` `[out, r]`, so a forward pass with them is the same function of a larger record.
+ * @file Low-rank adapters (Hu et al., "LoRA", arXiv 2106.09685): y = x W^T + (alpha / r) (x A^T) B^T for linear layers, with
+ * W frozen. Adapters are entries of the parameter record, `<module>.lora_A.weight` `[r, in]` and `<module>.lora_B.weight`
+ * `[out, r]`, so the same forward pass serves models with and without them.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { linear } from '../../engine/ops/ops.js';
@@ -11,10 +11,10 @@ import type { ModelConfig } from './config.js';
 import { adapterNames, type LoraOptions, type LoraTarget } from './lora-options.js';
 import { elementCount, type ParameterSpecs, parameterSpecs } from './params.js';
 
-/** Where a record of parameters with adapters has alpha / rank, a float32 scalar. */
+/** Name of alpha / rank, a float32 scalar, in a parameter record with adapters. */
 const scaleName = 'lora.scale';
 
-/** Names without `.weight` of the layers that get adapters. */
+/** Names, without `.weight`, of the layers that get adapters. */
 export function adaptedModules(config: ModelConfig, targets: readonly LoraTarget[]): string[] {
   return Object.keys(parameterSpecs(config)).flatMap((name) => {
     const module = name.replace(/\.weight$/, '');
@@ -22,7 +22,7 @@ export function adaptedModules(config: ModelConfig, targets: readonly LoraTarget
   });
 }
 
-/** Shapes of all adapters, A and B of each layer in turn. */
+/** Shapes of all adapters: A and B of each layer. */
 export function adapterSpecs(config: ModelConfig, { rank, targets }: LoraOptions): ParameterSpecs {
   const specs = parameterSpecs(config);
   return Object.fromEntries(
@@ -38,7 +38,7 @@ export function adapterSpecs(config: ModelConfig, { rank, targets }: LoraOptions
 }
 
 /**
- * Starting values as PEFT has them: A uniform within ±1/sqrt(in), B zero, so that the adapted model is the base.
+ * Initial values as in PEFT: A uniform within ±1/sqrt(in) and B zero, so that the adapted model equals its base.
  *
  * @param uniform draws from [0, 1); a generator keyed by seed and name.
  */
@@ -49,14 +49,14 @@ export function initialAdapter(name: string, shape: readonly number[], uniform: 
   return values.map(() => bound * (2 * uniform() - 1));
 }
 
-/** `parameters` with the scale that their adapters need. Nothing is read before it is asked for. */
+/** `parameters` with the scale of their adapters added. Tensors are read on access. */
 export function withAdapterScale(parameters: TensorRecord, { alpha, rank }: LoraOptions): TensorRecord {
   return Object.assign(Object.create(parameters), { [scaleName]: tf.scalar(alpha / rank) });
 }
 
 /**
- * What the adapter of `module` adds to its product with `x` `[..., in]`: `[..., out]`; undefined without an adapter, and in
- * a record without the scale, whose weights are merged or the base's.
+ * The adapter's contribution to the output of `module` for `x` `[..., in]`: `[..., out]`. Undefined without an adapter, and in
+ * a record without the scale, whose weights are either merged or the base's.
  */
 export function adapterTerm(parameters: TensorRecord, module: string, x: Float<'... D'>): Float<'... E'> | undefined {
   const { a, b } = adapterNames(module);
@@ -70,7 +70,7 @@ export function hasAdapters(parameters: TensorRecord): boolean {
   return scaleName in parameters;
 }
 
-/** W + (alpha / r) B A of the weight called `name`, as one tensor. */
+/** The merged weight `name`: W + (alpha / r) B A. */
 export function mergedTensor(state: TensorRecord, name: string, { alpha, rank }: LoraOptions): Float<'E D'> {
   const { a, b } = adapterNames(name.replace(/\.weight$/, ''));
   const product = tf.matMul(state[b] as tf.Tensor2D, state[a] as tf.Tensor2D);

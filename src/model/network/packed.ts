@@ -1,7 +1,7 @@
 /**
- * @file Log-probs of completions, packed: several rows lie in one sequence, each attending to itself alone, so that a pass
- * costs the tokens that rows have and not rows times the longest. Layers and logits can be computed again in the backward
- * pass instead of being kept.
+ * @file Log-probs of completions with sequence packing: several rows share a sequence, each attending only to itself, so a
+ * pass costs the actual tokens, not the number of rows times the longest. Layers and logits can be recomputed in the
+ * backward pass instead of being kept.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { after, checkpointed, inTurn } from '../../engine/ops/checkpointed.js';
@@ -24,12 +24,12 @@ import {
 
 /** Sizes of one pass. */
 export interface PassShape {
-  /** Sequences, and tokens of each. */
+  /** Number of sequences; `length` is their length in tokens. */
   readonly sequences: number;
   readonly length: number;
-  /** Completion tokens of all rows of a pass. */
+  /** Completion tokens in a pass, over all rows. */
   readonly predictions: number;
-  /** Rows of an update; a pass has no more. */
+  /** Rows per update, which bounds the rows of a pass. */
   readonly rows: number;
 }
 
@@ -46,8 +46,8 @@ export type Pass = readonly Placed[];
 const tokensOf = ({ promptIds, completionIds }: CompletionRow) => promptIds.length + completionIds.length;
 
 /**
- * Places rows into passes of `shape`, the longest first, each into the first sequence with room (first fit decreasing:
- * at most 11/9 of the fewest sequences possible, and one). Sequences are filled up to `length` tokens.
+ * Assigns rows to passes of `shape`, the longest first, each to the first sequence with room (first fit decreasing, which
+ * needs at most 11/9 of the optimal number of sequences, plus one). Sequences are filled up to `length` tokens.
  *
  * @throws RangeError for a row that does not fit, or one without a prompt: nothing predicts its first token.
  */
@@ -60,7 +60,7 @@ export function planPasses(rows: readonly CompletionRow[], { sequences, length }
     if (rows[row]!.promptIds.length === 0) {
       throw new RangeError('a completion needs at least one prompt token before it');
     }
-    if (tokens > length) throw new RangeError(`a row of ${tokens} tokens does not fit ${length}`);
+    if (tokens > length) throw new RangeError(`a row of ${tokens} tokens does not fit in ${length}`);
     const found = used.findIndex((filled) => filled + tokens <= length);
     const index = found < 0 ? used.length : found;
     const start = used[index] ?? 0;
@@ -72,7 +72,7 @@ export function planPasses(rows: readonly CompletionRow[], { sequences, length }
   return passes;
 }
 
-/** The most completion tokens that a sequence can hold: rows of the shortest prompt and the longest completion. */
+/** The most completion tokens that a sequence can hold: rows with the shortest prompt and the longest completion. */
 export function predictionsPerSequence(length: number, shortestPrompt: number, maxNewTokens: number): number {
   let most = 0;
   for (let rows = 1; rows * (shortestPrompt + 1) <= length; rows += 1) {
@@ -84,9 +84,9 @@ export function predictionsPerSequence(length: number, shortestPrompt: number, m
 export const passInputs = ({ sequences: N, length: L, predictions: P }: PassShape) =>
   ({
     ids: { dtype: 'int32', shape: [N, L] },
-    /** Of each token in its row, from 0. */
+    /** Position of each token in its row, from 0. */
     positions: { dtype: 'int32', shape: [N, L] },
-    /** Which row a token belongs to, as a number of its own within the pass; padding: -1. */
+    /** Number within the pass of the row that a token belongs to; padding: -1. */
     owners: { dtype: 'int32', shape: [N, L] },
     /** For each completion token the flat index (sequence * L + place) of the state that predicts it; padding: any. */
     predictors: { dtype: 'int32', shape: [P] },
@@ -133,11 +133,11 @@ export function packPass(
 
 export type PassTensors = Readonly<Record<keyof ReturnType<typeof passInputs>, tf.Tensor>>;
 
-/** What every forward pass over the same inputs shares; made outside of a loss, so that it outlives its gradient. */
+/** Tensors shared by all forward passes over the same inputs. Made outside of a loss, so that tfjs does not free them. */
 export interface PassContext {
   readonly inputs: PassTensors;
   readonly at: Angles;
-  /** 0 where a token may attend to another, else maskedScore: `[N, L, L]`. */
+  /** 0 where a token may attend to another, otherwise maskedScore: `[N, L, L]`. */
   readonly bias: Float<'N L L'>;
 }
 
@@ -152,14 +152,14 @@ export function passContext(config: ModelConfig, inputs: PassTensors): PassConte
 }
 
 export interface Recomputation {
-  /** Layers keep only their inputs for the gradient. */
+  /** Whether layers keep only their inputs for the gradient. */
   readonly layers: boolean;
-  /** Completion tokens whose logits are in memory together; they are computed again for the gradient if not all. */
+  /** Completion tokens whose logits are in memory at once. If not all, they are recomputed for the gradient. */
   readonly logitRows: number;
 }
 
 /**
- * Log-prob of every completion token under softmax(logits / temperature), padding included: `[P]`.
+ * Log-prob of every completion token under softmax(logits / temperature), including padding: `[P]`.
  *
  * @param trained the parameters that get a gradient. @param frozen all others, which outlive the gradient.
  */
@@ -214,7 +214,7 @@ export function packedLogProbs(
   return parts.length === 1 ? parts[0]! : tf.concat1d(parts as tf.Tensor1D[]);
 }
 
-/** A record with what is in either, read when it is asked for. */
+/** A record with the entries of both, read on access. */
 function joined(first: TensorRecord, second: TensorRecord): TensorRecord {
   const view: Record<string, tf.Tensor> = Object.create(second);
   for (const name of Object.keys(first)) {
@@ -228,8 +228,7 @@ function record(names: readonly string[], values: readonly tf.Tensor[]): TensorR
 }
 
 /**
- * Frozen matrices that are used not before `x` is there: what is stored as bfloat16 is then widened layer by layer, and
- * never all of it at once.
+ * Makes frozen matrices depend on `x`, so that those stored as bfloat16 are widened layer by layer, not all at once.
  */
 function waiting(parameters: TensorRecord, x: tf.Tensor): TensorRecord {
   return new Proxy(parameters, {

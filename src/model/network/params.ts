@@ -1,6 +1,6 @@
 /**
- * @file The parameters of a model: their Hugging Face names, their shapes, how many numbers they hold, and random
- * starting values. A matrix is [out, in], as PyTorch's Linear stores it. Norm weights multiply; biases add.
+ * @file The parameters of a model: their Hugging Face names, shapes, element counts and random initial values. A matrix is
+ * [out, in], as in PyTorch's Linear. Norm weights multiply; biases add.
  */
 import type { ModelConfig } from './config.js';
 
@@ -10,7 +10,7 @@ export type ParameterSpecs = Readonly<Record<string, readonly number[]>>;
 export const embeddingName = 'model.embed_tokens.weight';
 export const headName = 'lm_head.weight';
 
-/** Every parameter that a checkpoint of this config holds, in the order of the layers. A tied head is not listed. */
+/** All parameters in a checkpoint of this config, in layer order. A tied head is not listed. */
 export function parameterSpecs(config: ModelConfig): ParameterSpecs {
   const { vocabSize: V, hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F } = config;
   const specs: Record<string, readonly number[]> = { [embeddingName]: [V, D] };
@@ -39,21 +39,21 @@ export function parameterSpecs(config: ModelConfig): ParameterSpecs {
   return specs;
 }
 
-/** Numbers in a tensor of this shape; 1 for a scalar. */
+/** Number of elements in a tensor of this shape; 1 for a scalar. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** Trainable numbers of the model. A tied head counts once. */
+/** Number of trainable parameters. A tied head counts once. */
 export function parameterCount(config: ModelConfig): number {
   return Object.values(parameterSpecs(config)).reduce((sum, shape) => sum + elementCount(shape), 0);
 }
 
 /**
- * Starting values of one parameter: norms 1, biases 0, matrices normal.
+ * Initial values of one parameter: 1 for norms, 0 for biases, normally distributed for matrices.
  *
- * @param uniform draws from [0, 1); a fresh generator keyed by the seed and the name for each parameter, so that a
- *   parameter's values do not depend on which others are made.
+ * @param uniform draws from [0, 1). Pass a generator keyed by seed and name, so that a parameter's values do not depend on
+ *   which other parameters are made.
  * @param deviation standard deviation of a matrix; see {@link fanInDeviation} for one that suits small models.
  * @returns float32, row-major.
  */

@@ -1,13 +1,13 @@
 /**
- * @file Rotary position embedding (Su et al. 2021, "RoFormer"): reads its settings from a config and computes the
- * angle that each pair of channels turns per position. Follows `modeling_rope_utils.py` of Hugging Face transformers
- * 5.23, in float32 where it does. Applying the angles is the transformer's business.
+ * @file Rotary position embedding (Su et al. 2021, "RoFormer"): reads its settings from a config and computes the angle per
+ * position of each channel pair. Follows `modeling_rope_utils.py` of Hugging Face transformers 5.23, rounding to float32
+ * where it does. transformer.ts applies the angles.
  */
 import type { GenericSchema, InferOutput } from 'valibot';
 import { describe, isRecord, type JsonRecord } from '../../util/json.js';
 import { anyObject, anything, collect, flag, integer, number, object, optional, text } from '../../util/schema.js';
 
-/** How positions turn into angles; one of the kinds that `rope_type` names. */
+/** How positions become angles, by `rope_type`. */
 type RopeScaling =
   | { readonly kind: 'default' }
   | { readonly kind: 'linear'; readonly factor: number }
@@ -31,14 +31,14 @@ export interface RopeConfig {
   /** The base of the geometric series of wavelengths. */
   readonly theta: number;
   readonly scaling: RopeScaling;
-  /** Both cosine and sine are multiplied by this (1 except for yarn), which scales attention scores by its square. */
+  /** Factor of cosine and sine (1 except for yarn); scales attention scores by its square. */
   readonly attentionFactor: number;
 }
 
 const positive = number({ above: 0 });
 const length = integer({ min: 1, max: 2 ** 31 - 1 });
 
-/** What stands at the top of a `config.json`. */
+/** Rope fields at the top level of `config.json`. */
 const outer = object({
   rope_theta: optional(positive, 10000),
   rope_scaling: optional(anyObject, {}),
@@ -56,7 +56,7 @@ const inner = object({
   original_max_position_embeddings: optional(length),
 });
 
-/** What each kind needs beside that. */
+/** Additional fields by kind. */
 const kinds = {
   scaled: object({ factor: positive }),
   llama3: object({ factor: positive, low_freq_factor: positive, high_freq_factor: positive }),
@@ -74,12 +74,12 @@ const kinds = {
 /**
  * Reads `rope_parameters` (transformers 5) or `rope_theta` + `rope_scaling` (before), whichever the config has.
  *
- * @param problems receives what is malformed or unsupported, by its name; the result may then be undefined.
+ * @param problems receives a message for each malformed or unsupported field; the result may then be undefined.
  */
 export function readRope(config: JsonRecord, maxPositions: number, problems: string[]): RopeConfig | undefined {
   const top = collect(outer, config, problems);
   if (top === undefined) return undefined;
-  // As in the reference: a `rope_scaling` that says anything wins over `rope_parameters`.
+  // As in the reference, a nonempty `rope_scaling` takes precedence over `rope_parameters`.
   const name = Object.keys(top.rope_scaling).length > 0 ? 'rope_scaling' : 'rope_parameters';
   const record = top[name];
   if (Object.values(record).some(isRecord)) problems.push('rope settings that differ by layer type are not supported');
@@ -90,7 +90,7 @@ export function readRope(config: JsonRecord, maxPositions: number, problems: str
   }
   if (rope.mrope_section !== undefined) problems.push('`mrope_section` (images and video) is not supported');
 
-  // Some configs keep the length of pre-training beside the rope settings; the reference lets that one win.
+  // Some configs give the pre-training length outside the rope settings; the reference prefers that one.
   const originalMaxPositions =
     top.original_max_position_embeddings ?? rope.original_max_position_embeddings ?? maxPositions;
   const read = <S extends GenericSchema>(schema: S) => collect(schema, record, problems, name);
@@ -112,7 +112,7 @@ function readScaling(
     case 'default':
       return plain;
     case 'dynamic':
-      // Changes angles only past max_position_embeddings, and longer sequences are refused, so it is the plain kind.
+      // Changes angles only beyond max_position_embeddings. Longer sequences are rejected, so this equals the default kind.
       return read(kinds.scaled) && plain;
     case 'linear': {
       const rope = read(kinds.scaled);
@@ -146,14 +146,14 @@ function readScaling(
   }
 }
 
-/** The temperature of YaRN (Peng et al. 2023, section 3.4). As in the reference, both weights count or neither does. */
+/** YaRN's attention factor (Peng et al. 2023, section 3.4). As in the reference, both weights apply or neither does. */
 function yarnAttentionFactor(factor: number, over: number | undefined, under: number | undefined): number {
   const mscale = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   return over && under ? mscale(over) / mscale(under) : mscale(1);
 }
 
 /**
- * Radians per position of each channel pair: pair i is channels (i, i + C/2).
+ * Radians per position of each channel pair. Pair i consists of channels i and i + C/2.
  *
  * @param headDim C, even.
  * @returns float32 [C/2], rounded after every step as the reference's float32 tensors are: at position 30,000 one unit
@@ -171,8 +171,8 @@ export function inverseFrequencies(rope: RopeConfig, headDim: number): Float32Ar
       return plain.map((frequency) => frequency / scaling.factor);
     case 'llama3':
       return plain.map((frequency) => {
-        // Wavelengths that fitted often into the original context stay, those that never fitted are stretched,
-        // and those between are blended.
+        // Wavelengths much shorter than the original context stay, longer ones are stretched, and those between are
+        // blended.
         const turns = f32(scaling.originalMaxPositions / f32(f32(2 * Math.PI) / frequency));
         if (turns > scaling.highFreqFactor) return frequency;
         if (turns < scaling.lowFreqFactor) return frequency / scaling.factor;
@@ -191,7 +191,7 @@ export function inverseFrequencies(rope: RopeConfig, headDim: number): Float32Ar
   }
 }
 
-/** The channel pairs between which YaRN blends: below `low` untouched, above `high` fully interpolated. */
+/** The channel pairs between which YaRN blends: below `low` unchanged, above `high` fully interpolated. */
 function yarnRange(
   { betaFast, betaSlow, originalMaxPositions, truncate }: Extract<RopeScaling, { kind: 'yarn' }>,
   theta: number,

@@ -1,7 +1,7 @@
 /**
  * @file The forward pass of Qwen2, Qwen3 and Llama as pure functions over a record of parameters with their Hugging
- * Face names. Follows modeling_{qwen2,qwen3,llama}.py of transformers 5. How attention meets its keys and values is
- * handed in, so that training (whole sequences) and decoding (a cache, kv-cache.ts) share the layers.
+ * Face names. Follows modeling_{qwen2,qwen3,llama}.py of transformers 5. Attention is passed in as a function, so that
+ * training (whole sequences) and decoding (with a cache, kv-cache.ts) share the layers.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { attention, embedding, linear, maskedScore, rmsNorm, rope, swiglu } from '../../engine/ops/ops.js';
@@ -12,7 +12,7 @@ import { adapterTerm } from './lora.js';
 import { embeddingName, headName } from './params.js';
 import { inverseFrequencies } from './rope.js';
 
-/** Queries, keys and values of one layer, rotated to their positions -> mixed values `[B, T, H * C]`. */
+/** Attention of one layer. Queries and keys are already rotated. Returns `[B, T, H * C]`. */
 export type Attend = (layer: number, q: Float<'B T H C'>, k: Float<'B T K C'>, v: Float<'B T K C'>) => Float<'B T HC'>;
 
 export interface Angles {
@@ -20,7 +20,7 @@ export interface Angles {
   readonly sin: Float<'B T C2'>;
 }
 
-/** Cosine and sine of every channel pair's angle at `positions` (float32 `[B | 1, T]`), as rope() wants them. */
+/** Cosine and sine of every channel pair's angle at `positions` (float32 `[B | 1, T]`), in the form that rope() takes. */
 export function angles(config: ModelConfig, positions: Float<'B T'>): Angles {
   const frequencies = tf.tensor1d(inverseFrequencies(config.rope, config.headDim));
   const turned = tf.mul(positions.expandDims(-1), frequencies);
@@ -35,8 +35,8 @@ function rowPositions(length: number): Float<'1 T'> {
 }
 
 /**
- * Which positions a position may attend to when rows are whole sequences: itself and those before, `[1, T, T]`.
- * Rows padded on the right need nothing more: no token of theirs looks at the padding.
+ * Attention bias of whole sequences, `[1, T, T]`: each position attends to itself and those before it. Padding on the right
+ * needs no mask, since no token attends to it.
  */
 function causalBias(length: number): Float<'1 T T'> {
   const position = tf.range(0, length, 1, 'float32');
@@ -49,7 +49,7 @@ export function attentionScale(config: ModelConfig): number {
   return 1 / Math.sqrt(config.headDim);
 }
 
-/** The last hidden states, normalised, of `ids` (int32 `[B, T]`): `[B, T, D]`. */
+/** The final hidden states of `ids` (int32 `[B, T]`), after the final norm: `[B, T, D]`. */
 export function hiddenStates(
   parameters: TensorRecord,
   config: ModelConfig,
@@ -65,7 +65,7 @@ export function hiddenStates(
   return finalNorm(parameters, config, x);
 }
 
-/** One layer: attention and feed-forward, each added to its input `x`. */
+/** One layer: attention and feed-forward, each with a residual connection. */
 export function transformerLayer(
   parameters: TensorRecord,
   config: ModelConfig,
@@ -84,20 +84,20 @@ export function transformerLayer(
   return tf.add(middle, feedForward(parameters, `${prefix}mlp`, normedMiddle));
 }
 
-/** What the names of a layer's parameters begin with. */
+/** Prefix of the names of a layer's parameters. */
 export const layerPrefix = (layer: number) => `model.layers.${layer}.`;
 
-/** What the first layer gets: `[..., D]`. */
+/** Embeddings of `ids`, the input of the first layer: `[..., D]`. */
 export function embedTokens(parameters: TensorRecord, ids: Int<'...'>): Float<'... D'> {
   return embedding(parameter(parameters, embeddingName), ids);
 }
 
-/** What the output layer gets, of what the last layer gives. */
+/** The norm between the last layer and the output layer. */
 export function finalNorm(parameters: TensorRecord, config: ModelConfig, x: Float<'... D'>): Float<'... D'> {
   return norm(parameters, 'model.norm', config, x);
 }
 
-/** {@link hiddenStates} of whole sequences, padded on the right if at all. */
+/** {@link hiddenStates} of whole sequences, padded on the right or not at all. */
 export function sequenceStates(parameters: TensorRecord, config: ModelConfig, ids: Int<'B T'>): Float<'B T D'> {
   const { T } = assertShape('ids', ids, 'B T');
   const bias = causalBias(T);
@@ -140,7 +140,7 @@ function norm(parameters: TensorRecord, name: string, config: ModelConfig, x: Fl
   return rmsNorm(x, parameter(parameters, `${name}.weight`), config.rmsNormEps);
 }
 
-/** The linear layer `prefix` of `x`, with its bias and its adapter where it has them. */
+/** Applies the linear layer `prefix` to `x`, with its bias and adapter if it has them. */
 function project(parameters: TensorRecord, prefix: string, x: Float<'... D'>): Float<'... E'> {
   const bias = parameters[`${prefix}.bias`];
   const product = linear(x, parameter(parameters, `${prefix}.weight`), bias);

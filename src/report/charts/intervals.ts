@@ -20,7 +20,11 @@ const rowHeight = 34;
 /** @param labelWidth room for the names of the rows, in pixels. */
 export function intervalChart(measured: readonly Measured[], labelWidth: number): Html {
   const data = measured.map(({ row, when, rate, ci95 }) => ({
-    ...{ row, when, rate, low: ci95?.[0], high: ci95?.[1] },
+    row,
+    when,
+    rate,
+    low: ci95?.[0],
+    high: ci95?.[1],
     text: `${row}, ${when} training\n${formatPercent(rate)} exact\n${describeInterval(ci95)}`,
   }));
   const rows = [...new Set(data.map(({ row }) => row))];

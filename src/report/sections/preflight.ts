@@ -39,7 +39,9 @@ function histogram(preflight: Preflight): Html {
   const { histogram: counts, samplesPerProblem: n, problems } = preflight;
   const kind = (k: number) => (k === 0 ? 'none right' : k === n ? 'all right' : 'some right');
   const data = counts.map((count, k) => ({
-    ...{ k, count, kind: kind(k) },
+    k,
+    count,
+    kind: kind(k),
     text: `${k} of ${n} samples right\n${counted(count, 'problem')} (${percent(count / problems)})`,
   }));
   const few = n <= 16;

@@ -88,7 +88,10 @@ function listChart(cells: readonly ProblemCell[]): Html {
     marginRight: 20,
     x: { ...percentAxis, ticks: [0, 0.5, 1], axis: 'top', label: null, grid: true },
     y: {
-      ...{ type: 'band', domain: data.map(({ row }) => row), label: null, tickSize: 0 },
+      type: 'band',
+      domain: data.map(({ row }) => row),
+      label: null,
+      tickSize: 0,
       tickFormat: (row: number) => data[row]!.name,
     },
     color: { type: 'identity' },

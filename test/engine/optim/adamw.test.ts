@@ -118,7 +118,10 @@ const configurations: Record<string, AdamWOptions> = {
   'without decay': { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
   'with decay': { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1 },
   'with decay of matrices and a large epsilon': {
-    ...{ beta1: 0.8, beta2: 0.99, epsilon: 1e-2, weightDecay: 0.5 },
+    beta1: 0.8,
+    beta2: 0.99,
+    epsilon: 1e-2,
+    weightDecay: 0.5,
     decays: (name) => name === 'matrix',
   },
 };

@@ -98,7 +98,11 @@ nativeTest('a policy samples from the weights that it has, as a policy that only
     assert.deepEqual(await drawn(frozen), before);
     const rows = before.slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
     const { logProbs, refLogProbs } = policy.update({
-      ...{ rows, advantages: [-1, 1], temperature: 1, step: 1, learningRate: 0.01 },
+      rows,
+      advantages: [-1, 1],
+      temperature: 1,
+      step: 1,
+      learningRate: 0.01,
     });
     assert.deepEqual(logProbs, refLogProbs);
     const after = await drawn(policy);

@@ -89,7 +89,8 @@ export async function buildAddon(build: AddonBuild, signal: AbortSignal): Promis
     build.compiler,
     [
       ...[...shared, ...nodeFlags('tinyzero_stderr'), ...includes, stderrFile],
-      ...['-o', join(build.output, '..', stderrAddonName)],
+      '-o',
+      join(build.output, '..', stderrAddonName),
     ],
     signal,
   );

@@ -16,14 +16,23 @@ import { allTokens } from '../../helpers/sampling.js';
 import { noise } from '../../helpers/subjects.js';
 
 const common = {
-  ...{ num_hidden_layers: 2, vocab_size: 61, tie_word_embeddings: true, max_position_embeddings: 64 },
-  ...{ hidden_size: 40, num_attention_heads: 6, num_key_value_heads: 2, intermediate_size: 52 },
+  num_hidden_layers: 2,
+  vocab_size: 61,
+  tie_word_embeddings: true,
+  max_position_embeddings: 64,
+  hidden_size: 40,
+  num_attention_heads: 6,
+  num_key_value_heads: 2,
+  intermediate_size: 52,
 };
 const models: Record<string, Record<string, unknown>> = {
   'Qwen2, biases, head of 24': { ...common, model_type: 'qwen2', hidden_size: 144 },
   'Qwen3, norms of heads, head of 10': { ...common, model_type: 'qwen3', head_dim: 10 },
   'Llama, head of 16, one query head per group': {
-    ...{ ...common, model_type: 'llama', head_dim: 16, num_key_value_heads: 6 },
+    ...common,
+    model_type: 'llama',
+    head_dim: 16,
+    num_key_value_heads: 6,
   },
 };
 
