@@ -152,7 +152,7 @@ export async function openRequestedEngine(
 }
 
 /** @throws UserError (wrong usage) when the engine does not support the precision. */
-export function requirePrecision(engine: EngineName, precision: Precision): void {
+function requirePrecision(engine: EngineName, precision: Precision): void {
   if (precision !== 'bf16' || engine === 'tensorflow') return;
   throw usageError('--precision bf16 needs the tensorflow engine, but the engine is wasm.', 'Use --precision f32.');
 }

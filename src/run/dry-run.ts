@@ -13,7 +13,7 @@ import { bytesPerElement } from '../model/checkpoint/dtype.js';
 import { singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
 import { wasmHeapBytes } from '../model/load.js';
 import { parameterCount } from '../model/network/params.js';
-import { describeModel, requirePrecision } from '../model/open.js';
+import { describeModel, openRequestedEngine } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import { openProblems } from '../options/problems.js';
 import type { TrainingOptions } from '../options/settings.js';
@@ -69,8 +69,10 @@ export async function dryRun(
   readGivenVStar(settings, sampledWith);
   const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
   if (isCertain) {
-    const { name: chosen } = await chooseEngine({ engine, install: false, reporter, signal });
-    requirePrecision(chosen, settings.precision);
+    const { precision } = settings;
+    // Only an open engine tells whether the processor has bfloat16 instructions.
+    if (precision === 'bf16') await openRequestedEngine({ engine, install: false, precision }, reporter, signal);
+    else await chooseEngine({ engine, install: false, reporter, signal });
   }
   const { train, rows, test } = problems;
   const { config } = model.pretrained;

@@ -1,4 +1,5 @@
 /** @file `probe.json` of a run: how the reference answered a few training problems, for each wording that was tried. */
+import { requireSeal, sealJson } from '../util/checksum.js';
 import { writeFileAtomic } from '../util/file.js';
 import { readJsonRecord } from '../util/json.js';
 import { check, flag, integer, list, mapOf, number, object, optional, orNull, share, text } from '../util/schema.js';
@@ -13,7 +14,7 @@ export interface ProbeRecord {
 }
 
 export function writeProbe(path: string, record: ProbeRecord): void {
-  explainWrites(path, () => writeFileAtomic(path, `${JSON.stringify(record, null, 2)}\n`));
+  explainWrites(path, () => writeFileAtomic(path, sealJson(`${JSON.stringify(record, null, 2)}\n`)));
 }
 
 const probeShape = object({
@@ -30,7 +31,7 @@ const probeShape = object({
 
 const fileShape = object({ probe: probeShape, wordings: optional(mapOf(probeShape)) });
 
-/** @throws UserError that names the field that is wrong. */
+/** @throws UserError that names the field that is wrong, or says that the file was changed. */
 export function readProbe(path: string): ProbeRecord {
   const fix = 'Remove the file; resuming the run writes it again.';
   const { probe, wordings } = check(fileShape, readJsonRecord(path, fix), {
@@ -38,5 +39,6 @@ export function readProbe(path: string): ProbeRecord {
     what: 'a probe of the reference',
     fix,
   });
+  requireSeal(path, fix);
   return { probe, ...(wordings && { wordings: Object.fromEntries(wordings) }) };
 }

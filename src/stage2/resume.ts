@@ -47,8 +47,14 @@ export interface CheckpointModel {
   readonly adapters?: { readonly lora: LoraOptions; readonly base: string } | undefined;
 }
 
+type TrainedValues = Pick<Policy, 'specs' | 'momentSpecs' | 'read'>;
+
 /** Writes the trained model, or the adapters in PEFT's format, in float32. */
-export function savePolicy(folder: string, policy: Policy, { configRecord, carryFrom, adapters }: CheckpointModel) {
+export function savePolicy(
+  folder: string,
+  policy: Pick<TrainedValues, 'specs' | 'read'>,
+  { configRecord, carryFrom, adapters }: CheckpointModel,
+) {
   const { specs, read } = policy;
   return adapters === undefined
     ? savePretrained(folder, { configRecord, carryFrom, specs, dtype: 'float32', read })
@@ -58,7 +64,7 @@ export function savePolicy(folder: string, policy: Policy, { configRecord, carry
 /** Writes a checkpoint into `folder`, which is empty. */
 export async function saveCheckpoint(
   folder: string,
-  policy: Policy,
+  policy: TrainedValues,
   model: CheckpointModel,
   progress: Progress,
   logs: LogMarks,

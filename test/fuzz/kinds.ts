@@ -15,6 +15,7 @@ import { inverseFrequencies } from '../../src/model/network/rope.js';
 import { readRunRecord } from '../../src/report/read.js';
 import { runFiles } from '../../src/run/folder.js';
 import { listRuns } from '../../src/run/list.js';
+import { writeProbe } from '../../src/stage1/probe-file.js';
 import { mergeVStarFiles, readVStarFile, vStarOf, writeVStarFile } from '../../src/stage1/v-star-file.js';
 import { readCheckpointState } from '../../src/stage2/resume.js';
 import { checksumOf, emptyChecksum, sealJson } from '../../src/util/checksum.js';
@@ -150,6 +151,12 @@ const entry = {
 };
 const fingerprint = { model: 'm', tokenizer: 't', problems: 'p', prompt: 'q', sampling: 's', reward: 'r' };
 
+const probe = {
+  ...{ problems: 1, samplesPerProblem: 2, greedyExact: 0, sampledExact: 0.5, lastNumberRight: null },
+  ...{ truncatedRate: 0, parseFailRate: 0.5, meanTokens: 3.5 },
+  examples: [{ problem: 'What is 3 × 4?', completion: 'answer: 12', exact: true, parsed: true, truncated: false }],
+};
+
 function vStarFile(folder: string): Attempt {
   const path = join(folder, 'v_star.json');
   const entries = new Map(['a', 'b', '__proto__'].map((id) => [id, entry]));
@@ -179,6 +186,7 @@ function runFolder(root: string): Attempt {
   put('evalAfter', after);
   const entries = stage1!.entries;
   writeVStarFile(path('vStar'), { createdBy: 'fuzz', fingerprint, beta1: 0.5, samples: 4, entries });
+  writeProbe(path('probe'), { probe });
   const problem = problems.train[0]!.id;
   const rollout = { problem, exact: true, reward: 1, advantage: 0.5, logProb: -1, refLogProb: -1.5 };
   for (const { step } of steps) {
@@ -186,7 +194,17 @@ function runFolder(root: string): Attempt {
     appendFileSync(path('rollouts'), `${JSON.stringify({ step, ...rollout })}\n`);
     appendFileSync(path('timings'), `${JSON.stringify({ step, seconds: 0.5 })}\n`);
   }
-  const names = ['config', 'problems', 'evalBefore', 'evalAfter', 'vStar', 'metrics', 'rollouts', 'timings'] as const;
+  const names = [
+    'config',
+    'problems',
+    'evalBefore',
+    'evalAfter',
+    'vStar',
+    'probe',
+    'metrics',
+    'rollouts',
+    'timings',
+  ] as const;
   const whole = new Map(names.map((name) => [name, readFileSync(path(name), 'utf8')]));
   readRunRecord(folder);
   return (random) => {

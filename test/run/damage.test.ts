@@ -39,6 +39,7 @@ test('bit flips in a finished and in a stopped run', async (t) => {
         'eval-before.json',
         'eval-after.json',
         'v_star_dict.json',
+        'probe.json',
         'metrics.jsonl',
         'final.json',
         'final/model.safetensors',

@@ -11,6 +11,7 @@ import { writeVStarFile } from '../../src/stage1/v-star-file.js';
 import { tinyzero } from '../helpers/cli.js';
 import { changeJson, copyOfModel, temporaryFolder } from '../helpers/files.js';
 import { startHub } from '../helpers/hub-server.js';
+import { nativeTest } from '../helpers/native.js';
 
 const weightless = ['train', '--preset', 'seed', '--dry-run'];
 
@@ -87,6 +88,12 @@ test('on the wasm engine its heap is the limit', async (t) => {
   const { code, stderr } = await tinyzero([...weightless, '--model', model, '--engine', 'wasm']);
   assert.equal(code, 1, stderr);
   assert.match(stderr, /4\.3 GB available/);
+});
+
+nativeTest('bf16 without instructions for it is noted', async () => {
+  const { code, stderr } = await tinyzero([...weightless, '--precision', 'bf16'], { TINYZERO_CPU: 'baseline' });
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /Note: this processor has no bfloat16 instructions/);
 });
 
 test('what a run would refuse is refused: bf16 on wasm, and V* for other settings', async (t) => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defineTask } from '../../src/data/task.js';
@@ -93,6 +94,8 @@ test('probe.json comes back as it was written, and a broken one is refused by it
   const record = { probe: seen(0.5, 0.25), wordings: { number: seen(0.5, 0.25), steps: seen(0, 0) } };
   writeProbe(path, record);
   assert.deepEqual(readProbe(path), record);
+  writeFileSync(path, readFileSync(path, 'utf8').replace('0.25', '0.75'));
+  assertUserError(() => readProbe(path), /probe\.json is damaged.*Remove the file/);
   writeProbe(path, { probe: seen(1.5, 0) });
   assertUserError(() => readProbe(path), /probe\.greedyExact.*from 0 to 1, not 1\.5/);
 });
