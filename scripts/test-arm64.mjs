@@ -22,7 +22,7 @@ const filters =
         'policy/update',
       ];
 /** Of the native engine's setup, of doctor, of a test file and of training. */
-const limitMinutes = 40;
+const limitMinutes = 60;
 /** Two updates of the built-in model. */
 const training = ['--engine', 'tensorflow', '--num-train', '8', '--batch-size', '4', '--num-test', '2', '--seed', '1'];
 const fewer = ['--num-samples', '2', '--epochs', '1', '--eval-samples', '0', '--force'];
