@@ -19,7 +19,7 @@ export function withinTime<T>(milliseconds: number, work: () => T): T {
   } catch (error) {
     // The error is of the script's realm, no instance of this one's Error.
     if ((error as { code?: unknown } | null)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
-      throw new RangeError(`it takes longer than ${milliseconds} ms`, { cause: error });
+      throw new RangeError(`it takes longer than ${Math.round(milliseconds)} ms`, { cause: error });
     }
     throw error;
   } finally {
