@@ -106,7 +106,10 @@ test('what a run would refuse is refused: bf16 on wasm, and V* for other setting
   const other = await tinyzero([...weightless, '--v-star', vStar]);
   assert.equal(other.code, 1, other.stderr);
   // The weights may not be there, so the model's hash is not compared.
-  assert.match(other.stderr, /V\* for other settings: tokenizer and problems and prompt and sampling and reward differ/);
+  assert.match(
+    other.stderr,
+    /V\* for other settings: tokenizer and problems and prompt and sampling and reward differ/,
+  );
   const missing = await tinyzero([...weightless, '--v-star', `${vStar}.none`]);
   assert.match(missing.stderr, /Cannot read .*v\.json\.none/);
 });

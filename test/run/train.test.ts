@@ -106,7 +106,10 @@ test('rewards that are all alike stop the run with exit code 3 and advice; --res
     ...small,
   ]);
   assert.equal(stopped.code, 3, stopped.stderr);
-  assert.match(stopped.stderr, /nothing that reinforcement learning could learn from\. No sample of any problem is correct/);
+  assert.match(
+    stopped.stderr,
+    /nothing that reinforcement learning could learn from\. No sample of any problem is correct/,
+  );
   // Forced, nothing is solved, so nothing is left to train on: that is told too.
   const forced = await tinyzero(['train', '--resume', out, '--force', ...small]);
   assert.equal(forced.code, 1, forced.stderr);
