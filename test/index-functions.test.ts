@@ -97,7 +97,10 @@ test('a loaded model samples the same again, and scores what it sampled as it dr
       });
     });
     await assert.rejects(sample(model, ['Was ist 7 mal 3?']), /cannot spell "W"/);
-    await assert.rejects(score(model, [{ prompt: [1, 99], completion: '1' }]), /Input 1 .* 99, which is no token id/);
+    await assert.rejects(
+      score(model, [{ prompt: [1, 99], completion: '1' }]),
+      /Input 1 .* 99, which is not a token id/,
+    );
   } finally {
     model.close();
   }

@@ -1,6 +1,6 @@
 /**
- * @file Prompts and completions as commands are given them, text or token ids, turned into ids that the model can take.
- * Every error names the place in the input.
+ * @file Reads prompts and completions, given as text or token ids, and turns them into ids that the model accepts. Every
+ * error names the place in the input.
  */
 import { UserError } from '../util/errors.js';
 import { describe } from '../util/json.js';
@@ -14,22 +14,22 @@ import { isBuiltin } from './shipped.js';
 export interface PromptReader {
   readonly tokenizer: Tokenizer;
   readonly pretrained: Pick<Pretrained, 'config' | 'generation' | 'configRecord'>;
-  /** Texts are messages of a user, put into the model's chat template. */
+  /** Whether texts are user messages, to be put into the model's chat template. */
   readonly chat: boolean;
 }
 
-/** A prompt and a completion of it, with arrays of their own. */
+/** A prompt and its completion, in new arrays. */
 export interface TokenRow extends CompletionRow {
   readonly promptIds: readonly number[];
   readonly completionIds: readonly number[];
 }
 
 /**
- * Ids of a prompt: text, with the special tokens that its tokenizer adds, or ids as they are. To a built-in model a question
- * ends with a line break, which is added where it is missing.
+ * Ids of a prompt, given as text, to which the tokenizer adds its special tokens, or as ids. For a built-in model, a missing
+ * line break is added to the end of a text.
  *
  * @param where `line 3 of prompts.jsonl`.
- * @throws UserError for anything else, nothing at all, unknown ids, or more tokens than the model has positions.
+ * @throws UserError for any other value, an empty prompt, unknown ids, or more tokens than the model has positions.
  */
 export function readPrompt(value: unknown, where: string, { tokenizer, pretrained, chat }: PromptReader): number[] {
   const { config } = pretrained;
@@ -47,16 +47,16 @@ export function readPrompt(value: unknown, where: string, { tokenizer, pretraine
   return ids;
 }
 
-/** Ids of a completion that follows a prompt: text without special tokens of its own, or ids; none is allowed. */
+/** Ids of a completion, given as text, to which no special tokens are added, or as ids. May be empty. */
 function readCompletion(value: unknown, where: string, { tokenizer, pretrained }: PromptReader): number[] {
   if (typeof value !== 'string') return readIds(value, where, 'completion', pretrained.config);
   return value === '' ? [] : tokenizer.encode(value, { addSpecialTokens: false });
 }
 
 /**
- * A prompt with its completion, each text or ids; `eos: true` appends the end token.
+ * Reads a prompt with its completion, each text or ids; `eos: true` appends the end token.
  *
- * @throws UserError as {@link readPrompt}, and when an end token is asked of a model that names none.
+ * @throws UserError as {@link readPrompt}, and when `eos` is set for a model without an end token.
  */
 export function readCompletionRow(
   { prompt, completion, eos = false }: { prompt?: unknown; completion?: unknown; eos?: unknown },
@@ -73,7 +73,7 @@ export function readCompletionRow(
   return { promptIds, completionIds };
 }
 
-/** Of several end ids the tokenizer's own is the one that text was trained to end with. */
+/** The end token. Of several end ids, the tokenizer's own is the one that training texts ended with. */
 function endToken(where: string, { tokenizer, pretrained }: PromptReader): number {
   const { eosTokenIds } = pretrained.generation;
   const own = tokenizer.eosTokenId;
@@ -82,7 +82,7 @@ function endToken(where: string, { tokenizer, pretrained }: PromptReader): numbe
   return id;
 }
 
-/** The ids that end a completion: those of the model, else its tokenizer's. */
+/** The ids that end a completion: the model's, or its tokenizer's if the model names none. */
 export function endTokens({ tokenizer, pretrained }: Omit<PromptReader, 'chat'>): ReadonlySet<number> {
   const { eosTokenIds } = pretrained.generation;
   return new Set(eosTokenIds.length > 0 ? eosTokenIds : [tokenizer.eosTokenId ?? -1]);
@@ -92,19 +92,19 @@ export interface RolloutPlan {
   readonly samples: number;
   readonly maxNewTokens: number;
   readonly seed: number;
-  /** Number of each prompt's first sample. */
+  /** Index of each prompt's first sample. */
   readonly firstSample: number;
   readonly maxPositions: number;
 }
 
-/** Completions of one call: their ids and log-probs are held in memory until all are there. */
+/** Limit per call, since ids and log-probs stay in memory until all completions are finished. */
 const maxCompletions = 100_000;
 
 /**
- * `samples` rollouts of each prompt. Their random numbers are keyed by the prompt, not by its place, so that a
- * completion does not depend on what else is completed with it; a prompt given twice gets the next sample numbers.
+ * `samples` rollouts of each prompt. Random numbers are keyed by the prompt itself, not by its position, so that a completion
+ * does not depend on other prompts. A repeated prompt continues with the next sample numbers.
  *
- * @throws UserError when these are too many for one call.
+ * @throws UserError when there are too many completions for one call.
  */
 export function planRollouts(
   prompts: readonly (readonly number[])[],
@@ -112,7 +112,7 @@ export function planRollouts(
 ): Rollout[] {
   if (prompts.length * samples > maxCompletions) {
     throw new UserError({
-      problem: `${samples} samples of ${prompts.length} prompts are ${prompts.length * samples} completions.`,
+      problem: `${samples} samples of ${prompts.length} prompts make ${prompts.length * samples} completions.`,
       expected: `at most ${maxCompletions} at once`,
       fix: 'Use fewer samples, or fewer prompts at once.',
     });
@@ -124,7 +124,7 @@ export function planRollouts(
     given.set(problem, first + samples);
     return Array.from({ length: samples }, (_, number): Rollout => {
       const { uniform } = rolloutRandom({ seed, stage: 'generate', problem, sample: first + number });
-      // The last token needs no position: nothing follows it.
+      // The last token needs no position, since nothing follows it.
       return { promptIds: ids, uniform, maxNewTokens: Math.min(maxNewTokens, maxPositions - ids.length + 1) };
     });
   });
@@ -139,11 +139,11 @@ function checkLength(count: number, where: string, what: string, { maxPositions 
 
 function readIds(value: unknown, where: string, name: string, { vocabSize }: Pretrained['config']): number[] {
   if (!Array.isArray(value)) {
-    throw refused(where, `\`${name}\` must be a text or a list of token ids, not ${describe(value)}`);
+    throw refused(where, `\`${name}\` must be a string or a list of token ids, not ${describe(value)}`);
   }
   const wrong = value.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
   if (wrong !== undefined) {
-    throw refused(where, `\`${name}\` holds ${describe(wrong)}, which is no token id below ${vocabSize}`);
+    throw refused(where, `\`${name}\` contains ${describe(wrong)}, which is not a token id below ${vocabSize}`);
   }
   return value as number[];
 }

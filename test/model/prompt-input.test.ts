@@ -8,7 +8,7 @@ const plan = { samples: 1, maxNewTokens: 4, seed: 0, firstSample: 0, maxPosition
 test('more completions than one call can hold are refused before anything is made', () => {
   assertUserError(
     () => planRollouts([[1], [2]], { ...plan, samples: 1_000_000 }),
-    /1000000 samples of 2 prompts are 2000000 completions\. Expected at most 100000/,
+    /1000000 samples of 2 prompts make 2000000 completions\. Expected at most 100000/,
   );
   assert.equal(planRollouts([[1], [2]], { ...plan, samples: 3 }).length, 6);
 });

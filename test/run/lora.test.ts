@@ -173,7 +173,7 @@ test('adapters that compute something else, or belong to another model, are refu
   const open = () => openModel(folder, silentReporter, never);
   (await open()).pretrained.weights.close();
   for (const [change, message] of [
-    [{ use_dora: true }, /use_dora, which tinyzero does not apply/],
+    [{ use_dora: true }, /use_dora, which tinyzero does not support/],
     [{ modules_to_save: ['lm_head'] }, /modules_to_save/],
     [{ rank_pattern: { q_proj: 2 } }, /rank_pattern/],
     [{ peft_type: 'IA3' }, /`peft_type` must be "LORA"/],

@@ -1,7 +1,7 @@
 /**
- * @file Adapters as PEFT writes them: `adapter_config.json` and `adapter_model.safetensors` (PEFT 0.21, LoraConfig). What
- * changes the computation and is unknown here is refused by name. Opened over its base, an adapter is a model like any
- * other: its weights are merged as they are read.
+ * @file Adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors` (PEFT 0.21, LoraConfig).
+ * Unsupported settings that change the computation are rejected by name. An adapter opened over its base behaves like any
+ * other model: the weights are merged as they are read.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
@@ -30,7 +30,7 @@ const adapterWeightFile = 'adapter_model.safetensors';
 
 const peftPrefix = 'base_model.model.';
 
-/** What an adapter's folder says of it. */
+/** The configuration of an adapter. */
 export interface AdapterConfig {
   /** A folder or a hub id, with `@revision` where it has one. */
   readonly base: string;
@@ -55,7 +55,7 @@ const shape = object({
   alora_invocation_tokens: optional(anything),
 });
 
-/** Fields that change what an adapter computes, with all values that mean they do not. */
+/** Unsupported fields. Null, false and empty values have no effect and are accepted. */
 const unsupported = [
   'fan_in_fan_out',
   'use_rslora',
@@ -69,7 +69,7 @@ const unsupported = [
 const means = (value: unknown) => value !== undefined && value !== null && value !== false && !isEmpty(value);
 const isEmpty = (value: unknown) => typeof value === 'object' && Object.keys(value as object).length === 0;
 
-/** Of the adapter in `folder`; undefined when there is none. @throws UserError for one that cannot be used. */
+/** The configuration of the adapter in `folder`; undefined if there is none. @throws UserError when it is unsupported. */
 export function readAdapterConfig(folder: string): AdapterConfig | undefined {
   const path = join(folder, adapterConfigFile);
   if (!existsSync(path)) return undefined;
@@ -78,7 +78,7 @@ export function readAdapterConfig(folder: string): AdapterConfig | undefined {
   const wrong = unsupported.filter((name) => means(record[name]));
   if (wrong.length > 0) {
     throw new UserError({
-      problem: `${path} asks for ${wrong.join(', ')}, which tinyzero does not apply.`,
+      problem: `${path} uses ${wrong.join(', ')}, which tinyzero does not support.`,
       fix: 'Merge the adapter with PEFT first (`merge_and_unload`).',
     });
   }
@@ -120,13 +120,13 @@ export function openAdapter(
     closeSafetensors(file);
     throw new UserError({
       problem: `${path} does not fit its base model: ${bad.slice(0, 3).join('; ') || 'it has no adapter'}.`,
-      fix: `Is the base_model_name_or_path of ${adapterConfigFile} the model that it was trained on?`,
+      fix: `Check that base_model_name_or_path in ${adapterConfigFile} names the model that it was trained on.`,
     });
   }
   return { file, specs, read: (name) => readTensor(file, file.tensors.get(peftPrefix + name)!) };
 }
 
-/** The weights of `base` with the adapter of `folder` merged in. Closing closes both. @throws UserError */
+/** The weights of `base` merged with the adapter in `folder`. Closing them closes both. @throws UserError */
 export function mergedWeights(folder: string, adapter: AdapterConfig, config: ModelConfig, base: Weights): Weights {
   const { file, specs, read } = openAdapter(folder, config, adapter.rank);
   const isAdapted = (name: string) => adapterNames(name.replace(/\.weight$/, '')).a in specs;
@@ -159,9 +159,9 @@ export interface AdapterToSave {
   readonly specs: ParameterSpecs;
   /** A folder or a hub id, with `@revision` where it has one. */
   readonly base: string;
-  /** The base's `config.json`, which goes along so that the folder says what it is; last, since it makes the folder whole. */
+  /** The base's `config.json`, which makes the folder self-describing. Written last: a folder with it is complete. */
   readonly configRecord: JsonRecord;
-  /** The folder whose tokenizer and generation files are carried along. */
+  /** The folder whose tokenizer and generation files are copied. */
   readonly carryFrom: string;
   read(name: string): Float32Array;
 }

@@ -1,25 +1,25 @@
 /**
- * @file Renders chat templates, which are programs from outside. The interpreter of @huggingface/jinja evaluates one node
- * of the syntax tree after another; before and after each the limits below are checked, so that no template runs for ever
- * or fills the memory. The operations that make much from little (`range`, `replace`, `join`, `indent`, `tojson`) are
- * checked before they run.
+ * @file Renders chat templates, which are untrusted programs. Limits are checked before and after the interpreter of
+ * @huggingface/jinja evaluates each node of the syntax tree, so that no template can run forever or exhaust the memory.
+ * Operations whose result can be much larger than their input (`range`, `replace`, `join`, `indent`, `tojson`) are checked
+ * before they run.
  */
 import { Interpreter, Template } from '@huggingface/jinja';
 import { withinTime } from '../../util/time-limit.js';
 
-/** Of the template's text. The longest of known models have some 20 kB. */
+/** Size limit of a template. The longest known ones have about 20 kB. */
 export const maxTemplateBytes = 2 ** 18;
-/** Evaluated nodes: the longest conversations need some thousands. */
+/** Limit of evaluated nodes. The longest conversations need a few thousand. */
 const maxSteps = 1_000_000;
 const maxMilliseconds = 2000;
-/** Of one value, in characters. */
+/** Size limit of one value, in characters. */
 const maxSize = 2_000_000;
-/** What an element of a list or an entry of an object counts, beside its own size. */
+/** Overhead of a list element or object entry, in characters, added to its own size. */
 const elementSize = 40;
-/** Of all values made. */
+/** Limit of the total size of all values made, in characters. */
 const maxTotal = 64_000_000;
 
-// What is used of the interpreter's values and nodes, whose types the package does not export.
+// The parts used here of the interpreter's values and nodes; the package does not export their types.
 interface Value {
   readonly type: string;
   readonly value: unknown;
@@ -30,16 +30,16 @@ interface Node {
 }
 type Call = (args: Value[], scope: unknown) => Value;
 type Evaluate = (node: Node, scope: unknown) => Value;
-/** The interpreter's own evaluation of a node, and the limited one that its children get. */
+/** The interpreter's own evaluation of a node, and the checked one for its children. */
 interface Evaluators {
   own(node: Node): Value;
   child(node: Node): Value;
 }
 
 /**
- * The text that `template` makes of `variables`.
+ * Renders `template` with `variables`.
  *
- * @throws RangeError when a limit is exceeded; whatever the template itself raises.
+ * @throws RangeError when a limit is exceeded, or any error raised by the template.
  */
 export function renderTemplate(template: string, variables: Readonly<Record<string, unknown>>): string {
   if (template.length > maxTemplateBytes) throw new RangeError(`it has more than ${maxTemplateBytes} characters`);
@@ -47,7 +47,7 @@ export function renderTemplate(template: string, variables: Readonly<Record<stri
   return withLimits(() => parsed.render({ ...variables }));
 }
 
-/** The package makes its interpreter itself, so the method that evaluates is replaced for the time of one rendering. */
+/** The package creates its own interpreter, so the evaluating method is replaced while one template is rendered. */
 function withLimits<T>(render: () => T): T {
   const prototype = Interpreter.prototype as unknown as { evaluate: Evaluate };
   const original = prototype.evaluate;
@@ -71,7 +71,7 @@ function limiter() {
   let steps = 0;
   let total = 0;
 
-  /** Size of a value with all that it holds. A namespace can be changed, so its size is not remembered. */
+  /** Size of a value with its contents. Namespaces are mutable, so their size is not cached. */
   const sizeOf = (value: Value, depth = 0): number => {
     const known = sizes.get(value);
     if (known !== undefined) return known;
@@ -101,11 +101,11 @@ function limiter() {
   };
 }
 
-/** A node that stands for a value which is already there. */
+/** Type of a node that holds an evaluated value. */
 const evaluated = 'tinyzero:evaluated';
 const constant = (result: Value): Node => ({ type: evaluated, result });
 
-/** The value of `node`; what can make much of little is refused before it does. */
+/** Evaluates `node`. Operations whose result would be too large are rejected before they run. */
 function evaluateChecked(node: Node | undefined, { own, child }: Evaluators, sizeOf: (value: Value) => number): Value {
   switch (node?.type) {
     case 'Identifier': {
@@ -127,7 +127,7 @@ function evaluateChecked(node: Node | undefined, { own, child }: Evaluators, siz
   }
 }
 
-/** A filter whose operand and arguments are evaluated, so that the size of its result can be foreseen. */
+/** Evaluates the operand and arguments of a filter, so that the size of its result can be bounded. */
 function checkedFilter(node: Node, evaluate: (node: Node) => Value, sizeOf: (value: Value) => number): Node {
   const filter = node.filter as Node;
   const name = filter.type === 'CallExpression' && (filter.callee as Node).value;
@@ -158,7 +158,7 @@ function filteredLength(
 ): number {
   if (name === 'replace' && typeof operand.value === 'string') return replacedLength(operand.value, args);
   const size = sizeOf(operand);
-  // What may come between any two characters: a separator, or spaces up to the indentation and its depth.
+  // The most that can be inserted between two characters: a separator, or the indentation times the depth.
   const between = args.map(({ value }) =>
     typeof value === 'string' ? value.length : typeof value === 'number' ? value : 0,
   );
@@ -184,20 +184,20 @@ function replacedLength(text: string, [from, to]: readonly Value[]): number {
 function rangeLength(args: readonly Value[]): number {
   const [first = 0, second, step = 1] = args.map(({ value }) => Number(value));
   const [start, stop] = second === undefined ? [0, first] : [first, second];
-  // A step of 0, or a number that is none, never arrives.
+  // A step of 0 or NaN never ends.
   return step === 0 || Number.isNaN(start + stop + step)
     ? Number.POSITIVE_INFINITY
     : Math.max(0, (stop - start) / step);
 }
 
-/** A function that refuses arguments whose `length` says that its result is too large; any other value as it is. */
+/** A function that rejects arguments for which `length` gives too large a result; other values are returned unchanged. */
 function guarded(value: Value, length: (args: readonly Value[]) => number): Value {
   if (value.type !== 'FunctionValue') return value;
   const call: Call = (args, scope) => {
     requireSize(length(args));
     return (value.value as Call)(args, scope);
   };
-  // The interpreter asks for its own class, which is that of the value.
+  // The interpreter checks for its own class, which is the value's.
   return Object.assign(Object.create(Object.getPrototypeOf(value)), value, { value: call });
 }
 

@@ -1,12 +1,12 @@
 /**
- * @file The three number formats that weights are stored in, and exact conversion between each and float32.
- * bfloat16 is the upper half of a float32; float16 is IEEE 754 binary16. Narrowing rounds to nearest, ties to even, as
- * PyTorch does; what overflows becomes infinity and NaN stays NaN.
+ * @file The three number formats of weights, and conversion between each and float32. bfloat16 is the upper half of a
+ * float32; float16 is IEEE 754 binary16. Widening is exact. Narrowing rounds to nearest, ties to even, as PyTorch does;
+ * overflow gives infinity and NaN stays NaN.
  */
 import { endianness } from 'node:os';
 
 export const dtypes = ['float32', 'bfloat16', 'float16'] as const;
-/** A weight format by its PyTorch name. */
+/** A weight format, by its PyTorch name. */
 export type Dtype = (typeof dtypes)[number];
 
 export const bytesPerElement: Readonly<Record<Dtype, number>> = { float32: 4, bfloat16: 2, float16: 2 };
@@ -59,7 +59,7 @@ function aligned(bytes: Uint8Array): Uint16Array {
 
 /** Float32 bits to bfloat16 bits: adding half of the lost range, less one when the kept part is even, rounds. */
 function toBfloat16(bits: number): number {
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40; // a quiet NaN, even if its low bits are lost
+  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40; // a quiet NaN, even if its payload is lost
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
@@ -85,7 +85,7 @@ function toFloat16(bits: number): number {
 
 let singles: Int32Array | undefined;
 
-/** Float32 bits of every float16, made on first use: a look-up is far quicker than shifting each number. */
+/** Float32 bits of every float16, computed on first use: a lookup is much faster than converting each number. */
 function halfToSingle(): Int32Array {
   if (singles === undefined) {
     singles = new Int32Array(65536);

@@ -1,6 +1,6 @@
 /**
- * @file `generation_config.json`: which ids end a completion, and the sampling its authors recommend. Training and
- * V* use the end ids only; `generate` takes the sampling too and says so.
+ * @file `generation_config.json`: the ids that end a completion, and the recommended sampling. Training and V* use only the
+ * end ids; `generate` uses the sampling too and says so.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,20 +9,20 @@ import { collect, flag, integer, number, object, optional, wrong } from '../../u
 import { type ModelConfig, readTokenIds } from '../network/config.js';
 
 export interface GenerationConfig {
-  /** Any of these ends a completion; may be empty. */
+  /** Ids that end a completion; may be empty. */
   readonly eosTokenIds: readonly number[];
-  /** False means greedy. */
+  /** False: greedy decoding is recommended. */
   readonly doSample: boolean;
-  /** Undefined: the file does not say. */
+  /** Undefined when the file does not set it. */
   readonly temperature: number | undefined;
   readonly topP: number | undefined;
-  /** 0 and undefined both mean no limit. */
+  /** 0 or undefined: no limit. */
   readonly topK: number | undefined;
-  /** Set fields that would change what is sampled and that we do not implement; `generate` names them. */
+  /** Fields that would change the sampling but are not implemented; `generate` reports them. */
   readonly unsupported: readonly string[];
 }
 
-/** Each with the value that makes it do nothing. */
+/** Unsupported fields, each with the value that has no effect. */
 const neutral: Readonly<Record<string, unknown>> = {
   repetition_penalty: 1,
   encoder_repetition_penalty: 1,
@@ -55,9 +55,9 @@ const samplingShape = object({
 });
 
 /**
- * Reads the file of a model folder; without one, the end ids come from the config.
+ * Reads the file of a model folder. Without one, the end ids come from the config.
  *
- * @throws UserError when the file is broken or an end id is outside the vocabulary.
+ * @throws UserError when the file is invalid or an end id is outside the vocabulary.
  */
 export function readGenerationConfig(folder: string, config: ModelConfig): GenerationConfig {
   const path = join(folder, 'generation_config.json');
@@ -85,18 +85,18 @@ function isNeutral(value: unknown, idle: unknown): boolean {
 }
 
 export interface SamplingChoice {
-  /** 0 means greedy. */
+  /** 0: greedy. */
   readonly temperature: number;
-  /** 1 for all. */
+  /** 1: no limit. */
   readonly topP: number;
-  /** 0 for all. */
+  /** 0: no limit. */
   readonly topK: number;
 }
 
 /**
- * The sampling to use: what is asked for, then what the file recommends, then the plain softmax. A file that recommends
- * no sampling (`do_sample` false or absent) means greedy, unless something about sampling or `several` completions are
- * asked for.
+ * The sampling to use: requested values first, then the file's recommendations, then the plain softmax. A file that does not
+ * recommend sampling (`do_sample` false or absent) means greedy, unless a sampling option or `several` completions are
+ * requested.
  */
 export function chooseSampling(
   asked: { readonly [Key in keyof SamplingChoice]?: SamplingChoice[Key] | undefined } & { readonly several?: boolean },

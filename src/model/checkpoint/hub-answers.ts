@@ -1,11 +1,11 @@
-/** @file Bounds and checks of a hub's JSON answers: a page of the list of files, or what a revision is. */
+/** @file Size limits and validation of the hub's JSON responses: pages of file lists, and revisions. */
 import { UserError } from '../../util/errors.js';
 import { parseJson } from '../../util/json.js';
 import { anyObject, check, integer, list, object, optional, text } from '../../util/schema.js';
 
-/** Pages of a list of files, of 1,000 files each. */
+/** Pages of a file list, with 1,000 files each. */
 export const maxPages = 100;
-/** Of an answer: a page of the list has some 300 kB. */
+/** Largest response. A page of a file list has about 300 kB. */
 export const maxAnswerBytes = 32 * 2 ** 20;
 
 const entryShape = object({
@@ -17,9 +17,9 @@ const entryShape = object({
 });
 
 /**
- * `answer`, if it is JSON of the form that its reader, @huggingface/hub, trusts.
+ * Validates a response for @huggingface/hub, which does not check it.
  *
- * @throws UserError that says what it is instead.
+ * @throws UserError describing the response if it is not the expected JSON.
  */
 export async function checkedJson(endpoint: string, answer: Response, url: string, subject: string): Promise<Response> {
   const body = new Uint8Array(await answer.arrayBuffer());
@@ -29,16 +29,19 @@ export async function checkedJson(endpoint: string, answer: Response, url: strin
   } catch (cause) {
     const problem = `${subject}: the hub at ${endpoint} answered with something other than JSON.`;
     const found = answer.headers.get('content-type') ?? 'no content type';
-    const fix = 'Is there a login page of the network in between? Open the address in a browser.';
+    const fix = "The network may require a login: open the hub's address in a browser.";
     throw new UserError({ problem, found, fix }, { cause });
   }
   const isList = /\/tree\//.test(new URL(url).pathname);
-  const source = { path: `The answer of the hub at ${endpoint}`, fix: 'Is HF_ENDPOINT the address of a hub?' };
+  const source = {
+    path: `The response of the hub at ${endpoint}`,
+    fix: 'Check that HF_ENDPOINT is the address of a hub.',
+  };
   check(isList ? list(entryShape) : anyObject, value, source);
   return new Response(body, { status: answer.status, headers: answer.headers });
 }
 
-/** The whole body; undefined where it is too long. */
+/** The whole body; undefined if it is too long. */
 export async function readBody(response: Response): Promise<Buffer<ArrayBuffer> | undefined> {
   const parts: Uint8Array[] = [];
   let total = 0;

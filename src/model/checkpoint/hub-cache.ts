@@ -1,7 +1,7 @@
 /**
  * @file The Hugging Face cache on disk, in the layout that huggingface_hub (Python) shares:
  * `models--org--name/` with `blobs/<etag>`, `snapshots/<commit>/<file>` linking to blobs, and `refs/<revision>` naming
- * a commit. Only the layout: fetching is for the caller.
+ * a commit. Handles only the layout; the caller downloads.
  */
 import { createHash } from 'node:crypto';
 import { copyFileSync, createReadStream, existsSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -17,11 +17,11 @@ export function isCommit(revision: string): boolean {
   return commitPattern.test(revision);
 }
 
-/** A file of a repository as the hub lists it. */
+/** A file in the hub's listing of a repository. */
 export interface RemoteFile {
   readonly path: string;
   readonly size: number;
-  /** Git's hash of the content, or SHA-256 for large files; also the blob's name. */
+  /** Git's hash of the content, or SHA-256 for large files; also the name of the blob. */
   readonly etag: string;
 }
 
@@ -39,7 +39,7 @@ export class RepoCache {
     return join(this.root, 'snapshots', commit);
   }
 
-  /** The commit that `revision` named when it was last fetched in full. */
+  /** The commit that `revision` named when it was last downloaded completely. */
   commitOf(revision: string): string | undefined {
     if (isCommit(revision)) return revision;
     const path = join(this.root, 'refs', revision);
@@ -47,7 +47,7 @@ export class RepoCache {
     return isCommit(commit) ? commit : undefined;
   }
 
-  /** Remembers what `revision` means. Called last: whoever finds the reference finds a complete snapshot. */
+  /** Records the commit of `revision`. Called last, so that a recorded revision always has a complete snapshot. */
   setCommit(revision: string, commit: string): void {
     if (!isCommit(revision)) writeFileAtomic(join(this.root, 'refs', revision), commit);
   }
@@ -57,8 +57,8 @@ export class RepoCache {
   }
 
   /**
-   * Puts `file` into the snapshot of `commit`; `fetch` fills the given path, which may hold an earlier part, unless the
-   * content is there already. One process at a time works on a blob; others wait and find it done.
+   * Adds `file` to the snapshot of `commit`. Unless the content exists already, calls `fetch` to complete the given path,
+   * which may hold part of it. One process at a time downloads a blob; others wait for it.
    */
   async add(commit: string, file: RemoteFile, fetch: (path: string) => Promise<void>): Promise<void> {
     if (!/^[0-9a-f]{40}([0-9a-f]{24})?$/.test(file.etag)) {
@@ -72,7 +72,7 @@ export class RepoCache {
       lockfilePath: join(this.locks, `${file.etag}.tinyzero`),
       stale: 20_000,
       retries: { forever: true, minTimeout: 200, maxTimeout: 2000 },
-      // A lock lost to a stalled clock costs at most a second download: content is checked before it counts.
+      // A lock lost to a stalled clock costs at most a second download, since content is verified before use.
       onCompromised: () => {},
     });
     try {
@@ -89,13 +89,13 @@ async function fill(blob: string, file: RemoteFile, fetch: (path: string) => Pro
   for (let attempt = 1; ; attempt += 1) {
     await fetch(incomplete);
     if ((await hashFile(incomplete, file)) === file.etag) break;
-    // An earlier part may have been damaged on disk: start afresh once.
+    // The earlier part may have been damaged on disk: start again once.
     rmSync(incomplete);
     if (attempt === 2) {
       throw new UserError({
         problem: `${file.path} arrived twice with the wrong content.`,
         expected: `the hash ${file.etag}`,
-        fix: 'Something between here and the hub changes the data.',
+        fix: 'A proxy between here and the hub may be changing the data.',
       });
     }
   }
@@ -116,7 +116,7 @@ function link(blob: string, pointer: string): void {
   try {
     symlinkSync(relative(dirname(pointer), blob), pointer);
   } catch {
-    copyFileSync(blob, pointer); // Windows without the right to make links
+    copyFileSync(blob, pointer); // Windows without permission to create links
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * @file Requests to a Hugging Face hub: the token goes to the hub alone, silence is a timeout, passing failures are
- * tried again, answers are bounded and checked, an interrupted download is resumed, and whatever remains is explained to the user.
- * Knows nothing of models or of the cache's layout.
+ * @file Requests to a Hugging Face hub. The token is sent only to the hub; requests time out; temporary failures are retried;
+ * responses are limited in size and checked; interrupted downloads resume; all other errors are explained to the user.
+ * Independent of models and of the cache layout.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -14,14 +14,14 @@ export interface HubConnection {
   /** Origin and path of the hub, without a trailing slash. */
   readonly endpoint: string;
   readonly token: string | undefined;
-  /** A request or download that is silent for this long has failed. */
+  /** A request or download without data for this long has failed. */
   readonly timeoutMs: number;
-  /** First pause before trying again; it doubles each time. */
+  /** First pause before a retry; it doubles each time. */
   readonly retryPauseMs: number;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Thrown when the hub cannot be reached at all, so that a caller may fall back on what is already there. */
+/** Thrown when the hub cannot be reached, so that callers can fall back on the cache. */
 export class HubUnreachable extends UserError {
   constructor(
     /** A clause such as "the connection was refused". */
@@ -29,9 +29,9 @@ export class HubUnreachable extends UserError {
     endpoint: string,
     cause?: unknown,
   ) {
-    const problem = `Cannot get an answer from the hub at ${endpoint}: ${reason}.`;
+    const problem = `The hub at ${endpoint} does not answer: ${reason}.`;
     const fix =
-      'Run the command again to resume, set HF_ENDPOINT to a mirror, or give a model folder. ' +
+      'Run the command again to resume, set HF_ENDPOINT to a mirror, or use a model folder. ' +
       'Node uses a proxy only with NODE_USE_ENV_PROXY=1 (Node 24 and later).';
     super({ problem, fix }, { cause });
   }
@@ -39,12 +39,12 @@ export class HubUnreachable extends UserError {
 
 const cutReason = 'the connection was cut';
 
-/** Failures in a row, without one new byte between them, after which we give up. */
+/** Consecutive failures without any new byte after which a download is given up. */
 const maxFailures = 5;
 
 /**
- * `fetch` for the calls of @huggingface/hub: adds the token for the hub's own origin (Node drops it on a redirect to
- * another) and turns every failure into a UserError about `subject`.
+ * `fetch` for the calls of @huggingface/hub. Adds the token for the hub's origin (Node drops it on redirects to other
+ * origins) and turns every failure into a UserError about `subject`.
  */
 export function hubFetch(connection: HubConnection, subject: string): typeof fetch {
   const asked = new Set<string>();
@@ -63,7 +63,7 @@ export function hubFetch(connection: HubConnection, subject: string): typeof fet
   };
 }
 
-/** One try: the answer, or an error that may be gone a moment later; throws any other. */
+/** One attempt. Returns the response, or an error that may be temporary; throws any other error. */
 async function attempt(
   connection: HubConnection,
   url: string,
@@ -83,14 +83,14 @@ async function attempt(
     if ([204, 205].includes(response.status)) {
       throw new UserError(`${subject}: the hub answers with status ${response.status}, which has no content.`);
     }
-    // Read in full under the watch, so that a body that stalls fails too; these are small JSON answers.
+    // Read within the timeout, so that a stalled body fails too. These are small JSON responses.
     const body = await readBody(response).catch((error) => {
       throw error instanceof UserError ? error : unreachable(connection, error);
     });
     if (body === undefined) throw new UserError(`${subject}: the hub answers with more than ${maxAnswerBytes} bytes.`);
     return new Response(body, { status: response.status, headers: response.headers });
   } catch (error) {
-    // An idle connection that the other side closed meanwhile looks like this, too.
+    // An idle connection closed by the other side looks like this too.
     if (error instanceof HubUnreachable && error.reason === cutReason) return error;
     throw error;
   } finally {
@@ -99,8 +99,8 @@ async function attempt(
 }
 
 /**
- * Downloads `url` to `path`, continuing after the bytes that are already there. Continues after a lost connection as long
- * as every few attempts bring something new.
+ * Downloads `url` to `path`, resuming after the bytes already there. Resumes after a lost connection as long as attempts
+ * keep receiving new bytes.
  *
  * @param size the file's full length in bytes.
  * @param onBytes called with the number of bytes on disk after each piece.
@@ -142,7 +142,7 @@ export async function downloadTo(
   }
 }
 
-/** One request for the rest of the file; returns the length on disk afterwards. */
+/** Requests the rest of the file. Returns the length on disk afterwards. */
 async function downloadPart(
   connection: HubConnection,
   url: string,
@@ -152,7 +152,7 @@ async function downloadPart(
   subject: string,
   onBytes: (received: number) => void,
 ): Promise<number> {
-  // A compressed answer would make byte positions meaningless.
+  // Compression would make byte positions meaningless.
   const headers: Record<string, string> = { 'accept-encoding': 'identity' };
   if (start > 0) headers.range = `bytes=${start}-`;
   const { response, watch } = await request(connection, url, { headers });
@@ -223,26 +223,26 @@ async function request(
 }
 
 /**
- * @throws UserError when the address or the token cannot be used. Neither is quoted in full: an address may hold a
- *   password, and fetch would print both.
+ * @throws UserError when the address or the token is invalid. Neither is quoted in full: an address may contain a password,
+ *   and fetch would print both.
  */
 export function requireUsable({ endpoint, token }: Pick<HubConnection, 'endpoint' | 'token'>): void {
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new UserError({ problem: 'HF_ENDPOINT is not an address.', expected: 'one such as https://huggingface.co' });
+    throw new UserError({ problem: 'HF_ENDPOINT is not a URL.', expected: 'one such as https://huggingface.co' });
   }
   if (url.username !== '' || url.password !== '') {
     throw new UserError({ problem: 'HF_ENDPOINT holds a user name or password.', fix: 'Put a token into HF_TOKEN.' });
   }
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
     throw new UserError({
-      problem: 'The token for the hub holds a space, a line break or another character that no token has.',
+      problem: 'The hub token contains a space, a line break or another invalid character.',
       fix: 'Check HF_TOKEN, or the file that `hf auth login` wrote.',
     });
   }
 }
 
-/** Statuses that may be gone a moment later. */
+/** Whether a status may be temporary. */
 function isPassing(status: number): boolean {
   return status === 408 || status === 429 || status >= 500;
 }
@@ -269,7 +269,7 @@ function unreachable({ endpoint, timeoutMs }: HubConnection, error: unknown): Hu
   return new HubUnreachable(reason, endpoint, error);
 }
 
-/** What an answer other than success means, in the user's terms. */
+/** Explains an unsuccessful response to the user. */
 async function explain({ endpoint, token }: HubConnection, response: Response, subject: string): Promise<UserError> {
   const code = response.headers.get('x-error-code');
   const said = response.headers.get('x-error-message');
@@ -279,16 +279,13 @@ async function explain({ endpoint, token }: HubConnection, response: Response, s
   switch (response.status) {
     case 401:
       return token === undefined
-        ? problem(
-            'the hub does not show it without a login (401)',
-            'Check the name; if it is private or gated, set HF_TOKEN.',
-          )
+        ? problem('the hub requires a login (401)', 'Check the name. For a private or gated model, set HF_TOKEN.')
         : problem('the hub does not accept the token (401)', 'Check HF_TOKEN, or the name.');
     case 403:
       return gated || code === null
         ? problem(
             'access is not granted (403)',
-            "Ask for access on the model's page, and set HF_TOKEN to that account's token.",
+            "Request access on the model's page, and set HF_TOKEN to that account's token.",
           )
         : problem(`access is refused (403${said ? `, ${said}` : ''})`, 'Check what the token is allowed to read.');
     case 404:
@@ -296,10 +293,10 @@ async function explain({ endpoint, token }: HubConnection, response: Response, s
         ? problem('there is no such revision (404)', 'Leave out what follows the @, or check its spelling.')
         : problem(
             `the hub at ${endpoint} does not have it (404)`,
-            'Check the name, or give the path of a folder that exists.',
+            'Check the name, or give the path of an existing folder.',
           );
     case 429:
-      return problem('the hub says there were too many requests (429)', 'Wait some minutes, or set HF_TOKEN.');
+      return problem('too many requests to the hub (429)', 'Wait a few minutes, or set HF_TOKEN.');
     default:
       return problem(`the hub answered with status ${response.status}${said ? ` (${said})` : ''}`, 'Try again later.');
   }

@@ -1,8 +1,9 @@
 /**
- * @file `--model` as a folder or as a hub id `org/name[@revision]`. An id is downloaded into the standard Hugging Face
- * cache, only the files a model needs, and is found there again offline. Environment as in huggingface_hub: HF_HOME,
- * HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN (or the token file), HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT.
- * `downloadFileToCacheDir` of @huggingface/hub is not used: it starts over after an interruption and checks no hash.
+ * @file Resolves `--model`: a folder, or a hub id `org/name[@revision]`. For an id, the files that a model needs are
+ * downloaded into the standard Hugging Face cache, where they are found again offline. Environment variables as in
+ * huggingface_hub: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN (or the token file), HF_HUB_OFFLINE,
+ * HF_HUB_DOWNLOAD_TIMEOUT. `downloadFileToCacheDir` of @huggingface/hub is not used: it restarts interrupted downloads from
+ * the beginning and does not check hashes.
  */
 import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -27,7 +28,7 @@ export interface HubSettings {
   readonly retryPauseMs: number;
 }
 
-/** The settings that the environment asks for. An empty variable counts as absent. */
+/** Settings from environment variables. An empty variable counts as absent. */
 export function hubSettings(env: Readonly<Record<string, string | undefined>> = process.env): HubSettings {
   const get = (...names: string[]) =>
     names.map((name) => env[name]).find((value) => value !== undefined && value !== '');
@@ -47,9 +48,9 @@ export function hubSettings(env: Readonly<Record<string, string | undefined>> = 
 }
 
 export interface HubProgress {
-  /** The file being fetched, relative to the repository. */
+  /** The file being downloaded, relative to the repository. */
   readonly file: string;
-  /** Over all files of the model, what an earlier run left included. */
+  /** Bytes received over all files of the model, including those of an interrupted download. */
   readonly receivedBytes: number;
   readonly totalBytes: number;
 }
@@ -57,18 +58,18 @@ export interface HubProgress {
 export interface ResolveOptions {
   readonly settings?: HubSettings;
   readonly onProgress?: (progress: HubProgress) => void;
-  /** False fetches all but the weights, to look at a model before gigabytes are fetched. Default true. */
+  /** False downloads everything except the weights, to inspect a model first. Default true. */
   readonly weights?: boolean;
-  /** One sentence for the user that is neither progress nor an error. */
+  /** Receives a sentence for the user that is neither progress nor an error. */
   readonly onNotice?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
 
 /**
- * The folder of the model that `reference` means, downloaded first when need be.
+ * The folder of the model `reference`, downloaded first if necessary.
  *
  * @param reference an existing folder, or `org/name` or `org/name@revision` (branch, tag or commit).
- * @throws UserError that says why there is no such model or why it cannot be fetched.
+ * @throws UserError when there is no such model or it cannot be downloaded.
  */
 export async function resolveModel(reference: string, options: ResolveOptions = {}): Promise<string> {
   if (statSync(reference, { throwIfNoEntry: false })?.isDirectory()) return resolve(reference);
@@ -85,21 +86,21 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
     const folder = snapshotOf(cache, id, options);
     if (folder !== undefined) return folder;
     throw new UserError({
-      problem: `${reference} is not in the cache in full, and HF_HUB_OFFLINE is set.`,
-      fix: 'Run once without HF_HUB_OFFLINE, or give a model folder.',
+      problem: `${reference} is not fully in the cache, and HF_HUB_OFFLINE is set.`,
+      fix: 'Run once without HF_HUB_OFFLINE, or use a model folder.',
     });
   }
   try {
     return await explainAsyncWrites(
       settings.cacheFolder,
       () => download(id, settings, cache, options),
-      'Set HF_HOME to a folder that can be written.',
+      'Set HF_HOME to a writable folder.',
     );
   } catch (error) {
     const folder = error instanceof HubUnreachable ? snapshotOf(cache, id, options) : undefined;
     if (folder === undefined) throw error;
     const { reason } = error as HubUnreachable;
-    options.onNotice?.(`The hub gives no answer (${reason}): using the copy of ${reference} in the cache.`);
+    options.onNotice?.(`The hub does not answer (${reason}): using the cached copy of ${reference}.`);
     return folder;
   }
 }
@@ -112,12 +113,12 @@ interface HubId {
 function parseHubId(reference: string): HubId | undefined {
   const match = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w.-]+(?:\/[\w.-]+)*))?$/.exec(reference);
   const [, repo, revision = 'main'] = match ?? [];
-  // The revision becomes a path below refs/.
+  // The revision becomes a path under refs/.
   if (repo === undefined || revision.split('/').some((part) => /^\.+$/.test(part))) return undefined;
   return { repo, revision };
 }
 
-/** The folder of a revision of which nothing is missing. */
+/** The folder of a revision if it is complete. */
 function snapshotOf(
   cache: RepoCache,
   { revision }: HubId,
@@ -136,7 +137,7 @@ function snapshotOf(
   }
 }
 
-/** Of a file other than weights: what {@link readRegularFile} accepts. */
+/** Size limit of files other than weights, as in {@link readRegularFile}. */
 const maxSmallBytes = 256 * 2 ** 20;
 
 async function download(id: HubId, settings: HubSettings, cache: RepoCache, options: ResolveOptions): Promise<string> {
@@ -144,7 +145,7 @@ async function download(id: HubId, settings: HubSettings, cache: RepoCache, opti
   const subject = revision === 'main' ? repo : `${repo}@${revision}`;
   requireUsable(settings);
   const connection: HubConnection = { ...settings, signal: options.signal };
-  // Here, so that a local folder does not pay for loading it (50 ms).
+  // Imported here, so that local folders do not pay its load time (50 ms).
   const { listFiles, modelInfo } = await import('@huggingface/hub');
   const api = { hubUrl: settings.endpoint, fetch: hubFetch(connection, subject) };
   const { sha: commit } = await modelInfo({ ...api, name: repo, revision, additionalFields: ['sha'] });
@@ -191,7 +192,7 @@ async function download(id: HubId, settings: HubSettings, cache: RepoCache, opti
       doneBytes += file.size;
     }
   };
-  // The config first: a model that cannot run is refused before gigabytes are fetched.
+  // The config first: an unsupported model is rejected before gigabytes are downloaded.
   await get(find('config.json'));
   const configPath = join(folder, 'config.json');
   parseModelConfig(readJsonRecord(configPath), `config.json of ${subject}`);

@@ -1,7 +1,7 @@
 /**
- * @file Opens a Hugging Face model folder: config, end ids, and weights in one file or in shards. Nothing is loaded
- * until a tensor is asked for, but every tensor's name, shape and type is checked against the config first, so a wrong
- * folder fails before any work is done. Does not tokenize and does not know the tensor engine.
+ * @file Opens a Hugging Face model folder: config, end ids, and weights in one file or in shards. Tensors are read on demand,
+ * but all names, shapes and types are checked against the config first, so that a wrong folder fails before any work is
+ * done. Independent of tokenizers and the tensor engine.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
@@ -25,41 +25,41 @@ import {
 export interface Pretrained {
   readonly folder: string;
   readonly config: ModelConfig;
-  /** `config.json` as it stands, to be carried along when saving. */
+  /** The unchanged content of `config.json`, written again when saving. */
   readonly configRecord: JsonRecord;
   readonly generation: GenerationConfig;
   readonly weights: Weights;
-  /** The folder of the adapter that is merged into the weights, if one is. */
+  /** The folder of the adapter that is merged into the weights, if any. */
   readonly adapterFolder?: string;
 }
 
 /** The checked tensors of a folder: exactly those of `parameterSpecs(config)`. Close when done. */
 export interface Weights {
-  /** Of the embedding; single tensors may differ. */
+  /** Dtype of the embedding; other tensors may differ. */
   readonly dtype: Dtype;
   /** Bytes of all tensors as stored. */
   readonly byteLength: number;
   dtypeOf(name: string): Dtype;
-  /** Row-major float32, in an array of its own. */
+  /** Values of a tensor, row-major float32, in a new array. */
   read(name: string): Float32Array;
-  /** SHA-256 over names, types, shapes and bytes; the same however the tensors are spread over files. */
+  /** SHA-256 over names, types, shapes and bytes; independent of how the tensors are split into files. */
   hash(): string;
   close(): void;
 }
 
-/** Opens `folder`. Errors name the file and everything that is wrong with it. */
+/** Opens a model folder. @throws UserError naming the file and what is wrong with it. */
 export function openPretrained(folder: string): Pretrained {
   const description = describePretrained(folder);
   return { ...description, weights: openWeights(folder, description.config) };
 }
 
-/** What `folder` says of its model, without its weights, which need not be there. */
+/** Config and end ids of the model in `folder`; its weights may be missing. */
 export function describePretrained(folder: string): Omit<Pretrained, 'weights'> {
   const configPath = join(folder, 'config.json');
   if (!isFolder(folder)) {
     throw new UserError({
       problem: `There is no model folder ${folder}.`,
-      fix: 'Give a folder that has a config.json.',
+      fix: 'Use a folder that has a config.json.',
     });
   }
   if (!existsSync(configPath)) {
@@ -101,7 +101,7 @@ export function openWeights(folder: string, config: ModelConfig): Weights {
 export const singleWeightFile = 'model.safetensors';
 export const weightIndexFile = 'model.safetensors.index.json';
 
-/** Names of the weight files, relative to `folder`. As in the reference, a single file wins over an index. */
+/** Names of the weight files, relative to `folder`. As in transformers, a single file takes precedence over an index. */
 export function weightFiles(folder: string): string[] {
   if (existsSync(join(folder, singleWeightFile))) return [singleWeightFile];
   const index = join(folder, weightIndexFile);
@@ -109,8 +109,8 @@ export function weightFiles(folder: string): string[] {
   const pickle = readdirSync(folder).find((name) => /^pytorch_model.*\.bin/.test(name));
   throw new UserError({
     problem: `${folder} has no weights: neither ${singleWeightFile} nor ${weightIndexFile}.`,
-    found: pickle && `${pickle}, a pickle, which can run code when it is read`,
-    fix: pickle && 'Convert it to safetensors with the library that wrote it.',
+    found: pickle && `${pickle}, a pickle, which can run code when loaded`,
+    fix: pickle && 'Convert it to safetensors with the library that made it.',
   });
 }
 
@@ -132,7 +132,7 @@ function shardNames(indexPath: string): string[] {
   return [...names].sort();
 }
 
-/** Judges the path's text only: in the Hugging Face cache the files themselves are links to a folder beside. */
+/** Checks only the path's text, since in the Hugging Face cache the files themselves link to another folder. */
 function staysInside(name: string): boolean {
   const path = normalize(name);
   const climbs = path === '..' || path.startsWith(`..${sep}`);
@@ -144,12 +144,12 @@ interface Place {
   readonly entry: TensorEntry;
 }
 
-/** Constants that old checkpoints stored among the weights and that every library computes afresh. */
+/** Constants in old checkpoints that every library recomputes. */
 const ignoredTensors = /^model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq$/;
 
 function checkTensors(folder: string, files: readonly SafetensorsFile[], config: ModelConfig): Map<string, Place> {
   const count = files.reduce((sum, { tensors }) => sum + tensors.size, 0);
-  // Every layer has several tensors; a config that claims more layers than there are tensors is refused before it is spelled out.
+  // Reject a config with more layers than there are tensors before listing the parameters of every layer.
   if (config.layers > count) {
     throw new UserError({
       problem: `The weights in ${folder} do not fit its config.json: it claims ${config.layers} layers.`,
@@ -191,8 +191,8 @@ function checkTensors(folder: string, files: readonly SafetensorsFile[], config:
 }
 
 /**
- * A tied checkpoint may still hold `lm_head.weight`. Equal to the embedding, it is a needless copy. Different, the
- * reference's version 4 ignores it and version 5 uses it: we do not guess.
+ * A tied checkpoint may still contain `lm_head.weight`. If it equals the embedding, it is a redundant copy. If it differs,
+ * transformers 4 ignores it but transformers 5 uses it, so the checkpoint is rejected.
  */
 function refuseAmbiguousHead(folder: string, config: ModelConfig, found: ReadonlyMap<string, Place>): void {
   const head = found.get(headName);
@@ -209,8 +209,8 @@ function refuseAmbiguousHead(folder: string, config: ModelConfig, found: Readonl
 }
 
 /**
- * A hash of what the model computes: SHA-256 over `config.json` and the tensors by name, type, shape and bytes. Moving,
- * copying or re-sharding a model keeps it; changing one bit of one weight does not. Reads every weight once.
+ * Identifies what the model computes: SHA-256 over `config.json` and the names, types, shapes and bytes of the tensors.
+ * Moving, copying or re-sharding a model does not change it; changing one bit of a weight does. Reads every weight once.
  */
 export function fingerprintModel({ configRecord, weights }: Pretrained): string {
   return createHash('sha256').update(JSON.stringify(configRecord)).update(weights.hash()).digest('hex');

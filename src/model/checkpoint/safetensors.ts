@@ -1,8 +1,8 @@
 /**
- * @file Reads and writes safetensors files: an unsigned 64-bit header length, a JSON header, the tensors' bytes.
- * The header is checked in full before any of it is trusted; tensors are read one at a time, in pieces, straight into
- * their place, so that a file may exceed 2 GiB and no second copy of a tensor ever exists. Knows nothing of models.
- * The rules are those of the format's own reader (github.com/huggingface/safetensors, `tensor.rs`).
+ * @file Reads and writes safetensors files: an unsigned 64-bit header length, a JSON header, and the tensors' bytes. The
+ * whole header is validated before use. Tensors are read one at a time, in pieces, directly into place, so that files may
+ * exceed 2 GiB and a tensor is never held twice. Follows the rules of the format's own reader
+ * (github.com/huggingface/safetensors, `tensor.rs`). Independent of models.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { describe, parseJsonRecord } from '../../util/json.js';
 import { check, integer, list, mapOf, object, oneOf, pair, text, wrong } from '../../util/schema.js';
 import { bytesPerElement, type Dtype, narrow, widen } from './dtype.js';
 
-/** Bits of one element, by the name the format uses; we convert only the three in {@link readable}. */
+/** Bits per element, by the format's type names. Only the three in {@link readable} can be converted. */
 const elementBits: Readonly<Record<string, number>> = {
   F4: 4,
   F6_E2M3: 6,
@@ -40,20 +40,20 @@ const readable: Readonly<Record<string, Dtype>> = { F32: 'float32', BF16: 'bfloa
 const formatName: Readonly<Record<Dtype, string>> = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' };
 
 /**
- * Some 150,000 tensors. The format allows 100 MB, which no model comes near: such a header takes gigabytes to parse.
+ * Enough for about 150,000 tensors. The format allows 100 MB, but such a header takes gigabytes to parse.
  */
 const maxHeaderBytes = 16 * 2 ** 20;
-/** Bytes converted at once: fits the second-level cache. */
+/** Bytes converted at once; fits in the second-level cache. */
 const pieceBytes = 1 << 20;
 
 export interface TensorEntry {
   readonly name: string;
-  /** The format's name, such as `BF16`; may be one that cannot be converted. */
+  /** The type's name in the format, such as `BF16`; conversion may be unsupported. */
   readonly format: string;
   /** Undefined when `format` is not one of float32, bfloat16, float16. */
   readonly dtype: Dtype | undefined;
   readonly shape: readonly number[];
-  /** Where the tensor starts, in bytes from the start of the file, and how many it has. */
+  /** Start of the tensor in bytes from the start of the file, and its size in bytes. */
   readonly offset: number;
   readonly byteLength: number;
 }
@@ -90,7 +90,7 @@ export function closeSafetensors(file: SafetensorsFile): void {
   closeSync(file.fd);
 }
 
-/** A tensor widened to float32, row-major. Beside the result, only one piece of the file is in memory. */
+/** A tensor widened to float32, row-major. Besides the result, only one piece of the file is in memory. */
 export function readTensor(file: SafetensorsFile, entry: TensorEntry): Float32Array {
   const { dtype } = entry;
   if (dtype === undefined)
@@ -129,11 +129,11 @@ export interface TensorToWrite {
 }
 
 /**
- * Writes a file atomically, asking for one tensor after another.
+ * Writes a file atomically, one tensor at a time.
  *
- * @param read gives a tensor's values, float32 and row-major; the array is not kept.
+ * @param read returns a tensor's values, float32 and row-major. The array is not retained.
  * @returns the checksum of the file, computed while it is written.
- * @throws the system error of the failing call; then nothing is left behind and an older file stays.
+ * @throws the system error of a failing call. An older file then stays, and no partial file is left.
  */
 export async function writeSafetensors(
   path: string,
@@ -169,7 +169,7 @@ export async function writeSafetensors(
     for (const tensor of ordered) {
       const values = await read(tensor.name);
       if (values.length * bytesPerElement[tensor.dtype] !== lengthOf(tensor)) {
-        throw new Error(`${tensor.name} has ${values.length} values, which is not shape [${tensor.shape.join(', ')}]`);
+        throw new Error(`${tensor.name}: ${values.length} values do not match the shape [${tensor.shape.join(', ')}]`);
       }
       const step = pieceBytes / 4;
       for (let done = 0; done < values.length; done += step) {
@@ -227,7 +227,7 @@ function readEntry(
   return { name, format, dtype, shape, offset: dataStart + begin, byteLength };
 }
 
-/** Tensors must fill the rest of the file without gap or overlap: a gap could hide data, an overlap would alias it. */
+/** Tensors must fill the rest of the file without gaps, which could hide data, or overlaps, which would alias it. */
 function checkLayout(path: string, entries: TensorEntry[], dataStart: number, fileBytes: number): void {
   let end = dataStart;
   for (const entry of entries.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength)) {
@@ -242,7 +242,7 @@ function checkLayout(path: string, entries: TensorEntry[], dataStart: number, fi
   }
 }
 
-/** JSON.parse silently keeps the last of two equal keys; this finds such a key of the outermost object of valid JSON. */
+/** Finds a repeated key in the outermost object of valid JSON; JSON.parse silently keeps the last one. */
 function firstRepeatedKey(json: string): string | undefined {
   const seen = new Set<string>();
   let depth = 0;

@@ -1,7 +1,7 @@
 /**
- * @file Saves a model as a Hugging Face folder that transformers and vLLM load: weights in one file or shards, config,
- * and the tokenizer and generation files of the model it came from, byte for byte. Each file is written atomically and
- * `config.json` goes last, so a folder without one is an unfinished save and is refused by the reader.
+ * @file Saves a model as a Hugging Face folder that transformers and vLLM can load: weights in one file or in shards, the
+ * config, and unchanged copies of the source model's tokenizer and generation files. Each file is written atomically and
+ * `config.json` last, so a folder without it is an unfinished save, which readers reject.
  */
 import { existsSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -14,7 +14,7 @@ import { bytesPerElement, type Dtype } from './dtype.js';
 import { singleWeightFile, weightIndexFile } from './pretrained.js';
 import { type TensorToWrite, writeSafetensors } from './safetensors.js';
 
-/** Files that belong to a model besides config and weights; whichever the source has are copied unchanged. */
+/** Files of a model besides config and weights. Those that the source has are copied unchanged. */
 export const carriedFiles = [
   'generation_config.json',
   'tokenizer.json',
@@ -31,21 +31,21 @@ export const carriedFiles = [
 ] as const;
 
 export interface ModelToSave {
-  /** The config to write; its dtype field is set to `dtype`, all else is kept. */
+  /** The config to write; only its dtype field is changed, to `dtype`. */
   readonly configRecord: JsonRecord;
   readonly specs: ParameterSpecs;
   readonly dtype: Dtype;
-  /** Values of one parameter, float32 and row-major; asked for one after another and not kept. */
+  /** Values of one parameter, float32 and row-major; called for one parameter at a time. */
   read(name: string): Float32Array | Promise<Float32Array>;
-  /** The folder whose tokenizer and generation files are carried along; none for a model without any. */
+  /** The folder whose tokenizer and generation files are copied, if any. */
   readonly carryFrom?: string;
-  /** Weight files larger than this are split, as the reference splits them. */
+  /** Weight files larger than this are split, in the same way as by transformers. */
   readonly maxShardBytes?: number;
 }
 
 /**
- * Writes `model` into `folder`, creating it. An older model there is replaced: its config goes first, so that a save
- * killed halfway leaves no folder that mixes two models and loads.
+ * Writes `model` into `folder`, creating it. An older model there is replaced; its config is removed first, so that an
+ * interrupted save cannot leave a loadable mix of two models.
  *
  * @returns the checksum of every file of the model, by name.
  * @throws UserError when `folder` is the source itself; the system error of a failing write.
@@ -78,7 +78,7 @@ export async function savePretrained(folder: string, model: ModelToSave): Promis
   return checksums;
 }
 
-/** Keeps whichever of the two names the config uses; older transformers know only `torch_dtype`. */
+/** Sets the dtype under the name that the config uses; older versions of transformers know only `torch_dtype`. */
 function withDtype(record: JsonRecord, dtype: Dtype): JsonRecord {
   return { ...record, [Object.hasOwn(record, 'dtype') ? 'dtype' : 'torch_dtype']: dtype };
 }
@@ -110,7 +110,7 @@ async function writeWeights(
   return { ...checksums, [weightIndexFile]: checksumOf(text) };
 }
 
-/** Fills one shard after another in the order of the parameters; a tensor above the limit gets a shard of its own. */
+/** Assigns parameters to shards in order. A tensor above the limit gets its own shard. */
 function planShards(specs: ParameterSpecs, dtype: Dtype, maxShardBytes: number): TensorToWrite[][] {
   const shards: TensorToWrite[][] = [];
   let room = 0;

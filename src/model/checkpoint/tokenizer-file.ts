@@ -1,7 +1,7 @@
 /**
  * @file Reads and checks the tokenizer files of a model folder: `tokenizer.json`, `tokenizer_config.json` and
- * `special_tokens_map.json`. The package that runs them (@huggingface/tokenizers) trusts what it is given, so every
- * field that it uses is checked here, and every id is an integer.
+ * `special_tokens_map.json`. The package that runs them (@huggingface/tokenizers) does not validate its input, so every
+ * field that it uses is checked here.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,16 +29,16 @@ import {
 } from '../../util/schema.js';
 
 export interface TokenizerFiles {
-  /** Of `tokenizer.json`. */
+  /** Path of `tokenizer.json`. */
   readonly path: string;
-  /** Its content, as it stands. */
+  /** Its unchanged content. */
   readonly json: JsonRecord;
   readonly model: TokenizerModel;
   /** One more than the highest id. */
   readonly length: number;
-  /** Whether encoding and decoding run regular expressions, whose time has to be limited. */
+  /** Whether encoding and decoding use regular expressions, which need a time limit. */
   readonly regex: { readonly encoding: boolean; readonly decoding: boolean };
-  /** `special_tokens_map.json` and `tokenizer_config.json`, the second winning. */
+  /** `special_tokens_map.json` merged with `tokenizer_config.json`, which takes precedence. */
   readonly config: JsonRecord;
 }
 
@@ -46,28 +46,28 @@ export interface TokenizerModel {
   readonly type: 'BPE' | 'WordPiece' | 'Unigram';
   readonly unk_token?: string | undefined;
   readonly byte_fallback?: boolean | undefined;
-  /** Id by token; for Unigram the place in the list. */
+  /** Id by token; for Unigram, the position in the list. */
   readonly ids: ReadonlyMap<string, number>;
 }
 
-/** Gemma 3's, the largest known, has 33 MB. */
+/** Largest file accepted. Gemma 3's, the largest known, has 33 MB. */
 const maxBytes = 128 * 2 ** 20;
-/** All tokens of a trie together: Gemma's 6,000 added tokens have 100,000. */
+/** Total length of the added tokens, which form a trie. Gemma's 6,000 have 100,000 characters. */
 const maxAddedCharacters = 2_000_000;
-/** How many times longer than before a text may become on its way; Llama's steps do not lengthen it. */
+/** Largest factor by which the steps may lengthen a text. Llama's do not lengthen it at all. */
 const maxGrowth = 64;
 
-/** @throws UserError that names the file and the field. */
+/** Reads the tokenizer files of `folder`. @throws UserError that names the invalid file and field. */
 export function readTokenizerFiles(folder: string): TokenizerFiles {
   const path = join(folder, 'tokenizer.json');
   if (!existsSync(path)) {
     const legacy = ['tokenizer.model', 'vocab.json'].find((name) => existsSync(join(folder, name)));
     throw new UserError({
       problem: `${folder} has no tokenizer.json.`,
-      found: legacy && `${legacy}, an older form`,
+      found: legacy && `${legacy}, an older format`,
       fix: legacy
-        ? 'Save it again with a fast tokenizer of transformers.'
-        : 'Copy the tokenizer files beside the weights.',
+        ? 'Save it with a fast tokenizer of transformers.'
+        : "Copy the tokenizer files into the model's folder.",
     });
   }
   const json = readJsonRecord(path, undefined, maxBytes);
@@ -88,14 +88,14 @@ export function readTokenizerFiles(folder: string): TokenizerFiles {
       if (kind === 'post_processor') requireTokens(part, ids, source);
     }
   }
-  if (!(growth <= maxGrowth)) throw wrong(source, [`its steps can make a text more than ${maxGrowth} times longer`]);
+  if (!(growth <= maxGrowth)) throw wrong(source, [`its steps can make a text over ${maxGrowth} times longer`]);
   const length = 1 + maximum(ids.values());
   return { path, json, model, length, regex, config: readTokenizerConfig(folder) };
 }
 
 const token = union([text, anyObject], 'a string or an object');
 
-/** Of `tokenizer_config.json`, the fields that are used here or by the package. */
+/** The fields of `tokenizer_config.json` that are used here or by the package. */
 const configShape = object({
   bos_token: optional(token),
   eos_token: optional(token),
@@ -154,7 +154,7 @@ const models = {
 };
 
 function checkModel(record: JsonRecord, source: JsonSource): TokenizerModel {
-  // Files of the first versions name no type; only BPE is recognised without.
+  // Early files have no type; without one, only BPE is recognised.
   const type = record.type === undefined && Array.isArray(record.merges) ? 'BPE' : record.type;
   const known = check(oneOf(['BPE', 'WordPiece', 'Unigram']), type, source, 'model.type');
   if (known !== 'Unigram') return checkWords(known, record, source);
@@ -179,7 +179,7 @@ function checkWords(type: 'BPE' | 'WordPiece', record: JsonRecord, source: JsonS
     throw wrong(source, [mustBe('model.unk_token', 'a token of its vocabulary', unknown)]);
   }
   const { vocab: ids, unk_token: unknown, byte_fallback } = check(models.BPE, record, source, 'model');
-  // GPT-2 names one that it lacks, and never needs it.
+  // GPT-2 names an unknown token that it lacks and never needs.
   return { type, ids, byte_fallback, unk_token: unknown !== undefined && ids.has(unknown) ? unknown : undefined };
 }
 
@@ -191,7 +191,7 @@ const piece = union(
   'an object with `SpecialToken` or `Sequence`',
 );
 
-/** The fields of every component that the package can run; `parts` of a sequence are components themselves. */
+/** The fields of every component that the package supports. The `parts` of a sequence are components themselves. */
 const components = {
   normalizer: {
     parts: 'normalizers',
@@ -251,7 +251,7 @@ const components = {
 
 type ComponentKind = keyof typeof components;
 
-/** The steps of a component that are not sequences, each checked. */
+/** Checks a component and returns its steps, with sequences flattened. */
 function flatten(kind: ComponentKind, part: JsonRecord | undefined, source: JsonSource, at: string): JsonRecord[] {
   if (part === undefined) return [];
   const { parts, types } = components[kind];
@@ -264,7 +264,7 @@ function flatten(kind: ComponentKind, part: JsonRecord | undefined, source: Json
   return [part];
 }
 
-/** How many times longer a step can make a text. */
+/** Largest factor by which a step can lengthen a text. */
 function growthOf({ type, pattern: from, content, replacement, str_rep: represented }: JsonRecord): number {
   switch (type) {
     case 'Replace': {
@@ -282,7 +282,7 @@ function growthOf({ type, pattern: from, content, replacement, str_rep: represen
   }
 }
 
-/** The tokens that a post-processor adds have ids. */
+/** Checks that the tokens which a post-processor adds have ids. */
 function requireTokens(part: JsonRecord, ids: ReadonlyMap<string, number>, source: JsonSource): void {
   const added: unknown[] =
     part.type === 'TemplateProcessing'
@@ -302,8 +302,8 @@ function maximum(values: Iterable<number>): number {
 }
 
 /**
- * The `pre_tokenizer` as the reference runs it: its `Digits` step takes every numeral (`½`, `²`, `Ⅷ`) for a digit, the
- * package's only those of `\d`.
+ * The `pre_tokenizer` with the reference's behaviour: its `Digits` step treats every numeral (`½`, `²`, `Ⅷ`) as a digit, the
+ * package's only those that match `\d`.
  */
 export function withAllNumerals(part: unknown): unknown {
   if (!isRecord(part)) return part;

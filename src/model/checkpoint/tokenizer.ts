@@ -1,11 +1,11 @@
 /**
- * @file Text to token ids and back, and chat templates, from a model folder's tokenizer files. The work is done by the
- * two pure-JavaScript packages that `AutoTokenizer` of @huggingface/transformers is made of (a test holds them equal);
- * importing that whole package instead costs 0.2 s and 42 MB and loads the native onnxruntime and sharp, which a
- * platform may lack. Here it is 15 ms, and nothing is ever fetched.
+ * @file Tokenizers and chat templates of model folders: text to token ids and back. Uses the two pure-JavaScript packages
+ * behind `AutoTokenizer` of @huggingface/transformers (a test checks that the results agree). Importing that package itself
+ * would cost 0.2 s and 42 MB and load the native onnxruntime and sharp, which some platforms lack; this takes 15 ms and
+ * never downloads anything.
  *
- * Rules taken from transformers 5: special tokens are added as `tokenizer.json`'s post-processor says (`add_bos_token`
- * in tokenizer_config.json is not consulted), BPE text is never "cleaned up", and `chat_template.jinja` wins over a
+ * Rules of transformers 5: special tokens are added by the post-processor of `tokenizer.json` (`add_bos_token` in
+ * tokenizer_config.json is ignored), BPE text is never "cleaned up", and `chat_template.jinja` takes precedence over a
  * template in tokenizer_config.json.
  */
 import { createHash } from 'node:crypto';
@@ -26,44 +26,47 @@ interface ChatMessage {
 }
 
 export interface Tokenizer {
-  /** One more than the highest id. The model's vocabulary may be larger; ids beyond this decode to nothing. */
+  /** One more than the highest id. The model's vocabulary may be larger; higher ids decode to nothing. */
   readonly length: number;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
-  /** Ids that decoding leaves out unless asked to keep them. */
+  /** Ids that decoding omits unless `keepSpecialTokens` is set. */
   readonly specialIds: readonly number[];
   readonly chatTemplate: string | null;
-  /** SHA-256 of all that decides ids and text. */
+  /** SHA-256 of everything that determines ids and text. */
   readonly fingerprint: string;
   /**
-   * Ids of `text`, with the special tokens around it that the tokenizer's files ask for unless told otherwise.
-   * Text is NFC-normalized when the tokenizer says so. Throws a UserError that names a character without tokens.
+   * Ids of `text`, with the special tokens that the tokenizer's files add unless `addSpecialTokens` is false. Text is
+   * normalised as the files say.
+   *
+   * @throws UserError naming a character that the vocabulary cannot spell.
    */
   encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
-  /** Text of `ids`; special tokens are left out unless `keepSpecialTokens`. Broken UTF-8 becomes U+FFFD. */
+  /** Text of `ids`; special tokens are omitted unless `keepSpecialTokens`. Invalid UTF-8 becomes U+FFFD. */
   decode(ids: readonly number[], options?: { keepSpecialTokens?: boolean }): string;
   /**
-   * The conversation in the model's own format. `variables` are passed to the template (`enable_thinking`, ...).
-   * Throws a UserError when there is no template or the template fails.
+   * The conversation in the model's chat format. `variables` are passed to the template (`enable_thinking`, ...).
+   *
+   * @throws UserError when there is no template or the template fails.
    */
   renderChat(messages: readonly ChatMessage[], options?: ChatOptions): string;
-  /** Ids of the rendered conversation. The template writes the begin token itself, so none is added. */
+  /** Ids of the rendered conversation. No begin token is added, since templates write it themselves. */
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[];
 }
 
 interface ChatOptions {
-  /** End with the opening of the assistant's turn; true unless told otherwise. */
+  /** Whether to end with the start of the assistant's turn. Default true. */
   readonly addGenerationPrompt?: boolean;
   readonly variables?: JsonRecord;
 }
 
-/** Reads the tokenizer files of `folder`. @throws UserError for whatever is wrong with them. */
+/** Loads the tokenizer of a model folder. @throws UserError when its files are missing or invalid. */
 export function loadTokenizer(folder: string): Tokenizer {
   const files = readTokenizerFiles(folder);
   const { path, json, config, model, length } = files;
   const engine = makeEngine(files);
   const chatTemplate = readChatTemplate(folder, config);
-  // The engine cleans spaces up by default and for BPE too; transformers 5 never does for BPE.
+  // The package cleans up spaces by default, even for BPE; transformers 5 never does for BPE.
   const isBpe = model.type === 'BPE';
   const cleanUp = !isBpe && config.clean_up_tokenization_spaces === true;
   const mayDrop = isBpe && !spellsEveryByte(model);
@@ -74,7 +77,7 @@ export function loadTokenizer(folder: string): Tokenizer {
   };
   const encode: Tokenizer['encode'] = (text, { addSpecialTokens = true } = {}) =>
     running(files, 'encoding', text.length, () => {
-      // Without an unknown token the engine drops what its vocabulary cannot spell, or yields undefined.
+      // Without an unknown token, the package drops what its vocabulary cannot spell, or returns undefined.
       const ids: (number | undefined)[] = engine.encode(text, { add_special_tokens: addSpecialTokens }).ids;
       if (!isWhole(ids, length) || mayDrop) refuseUnspellable(engine, text, path);
       if (isWhole(ids, length)) return ids;
@@ -108,7 +111,7 @@ export function loadTokenizer(folder: string): Tokenizer {
   };
 }
 
-/** Runs the engine on `size` characters or ids; the time of regular expressions is limited. */
+/** Runs the package on `size` characters or ids, with a time limit for regular expressions. */
 function running<T>({ path, regex }: TokenizerFiles, step: 'encoding' | 'decoding', size: number, work: () => T): T {
   try {
     return regex[step] ? withinTime(2000 + size / 50, work) : work();
@@ -119,7 +122,7 @@ function running<T>({ path, regex }: TokenizerFiles, step: 'encoding' | 'decodin
   }
 }
 
-/** @throws UserError when the tokenizer knows ids that the model has no embedding for. */
+/** @throws UserError when the tokenizer has ids without an embedding in the model. */
 export function checkVocabulary(tokenizer: Tokenizer, config: ModelConfig, folder: string): void {
   if (tokenizer.length <= config.vocabSize) return;
   throw new UserError({
@@ -131,14 +134,14 @@ export function checkVocabulary(tokenizer: Tokenizer, config: ModelConfig, folde
 }
 
 /**
- * Turns ids that arrive one by one into text that arrives piece by piece: a character whose bytes are spread over
- * several tokens is held back until it is whole. The pieces add up to `decode` of all ids.
+ * Decodes ids incrementally: a character whose bytes span several tokens is held back until it is complete. The pieces
+ * joined equal `decode` of all ids.
  */
 export function textStream(tokenizer: Tokenizer): { push(id: number): string; end(): string } {
-  // The last id already told stays in front as context: some decoders treat the start of a text differently.
+  // The last id already emitted is kept as context, since some decoders treat the start of a text differently.
   let context: number[] = [];
   let pending: number[] = [];
-  let told = '';
+  let emitted = '';
   const newText = () => {
     return tokenizer.decode([...context, ...pending]).slice(tokenizer.decode(context).length);
   };
@@ -147,20 +150,20 @@ export function textStream(tokenizer: Tokenizer): { push(id: number): string; en
       pending.push(id);
       const text = newText();
       const whole = text.replace(/\uFFFD+$/, '');
-      const piece = whole.slice(told.length);
-      told = whole;
+      const piece = whole.slice(emitted.length);
+      emitted = whole;
       if (whole === text) {
         context = [id];
         pending = [];
-        told = '';
+        emitted = '';
       }
       return piece;
     },
-    end: () => newText().slice(told.length),
+    end: () => newText().slice(emitted.length),
   };
 }
 
-/** The package's tokenizer. Building it runs the normalizer on every added token, and takes seconds for 250,000 tokens. */
+/** The package's tokenizer. Building one takes seconds for 250,000 tokens. */
 function makeEngine(files: TokenizerFiles): Engine {
   const { json, config, length } = files;
   const filled = { normalizer: null, post_processor: null, decoder: null, added_tokens: [], ...json };
@@ -168,7 +171,7 @@ function makeEngine(files: TokenizerFiles): Engine {
   return running(files, 'encoding', 50_000 + 3 * length, () => new Engine({ ...filled, pre_tokenizer }, config));
 }
 
-/** A special token's text; the files give it as a string or as an object with `content`. */
+/** A special token's text, given as a string or as an object with `content`. */
 function tokenText(config: JsonRecord, name: string): string | null {
   const token = config[name];
   const text = isRecord(token) ? token.content : token;
@@ -186,7 +189,7 @@ function readChatTemplate(folder: string, config: JsonRecord): string | null {
   if (existsSync(file)) return readRegularFile(file, maxTemplateBytes).toString();
   const template = config.chat_template;
   if (typeof template === 'string') return template;
-  // Several named templates: transformers uses the one called "default" when none is asked for.
+  // Of several named templates, transformers uses "default" unless another is requested.
   if (Array.isArray(template)) return template.find((entry) => entry.name === 'default')?.template ?? null;
   return null;
 }
@@ -204,10 +207,10 @@ function isWhole(ids: readonly (number | undefined)[], length: number): ids is n
   return ids.every((id) => Number.isInteger(id) && id! >= 0 && id! < length);
 }
 
-/** Whether a BPE model has a token for whatever it is given: for all 256 bytes, or one for the unknown. */
+/** Whether a BPE model can encode any text: it has tokens for all 256 bytes, or an unknown token. */
 function spellsEveryByte({ unk_token: unknown, byte_fallback: fallback, ids }: TokenizerModel): boolean {
   if (unknown !== undefined || fallback === true) return true;
-  // GPT-2's alphabet: printable bytes stand for themselves, the other 68 for the characters from U+0100 on.
+  // GPT-2's alphabet: printable bytes represent themselves; the other 68 are represented by U+0100 and following.
   const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   let others = 0x100;
   for (let byte = 0; byte < 256; byte += 1) {
@@ -216,7 +219,7 @@ function spellsEveryByte({ unk_token: unknown, byte_fallback: fallback, ids }: T
   return true;
 }
 
-/** Throws if `text` does not come back from its tokens, naming the first character that is lost. */
+/** @throws UserError naming the first character of `text` that is lost in its tokens. */
 function refuseUnspellable(engine: Engine, text: string, path: string): void {
   const normalize = engine.normalizer as ((text: string) => string) | null;
   const wanted = [...(normalize?.(text) ?? text)];

@@ -1,23 +1,23 @@
 /**
- * @file Drawing one token per row from logits, in the graph: temperature, top-k, top-p, greedy. One uniform number
- * decides a draw by inverse CDF, so a draw is a function of the logits and of that number.
+ * @file Draws one token per row from logits, within the graph: temperature, top-k, top-p, greedy. Each draw uses one uniform
+ * number and the inverse CDF, so it is a function of the logits and that number.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { drawTokens } from '../../engine/ops/decoding-ops.js';
 import type { TensorSpecs, TensorsOf } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
 
-/** How tokens are drawn; what does not change between the steps of a program. */
+/** How tokens are drawn; fixed for a program. */
 export interface DrawOptions {
-  /** The most likely token instead of a drawn one. */
+  /** Always take the most likely token. */
   readonly greedy: boolean;
-  /** Only the k most likely tokens; 0 for all. */
+  /** Only the k most likely tokens; 0: no limit. */
   readonly topK: number;
-  /** Only the most likely tokens that together have this probability; 1 for all. */
+  /** Only the most likely tokens that together have this probability; 1: no limit. */
   readonly topP: number;
 }
 
-/** Inputs that a function which draws B rows must have. */
+/** Inputs of a function that draws B rows. */
 export const drawInputs = (rows: number) =>
   ({
     /** In [0, 1), one per row. */
@@ -26,8 +26,8 @@ export const drawInputs = (rows: number) =>
   }) as const satisfies TensorSpecs;
 
 /**
- * @returns `tokens` int32 `[B]`, and `logProbs` float32 `[B]`: of the drawn token under softmax(logits / temperature)
- *   over the whole vocabulary, whatever top-k and top-p leave out (that is what a policy's log-prob means).
+ * @returns `tokens` int32 `[B]`, and their `logProbs` float32 `[B]` under softmax(logits / temperature) over the whole
+ *   vocabulary, regardless of top-k and top-p, as a policy's log-prob requires.
  */
 export function draw(
   logits: Float<'B V'>,
@@ -58,29 +58,29 @@ function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, options: Draw
   const { topK, topP } = options;
   const sorted = tf.topk(weights, topK > 0 ? Math.min(topK, V) : V, true);
   if (topP >= 1) return pick(sorted.indices, inverseCdf(sorted.values, uniforms));
-  // A token stays if those before it have not yet reached topP of what top-k left (Holtzman et al., arXiv 1904.09751,
-  // applied after top-k as transformers does). The first always stays.
+  // A token stays if those before it have not yet reached topP of the mass left by top-k (Holtzman et al., arXiv 1904.09751,
+  // applied after top-k as in transformers). The first always stays.
   const before = tf.cumsum(sorted.values, 1, true);
   const limit = tf.mul(tf.sum(sorted.values, -1, true), topP);
-  // "Not yet reached" is false for NaN, so NaN weights stay NaN and the first token is picked, with a log-prob of NaN.
+  // The comparison is false for NaN, so NaN weights stay NaN and the first token is picked, with a log-prob of NaN.
   const kept = tf.where(tf.greaterEqual(before, limit), tf.zerosLike(sorted.values), sorted.values);
   return pick(sorted.indices, inverseCdf(kept, uniforms));
 }
 
 /**
- * The first index whose cumulative weight exceeds uniform * total. The total is the last cumulative weight, not a sum
- * of its own: over a large vocabulary the two round differently, and a draw between them would have no token. Rounded
- * to float32, total * (1 - 2^-24) is still below the total, so every uniform finds an index, of positive weight.
+ * The first index whose cumulative weight exceeds uniform * total. The total is the last cumulative weight, not a separate
+ * sum: over a large vocabulary the two round differently, and a draw between them would find no token. Rounded to float32,
+ * total * (1 - 2^-24) is still below the total, so every uniform number finds an index with positive weight.
  */
 function inverseCdf(weights: Float<'B N'>, uniforms: Float<'B'>): Int<'B'> {
   const [B, N] = weights.shape as [number, number];
-  // The axis must be positive: tfjs's wasm cumsum does not understand -1.
+  // The axis must be positive: tfjs's wasm cumsum does not support -1.
   const cumulative = tf.cumsum(weights, 1);
   const target = tf.mul(tf.slice(cumulative, [0, N - 1], [B, 1]), uniforms.expandDims(-1));
   return tf.sum(tf.lessEqual(cumulative, target).toInt(), -1);
 }
 
-/** `x[row, columns[row]]` for every row. (Gathering with batch dimensions reads wild memory on tfjs's wasm backend.) */
+/** `x[row, columns[row]]` for every row. (Gathering with batch dimensions reads out of bounds on tfjs's wasm backend.) */
 function pick(x: tf.Tensor, columns: Int<'B'>): tf.Tensor {
   const [B, N] = x.shape as [number, number];
   const starts = tf.mul(tf.range(0, B, 1, 'int32'), tf.scalar(N, 'int32'));

@@ -1,12 +1,13 @@
 /**
- * @file Cached decoding: keys and values of past positions as program state, in slots that rollouts pass through.
+ * @file Cached decoding: keys and values of past positions are program state, in slots that rollouts occupy in turn.
  *
  * A slot is one row of the decode batch. Its cache holds S positions, position p of a rollout at index p, as rows
- * `[(slot * K + head) * S + position, C]`: written in place, and read by attention without moving anything.
- * Prompts are prefilled once each into a prompt cache of P rows and T positions, in chunks, so that one function serves
- * prompts of all lengths and a long one needs no `[T, T]` scores. Any number of slots is filled from there (`admit`).
- * Prefilling leaves out a prompt's last token: a slot starts by decoding it, so that prefilling needs no logits and all
- * drawing happens in one place.
+ * `[(slot * K + head) * S + position, C]`, which are written in place and read by attention without a copy. Each prompt is
+ * prefilled once into a prompt cache of P rows and T positions, in chunks, so that one function serves prompts of any length
+ * and long ones need no `[T, T]` scores. `admit` fills any number of slots from there. Prefilling omits a prompt's last
+ * token, and a slot starts by decoding it, so that prefilling needs no logits and tokens are drawn in one place only.
+ *
+ * Small models decode all layers in one native operation ({@link decodeLayers}).
  */
 import * as tf from '@tensorflow/tfjs-core';
 import {
@@ -32,17 +33,17 @@ import {
 } from '../network/transformer.js';
 
 export interface CacheSizes {
-  /** Rows that decode together. One more slot exists, for rows of `admit` and `move` that are not used. */
+  /** Rows decoded at once. One extra slot absorbs unused rows of `admit` and `move`. */
   readonly slots: number;
   /** S: positions per slot, prompt and completion together. */
   readonly positions: number;
-  /** P: distinct prompts that are prefilled together. */
+  /** P: distinct prompts prefilled at once. */
   readonly prompts: number;
-  /** T: longest prompt, less its last token; a multiple of `chunk`, and no more than S. */
+  /** T: longest prompt without its last token; a multiple of `chunk`, at most S. */
   readonly promptPositions: number;
-  /** Positions of every prompt that one `prefill` computes. */
+  /** Positions of every prompt computed by one `prefill`. */
   readonly chunk: number;
-  /** R: slots that one `admit` or `move` can fill. */
+  /** R: slots filled by one `admit` or `move`, at most. */
   readonly admissions: number;
 }
 
@@ -54,7 +55,7 @@ const cacheNames = (layer: number) => ({
   promptValues: `prompt.v.${layer}`,
 });
 
-/** State that the functions of this file need beside the parameters. */
+/** State of the functions in this file, besides the parameters. */
 export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<string, TensorSpec> {
   const { layers, kvHeads: K, headDim: C } = config;
   const state: Record<string, TensorSpec> = {};
@@ -71,8 +72,8 @@ export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<strin
 }
 
 /**
- * `prefill`: keys and values of positions `offset` and on of P prompts, `ids` `[P, chunk]`, into the prompt cache, which
- * holds the positions before. Prompts are padded on the right: no token of theirs looks at the padding.
+ * `prefill`: computes keys and values of `chunk` positions from `offset` on for P prompts, `ids` `[P, chunk]`, and writes
+ * them to the prompt cache, which holds the earlier positions. Padding is on the right, where no token attends to it.
  */
 export function prefillFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { prompts: P, promptPositions: T, chunk } = sizes;
@@ -113,7 +114,7 @@ export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionS
   });
 }
 
-/** `move`: copies slot `from[i]` to slot `to[i]`, for R pairs, so that the slots in use are the first ones. */
+/** `move`: copies slot `from[i]` to slot `to[i]`, for R pairs, to keep the occupied slots contiguous. */
 export function moveFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { admissions: R, positions: S } = sizes;
   const pair: TensorSpec = { dtype: 'int32', shape: [R] };
@@ -130,8 +131,8 @@ export function moveFunction(config: ModelConfig, sizes: CacheSizes): FunctionSp
 }
 
 /**
- * One decoding step of the first B slots: `tokens` (int32 `[B]`) stand at `positions` (int32 `[B]`) of their rollouts.
- * Writes their keys and values and returns the logits of the next position, `[B, V]`, with the state to assign.
+ * One decoding step of the first B slots, with `tokens` (int32 `[B]`) at `positions` (int32 `[B]`) of their rollouts. Writes
+ * keys and values, and returns the logits of the next position, `[B, V]`, with the state to assign.
  */
 export function decodeLogits(
   state: TensorRecord,
@@ -171,16 +172,15 @@ export function decodeLogits(
   return { logits: logits(state, config, hidden.reshape([B, config.hiddenSize])), assign };
 }
 
-/** 0 where cached position s < `length` may be attended to from `positions` `[B | 1, T]`, else maskedScore: `[B | 1, 1, T, S]`. */
+/** Attention bias `[B | 1, 1, T, S]`: 0 where `positions` `[B | 1, T]` may attend to cached position s, otherwise maskedScore. */
 function pastBias(positions: Int<'B T'>, length: number): Float<'B 1 T S'> {
   const later = tf.greater(tf.range(0, length, 1, 'int32'), positions.expandDims(2));
   return tf.mul(later.toFloat(), maskedScore).expandDims(1);
 }
 
 /**
- * Grouped-query attention of `q` at `positions` `[B | 1, T]` to the first B sequences of a cache of S positions, whose
- * rows are in the order of this file: `[B, T, H * C]`. Each head's positions are one matrix already, so keys and values
- * are used where they lie.
+ * Grouped-query attention of `q` at `positions` `[B | 1, T]` to the first B sequences of a cache with S positions:
+ * `[B, T, H * C]`. Each head's positions already form a matrix, so keys and values are not copied.
  */
 function cachedAttention(
   config: ModelConfig,
@@ -208,12 +208,12 @@ function cachedAttention(
   return mixed.transpose([0, 3, 1, 2, 4]).reshape([B, T, H * C]);
 }
 
-/** `[B, T, K, C]` -> rows in the order of the caches, `[B * K * T, C]`. */
+/** `[B, T, K, C]` -> rows in cache order, `[B * K * T, C]`. */
 function toRows(x: Float<'B T K C'>): Float<'R C'> {
   return x.transpose([0, 2, 1, 3]).reshape([-1, x.shape[3] as number]);
 }
 
-/** Row numbers of the first `count` of `length` positions of all heads of `slots` `[R]`: `[R * K * count]`. */
+/** Row numbers of the first `count` of `length` positions, for all heads of `slots` `[R]`: `[R * K * count]`. */
 function rowIndices(config: ModelConfig, slots: Int<'R'>, length: number, count: number): Int<'N'> {
   const K = config.kvHeads;
   const int = (value: number) => tf.scalar(value, 'int32');
@@ -237,13 +237,16 @@ function eachCache(
   return assign;
 }
 
-/** Weights of a layer up to which one core has it in its own cache, about: 4 MB. */
+/** Largest layer that one core's cache holds: 4 MB of weights. */
 const mostWeights = 1 << 20;
 
 /**
- * All layers for `x` `[B, D]` at `positions` (int32 `[B]`); `at` are their angles. `caches[l]` is layer l's, of S positions.
+ * All layers as one native operation, for `x` `[B, D]` at `positions` (int32 `[B]`) with angles `at`. `caches[l]` is the cache
+ * of layer l, with S positions. Larger models are composed of tensor operations, whose products TensorFlow spreads over all
+ * threads.
  *
- * @returns the hidden states before the final norm and the caches to assign; undefined where the layers must be composed.
+ * @returns the hidden states before the final norm, and the caches to assign; undefined if the model is too large or has
+ *   features that the operation lacks.
  */
 function decodeLayers(
   parameters: TensorRecord,

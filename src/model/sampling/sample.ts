@@ -1,7 +1,7 @@
 /**
- * @file Sampling: any number of rollouts through the slots of kv-cache.ts. A slot whose completion ends takes the next
- * rollout; when none is left, the rollouts still running move to the first slots and decode in a smaller batch, so that
- * finished rows cost nothing. A rollout's tokens depend on its prompt, its uniform numbers and the weights alone.
+ * @file Sampling: runs any number of rollouts through the slots of kv-cache.ts. When a completion ends, its slot takes the
+ * next rollout. When none is left, the running rollouts move to the first slots and decode in a smaller batch, so that
+ * finished rows cost nothing. A rollout's tokens depend only on its prompt, its uniform numbers and the weights.
  */
 
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
@@ -16,16 +16,16 @@ import { admitFunction, type CacheSizes, cacheState, decodeLogits, moveFunction,
 export interface Rollout {
   /** At least one token. */
   readonly promptIds: readonly number[];
-  /** The n-th call gives the number in [0, 1) that draws the completion's n-th token. */
+  /** The n-th call returns the number in [0, 1) that draws the completion's n-th token. */
   readonly uniform: () => number;
-  /** Tokens after which the completion is cut. */
+  /** Token limit of the completion. */
   readonly maxNewTokens: number;
 }
 
 export interface Completion {
-  /** The drawn tokens, the end token included when there is one. */
+  /** The drawn tokens, including the end token if there is one. */
   readonly ids: number[];
-  /** Of each token, under softmax(logits / temperature) over the whole vocabulary. */
+  /** Log-prob of each token under softmax(logits / temperature) over the whole vocabulary. */
   readonly logProbs: number[];
   /** `stop`: an end token was drawn; `length`: cut at maxNewTokens. */
   readonly finishReason: 'stop' | 'length';
@@ -44,20 +44,20 @@ export interface SampleOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What the sampling cost, in rows of the model: one row is one token of one sequence passing all layers. */
+/** Cost of sampling, in model rows: one row is one token of one sequence passing through all layers. */
 export interface SampleCounts {
-  /** Prefilled rows, padding included. */
+  /** Prefilled rows, including padding. */
   prefilled: number;
-  /** Decoded rows, idle ones included. */
+  /** Decoded rows, including idle ones. */
   decoded: number;
-  /** Prompts prefilled: each distinct one once. */
+  /** Prefilled prompts; each distinct one counts once. */
   prompts: number;
 }
 
 /**
- * Batch sizes of decoding, largest first. Each is at most twice the number of rollouts for which it is chosen. (Every
- * size is a function that the engine prepares on first use, so there are not more; below four rows a step costs about
- * the same whatever their number.)
+ * Batch sizes of decoding, largest first. Each is at most twice the number of rollouts for which it is chosen. There are few
+ * of them, since the engine compiles a function for each size on first use; below four rows, the cost of a step barely
+ * depends on their number.
  */
 export function decodeBatches(slots: number): number[] {
   const batches = [slots];
@@ -65,7 +65,7 @@ export function decodeBatches(slots: number): number[] {
   return batches;
 }
 
-/** State and functions that a program needs for {@link sample}, beside the parameters. */
+/** State and functions that a program needs for {@link sample}, besides the parameters. */
 export function samplingParts(
   config: ModelConfig,
   sizes: CacheSizes,
@@ -73,7 +73,7 @@ export function samplingParts(
   precision: Precision = 'f32',
 ): { state: Record<string, TensorSpec>; functions: Record<string, FunctionSpec> } {
   if (sizes.promptPositions > sizes.positions || sizes.promptPositions % sizes.chunk !== 0) {
-    throw new RangeError(`these sizes do not fit each other: ${JSON.stringify(sizes)}`);
+    throw new RangeError(`inconsistent cache sizes: ${JSON.stringify(sizes)}`);
   }
   const functions: Record<string, FunctionSpec> = {
     prefill: { ...prefillFunction(config, sizes), precision },
@@ -104,11 +104,11 @@ interface Running {
   position: number;
 }
 
-/** The event loop gets a turn this often, so that Ctrl-C, output and progress need not wait for the end. */
+/** Milliseconds between turns of the event loop, which handles Ctrl-C, output and progress. */
 const turnEveryMs = 50;
 
 /**
- * Completes every rollout, beginning with the first ones. `program` has {@link samplingParts} for `sizes` and all its
+ * Completes every rollout, starting with the first ones. `program` must have {@link samplingParts} for `sizes` and all its
  * state written.
  *
  * @throws RangeError for a rollout that does not fit the caches, UserError when a log-prob is not finite.
@@ -124,7 +124,7 @@ export async function sample(
   const completions: Completion[] = new Array(rollouts.length);
   const batches = decodeBatches(sizes.slots);
   const { queue, keys } = groupByPrompt(rollouts);
-  let next = 0; // place in the queue
+  let next = 0; // position in the queue
   let cached = new Map<string, number>();
   let slots: (Running | undefined)[] = new Array(sizes.slots).fill(undefined);
   let running = 0;
@@ -138,7 +138,7 @@ export async function sample(
     options.onCompletion?.(index, completion);
   }
 
-  /** Fills free slots from the queue, in lots of `admissions`. */
+  /** Fills free slots from the queue, `admissions` at a time. */
   function admit(): void {
     while (next < queue.length && running < sizes.slots) {
       const lot: { slot: number; prompt: number }[] = [];
@@ -146,7 +146,7 @@ export async function sample(
         const index = queue[next] as number;
         const key = keys[index] as string;
         if (!cached.has(key)) {
-          if (lot.length > 0) break; // those already chosen need the prompts that are cached now
+          if (lot.length > 0) break; // the rollouts already chosen need the prompts now in the cache
           cached = prefill(program, sizes, rollouts, keys, queue.slice(next), counts);
         }
         next += 1;
@@ -155,7 +155,7 @@ export async function sample(
         running += 1;
         lot.push({ slot, prompt: cached.get(key) as number });
       }
-      // A lot that is not full fills the slot that no rollout uses.
+      // Unused entries fill the slot that no rollout uses.
       const unused = sizes.slots;
       program.run('admit', {
         prompts: Int32Array.from({ length: sizes.admissions }, (_, i) => lot[i]?.prompt ?? 0),
@@ -171,7 +171,7 @@ export async function sample(
       lastTurn = performance.now();
     }
     options.signal?.throwIfAborted();
-    // Filling has a fixed cost, so a few slots wait for each other; none waits when nothing else runs.
+    // Filling has a fixed cost, so wait until several slots are free, unless nothing else runs.
     if (next < queue.length && sizes.slots - running >= Math.min(sizes.admissions, sizes.slots)) admit();
     const rows = next < queue.length ? sizes.slots : (batches.findLast((size) => size >= running) as number);
     if (rows < sizes.slots) slots = compact(program, sizes, slots, rows);
@@ -200,18 +200,18 @@ export async function sample(
 function checkFits({ promptIds, maxNewTokens }: Rollout, sizes: CacheSizes): void {
   if (promptIds.length === 0) throw new RangeError('a prompt needs at least one token');
   if (promptIds.length - 1 > sizes.promptPositions) {
-    throw new RangeError(`a prompt of ${promptIds.length} tokens does not fit ${sizes.promptPositions + 1}`);
+    throw new RangeError(`a prompt of ${promptIds.length} tokens does not fit in ${sizes.promptPositions + 1}`);
   }
   if (!(Number.isSafeInteger(maxNewTokens) && maxNewTokens > 0)) {
-    throw new RangeError(`a completion of at most ${maxNewTokens} tokens cannot be drawn`);
+    throw new RangeError(`maxNewTokens must be at least 1, not ${maxNewTokens}`);
   }
   // The last token drawn is never fed back, so it needs no position.
   if (promptIds.length + maxNewTokens - 1 > sizes.positions) {
-    throw new RangeError(`${promptIds.length} + ${maxNewTokens} tokens do not fit ${sizes.positions} positions`);
+    throw new RangeError(`${promptIds.length} + ${maxNewTokens} tokens do not fit in ${sizes.positions} positions`);
   }
 }
 
-/** Indices of the rollouts, those of one prompt together so that it is prefilled once, in order of their first. */
+/** Indices of the rollouts, grouped by prompt so that each is prefilled once, in order of first appearance. */
 function groupByPrompt(rollouts: readonly Rollout[]): { queue: number[]; keys: string[] } {
   const groups = new Map<string, number[]>();
   const keys = rollouts.map(({ promptIds }) => promptIds.join(','));
@@ -223,7 +223,7 @@ function groupByPrompt(rollouts: readonly Rollout[]): { queue: number[]; keys: s
   return { queue: [...groups.values()].flat(), keys };
 }
 
-/** Puts the next P distinct prompts of the queue into the prompt cache; returns where each is. */
+/** Prefills the next P distinct prompts of the queue. Returns the position of each in the prompt cache. */
 function prefill(
   program: Program,
   sizes: CacheSizes,
@@ -260,7 +260,7 @@ function start(index: number, rollout: Rollout): Running {
   return { index, rollout, ids: [], logProbs: [], token: rollout.promptIds[last] as number, position: last };
 }
 
-/** Moves rollouts from slots at or beyond `rows` into free ones below. The smaller batch never grows again. */
+/** Moves rollouts from slots at or beyond `rows` to free slots below. The batch never grows again. */
 function compact(
   program: Program,
   sizes: CacheSizes,

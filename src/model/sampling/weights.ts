@@ -1,7 +1,7 @@
 /**
- * @file Weights in half the memory, as bfloat16. Decoding few rows takes about as long as reading the weights, so samplers
- * with precision bf16 have their large matrices so. Where the same program trains, its own weights stay float32 (at a
- * learning rate of 1e-5 most numbers of a bfloat16 would never move), and the sampler gets rounded copies.
+ * @file Weights stored as bfloat16, in half the memory. Decoding a few rows takes about as long as reading the weights, so
+ * samplers with precision bf16 store large matrices in this form. If the same program trains, its weights stay float32 (at a
+ * learning rate of 1e-5, most bfloat16 values would never change) and the sampler uses rounded copies.
  */
 
 import type { Precision } from '../../engine/choices.js';
@@ -12,7 +12,7 @@ import { mergedTensor } from '../network/lora.js';
 import type { LoraOptions } from '../network/lora-options.js';
 import { elementCount, parameterSpecs } from '../network/params.js';
 
-/** The parameters as state of a program that does not train them; those that `isNarrow` as bfloat16, if they are large. */
+/** The parameters as state of a program that does not train them. Large ones for which `isNarrow` holds are bfloat16. */
 export function narrowState(config: ModelConfig, isNarrow: (name: string) => boolean): Record<string, StateSpec> {
   const entries = Object.entries(parameterSpecs(config)).map(([name, shape]): [string, StateSpec] => {
     const narrow = shape.length === 2 && elementCount(shape) >= largeWeight && isNarrow(name);
@@ -21,20 +21,20 @@ export function narrowState(config: ModelConfig, isNarrow: (name: string) => boo
   return Object.fromEntries(entries);
 }
 
-/** The parameters as state of a program that only computes with them, in this precision. */
+/** The parameters as state of a program that does not train them, in the given precision. */
 export function frozenState(config: ModelConfig, precision: Precision): Record<string, StateSpec> {
   return narrowState(config, () => precision === 'bf16');
 }
 
 const copyPrefix = 'sampler.';
 
-/** Copies for the sampler of a program that trains: none in float32. */
+/** The sampler's copies in a program that trains; none with precision f32. */
 export function samplerCopies(config: ModelConfig, precision: Precision): Record<string, StateSpec> {
   const stored = Object.entries(frozenState(config, precision)).filter(([, spec]) => spec.stored !== undefined);
   return Object.fromEntries(stored.map(([name, spec]) => [`${copyPrefix}${name}`, spec]));
 }
 
-/** `functions` on the copies, where there are any. */
+/** Makes `functions` read the copies instead of the parameters, if there are any. */
 export function onCopies(
   functions: Readonly<Record<string, FunctionSpec>>,
   copies: Readonly<Record<string, StateSpec>>,
@@ -46,7 +46,7 @@ export function onCopies(
   return Object.fromEntries(entries);
 }
 
-/** What the functions see under a parameter's name is its copy; nothing is read before it is asked for. */
+/** A record in which each copy replaces its parameter. Tensors are read on access. */
 function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateSpec>>): TensorRecord {
   const view = {};
   for (const name of Object.keys(state)) {
@@ -58,7 +58,7 @@ function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateS
 }
 
 /**
- * Brings the copies up to date with the parameters: with adapters, merged into the weights that have them.
+ * Updates the copies from the parameters, merging adapters into the weights that have them.
  *
  * @param lora absent where the parameters have no adapters.
  */

@@ -114,7 +114,7 @@ test('revisions: branch, tag with slashes, commit, unknown', async (t) => {
 test('the token goes to the hub and not to the content network', async (t) => {
   const { hub, settings } = await setUp(t);
   hub.faults.token = 'hf_secret';
-  await assertUserRejection(resolveModel('org/model', { settings }), /without a login \(401\)/, /HF_TOKEN/);
+  await assertUserRejection(resolveModel('org/model', { settings }), /requires a login \(401\)/, /HF_TOKEN/);
   const wrong = { ...settings, token: 'anything' };
   await assertUserRejection(resolveModel('org/model', { settings: wrong }), /does not accept the token/);
   hub.requests.length = 0;
@@ -137,7 +137,7 @@ test('a connection cut again and again goes on where it stopped', async (t) => {
 test('a hub that is lost for good is an error, and the next run takes up the part that is there', async (t) => {
   const { hub, settings } = await setUp(t);
   hub.faults.cutAfter = [200_000, 0, 0, 0, 0, 0];
-  await assertUserRejection(resolveModel('org/model', { settings }), /Cannot get an answer/, /again to resume/);
+  await assertUserRejection(resolveModel('org/model', { settings }), /does not answer/, /again to resume/);
   const [part] = leftovers(settings.cacheFolder);
   assert.match(part!, /blobs.[0-9a-f]{64}\.incomplete$/);
   const size = lstatSync(join(settings.cacheFolder, part!)).size;
@@ -202,9 +202,9 @@ test('every refusal is explained', async (t) => {
   const { hub, settings } = await setUp(t);
   const cases: [number, string | undefined, RegExp][] = [
     [401, 'RepoNotFound', /401.*HF_TOKEN/],
-    [403, 'GatedRepo', /access is not granted.*Ask for access/],
+    [403, 'GatedRepo', /access is not granted.*Request access/],
     [403, 'Forbidden', /access is refused \(403, said so\)/],
-    [404, 'RepoNotFound', /does not have it \(404\).*folder that exists/],
+    [404, 'RepoNotFound', /does not have it \(404\).*existing folder/],
     [429, undefined, /too many requests/],
     [418, undefined, /status 418/],
   ];
@@ -217,7 +217,7 @@ test('every refusal is explained', async (t) => {
 test('without a connection the cache serves, and an empty cache says what to do', async (t) => {
   const { hub, settings } = await setUp(t);
   const offline = { ...settings, offline: true };
-  await assertUserRejection(resolveModel('org/model', { settings: offline }), /not in the cache.*HF_HUB_OFFLINE/);
+  await assertUserRejection(resolveModel('org/model', { settings: offline }), /not fully in the cache.*HF_HUB_OFFLINE/);
   const folder = await resolveModel('org/model', { settings });
   hub.requests.length = 0;
   assert.equal(await resolveModel('org/model', { settings: offline }), folder);
@@ -226,7 +226,7 @@ test('without a connection the cache serves, and an empty cache says what to do'
   await hub.close();
   const notices: string[] = [];
   assert.equal(await resolveModel('org/model', { settings, onNotice: (text) => notices.push(text) }), folder);
-  assert.match(notices.join(), /connection was refused.*using the copy/s);
+  assert.match(notices.join(), /connection was refused.*using the cached copy/s);
   await assertUserRejection(resolveModel('org/other', { settings }), /connection was refused/, /HF_ENDPOINT/);
   rmSync(join(folder, 'model.safetensors'));
   await assertUserRejection(resolveModel('org/model', { settings: offline }), /not in the cache in full/);
@@ -330,7 +330,7 @@ test('answers that no hub gives are explained', async (t) => {
   const html = '<html>Please log in</html>';
   const entry = { type: 'file', path: 'config.json', size: 10, oid: sha };
   const cases: [name: string, revision: unknown, tree: unknown, reason: RegExp][] = [
-    ['a login page', html, html, /something other than JSON.*login page/],
+    ['a login page', html, html, /something other than JSON.*require a login/],
     ['null', null, null, /must be an object, not null/],
     ['a list', [], [], /must be an object, not \[\]/],
     ['no commit', { sha: 7 }, [], /no commit but 7/],
@@ -346,7 +346,7 @@ test('answers that no hub gives are explained', async (t) => {
       const body = path.includes('/tree/') ? tree : revision;
       response.end(typeof body === 'string' ? body : JSON.stringify(body));
     });
-    await assertUserRejection(resolveModel('org/model', { settings }), /org\/model|answer of the hub/, reason);
+    await assertUserRejection(resolveModel('org/model', { settings }), /org\/model|response of the hub/, reason);
     assert.ok(name);
   }
 });
@@ -389,11 +389,11 @@ test('a token or an address that cannot be used is refused at once and not print
   const home = temporaryFolder(t);
   const secret = 'hf_secret';
   for (const [environment, reason] of [
-    [{ HF_TOKEN: `${secret}\nmore` }, /token for the hub holds a space, a line break/],
-    [{ HF_TOKEN: `${secret}é` }, /token for the hub/],
+    [{ HF_TOKEN: `${secret}\nmore` }, /hub token contains a space, a line break/],
+    [{ HF_TOKEN: `${secret}é` }, /hub token contains/],
     [{ HF_ENDPOINT: `https://me:${secret}@host` }, /HF_ENDPOINT holds a user name or password/],
-    [{ HF_ENDPOINT: `${secret}` }, /HF_ENDPOINT is not an address/],
-    [{ HF_ENDPOINT: 'file:///etc' }, /HF_ENDPOINT is not an address/],
+    [{ HF_ENDPOINT: `${secret}` }, /HF_ENDPOINT is not a URL/],
+    [{ HF_ENDPOINT: 'file:///etc' }, /HF_ENDPOINT is not a URL/],
   ] as const) {
     const settings = hubSettings({ HF_HOME: home, ...environment });
     await assertUserRejection(resolveModel('org/model', { settings }), reason);

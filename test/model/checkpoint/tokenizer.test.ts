@@ -193,7 +193,7 @@ test('hostile tokenizers are refused with the field, and every id is an integer 
     [{ normalizer: { type: 'Replace', pattern: { Regex: '(' }, content: '' } }, /cannot be run/],
     [
       { normalizer: { type: 'Sequence', normalizers: Array.from({ length: 30 }, () => replace('aa')) } },
-      /more than 64 times longer/,
+      /over 64 times longer/,
     ],
     [{ decoder: { type: 'Strip', content: 1 } }, /`decoder\.content` must be a string/],
   ] as const) {

@@ -351,9 +351,9 @@ async function checkStops(engine: EngineName): Promise<void> {
   assert.equal(again.completions[0]?.ids.length, 40);
   for (const [plan, message] of [
     [{ prompt: 0, length: 0, maxNewTokens: 1 }, /at least one token/],
-    [{ prompt: 0, length: 34, maxNewTokens: 1 }, /34 tokens does not fit 33/],
-    [{ prompt: 0, length: 20, maxNewTokens: 30 }, /20 \+ 30 tokens do not fit 48/],
-    [{ prompt: 0, length: 20, maxNewTokens: 0 }, /at most 0 tokens/],
+    [{ prompt: 0, length: 34, maxNewTokens: 1 }, /34 tokens does not fit in 33/],
+    [{ prompt: 0, length: 20, maxNewTokens: 30 }, /20 \+ 30 tokens do not fit in 48/],
+    [{ prompt: 0, length: 20, maxNewTokens: 0 }, /at least 1, not 0/],
   ] as const) {
     const wrong = fresh(rollouts(sampler.config, [plan]));
     await assert.rejects(sample(sampler.program, small, wrong, { temperature: 1, endIds: noEnd }), message);
