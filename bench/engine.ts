@@ -8,9 +8,9 @@ import { availableParallelism, cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../src/engine/backend.js';
+import { valueAndGradients } from '../src/engine/ops/gradient.js';
 import { tokenLogProbs } from '../src/engine/ops/ops.js';
 import * as adamw from '../src/engine/optim/adamw.js';
-import { valueAndGradients } from '../src/engine/optim/gradients.js';
 import {
   defineFunction,
   type Program,

@@ -2,13 +2,12 @@
  * @file Our side of the parts: sampling, scoring or a training step by itself, on any model folder, in a process of its
  * own. `node dist/bench/parts.js PART.json`; the last line is JSON. bench/peers/parts.py does the same in PyTorch.
  */
-
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../src/engine/backend.js';
 import type { Precision } from '../src/engine/choices.js';
+import { valueAndGradients } from '../src/engine/ops/gradient.js';
 import * as adamw from '../src/engine/optim/adamw.js';
-import { valueAndGradients } from '../src/engine/optim/gradients.js';
 import { defineFunction, type TensorRecord } from '../src/engine/program.js';
 import { openPretrained, type Pretrained } from '../src/model/checkpoint/pretrained.js';
 import { createModelProgram, parameterState } from '../src/model/load.js';

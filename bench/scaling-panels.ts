@@ -2,8 +2,7 @@
  * @file The charts of bench/scaling-plot.ts: one thing that grows against seconds and against memory, and the key to the
  * lines. Both axes of seconds are logarithmic, so lines as steep as the dashed one grow as the work does.
  */
-import { chart, Plot } from '../src/report/charts/chart.js';
-import { runStyle, short } from '../src/report/charts/figure.js';
+import { chart, Plot, runStyle, short } from '../src/report/charts/chart.js';
 import type { Html } from '../src/report/html.js';
 import type { ScalingPoint } from './scaling-record.js';
 

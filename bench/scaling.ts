@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { parameterCount } from '../src/model/network/params.js';
 import { heldOutField } from '../src/model/shipped.js';
-import { builtinArchitecture } from '../src/pretrain/architecture.js';
+import { builtinArchitecture } from '../src/pretrain/builtin.js';
 import { writeFileAtomic } from '../src/util/file.js';
 import { qwen2Config, qwen2Record, saveRandomModel } from './checkpoints.js';
 import { builtin, forcedJob, type JobResult, type JobSize, phaseNames, type WholeJob } from './jobs.js';

@@ -3,7 +3,6 @@
  * through the same functions, on problems and with token counts that the job file fixes. One process from start to end.
  * `node dist/bench/whole-job.js [--wasm] JOB.json`; the last line is JSON.
  */
-
 import type { Problem } from '../src/data/problem.js';
 import { type Product, pairName } from '../src/data/products.js';
 import { wordings } from '../src/data/prompt.js';

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * @file The entry of the command line: finds the command, reads its arguments, runs it, and turns errors into exit codes. The
- * code of a command is loaded only when it runs, so `--help` is quick.
+ * @file The entry point of the command line: finds the command, reads its arguments, runs it, and turns errors into exit
+ * codes. A command's code is loaded only when it runs, so that `--help` is quick.
  */
 import { CommanderError } from 'commander';
 import { findCommand, helpProgram, normalize, parseArguments } from './cli/command-line.js';
@@ -12,7 +12,7 @@ import { packageVersion } from './util/version.js';
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function main(given: readonly string[]): Promise<number> {
   if (given.includes('--no-color')) {
-    // Programs that we start read this too.
+    // Child processes read this too.
     process.env.NO_COLOR = '1';
     delete process.env.FORCE_COLOR;
   }
@@ -42,15 +42,15 @@ export async function main(given: readonly string[]): Promise<number> {
   }
 }
 
-// The reader of our output has closed it (`| head`), which is no error.
+// A closed pipe (`| head`) is not an error.
 process.stdout.on('error', (error) => {
   if (systemErrorCode(error) === 'EPIPE') process.exit(exitCodes.ok);
   process.stderr.write(`tinyzero: standard output cannot be written: ${error.message}.\n`);
   process.exit(exitCodes.failure);
 });
 
-// Messages have nowhere to go once the terminal is closed; the work still has to be saved.
+// Ignore a closed terminal: the work must still be saved.
 process.stderr.on('error', () => {});
 
-// Not process.exit(): output that is still on its way to a pipe must arrive.
+// Not process.exit(), which would drop output that is still being written to a pipe.
 process.exitCode = await main(process.argv.slice(2));

@@ -1,8 +1,7 @@
 /**
- * @file The library's public API: the commands as functions, with options of the same names and defaults and results as
- * values, and what a `--task` file may import from `tinyzero`. The tensor library is loaded when a function is called.
+ * @file The library's public API: the commands as functions, with the same option names and defaults, and everything that a
+ * `--task` file can import from `tinyzero`. The tensor library is loaded on the first call that needs it.
  */
-
 import type { ProblemSet } from './data/problem.js';
 import type { TaskApi } from './data/task-file.js';
 import type { EngineSetting, Precision } from './engine/choices.js';
@@ -15,11 +14,10 @@ import type {
   ScoreInput,
 } from './model/loaded-model.js';
 import { builtinModel } from './model/shipped.js';
-import type { TrainingOptions } from './options/settings.js';
-import { defaultOptions } from './options/settings.js';
+import { defaultOptions, type TrainingOptions } from './options/settings.js';
 import type { EvalSummary } from './policy/eval-summary.js';
+import type { ReportRequest } from './report/page.js';
 import type { Verdict } from './report/verdict.js';
-import type { ReportRequest } from './report/write.js';
 import type { TrainEvent, TrainResult } from './run/events.js';
 import type { VStarFile } from './stage1/v-star-file.js';
 import { type Reporter, silentReporter } from './util/reporter.js';
@@ -35,8 +33,8 @@ export type {
   ScoreInput,
 } from './model/loaded-model.js';
 export type { EvalSummary } from './policy/eval-summary.js';
+export type { ReportRequest } from './report/page.js';
 export type { Verdict } from './report/verdict.js';
-export type { ReportRequest } from './report/write.js';
 export { parseAnswer } from './reward/answer.js';
 export { multiplicationReward } from './reward/multiplication.js';
 export type { CompletionInfo, Score } from './reward/score.js';
@@ -48,17 +46,17 @@ export type { Random } from './util/random.js';
 
 export interface EngineCall {
   readonly engine?: EngineSetting;
-  /** False: take WebAssembly where the native engine is not installed. */
+  /** False: use WebAssembly if the native engine is not installed. */
   readonly install?: boolean;
   readonly reporter?: Reporter;
-  /** Stops the work; what a run saved can be resumed. */
+  /** Aborting it stops the work. A run can then be resumed. */
   readonly signal?: AbortSignal;
 }
 
 export interface CallOptions extends EngineCall, Partial<TrainingOptions> {}
 
 export interface TrainCall extends CallOptions {
-  /** Of a new run, or the one to continue. */
+  /** The folder of a new run, or of the run to resume. */
   readonly folder: string;
   readonly resume?: boolean;
 }
@@ -75,7 +73,7 @@ export async function train(
   return { ...result, report: (await report({ folder })).path };
 }
 
-/** `tinyzero eval`: greedy, and `evalSamples` samples of each held-out problem. */
+/** `tinyzero eval`: one greedy completion and `evalSamples` samples of each held-out problem. */
 export async function evaluate(call: CallOptions): Promise<EvalSummary> {
   const { engine, install, reporter, signal, ...given } = withDefaults(call);
   const { evaluateModel } = await import('./run/job.js');
@@ -90,12 +88,12 @@ export async function evaluate(call: CallOptions): Promise<EvalSummary> {
 
 /** `tinyzero report`: writes the report of a run, finished or not. @throws UserError when there is no run to report. */
 export async function report(request: ReportRequest): Promise<{ path: string; verdict: Verdict }> {
-  const { writeReport } = await import('./report/write.js');
+  const { writeReport } = await import('./report/page.js');
   return writeReport(request);
 }
 
 export interface EstimateCall extends CallOptions {
-  /** Saved after each group of problems; an existing file is continued. Absent: nothing is written. */
+  /** Saved after each group of problems; an existing file is resumed. Absent: nothing is written. */
   readonly out?: string;
   /** `i/n`: only the i-th of n parts of the problems. */
   readonly shard?: string;
@@ -111,7 +109,7 @@ export async function estimateVStar(call: EstimateCall = {}): Promise<VStarFile>
 
 /**
  * The problems that `train` draws with these options: distinct training problems, the rows drawn from them, held-out
- * problems. Of the model only config and tokenizer are looked at.
+ * problems. Reads only the model's config and tokenizer.
  */
 export async function generateProblems(
   call: Partial<TrainingOptions> & Pick<EngineCall, 'reporter' | 'signal'> = {},
@@ -125,7 +123,7 @@ export async function generateProblems(
   return (await openProblems(defaultOptions(given), model, taskApi)).problems;
 }
 
-/** Opens a model folder, a run folder, a hub id or `builtin`. Its weights are loaded by the first call that needs them. */
+/** Opens a model folder, a run folder, a hub id or `builtin`. The first call that needs the weights loads them. */
 export async function loadModel(
   reference: string,
   call: EngineCall & { readonly precision?: Precision } = {},
@@ -136,7 +134,7 @@ export async function loadModel(
   return await model.loadModel(trainedModel(reference), { engine, install, precision }, reporter, signal);
 }
 
-/** `tinyzero generate`: completions of each prompt, in order. @throws UserError for a prompt that the model cannot take. */
+/** `tinyzero generate`: completions of each prompt, in order. @throws UserError for an invalid prompt. */
 export async function sample(
   model: LoadedModel,
   prompts: readonly (string | readonly number[])[],
@@ -145,7 +143,7 @@ export async function sample(
   return await (await import('./model/loaded-model.js')).sample(model, prompts, call);
 }
 
-/** `tinyzero score`: log-probs of given completions, in order. @throws UserError for what the model cannot take. */
+/** `tinyzero score`: log-probs of given completions, in order. @throws UserError for an invalid prompt or completion. */
 export async function score(
   model: LoadedModel,
   inputs: readonly ScoreInput[],
@@ -154,7 +152,7 @@ export async function score(
   return await (await import('./model/loaded-model.js')).score(model, inputs, call);
 }
 
-/** A task file imports this module, the very one of this process. */
+/** A task file that imports 'tinyzero' gets this module instance. */
 const taskApi: TaskApi = () => import('./index.js');
 
 function withDefaults<Call extends EngineCall>(call: Call) {

@@ -56,12 +56,11 @@ test('--help imports commander, leven, a few files of ours, and nothing of a ten
       'cli/command-line.js',
       'cli/command-table.js',
       'data/prompt.js',
-      'cli/flag-suggestion.js',
       'cli/program-name.js',
       'cli/terminal/width.js',
       'engine/choices.js',
       'options/defaults.js',
-      'options/parse.js',
+      'options/spec.js',
       'options/table.js',
       'options/texts.js',
       'stage1/trained.js',
@@ -126,7 +125,7 @@ test('every command takes --quiet and --no-color, also before its name, and sugg
   assert.deepEqual(await tinyzero(['--quiet', '--no-color', 'runs', folder]), after);
   const typo = await tinyzero(['runs', '--qiet']);
   assert.equal(typo.code, 2);
-  assert.match(typo.stderr, /--qiet: there is no such option; did you mean --quiet\?/);
+  assert.match(typo.stderr, /--qiet: no such option; did you mean --quiet\?/);
 });
 
 test('every command that prints a result prints it as JSON too', async () => {
@@ -151,10 +150,10 @@ test('all problems of a command line are named at once, with exit code 2', async
   assert.equal(stdout, '');
   assert.equal(
     stderr,
-    `tinyzero: these arguments are wrong:
-  --engin: there is no such option; did you mean --engine?
+    `tinyzero: invalid arguments:
+  --engin: no such option; did you mean --engine?
   --json: takes no value, found 'yes'
-  --xyzzy: there is no such option
+  --xyzzy: no such option
   --model: needs a value, ${usage('model')}
   --engine: expected auto or tensorflow or wasm, found 'cuda'
   TINYZERO_NO_INSTALL: expected 1 or 0, found 'perhaps'
@@ -196,7 +195,7 @@ test('a flag that other programs have is told by its name here', async () => {
     '-z',
   ]);
   assert.equal(code, 2);
-  const meant = [...stderr.matchAll(/^ {2}(\S+): there is no such option(?:; did you mean (\S+)\?)?$/gm)];
+  const meant = [...stderr.matchAll(/^ {2}(\S+): no such option(?:; did you mean (\S+)\?)?$/gm)];
   assert.deepEqual(
     meant.map(([, wrong, right]) => [wrong, right]),
     [

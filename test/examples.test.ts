@@ -173,5 +173,5 @@ test('a problems file: trained on, evaluated on its own test problems, and V* is
   assert.match(other.stderr, /holds V\* for other settings: reward differs/);
   const both = await tinyzero(['eval', '--problems', path, '--task', 'examples/addition.ts', ...quick]);
   assert.equal(both.code, 2);
-  assert.match(both.stderr, /--problems: --task brings problems of its own/);
+  assert.match(both.stderr, /--problems: --task already provides the problems/);
 });

@@ -4,25 +4,23 @@
  */
 import { parseArgs } from 'node:util';
 import { Command, Option } from 'commander';
-import { resolveOptions } from '../options/parse.js';
-import type { OptionSpec } from '../options/spec.js';
+import { closestMatch } from 'leven';
+import { type OptionSpec, resolveOptions } from '../options/spec.js';
 import { commonOptionNames, flag, type OptionName, type OptionValues, options, usage } from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { type CommandSpec, commands, groups } from './command-table.js';
-import { flagMeantBy } from './flag-suggestion.js';
 import { asInvoked, programName } from './program-name.js';
 import { columnsOf } from './terminal/width.js';
 
-/** The command that `args` begin with, if they ask to run it and not for its help. */
+/** The command at the start of `args`, unless they ask for its help. */
 export function findCommand(args: readonly string[]): CommandSpec | undefined {
   if (asksForHelp(args)) return undefined;
   return commands.find(({ words }) => words.every((word, index) => args[index] === word));
 }
 
 /**
- * The command line in its usual form: options that every command takes may also come before the command, and
- * `help train` is `train --help`.
+ * Normalises the command line: common options may precede the command, and `help train` means `train --help`.
  */
 export function normalize(args: readonly string[]): readonly string[] {
   const common: readonly string[] = commonOptionNames.map(flag);
@@ -84,7 +82,7 @@ function addGroup(program: Command, name: string): Command {
     .addHelpText('after', `\nExamples:\n${examples.map(example).join('\n')}`);
 }
 
-/** From this many options on, help lists them under headings. */
+/** With at least this many options, help groups them under headings. */
 const minGrouped = 8;
 
 function addCommand(parent: Command, name: string, spec: CommandSpec): void {
@@ -119,19 +117,19 @@ function example([line, what]: readonly [string, string]): string {
   return `  $ ${programName()} ${line}\n      ${asInvoked(what)}`;
 }
 
-/** A command line, checked and read. */
+/** A parsed and validated command line. */
 export interface ParsedArguments {
   readonly values: OptionValues;
-  /** The arguments that belong to no option. */
+  /** Arguments that do not belong to an option. */
   readonly operands: readonly string[];
-  /** The options that had a flag. */
+  /** Options given by a flag. */
   readonly given: ReadonlySet<OptionName>;
 }
 
 /**
- * Reads the arguments that follow a command's words.
+ * Parses the arguments after the command.
  *
- * @throws UserError (wrong usage) that lists every problem of the command line.
+ * @throws UserError (wrong usage) that lists every problem.
  */
 export function parseArguments(spec: CommandSpec, args: readonly string[], env: NodeJS.ProcessEnv): ParsedArguments {
   const problems: string[] = [];
@@ -142,7 +140,7 @@ export function parseArguments(spec: CommandSpec, args: readonly string[], env: 
     const list =
       problems.length === 1
         ? problems[0]
-        : `these arguments are wrong:\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
+        : `invalid arguments:\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
     const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
     throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
   }
@@ -163,7 +161,7 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
     tokens: true,
   });
   let unknown = false;
-  /** The list whose flag precedes: it takes all words up to the next flag, or up to `--`. */
+  /** The list option that takes all words up to the next flag or `--`. */
   let list: string[] | undefined;
   for (const token of tokens) {
     if (token.kind !== 'positional') list = undefined;
@@ -172,7 +170,7 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
       const type = name && (options[name] as OptionSpec).type;
       if (name === undefined) {
         unknown = true;
-        problems.push(`${token.rawName}: there is no such option${suggestion(token.rawName, names)}`);
+        problems.push(`${token.rawName}: no such option${suggestion(token.rawName, names)}`);
       } else if (type === 'boolean') {
         if (token.value !== undefined) problems.push(`${token.rawName}: takes no value, found '${token.value}'`);
         flags[name] = true;
@@ -185,7 +183,7 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
     } else if (token.kind === 'positional' && list !== undefined) list.push(token.value);
     else if (token.kind === 'positional') operands.push(token.value);
   }
-  // After an unknown option a word may be its value, which says nothing new.
+  // A word after an unknown option may be its value; do not report it as well.
   if (!unknown) problems.push(...operandProblems(spec, operands));
   return { flags, operands };
 }
@@ -207,4 +205,37 @@ function suggestion(wrong: string, names: readonly OptionName[]): string {
 
 function capitalize(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** Other programs' names for our flags, without the dashes. */
+const otherNames: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
+  model: ['m', 'checkpoint', 'model-name', 'model-path'],
+  reference: ['ref', 'ref-model', 'reference-model'],
+  precision: ['dtype', 'bf16'],
+  prompt: ['p', 'text'],
+  input: ['i', 'file', 'input-file'],
+  temperature: ['t', 'temp'],
+  maxNewTokens: ['max-tokens', 'max-length', 'max-completion-length'],
+  samples: ['n', 'num-completions'],
+  numTrain: ['train-size'],
+  numTest: ['test-size'],
+  seed: ['s', 'random-seed'],
+  numSamples: ['num-generations', 'n-samples'],
+  algo: ['algorithm', 'method'],
+  epochs: ['e', 'num-epochs', 'num-train-epochs'],
+  batchSize: ['b', 'batch', 'train-batch-size'],
+  lr: ['l', 'learning-rate'],
+  out: ['o', 'output', 'output-dir', 'output-folder'],
+  resume: ['r', 'resume-from-checkpoint', 'continue'],
+  saveEvery: ['save-steps'],
+};
+
+/** @param wrong `--learning-rate` or `-o`. @param names options of the command. */
+export function flagMeantBy(wrong: string, names: readonly OptionName[]): string | undefined {
+  const word = wrong.replace(/^-+/, '');
+  const named = names.find((name) => otherNames[name]?.includes(word));
+  if (named !== undefined) return flag(named);
+  // With more than a third of the letters wrong, it is a different word.
+  const maxDistance = Math.max(2, Math.floor(wrong.length / 3));
+  return word.length > 1 ? closestMatch(wrong, names.map(flag), { maxDistance }) : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * @file The commands: their words, options and examples, and where their code is, which is loaded only when one runs.
- * To add a command, add an entry here and a file in commands/ that exports `run`.
+ * @file The commands: names, options, examples, and how to load their code when they run. To add a command, add an entry here
+ * and a file in commands/ that exports `run`.
  */
 import {
   type CommonOptionName,
@@ -18,21 +18,21 @@ export interface CommandSpec {
   readonly summary: string;
   /** Paragraphs for the command's own help. */
   readonly details?: string;
-  /** Besides those that every command takes. */
+  /** Options besides the common ones. */
   readonly options: readonly OptionName[];
-  /** What this command says about options in words of its own. */
+  /** Help texts of options that differ in this command. */
   readonly texts?: Readonly<Partial<Record<OptionName, OptionText>>>;
-  /** The arguments that belong to no option: `<folder>`, `[folder]` or `<files...>`; absent where there are none. */
+  /** Arguments that do not belong to an option: `<folder>`, `[folder]` or `<files...>`; absent if there are none. */
   readonly operands?: string;
-  /** Command lines without `tinyzero`, each with what it does. Each runs as it stands where its files exist. */
+  /** Command lines without `tinyzero`, with descriptions. Each runs as printed if its files exist. */
   readonly examples: readonly (readonly [command: string, what: string])[];
   readonly load: () => Promise<{ run: Run<never> }>;
 }
 
-/** `given`: the options that had a flag; all others are defaults or come from the environment. */
+/** `given`: options given by a flag; all others are defaults or come from the environment. */
 type Run<Values> = (values: Values, operands: readonly string[], given: ReadonlySet<OptionName>) => Promise<number>;
 
-/** Ties `run`'s parameter to the options that are listed. `run` resolves to the exit code. */
+/** Derives the type of `run`'s parameter from the listed options. `run` resolves to the exit code. */
 function command<Name extends OptionName>(
   spec: Omit<CommandSpec, 'options' | 'load'> & {
     readonly options: readonly Name[];
@@ -54,7 +54,7 @@ export const commands: readonly CommandSpec[] = [
     words: ['train'],
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
-      'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), says whether training can learn from that, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves and says how to continue.',
+      'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn something, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
     options: [...trainingOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
@@ -70,10 +70,10 @@ export const commands: readonly CommandSpec[] = [
       ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model from the Hugging Face hub'],
       [
         'train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run',
-        'what the original set-up would need here',
+        'what the original setup would need here',
       ],
-      ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'problems of your own, see docs/tasks.md'],
-      ['train --resume runs/mine', 'continue a run that was stopped'],
+      ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'your own problems, see docs/tasks.md'],
+      ['train --resume runs/mine', 'resume an interrupted run'],
     ],
     load: () => import('./commands/train.js'),
   }),
@@ -81,18 +81,18 @@ export const commands: readonly CommandSpec[] = [
     words: ['eval'],
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
     details:
-      'Of a run folder the trained model is measured, on the problems and with the sampling of that run unless a flag says otherwise: the result is what `tinyzero train` measured after training.',
+      'For a run folder, the trained model is measured, on the problems and with the sampling of that run unless flags change them: the result equals what `tinyzero train` measured after training.',
     options: [...evaluationOptionNames, ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
-      compare: { help: 'another model, measured on the same problems; or the JSON file of an evaluation' },
-      samples: { help: 'samples of each problem', default: '64' },
+      compare: { help: 'another model to measure on the same problems, or the JSON file of an evaluation' },
+      samples: { help: 'samples per problem', default: '64' },
       temperature: { help: 'divides the logits before the softmax' },
     },
     examples: [
       ['eval --model runs/mine', 'the model that a run trained'],
       ['eval --model runs/mine --compare builtin', 'the same against the model it came from, with paired tests'],
-      ['eval --samples 8 --json', 'the built-in model, for a program to read'],
+      ['eval --samples 8 --json', 'the built-in model, as JSON'],
     ],
     load: () => import('./commands/eval.js'),
   }),
@@ -100,7 +100,7 @@ export const commands: readonly CommandSpec[] = [
     words: ['report'],
     summary: 'write the report of a run, one HTML file: what it learned, how, what it cost, how to repeat it',
     details:
-      'Reads the files in the run folder, finished or not, and writes report.html there; `tinyzero train` does so at its end. With --compare the curves and accuracies of more runs are laid over it, with tests between them and the options in which they differ.',
+      'Reads the files in the run folder, finished or not, and writes report.html there; `tinyzero train` does this at the end. With --compare, it overlays the curves and accuracies of more runs, tests the differences between them and lists the options that differ.',
     operands: '<folder>',
     options: ['compareRuns', 'open', 'out', 'json'],
     texts: {
@@ -117,7 +117,7 @@ export const commands: readonly CommandSpec[] = [
     words: ['estimate-vstar'],
     summary: 'stage 1 alone: sample every training problem and write v_star_dict.json',
     details:
-      'Continues an existing file. With --from, another beta1 or fewer samples are derived from the rewards of a file without sampling.',
+      'Resumes an existing file. With --from, V* for another beta1 or for fewer samples is derived from the rewards of a file, without sampling.',
     options: [...samplingOptionNames, 'fromVStar', 'shard', 'out', ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
@@ -152,8 +152,8 @@ export const commands: readonly CommandSpec[] = [
     operands: '<folder>',
     options: ['out', 'json'],
     examples: [
-      ['merge runs/lora --out merged', 'the trained adapter of a run as a model of its own'],
-      ['merge adapter --out merged --json', 'any LoRA adapter in the format of PEFT'],
+      ['merge runs/lora --out merged', 'the trained adapter of a run as a full model'],
+      ['merge adapter --out merged --json', "any LoRA adapter in PEFT's format"],
     ],
     load: () => import('./commands/merge.js'),
   }),
@@ -165,17 +165,17 @@ export const commands: readonly CommandSpec[] = [
     options: ['json'],
     examples: [
       ['runs', 'the runs in runs/, the newest first'],
-      ['runs experiments --json', 'those in another folder, for a program to read'],
+      ['runs experiments --json', 'the runs in another folder, as JSON'],
     ],
     load: () => import('./commands/runs.js'),
   }),
   command({
     words: ['pretrain'],
-    summary: 'make a built-in model from nothing, by next-token training on worked multiplications',
+    summary: 'make a built-in model from scratch, by next-token training on worked multiplications',
     options: ['corpus', 'out', 'force', 'steps', ...engineOptions, 'json'],
     texts: {
       out: { help: 'folder of the model', default: 'a new one in runs/' },
-      force: { group: 'Output', help: 'replace what is in the folder' },
+      force: { group: 'Output', help: 'replace the contents of the folder' },
       steps: { default: 'the recipe, 2120' },
     },
     examples: [
@@ -190,8 +190,8 @@ export const commands: readonly CommandSpec[] = [
     options: [...engineOptions, 'model', 'json'],
     texts: { model: { help: 'also check this model' } },
     examples: [
-      ['doctor', 'check everything, with the engine that would run'],
-      ['doctor --engine wasm --json', 'the same for the WebAssembly engine, for a program to read'],
+      ['doctor', 'check everything, with the engine that commands would use'],
+      ['doctor --engine wasm --json', 'the same for the WebAssembly engine, as JSON'],
     ],
     load: () => import('./commands/doctor.js'),
   }),
@@ -233,7 +233,7 @@ export const commands: readonly CommandSpec[] = [
   }),
   command({
     words: ['play'],
-    summary: 'ask a model at a prompt, alone or beside another, and see what its answers earn',
+    summary: 'ask one or two models questions interactively and see the rewards of their answers',
     details:
       'A multiplication such as `7 x 8` or `7*8` is asked as the model knows it and graded; any other text is asked as it stands. Answers are greedy unless --temperature says otherwise. Arrow keys bring back earlier lines, Ctrl-C stops an answer, Ctrl-D leaves. Lines may also come through a pipe; with --json a line of output is { input, completions: [{ model, prompt, text, finished, tokens, reward, exact, parsed, parts }] }.',
     options: [
@@ -255,13 +255,13 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       ['play --model runs/mine --compare builtin', 'what training changed, answer by answer'],
       ['play --temperature 1 --seed 3', 'samples of the built-in model'],
-      ['play --json <<< "7 x 8"', 'for a program to read'],
+      ['play --json <<< "7 x 8"', 'as JSON'],
     ],
     load: () => import('./commands/play.js'),
   }),
   command({
     words: ['score'],
-    summary: 'compute the log-prob of every token of given completions',
+    summary: 'compute the log-prob of every token in given completions',
     details:
       'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The output is JSON with and without --json.',
     options: ['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision', ...engineOptions, 'json'],
@@ -288,7 +288,7 @@ export const commands: readonly CommandSpec[] = [
       ['engine install', 'the CPU build'],
       ['engine install --from tensorflow_cpu.whl', 'from a wheel on disk, without a network'],
     ],
-    load: () => import('./commands/engine-install.js'),
+    load: async () => ({ run: (await import('./commands/engine.js')).install }),
   }),
   command({
     words: ['engine', 'status'],
@@ -298,17 +298,17 @@ export const commands: readonly CommandSpec[] = [
       ['engine status', 'one line, and what to do'],
       ['engine status --json', 'for a program to read'],
     ],
-    load: () => import('./commands/engine-status.js'),
+    load: async () => ({ run: (await import('./commands/engine.js')).status }),
   }),
   command({
     words: ['engine', 'remove'],
     summary: 'remove the native engine and its downloads from the cache',
     options: ['json'],
     examples: [
-      ['engine remove', 'free the disk space'],
+      ['engine remove', 'free disk space'],
       ['engine remove --json', 'say which folder was removed, for a program to read'],
     ],
-    load: () => import('./commands/engine-remove.js'),
+    load: async () => ({ run: (await import('./commands/engine.js')).remove }),
   }),
 ];
 

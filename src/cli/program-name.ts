@@ -1,5 +1,5 @@
 /**
- * @file How this process was started, so that the commands that it prints run as they stand: by an installed `tinyzero`, by
+ * @file How this process was started, so that printed commands can be run as they are: by an installed `tinyzero`, by
  * `npx tinyzero`, or by `node dist/src/cli.js` in a checkout.
  */
 import { basename, relative, sep } from 'node:path';
@@ -11,14 +11,14 @@ export function programName(
 ): string {
   const folders = script.split(sep);
   if (npmCommand === 'exec' || folders.includes('.bin')) return 'npx tinyzero';
-  // A link in the PATH, or the package that such a link points to.
+  // A link on the PATH, or the package that it points to.
   if (basename(script) === 'tinyzero' || folders.includes('node_modules')) return 'tinyzero';
   const near = relative('', script);
   const path = near.startsWith('..') ? script : near;
   return `node ${/^[\w./\\:-]+$/.test(path) ? path : JSON.stringify(path)}`;
 }
 
-/** `text` with the commands in it, `tinyzero train` in backquotes, as they can be typed here. */
+/** `text` with every command in backquotes, such as `tinyzero train`, in the form that works here. */
 export function asInvoked(text: string): string {
   return text.replace(/`tinyzero (?=[a-z-])/g, `\`${programName()} `);
 }

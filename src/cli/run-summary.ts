@@ -1,8 +1,7 @@
 /**
- * @file A run in words for the terminal: its plan, the verdict between the stages, evaluations and their comparison. All numbers
- * are also in the run's files.
+ * @file Describes a run on the terminal: its plan, the verdict between the stages, evaluations and their comparison. All
+ * numbers are also in the run's files.
  */
-
 import { join } from 'node:path';
 import { type Comparison, significance } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
@@ -44,14 +43,14 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
   return [
     `Will training learn anything here? Verdict: ${word}.`,
     `  ${problems} problems, ${samplesPerProblem} samples each: pass@1 ${percent(passAt1)}, pass@${samplesPerProblem} ${percent(passAtN)}`,
-    `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all right ${percent(allRight)}`,
-    `  problems with 0 to ${samplesPerProblem} right samples: ${bars(histogram)} (${histogram.join(' ')})`,
+    `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all correct ${percent(allRight)}`,
+    `  problems with 0 to ${samplesPerProblem} correct samples: ${bars(histogram)} (${histogram.join(' ')})`,
     `  cut off ${percent(truncatedRate)}, no readable answer ${percent(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}`,
     `  ${trainable} problems to train on; ${varied} have rewards that differ, ${solved} an exact sample`,
     ...(plan === undefined
       ? []
       : [
-          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} to come; the learning rate grows during the first ${plan.warmup}`,
+          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} planned; the learning rate rises during the first ${plan.warmup}`,
         ]),
     ...(probe === undefined ? [] : describeProbe(probe)),
     ...notes.map((sentence) => `  ${sentence}`),
@@ -59,7 +58,7 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
   ];
 }
 
-/** What the reference does with a few training problems. */
+/** How the reference answers a few training problems. */
 function describeProbe(probe: Probe): string[] {
   const { problems, samplesPerProblem, greedyExact, sampledExact, lastNumberRight, examples } = probe;
   const last = lastNumberRight === null ? '' : `, last number right in ${percent(lastNumberRight)}`;
@@ -177,7 +176,7 @@ export function describeComparison({ greedy, sampled }: Comparison, paint: Paint
   return lines;
 }
 
-/** Coloured only where the difference is significant. */
+/** Coloured only if the difference is significant. */
 function paintGain({ difference, pValue }: NonNullable<Comparison['sampled']>, paint: Paint): string {
   const text = formatPoints(difference);
   if (pValue >= significance) return text;

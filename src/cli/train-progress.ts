@@ -1,8 +1,7 @@
 /**
- * @file The progress of a run on the terminal: lines that stay, and for stage 2 a bar with the curves of reward and accuracy
- * below it. All numbers are also in the run's files.
+ * @file Shows the progress of a run on the terminal: permanent lines, and for stage 2 a bar with curves of reward and accuracy.
+ * All numbers are also in the run's files.
  */
-
 import type { TrainEvent } from '../run/events.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { counted, formatSeconds, formatPercent as percent } from '../util/format.js';
@@ -11,19 +10,19 @@ import { describeAccuracy, describePreflight } from './run-summary.js';
 import type { Paint } from './terminal/paint.js';
 import { sparkline } from './terminal/sparkline.js';
 
-/** A log gets a line every so many updates, and wherever held-out accuracy was measured. */
+/** Updates between lines in a log. Updates with a held-out accuracy always get a line. */
 const lineEveryUpdates = 5;
 
 export interface TrainProgress {
   onEvent(event: TrainEvent): void;
-  /** Takes the bar off the screen; to be called when the run has ended or failed. */
+  /** Removes the bar from the screen; called when the run ends or fails. */
   end(): void;
 }
 
 export function trainProgress(reporter: Reporter, paint: Paint): TrainProgress {
   const history: StepMetrics[] = [];
   let heldOutBefore: number | undefined;
-  /** The evaluation after training will take about as long as the one before. */
+  /** Duration of the evaluation before training, which predicts that of the one after. */
   let evaluationSeconds: number | undefined;
   let work: Work | undefined;
   let beganMs = 0;
@@ -82,11 +81,11 @@ function describeJob({ model, engine, problems }: Extract<TrainEvent, { kind: 'o
   const { train, rows, test } = problems;
   return (
     `Training ${model} on ${engine}: ${rows.length} rows of ${train.length} distinct problems, ` +
-    `${test.length} held-out ones.`
+    `${test.length} held-out problems.`
   );
 }
 
-/** Undefined for an update that gets no line. */
+/** The line of an update in a log; undefined if it gets none. */
 function describeUpdate(metrics: StepMetrics, updates: number): string | undefined {
   const { step, reward, exactRate, kl, heldOutGreedy, signal } = metrics;
   if (step % lineEveryUpdates !== 0 && step !== updates && heldOutGreedy === undefined && signal) return undefined;
@@ -98,10 +97,10 @@ function describeUpdate(metrics: StepMetrics, updates: number): string | undefin
   );
 }
 
-/** Of the curves that close stage 2. */
+/** Width of the curves printed at the end of stage 2. */
 const closingWidth = 79;
 
-/** Reward and accuracy over the updates: first and latest value, and a curve from 0 to 1. All curves have one time axis. */
+/** Reward and accuracy over the updates: first and latest value, and a curve from 0 to 1. All curves share a time axis. */
 function curves(history: readonly StepMetrics[], heldOutBefore: number | undefined, width: number): string[] {
   const curve = (name: string, first: number, values: readonly number[], show: (value: number) => string) => {
     const start = `  ${name.padEnd(17)} ${show(first).padStart(7)} -> ${show(values.at(-1)!).padStart(7)}  `;
@@ -115,7 +114,7 @@ function curves(history: readonly StepMetrics[], heldOutBefore: number | undefin
     curve('training, sampled', rates[0]!, rates, percent),
   ];
   if (heldOutBefore !== undefined && history.some(({ heldOutGreedy }) => heldOutGreedy !== undefined)) {
-    // Between two measurements the last one is drawn.
+    // Between two measurements, the earlier one is drawn.
     let held = heldOutBefore;
     const values = history.map(({ heldOutGreedy }) => {
       held = heldOutGreedy ?? held;

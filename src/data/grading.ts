@@ -1,5 +1,5 @@
 /**
- * @file Scores many completions: at once, or for a task with `asyncReward` several at a time, each within its time limit.
+ * @file Scores completions: directly, or for a task with `asyncReward` several concurrently, each within a time limit.
  */
 import type { Score } from '../reward/score.js';
 import { UserError } from '../util/errors.js';
@@ -17,7 +17,7 @@ const defaultTimeLimitSeconds = 60;
 const defaultConcurrency = 8;
 
 /**
- * The scores of `calls`, in order.
+ * Scores `calls`. Returns the scores in order.
  *
  * @throws UserError as {@link scoreCompletion}, and when an asynchronous reward takes too long; the signal's reason when it is
  * aborted.
@@ -51,7 +51,7 @@ export async function gradeCompletions<P>(
   return scores;
 }
 
-/** One awaited score. */
+/** Awaits one score. */
 async function within<P>(call: ScoredCall<P>, seconds: number, signal: AbortSignal | undefined): Promise<Score> {
   let timer: NodeJS.Timeout | undefined;
   let stop: (() => void) | undefined;
@@ -60,7 +60,7 @@ async function within<P>(call: ScoredCall<P>, seconds: number, signal: AbortSign
       reject(
         new UserError({
           problem: `The reward of task "${call.task.name}" took more than ${seconds} s ${describeCall(call)}.`,
-          fix: 'Raise asyncReward.timeLimitSeconds, or let the reward give up by itself.',
+          fix: 'Raise asyncReward.timeLimitSeconds, or give the reward its own time limit.',
         }),
       );
     }, seconds * 1000);

@@ -1,7 +1,6 @@
 /**
- * @file The built-in task: multiplication problems and their reward joined in the form that every `--task` file has.
+ * @file The built-in task: multiplication problems and their reward, in the form of a `--task` file.
  */
-
 import { type MultiplicationRewardOptions, multiplicationReward } from '../reward/multiplication.js';
 import { UserError } from '../util/errors.js';
 import { type Pair, type Product, pairName, splitProducts } from './products.js';
@@ -12,7 +11,7 @@ export interface MultiplicationOptions {
   /** Smallest and largest factor. */
   readonly min: number;
   readonly max: number;
-  /** Pairs never drawn for training; none makes every problem a training problem. */
+  /** Pairs never used for training; if empty, every problem is a training problem. */
   readonly heldOut: readonly Pair[];
   readonly wording: Wording;
   readonly reward: MultiplicationRewardOptions;
@@ -20,10 +19,10 @@ export interface MultiplicationOptions {
 
 export type MultiplicationTask = Task<Product> & Required<Pick<Task<Product>, 'prompt'>>;
 
-/** Wordings that ask for a number and nothing else. */
+/** Wordings that ask for the number alone. */
 const bareWordings: readonly Wording[] = ['number', 'question'];
 
-/** @throws UserError when the range is empty or held out altogether. */
+/** @throws UserError when the range is empty or entirely held out. */
 export function multiplicationTask({ min, max, heldOut, wording, reward }: MultiplicationOptions): MultiplicationTask {
   const split = splitProducts(min, max, heldOut);
   if (split.train.length === 0) {
@@ -39,7 +38,7 @@ export function multiplicationTask({ min, max, heldOut, wording, reward }: Multi
     reward: (completion, { a, b }, info) => multiplicationReward(completion, a * b, info, reward),
     cluster: pairName,
     solution: ({ a, b }) => (bareWordings.includes(wording) ? `${a * b}` : `answer: ${a * b}`),
-    // Without held-out problems the split is left to whoever asked for none.
+    // Without held-out pairs, the problem set splits the problems itself.
     ...(split.heldOut.length > 0 && {
       heldOut: (random, n) => {
         const chosen = new Set(random.shuffle(split.heldOut).slice(0, n));

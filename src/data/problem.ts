@@ -1,6 +1,6 @@
 /**
  * @file The problems of a run: distinct training problems, the rows drawn from them, and test problems that share no
- * cluster with them. A function of the task and the seed. Knows nothing of models.
+ * cluster with them. Depends only on the task and the seed.
  */
 import { createHash } from 'node:crypto';
 import { UserError } from '../util/errors.js';
@@ -10,9 +10,9 @@ import type { ChatMessage, Question } from './prompt.js';
 import { questionOf, type Task } from './task.js';
 
 export interface Problem<P = unknown> {
-  /** Identifies the problem in files and random keys: its prompt as the task words it, or the text of its messages. */
+  /** Identifies the problem in files and random keys: its prompt, or the text of its messages. */
   readonly id: string;
-  /** The conversation to continue, of a task that gives one instead of a prompt. */
+  /** The conversation to continue, if the task gives one instead of a prompt. */
   readonly messages?: readonly ChatMessage[];
   readonly cluster: string;
   readonly value: P;
@@ -25,7 +25,7 @@ export interface ProblemSet<P = unknown> {
   readonly rows: readonly number[];
   /** Distinct test problems. */
   readonly test: readonly Problem<P>[];
-  /** What the user should be told, in whole sentences. */
+  /** Notes for the user, in full sentences. */
   readonly notes: readonly string[];
 }
 
@@ -33,9 +33,9 @@ export interface ProblemSetOptions {
   readonly seed: number;
   /** Training rows, drawn with replacement. */
   readonly numTrain: number;
-  /** Test problems wanted. */
+  /** Number of test problems requested. */
   readonly numTest: number;
-  /** `seed` draws the test problems from the training problems, as the project this one began from did. */
+  /** `seed` draws the test problems from the training problems, as the original project did. */
   readonly overlap: 'none' | 'seed';
 }
 
@@ -52,7 +52,7 @@ export function buildProblemSet<P>(task: Task<P>, options: ProblemSetOptions): P
   const { rows, test } = split;
   if (rows.length < numTrain || test.length === 0) {
     throw new UserError({
-      problem: `Task "${task.name}" has too few different problems to be split into training and test problems.`,
+      problem: `Task "${task.name}" has too few distinct problems for a training and a test set.`,
       expected: `${numTrain} training rows and at least one test problem that shares no cluster with them`,
       found: `${rows.length} training rows and ${test.length} test problems`,
     });
@@ -62,7 +62,7 @@ export function buildProblemSet<P>(task: Task<P>, options: ProblemSetOptions): P
   return { train, rows: rows.map((row) => index.get(row)!), test, notes: checkSplit(task.name, rows, test, options) };
 }
 
-/** What the user should know of a split; a split that leaks without being asked to is refused. */
+/** Notes about a split. Rejects a split that leaks test problems unless `overlap` allows it. */
 function checkSplit(
   taskName: string,
   rows: readonly Problem[],
@@ -74,26 +74,26 @@ function checkSplit(
   if (overlap === 'seed') {
     return [
       `Overlap "seed": ${shared.length} of the ${test.length} test problems (or their mirrors) are also trained on, so ` +
-        'the test shows memory, not learning.',
+        'the test measures memorisation, not learning.',
     ];
   }
   if (shared[0] !== undefined) {
     throw new UserError({
-      problem: `Task "${taskName}" draws ${quote(shared[0].id)}, or its like, for training although it holds it out.`,
+      problem: `Task "${taskName}" draws ${quote(shared[0].id)}, or one of its cluster, for training although it is held out.`,
       fix: 'Let heldOut(random, n) return only problems whose clusters problems(random, n) never draws.',
     });
   }
   return test.length < numTest
-    ? [`Only ${test.length} held-out problems exist (${numTest} were asked for); all of them are evaluated.`]
+    ? [`Only ${test.length} held-out problems exist (${numTest} were requested); all of them are evaluated.`]
     : [];
 }
 
-/** Draws of more training rows before giving up on filling `numTrain` beside a set-aside test. */
+/** Attempts to fill `numTrain` rows without the problems set aside for testing. */
 const maxRedraws = 20;
 
 type Draw<P> = (part: 'train' | 'test' | 'heldOut' | 'more', n: number, turn?: number) => Problem<P>[];
 
-/** Test problems out of those drawn: whole clusters, at most half of them; then the rows are filled up without those. */
+/** Sets whole clusters aside for testing, at most half of them, then fills up the training rows from the others. */
 function setAside<P>(
   draw: Draw<P>,
   random: Random,
@@ -116,7 +116,7 @@ function setAside<P>(
   return { rows: rows.slice(0, numTrain), test: test.slice(0, numTest) };
 }
 
-/** Draws problems with a key of their own for each part, checks them, and gives equal ones the same object. */
+/** Draws problems with a separate random key for each part, checks them, and represents equal ones by the same object. */
 function drawer<P>(task: Task<P>, seed: number): Draw<P> {
   const known = new Map<string, Problem<P>>();
   return (part, n, turn = 0) => {
@@ -125,7 +125,7 @@ function drawer<P>(task: Task<P>, seed: number): Draw<P> {
     const enough = Array.isArray(values) && (part === 'heldOut' ? values.length <= n : values.length === n);
     if (!enough) {
       throw new UserError({
-        problem: `${part === 'heldOut' ? part : 'problems'}(random, ${n}) of task "${task.name}" is not usable.`,
+        problem: `${part === 'heldOut' ? part : 'problems'}(random, ${n}) of task "${task.name}" returned an invalid value.`,
         expected: `an array of ${part === 'heldOut' ? 'at most ' : ''}${n} problems`,
         found: Array.isArray(values) ? `${values.length} problems` : quote(values),
       });
@@ -134,7 +134,7 @@ function drawer<P>(task: Task<P>, seed: number): Draw<P> {
   };
 }
 
-/** A hash of problems and their order, to tell two problem sets apart: 64 hexadecimal digits of SHA-256. */
+/** SHA-256 of problems and their order, in hexadecimal; identifies a problem set. */
 export function hashProblems(problems: readonly Problem[]): string {
   return createHash('sha256')
     .update(JSON.stringify(problems.map(({ id, value }) => [id, value])))
@@ -152,13 +152,13 @@ function identify<P>(task: Task<P>, value: P, what: string, known: Map<string, P
   };
   const refuse = (name: string, expected: string, found: unknown) =>
     new UserError({
-      problem: `${name}() of task "${task.name}" is not usable for problem ${quote(value)}, which ${what}() returned.`,
+      problem: `${name}() of task "${task.name}" returned an invalid value for problem ${quote(value)} of ${what}().`,
       expected,
       found: quote(found),
     });
   const text = (result: unknown, name: string) => {
     if (typeof result === 'string' && result !== '') return result;
-    throw refuse(name, 'a text that is not empty', result);
+    throw refuse(name, 'a nonempty string', result);
   };
   const asked = task.messages ? 'messages' : 'prompt';
   const question = call((problem) => questionOf(task, problem), asked);
@@ -189,12 +189,12 @@ function identify<P>(task: Task<P>, value: P, what: string, known: Map<string, P
   return earlier;
 }
 
-/** The question as the model is asked it, before anything is put around it. */
+/** The question of a problem, without the surrounding prompt. */
 export function questionOfProblem({ id, messages }: Pick<Problem, 'id' | 'messages'>): Question {
   return messages ?? id;
 }
 
-/** One message in a problem's id; that of a user needs no name. */
+/** One message in a problem's id; a user's message has no prefix. */
 function named({ role, content }: ChatMessage): string {
   return role === 'user' ? content : `${role}: ${content}`;
 }
@@ -210,7 +210,7 @@ function isConversation(messages: unknown): messages is readonly ChatMessage[] {
   );
 }
 
-/** Each problem once, in order of first appearance. `identify` gives equal problems one object. */
+/** Each problem once, in order of first appearance. Equal problems are the same object. */
 function distinct<P>(problems: readonly Problem<P>[]): Problem<P>[] {
   return [...new Set(problems)];
 }

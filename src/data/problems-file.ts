@@ -1,6 +1,6 @@
 /**
- * @file `--problems`: a file of JSON lines, each a prompt with its answer, as a task. The answer that a completion states is
- * compared with the one in the file; no code of the user's runs.
+ * @file `--problems`: turns a JSON Lines file of prompts and answers into a task. The answer of a completion is compared with
+ * the one in the file; no user code runs.
  */
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
@@ -14,7 +14,7 @@ import { defineTask, type Task } from './task.js';
 /** One line of the file. */
 export interface FileProblem {
   readonly prompt: string;
-  /** As text, whole numbers in plain digits. */
+  /** The answer as text; whole numbers in plain digits. */
   readonly answer: string;
 }
 
@@ -26,10 +26,10 @@ export interface LoadedProblems {
 
 const example = '{"prompt": "What is 7 × 12?", "answer": 84}';
 
-/** One in so many clusters is for testing where the file does not say. */
+/** One in this many clusters is used for testing if the file does not say. */
 const testEvery = 5;
 
-/** @throws UserError that names the line of whatever is wrong, or says what the file lacks. */
+/** Loads a problems file. @throws UserError that names the invalid line, or says what the file lacks. */
 export function loadProblemsFile(path: string): LoadedProblems {
   const bytes = readRegularFile(path);
   const lines = readLines(path, decodeText(path, bytes));
@@ -37,7 +37,7 @@ export function loadProblemsFile(path: string): LoadedProblems {
   const clusterOf = new Map(lines.map(({ problem, cluster }) => [problem.prompt, cluster]));
   const task = defineTask<FileProblem>({
     name: `problems of ${basename(path)}`,
-    // Every problem once before any comes again.
+    // Each problem once before any is repeated.
     problems: (random, n) => {
       const dealt: FileProblem[] = [];
       while (dealt.length < n) dealt.push(...random.shuffle(train).slice(0, n - dealt.length));
@@ -61,7 +61,7 @@ export function loadProblemsFile(path: string): LoadedProblems {
 
 const wholeNumber = /^-?\d+$/;
 
-/** The answer that a completion states, in the form in which answers are compared; undefined where it states none. */
+/** The answer of a completion, normalised for comparison; undefined if it has none. */
 function statedAnswer(completion: string, answer: string): string | undefined {
   if (wholeNumber.test(answer)) {
     const { value } = parseNaturalAnswer(completion);
@@ -71,7 +71,7 @@ function statedAnswer(completion: string, answer: string): string | undefined {
   return last === undefined || normalized(last) === '' ? undefined : normalized(last);
 }
 
-/** Capitals, spaces, and the full stop at the end make no difference. */
+/** Ignores case, spaces and a final full stop. */
 function normalized(answer: string): string {
   return answer.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim().replace(/\.$/, '').trim();
 }
@@ -88,7 +88,7 @@ function readLines(path: string, text: string): FileLine[] {
     const read = readLine(line);
     const { prompt } = read.problem;
     const earlier = seen.get(prompt);
-    if (earlier !== undefined) throw refused(line, `it has the prompt of ${earlier} again, ${quote(prompt)}`);
+    if (earlier !== undefined) throw refused(line, `it repeats the prompt of ${earlier}, ${quote(prompt)}`);
     seen.set(prompt, line.where);
     return read;
   });
@@ -97,20 +97,20 @@ function readLines(path: string, text: string): FileLine[] {
 function readLine(line: JsonLine): FileLine {
   const { prompt, answer, split: part, cluster } = line.record;
   if (typeof prompt !== 'string' || prompt.trim() === '') {
-    throw refused(line, `\`prompt\` must be a text that is not empty, not ${quote(prompt)}`);
+    throw refused(line, `\`prompt\` must be a nonempty string, not ${quote(prompt)}`);
   }
   const isAnswer = (typeof answer === 'string' && answer.trim() !== '') || Number.isSafeInteger(answer);
-  if (!isAnswer) throw refused(line, `\`answer\` must be a text or a whole number, not ${quote(answer)}`);
+  if (!isAnswer) throw refused(line, `\`answer\` must be a string or a whole number, not ${quote(answer)}`);
   if (part !== undefined && part !== 'train' && part !== 'test') {
     throw refused(line, `\`split\` must be "train" or "test", not ${quote(part)}`);
   }
   if (cluster !== undefined && (typeof cluster !== 'string' || cluster === '')) {
-    throw refused(line, `\`cluster\` must be a text that is not empty, not ${quote(cluster)}`);
+    throw refused(line, `\`cluster\` must be a nonempty string, not ${quote(cluster)}`);
   }
   return { problem: { prompt, answer: plain(String(answer)) }, cluster: cluster ?? prompt, split: part };
 }
 
-/** `1,234` and `+84` as a completion's answers are read. */
+/** Reads `1,234` and `+84` in the same way as answers in completions. */
 function plain(answer: string): string {
   const { value } = parseAnswer(`answer: ${answer.trim()}`);
   return value === undefined ? answer.trim() : String(value);
@@ -118,12 +118,12 @@ function plain(answer: string): string {
 
 function refused({ where }: JsonLine, reason: string): UserError {
   const problem = `${where.charAt(0).toUpperCase()}${where.slice(1)} cannot be used: ${reason}.`;
-  return new UserError({ problem, fix: `A line looks like ${example}` });
+  return new UserError({ problem, fix: `Example of a line: ${example}` });
 }
 
 /**
- * Problems to train on and to test on. Where no line says which it is, a hash of its cluster's name does: the same in every
- * run, whatever the seed, and the same for the other lines when some are added.
+ * Splits the problems into training and test problems. If no line has a `split`, a hash of the cluster's name decides, so the
+ * split does not depend on the seed, and adding lines does not move the others.
  */
 function split(path: string, lines: readonly FileLine[]): { train: FileProblem[]; test: FileProblem[] } {
   const told = lines.some((line) => line.split === 'test');
@@ -136,8 +136,8 @@ function split(path: string, lines: readonly FileLine[]): { train: FileProblem[]
       expected: 'at least one to train on and one to test on',
       found: `${train.length} and ${test.length} in ${lines.length} lines`,
       fix: told
-        ? 'Leave out "split": "test" where a problem is for training.'
-        : `Without "split": "test" in any line, one in ${testEvery} is chosen by a hash of its prompt: add lines, or say it.`,
+        ? 'Remove "split": "test" from some of the lines.'
+        : `Without "split": "test", about one line in ${testEvery} is chosen by a hash of its prompt: add lines, or set it.`,
     });
   }
   const trained = new Set(train.map(({ cluster }) => cluster));
@@ -146,7 +146,7 @@ function split(path: string, lines: readonly FileLine[]): { train: FileProblem[]
     throw new UserError({
       problem: `${path} has problems of cluster ${quote(both.cluster)} both for training and for testing.`,
       found: `${quote(both.problem.prompt)} for testing`,
-      fix: 'Problems that are alike belong on one side.',
+      fix: 'All problems of a cluster must have the same split.',
     });
   }
   return { train: train.map(({ problem }) => problem), test: test.map(({ problem }) => problem) };

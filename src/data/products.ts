@@ -11,15 +11,15 @@ export interface Product {
   readonly b: number;
 }
 
-/** Two factors, the smaller first: names a × b and b × a. */
+/** Two factors, the smaller first; represents both a × b and b × a. */
 export type Pair = readonly [number, number];
 
 const crossed = (left: readonly number[], right: readonly number[]): Pair[] =>
   left.flatMap((a) => right.map((b): Pair => (a < b ? [a, b] : [b, a])));
 
 /**
- * Pairs that a built-in model was never asked, in pre-training or in reinforcement learning, all with both factors in
- * {6, 7, 8, 9, 11, 12}: a product with an easier factor is one step of somebody else's working, so it must be taught.
+ * Pairs that a built-in model never sees as questions, in pre-training or in reinforcement learning. Both factors are in
+ * {6, 7, 8, 9, 11, 12}: products with easier factors occur as steps in the working of other problems, so they must be taught.
  *
  * - `tiny`: {6, 8, 11} × {7, 9, 12}, 7 × 7 and 12 × 12: 11 pairs, 20 ordered problems, each factor 3 or 4 times. The recipe
  *   was tuned in sight of these, hence:
@@ -43,14 +43,14 @@ export function pairName({ a, b }: Product): string {
 export function allProducts(min: number, max: number): Product[] {
   if (!(Number.isSafeInteger(min) && Number.isSafeInteger(max) && min >= 0 && min <= max && max <= 9999)) {
     throw new UserError({
-      problem: 'The range of the factors is not usable.',
+      problem: 'The range of the factors is invalid.',
       expected: 'whole numbers 0 <= --min <= --max <= 9999',
       found: `--min ${min} --max ${max}`,
     });
   }
   if (max - min >= 1000) {
     throw new UserError({
-      problem: 'The range of the factors is too wide: problems are listed, not only drawn.',
+      problem: 'The range of the factors is too wide.',
       expected: 'at most 1000 different factors',
       found: `${max - min + 1} (--min ${min} --max ${max})`,
     });
@@ -62,7 +62,7 @@ export function allProducts(min: number, max: number): Product[] {
 export interface ProductSplit {
   /** Problems that may be trained on. */
   readonly train: readonly Product[];
-  /** Problems kept for testing: both orders of every held-out pair inside the range. */
+  /** Problems reserved for testing: both orders of every held-out pair within the range. */
   readonly heldOut: readonly Product[];
 }
 
@@ -77,8 +77,8 @@ export function splitProducts(min: number, max: number, heldOut: readonly Pair[]
 }
 
 /**
- * A held-out list for a range and model without a prescribed one: pairs in random order until both their orders make
- * `numTest` problems, but never more than a quarter of all pairs.
+ * Draws a held-out list for a range without a predefined one: random pairs until there are `numTest` problems, counting both
+ * orders, but at most a quarter of all pairs.
  */
 export function drawHeldOut(min: number, max: number, numTest: number, random: Random): Pair[] {
   const pairs = allProducts(min, max).filter(({ a, b }) => a <= b);

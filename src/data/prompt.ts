@@ -1,28 +1,28 @@
 /**
- * @file How a multiplication problem is worded, and how a question becomes a prompt: as it is, or as a user's message in
- * the model's own chat template (which the tokenizer renders, not this file), behind a system message and solved examples.
+ * @file The wordings of multiplication problems, and how a question becomes a prompt: as plain text or as a user message for
+ * the model's chat template (rendered by the tokenizer), after an optional system message and solved examples.
  */
 import { createHash } from 'node:crypto';
 import type { Product } from './products.js';
 
 /** The wordings of a multiplication, by name. */
 export const wordings = {
-  /** The form that the built-in models were trained on; they know no other. */
+  /** The only form that the built-in models know. */
   builtin: ({ a, b }: Product) => `What is ${a} × ${b}?\n`,
-  /** For chat models that know the product by heart. */
+  /** For chat models that know products by heart. */
   number: ({ a, b }: Product) => `What is ${a} times ${b}? Reply with only the number.`,
-  /** For chat models that find the product by working in steps. */
+  /** For chat models that compute products in steps. */
   steps: ({ a, b }: Product) =>
     `What is ${a} × ${b}? Think step by step, then end your reply with "answer: N", where N is the number.`,
   /** For base models, which continue a text: solved examples show the form. */
   question: ({ a, b }: Product) => `Question: What is ${a} times ${b}?\nAnswer:`,
-  /** The wording of the project that this one began from. It asks for no form, and its reward reads the last integer. */
+  /** The wording of the original project. It requests no answer format; its reward reads the last integer. */
   seed: ({ a, b }: Product) => `What is ${a} × ${b}? Show your reasoning step by step.`,
 } as const;
 
 export type Wording = keyof typeof wordings;
 
-/** `raw`: the question is the prompt. `chat`: it is a user's message. */
+/** `raw`: the question is the prompt. `chat`: it is a user message. */
 export type PromptStyle = 'raw' | 'chat';
 
 export interface ChatMessage {
@@ -30,19 +30,19 @@ export interface ChatMessage {
   readonly content: string;
 }
 
-/** A question, or a whole conversation that the model is to continue. */
+/** A question, or a whole conversation for the model to continue. */
 export type Question = string | readonly ChatMessage[];
 
-/** A solved problem that is shown before the question. */
+/** A solved problem shown before the question. */
 interface SolvedExample {
   readonly question: string;
   readonly solution: string;
 }
 
-/** All that is put around a question. */
+/** Everything in a prompt besides the question. */
 export interface PromptForm {
   readonly style: PromptStyle;
-  /** A system message. Undefined leaves it to the chat template, which may have one of its own. */
+  /** A system message. If undefined, the chat template may add its own. */
   readonly system?: string | undefined;
   readonly examples?: readonly SolvedExample[];
 }
@@ -51,8 +51,8 @@ export interface PromptForm {
 export type PromptInput = { readonly text: string } | { readonly messages: readonly ChatMessage[] };
 
 /**
- * The prompt of a question. In raw style a system message and examples are paragraphs before the question; in chat style they
- * are messages. A conversation in raw style is its messages' contents as paragraphs.
+ * The prompt of a question. In raw style, the system message and the examples are paragraphs before the question, and a
+ * conversation is its messages' contents as paragraphs. In chat style, they are messages.
  */
 export function promptInput(question: Question, { style, system, examples = [] }: PromptForm): PromptInput {
   if (style === 'raw') {
@@ -63,7 +63,7 @@ export function promptInput(question: Question, { style, system, examples = [] }
     return { text: [...paragraphs, contentOf(question)].join('\n\n') };
   }
   const own: readonly ChatMessage[] = typeof question === 'string' ? [{ role: 'user', content: question }] : question;
-  // A conversation that brings a system message keeps it.
+  // A conversation keeps its own system message.
   const first: ChatMessage[] =
     system === undefined || own[0]?.role === 'system' ? [] : [{ role: 'system', content: system }];
   const shown = examples.flatMap((example): ChatMessage[] => [
@@ -74,17 +74,17 @@ export function promptInput(question: Question, { style, system, examples = [] }
   return { messages: [...first, ...rest] };
 }
 
-/** The text of a question: of a conversation all that was said, one paragraph a message. */
+/** The text of a question; for a conversation, one paragraph per message. */
 export function contentOf(question: Question): string {
   return typeof question === 'string' ? question : question.map(({ content }) => content).join('\n\n');
 }
 
-/** A question that ends in its own white space needs none before the solution. */
+/** Joins question and solution with a space, unless the question ends in white space. */
 function spaced({ question, solution }: SolvedExample): string {
   return /\s$/.test(question) ? solution : ` ${solution}`;
 }
 
-/** Names a form in a fingerprint. Without system message and examples it is the style alone. */
+/** Describes a form for a fingerprint: the style, plus a hash of system message and examples if there are any. */
 export function describeForm({ style, system, examples = [] }: PromptForm): string {
   if (system === undefined && examples.length === 0) return style;
   const hash = createHash('sha256').update(JSON.stringify([system ?? null, examples]));

@@ -1,6 +1,6 @@
 /**
- * @file Loads and checks a `--task` file: JavaScript or TypeScript that exports a task (see data/task.ts). It may lie
- * anywhere and still `import { defineTask } from 'tinyzero'`. The file is code of the user's own and runs as such.
+ * @file Loads and checks a `--task` file: JavaScript or TypeScript that exports a task (see data/task.ts). Wherever it is, it
+ * can `import { defineTask } from 'tinyzero'`. The file is the user's own code and runs with full permissions.
  */
 import { createHash } from 'node:crypto';
 import { extname, resolve } from 'node:path';
@@ -15,11 +15,11 @@ import { questionOf, scoreCompletion, type Task } from './task.js';
 
 export interface LoadedTask {
   readonly task: Task;
-  /** SHA-256 of the file, in hexadecimal; files that it imports are not in it. */
+  /** SHA-256 of the file, in hexadecimal, without the files that it imports. */
   readonly hash: string;
 }
 
-/** Gives what `import … from 'tinyzero'` means in a task file: the library's own module, loaded when a task needs it. */
+/** Loads the module that a task file gets when it imports 'tinyzero'. */
 export type TaskApi = () => Promise<Readonly<Record<string, unknown>>>;
 
 const extensions = ['.js', '.mjs', '.cjs', '.ts', '.mts', '.cts'];
@@ -29,10 +29,10 @@ const optional = ['prompt', 'messages', 'heldOut', 'cluster', 'solution'] as con
 const hint = 'A task file ends with `export default defineTask({ name, problems, prompt, reward })`.';
 
 /**
- * Loads the task of `path`. `api` is what `import … from 'tinyzero'` gives it: the very objects of this process.
+ * Loads the task in `path`. `api` is the module that it gets when it imports 'tinyzero'.
  *
- * @throws UserError when the file is missing, cannot be compiled, fails, exports no task, or exports one whose functions
- *   do not keep their contract on a few problems.
+ * @throws UserError when the file is missing, does not compile, fails, exports no task, or exports a task whose functions
+ *   break their contract on a few sample problems.
  */
 export async function loadTaskFile(path: string, api: Readonly<Record<string, unknown>>): Promise<LoadedTask> {
   const file = resolve(path);
@@ -49,8 +49,8 @@ export async function loadTaskFile(path: string, api: Readonly<Record<string, un
 }
 
 async function importFile(path: string, file: string, api: Readonly<Record<string, unknown>>): Promise<unknown> {
-  // The name resolves to this file, which exists wherever tinyzero is installed, and the module cache has `api` for it:
-  // compiling the package a second time would give the task other classes and another tensor engine than ours.
+  // 'tinyzero' resolves to this file, which always exists, and the module cache returns `api` for it. Loading the package a
+  // second time would give the task different classes and a second tensor engine.
   const target = fileURLToPath(import.meta.url);
   const jiti = createJiti(import.meta.url, { alias: { tinyzero: target }, fsCache: false });
   jiti.cache[target] = Object.assign(Object.create(null), { id: target, filename: target, loaded: true, exports: api });
@@ -72,13 +72,13 @@ function checkShape(path: string, exported: unknown): Task {
   if (typeof exported !== 'object' || exported === null) throw refuse('an object', quote(exported));
   const members = exported as Record<string, unknown>;
   const { name } = members;
-  if (typeof name !== 'string' || name.trim() === '') throw refuse('name to be a text', quote(name));
+  if (typeof name !== 'string' || name.trim() === '') throw refuse('name to be a nonempty string', quote(name));
   for (const member of required) {
     if (typeof members[member] !== 'function') throw refuse(`${member} to be a function`, quote(members[member]));
   }
   for (const member of optional) {
     if (!['function', 'undefined'].includes(typeof members[member])) {
-      throw refuse(`${member} to be a function, or to be left out`, quote(members[member]));
+      throw refuse(`${member} to be a function or absent`, quote(members[member]));
     }
   }
   if ((members.prompt === undefined) === (members.messages === undefined)) {
@@ -104,10 +104,10 @@ function checkAsyncReward(value: unknown, refuse: (expected: string, found: stri
   );
 }
 
-/** Problems that a task is tried out on. */
+/** Number of problems that a task is tried on. */
 const tried = 4;
 
-/** Calls every function the way a run will, so that its mistakes show before a model is loaded. */
+/** Calls every function as a run does, so that mistakes are found before a model is loaded. */
 function tryOut(path: string, task: Task): void {
   const random = () => keyedRandom('task', 'try');
   const call = <T>(name: string, action: () => T): T => {
@@ -124,15 +124,15 @@ function tryOut(path: string, task: Task): void {
   const problems = call(`problems(random, ${tried})`, () => task.problems(random(), tried));
   if (!Array.isArray(problems) || problems.length !== tried) {
     throw new UserError({
-      problem: `In ${path}, problems(random, ${tried}) is not usable.`,
+      problem: `In ${path}, problems(random, ${tried}) returned an invalid value.`,
       expected: `an array of ${tried} problems`,
       found: Array.isArray(problems) ? `${problems.length} problems` : quote(problems),
     });
   }
-  // Compared as JSON, which is how problems are stored.
+  // Compared as JSON, the form in which problems are stored.
   if (JSON.stringify(call('problems', () => task.problems(random(), tried))) !== JSON.stringify(problems)) {
     throw contract(
-      'problems(random, n) gives other problems for the same random numbers.',
+      'problems(random, n) returns different problems for the same random numbers.',
       'Draw with `random` (uniform, int, pick, shuffle, normal), not with Math.random or the clock.',
     );
   }
@@ -140,22 +140,22 @@ function tryOut(path: string, task: Task): void {
     const asked = task.messages ? 'messages' : 'prompt';
     const question = call(asked, () => questionOf(task, problem));
     if (typeof question !== 'string' && !task.messages) {
-      throw contract(`prompt(${quote(problem)}) is ${quote(question)}.`, 'It must be a text that is not empty.');
+      throw contract(`prompt(${quote(problem)}) is ${quote(question)}.`, 'It must be a nonempty string.');
     }
     if (task.messages && !Array.isArray(question)) {
       throw contract(`messages(${quote(problem)}) is ${quote(question)}.`, 'It must be a list of { role, content }.');
     }
     const prompt = contentOf(question);
     if (prompt === '') {
-      throw contract(`${asked}(${quote(problem)}) is empty.`, 'It must be a text that is not empty.');
+      throw contract(`${asked}(${quote(problem)}) is empty.`, 'It must be a nonempty string.');
     }
-    // A judge costs money or time, and need not answer alike twice: it is asked when the run needs it.
+    // A judge may cost time or money and need not be deterministic, so it is not called here.
     if (task.asyncReward) continue;
     const first = scoreCompletion(task, prompt, problem, { finished: true });
     if (JSON.stringify(scoreCompletion(task, prompt, problem, { finished: true })) !== JSON.stringify(first)) {
       throw contract(
-        `reward(${quote(prompt)}, ${quote(problem)}) differs from one call to the next.`,
-        'A reward must depend on its arguments alone.',
+        `reward(${quote(prompt)}, ${quote(problem)}) differs between calls.`,
+        'A reward must depend only on its arguments.',
       );
     }
     scoreCompletion(task, '', problem, { finished: false });
@@ -163,7 +163,7 @@ function tryOut(path: string, task: Task): void {
     const solution = call('solution', () => task.solution?.(problem));
     if (typeof solution !== 'string' || !scoreCompletion(task, solution, problem, { finished: true }).exact) {
       throw contract(
-        `solution(${quote(problem)}) is ${quote(solution)}, which reward(…) does not count as exact.`,
+        `solution(${quote(problem)}) is ${quote(solution)}, for which reward(…) is not exact.`,
         'Fix one of the two.',
       );
     }

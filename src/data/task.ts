@@ -1,6 +1,6 @@
 /**
- * @file What a task is: where problems come from, how they are asked and how a completion is rewarded. The built-in
- * multiplication and every `--task` file have this form. Knows nothing of models or tokens.
+ * @file The definition of a task: where its problems come from, how they are asked and how completions are rewarded. The
+ * built-in multiplication task and every `--task` file have this form. Independent of models and tokens.
  */
 import type { CompletionInfo, Score } from '../reward/score.js';
 import { UserError } from '../util/errors.js';
@@ -9,47 +9,47 @@ import type { Random } from '../util/random.js';
 import type { ChatMessage, Question } from './prompt.js';
 
 /**
- * A task over problems of type `P`, which must be plain data (they are written to JSON).
- * All functions are pure: the same arguments give the same result, randomness comes from `random` alone.
+ * A task over problems of type `P`, which must be plain data (they are written as JSON). All functions must be pure: the same
+ * arguments give the same result, and `random` is the only source of randomness.
  */
 export interface Task<P = unknown> {
-  /** Short; shown in reports, and binds a V* file to the problems it was made for. */
+  /** A short name, shown in reports. A V* file is valid only for tasks of the same name. */
   readonly name: string;
-  /** Draws `n` training problems; repeats are welcome and are sampled only once in stage 1. */
+  /** Draws `n` training problems. Repeats are allowed and are sampled only once in stage 1. */
   problems(random: Random, n: number): readonly P[];
   /**
-   * The question as text. It identifies the problem: two problems with one prompt must be equal. A task has either this or
+   * The question as text. It identifies the problem: two problems with the same prompt must be equal. A task has either this or
    * `messages`.
    */
   prompt?(problem: P): string;
-  /** Instead of `prompt`: a conversation that the model continues, the last message being a user's. Identifies the problem. */
+  /** Instead of `prompt`: a conversation to continue, ending with a user message. Identifies the problem. */
   messages?(problem: P): readonly ChatMessage[];
   /**
-   * A number from 0 to 1, of which 1 counts as exact, or a whole {@link Score}. A completion that did not finish never
-   * counts as exact, whatever is returned. With `asyncReward` it may return a promise.
+   * Returns a number from 0 to 1, where 1 counts as exact, or a {@link Score}. An unfinished completion never counts as exact.
+   * With `asyncReward`, it may return a promise.
    */
   reward(completion: string, problem: P, info: CompletionInfo): RewardResult | Promise<RewardResult>;
-  /** Present: rewards are awaited, for a judge behind HTTP or another process. */
+  /** If present, rewards are awaited, for example from a judge behind HTTP or in another process. */
   readonly asyncReward?: AsyncReward;
   /**
-   * Up to `n` problems for testing, none of which `problems` ever draws. Without this function, test problems are set
-   * aside from those drawn.
+   * Returns up to `n` problems for testing, none of which `problems` ever draws. Without this function, some of the drawn
+   * problems are set aside for testing.
    */
   heldOut?(random: Random, n: number): readonly P[];
-  /** Problems with the same cluster are never on both sides of the split, and stand or fall together in statistics.
+  /** Problems of the same cluster are never on both sides of the split, and count as one observation in statistics.
    * Default: each prompt is its own cluster. */
   cluster?(problem: P): string;
-  /** A completion that is right; from these the best constant answer is found. */
+  /** A correct completion; used to find the best constant answer. */
   solution?(problem: P): string;
 }
 
 export type RewardResult = number | Score;
 
-/** Limits of rewards that take time. */
+/** Limits of asynchronous rewards. */
 export interface AsyncReward {
-  /** Seconds that one reward may take; 60 if absent. The run stops with an error when one takes longer. */
+  /** Time limit of one reward in seconds; 60 if absent. The run stops with an error when it is exceeded. */
   readonly timeLimitSeconds?: number;
-  /** Rewards that are awaited at once; 8 if absent. */
+  /** Rewards awaited concurrently; 8 if absent. */
   readonly concurrency?: number;
 }
 
@@ -58,22 +58,22 @@ export function questionOf<P>(task: Pick<Task<P>, 'prompt' | 'messages'>, proble
   return task.messages ? task.messages(problem) : task.prompt!(problem);
 }
 
-/** Gives a task its type; nothing else happens here, so that a task file stays plain data and functions. */
+/** Returns `task` unchanged; gives it its type. */
 export function defineTask<P>(task: Task<P>): Task<P> {
   return task;
 }
 
 /**
- * The checked score of a completion, of a task whose rewards are computed at once.
+ * Scores a completion of a task with synchronous rewards.
  *
- * @throws UserError with the problem and the completion when the task's reward throws or returns anything but a number
- * from 0 to 1 or a whole Score.
+ * @throws UserError naming the problem and the completion when the reward throws, or returns neither a number from 0 to 1
+ *   nor a valid Score.
  */
 export function scoreCompletion<P>(task: Task<P>, completion: string, problem: P, info: CompletionInfo): Score {
   return checkedScore({ task, completion, problem, info }, callReward({ task, completion, problem, info }));
 }
 
-/** One completion to be scored. */
+/** A completion to be scored. */
 export interface ScoredCall<P> {
   readonly task: Task<P>;
   readonly completion: string;
@@ -96,7 +96,7 @@ export function rewardFailed<P>(call: ScoredCall<P>, error: unknown): UserError 
   return new UserError(
     {
       problem: `The reward of task "${call.task.name}" failed ${describeCall(call)}: ${reason}.`,
-      fix: 'A reward must accept any text, the empty one too.',
+      fix: 'A reward must accept any text, including the empty one.',
     },
     { cause: error },
   );
@@ -106,14 +106,14 @@ export function describeCall<P>({ problem, completion }: ScoredCall<P>): string 
   return `for problem ${quote(problem)} and completion ${quote(completion)}`;
 }
 
-/** What a reward returned, as a Score. @throws UserError when it is none. */
+/** Converts the value that a reward returned to a Score. @throws UserError when it is invalid. */
 export function checkedScore<P>(call: ScoredCall<P>, result: unknown): Score {
   const { task, info } = call;
   const refuse = (found: string) =>
     new UserError({
-      problem: `The reward of task "${task.name}" is not usable ${describeCall(call)}.`,
+      problem: `The reward of task "${task.name}" returned an invalid value ${describeCall(call)}.`,
       expected: 'a number from 0 to 1, or { reward, exact, parsed, parts }',
-      found: result instanceof Promise ? 'a promise, which a task with `asyncReward: {}` may return' : found,
+      found: result instanceof Promise ? 'a promise, which is allowed only with `asyncReward: {}`' : found,
     });
   const inRange = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value <= 1;
   if (typeof result === 'number') {

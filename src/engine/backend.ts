@@ -1,7 +1,6 @@
 /**
  * @file Opens an engine: TensorFlow through the native addon, or WebAssembly. The only file that touches tfjs-node-gpu.
  */
-
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';

@@ -2,7 +2,6 @@
  * @file Compiled programs: every function is traced once, all graphs share one session, a run is one native call. State
  * is held in TensorFlow resource variables, which all functions of a session share and which stay on the device.
  */
-
 import type { Precision } from './choices.js';
 import type { TypedArray } from './dtype.js';
 import { compileFunction, type Entry } from './graph/compile.js';

@@ -2,7 +2,6 @@
  * @file Loads a checkpoint's weights into a program, and chooses the sizes of a sampling program: large enough for the work,
  * bounded in memory, and rounded so that similar work gives equal sizes.
  */
-
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';

@@ -3,7 +3,6 @@
  * tokenizer, and open an engine. Only the last step loads native code, so that a wrong path or a broken file is reported at
  * once.
  */
-
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Engine } from '../engine/backend.js';

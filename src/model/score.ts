@@ -2,7 +2,6 @@
  * @file Log-probs of many completions of any length, with compiled functions of fixed sizes: rows of similar length share a
  * batch, in at most four shapes. Uses the function of network/log-probs.ts.
  */
-
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../engine/choices.js';
 import { defineFunction, type FunctionSpec, type Program } from '../engine/program.js';

@@ -1,6 +1,6 @@
 /**
- * @file The defaults that follow the model: one row per option, one column per kind of model, and one for `--preset seed`.
- * Help texts and runs both read this table. Where the values come from: docs/algorithm.md and docs/log.md.
+ * @file Defaults that depend on the model: one row per option, one column per kind of model, and one for `--preset seed`. Used
+ * by runs and help texts. docs/algorithm.md and docs/log.md explain the values.
  */
 import type { Wording } from '../data/prompt.js';
 import type { AnswerReading } from '../reward/multiplication.js';
@@ -12,17 +12,17 @@ import type { TrainedProblems } from '../stage1/trained.js';
  */
 export type ModelKind = 'builtin' | 'instruct' | 'base';
 
-/** A kind of model, or the preset, which goes before it. */
+/** A kind of model, or the preset, which takes precedence. */
 export type DefaultsColumn = ModelKind | 'seed';
 
-/** Options whose default follows the model. */
+/** Options whose default depends on the model. */
 export interface FollowingDefaults {
   readonly numTrain: number;
   readonly epochs: number;
   readonly numSamples: number;
   readonly evalSamples: number;
   readonly batchSize: number;
-  /** Of a model of so many parameters; `lora`: adapters are trained instead of its weights. */
+  /** Learning rate by number of parameters; `lora`: adapters are trained instead of the weights. */
   readonly lr: (parameters: number, lora?: boolean) => number;
   readonly beta1: number;
   readonly beta2: number;
@@ -32,32 +32,32 @@ export interface FollowingDefaults {
   readonly trainOn: TrainedProblems;
 }
 
-/** Settings that follow the model and have no option of their own, or one whose default is `auto`. */
+/** Settings that depend on the model and have no option, or one whose default is `auto`. */
 export interface FollowingSettings {
-  /** The wordings of the built-in task; of several a probe of the reference chooses one. */
+  /** Wordings of the built-in task. If there are several, a probe of the reference chooses one. */
   readonly wordings: readonly Wording[];
   /** Solved examples before each question. */
   readonly shots: number;
   readonly rewardReads: AnswerReading;
-  /** Share of the updates in which the learning rate grows. */
+  /** Share of the updates during which the learning rate rises. */
   readonly warmupShare: number;
-  /** Fraction of the learning rate that a cosine leads down to at the last update; 1 keeps it constant. */
+  /** Fraction of the learning rate that a cosine decay reaches at the last update; 1 keeps it constant. */
   readonly decayTo: number;
 }
 
-/** Tokens of the longest completion, by the wording of the built-in task; `other`: of a task or problems file. */
+/** Token limit by wording of the built-in task; `other`: for a task or problems file. */
 type TokenLimits = Partial<Record<Wording, number>> & { readonly other: number };
 
 export type Defaults = FollowingDefaults & FollowingSettings & { readonly maxNewTokens: TokenLimits };
 
 const fixed = (lr: number) => () => lr;
 
-/** Adapters want about ten times the learning rate of all weights (Schulman et al., "LoRA Without Regret", 2025). Not measured here. */
+/** Adapters need about ten times the learning rate of full training (Schulman et al., "LoRA Without Regret", 2025). Not measured here. */
 const adapterFactor = 10;
 
 /**
- * Learning rate of a checkpoint: inversely proportional to the number of parameters, through a value that a model of 135 million
- * learns with (docs/log.md), and within what is usual.
+ * Learning rate of a checkpoint: inversely proportional to the number of parameters, fitted to a model of 135 million
+ * parameters (docs/log.md), and limited to the usual range.
  */
 const byParameters = (parameters: number, lora = false) => {
   const rate = Math.min(5e-5, Math.max(1e-6, (3e-5 * 135e6) / Math.max(parameters, 1)));
@@ -134,8 +134,8 @@ export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
 };
 
 /**
- * `8`, or `4e-4 built-in, 3e-5 at 135M instruct, 3e-5 at 135M base`: the defaults of an option as help shows them; undefined
- * where it has none here.
+ * The defaults of an option as help shows them: `8`, or `4e-4 built-in, 3e-5 at 135M instruct, 3e-5 at 135M base`. Undefined
+ * if it has none in this table.
  */
 export function followingDefaultText(name: string): string | undefined {
   const columns = [
@@ -150,7 +150,7 @@ export function followingDefaultText(name: string): string | undefined {
   return columns.map(([title], i) => `${values[i]} ${title}`).join(', ');
 }
 
-/** A model whose learning rate stands for the rule in help texts. */
+/** Example model size for the learning-rate rule in help texts. */
 const shownSize = { parameters: 135e6, name: '135M' } as const;
 
 function valueText(value: Defaults[keyof Defaults]): string {

@@ -1,6 +1,6 @@
 /**
- * @file The problems of a job: the task that the options name, its problems, and how they are asked. A function of the
- * options, the model's config and its tokenizer; weights and engine are not needed.
+ * @file The problems of a job: the task named by the options, its problems, and how they are asked. Needs the options and the
+ * model's config and tokenizer, but no weights and no engine.
  */
 import { multiplicationTask } from '../data/multiplication-task.js';
 import { buildProblemSet, hashProblems, type Problem, type ProblemSet, questionOfProblem } from '../data/problem.js';
@@ -22,7 +22,7 @@ export interface JobProblems {
   readonly task: Task;
   readonly problems: ProblemSet;
   readonly form: PromptForm;
-  /** The fingerprint but for the model's weights. */
+  /** The fingerprint without the model's weights. */
   readonly sampledWith: Omit<Fingerprint, 'model'>;
 }
 
@@ -55,10 +55,10 @@ export async function openProblems(
 }
 
 /**
- * Takes `shots` training problems, with all others of their clusters, out of the problem set and solves them: a model is not
- * trained on what its prompt shows it.
+ * Removes `shots` training problems, and all others of their clusters, from the problem set and solves them as examples: a
+ * model must not be trained on problems shown in its prompt.
  *
- * @throws UserError when the task gives no solutions, or too few problems.
+ * @throws UserError when the task has no solutions or too few problems.
  */
 function withoutExamples(task: Task, problems: ProblemSet, { shots, seed }: Settings) {
   if (shots === 0) return { problems, examples: [] };
@@ -77,8 +77,8 @@ function withoutExamples(task: Task, problems: ProblemSet, { shots, seed }: Sett
   if (shown.size < shots || train.length === 0) {
     throw new UserError({
       problem: `Task "${task.name}" has too few training problems for --shots ${shots}.`,
-      expected: `more than ${shots} that are not alike`,
-      found: `${problems.train.length} in all`,
+      expected: `more than ${shots} of different clusters`,
+      found: `${problems.train.length} in total`,
     });
   }
   const index = new Map(train.map((problem, i) => [problem, i]));
@@ -90,7 +90,7 @@ function withoutExamples(task: Task, problems: ProblemSet, { shots, seed }: Sett
   return { problems: { ...problems, train, rows }, examples };
 }
 
-/** @throws UserError naming the first problem that the model has no tokens for. */
+/** @throws UserError naming the first problem that the model's tokenizer cannot encode. */
 function requireSpellable(
   task: Task,
   problems: readonly Problem[],
@@ -104,7 +104,7 @@ function requireSpellable(
       throw new UserError(
         {
           problem: `This model cannot be asked the problems of task "${task.name}". ${error.message}`,
-          fix: 'Write the prompts with characters it can spell, or choose another --model.',
+          fix: 'Use only characters that it can spell, or choose another --model.',
         },
         { cause: error },
       );

@@ -1,8 +1,7 @@
 /**
- * @file The settings of a run: the options that a user gave, completed by defaults that follow the model and the preset
- * (defaults.ts). A function of both, so a run that stored its options is set up again exactly alike.
+ * @file The settings of a run: the given options, completed by defaults that depend on the model and the preset (defaults.ts).
+ * Since they depend on nothing else, a stored run gets the same settings on resuming.
  */
-
 import { type HeldOutSplit, heldOutSplits } from '../data/products.js';
 import type { PromptStyle, Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/adamw-options.js';
@@ -18,17 +17,17 @@ import {
   type FollowingSettings,
   type ModelKind,
 } from './defaults.js';
-import { resolveOptions } from './parse.js';
+import { resolveOptions } from './spec.js';
 import { type OptionName, type OptionValues, trainingOptionNames } from './table.js';
 
 export type TrainingOptions = OptionValues<(typeof trainingOptionNames)[number]>;
 
-/** Every training option at its default, but for those `given`: for commands and library calls that set only some. */
+/** All training options, with defaults for those not `given`. */
 export function defaultOptions(given: Partial<TrainingOptions> = {}): TrainingOptions {
   return { ...resolveOptions(trainingOptionNames, {}, {}, []), ...given };
 }
 
-/** Options that are complete in settings. */
+/** Options that always have a value in settings. */
 type Completed = {
   readonly [Name in Exclude<keyof FollowingDefaults, 'lr'> | 'lr' | 'maxNewTokens' | 'model' | 'shots']: NonNullable<
     TrainingOptions[Name]
@@ -39,9 +38,9 @@ export type Settings = Omit<TrainingOptions, keyof Completed | 'wording'> &
   Completed &
   Omit<FollowingSettings, 'wordings' | 'shots'> & {
     readonly modelKind: ModelKind;
-    /** Of the built-in task. Until a probe has chosen, the first of {@link Settings.wordings}. */
+    /** Wording of the built-in task: the first of {@link Settings.wordings} until a probe has chosen. */
     readonly wording: Wording;
-    /** What the probe chooses from; one where there is nothing to choose. */
+    /** The wordings to choose from; a single one if there is no choice. */
     readonly wordings: readonly Wording[];
     readonly promptStyle: PromptStyle;
     /** Absent: all weights are trained. */
@@ -50,9 +49,9 @@ export type Settings = Omit<TrainingOptions, keyof Completed | 'wording'> &
     readonly maxGradientNorm: number;
   };
 
-/** What defaults depend on. */
+/** The properties of a model that defaults depend on. */
 export interface ModelFacts {
-  /** The split that a built-in model, or one trained from it, was never shown. */
+  /** The held-out split of a built-in model or of one trained from it. */
   readonly heldOut: HeldOutSplit | undefined;
   readonly hasChatTemplate: boolean;
   /** Number of parameters. */
@@ -69,14 +68,14 @@ function modelKindOf({ heldOut, hasChatTemplate }: Omit<ModelFacts, 'parameters'
   return hasChatTemplate ? 'instruct' : 'base';
 }
 
-/** @throws UserError (wrong usage) that lists every combination of options that makes no sense. */
+/** Completes the options of a run. @throws UserError (wrong usage) that lists every invalid combination of options. */
 export function completeSettings(options: TrainingOptions, model: ModelFacts): Settings {
   const modelKind = modelKindOf(model);
   const column = options.preset === 'seed' ? 'seed' : modelKind;
   const defaults: Defaults = defaultsTable[column];
   const promptStyle =
     options.questionStyle === 'auto' ? (model.hasChatTemplate ? 'chat' : 'raw') : options.questionStyle;
-  // The built-in models can spell no other wording than their own.
+  // The built-in models can spell only their own wording.
   const offered: readonly Wording[] = modelKind === 'builtin' ? ['builtin'] : defaults.wordings;
   const candidates = options.wording === 'auto' ? offered : [options.wording];
   const wording = candidates[0]!;
@@ -100,7 +99,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     reward: options.reward ?? defaults.reward,
     // Without stage 1 there are no pass rates to draw by.
     curriculum: options.curriculum ?? (algorithms[options.algo].needsVStar ? defaults.curriculum : 'none'),
-    // Examples are solved problems of the built-in task, or need a task's solution(problem): asked for there.
+    // Other tasks need solution(problem) for examples, so there they are used only on request.
     shots: options.shots ?? (isBuiltinTask ? defaults.shots : 0),
     modelKind,
     wording,
@@ -122,11 +121,12 @@ function loraOptions(
   problems: string[],
 ): LoraOptions | undefined {
   if (rank === undefined) {
-    if (loraAlpha !== undefined) problems.push('--lora-alpha: without --lora-rank no adapters are trained');
-    if (names !== undefined) problems.push('--lora-targets: without --lora-rank no adapters are trained');
+    if (loraAlpha !== undefined) problems.push('--lora-alpha: adapters are trained only with --lora-rank');
+    if (names !== undefined) problems.push('--lora-targets: adapters are trained only with --lora-rank');
     return undefined;
   }
-  if (reference !== undefined) problems.push('--reference: that of adapters is the model without them');
+  if (reference !== undefined)
+    problems.push('--reference: with --lora-rank, the reference is the model without its adapters');
   const wanted = names?.split(',').map((name) => name.trim());
   const unknown = wanted?.filter((name) => !(loraTargets as readonly string[]).includes(name)) ?? [];
   if (unknown.length > 0) {
@@ -139,11 +139,11 @@ function loraOptions(
 function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFacts, found: readonly string[]): void {
   const { task, problems, temperature, algo, vStar, curriculum, promptStyle } = settings;
   const refused: string[] = [...found];
-  if (task !== undefined && problems !== undefined) refused.push('--problems: --task brings problems of its own');
-  if (temperature === 0) refused.push('--temperature: training samples, so it must be above 0');
+  if (task !== undefined && problems !== undefined) refused.push('--problems: --task already provides the problems');
+  if (temperature === 0) refused.push('--temperature: must be above 0, since training samples');
   const algorithm = algorithms[algo];
   refused.push(...algorithm.problems(settings));
-  if (!algorithm.needsVStar && vStar !== undefined) refused.push(`--v-star: ${algorithm.title} uses none`);
+  if (!algorithm.needsVStar && vStar !== undefined) refused.push(`--v-star: ${algorithm.title} does not use V*`);
   if (!algorithm.needsVStar && curriculum === 'mixed') {
     refused.push(`--curriculum: mixed needs the pass rates of stage 1, and ${algorithm.title} has none`);
   }
@@ -153,17 +153,17 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
   if (refused.length > 0) throw new UserError(refused.join('\n'), { exitCode: exitCodes.usage });
 }
 
-/** Updates in which the learning rate grows, of `updates` in all; of a few updates none is given up to it. */
+/** Number of updates, of `updates` in total, during which the learning rate rises; 0 if there are only a few updates. */
 export function warmupSteps({ warmup, warmupShare }: Pick<Settings, 'warmup' | 'warmupShare'>, updates: number) {
   return warmup ?? Math.ceil(warmupShare * updates);
 }
 
-/** Texts as the command line would have them, so that stored options are checked by the same rules. */
+/** Stored options as command-line texts, so that they are checked by the same rules. */
 export function optionsAsFlags(stored: JsonRecord): Partial<Record<OptionName, string | boolean>> {
   const flags: Partial<Record<OptionName, string | boolean>> = {};
   for (const name of trainingOptionNames) {
     const value = Object.hasOwn(stored, name) ? stored[name] : undefined;
-    // A boolean that is on was given as a flag; one that is off was not.
+    // A true boolean corresponds to a given flag, a false one to an absent flag.
     if (value === undefined || value === null || value === false) continue;
     flags[name] = value === true ? true : String(value);
   }

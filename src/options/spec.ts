@@ -1,11 +1,12 @@
-/** @file What an entry of the option table says. */
+/** @file The form of entries in the option table, and how texts of the command line and the environment become checked values. */
+import { type Flags, flag, type OptionName, type OptionValues, options } from './table.js';
 
 interface Common {
-  /** One line for `--help`, without the default, which is added. A command may have its own. */
+  /** One line for `--help`; the default is added. Commands may override it. */
   readonly help: string;
-  /** Environment variable that sets the option where the flag is absent. */
+  /** Environment variable that sets the option if the flag is absent. */
   readonly env?: string;
-  /** The flag's word where it is not the option's name: `--compare` means different things to different commands. */
+  /** The flag's word if it differs from the option's name: `--compare` has different meanings in different commands. */
   readonly word?: string;
 }
 
@@ -20,9 +21,65 @@ export type OptionSpec = Common &
 
 interface Range {
   readonly min?: number;
-  /** As `min`, but not itself allowed. */
+  /** Exclusive lower bound. */
   readonly above?: number;
   readonly max?: number;
-  /** What the number counts: `tokens`, `steps`. */
+  /** Unit of the number: `tokens`, `steps`. */
   readonly unit?: string;
+}
+
+/**
+ * Converts texts from the command line (`flags`: undefined if absent; true for a given boolean flag; all texts of a list) and
+ * the environment to values. Adds every problem to `problems`, with its flag or variable.
+ */
+export function resolveOptions<Name extends OptionName>(
+  names: readonly Name[],
+  flags: Flags,
+  env: NodeJS.ProcessEnv,
+  problems: string[],
+): OptionValues<Name> {
+  const values: Partial<Record<OptionName, unknown>> = {};
+  for (const name of names) {
+    const spec: OptionSpec = options[name];
+    const text = flags[name];
+    const fromEnv = spec.env === undefined ? undefined : env[spec.env] || undefined;
+    if (spec.type === 'boolean') {
+      const set = text === true || (fromEnv !== undefined && isTrue(fromEnv, spec.env as string, problems));
+      values[name] = set ? !spec.default : spec.default;
+    } else if (spec.type === 'list') {
+      const texts = Array.isArray(text) ? text : spec.default;
+      for (const each of texts) parse(spec, each, flag(name), problems);
+      values[name] = texts;
+    } else if (typeof text === 'string') values[name] = parse(spec, text, flag(name), problems);
+    else if (fromEnv !== undefined) values[name] = parse(spec, fromEnv, spec.env as string, problems);
+    else values[name] = spec.default;
+  }
+  return values as OptionValues<Name>;
+}
+
+function isTrue(text: string, variable: string, problems: string[]): boolean {
+  if (/^(1|true|yes|on)$/i.test(text)) return true;
+  if (!/^(0|false|no|off)$/i.test(text)) problems.push(`${variable}: expected 1 or 0, found '${text}'`);
+  return false;
+}
+
+function parse(spec: OptionSpec, text: string, source: string, problems: string[]): string | number | undefined {
+  const fail = (expected: string) => {
+    problems.push(`${source}: expected ${expected}, found '${text}'`);
+    return undefined;
+  };
+  if (spec.type === 'choice') return spec.choices.includes(text) ? text : fail(spec.choices.join(' or '));
+  if (spec.type === 'string' || spec.type === 'list') return text === '' ? fail(`a ${spec.placeholder}`) : text;
+  if (spec.type === 'boolean') return undefined;
+  const number = text.trim() === '' ? Number.NaN : Number(text);
+  const { min = -Infinity, above = -Infinity, max = Infinity } = spec;
+  const whole = spec.type === 'integer';
+  const inRange = Number.isFinite(number) && number >= min && number > above && number <= max;
+  if (inRange && (!whole || Number.isSafeInteger(number))) return number;
+  const bounds = [
+    min > -Infinity ? `at least ${min}` : '',
+    above > -Infinity ? `above ${above}` : '',
+    max < Infinity ? `at most ${max}` : '',
+  ].filter(Boolean);
+  return fail([whole ? 'a whole number' : 'a number', ...bounds].join(', '));
 }

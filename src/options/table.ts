@@ -1,7 +1,6 @@
 /**
- * @file The option table: every option of every command, once, with its group, type, default, unit and help. Flags,
- * validation, help texts, the tables of docs/commands.md and the options that a run saves all come from here. Does not
- * know commander.
+ * @file The option table: every option of every command, with its group, type, default, unit and help. Flags, validation, help
+ * texts, the tables of docs/commands.md and the options saved by a run are all derived from it.
  */
 import { type Wording, wordings } from '../data/prompt.js';
 import { engineSettings, precisions } from '../engine/choices.js';
@@ -21,15 +20,15 @@ export const options = {
     type: 'choice',
     choices: ['default', 'seed'],
     default: 'default',
-    help: 'defaults that follow the model, or those of the project that this one began from',
+    help: 'defaults that suit the model, or those of the original project',
   },
-  compare: { type: 'string', placeholder: 'folder|file', help: 'another model, asked the same' },
+  compare: { type: 'string', placeholder: 'folder|file', help: 'another model to ask the same questions' },
   compareRuns: {
     type: 'list',
     placeholder: 'folder',
     default: [],
     word: 'compare',
-    help: 'lay these runs over the first',
+    help: 'overlay these runs on the first',
   },
   corpus: {
     type: 'choice',
@@ -42,7 +41,7 @@ export const options = {
     type: 'choice',
     choices: precisions,
     default: 'f32',
-    help: 'what matrix products are computed in; bf16 is faster for large models and needs the tensorflow engine',
+    help: 'precision of matrix products; bf16 is faster for large models and needs the tensorflow engine',
   },
   prompt: { type: 'string', placeholder: 'text', help: 'text to complete; - reads it from standard input' },
   input: { type: 'string', placeholder: 'file', help: 'file of JSON lines, one object each; - reads standard input' },
@@ -51,20 +50,20 @@ export const options = {
     type: 'choice',
     choices: ['raw', 'chat'],
     default: 'raw',
-    help: "give the model the text as it is, or as a user's message in its chat template",
+    help: 'give the model the plain text, or a user message in its chat template',
   },
   questionStyle: {
     type: 'choice',
     choices: ['auto', 'raw', 'chat'],
     default: 'auto',
     word: 'prompt-style',
-    help: "ask as plain text, or as a user's message of the chat template; auto: where there is one",
+    help: 'ask as plain text, or as a user message in the chat template; auto: chat if the model has a template',
   },
   wording: {
     type: 'choice',
     choices: ['auto', ...(Object.keys(wordings) as Wording[])],
     default: 'auto',
-    help: 'how the built-in task asks; auto tries what suits the model on a few training problems',
+    help: 'wording of the built-in task; auto tries suitable wordings on a few training problems',
   },
   system: { type: 'string', placeholder: 'text', help: 'system message before each question' },
   shots: { type: 'integer', min: 0, max: 64, unit: 'problems', help: 'solved problems shown before each question' },

@@ -1,9 +1,9 @@
-/** @file The texts of options: lines of `--help`, defaults in words, and the tables of docs/commands.md. */
+/** @file Texts about options: lines of `--help`, descriptions of defaults, and the tables of docs/commands.md. */
 import { followingDefaultText } from './defaults.js';
 import type { OptionSpec } from './spec.js';
 import { type OptionName, options, usage } from './table.js';
 
-/** The headings of `--help`, in order, with the options under each; a command may list an option under another heading. */
+/** The headings of `--help`, in order, with their options. A command can move an option to another heading. */
 export const optionGroups = {
   Model: ['model', 'reference', 'preset', 'compare', 'compareRuns', 'corpus', 'steps', 'precision'],
   Prompts: ['prompt', 'input', 'chat', 'promptStyle', 'wording', 'questionStyle', 'system', 'shots'],
@@ -30,7 +30,7 @@ export const optionGroups = {
 } as const satisfies Record<string, readonly OptionName[]>;
 export type OptionGroup = keyof typeof optionGroups;
 
-/** What one command says about an option where the table's words do not fit. */
+/** A command's own texts about an option. */
 export interface OptionText {
   readonly group?: OptionGroup;
   readonly help?: string;
@@ -49,7 +49,7 @@ export function describeOption(name: OptionName, text: OptionText = {}): string 
   return notes.length === 0 ? help : `${help} (${notes.join(', ')})`;
 }
 
-/** The default as help shows it: a value, or values by model. Undefined for flags and for options that may be absent. */
+/** The default as help shows it: a value, or values by model. Undefined for flags and for optional options. */
 export function defaultText(name: OptionName): string | undefined {
   const spec: OptionSpec = options[name];
   if (spec.type === 'boolean' || spec.type === 'list') return undefined;

@@ -1,10 +1,10 @@
 /**
- * @file What the built-in models read in pre-training: arithmetic drills and multiplication questions answered by a pupil
- * who is careful less than half of the time. A careful answer works in steps and is mostly right; a sloppy one guesses and
- * is mostly wrong. So reinforcement learning has a strategy to discover: to work instead of guessing.
+ * @file The pre-training corpus of the built-in models: arithmetic drills, and multiplication questions answered by a simulated
+ * pupil who is careful less than half of the time. A careful answer works in steps and is mostly correct; a sloppy one is a
+ * guess and mostly wrong. Reinforcement learning can therefore discover a better strategy: working in steps.
  *
- * Every row is a function of (seed, step, place in the batch). A held-out pair a × b appears in no row, neither asked nor stated, in
- * either order. Text and ids only; the loop that trains on them is elsewhere.
+ * Every row is a function of (seed, step, position in the batch). A held-out pair a × b appears in no row, in either order,
+ * neither as a question nor as a step.
  */
 import { heldOutSplits, type Pair, type Product, pairName } from '../data/products.js';
 import { wordings } from '../data/prompt.js';
@@ -16,14 +16,14 @@ export interface CorpusRow {
   readonly text: string;
   /** The tokens of `text`. */
   readonly ids: readonly number[];
-  /** For each token, whether the loss counts its prediction: completions whole, of drills the results, of plans the rest. */
+  /** For each token, whether its prediction counts in the loss: whole completions, results of drills, plans without results. */
   readonly learn: readonly boolean[];
 }
 
 /**
- * What the rows are. Found on a development split (see the log): with first factors to 12 only, the model learns each
- * problem's working by rote and, on an unseen problem, borrows a split from a sibling; wider factors, above all in plans,
- * make it read the split off the second factor.
+ * Composition of the rows, tuned on a development split (see the log). With first factors only up to 12, the model memorises
+ * each problem's steps and, on an unseen problem, borrows the split of a similar one. Wider factors, above all in plans, make
+ * it derive the split from the second factor.
  */
 export const corpusRecipe = {
   steps: 2400,
@@ -46,25 +46,25 @@ export const corpusRecipe = {
 /** The longest row: a drill of four sums of the form `200+80=280`, 4·10 tokens and three commas. */
 export const maxRowTokens = 43;
 
-/** The seeds and held-out lists of the models in `models/`; both fixed before either model was trained. */
+/** The seeds and held-out lists of the models in `models/`, fixed before either model was trained. */
 export const shippedCorpora = {
   tiny: { seed: 1, heldOut: heldOutSplits.tiny },
   'tiny-b': { seed: 2, heldOut: heldOutSplits['tiny-b'] },
 } as const satisfies Record<string, { seed: number; heldOut: readonly Pair[] }>;
 
-/** How the imagined pupil works. */
+/** Behaviour of the simulated pupil. */
 export const pupil = {
-  /** Share of questions answered with care. */
+  /** Share of questions answered carefully. */
   careful: 0.36,
-  /** Share of careful answers with one wrong step, which the later steps follow. */
+  /** Share of careful answers with one wrong step, whose result later steps use. */
   slips: 0.15,
-  /** Share of sloppy answers that happen to be right. */
+  /** Share of sloppy answers that happen to be correct. */
   luckyGuess: 0.07,
-  /** A question with an easy second factor is replaced by another with this chance, once. */
+  /** Probability with which a question with an easy second factor is redrawn, once. */
   redrawEasy: 0.5,
 } as const;
 
-/** Second factors whose products take one step. */
+/** Second factors whose products take a single step. */
 const easyFactors = [2, 3, 4, 5, 10];
 const hardFactors = [6, 7, 8, 9, 11, 12];
 const drillFactors = [1, ...easyFactors];
@@ -106,7 +106,7 @@ function corpusRow(random: Random, held: ReadonlySet<string>): CorpusRow {
 function drill(random: Random, held: ReadonlySet<string>): CorpusRow {
   const parts: [string, boolean][] = [];
   for (let item = 0; item < drillItems; item++) {
-    // The comma after a result is learned with it: 4 and 40 differ only in where the number ends.
+    // The comma after a result is learned too, since 4 and 40 differ only in where the number ends.
     if (item > 0) parts.push([', ', true]);
     if (random.uniform() < 0.5) {
       const { a, b } = drawUntilFree(held, () => ({
@@ -123,8 +123,8 @@ function drill(random: Random, held: ReadonlySet<string>): CorpusRow {
 }
 
 /**
- * A worked question of which only the plan is learned, which numbers are multiplied and added, not what comes out and not
- * that it is worked: so first factors may be larger than the model can multiply.
+ * A worked question of which only the plan is learned: which numbers are multiplied and added, but not their results, nor the
+ * decision to work in steps. First factors may therefore be larger than the model can multiply.
  */
 function plan(random: Random, held: ReadonlySet<string>): CorpusRow {
   const problem = drawUntilFree(held, () => ({
@@ -150,21 +150,21 @@ function drawQuestion(random: Random, held: ReadonlySet<string>): Product {
   return easyFactors.includes(first.b) && random.uniform() < pupil.redrawEasy ? draw() : first;
 }
 
-/** Draws again until the pair is not held out. */
+/** Redraws until the pair is not held out. */
 function drawUntilFree(held: ReadonlySet<string>, draw: () => Product): Product {
   let product = draw();
   while (held.has(pairName(product))) product = draw();
   return product;
 }
 
-/** One step of working. A factor or summand that is null stands for an earlier result, first to first. */
+/** One step of the working. A null factor or summand stands for an earlier result, in order. */
 interface Step {
   readonly left: number | null;
   readonly sign: '×' | '+';
   readonly right: number | null;
 }
 
-/** How a × b is worked out: at once for an easy b, else split into b = 10 + rest or b = 5 + rest. */
+/** The steps for a × b: one for an easy b, otherwise b is split into 10 + rest or 5 + rest. */
 function steps({ a, b }: Product): Step[] {
   if (easyFactors.includes(b)) return [{ left: a, sign: '×', right: b }];
   const base = b > 10 ? 10 : 5;
@@ -182,7 +182,7 @@ interface WorkedStep {
   readonly result: number;
 }
 
-/** Every step with its numbers. `slip` changes the result of a step, which later steps then follow. */
+/** Every step with its numbers. `slip` changes the result of a step, which later steps then use. */
 function worked(plan: readonly Step[], slip: (exact: number, step: number) => number = (exact) => exact): WorkedStep[] {
   const done: WorkedStep[] = [];
   for (const [i, step] of plan.entries()) {
@@ -194,7 +194,7 @@ function worked(plan: readonly Step[], slip: (exact: number, step: number) => nu
   return done;
 }
 
-/** `think: 7×10=70, 7×2=14, 70+14=84. answer: 84<eos>`, now and then with one slip that is carried on. */
+/** `think: 7×10=70, 7×2=14, 70+14=84. answer: 84<eos>`, sometimes with a slip that later steps use. */
 function work(random: Random, plan: readonly Step[]): string {
   const slips = random.uniform() < pupil.slips ? random.int(0, plan.length - 1) : -1;
   const done = worked(plan, (exact, i) => (i === slips ? miss(random, exact, [1, 2, 10]) : exact));
@@ -202,7 +202,7 @@ function work(random: Random, plan: readonly Step[]): string {
   return `think: ${written.join(', ')}. answer: ${done.at(-1)!.result}${eosPiece}`;
 }
 
-/** `answer: 46<eos>`: right now and then, else off by one of `distances`. */
+/** `answer: 46<eos>`: sometimes correct, otherwise off by one of `distances`. */
 function guess(random: Random, exact: number, distances: readonly number[]): string {
   const value = random.uniform() < pupil.luckyGuess ? exact : miss(random, exact, distances);
   return `answer: ${value}${eosPiece}`;

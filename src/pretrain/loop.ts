@@ -5,10 +5,10 @@
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
+import { valueAndGradients } from '../engine/ops/gradient.js';
 import { tokenLogProbs } from '../engine/ops/ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/adamw-options.js';
-import { valueAndGradients } from '../engine/optim/gradients.js';
 import { learningRateAt } from '../engine/optim/schedule.js';
 import { defineFunction, type FunctionSpec, type Program, type TensorRecord } from '../engine/program.js';
 import { parameterState } from '../model/load.js';

@@ -1,10 +1,10 @@
 /**
- * @file The built-in vocabulary as Hugging Face tokenizer files, read alike by the Python and the JavaScript library.
+ * @file Writes the built-in vocabulary as Hugging Face tokenizer files that the Python and the JavaScript library read alike.
  *
- * It must be a byte-level BPE: Python's transformers 5 builds its Qwen2 tokenizer from the vocabulary and merges alone, for
- * every folder whose model type is qwen2, and puts its own splitter before it. So phrases with spaces, which that splitter
- * would cut, are added tokens (not special: decoding keeps them), and `×`, two bytes long, is a merge. Added tokens also
- * stand in the BPE vocabulary, or the libraries would number them anew.
+ * It must be a byte-level BPE: for every qwen2 folder, Python's transformers 5 builds its Qwen2 tokenizer from the vocabulary
+ * and merges alone, with its own splitter. Phrases with spaces, which that splitter would cut, are therefore added tokens (not
+ * special, so that decoding keeps them), and `×`, which has two bytes, is a merge. Added tokens are also in the BPE vocabulary;
+ * otherwise the libraries would renumber them.
  */
 import { eosId, eosPiece, padId, padPiece, phrases, pieces } from './vocabulary.js';
 
@@ -16,7 +16,7 @@ const qwen2Pattern =
   "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" +
   '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 
-/** Tokens a sequence may have; the longest that pre-training shows has 43. */
+/** Longest sequence; the longest in pre-training has 43 tokens. */
 const modelMaxLength = 128;
 
 const addedToken = (content: string, special: boolean) => ({

@@ -1,16 +1,16 @@
 /**
- * @file The built-in model's alphabet: 23 pieces of text. Encoding takes the longest piece at each position; the tokenizer
- * files that tokenizer-files.ts writes say the same to other libraries. Knows nothing of files or models.
+ * @file The built-in model's vocabulary: 23 pieces of text. Encoding takes the longest piece at each position.
+ * tokenizer-files.ts writes the same vocabulary for other libraries.
  */
 import { UserError } from '../util/errors.js';
 
-/** Ends no text and starts none; fills rows of a batch up. */
+/** Padding of rows in a batch. */
 export const padPiece = '<pad>';
 /** Ends a completion. */
 export const eosPiece = '<eos>';
 
 const digits = [...'0123456789'];
-/** Whole phrases, so that a completion is some 30 tokens long. Each holds a space or a line break. */
+/** Whole phrases, so that a completion has only about 30 tokens. Each contains a space or a line break. */
 export const phrases = ['What is ', ' × ', ' + ', '?\n', ', ', '. ', 'think: ', 'answer: '] as const;
 const signs = ['×', '+', '='];
 
@@ -52,7 +52,7 @@ export function encode(text: string): number[] {
   return ids;
 }
 
-/** The text of `ids`, pad and end tokens included; ids beyond the pieces are no text. */
+/** The text of `ids`, including pad and end tokens; ids beyond the pieces have no text. */
 export function decode(ids: readonly number[]): string {
   return ids.map((id) => pieces[id] ?? '').join('');
 }

@@ -1,13 +1,12 @@
 /**
- * @file The command that repeats a run: every resolved option whose value is not the same for every model and version.
+ * @file The command that repeats a run, with every resolved option whose value depends on the model or the version.
  */
-
 import { optionsAsFlags } from '../options/settings.js';
 import type { OptionSpec } from '../options/spec.js';
 import { flag, type OptionName, options, trainingOptionNames } from '../options/table.js';
 import type { StoredRun } from '../run/record.js';
 
-/** A command line for a POSIX shell, in pieces that belong together: `tinyzero train`, `--seed 1`, … */
+/** A command line for a POSIX shell, in pieces such as `tinyzero train` and `--seed 1`. */
 export function repeatCommand({ options: values, engine }: Pick<StoredRun, 'options' | 'engine'>): string[] {
   const flags = optionsAsFlags({ ...values });
   const pieces = trainingOptionNames.flatMap((name) => {

@@ -1,6 +1,6 @@
 /**
- * @file HTML from template literals: every value that is put into `html` is escaped, unless it is HTML made by `html` itself.
- * Completions and prompts are arbitrary text, so nothing here trusts a string.
+ * @file HTML from template literals. Every interpolated value is escaped, unless it was itself made by `html`, since
+ * completions and prompts are arbitrary text.
  */
 
 /** Markup that needs no escaping; made by {@link html} and {@link trusted} only. */
@@ -10,12 +10,12 @@ export class Html {
 
 type Value = Html | string | number | false | undefined | readonly Value[];
 
-/** Lists are joined; false and undefined leave nothing. Attribute values must stand in double quotes. */
+/** Lists are joined; false and undefined become empty. Attribute values must be in double quotes. */
 export function html(strings: TemplateStringsArray, ...values: readonly Value[]): Html {
   return new Html(strings.reduce((text, part, i) => text + render(values[i - 1]) + part));
 }
 
-/** Markup of our own or of the chart library, as it is. */
+/** Marks our own or the chart library's markup as safe. */
 export function trusted(markup: string): Html {
   return new Html(markup);
 }

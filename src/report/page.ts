@@ -1,12 +1,15 @@
 /**
- * @file The whole page: one HTML file that needs no other. Its content security policy lets it load nothing and run no script but
- * its own.
+ * @file The report of a run: renders the page, a single self-contained HTML file, and writes it. The page's content security
+ * policy forbids loading anything and running any script but its own. Import this file only when a report is due: the chart
+ * library takes a quarter of a second to load.
  */
 import { createHash } from 'node:crypto';
-import { runFiles } from '../run/folder.js';
+import { join } from 'node:path';
+import { requireRun, runFiles } from '../run/folder.js';
+import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { counted, formatBytes, formatSeconds } from '../util/format.js';
 import { type Html, html, trusted } from './html.js';
-import type { RunRecord } from './read.js';
+import { type RunRecord, readRunRecord } from './read.js';
 import { script } from './script.js';
 import { accuracyFigure, beforeAfterSection } from './sections/before-after.js';
 import { comparedSection } from './sections/compared.js';
@@ -18,7 +21,7 @@ import { problemsSection } from './sections/problems.js';
 import { style } from './style.js';
 import { judge, type Verdict } from './verdict.js';
 
-/** The report of the first run, with the others laid over it. */
+/** Renders the report of the first run, with the others overlaid. */
 export function renderPage(runs: readonly [RunRecord, ...RunRecord[]]): { page: string; verdict: Verdict } {
   const [run] = runs;
   const verdict = judge(run);
@@ -60,12 +63,12 @@ ${present.map(([, , body]) => body)}
   return { page: unbroken(page.markup), verdict };
 }
 
-/** No line break inside `held-out`: a word joiner follows the hyphen, in text and nowhere else. */
+/** Prevents line breaks inside `held-out` with a word joiner after the hyphen, in text only. */
 function unbroken(markup: string): string {
   return markup.replace(/>[^<]+</g, (text) => text.replace(/(held-)(out)/gi, '$1\u2060$2'));
 }
 
-/** Nothing is loaded; styles may stand in the page; of scripts only ours runs, whatever a completion may hold. */
+/** Forbids loading anything. Allows inline styles, and only our own script, whatever a completion contains. */
 const policy = [
   "default-src 'none'",
   "style-src 'unsafe-inline'",
@@ -104,7 +107,7 @@ ${accuracyFigure(run)}
 </section>`;
 }
 
-/** Size, work, time, machine, date and memory of the run, as far as they are recorded. */
+/** Size, updates, time, machine, date and memory of the run, if recorded. */
 function keyFacts({ timings, steps }: RunRecord): string[] {
   const { date, cores, peakMemory, parameters } = timings.machine ?? {};
   const seconds = secondsOf(timings);
@@ -125,9 +128,28 @@ function dateText(iso: string): string {
   return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' });
 }
 
-/** The sentence with what is in brackets set smaller, and no line break inside a number and its unit. */
+/** The sentence with parentheses in small type, and without line breaks between a number and its unit. */
 function headline(sentence: string): Html {
   const [, claim = sentence, evidence = ''] = /^([^(]*)(\(.*)$/.exec(sentence) ?? [];
   const tight = (text: string) => text.replace(/ (?=%|→|= )|(?<=[→=]) /g, '\u00a0');
   return html`${tight(claim)}${evidence !== '' && html`<small>${tight(evidence)}</small>`}`;
+}
+
+export interface ReportRequest {
+  /** The run folder. */
+  readonly folder: string;
+  /** Folders of runs to overlay. */
+  readonly compare?: readonly string[];
+  /** Path of the report. Default: `report.html` in the run folder. */
+  readonly out?: string;
+}
+
+/** Writes the report of a run. @throws UserError when a folder holds no run or a damaged file, or the report cannot be written. */
+export function writeReport({ folder, compare = [], out }: ReportRequest): { path: string; verdict: Verdict } {
+  const path = out ?? join(folder, runFiles.report);
+  const { page, verdict } = renderPage([readRunRecord(folder), ...compare.map(readRunRecord)]);
+  // Writing creates missing folders; do not recreate the folder of a run that was removed meanwhile.
+  requireRun(folder);
+  explainWrites(path, () => writeFileAtomic(path, page));
+  return { path, verdict };
 }

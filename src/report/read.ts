@@ -1,6 +1,6 @@
 /**
- * @file Reads a run's folder into one plain record for the report: finished, stopped anywhere, or damaged. Whatever is used
- * is checked first; a part that is not there yet is absent from the record. Writes nothing and takes no lock.
+ * @file Reads a run folder into a plain record for the report, whether the run is finished, interrupted or damaged. All values
+ * are validated; parts that do not exist yet are absent from the record. Writes nothing and takes no lock.
  */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -10,15 +10,14 @@ import { requireRun, runFiles } from '../run/folder.js';
 import { readLog } from '../run/logs.js';
 import { readProblems, readRun, type StoredRun } from '../run/record.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
-import type { Probe } from '../stage1/probe.js';
-import { readProbe } from '../stage1/probe-file.js';
+import { type Probe, readProbe } from '../stage1/probe.js';
 import type { TrainedProblems } from '../stage1/trained.js';
 import { readVStarFile, type VStarEntry } from '../stage1/v-star-file.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { anything, check, flag, integer, number, object, optional, share, text } from '../util/schema.js';
 import { evenly } from './charts/thin.js';
 
-/** What one line of metrics.jsonl says; docs/metrics.md has the formulas. */
+/** A line of metrics.jsonl; docs/metrics.md has the formulas. */
 export type StepRecord = Pick<StepMetrics, keyof typeof stepNumbers | 'step' | 'epoch' | 'heldOutGreedy'>;
 
 const stepNumbers = {
@@ -35,7 +34,7 @@ const stepNumbers = {
   sampledTokens: number(),
 };
 
-/** A rollout as a point: what its reward asked for, and what the policy made of it. */
+/** A rollout as a point of the scatter plot. */
 export interface RolloutPoint {
   readonly step: number;
   readonly problem: string;
@@ -45,7 +44,7 @@ export interface RolloutPoint {
   readonly delta: number;
 }
 
-/** Right answers out of all. */
+/** Correct answers out of all. */
 export interface Tally {
   readonly right: number;
   readonly total: number;
@@ -53,7 +52,7 @@ export interface Tally {
 
 interface RolloutsRecord {
   readonly count: number;
-  /** Evenly spaced ones. */
+  /** An evenly spaced selection. */
   readonly points: readonly RolloutPoint[];
   /** By problem id, over the updates of the last epoch; absent before the first update. */
   readonly lastEpoch?: {
@@ -66,20 +65,20 @@ interface RolloutsRecord {
 
 interface Stage1Record {
   readonly samplesPerProblem: number;
-  /** Problems that have all their samples, of `total`. */
+  /** Problems with all samples, of `total`. */
   readonly done: number;
   readonly total: number;
   readonly entries: ReadonlyMap<string, VStarEntry>;
-  /** Once all samples are there. */
+  /** Present once all samples are drawn. */
   readonly preflight?: Preflight;
 }
 
 interface TimingsRecord {
-  /** Seconds by part of the run; a part that was interrupted counts only where it was finished. */
+  /** Seconds by part of the run. For an interrupted part, only the process that finished it counts. */
   readonly phases: ReadonlyMap<string, number>;
-  /** Seconds of every update, those that a resumed run made again included. */
+  /** Seconds of every update, including those repeated by a resumed run. */
   readonly updates: readonly number[];
-  /** Of the process that finished the run. */
+  /** Facts about the process that finished the run. */
   readonly machine?: {
     /** ISO 8601. */
     readonly date: string | undefined;
@@ -91,7 +90,7 @@ interface TimingsRecord {
 }
 
 export interface RunRecord {
-  /** The folder's own name. */
+  /** Name of the folder, without its path. */
   readonly name: string;
   readonly path: string;
   readonly stored: StoredRun;
@@ -106,7 +105,7 @@ export interface RunRecord {
   readonly timings: TimingsRecord;
 }
 
-/** Points of the scatter plot: beyond about a thousand more of them show nothing new. */
+/** Most points in the scatter plot; more would not show anything new. */
 const maxPoints = 500;
 
 /** @throws UserError when the folder holds no run, or a file in it is damaged. */

@@ -1,7 +1,7 @@
 /**
- * @file The page's own script: a button that copies the command, and a readable tooltip for everything that carries a value, by
- * mouse, touch and keyboard. Without it the browser's own tooltips remain. A chart, like a completion, is one stop of the Tab
- * key; the arrow keys move inside it.
+ * @file The page's script: a button that copies the command, and tooltips for everything with a value, by mouse, touch and
+ * keyboard. Without the script, the browser's own tooltips remain. The Tab key stops once at each chart and completion; the
+ * arrow keys move within it.
  */
 export const script = `
 (() => {
@@ -34,7 +34,7 @@ export const script = `
     tip.hidden = true;
   }
 
-  // Values stand in <title>, where the browser would show them a second time.
+  // Remove the <title> elements, which the browser would show as second tooltips.
   for (const title of document.querySelectorAll('svg title')) {
     title.parentNode.dataset.tip = title.textContent;
     title.remove();
@@ -48,7 +48,7 @@ export const script = `
       at = Math.max(0, Math.min(marks.length - 1, to));
       show(marks[at]);
     };
-    // Up and down: the next mark in the same column, as maps of cells have it; elsewhere the next one.
+    // Up and down: the next mark in the same column of a heat map; elsewhere the next mark.
     const beside = (by) => {
       const left = (mark) => mark.getBoundingClientRect().left;
       for (let i = at + by; marks[i]; i += by) if (Math.abs(left(marks[i]) - left(marks[at])) < 2) return i;

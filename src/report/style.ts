@@ -1,9 +1,9 @@
 /**
- * @file The page's style: system fonts, two themes and print. Colours are those of Okabe and Ito ("Color Universal Design",
- * 2008), darkened or lightened for contrast, so they can be told apart with any colour vision; none is the only sign of anything.
+ * @file The page's style: system fonts, two themes and print. The colours are those of Okabe and Ito ("Color Universal
+ * Design", 2008), adjusted for contrast, so they are distinguishable with any colour vision. Nothing is shown by colour alone.
  */
 
-/** The two themes, as variables; for a picture of its own too. */
+/** The two themes as CSS variables; also used by stand-alone pictures. */
 export const themes = `
 :root {
   color-scheme: light dark;

@@ -1,6 +1,6 @@
 /**
- * @file What a run shows, in one sentence that claims no more than its tests do: learned, learned a little, mixed, not proven,
- * no change, worse, memory only, or not finished. Looks at greedy and at sampled accuracy. Knows nothing of HTML.
+ * @file The verdict on a run in one sentence that claims no more than its tests show: learned, learned a little, mixed, not
+ * proven, no change, worse, memory only, or not finished. Considers greedy and sampled accuracy.
  */
 import {
   type Comparison,
@@ -20,11 +20,11 @@ export interface Verdict {
   /** Two or three words. */
   readonly label: string;
   readonly sentence: string;
-  /** What must be known to read the sentence right, most important first; whole sentences. */
+  /** Notes needed to interpret the sentence, most important first, in full sentences. */
   readonly notes: readonly string[];
 }
 
-/** Two or three words, and how the sentence begins. */
+/** The label, and the start of the sentence. */
 const words: Readonly<Record<TrainingOutcome, { readonly label: string; readonly opening: string }>> = {
   learned: { label: 'Learned', opening: 'It learned' },
   small: { label: 'Learned a little', opening: 'It learned a little' },
@@ -47,7 +47,7 @@ export function judge(run: RunRecord): Verdict {
     return {
       kind: 'memory',
       label: 'Memory only',
-      sentence: `This shows memory, not learning: accuracy ${rates} over ${problems} (${evidence}).`,
+      sentence: `This shows memorisation, not learning: accuracy ${rates} over ${problems} (${evidence}).`,
       notes: [
         'The test problems were drawn from the training problems (--overlap seed); a run without that option tests on unseen ones.',
         ...notes,
@@ -62,7 +62,7 @@ export function judge(run: RunRecord): Verdict {
     const sentence = `${opening}: ${accuracies}, ${over} (sampled ${evidence}; greedy ${describePValue(compare.greedy)}).`;
     return { kind, label, sentence, notes };
   }
-  const unclear = `Chance alone makes a difference of this size or more with probability p; below ${significance} it would count as evidence.`;
+  const unclear = `p is the probability of a difference at least this large by chance alone; below ${significance} it would count as evidence.`;
   return {
     kind,
     label,
@@ -78,7 +78,7 @@ export function judge(run: RunRecord): Verdict {
 const greedyRates = (before: EvalSummary, after: EvalSummary) =>
   `${percent(before.greedy.exact.rate)} → ${percent(after.greedy.exact.rate)}`;
 
-/** What the greedy answers say, where the sentence is about samples. */
+/** A note on the greedy answers, if the sentence is about samples. */
 function greedyNote(before: EvalSummary, after: EvalSummary, { greedy }: Comparison): string {
   const { gained, lost } = greedy;
   return (
@@ -87,7 +87,7 @@ function greedyNote(before: EvalSummary, after: EvalSummary, { greedy }: Compari
   );
 }
 
-/** A measured change and what it rests on. */
+/** A measured change and its evidence. */
 interface Measure {
   /** `38.8 % → 72.4 %`. */
   readonly rates: string;
@@ -116,14 +116,14 @@ function greedyMeasure(before: EvalSummary, after: EvalSummary, { greedy }: Comp
     rates: greedyRates(before, after),
     evidence: `greedy answers only, ${describeInterval(exact.ci95)}, ${describePValue(greedy)}`,
     notes: [
-      `Accuracy is the share of exact greedy answers, one a problem, since nothing was sampled (--eval-samples 0). The interval is ` +
-        "Wilson's for the accuracy after training; p is that of McNemar's exact test, which takes problems for independent.",
+      `Accuracy is the share of exact greedy answers, one per problem, since nothing was sampled (--eval-samples 0). The interval is ` +
+        "Wilson's for the accuracy after training; p is that of McNemar's exact test, which treats problems as independent.",
       ...tooFew(after.problems),
     ],
   };
 }
 
-/** What stands or falls together. */
+/** The independent units of an evaluation, in words. */
 export function groups({ clusters, problems }: EvalSummary): string {
   return clusters === problems
     ? `the ${counted(problems, 'problem')}`
@@ -146,13 +146,13 @@ function judgeUnfinished({ path, stored, before, stage1, steps }: RunRecord): Ve
     return {
       kind: 'stopped',
       label: 'Stopped',
-      sentence: 'Nothing was trained: stage 1 found that there is nothing to learn from here.',
+      sentence: 'Nothing was trained: stage 1 found nothing to learn from.',
       notes: stage1.preflight.advice,
     };
   }
   const where =
     last !== undefined
-      ? `it stopped or still runs after update ${last.step} (epoch ${last.epoch + 1})`
+      ? `it stopped, or is still running, after update ${last.step} (epoch ${last.epoch + 1})`
       : stage1 !== undefined
         ? `stage 1 has sampled ${stage1.done} of ${stage1.total} problems, and training has not begun`
         : before !== undefined
@@ -171,14 +171,14 @@ function judgeUnfinished({ path, stored, before, stage1, steps }: RunRecord): Ve
       ...(look === undefined
         ? []
         : [
-            `The last look at the held-out problems, after update ${look.step}, saw ${percent(look.heldOutGreedy!)} of the greedy answers right; the measurement that counts comes at the end.`,
+            `After update ${look.step}, ${percent(look.heldOutGreedy!)} of the greedy answers to the held-out problems were correct; the decisive evaluation comes at the end.`,
           ]),
-      `Continue it with \`tinyzero train --resume ${path}\`.`,
+      `Resume it with \`tinyzero train --resume ${path}\`.`,
     ],
   };
 }
 
-/** Test problems that are trained on, themselves or their mirrors. */
+/** Number of test problems that are also trained on, directly or as mirrors. */
 function trainedOn({ problems }: RunRecord): number {
   const trained = new Set(problems.train.map(({ cluster }) => cluster));
   return problems.test.filter(({ cluster }) => trained.has(cluster)).length;

@@ -1,8 +1,8 @@
 /**
- * @file Reads the integer that a completion states as its answer. Text in, number out; nothing is ever evaluated.
+ * @file Finds the integer that a completion gives as its answer. Never evaluates expressions.
  */
 
-/** Why a completion has no readable answer. */
+/** Why no answer was found in a completion. */
 type NoAnswer = 'missing' | 'malformed';
 
 export type ParsedAnswer = { readonly value: number } | { readonly value?: never; readonly reason: NoAnswer };
@@ -11,14 +11,14 @@ export type ParsedAnswer = { readonly value: number } | { readonly value?: never
 const integer = String.raw`[+\-−]?(?:\d{1,3}(?:,\d{3})+|\d+)`;
 
 /**
- * What may not follow the integer of `answer: 84`: more of a number (`84.5`, `84,5`, `84 5`), a letter or unit glued to
- * it (`84x`, `84%`), or an operator that makes it the start of a calculation (`84 + 1`, `7 × 12`).
+ * What must not follow the integer in `answer: 84`: the rest of a number (`84.5`, `84,5`, `84 5`), an attached letter or unit
+ * (`84x`, `84%`), or an operator, which makes it the start of a calculation (`84 + 1`, `7 × 12`).
  */
 const continued = String.raw`(?![\p{L}\p{N}_%°]|[.,:]\p{N}|[ \t]+\p{N}|\s*[×*x·÷/^=+−-]\s*\p{N})`;
 
 /**
- * The three forms; the group `n` is missing when the content is not a whole number. `answer:` followed by anything but
- * a number is prose.
+ * The three strict forms. The group `n` is missing if the content is not a whole number. `answer:` followed by anything but a
+ * number counts as prose.
  */
 const forms = [
   new RegExp(String.raw`(?<![\p{L}\p{N}_])answer:\s*(?=[+\-−]?\d)(?:(?<n>${integer})${continued})?`, 'giu'),
@@ -27,8 +27,8 @@ const forms = [
 ];
 
 /**
- * The last integer stated as `answer: 84`, `\boxed{84}` or `<answer>84</answer>`. A form whose content is not a whole
- * number (`answer: 84.5`, `\boxed{x}`) is a statement too: if it is the last one, there is no answer.
+ * The last integer given as `answer: 84`, `\boxed{84}` or `<answer>84</answer>`. A form whose content is not a whole number
+ * (`answer: 84.5`, `\boxed{x}`) counts too: if it is the last one, there is no answer.
  */
 export function parseAnswer(text: string): ParsedAnswer {
   return lastOf(forms, text);
@@ -50,12 +50,12 @@ function lastOf(forms: readonly RegExp[], text: string): ParsedAnswer {
 const opening = String.raw`[*_\x60"'“(\[$]{0,4}`;
 const closing = String.raw`[*_\x60"'”)\]$]{0,4}`;
 
-/** An integer between marks, with nothing behind it that makes it part of something else, in words either. */
+/** An integer between marks, not followed by anything that makes it part of a larger expression, even in words. */
 const marked = String.raw`${opening}(?=[+\-−]?\d)(?:(?<n>${integer})${closing}${continued}(?!\s+(?:times|multiplied|plus|minus|x)\b))?`;
 
 /**
- * How models state a number when nobody asked for a form: `the answer is 56`, `7 times 8 equals 56`, `= 56`, `**56**`. The
- * group `n` is missing where what follows is not a whole number, or is the start of a calculation.
+ * How models give a number when no format was requested: `the answer is 56`, `7 times 8 equals 56`, `= 56`, `**56**`. The
+ * group `n` is missing if what follows is not a whole number or starts a calculation.
  */
 const naturalForms = [
   new RegExp(
@@ -66,13 +66,13 @@ const naturalForms = [
   new RegExp(String.raw`(?:\*\*|__)(?:[ \t]*=)?[ \t]*(?<n>${integer})[ \t]*[.!]?(?:\*\*|__)`, 'gu'),
 ];
 
-/** A text that is a number and nothing else, marks and a full stop aside. */
+/** A text that consists of a number, apart from marks and a full stop. */
 const loneNumber = new RegExp(String.raw`^\s*${opening}(?<n>${integer})${closing}[.!]?${closing}\s*$`, 'u');
 
 /**
- * The integer that a completion gives as its answer. A strict form (see {@link parseAnswer}) goes before all else; then a text
- * that is nothing but a number; then the last of `the answer is 56`, `= 56` and `**56**`. A calculation with its result
- * (`7 × 8 = 56`) states the result; one without (`= 7 × 8`) states nothing.
+ * The integer that a completion gives as its answer. A strict form (see {@link parseAnswer}) takes precedence, then a text
+ * that consists of a number, then the last of `the answer is 56`, `= 56` and `**56**`. For a calculation with its result
+ * (`7 × 8 = 56`), the answer is the result; one without a result (`= 7 × 8`) has no answer.
  */
 export function parseNaturalAnswer(text: string): ParsedAnswer {
   const strict = parseAnswer(text);
@@ -82,15 +82,15 @@ export function parseNaturalAnswer(text: string): ParsedAnswer {
 }
 
 /**
- * The last run of digits anywhere, as the project that this one began from reads answers (its signs are ignored too). Also finds
- * the `70` of a truncated `7×10=70`, so no default reads answers so.
+ * The last run of digits anywhere, ignoring signs: the original project's rule. Not used by default, since it also finds the
+ * `70` in a truncated `7×10=70`.
  */
 export function parseLastInteger(text: string): ParsedAnswer {
   const digits = text.match(/\d+/g)?.at(-1);
   return digits === undefined ? { reason: 'missing' } : toInteger(digits);
 }
 
-/** Numbers beyond 2^53 cannot be compared exactly, so they are no answer. */
+/** Numbers beyond 2^53 cannot be compared exactly, so they do not count as answers. */
 function toInteger(digits: string): ParsedAnswer {
   const value = Number(digits.replaceAll(',', '').replace('−', '-'));
   return Number.isSafeInteger(value) ? { value } : { reason: 'malformed' };

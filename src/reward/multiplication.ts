@@ -1,25 +1,24 @@
 /**
- * @file The reward of a multiplication: a pure function of the completion's text, the right answer and whether the model
- * ended the completion itself.
+ * @file The reward for a multiplication: a pure function of the completion's text, the correct answer and whether the model
+ * ended the completion.
  */
-
 import { type ParsedAnswer, parseAnswer, parseLastInteger, parseNaturalAnswer } from './answer.js';
 import type { CompletionInfo, Score } from './score.js';
 
 /**
- * `stated`: the answer must be in one of the strict forms. `natural`: or as models give it when nobody asked for a form. Both
- * earn 1 only when the completion ended. `last-integer`: as the project that this one began from (`--preset seed`): the last
- * integer of the text, ended or not.
+ * `stated`: the answer must have a strict form. `natural`: forms that models use unprompted are accepted too. Both earn 1
+ * only if the completion ended. `last-integer`: the last integer of the text, ended or not, as in the original project
+ * (`--preset seed`).
  */
 export type AnswerReading = 'stated' | 'natural' | 'last-integer';
 
 export interface MultiplicationRewardOptions {
-  /** `graded`: also something for a near miss. `exact`: 1 or 0. */
+  /** `graded`: partial credit for near misses. `exact`: 1 or 0. */
   readonly kind: 'graded' | 'exact';
   readonly read: AnswerReading;
 }
 
-/** What an answer earns under `graded` that is positive and less than half the right answer away from it. */
+/** Reward under `graded` for a positive answer within half of the correct one. */
 const nearReward = 0.3;
 
 const readers: Readonly<Record<AnswerReading, (text: string) => ParsedAnswer>> = {
@@ -29,9 +28,9 @@ const readers: Readonly<Record<AnswerReading, (text: string) => ParsedAnswer>> =
 };
 
 /**
- * Scores `text` as the answer `answer` (a whole number >= 0). Under `graded`: 1 when right, else 0.3 when the value is
- * positive and |value - answer| < 0.5·answer, else 0: the reward of the project that this one began from. `parts`: `exact`,
- * `near`, `stated`, and `last`, whether the last integer of the text is right, ended or not; each 0 or 1.
+ * Scores `text` against the correct `answer` (a whole number >= 0). Under `graded`, as in the original project: 1 if correct,
+ * 0.3 if the value is positive and |value - answer| < 0.5·answer, otherwise 0. `parts`, each 0 or 1: `exact`, `near`, `stated`,
+ * and `last`, whether the last integer of the text is correct, ended or not.
  */
 export function multiplicationReward(
   text: string,

@@ -1,19 +1,19 @@
-/** @file What a reward gives: how good a completion is, and what the reward may know besides its text. */
+/** @file The result of a reward, and the information that a reward receives besides the text. */
 
-/** How good a completion is. */
+/** The score of a completion. */
 export interface Score {
   /** From 0 to 1; what training maximises. */
   readonly reward: number;
-  /** Whether the completion counts as right; what accuracy counts. */
+  /** Whether the completion counts as correct, for accuracy. */
   readonly exact: boolean;
-  /** Whether an answer in the asked-for form was found; the format rate counts this. */
+  /** Whether an answer in the requested form was found, for the format rate. */
   readonly parsed: boolean;
-  /** Named components of the reward, averaged in the log. */
+  /** Named components of the reward. */
   readonly parts: Readonly<Record<string, number>>;
 }
 
-/** What a reward may know of a completion besides its text. */
+/** Information about a completion besides its text. */
 export interface CompletionInfo {
-  /** The model ended the completion itself; false when it was cut off at the token limit. */
+  /** Whether the model ended the completion; false if it was cut off at the token limit. */
   readonly finished: boolean;
 }

@@ -2,7 +2,6 @@
  * @file `train --dry-run`: the work and the resources of a run, from its options and the model's config. Rejects whatever a
  * run would reject. Computes, writes and installs nothing; for a hub model it downloads everything except the weights.
  */
-
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TaskApi } from '../data/task-file.js';

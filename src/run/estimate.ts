@@ -1,7 +1,6 @@
 /**
  * @file Stage 1 alone, for the command and the library: draws the samples that a V* file lacks, saving after each group.
  */
-
 import { existsSync } from 'node:fs';
 import type { Problem } from '../data/problem.js';
 import type { TaskApi } from '../data/task-file.js';

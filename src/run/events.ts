@@ -1,7 +1,6 @@
 /**
  * @file Request, events and result of a training run.
  */
-
 import type { ProblemSet } from '../data/problem.js';
 import type { TaskApi } from '../data/task-file.js';
 import type { EngineSetting } from '../engine/choices.js';

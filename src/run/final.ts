@@ -8,10 +8,9 @@ import type { Policy } from '../policy/policy.js';
 import { type CheckpointModel, checksumsShape, requireWhole, savePolicy } from '../stage2/resume.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
-import { writeFileAtomic } from '../util/file.js';
+import { explainAsyncWrites, writeFileAtomic } from '../util/file.js';
 import { readJsonRecord } from '../util/json.js';
 import { check, object, oneOf } from '../util/schema.js';
-import { explainAsyncWrites } from '../util/write.js';
 import { type RunFolder, runFiles } from './folder.js';
 
 /** Incremented when older versions would misread the file. */

@@ -6,9 +6,8 @@ import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { checkpointStateFile } from '../stage2/resume.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
-import { makeFolder, syncFolder, unreadable } from '../util/file.js';
+import { explainWrites, makeFolder, syncFolder, unreadable } from '../util/file.js';
 
-import { explainWrites } from '../util/write.js';
 import { type FolderLock, lockFolder, lockName } from './lock.js';
 
 /** Names inside a run folder. */

@@ -3,7 +3,6 @@
  * the engine, the policy, and the kit that turns problems into graded rollouts. {@link withJob} and {@link withPolicy} open
  * and close them.
  */
-
 import type { Problem, ProblemSet } from '../data/problem.js';
 import type { PromptForm, Wording } from '../data/prompt.js';
 import type { Task } from '../data/task.js';
@@ -25,8 +24,7 @@ import {
   type TrainingOptions as PolicyTraining,
 } from '../policy/policy.js';
 import { promptIds, type RolloutKit } from '../policy/rollout.js';
-import { chooseWording, type Probe, probe, probeSize } from '../stage1/probe.js';
-import type { ProbeRecord } from '../stage1/probe-file.js';
+import { chooseWording, type Probe, type ProbeRecord, probe, probeSize } from '../stage1/probe.js';
 import {
   deriveVStar,
   type Fingerprint,

@@ -17,8 +17,8 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { systemErrorCode, UserError } from '../util/errors.js';
+import { explainWrites } from '../util/file.js';
 import { isAlive } from '../util/process.js';
-import { explainWrites } from '../util/write.js';
 
 export const lockName = 'run.lock';
 

@@ -5,9 +5,8 @@
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync } from 'node:fs';
 import { type Checksum, checksumOfOpen, emptyChecksum, extendChecksum, sameChecksum } from '../util/checksum.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
-import { openRegularFile, writeAll } from '../util/file.js';
+import { explainWrites, openRegularFile, writeAll } from '../util/file.js';
 import { parseJson, quote } from '../util/json.js';
-import { explainWrites } from '../util/write.js';
 
 export interface LogWriter {
   /**

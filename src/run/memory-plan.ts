@@ -3,7 +3,6 @@
  * by `train --dry-run`, before weights are downloaded or an engine is opened. The size of the state is exact; intermediate
  * results are estimated, and compared with measured peaks in docs/log.md.
  */
-
 import type { Precision } from '../engine/choices.js';
 import { drawingBytes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';

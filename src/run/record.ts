@@ -2,20 +2,18 @@
  * @file The record of a run in its folder: `config.json` with all resolved options, versions and hashes, and
  * `problems.json`. Resuming reads and checks both, since a run continues only with the same model and problems.
  */
-
 import type { ProblemSet } from '../data/problem.js';
 import type { EngineName } from '../engine/choices.js';
-import { resolveOptions } from '../options/parse.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
+import { resolveOptions } from '../options/spec.js';
 import { evaluationOptionNames, trainingOptionNames } from '../options/table.js';
 import type { Fingerprint } from '../stage1/v-star-file.js';
 import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
-import { writeFileAtomic } from '../util/file.js';
+import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
 import { anyObject, anything, check, integer, list, object, oneOf, text } from '../util/schema.js';
 import { packageVersion } from '../util/version.js';
-import { explainWrites } from '../util/write.js';
 import type { RunFolder } from './folder.js';
 
 /** Incremented when older versions would misread a run. */

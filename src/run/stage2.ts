@@ -24,8 +24,8 @@ import {
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
+import { explainAsyncWrites } from '../util/file.js';
 import { keyedRandom } from '../util/random.js';
-import { explainAsyncWrites } from '../util/write.js';
 import { hasFinal, requireFinal, saveFinal } from './final.js';
 import type { RunFolder } from './folder.js';
 import { openLog, readLog, requireLog } from './logs.js';

@@ -16,16 +16,14 @@ import type { Policy, TrainingOptions as PolicyTraining } from '../policy/policy
 import { noteFirstToken, type RolloutKit } from '../policy/rollout.js';
 import { estimate } from '../stage1/estimate.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
-import { type Probe, probe, probeSize } from '../stage1/probe.js';
-import { readProbe, writeProbe } from '../stage1/probe-file.js';
+import { type Probe, probe, probeSize, readProbe, writeProbe } from '../stage1/probe.js';
 import { readVStarFile, requireFingerprint, type VStarFile, vStarOf, writeVStarFile } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import { plannedUpdates } from '../stage2/plan.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { exitCodes, UserError } from '../util/errors.js';
-import { writeFileAtomic } from '../util/file.js';
+import { explainWrites, writeFileAtomic } from '../util/file.js';
 import type { Reporter } from '../util/reporter.js';
-import { explainWrites } from '../util/write.js';
 import type { TrainEvent, TrainRequest, TrainResult } from './events.js';
 import { createRunFolder, openRunFolder, type RunFolder, runFiles } from './folder.js';
 import { type Job, probeRecord, withJob, withPolicy } from './job.js';

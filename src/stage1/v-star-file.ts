@@ -5,7 +5,7 @@
  */
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
-import { writeFileAtomic } from '../util/file.js';
+import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { quote, readJsonRecord } from '../util/json.js';
 import {
   anything,
@@ -26,7 +26,6 @@ import {
   union,
   wrong,
 } from '../util/schema.js';
-import { explainWrites } from '../util/write.js';
 import { vStar } from './vstar.js';
 
 /** Changes when older readers would misread a file. */

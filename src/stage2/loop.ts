@@ -2,7 +2,6 @@
  * @file Stage 2, the training loop: roll out, update, check, record, save. The algorithm comes from algorithm.ts and the
  * order of problems from plan.ts; files, timing and options are left to the caller.
  */
-
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../engine/choices.js';
 import type { Schedule } from '../engine/optim/schedule.js';

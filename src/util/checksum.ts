@@ -1,7 +1,7 @@
 /**
- * @file Checksums that tell a file from a damaged copy of it, JSON files that carry their own, and cryptographic hashes. CRC-32
- * sees every flipped bit and every burst of up to 32 bits, and is fast enough to be computed while gigabytes are written; it
- * is no protection against forgery.
+ * @file Checksums that detect damaged files, JSON files that contain their own checksum, and cryptographic hashes. CRC-32
+ * detects every single flipped bit and every burst of up to 32 bits, and is fast enough to compute while writing gigabytes.
+ * It does not protect against forgery.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, createReadStream, readSync } from 'node:fs';
@@ -18,7 +18,7 @@ export interface Checksum {
 /** The checksum of no bytes. */
 export const emptyChecksum: Checksum = { bytes: 0, crc32: '00000000' };
 
-/** The checksum of what `before` stands for, followed by `data`. */
+/** The checksum of the data of `before` followed by `data`. */
 export function extendChecksum(before: Checksum, data: Uint8Array): Checksum {
   const value = crc32(data, Number.parseInt(before.crc32, 16));
   return { bytes: before.bytes + data.byteLength, crc32: value.toString(16).padStart(8, '0') };
@@ -32,7 +32,7 @@ export function sameChecksum(a: Checksum, b: Checksum): boolean {
   return a.bytes === b.bytes && a.crc32 === b.crc32;
 }
 
-/** The checksum of the first `bytes` bytes behind an open descriptor, or of all where there are fewer. */
+/** The checksum of the first `bytes` bytes of an open file, or of the whole file if it is shorter. */
 export function checksumOfOpen(fd: number, bytes = Number.POSITIVE_INFINITY): Checksum {
   const block = Buffer.alloc(1 << 20);
   let sum = emptyChecksum;
@@ -44,7 +44,7 @@ export function checksumOfOpen(fd: number, bytes = Number.POSITIVE_INFINITY): Ch
   return sum;
 }
 
-/** @returns undefined where there is no regular file, or one that cannot be read. */
+/** @returns undefined if `path` is not a regular, readable file. */
 export function checksumOfFile(path: string): Checksum | undefined {
   let fd: number;
   try {
@@ -62,7 +62,7 @@ export function checksumOfFile(path: string): Checksum | undefined {
 
 const seal = /,\n {2}"checksum": "([0-9a-f]{8})"\n\}\n$/;
 
-/** The JSON text of an object, its outermost `}` on a line of its own, with a last field `checksum` over all before that field. */
+/** Adds a last field `checksum`, over everything before it, to the JSON text of an object whose final `}` has its own line. */
 export function sealJson(text: string): string {
   const body = text.replace(/\n\}\n$/, '');
   return `${body},\n  "checksum": "${checksumOf(body).crc32}"\n}\n`;
@@ -75,13 +75,13 @@ export function requireSeal(path: string, fix?: string): void {
   const body = match && bytes.subarray(0, bytes.length - match[0].length);
   if (match && body && checksumOf(body).crc32 === match[1]) return;
   throw new UserError({
-    problem: `${path} is damaged: its checksum does not fit its content.`,
-    found: match && body ? `${checksumOf(body).crc32} where the file says ${match[1]}` : 'no checksum at its end',
+    problem: `${path} is damaged: its checksum does not match its content.`,
+    found: match && body ? `${checksumOf(body).crc32} instead of ${match[1]}` : 'no checksum at its end',
     fix,
   });
 }
 
-/** Hash of a regular file's bytes. `onBytes` receives how many have been read so far. */
+/** Hash of a regular file. `onBytes` receives the number of bytes read so far. */
 export async function hashFile(
   path: string,
   algorithm: 'sha256' | 'sha512' | 'md5' = 'sha256',

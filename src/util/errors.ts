@@ -1,6 +1,6 @@
 /**
- * @file The one error type that is meant for the user: it says what was expected, what was found and what to do next.
- * Anything else that is thrown is our bug and keeps its stack.
+ * @file The error type for the user: it says what was expected, what was found and what to do next. Any other error is a bug
+ * in tinyzero and is shown with its stack.
  */
 
 /** Exit codes of every command; scripts may rely on them. */
@@ -8,18 +8,18 @@ export const exitCodes = {
   ok: 0,
   /** Something the user can fix: a bad file, a missing model, a full disk. */
   failure: 1,
-  /** The command line itself is wrong. */
+  /** Invalid command line. */
   usage: 2,
-  /** Stage 1 says that reinforcement learning has nothing to learn from here (`--force` continues). */
+  /** Stage 1 found nothing that reinforcement learning could learn from (`--force` continues). */
   preflight: 3,
   /** Stopped by Ctrl-C. */
   interrupted: 130,
 } as const;
 
 export interface UserErrorParts {
-  /** One sentence: what went wrong. */
+  /** What went wrong, in one sentence. */
   readonly problem: string;
-  /** What was expected, when that is not plain from `problem`. */
+  /** What was expected, if `problem` does not make that clear. */
   readonly expected?: string;
   /** What was found instead. */
   readonly found?: string;
@@ -46,13 +46,13 @@ function paragraph({ problem, expected, found, fix }: UserErrorParts): string {
   return sentences.map((sentence) => sentence.trim()).join(' ');
 }
 
-/** Longest message in full; the middle of a longer one is left out, since its end says what to do. */
+/** Longest message shown in full. The middle of a longer one is cut, since its end says what to do. */
 const maxMessage = 4000;
-// Everything that a terminal obeys instead of showing: C0 but for tab and line break, DEL, C1, and changes of direction.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+// Everything that a terminal interprets instead of showing: C0 except tab and line break, DEL, C1, and bidirectional controls.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: matches control characters
 const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Text of any origin as it may be printed: control characters escaped, and no longer than a screen. */
+/** Makes text of any origin safe to print: escapes control characters and limits the length. */
 export function printable(text: string): string {
   const half = maxMessage / 2;
   const short = text.length <= maxMessage ? text : `${text.slice(0, half)} [...] ${text.slice(-half)}`;

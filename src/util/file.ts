@@ -1,5 +1,6 @@
 /**
- * @file Files are written whole or not at all (a temporary file, flushed, then renamed), and only regular files are read.
+ * @file Atomic writing of files (a temporary file is flushed, then renamed), reading of regular files only, and clear errors
+ * for both.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -24,8 +25,8 @@ import { systemErrorCode, UserError } from './errors.js';
 import { isAlive } from './process.js';
 
 /**
- * Creates a folder and its missing parents. Node's recursive mkdir never returns where a file system refuses new folders with
- * ENOENT (`/proc`), and names another error than the one that counts.
+ * Creates a folder and its missing parents. Node's recursive mkdir never returns on a file system that rejects new folders
+ * with ENOENT (`/proc`), and can report a misleading error.
  *
  * @returns whether the folder is new.
  * @throws the system error of the folder that cannot be created.
@@ -49,9 +50,9 @@ function isFolder(path: string): boolean {
 }
 
 /**
- * Writes `data` to `path` so that a reader, or a process killed at any moment, sees the old file or the new one, never
- * a part: temporary file in the same folder, fsync, rename, fsync of the folder. Creates missing parent folders. What a
- * killed process left of the same file is removed.
+ * Writes `data` to `path` atomically: even if the process is killed, readers see either the old file or the new one. Writes a
+ * temporary file in the same folder, then fsync, rename, and fsync of the folder. Creates missing parent folders. Removes
+ * temporary files that killed processes left for the same path.
  *
  * @throws the system error of the failing call (ENOSPC, EACCES, ...) after removing the temporary file.
  */
@@ -59,7 +60,7 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
   writeAtomic(path, (fd) => writeAll(fd, typeof data === 'string' ? Buffer.from(data) : data));
 }
 
-/** As {@link writeFileAtomic}, for content that is produced in pieces: `write` gets the open file descriptor. */
+/** As {@link writeFileAtomic}, for content produced in pieces: `write` receives the open file descriptor. */
 export function writeAtomic(path: string, write: (fd: number) => void): void {
   const file = beginAtomic(path);
   try {
@@ -71,7 +72,7 @@ export function writeAtomic(path: string, write: (fd: number) => void): void {
   }
 }
 
-/** As {@link writeAtomic}, for pieces that have to be waited for. */
+/** As {@link writeAtomic}, for content produced asynchronously. */
 export async function writeAtomicAsync(path: string, write: (fd: number) => Promise<void>): Promise<void> {
   const file = beginAtomic(path);
   try {
@@ -86,7 +87,7 @@ export async function writeAtomicAsync(path: string, write: (fd: number) => Prom
 function beginAtomic(path: string): { fd: number; commit(): void; abandon(): void } {
   const folder = dirname(path);
   makeFolder(folder);
-  // Processes of other machines, which may share the folder, cannot be asked whether they still write.
+  // The folder may be shared, and whether a process on another machine still writes is unknown.
   const prefix = `.${basename(path)}.${hostname()}.`;
   removeAbandoned(folder, prefix);
   const temporary = join(folder, `${prefix}${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
@@ -116,10 +117,10 @@ function removeAbandoned(folder: string, prefix: string): void {
 }
 
 /**
- * Opens a regular file for reading. Opening never waits, as it would for a named pipe without a writer; pipes, devices and
- * folders are refused, since reading them may never end.
+ * Opens a regular file for reading. Never blocks, as opening a named pipe without a writer would. Pipes, devices and folders
+ * are rejected, since reading them may never end.
  *
- * @throws UserError with the system's reason in words; its `cause` is the system's error.
+ * @throws UserError explaining the system error, which is its `cause`.
  */
 export function openRegularFile(path: string): number {
   let fd: number;
@@ -134,14 +135,14 @@ export function openRegularFile(path: string): number {
   throw new UserError(`Cannot read ${path}: it is ${stat.isDirectory() ? 'a folder' : 'not a regular file'}.`);
 }
 
-/** Above every configuration, tokenizer (Llama 3's is 17 MB) and list of problems; below V8's longest string. */
+/** More than any configuration, tokenizer (Llama 3's has 17 MB) or list of problems; less than V8's longest string. */
 const maxFileBytes = 256 * 2 ** 20;
 
 /**
  * The content of a regular file.
  *
- * @param maxBytes how large the file may be.
- * @throws UserError when it is missing, unreadable, no regular file, or larger.
+ * @param maxBytes size limit.
+ * @throws UserError when the file is missing, unreadable, not a regular file, or larger.
  */
 export function readRegularFile(path: string, maxBytes = maxFileBytes): Buffer {
   const fd = openRegularFile(path);
@@ -149,7 +150,7 @@ export function readRegularFile(path: string, maxBytes = maxFileBytes): Buffer {
     const size = fstatSync(fd).size;
     if (size > maxBytes) throw tooLarge(path, maxBytes, size);
     const parts: Buffer[] = [];
-    // Read to the end whatever the size says: files of /proc claim 0 bytes.
+    // Read to the end regardless of the reported size: files in /proc report 0 bytes.
     for (let total = 0; ; ) {
       const part = Buffer.allocUnsafe(Math.max(size - total + 1, 4096));
       const count = readSync(fd, part, 0, part.length, null);
@@ -169,14 +170,14 @@ function tooLarge(path: string, maxBytes: number, size: number): UserError {
   return new UserError({ problem: `${path} is too large.`, expected: `at most ${maxBytes} bytes`, found: `${size}` });
 }
 
-/** The error for a file that cannot be opened or read, with the system's reason in words. */
+/** The error for a file that cannot be opened or read, explaining the system error. */
 export function unreadable(path: string, error: unknown): UserError {
   const code = systemErrorCode(error);
   const reason =
     code === 'ENOENT'
-      ? 'there is no such file'
+      ? 'no such file'
       : code === 'EACCES' || code === 'EPERM'
-        ? 'permission is denied'
+        ? 'permission denied'
         : code === 'EISDIR'
           ? 'it is a folder'
           : code === 'ENXIO'
@@ -187,7 +188,7 @@ export function unreadable(path: string, error: unknown): UserError {
   return new UserError(`Cannot read ${path}: ${reason}.`, { cause: error });
 }
 
-/** Writes every byte, however many `write` calls that takes (one call moves at most 2 GiB on Linux). */
+/** Writes all of `data`, in several `write` calls if necessary (on Linux, one call writes at most 2 GiB). */
 export function writeAll(fd: number, data: Uint8Array): void {
   let offset = 0;
   while (offset < data.byteLength) {
@@ -195,7 +196,7 @@ export function writeAll(fd: number, data: Uint8Array): void {
   }
 }
 
-/** As {@link writeAll}, on another thread: the caller may compute meanwhile, but not change `data`. */
+/** As {@link writeAll}, on another thread. The caller must not change `data` meanwhile. */
 export async function writeAllAsync(fd: number, data: Uint8Array): Promise<void> {
   for (let offset = 0; offset < data.byteLength; ) {
     offset += (await writePiece(fd, data, offset, Math.min(data.byteLength - offset, 1 << 30))).bytesWritten;
@@ -204,7 +205,7 @@ export async function writeAllAsync(fd: number, data: Uint8Array): Promise<void>
 
 const writePiece = promisify(write);
 
-/** Makes a rename inside `folder` durable. Windows cannot open folders, and needs no such call. */
+/** Makes a rename inside `folder` durable. Windows cannot open folders and does not need this. */
 export function syncFolder(folder: string): void {
   if (process.platform === 'win32') return;
   const fd = openSync(folder, 'r');
@@ -213,4 +214,46 @@ export function syncFolder(folder: string): void {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Why a file cannot be written, by system error. */
+const writeErrors: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'your disk quota is used up',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  ENOENT: 'its folder does not exist and cannot be created',
+  EROFS: 'the file system is read-only',
+  ENOTDIR: 'part of the path is a file, not a folder',
+  EEXIST: 'a file of that name is in the way',
+  EISDIR: 'a folder of that name is in the way',
+  EFBIG: 'it would exceed the largest file size allowed here',
+  EIO: 'the disk reports an error',
+  EMFILE: 'too many files are open',
+};
+
+/** Runs `write` and turns a known system error into a UserError that names `path`. */
+export function explainWrites<T>(path: string, write: () => T, fix?: string): T {
+  try {
+    return write();
+  } catch (error) {
+    throw explained(path, error, fix);
+  }
+}
+
+/** {@link explainWrites} for asynchronous writes. */
+export async function explainAsyncWrites<T>(path: string, write: () => Promise<T>, fix?: string): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    throw explained(path, error, fix);
+  }
+}
+
+const runFix = 'Completed work is not lost. Fix the cause and use --resume, or choose another --out.';
+
+function explained(path: string, error: unknown, fix = runFix): unknown {
+  const reason = writeErrors[systemErrorCode(error) ?? ''];
+  if (reason === undefined) return error;
+  return new UserError({ problem: `${path} cannot be written: ${reason}.`, fix }, { cause: error });
 }

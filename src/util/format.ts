@@ -1,5 +1,5 @@
 /**
- * @file Numbers for people: bytes in decimal units (as download pages print them), short durations, rates and p-values.
+ * @file Formats numbers for people: bytes in decimal units, durations, rates and p-values.
  */
 import type { Interval } from './statistics.js';
 
@@ -29,17 +29,17 @@ export function describePointsInterval(interval: Interval | null): string {
   return `95 % interval ${signedPoints(interval[0])} to ${signedPoints(interval[1])} points`;
 }
 
-/** `95 % interval 29.4 % to 45.5 %`; null is an interval that the clusters cannot give. */
+/** `95 % interval 29.4 % to 45.5 %`; null: no interval can be computed. */
 export function describeInterval(interval: Interval | null): string {
   if (interval !== null) return `95 % interval ${formatInterval(interval)}`;
-  return 'no 95 % interval: there is one cluster, or all clusters are alike';
+  return 'no 95 % interval: only one cluster, or all clusters have the same result';
 }
 
-/** `p = 0.0039`; of a Monte Carlo test, whose p cannot be below 1 in so many draws, `p <= 1e-5, 100,000 draws`. */
+/** `p = 0.0039`; for a Monte Carlo test, whose smallest p depends on the draws, `p <= 1e-5, 100,000 draws`. */
 export function describePValue({ pValue, draws }: { readonly pValue: number; readonly draws?: number }): string {
   if (draws === undefined) return `p = ${formatPValue(pValue)}`;
   const count = `${draws.toLocaleString('en-US')} draws`;
-  // The observed assignment is counted among the draws, so the smallest p is 1 / (draws + 1).
+  // The observed assignment counts among the draws, so the smallest p is 1 / (draws + 1).
   return pValue * (draws + 1) < 1.5 ? `p <= ${1 / draws}, ${count}` : `p = ${formatPValue(pValue)}, ${count}`;
 }
 
@@ -48,7 +48,7 @@ function formatPValue(p: number): string {
   return p < 0.0001 ? p.toExponential(1) : p.toPrecision(2);
 }
 
-/** `274 MB`, `1.3 GB`: two significant places below ten, else whole numbers. */
+/** `274 MB`, `1.3 GB`: one decimal place below ten, otherwise whole numbers. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let value = bytes;

@@ -1,5 +1,5 @@
 /**
- * @file Input of commands: text, or JSON lines with one object each, from a file, a pipe or standard input (`-`).
+ * @file Reads text or JSON Lines (one object per line) from a file, a pipe or standard input (`-`).
  */
 import { closeSync, constants, createReadStream, openSync, statSync } from 'node:fs';
 import { systemErrorCode, UserError } from './errors.js';
@@ -12,7 +12,7 @@ export interface JsonLine {
   readonly record: JsonRecord;
 }
 
-/** The whole text of `source`. @throws UserError when it cannot be read or is not UTF-8. */
+/** Reads the whole text of `source`. @throws UserError when it cannot be read or is not UTF-8. */
 export async function readText(source: string, signal: AbortSignal): Promise<string> {
   if (source !== '-' && !isStream(source)) return decodeText(source, readRegularFile(source));
   try {
@@ -23,21 +23,21 @@ export async function readText(source: string, signal: AbortSignal): Promise<str
   }
 }
 
-/** Something that a shell's `<(command)` or a terminal stands behind, which regular files' rules would refuse. */
+/** Whether `path` is a pipe or a device, such as a shell's `<(command)` or a terminal. */
 function isStream(path: string): boolean {
   const stat = statSync(path, { throwIfNoEntry: false });
   return stat !== undefined && (stat.isFIFO() || stat.isSocket() || stat.isCharacterDevice());
 }
 
-/** Above every list of prompts; an endless source stops here. */
+/** More than any list of prompts; stops endless sources. */
 const maxStreamBytes = 256 * 2 ** 20;
 
 async function readStream(source: string, signal: AbortSignal): Promise<Uint8Array> {
   const stat = source === '-' ? undefined : statSync(source, { throwIfNoEntry: false });
   const stream = source === '-' ? process.stdin : createReadStream(source);
-  // A source that waits for a writer knows no signal: Ctrl-C closes it.
+  // A read that waits for a writer ignores the signal, so Ctrl-C closes the source.
   const stop = () => {
-    // Opening a named pipe waits for a writer, in a thread that nothing else can stop: this is one.
+    // Opening a named pipe blocks a thread until there is a writer: become one.
     if (stat?.isFIFO()) closeSync(openSync(source, constants.O_RDWR | constants.O_NONBLOCK));
     stream.destroy(signal.reason);
   };
@@ -48,7 +48,7 @@ async function readStream(source: string, signal: AbortSignal): Promise<Uint8Arr
     for await (const part of stream as AsyncIterable<Uint8Array>) {
       parts.push(part);
       total += part.length;
-      if (total > maxStreamBytes) throw new UserError(`${nameOf(source)} holds more than ${maxStreamBytes} bytes.`);
+      if (total > maxStreamBytes) throw new UserError(`${nameOf(source)} has more than ${maxStreamBytes} bytes.`);
     }
     return Buffer.concat(parts);
   } finally {
@@ -66,16 +66,16 @@ export function decodeText(source: string, bytes: Uint8Array): string {
   }
 }
 
-/** As {@link parseJsonLines}, of all that `source` has. */
+/** Reads `source` and parses it as {@link parseJsonLines} does. */
 export async function readJsonLines(source: string, example: string, signal: AbortSignal): Promise<JsonLine[]> {
   return parseJsonLines(source, await readText(source, signal), example);
 }
 
 /**
- * The objects in `text`, one a line; empty lines are passed over.
+ * Parses `text` as one JSON object per line. Empty lines are skipped.
  *
- * @param source where the text is from, and `example` a good line, for errors.
- * @throws UserError that names the first line which is not a JSON object, or says that there is none.
+ * @param source name of the source, for errors. @param example a valid line, for errors.
+ * @throws UserError naming the first line that is not a JSON object, or when there are no lines.
  */
 export function parseJsonLines(source: string, text: string, example: string): JsonLine[] {
   const lines: JsonLine[] = [];
@@ -89,21 +89,21 @@ export function parseJsonLines(source: string, text: string, example: string): J
       const reason = error instanceof Error ? error.message : String(error);
       throw new UserError({
         problem: `${capitalized(where)} is not JSON: ${reason}.`,
-        fix: `A line looks like ${example}`,
+        fix: `Example of a line: ${example}`,
       });
     }
     if (!isRecord(value)) {
       throw new UserError({
         problem: `${capitalized(where)} is not a JSON object.`,
-        fix: `A line looks like ${example}`,
+        fix: `Example of a line: ${example}`,
       });
     }
     lines.push({ where, record: value });
   });
   if (lines.length === 0) {
     throw new UserError({
-      problem: `${capitalized(nameOf(source))} holds no lines.`,
-      fix: `A line looks like ${example}`,
+      problem: `${capitalized(nameOf(source))} is empty.`,
+      fix: `Example of a line: ${example}`,
     });
   }
   return lines;
@@ -113,7 +113,7 @@ function nameOf(source: string): string {
   return source === '-' ? 'standard input' : source;
 }
 
-/** A sentence's first letter; file names stay as they are. */
+/** Capitalises the first word of a sentence, except a file name. */
 function capitalized(text: string): string {
   return text.replace(/^(line \d|standard)/, (start) => start.charAt(0).toUpperCase() + start.slice(1));
 }

@@ -1,6 +1,6 @@
 /**
- * @file Parses JSON from outside within bounds of size and depth, and describes values for error messages. The fields of a
- * record are checked with schema.ts.
+ * @file Parses untrusted JSON with limits on size and depth, and describes values for error messages. schema.ts checks the
+ * fields.
  */
 import { clip, UserError } from './errors.js';
 import { readRegularFile } from './file.js';
@@ -13,7 +13,7 @@ export function isRecord(value: unknown): value is JsonRecord {
 }
 
 /**
- * Reads a JSON file that must hold one object. `fix` says what to do about one that does not.
+ * Reads a JSON file that must contain an object. `fix` is the advice for an invalid file.
  *
  * @throws UserError when the file is missing, unreadable, too large, not UTF-8, not JSON or not an object.
  */
@@ -28,7 +28,10 @@ export function parseJsonRecord(bytes: Uint8Array, source: string, fix?: string)
     value = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UserError({ problem: `${source} is not valid JSON: ${reason}.`, fix: fix ?? 'Is the file complete?' });
+    throw new UserError({
+      problem: `${source} is not valid JSON: ${reason}.`,
+      fix: fix ?? 'Check that it is complete.',
+    });
   }
   if (!isRecord(value)) {
     throw new UserError({
@@ -41,7 +44,7 @@ export function parseJsonRecord(bytes: Uint8Array, source: string, fix?: string)
   return value;
 }
 
-/** A short form of any value for error messages: JSON where possible, cut to `limit` characters. */
+/** A short description of any value for error messages: JSON if possible, cut to `limit` characters. */
 export function describe(value: unknown, limit = 80): string {
   if (value === undefined) return 'nothing';
   // A huge string is cut before it is escaped.
@@ -54,18 +57,18 @@ export function describe(value: unknown, limit = 80): string {
   }
 }
 
-/** As {@link describe}, long enough to show a problem or a completion. */
+/** As {@link describe}, but long enough for a problem or a completion. */
 export function quote(value: unknown): string {
   return describe(value, 200);
 }
 
-/** Our own files and those of Hugging Face nest some ten levels. */
+/** Valid files have about ten levels of nesting. */
 const maxDepth = 100;
 
 /**
- * As JSON.parse, for text from outside.
+ * JSON.parse for untrusted text.
  *
- * @throws SyntaxError also for values nested more than 100 levels deep.
+ * @throws SyntaxError, also for values nested more than 100 levels deep.
  */
 export function parseJson(text: string): unknown {
   if (isDeep(text)) throw new SyntaxError(`it is nested more than ${maxDepth} levels deep`);
@@ -73,8 +76,8 @@ export function parseJson(text: string): unknown {
 }
 
 /**
- * Whether brackets outside strings nest deeper than {@link maxDepth}. Looked at first because JSON.parse survives 100 MB
- * of `[` only with half a minute of work and gigabytes of memory.
+ * Whether brackets outside strings nest deeper than {@link maxDepth}. Checked first, because JSON.parse needs half a minute
+ * and gigabytes of memory for 100 MB of `[`.
  */
 function isDeep(text: string): boolean {
   let depth = 0;

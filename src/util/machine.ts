@@ -1,11 +1,11 @@
 /**
- * @file What this machine has: free disk space, memory that this process may use, the processor's features.
+ * @file Properties of this machine: free disk space, memory limit, processor features, cache folder.
  */
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
-/** Bytes this user can still write to the disk of `folder`, which need not exist yet: its nearest parent is asked. */
+/** Free disk space for this user at `folder`, in bytes. If the folder does not exist, its nearest parent counts. */
 export function freeBytes(folder: string): number {
   let path = resolve(folder);
   while (!existsSync(path) && dirname(path) !== path) path = dirname(path);
@@ -13,13 +13,13 @@ export function freeBytes(folder: string): number {
   return bavail * bsize;
 }
 
-/** Bytes of memory: in a container the limit of its group counts, not the machine's memory. */
+/** Memory limit in bytes; in a container, the limit of its control group. */
 export function memoryLimit(): number {
   const limit = process.constrainedMemory();
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
-/** Names of the processor's features as Linux lists them (`avx2`, `avx512f`, `asimd`); empty on other systems. */
+/** The processor's features by their Linux names (`avx2`, `avx512f`, `asimd`); empty on other systems. */
 export function processorFeatures(): ReadonlySet<string> {
   let list: string | undefined;
   try {
@@ -31,8 +31,8 @@ export function processorFeatures(): ReadonlySet<string> {
 }
 
 /**
- * The cache folder (not created here): `TINYZERO_CACHE` when set, else the place the platform keeps caches in.
- * It is shared by every checkout and install of tinyzero of one user.
+ * Path of the cache folder, which is not created here: `TINYZERO_CACHE` if set, otherwise in the platform's place for caches.
+ * Shared by all of a user's checkouts and installations of tinyzero.
  */
 export function cacheFolder(
   env: NodeJS.ProcessEnv = process.env,

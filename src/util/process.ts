@@ -1,23 +1,23 @@
 /**
- * @file Other programs: finding one on the PATH, and running one to its end without a shell.
+ * @file Finds programs on the PATH and runs them without a shell.
  */
 import { spawn } from 'node:child_process';
 import { delimiter } from 'node:path';
 import which from 'which';
 import { systemErrorCode } from './errors.js';
 
-/** Whether a process of this machine with this id runs, whoever's it is. */
+/** Whether a process with this id runs on this machine, for any user. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return systemErrorCode(error) === 'EPERM'; // it runs, as somebody else
+    return systemErrorCode(error) === 'EPERM'; // it runs as another user
   }
 }
 
 export interface RunResult {
-  /** Exit code, or null when a signal ended it. */
+  /** Exit code; null if a signal ended the program. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
@@ -27,15 +27,15 @@ export interface RunResult {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Ends the program; `run` then rejects with the signal's reason. */
+  /** Aborting it ends the program; `run` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** Output kept of each stream: enough for any error message, and bounded. */
+/** Characters kept of each output stream. */
 const keptCharacters = 1 << 20;
 
 /**
- * Runs `command` and resolves when it has ended, whatever its exit code.
+ * Runs `command` and resolves when it ends, with any exit code.
  *
  * @throws the system error when it cannot be started (ENOENT), or `signal.reason`.
  */
@@ -71,9 +71,9 @@ export function run(command: string, args: readonly string[], options: RunOption
   });
 }
 
-/** Full path of the first program called `name` on the PATH, or undefined. A name with a separator is taken as is. */
+/** Full path of the first program `name` on the PATH, or undefined. A name with a separator is used as a path. */
 export function findProgram(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
-  // An empty part of the PATH means the working directory to `which`; no program is ever taken from there.
+  // `which` treats an empty entry as the working directory, from which no program is run.
   const path = (env.PATH ?? '').split(delimiter).filter(Boolean).join(delimiter);
   return (
     which.sync(name, { nothrow: true, path, ...(env.PATHEXT !== undefined && { pathExt: env.PATHEXT }) }) ?? undefined

@@ -1,15 +1,15 @@
 /**
- * @file How long work tells its story, without knowing who listens: a terminal, a log, a test.
+ * @file How long-running work reports progress, independent of the listener: a terminal, a log or a test.
  */
 
 export interface Reporter {
-  /** One line that stays, such as `TensorFlow 2.21.0 runs.` */
+  /** Writes a permanent line, such as `TensorFlow 2.21.0 runs.` */
   line(text: string): void;
-  /** Starts a measured piece of work; `total` is in bytes, 0 when unknown. */
+  /** Starts a transfer of `total` bytes; 0 if unknown. */
   transfer(title: string, total: number): Transfer;
-  /** Starts work that is counted; nothing is shown of work that is done in no time. */
+  /** Starts counted work. Nothing is shown if it finishes almost immediately. */
   work(title: string, unit: WorkUnit): Work;
-  /** Asks a yes-or-no question, yes being the default. Absent where nobody can answer. */
+  /** Asks a yes-or-no question, with yes as the default. Absent if nobody can answer. */
   readonly ask?: (question: string, signal: AbortSignal) => Promise<boolean>;
 }
 
@@ -22,9 +22,9 @@ export interface Transfer {
 export type WorkUnit = 'bytes' | 'checks' | 'completions' | 'lines' | 'steps' | 'updates' | 'wordings';
 
 export interface Work {
-  /** To be called as often as is convenient. */
+  /** May be called as often as is convenient. */
   update(state: WorkState): void;
-  /** Takes the work off the screen until its next update, so that something else can be written. */
+  /** Removes the work from the screen until its next update, so that something else can be written. */
   hide(): void;
   end(): void;
 }
@@ -32,17 +32,17 @@ export interface Work {
 export interface WorkState {
   readonly done: number;
   readonly total: number;
-  /** Where units differ in size: what is done and what all is expected to take, in another measure. Foretells the time. */
+  /** If units differ in size: effort done and expected in total, from which the time left is estimated. */
   readonly effort?: { readonly done: number; readonly total: number };
-  /** Seconds that the rest of the job will take after this work, where that is known: the time left is then the job's. */
+  /** Seconds that the job will take after this work, if known; they are added to the time left. */
   readonly after?: number;
-  /** More lines for a terminal of this many characters; called only when they are shown. */
+  /** Additional lines for a terminal of `width` characters; called only when they are shown. */
   readonly details?: (width: number) => readonly string[];
-  /** A line for a log, which has no moving parts. */
+  /** A line for a log, which shows no live progress. */
   readonly note?: string;
 }
 
-/** Work of `total` units from its first to its last; `run` calls `tick` for each that is done. */
+/** Reports work of `total` units from start to end; `run` calls `tick` after each unit. */
 export async function countedWork<T>(work: Work, total: number, run: (tick: () => void) => Promise<T>): Promise<T> {
   let done = 0;
   const tick = () => work.update({ done: ++done, total });
@@ -54,7 +54,7 @@ export async function countedWork<T>(work: Work, total: number, run: (tick: () =
   }
 }
 
-/** Says nothing. */
+/** Reports nothing. */
 export const silentReporter: Reporter = {
   line: () => {},
   transfer: () => ({ update: () => {}, end: () => {} }),

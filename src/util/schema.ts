@@ -1,6 +1,6 @@
 /**
- * @file Checks of JSON from outside. Each reader describes its file with the schemas below, which are those of valibot
- * with our wording; a bad file ends in one UserError that names the file, the field, what was expected and what was found.
+ * @file Validates untrusted JSON. Readers describe their files with the schemas below, which wrap valibot's with our
+ * messages. An invalid file gives a UserError that names the file, the field, what was expected and what was found.
  */
 import * as v from 'valibot';
 import { UserError } from './errors.js';
@@ -8,19 +8,19 @@ import { isRecord, type JsonRecord, quote } from './json.js';
 
 export { optional, union } from 'valibot';
 
-/** What is checked, for errors. */
+/** The file that is checked, for errors. */
 export interface JsonSource {
   readonly path: string;
-  /** What the file should be, with its article: `a V* file`. */
+  /** What the file should be, with an article: `a V* file`. */
   readonly what?: string;
-  /** What to do about a bad one, a whole sentence. */
+  /** Advice for an invalid file, as a full sentence. */
   readonly fix?: string;
 }
 
 // The message of a schema is what it expects, as a noun phrase; problemOf() makes the sentence.
 export const text = v.string('a string');
 export const flag = v.boolean('true or false');
-/** Anything, even nothing. */
+/** Any value, even undefined. */
 export const anything = v.unknown();
 /** An object with unknown content. */
 export const anyObject = v.custom<JsonRecord>(isRecord, 'an object');
@@ -40,7 +40,7 @@ export function number(bounds: Bounds = {}) {
   );
 }
 
-/** A whole number that a float64 holds exactly. */
+/** An integer that float64 represents exactly. */
 export function integer(bounds: Bounds = {}) {
   return v.custom<number>(
     (value) => Number.isSafeInteger(value) && within(value as number, bounds),
@@ -51,7 +51,7 @@ export function integer(bounds: Bounds = {}) {
 /** From 0 to 1. */
 export const share = number({ min: 0, max: 1 });
 
-/** Exactly one of these strings. */
+/** One of these strings. */
 export function oneOf<const Options extends readonly string[]>(options: Options) {
   return v.picklist(options, options.map((option) => JSON.stringify(option)).join(' or '));
 }
@@ -65,15 +65,15 @@ export function pair<Item extends v.GenericSchema>(item: Item) {
   return v.strictTuple([item, item], 'a list of two');
 }
 
-/** An object whose keys are data, as a Map: a key such as `__proto__` is one like any other. */
+/** An object whose keys are data, as a Map, in which `__proto__` is an ordinary key. */
 export function mapOf<Value extends v.GenericSchema>(value: Value) {
   const entries = v.transform((record: JsonRecord) => new Map(Object.entries(record)));
   return v.pipe(anyObject, entries, v.map(v.string(), value));
 }
 
 /**
- * An object with these fields; others are ignored. Inherited names are absent, and so is a field that is `null`, as in
- * the files that Python writes, unless its schema accepts `null`.
+ * An object with these fields; others are ignored. Inherited names count as absent. So does a field that is `null`, as Python
+ * writes it, unless its schema accepts `null`.
  */
 export function object<const Entries extends v.ObjectEntries>(entries: Entries) {
   const own = v.transform((record: JsonRecord): JsonRecord => {
@@ -92,9 +92,9 @@ export function orNull<Schema extends v.GenericSchema>(schema: Schema) {
 }
 
 /**
- * The checked `value`, with its type.
+ * Validates `value` and returns it with its type.
  *
- * @throws UserError that names the first field that is wrong. Only the first: a list may have millions.
+ * @throws UserError naming the first invalid field. Only the first, since a list may have millions.
  */
 export function check<Schema extends v.GenericSchema>(
   schema: Schema,
@@ -107,7 +107,7 @@ export function check<Schema extends v.GenericSchema>(
   throw wrong(source, [problemOf(result.issues[0], at)]);
 }
 
-/** As {@link check} for small records: every problem is added to `problems`; undefined where there is one. */
+/** As {@link check} for small records: adds every problem to `problems`, and then returns undefined. */
 export function collect<Schema extends v.GenericSchema>(
   schema: Schema,
   value: unknown,
@@ -120,7 +120,7 @@ export function collect<Schema extends v.GenericSchema>(
   return undefined;
 }
 
-/** The error for a file with `problems`, each a clause such as `` `step` must be an integer, not "x" ``. */
+/** The error for a file with `problems`, clauses such as `` `step` must be an integer, not "x" ``. */
 export function wrong({ path, what, fix }: JsonSource, problems: readonly string[]): UserError {
   const verdict = what === undefined ? 'cannot be used' : `is not ${what}`;
   return new UserError({ problem: `${path} ${verdict}: ${problems.join('; ')}.`, fix });

@@ -1,7 +1,6 @@
 /**
- * @file Statistics for small samples of problems: intervals, pass@k and exact paired tests. Pure functions on numbers.
- * A problem and its mirror (7 × 12, 12 × 7) are one *cluster*: resampling and sign flips move whole clusters, since
- * what a model knows about one it mostly knows about the other.
+ * @file Statistics for small samples of problems: intervals, pass@k and exact paired tests. Pure. A problem and its mirror
+ * (7 × 12, 12 × 7) form a *cluster*. Resampling and sign flips act on whole clusters, since their results are correlated.
  */
 import type { Random } from './random.js';
 
@@ -11,7 +10,7 @@ const z95 = 1.959963984540054;
 export type Interval = readonly [low: number, high: number];
 
 export function mean(values: readonly number[]): number {
-  if (values.length === 0) throw new RangeError('the mean of no values');
+  if (values.length === 0) throw new RangeError('mean: expected at least one value');
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
@@ -30,7 +29,7 @@ export function quantile(values: readonly number[], p: number): number {
 
 /**
  * Wilson's score interval for a rate of `correct` out of `total` independent trials: E. B. Wilson, "Probable Inference,
- * the Law of Succession, and Statistical Inference", JASA 22 (1927). Unlike p ± z·se it stays inside [0, 1] and has a
+ * the Law of Succession, and Statistical Inference", JASA 22 (1927). Unlike p ± z·se, it stays within [0, 1] and has nonzero
  * width at 0 and at `total`.
  */
 export function wilsonInterval(correct: number, total: number, z = z95): Interval {
@@ -41,12 +40,12 @@ export function wilsonInterval(correct: number, total: number, z = z95): Interva
   const scale = 1 + z ** 2 / total;
   const centre = (rate + z ** 2 / (2 * total)) / scale;
   const half = (z / scale) * Math.sqrt((rate * (1 - rate)) / total + z ** 2 / (4 * total ** 2));
-  // The bounds at 0 and at `total` are exactly 0 and 1; only rounding says otherwise.
+  // At 0 and at `total`, one bound is exactly 0 or 1; rounding could move it.
   return [correct === 0 ? 0 : Math.max(0, centre - half), correct === total ? 1 : Math.min(1, centre + half)];
 }
 
 /**
- * The chance that at least one of `k` samples is correct, estimated without bias from `correct` out of `samples`:
+ * Unbiased estimate, from `correct` out of `samples`, of the probability that at least one of `k` samples is correct:
  * 1 - C(n-c, k) / C(n, k), in the product form of Chen et al., "Evaluating Large Language Models Trained on Code"
  * (2021), section 2.1, which cannot overflow.
  */
@@ -69,12 +68,12 @@ export interface Cluster {
 /**
  * 95 % percentile interval of sum/count when whole clusters are drawn with replacement: the bootstrap of B. Efron (1979)
  * over clusters, as in Cameron, Gelbach and Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors"
- * (2008), section 3. With few clusters (here often 11) such intervals are somewhat too narrow; say so where they are shown.
+ * (2008), section 3. With few clusters (here often 11), such intervals are somewhat too narrow, which must be stated with them.
  *
- * @returns null where resampling says nothing: with one cluster, or when all clusters have the same rate.
+ * @returns null if resampling cannot vary: with one cluster, or if all clusters have the same rate.
  */
 export function clusterBootstrap(clusters: readonly Cluster[], random: Random, replicates = 10_000): Interval | null {
-  if (clusters.length === 0) throw new RangeError('a bootstrap over no clusters');
+  if (clusters.length === 0) throw new RangeError('clusterBootstrap: expected at least one cluster');
   const rates = new Array<number>(replicates);
   for (let replicate = 0; replicate < replicates; replicate++) {
     let [sum, count] = [0, 0];
@@ -92,24 +91,24 @@ export function clusterBootstrap(clusters: readonly Cluster[], random: Random, r
 export interface SignFlipResult {
   /** Two-sided. */
   readonly pValue: number;
-  /** `exact`: every one of the 2^n assignments was looked at; `monte-carlo`: `assignments` random ones were. */
+  /** `exact`: all 2^n sign assignments were enumerated; `monte-carlo`: `assignments` random ones were drawn. */
   readonly method: 'exact' | 'monte-carlo';
   readonly assignments: number;
 }
 
-/** Clusters up to which all sign assignments are enumerated: 2^20 of them take some tens of milliseconds. */
+/** Largest number of clusters whose sign assignments are all enumerated; 2^20 take tens of milliseconds. */
 const maxEnumerated = 20;
 
 /**
  * Fisher's randomisation test for paired differences ("The Design of Experiments", 1935, section 21): under the null
- * hypothesis each cluster's difference is as likely to have the other sign; the p-value is the share of sign assignments
- * whose |sum| is at least the observed one. Clusters without a difference say nothing and are left out, which leaves the
- * p-value as it is. Beyond 20 clusters random assignments are drawn from `random` and the observed one is counted
- * among them, so that p is never 0 (Phipson and Smyth 2010).
+ * hypothesis, each cluster's difference is equally likely to have the opposite sign. The p-value is the share of sign
+ * assignments whose |sum| is at least the observed one. Clusters without a difference are omitted, which does not change the
+ * p-value. Beyond 20 clusters, random assignments are drawn from `random`, and the observed one counts among them, so that p
+ * is never 0 (Phipson and Smyth 2010).
  */
 export function signFlipTest(differences: readonly number[], random: Random, replicates = 100_000): SignFlipResult {
   const sizes = differences.filter((difference) => difference !== 0).map(Math.abs);
-  // Sums of the same numbers in another order differ by rounding: what is that close counts as equal.
+  // Sums of the same numbers in another order differ by rounding, so close values count as equal.
   const tolerance = 1e-12 * sizes.reduce((sum, size) => sum + size, 0);
   const observed = Math.abs(differences.reduce((sum, difference) => sum + difference, 0)) - tolerance;
   if (sizes.length > maxEnumerated) {
@@ -132,16 +131,16 @@ export function signFlipTest(differences: readonly number[], random: Random, rep
 }
 
 /**
- * McNemar's test in its exact, two-sided form: of the `gained + lost` problems whose outcome changed, each is as likely
- * to have gained as to have lost; p = 2 · P(Binomial(n, 1/2) <= min(gained, lost)), at most 1. Q. McNemar (1947). It treats
- * problems as independent, so it is printed beside the cluster test, not instead of it.
+ * McNemar's exact two-sided test. Under the null hypothesis, each of the n = `gained + lost` problems whose outcome changed is
+ * equally likely to be a gain or a loss: p = 2 · P(Binomial(n, 1/2) <= min(gained, lost)), at most 1. Q. McNemar (1947).
+ * Treats problems as independent, so it complements the cluster test.
  */
 export function mcnemarExact(gained: number, lost: number): number {
   if (!(Number.isInteger(gained) && Number.isInteger(lost) && gained >= 0 && lost >= 0)) {
     throw new RangeError(`${gained} gained, ${lost} lost`);
   }
   const changed = gained + lost;
-  // Terms C(n, i) / 2^n by their logarithms: 2^n itself overflows beyond n = 1023.
+  // Terms C(n, i) / 2^n are computed from logarithms, since 2^n overflows beyond n = 1023.
   let logTerm = -changed * Math.LN2;
   let tail = Math.exp(logTerm);
   for (let i = 1; i <= Math.min(gained, lost); i++) {

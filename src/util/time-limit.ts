@@ -1,6 +1,6 @@
 /**
- * @file A limit of time for synchronous work on input from outside, such as a regular expression that backtracks for
- * ever. Nothing but V8 itself can stop such work; Node offers that as the `timeout` of a script.
+ * @file A time limit for synchronous work on untrusted input, such as a regular expression that backtracks forever. Only V8
+ * itself can stop such work, which Node offers as the `timeout` of a script.
  */
 import { createContext, Script } from 'node:vm';
 

@@ -58,7 +58,7 @@ test('a reward that takes too long, fails or returns nonsense is an error of the
       judged(async () => 2),
       calls('x'),
     ),
-    /not usable .*Found 2/,
+    /invalid value .*Found 2/,
   );
 });
 

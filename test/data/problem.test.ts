@@ -56,7 +56,7 @@ test('the same seed gives the same problems, another seed others', () => {
 test('more test problems than there are: all of them, and a note; fewer: as many as asked', () => {
   const set = buildProblemSet(multiplication(), { ...options, numTest: 50 });
   assert.equal(set.test.length, 20);
-  assert.match(set.notes.join(), /Only 20 held-out problems exist \(50 were asked for\)/);
+  assert.match(set.notes.join(), /Only 20 held-out problems exist \(50 were requested\)/);
   assert.equal(buildProblemSet(multiplication(), { ...options, numTest: 7 }).test.length, 7);
 });
 
@@ -78,9 +78,9 @@ test('without a held-out list whole clusters are set aside and the rows are fill
 });
 
 test('a task that cannot be split is refused', () => {
-  assert.throws(() => builds(numbers(1)), /too few different problems/);
+  assert.throws(() => builds(numbers(1)), /too few distinct problems/);
   const stuck = numbers(2, { problems: (_, n) => new Array(n).fill(0) });
-  assert.throws(() => builds(stuck), /too few different problems/);
+  assert.throws(() => builds(stuck), /too few distinct problems/);
 });
 
 test('broken contracts are named with the problem', () => {
@@ -99,7 +99,7 @@ test('broken contracts are named with the problem', () => {
     ],
     [numbers(9, { cluster: () => 3 as never }), /cluster\(\).*Found 3/],
     [numbers(9, { heldOut: () => [1, 2, 3, 4, 5, 6] }), /heldOut\(random, 5\).*at most 5 problems\. Found 6/],
-    [numbers(9, { heldOut: () => [4] }), /draws "n=4", or its like, for training although/],
+    [numbers(9, { heldOut: () => [4] }), /draws "n=4", or one of its cluster, for training although/],
   ] as const) {
     assert.throws(
       () => builds(task),

@@ -132,16 +132,20 @@ test('what is wrong is told with its line', (t) => {
   const good = { prompt: 'a', answer: 1 };
   refused(t, [good, '{'], /Line 2 of .*problems\.jsonl is not JSON/);
   refused(t, [good, '[1]'], /Line 2 of .* is not a JSON object/);
-  refused(t, [], /holds no lines.*A line looks like \{"prompt"/s);
-  refused(t, [good, '', { answer: 2 }], /Line 3 of .*`prompt` must be a text that is not empty, not nothing/);
-  refused(t, [{ prompt: ' ', answer: 2 }], /Line 1 of .*`prompt` must be a text/);
-  refused(t, [{ prompt: 'b', anwser: 2 }], /Line 1 of .*`answer` must be a text or a whole number, not nothing/);
+  refused(t, [], /is empty.*Example of a line: \{"prompt"/s);
+  refused(t, [good, '', { answer: 2 }], /Line 3 of .*`prompt` must be a nonempty string, not nothing/);
+  refused(t, [{ prompt: ' ', answer: 2 }], /Line 1 of .*`prompt` must be a nonempty string/);
+  refused(t, [{ prompt: 'b', anwser: 2 }], /Line 1 of .*`answer` must be a string or a whole number, not nothing/);
   refused(t, [{ prompt: 'b', answer: 2.5 }], /`answer` must be .*not 2\.5/);
   refused(t, [{ prompt: 'b', answer: '' }], /`answer` must be/);
   refused(t, [{ prompt: 'b', answer: 1, split: 'dev' }], /`split` must be "train" or "test", not "dev"/);
-  refused(t, [{ prompt: 'b', answer: 1, cluster: 3 }], /`cluster` must be a text/);
-  refused(t, [good, { prompt: 'b', answer: 2 }, good], /Line 3 of .* it has the prompt of line 1 of .* again, "a"/);
-  refused(t, [good, { prompt: 'b', answer: 2, split: 'train' }].slice(0, 1), /too few problems.*one in 5 is chosen/s);
+  refused(t, [{ prompt: 'b', answer: 1, cluster: 3 }], /`cluster` must be a nonempty string/);
+  refused(t, [good, { prompt: 'b', answer: 2 }, good], /Line 3 of .* it repeats the prompt of line 1 of .*, "a"/);
+  refused(
+    t,
+    [good, { prompt: 'b', answer: 2, split: 'train' }].slice(0, 1),
+    /too few problems.*one line in 5 is chosen/s,
+  );
   refused(t, [{ ...good, split: 'test' }], /too few problems.*Found 0 and 1 in 1 lines/s);
   refused(
     t,
@@ -151,7 +155,7 @@ test('what is wrong is told with its line', (t) => {
     ],
     /cluster "x" both for training and for testing/,
   );
-  assert.throws(() => loadProblemsFile('/nowhere.jsonl'), /Cannot read \/nowhere\.jsonl: there is no such file/);
+  assert.throws(() => loadProblemsFile('/nowhere.jsonl'), /Cannot read \/nowhere\.jsonl: no such file/);
   const path = join(temporaryFolder(t), 'latin1.jsonl');
   writeFileSync(path, Buffer.from([0x7b, 0xe9, 0x7d]));
   assert.throws(() => loadProblemsFile(path), /latin1\.jsonl is not UTF-8 text/);

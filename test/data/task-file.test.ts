@@ -86,7 +86,7 @@ test('plain JavaScript, CommonJS and named exports', async () => {
 });
 
 test('files that cannot be loaded', async () => {
-  await refused(loadTaskFile(join(folder, 'nowhere.ts'), api), /Cannot read .*nowhere\.ts: there is no such file/);
+  await refused(loadTaskFile(join(folder, 'nowhere.ts'), api), /Cannot read .*nowhere\.ts: no such file/);
   await refused(loadTaskFile(folder, api), /not a task file.*\.mjs/);
   await refused(load('', 'json'), /not a task file/);
   await refused(load('export default {'), /cannot be loaded.*ParseError/s);
@@ -97,11 +97,11 @@ test('files that cannot be loaded', async () => {
 test('exports that are no task say which member is wrong', async () => {
   for (const [text, message] of [
     ['export default 3;', /Expected an object\. Found 3/],
-    ['', /name to be a text\. Found nothing/],
-    [source({ name: "' '" }), /name to be a text/],
+    ['', /name to be a nonempty string\. Found nothing/],
+    [source({ name: "' '" }), /name to be a nonempty string/],
     [source({ problems: '[]' }), /problems to be a function\. Found \[\]/],
     [source({ reward: 'undefined' }), /reward to be a function\. Found nothing/],
-    [source({ cluster: "'x'" }), /cluster to be a function, or to be left out/],
+    [source({ cluster: "'x'" }), /cluster to be a function or absent/],
     [source({ heldout: '() => []' }), /only the members .*heldOut.*Found heldout/],
   ] as const) {
     await refused(load(text), message);
@@ -115,21 +115,21 @@ test('functions that break their contract are caught with the problem and the co
     [{ problems: "() => { throw new Error('dry') }" }, /problems\(random, 4\) of task "addition" failed: dry/],
     [
       { problems: '(r, n) => Array.from({ length: n }, () => ({ x: Math.random(), y: 1 }))' },
-      /other problems for the same random numbers/,
+      /different problems for the same random numbers/,
     ],
     [{ prompt: '({ x }) => x' }, /prompt\(\{"x":\d,"y":\d\}\) is \d/],
     [{ prompt: '({ z }) => z.length' }, /prompt of task "addition" failed: .*undefined/],
     [
       { reward: '() => 2' },
-      /reward of task "addition" is not usable for problem \{"x":\d,"y":\d\} and completion "What is .*Found 2/,
+      /reward of task "addition" returned an invalid value for problem \{"x":\d,"y":\d\} and completion "What is .*Found 2/,
     ],
     [{ reward: 'async () => 1' }, /Found a promise/],
     [
       { reward: '(c) => c.match(/\\d/)[0] > 0 ? 1 : 0' },
       /reward of task "addition" failed for problem .* and completion "": /,
     ],
-    [{ reward: '() => Math.random()' }, /differs from one call to the next/],
-    [{ solution: '() => "42"' }, /solution\(\{.*\}\) is "42", which reward\(…\) does not count as exact/],
+    [{ reward: '() => Math.random()' }, /differs between calls/],
+    [{ solution: '() => "42"' }, /solution\(\{.*\}\) is "42", for which reward\(…\) is not exact/],
   ] as const) {
     await refused(load(source(members)), message);
   }

@@ -2,7 +2,6 @@
  * @file Records of runs for the report's tests, put together by the code that real runs use, from outcomes that a test
  * chooses.
  */
-
 import { multiplicationTask } from '../../src/data/multiplication-task.js';
 import { buildProblemSet, type Problem } from '../../src/data/problem.js';
 import { heldOutSplits, type Product } from '../../src/data/products.js';

@@ -2,7 +2,6 @@
  * @file Oracles of sampling: a naive sampler that runs the whole model for every token and draws in double precision,
  * and the chi-square test of draws against a distribution.
  */
-
 import * as tf from '@tensorflow/tfjs-core';
 import { openEngine } from '../../src/engine/backend.js';
 import type { EngineName } from '../../src/engine/choices.js';

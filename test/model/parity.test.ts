@@ -2,7 +2,6 @@
  * The forward pass, log-probs, cached greedy decoding, the A*PO loss, its gradients and three clipped AdamW steps agree
  * with the Python reference (test/fixtures/README.md), on TensorFlow and on wasm.
  */
-
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

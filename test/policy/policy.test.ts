@@ -2,7 +2,6 @@
  * One program samples and trains: the policy starts at its reference, its update follows the advantage form, and what it
  * sampled is what it scores; on TensorFlow and on wasm.
  */
-
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openEngine } from '../../src/engine/backend.js';

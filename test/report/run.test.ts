@@ -10,9 +10,8 @@ import { parseHTML } from 'linkedom';
 import type { Page } from 'playwright-core';
 import { findInstalledEngine } from '../../src/engine/install/installed.js';
 import { report } from '../../src/index.js';
-import { renderPage } from '../../src/report/page.js';
+import { renderPage, writeReport } from '../../src/report/page.js';
 import { readRunRecord } from '../../src/report/read.js';
-import { writeReport } from '../../src/report/write.js';
 import { runFiles } from '../../src/run/folder.js';
 import { sealJson } from '../../src/util/checksum.js';
 import { UserError } from '../../src/util/errors.js';
@@ -100,7 +99,7 @@ test('the command prints the verdict, overlays runs, and opens nothing where the
   const { verdict } = renderPage([readRunRecord(folder)]);
   assert.ok(plain.stdout.startsWith(`${verdict.sentence}\n`));
   assert.match(plain.stdout, /The report is in .*duplicate\/report\.html\.\n$/);
-  if (open.length > 0) assert.match(plain.stderr, /No browser could be opened here: open .*report\.html in one\./);
+  if (open.length > 0) assert.match(plain.stderr, /No browser could be opened. Open .*report\.html in one\./);
   // The same files give the same bytes, but for the folder's name and path.
   const page = (path: string, name: string) =>
     readFileSync(join(path, 'report.html'), 'utf8').replaceAll(path, '').replaceAll(name, '');

@@ -40,7 +40,7 @@ test('before and after: every measure with its change, both tests, the best cons
   assert.match(text, /16 problems gained, 0 lost; McNemar’s exact test, p = 3\.1e-5/);
   assert.match(text, /Answering 72 to everything would earn a mean reward of 0\.395/);
   const unfinished = parse(beforeAfterSection(runRecord()));
-  assert.match(unfinished.text, /after training is not there yet/);
+  assert.match(unfinished.text, /after training has not been made yet/);
   assert.deepEqual(
     unfinished.all('thead th').map(({ textContent }) => textContent),
     ['before'],
@@ -80,7 +80,7 @@ test('of very many problems the largest gains and losses are listed, and that is
   const { tips, all, text } = parse(problemsSection(many));
   assert.equal(all('svg').length, 3);
   assert.equal(tips.length, 60);
-  assert.match(text, /the 440 problems in the middle are left out/);
+  assert.match(text, /440 problems in the middle are omitted/);
 });
 
 function withOptions(run: RunRecord, change: Partial<RunRecord['stored']['options']>): RunRecord['stored'] {
@@ -96,9 +96,12 @@ test('curves: eleven charts that hold every value in words; looks are called loo
   assert.ok(tips.includes('update 12\ngradient norm 0.01'));
   assert.ok(tips.includes('update 12\nlearning rate 1.0e-4'));
   assert.ok(tips.includes('update 12\nloss 0.1'));
-  assert.ok(tips.includes('look after update 10\n50.0 % of 20 greedy answers exact'));
+  assert.ok(tips.includes('during training, after update 10\n50.0 % of 20 greedy answers exact'));
   assert.ok(tips.includes('evaluation before training\n0.0 % of 20 greedy answers exact'));
-  assert.match(text, /Looks while training ran: nothing was stopped, saved or chosen by them\./);
+  assert.match(
+    text,
+    /Measurements during training are for monitoring only: nothing was stopped, saved or chosen by them\./,
+  );
   assert.equal(curvesSection([{ ...learned, steps: [] }]), undefined);
 });
 

@@ -10,7 +10,7 @@ test('better on all 11 pairs: learned, with the numbers of the tests', () => {
   // All eleven clusters changed the same way: p = 2 / 2^11. All problems are alike, so there is no interval.
   assert.equal(
     sentence,
-    'It learned: held-out accuracy 25.0 % → 75.0 % over 20 unseen problems (no 95 % interval: there is one cluster, or all clusters are alike, p = 0.00098).',
+    'It learned: held-out accuracy 25.0 % → 75.0 % over 20 unseen problems (no 95 % interval: only one cluster, or all clusters have the same result, p = 0.00098).',
   );
   assert.match(notes[0]!, /^Greedy accuracy: 0\.0 % → 100\.0 %, 20 problems gained, 0 lost/);
   assert.match(notes[1]!, /8 samples of each problem at temperature 1.*bootstrap over 11 clusters/);
@@ -49,7 +49,7 @@ test('a leaking split shows memory, whatever the numbers are', () => {
   const { problems } = run.before!;
   const { kind, sentence } = judge(run);
   assert.equal(kind, 'memory');
-  const claim = `This shows memory, not learning: accuracy 25.0 % → 100.0 % over ${problems} problems, `;
+  const claim = `This shows memorisation, not learning: accuracy 25.0 % → 100.0 % over ${problems} problems, `;
   assert.ok(sentence.startsWith(`${claim}all of them also training problems (no 95 %`), sentence);
   assert.doesNotMatch(sentence, /unseen|held-out/);
   const elsewhere = judge({ ...run, problems: { ...run.problems, train: [] } });
@@ -86,7 +86,11 @@ test('a run that is not finished claims nothing, wherever it stopped', () => {
     return text;
   };
   assert.match(sentence(all), /after update 12 \(epoch 2\)/);
-  assert.ok(judge(all).notes.some((note) => /after update 10, saw 50\.0 % of the greedy answers right/.test(note)));
+  assert.ok(
+    judge(all).notes.some((note) =>
+      /After update 10, 50\.0 % of the greedy answers to the held-out problems were correct/.test(note),
+    ),
+  );
   assert.match(sentence(nothing), /nothing has been measured/);
   assert.match(sentence({ ...nothing, before: before! }), /training has not begun/);
   const { preflight: _, ...sampling } = stage1!;

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parameterCount } from '../../src/model/network/params.js';
-import { builtinArchitecture } from '../../src/pretrain/architecture.js';
+import { builtinArchitecture } from '../../src/pretrain/builtin.js';
 import type { DryRun } from '../../src/run/dry-run.js';
 import { planDisk, planMemory } from '../../src/run/memory-plan.js';
 import { writeVStarFile } from '../../src/stage1/v-star-file.js';
@@ -77,7 +77,7 @@ test('a model of the hub is planned without its weights, and refused in plain wo
   const huge = await tinyzero([...weightless, '--model', model, '--out', out]);
   assert.equal(huge.code, 1, huge.stderr);
   assert.match(huge.stdout, /reference weights/);
-  assert.match(huge.stderr, /cannot fit here\. .*memory for training: [\d.]+ TB needed, .* available/);
+  assert.match(huge.stderr, /does not fit on this machine\. .*memory for training: [\d.]+ TB needed, .* available/);
   assert.match(huge.stderr, /smaller model/);
   assert.ok(!existsSync(out));
 });

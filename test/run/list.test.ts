@@ -130,6 +130,6 @@ test('no runs, no folder, no folder at all', async (t) => {
   assert.throws(() => listRuns(join(root, 'nowhere')), UserError);
   const { code, stdout } = await tinyzero(['runs', root]);
   assert.equal(code, 0);
-  assert.match(stdout, /There are no runs in .*`tinyzero train` makes one/);
+  assert.match(stdout, /There are no runs in .*Start one with `tinyzero train`/);
   assert.equal((await tinyzero(['runs', root, root])).code, 2, 'one folder at most');
 });

@@ -189,7 +189,10 @@ test('options of adapters without adapters, and adapters over adapters, are refu
   const adapter = await savedAdapter(t);
   const folder = join(temporaryFolder(t), 'run');
   const call = { folder, engine: 'wasm', install: false } as const;
-  await assertUserRejection(train({ ...call, loraAlpha: 3 }), /--lora-alpha: without --lora-rank/);
+  await assertUserRejection(
+    train({ ...call, loraAlpha: 3 }),
+    /--lora-alpha: adapters are trained only with --lora-rank/,
+  );
   await assertUserRejection(train({ ...call, loraRank: 2, loraTargets: 'q_proj,x' }), /--lora-targets: .* found x/);
   await assertUserRejection(train({ ...call, loraRank: 2, reference: 'builtin' }), /--reference/);
   await assertUserRejection(train({ ...call, model: adapter, loraRank: 2 }), /is an adapter.*tinyzero merge/);

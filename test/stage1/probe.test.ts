@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { defineTask } from '../../src/data/task.js';
 import type { RolloutKit } from '../../src/policy/rollout.js';
-import { chooseWording, type Probe, probe } from '../../src/stage1/probe.js';
-import { readProbe, writeProbe } from '../../src/stage1/probe-file.js';
+import { chooseWording, type Probe, probe, readProbe, writeProbe } from '../../src/stage1/probe.js';
 import { assertUserError } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
 

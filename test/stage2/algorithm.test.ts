@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { train } from '../../src/index.js';
-import { writeReport } from '../../src/report/write.js';
+import { writeReport } from '../../src/report/page.js';
 import { listRuns } from '../../src/run/list.js';
 import { readLog } from '../../src/run/logs.js';
 import { type Algorithm, type AlgorithmName, algorithmNames, algorithms } from '../../src/stage2/algorithm.js';

@@ -42,7 +42,7 @@ test('only regular files are read, and only up to their limit', () => {
   assert.equal(readRegularFile(path).toString(), 'four');
   assert.equal(readRegularFile(path, 4).toString(), 'four');
   assertUserError(() => readRegularFile(path, 3), /a\.txt is too large\. Expected at most 3 bytes\. Found 4/);
-  assertUserError(() => readRegularFile(join(dir, 'b')), /there is no such file/);
+  assertUserError(() => readRegularFile(join(dir, 'b')), /no such file/);
   assertUserError(() => readRegularFile(dir), /it is a folder/);
   if (process.platform === 'win32') return;
   assertUserError(() => readRegularFile('/dev/zero'), /it is not a regular file/);

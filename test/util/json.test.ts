@@ -42,7 +42,7 @@ test('what cannot be read is explained', (t) => {
     return join(folder, name);
   };
   assert.deepEqual(readJsonRecord(file('good', '{"a": [1, null]}')), { a: [1, null] });
-  assertUserError(() => readJsonRecord(join(folder, 'nowhere')), /nowhere: there is no such file/);
+  assertUserError(() => readJsonRecord(join(folder, 'nowhere')), /nowhere: no such file/);
   assertUserError(() => readJsonRecord(folder), /it is a folder/);
   assertUserError(() => readJsonRecord(file('cut', '{"a": [1,')), /cut is not valid JSON/);
   assertUserError(() => readJsonRecord(file('empty', '')), /not valid JSON/);

@@ -2,7 +2,6 @@
  * @file `tinyzero doctor`: checks the machine, the native engine's files, and the engine that would run. It changes
  * nothing, except that `--engine auto` installs a missing engine first as in every command.
  */
-
 import type { EngineName } from '../../engine/choices.js';
 import { chooseEngine } from '../../engine/install/choose.js';
 import { inspectEngine } from '../../engine/install/installed.js';
@@ -21,7 +20,7 @@ export async function run(values: OptionValues<'engine' | 'install' | 'model' | 
   const ok = checks.every((check) => check.ok || !check.needed);
   printResult(values.json, { ok, checks }, (paint) => [
     formatChecks(checks),
-    ok ? paint.good('Everything needed is here.') : paint.bad('Something needed is missing.'),
+    ok ? paint.good('This machine has everything it needs.') : paint.bad('Something required is missing.'),
   ]);
   return ok ? exitCodes.ok : exitCodes.failure;
 }
@@ -38,14 +37,14 @@ async function examine(
   try {
     ({ name } = await chooseEngine({ engine: wanted, install, reporter, signal }));
   } catch (error) {
-    if (!(error instanceof UserError) || signal.aborted) throw error; // the check below tells what is missing
+    if (!(error instanceof UserError) || signal.aborted) throw error; // the check below reports what is missing
   }
   checks.push(...(await installationChecks(inspectEngine(), wanted === 'tensorflow')));
   if (name !== undefined) checks.push(...(await computeChecks(name, reporter, signal)));
   return checks;
 }
 
-/** Loads the engine, and so a tensor library: only here. */
+/** Loads the engine and with it a tensor library, only here. */
 async function computeChecks(name: EngineName, reporter: Reporter, signal: AbortSignal): Promise<Check[]> {
   const [{ openEngine }, { engineChecks }] = await Promise.all([
     import('../../engine/backend.js'),

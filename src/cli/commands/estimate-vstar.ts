@@ -1,7 +1,6 @@
 /**
  * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1.
  */
-
 import { defaultOptions } from '../../options/settings.js';
 import type { CommonOptionName, OptionValues, samplingOptionNames } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
@@ -9,9 +8,8 @@ import { runFiles } from '../../run/folder.js';
 import { preflightOf } from '../../stage1/preflight.js';
 import { deriveVStar, readVStarFile, type VStarFile, writeVStarFile } from '../../stage1/v-star-file.js';
 import { exitCodes } from '../../util/errors.js';
-import { explainWrites } from '../../util/write.js';
+import { explainWrites } from '../../util/file.js';
 import { describePreflight } from '../run-summary.js';
-import { taskApi } from '../task-api.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
@@ -37,7 +35,7 @@ export async function run(values: Values): Promise<number> {
       options: defaultOptions({ ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) }),
       engine,
       install,
-      taskApi,
+      taskApi: () => import('../../index.js'),
       out,
       shard,
     };

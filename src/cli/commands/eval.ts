@@ -1,7 +1,6 @@
 /**
  * @file `tinyzero eval`: a model on held-out problems, alone or against another.
  */
-
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { builtinModel } from '../../model/shipped.js';
@@ -15,7 +14,6 @@ import { runFiles } from '../../run/folder.js';
 import { evaluationOptionsOf } from '../../run/record.js';
 import { exitCodes } from '../../util/errors.js';
 import { describeComparison, describeEvaluation } from '../run-summary.js';
-import { taskApi } from '../task-api.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
@@ -43,8 +41,8 @@ export async function run(
 }
 
 /**
- * What to ask and how to sample: the flags; where there is none, the run's own options if `model` is a run folder; else
- * the defaults. So both models of a comparison are asked the same.
+ * Options of the evaluation: flags first, then the run's options if `model` is a run folder, then the defaults. Both models
+ * of a comparison get the same.
  */
 function problemOptions(model: string, values: Values, given: ReadonlySet<OptionName>): Partial<TrainingOptions> {
   const { model: _, compare, samples, engine, install, json, quiet, color, ...flags } = values;
@@ -68,5 +66,8 @@ async function evaluateOne(
     model: trainedModel(name),
     ...(samples !== undefined && { evalSamples: samples }),
   });
-  return await evaluateModel({ options, engineRequest: { engine, install }, reporter, signal, taskApi }, name);
+  return await evaluateModel(
+    { options, engineRequest: { engine, install }, reporter, signal, taskApi: () => import('../../index.js') },
+    name,
+  );
 }

@@ -1,7 +1,6 @@
 /**
  * @file `tinyzero generate`: completes one prompt, streaming the text, or a file of prompts.
  */
-
 import {
   chooseSampling,
   describeSampling,
@@ -102,7 +101,7 @@ function checkUsage({ prompt, input, temperature, samples = 1 }: Values): void {
 }
 
 interface Prompt {
-  /** As given. */
+  /** The prompt as given. */
   readonly prompt: unknown;
   readonly ids: readonly number[];
 }
@@ -121,7 +120,7 @@ async function readPrompts(values: Values, model: LoadedModel, signal: AbortSign
   }));
 }
 
-/** What is sampled from, and why, in a line or two. */
+/** The sampling in use and where it comes from, in one or two lines. */
 function samplingNotes(choice: SamplingChoice, values: Values, generation: GenerationConfig): string[] {
   const { doSample, temperature, topP, topK, unsupported } = generation;
   const fromFile =
@@ -131,7 +130,7 @@ function samplingNotes(choice: SamplingChoice, values: Values, generation: Gener
       (values.topK === undefined && topK !== undefined));
   const notes = [`Sampling: ${describeSampling(choice)}${fromFile ? " (the model's generation_config.json)" : ''}.`];
   if (choice.temperature > 0 && unsupported.length > 0) {
-    notes.push(`generation_config.json also asks for ${unsupported.join(', ')}, which tinyzero does not apply.`);
+    notes.push(`generation_config.json also sets ${unsupported.join(', ')}, which tinyzero does not support.`);
   }
   return notes;
 }
@@ -141,7 +140,7 @@ interface Output extends Pick<SampleCall, 'onToken' | 'onCompletion'> {
   close(): void;
 }
 
-/** Text as it is drawn; several completions one after the other, each under a title. */
+/** Streams text as it is drawn; several completions follow one another, each with a title. */
 function textOutput(prompts: number, samples: number, tokenizer: Tokenizer): Output {
   const { stdout } = process;
   const title = (rollout: number) => {
@@ -179,7 +178,7 @@ function textOutput(prompts: number, samples: number, tokenizer: Tokenizer): Out
   };
 }
 
-/** One line a prompt, in the order of the prompts. */
+/** One line of JSON per prompt, in order. */
 function jsonOutput(prompts: readonly Prompt[], samples: number, work: Work): Output {
   const ordered = orderedOutput((line) => {
     work.hide();

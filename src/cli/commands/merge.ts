@@ -1,18 +1,17 @@
 /** @file `tinyzero merge`: a full model folder from an adapter and its base. */
-
 import { savePretrained } from '../../model/checkpoint/save.js';
 import { parameterSpecs } from '../../model/network/params.js';
 import { openModel, usageError } from '../../model/open.js';
 import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
 import { exitCodes, UserError } from '../../util/errors.js';
-import { explainAsyncWrites } from '../../util/write.js';
+import { explainAsyncWrites } from '../../util/file.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 export async function run({ out, json }: OptionValues<'out' | 'json'>, operands: readonly string[]): Promise<number> {
-  if (out === undefined) throw usageError('merge writes a model folder.', 'Say where with --out FOLDER.');
+  if (out === undefined) throw usageError('--out is missing.', 'Give the folder for the merged model: --out FOLDER.');
   const reference = trainedModel(operands[0]!);
   const reporter = consoleReporter({ quiet: true });
   const { pretrained } = await interruptible((signal) => openModel(reference, reporter, signal));
@@ -21,7 +20,7 @@ export async function run({ out, json }: OptionValues<'out' | 'json'>, operands:
     if (adapterFolder === undefined) {
       throw new UserError({
         problem: `${reference} has no adapter to merge: it is a full model.`,
-        fix: 'Give a folder with adapter_config.json, or a run that was trained with --lora-rank.',
+        fix: 'Use a folder with adapter_config.json, or a run trained with --lora-rank.',
       });
     }
     await explainAsyncWrites(out, () =>

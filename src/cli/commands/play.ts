@@ -1,7 +1,6 @@
 /**
- * @file `tinyzero play`: ask a model, or two side by side, at a prompt.
+ * @file `tinyzero play`: ask one model, or two side by side, interactively.
  */
-
 import { describeSampling } from '../../model/checkpoint/generation-config.js';
 import { type LoadedModel, loadModel } from '../../model/loaded-model.js';
 import { builtinModel } from '../../model/shipped.js';
@@ -9,13 +8,11 @@ import { defaultOptions } from '../../options/settings.js';
 import type { CommonOptionName, OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
 import { exitCodes, UserError } from '../../util/errors.js';
-import { type Answer, openPlayer, type Player } from '../play/player.js';
-import type { Question } from '../play/question.js';
-import { type Turn, turnTexts } from '../play/view.js';
-import { fitted, liveBlock, sideBySide } from '../terminal/columns.js';
+import { type Answer, openPlayer, type Player, type Question } from '../player.js';
+import { fitted, harmless, liveBlock, sideBySide } from '../terminal/columns.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { inputLines } from '../terminal/lines.js';
-import { paintFor } from '../terminal/paint.js';
+import { type Paint, paintFor } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 import { columnsOf } from '../terminal/width.js';
 
@@ -68,7 +65,7 @@ function intro(players: readonly Player[]): string {
   return `${ask} Ctrl-C stops an answer, Ctrl-D leaves.`;
 }
 
-/** Reads lines and shows answers until the input ends. `signal`: stops the whole input where it is a pipe. */
+/** Reads lines and shows answers until the input ends. `signal` stops the input if it is a pipe. */
 async function converse(
   players: readonly Player[],
   { json, quiet }: Pick<Values, 'json' | 'quiet'>,
@@ -83,7 +80,7 @@ async function converse(
     const input = line.trim();
     try {
       const questions = players.map((player) => player.read(input));
-      // At the terminal Ctrl-C ends the answer and not the conversation.
+      // On a terminal, Ctrl-C ends the answer, not the conversation.
       if (signal !== undefined) await show(input, players, questions, signal);
       else await interruptible((stop) => show(input, players, questions, stop), ['SIGINT']);
     } catch (error) {
@@ -104,7 +101,7 @@ type Show = (
   stop: AbortSignal,
 ) => Promise<void>;
 
-/** All answers at once, side by side where the terminal is wide enough, as they come. */
+/** Streams all answers at once, side by side if the terminal is wide enough. */
 const showColumns: Show = async (_, players, questions, stop) => {
   const { stdout } = process;
   const block = liveBlock(stdout);
@@ -127,7 +124,7 @@ const showColumns: Show = async (_, players, questions, stop) => {
   block.end([...lines(), '']);
 };
 
-/** One answer after the other, each when it is whole. */
+/** Prints one complete answer after the other. */
 const showPlain: Show = async (_, players, questions, stop) => {
   for (const [i, answer] of (await answers(players, questions, stop)).entries()) {
     const { name, maxNewTokens } = players[i]!;
@@ -136,7 +133,7 @@ const showPlain: Show = async (_, players, questions, stop) => {
   }
 };
 
-/** One object a line of input. */
+/** Prints one JSON object per line of input. */
 const showJson: Show = async (input, players, questions, stop) => {
   const completions = (await answers(players, questions, stop)).map((answer, i) => {
     const { question, score, seconds: _, stopped: __, ...rest } = answer;
@@ -151,4 +148,34 @@ async function answers(players: readonly Player[], questions: readonly Question[
     done.push(await player.ask(questions[i]!, { onText: () => {}, signal }));
   }
   return done;
+}
+
+/** A player's text so far; `answer` is present when it is finished. */
+interface Turn {
+  readonly name: string;
+  readonly question: Question;
+  readonly text: string;
+  readonly answer?: Answer;
+}
+
+/** The parts of one column, from top to bottom. */
+function turnTexts({ name, question, text, answer }: Turn, maxNewTokens: number, paint: Paint): string[] {
+  return [
+    paint.strong(name),
+    paint.faint(harmless(question.text.trim())),
+    harmless(text),
+    answer === undefined ? '' : verdict(answer, maxNewTokens, paint),
+  ];
+}
+
+/** `exact, reward 1; 25 tokens in 40 ms`. */
+function verdict(answer: Answer, maxNewTokens: number, paint: Paint): string {
+  const { score, finished, stopped, tokens, seconds } = answer;
+  const time = seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`;
+  const cost = paint.faint(`${tokens} ${tokens === 1 ? 'token' : 'tokens'} in ${time}`);
+  const cut = tokens < maxNewTokens ? "cut off at the model's longest sequence" : `cut off at ${tokens} tokens`;
+  const end = stopped ? paint.warn('stopped') : finished ? '' : paint.warn(cut);
+  if (score === undefined) return [end, cost].filter(Boolean).join('; ');
+  const grade = score.exact ? paint.good('exact') : paint.bad(score.parsed ? 'wrong' : 'no readable answer');
+  return [`${grade}, reward ${score.reward}`, end, cost].filter(Boolean).join('; ');
 }

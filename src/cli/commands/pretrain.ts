@@ -8,20 +8,18 @@ import type { EvalSummary } from '../../policy/eval-summary.js';
 import type { PretrainStep } from '../../pretrain/loop.js';
 import { newFolder, requireEmptyFolder } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
-import { writeFileAtomic } from '../../util/file.js';
+import { explainAsyncWrites, explainWrites, writeFileAtomic } from '../../util/file.js';
 import type { Work } from '../../util/reporter.js';
-import { explainAsyncWrites, explainWrites } from '../../util/write.js';
 import { describeEvaluation } from '../run-summary.js';
-import { taskApi } from '../task-api.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<'corpus' | 'out' | 'force' | 'steps' | 'engine' | 'install' | 'json' | 'quiet'>;
 
-/** A log gets a line this often. */
+/** Steps between lines in a log. */
 const lineEverySteps = 50;
-/** Samples of each held-out problem in the evaluation for the card. */
+/** Samples per held-out problem in the evaluation for the model card. */
 const evalSamples = 64;
 
 export async function run(values: Values): Promise<number> {
@@ -42,7 +40,7 @@ async function make(values: Values, out: string, signal: AbortSignal): Promise<E
   const [{ openRequestedEngine }, { makeBuiltin }, { modelCard }, { evaluateModel }] = await Promise.all([
     import('../../model/open.js'),
     import('../../pretrain/builtin.js'),
-    import('../../pretrain/card.js'),
+    import('../../pretrain/builtin.js'),
     import('../../run/job.js'),
   ]);
 
@@ -53,13 +51,13 @@ async function make(values: Values, out: string, signal: AbortSignal): Promise<E
   const options = { corpus, onStep, signal, ...(steps !== undefined && { steps }) };
   await explainAsyncWrites(out, () => makeBuiltin(engine, out, options)).finally(work.end);
 
-  // Measure it on the problems that it was never shown, and write its card.
+  // Evaluate it on its held-out problems and write its model card.
   const request = {
     options: defaultOptions({ model: out, evalSamples }),
     engineRequest: { engine: engine.name, install },
     reporter,
     signal,
-    taskApi,
+    taskApi: () => import('../../index.js'),
   };
   const evaluation = await evaluateModel(request, corpus);
   const command = `tinyzero pretrain --corpus ${corpus}${steps === undefined ? '' : ` --steps ${steps}`}`;

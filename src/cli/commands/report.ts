@@ -1,5 +1,5 @@
 /**
- * @file `tinyzero report`: makes the report of a run from its files, and opens it where there is a screen.
+ * @file `tinyzero report`: makes the report of a run from its files and, with --open, opens it in a browser.
  */
 import { resolve } from 'node:path';
 import type { OptionValues } from '../../options/table.js';
@@ -11,25 +11,25 @@ export async function run(
   { compareRuns, open, out, json, quiet }: OptionValues<'compareRuns' | 'open' | 'out' | 'json' | 'quiet'>,
   [folder]: readonly string[],
 ): Promise<number> {
-  const { writeReport } = await import('../../report/write.js');
+  const { writeReport } = await import('../../report/page.js');
   const { path, verdict } = writeReport({ folder: folder!, compare: compareRuns, ...(out !== undefined && { out }) });
   printResult(json, { verdict, path }, () => [verdict.sentence, ...verdict.notes, `The report is in ${path}.`]);
   if (open && !(await opened(resolve(path)))) {
-    consoleReporter({ quiet }).line(`No browser could be opened here: open ${resolve(path)} in one.`);
+    consoleReporter({ quiet }).line(`No browser could be opened. Open ${resolve(path)} in one.`);
   }
   return exitCodes.ok;
 }
 
-/** Hands the file to whatever opens HTML files here, without waiting for it; false where there is nothing to show it on. */
+/** Opens the file in the default browser without waiting for it; returns false if there is none. */
 async function opened(path: string): Promise<boolean> {
   const { DISPLAY, WAYLAND_DISPLAY, WSL_DISTRO_NAME } = process.env;
-  // A text browser that takes over the terminal, or waits for one, is not what was asked for.
+  // Do not start a text browser, which would take over the terminal.
   if (process.platform === 'linux' && !(DISPLAY || WAYLAND_DISPLAY || WSL_DISTRO_NAME)) return false;
   try {
     const { default: openFile } = await import('open');
     await openFile(path);
     return true;
   } catch {
-    return false; // whatever the reason, the file is there and can be opened by hand
+    return false; // for whatever reason; the file can still be opened by hand
   }
 }

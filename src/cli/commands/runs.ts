@@ -1,5 +1,5 @@
 /**
- * @file `tinyzero runs`: the runs in a folder, one a line, or two where the terminal is narrow.
+ * @file `tinyzero runs`: lists the runs in a folder, one per line, or on two lines each if the terminal is narrow.
  */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
@@ -17,20 +17,20 @@ const defaultFolder = 'runs';
 
 export async function run({ json }: OptionValues<'json'>, operands: readonly string[]): Promise<number> {
   const [folder = defaultFolder] = operands;
-  // Before the first run there is no such folder, which is no error.
+  // Before the first run, the folder does not exist, which is not an error.
   const runs = operands.length === 0 && !existsSync(folder) ? [] : listRuns(folder);
   printResult(json, runs, (paint, width) =>
     runs.length === 0
-      ? [`There are no runs in ${folder}. \`tinyzero train\` makes one.`]
+      ? [`There are no runs in ${folder}. Start one with \`tinyzero train\`.`]
       : describeRuns(runs, paint, width),
   );
   return exitCodes.ok;
 }
 
-/** Narrower columns say too little: a run then takes two lines. */
+/** With narrower columns, a run takes two lines. */
 const minCell = 12;
 
-/** @param width of the terminal; undefined: lines may have any length. */
+/** @param width width of the terminal; undefined: lines may have any length. */
 function describeRuns(runs: readonly RunEntry[], paint: Paint, width = Number.POSITIVE_INFINITY): string[] {
   const cells = runs.map((entry) => describeRun(entry, paint));
   const table = [['run', 'started', 'model', 'held-out accuracy', 'state'], ...cells];
@@ -56,7 +56,7 @@ function describeRun(entry: RunEntry, paint: Paint): string[] {
   const percent = (rate: number | null) => (rate === null ? '' : formatPercent(rate));
   return [
     relative('', folder) || folder,
-    // The Swedish form is that of ISO 8601.
+    // Swedish dates have the format of ISO 8601.
     started === null ? '' : new Date(started).toLocaleString('sv-SE', { dateStyle: 'short', timeStyle: 'short' }),
     [model ?? '', algo === options.algo.default ? '' : algo].filter(Boolean).join(', '),
     after === null ? percent(before) : `${percent(before)} -> ${percent(after)}`,

@@ -1,7 +1,6 @@
 /**
  * @file `tinyzero score`: log-probs of given completions, a line of JSON for each line of input, in the same order.
  */
-
 import { loadModel, type ScoreInput, score, stateOf } from '../../model/loaded-model.js';
 import { usageError } from '../../model/open.js';
 import { readCompletionRow } from '../../model/prompt-input.js';
@@ -26,7 +25,7 @@ export async function run(values: Values): Promise<number> {
 async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
   const { input, temperature = 1 } = values;
   if (input === undefined) throw usageError('--input is missing: a file of JSON lines, or - for standard input.');
-  if (temperature === 0) throw usageError('--temperature must be above 0: at 0 only one token has any probability.');
+  if (temperature === 0) throw usageError('--temperature must be above 0.');
   const reporter = consoleReporter(values);
   const model = await loadModel(trainedModel(values.model ?? builtinModel), values, reporter, signal);
   try {

@@ -1,7 +1,6 @@
 /**
  * @file `tinyzero train`: a whole run, with its progress and a summary at the end.
  */
-
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, OptionValues, trainingOptionNames } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
@@ -11,7 +10,6 @@ import { exitCodes, UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
 import { describeDryRun, summarize } from '../run-summary.js';
-import { taskApi } from '../task-api.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { paintFor } from '../terminal/paint.js';
@@ -21,6 +19,8 @@ import { trainProgress } from '../train-progress.js';
 type Values = OptionValues<
   (typeof trainingOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName
 >;
+
+const taskApi = () => import('../../index.js');
 
 export async function run(values: Values): Promise<number> {
   const { out, resume, dryRun, engine, install, json, quiet, color: _, ...given } = values;
@@ -35,7 +35,7 @@ export async function run(values: Values): Promise<number> {
     const request = { options, folder, resume: resume !== undefined, engine, install, taskApi };
     try {
       const trained = await train(request, progress.onEvent, reporter, signal);
-      const { writeReport } = await import('../../report/write.js');
+      const { writeReport } = await import('../../report/page.js');
       const { path, verdict } = writeReport({ folder });
       return { ...trained, verdict, report: path };
     } finally {
@@ -59,7 +59,7 @@ async function printPlan(request: DryRunRequest, reporter: Reporter, json: boole
     ({ what, needed, available }) => `${what}: ${formatBytes(needed)} needed, ${formatBytes(available)} available`,
   );
   throw new UserError({
-    problem: `This run cannot fit here. ${needs.join('; ')}.`,
-    fix: 'Take a smaller model, a smaller --batch-size or --max-new-tokens, or a larger machine.',
+    problem: `This run does not fit on this machine. ${needs.join('; ')}.`,
+    fix: 'Use a smaller model, a smaller --batch-size or --max-new-tokens, or a larger machine.',
   });
 }

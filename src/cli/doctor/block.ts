@@ -1,6 +1,6 @@
 /**
- * @file A transformer block small enough to check: every operation a language model here uses, with fixed numbers.
- * The programs run the same on every engine; `doctor` compares what they get.
+ * @file A small transformer block with fixed numbers that contains every operation of the language models. `doctor` compares
+ * its results on different engines.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import {
@@ -53,7 +53,7 @@ const parameterSpecs = Object.fromEntries(
   Object.entries(shapes).map(([name, shape]): [string, TensorSpec] => [name, { dtype: 'float32', shape }]),
 );
 
-/** Fixed numbers that look random: the fractional parts of a sine, as shader programmers make noise. */
+/** Pseudo-random numbers: the fractional parts of scaled sines, as used for noise in shaders. */
 export function fixedNumbers(count: number, seed: number, scale: number): Float32Array {
   return Float32Array.from({ length: count }, (_, index) => {
     const wave = Math.sin(index * 12.9898 + seed * 78.233) * 43758.5453;
@@ -61,7 +61,7 @@ export function fixedNumbers(count: number, seed: number, scale: number): Float3
   });
 }
 
-/** Values to start from: norms near 1, matrices of a size that keeps every gradient well away from zero. */
+/** Initial values: norms near 1, and matrices scaled so that no gradient is close to zero. */
 export function initialParameters(): Record<string, Float32Array> {
   return Object.fromEntries(
     Object.entries(shapes).map(([name, shape], index) => {

@@ -1,19 +1,19 @@
 /**
- * @file One finding of `doctor`: what was looked at, what was found, what should have been, what to do.
+ * @file A check of `doctor`: its name, what was found, what was expected, and what to do.
  */
 
 export interface Check {
   readonly name: string;
   readonly ok: boolean;
-  /** A needed check that is not ok makes the command fail; any other is advice. */
+  /** Whether a failed check makes the command fail; otherwise it is advice. */
   readonly needed: boolean;
   readonly found: string;
   readonly expected: string;
-  /** What to do when it is not ok. */
+  /** What to do if the check fails. */
   readonly fix?: string;
 }
 
-/** Lines for people: a mark, the name, what was found, and below it what to do. */
+/** Text for people: a mark, the name, what was found, and below it what to do. */
 export function formatChecks(checks: readonly Check[]): string {
   const width = Math.max(...checks.map(({ name }) => name.length));
   return checks

@@ -1,6 +1,6 @@
 /**
- * @file What `doctor` asks of an engine: does it multiply fast, are its gradients right, and do compiled, op-by-op and
- * WebAssembly runs of one program get the same numbers.
+ * @file The engine checks of `doctor`: speed of matrix products, correctness of gradients, and agreement between compiled,
+ * op-by-op and WebAssembly runs of the same program.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../../engine/backend.js';
@@ -12,7 +12,7 @@ import type { Program } from '../../engine/program.js';
 import { adamOptions, batch, blockProgram, fixedNumbers, initialParameters, parameterNames } from './block.js';
 import type { Check } from './check.js';
 
-/** A name and what computes it, so that a check that throws is reported as that check. */
+/** A check with its name, so that an exception can be reported under it. */
 export type EngineCheck = readonly [name: string, run: (engine: Engine) => Promise<Check>];
 
 export const engineChecks: readonly EngineCheck[] = [
@@ -23,7 +23,7 @@ export const engineChecks: readonly EngineCheck[] = [
   ['training step', (engine) => trainingCheck(engine)],
 ];
 
-/** What the kernels use of the processor, and whether `--precision bf16` makes products faster on it. */
+/** The instruction set that the kernels use, and whether `--precision bf16` speeds up products. */
 async function instructionsCheck({ name, device, instructions, multipliesBfloat16 }: Engine): Promise<Check> {
   const common = { name: 'instructions', ok: true, needed: false, expected: 'any' };
   if (name === 'wasm') return { ...common, found: 'WebAssembly SIMD; --precision bf16 is unavailable' };
@@ -35,12 +35,12 @@ async function instructionsCheck({ name, device, instructions, multipliesBfloat1
   return { ...common, found: `${set}${limit}; ${bf16}` };
 }
 
-const reinstall = 'Run `tinyzero engine install --force`; if it stays, please report it with this output.';
+const reinstall = 'Run `tinyzero engine install --force`. If the problem persists, please report it with this output.';
 
-/** Far below any idle machine: an engine that gets less is starved or emulated. */
+/** Far below any idle machine; only a starved or emulated engine is slower. */
 const workingGflops = { tensorflow: 5, wasm: 0.5 } as const;
 
-/** The measurement is not repeated beyond this time. */
+/** Milliseconds after which the measurement is not repeated. */
 const maxMatmulMs = 2000;
 
 async function matmulCheck(engine: Engine): Promise<Check> {
@@ -75,7 +75,7 @@ async function matmulCheck(engine: Engine): Promise<Check> {
   }
 }
 
-/** What `doctor` says of a product of `size` x `size` matrices whose elements are all `size`. */
+/** The check of a product of `size` x `size` matrices whose elements must all be `size`. */
 export function judgeProduct(
   engine: keyof typeof workingGflops,
   { size, corner, gflops }: { readonly size: number; readonly corner: number; readonly gflops: number },
@@ -87,20 +87,20 @@ export function judgeProduct(
   return {
     name: 'matmul',
     ok: gflops >= workingGflops[engine],
-    needed: false, // a slow machine computes the same
+    needed: false, // a slow machine gives the same results
     found: `${gflops.toFixed(gflops < 10 ? 1 : 0)} GFLOP/s (${size} x ${size})`,
     expected: `${workingGflops[engine]} GFLOP/s or more`,
-    fix: 'Everything works, but slowly. See what else runs on this machine; an emulated processor is always slow.',
+    fix: 'Everything works, but slowly. Check what else is running on this machine; an emulated processor is always slow.',
   };
 }
 
-/** Step of the finite differences: the rounding of float32 and the missing terms of the formula weigh about the same. */
+/** Step of the finite differences, chosen so that float32 rounding and the formula's truncation error are similar. */
 const epsilon = 5e-3;
 const maxGradientError = 1e-3;
 
 /**
- * Each parameter's gradient against differences of the loss along one direction per parameter, by the formula with an
- * error of the fourth order in the step. `spec` is a parameter so that a test can give it a wrong gradient.
+ * Compares each parameter's gradient with fourth-order finite differences of the loss along one direction per parameter.
+ * `spec` is a parameter so that a test can pass a wrong gradient.
  */
 export async function gradientCheck(engine: Engine, spec = blockProgram): Promise<Check> {
   const program = engine.createProgram(spec);
@@ -122,7 +122,7 @@ export async function gradientCheck(engine: Engine, spec = blockProgram): Promis
       program.write(name, values);
       const gradient = gradients[name] as Float32Array;
       const analytic = gradient.reduce((sum, value, at) => sum + value * (direction[at] as number), 0);
-      // Relative to what the direction could show at most: a derivative that happens to be small is no worse.
+      // Relative to the gradient's size, not the derivative's, which may happen to be small in this direction.
       const scale = gradient.reduce((sum, value) => sum + Math.abs(value), 0) / Math.sqrt(gradient.length);
       const error = orInfinity(Math.abs(numeric - analytic) / scale);
       if (error > worst.error) worst = { name, error };
@@ -141,13 +141,13 @@ export async function gradientCheck(engine: Engine, spec = blockProgram): Promis
 }
 
 /**
- * The loss of block.ts at its initial parameters, in float64 by NumPy from the formulas. It ties every engine to a
- * number from outside, so that engines which agree on something wrong are found.
+ * The loss of block.ts at its initial parameters, computed independently in float64 with NumPy. Detects engines that agree
+ * on a wrong result.
  */
 const referenceLoss = 3.52476297;
 const maxDifference = 1e-4;
 
-/** Loss and gradients: compiled, op by op, on WebAssembly, and from outside. */
+/** Compares loss and gradients: compiled, op by op, on WebAssembly, and the NumPy reference. */
 export async function agreementCheck(engine: Engine, spec = blockProgram): Promise<Check> {
   const wasm = await openEngine('wasm');
   const ways: [string, Program][] = [[engine.name === 'wasm' ? 'wasm' : 'compiled', engine.createProgram(spec)]];
@@ -186,7 +186,7 @@ export async function agreementCheck(engine: Engine, spec = blockProgram): Promi
 
 const trainingSteps = 20;
 
-/** A few real optimiser steps: the loss must fall, and keep falling, on the same small batch. */
+/** A few optimiser steps on the same small batch, during which the loss must fall. */
 export async function trainingCheck(engine: Engine, spec = blockProgram): Promise<Check> {
   const program = engine.createProgram(spec);
   try {
@@ -221,12 +221,12 @@ function writeAll(program: Program, values: Readonly<Record<string, TypedArray>>
   for (const [name, array] of Object.entries(values)) program.write(name, array);
 }
 
-/** NaN compares as neither larger nor smaller, and so would be forgotten. */
+/** Replaces NaN by infinity, since comparisons with NaN are false and would hide it. */
 function orInfinity(error: number): number {
   return Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
 }
 
-/** Largest difference of two arrays over the largest magnitude of the first. */
+/** Largest difference of two arrays, relative to the largest magnitude in the first. */
 function relativeDifference(a: TypedArray, b: TypedArray): number {
   let largest = 0;
   let difference = 0;

@@ -1,5 +1,5 @@
 /**
- * @file What `doctor` says about the native engine's installation: from files only, without loading it.
+ * @file The installation checks of `doctor`: the native engine's files, without loading them.
  */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { lockHolder } from '../../engine/install/lock.js';
 import { findProgram } from '../../util/process.js';
 import type { Check } from './check.js';
 
-/** @param needed whether the native engine was asked for by name. */
+/** @param needed whether the native engine was requested by name. */
 export async function installationChecks(state: EngineState, needed: boolean): Promise<Check[]> {
   return [await engineCheck(state, needed), ...leftoverCheck(state), ...(await gpuCheck(state))];
 }
@@ -25,11 +25,11 @@ async function engineCheck({ root, engine, broken }: EngineState, needed: boolea
     return { ...common, ok: false, needed: true, found, fix: 'Run `tinyzero engine install --force`.' };
   }
   const { tensorflow, variant, rung, manifest, folder } = engine;
-  const found = `TensorFlow ${tensorflow} (${variant}), addon ${manifest.kernels === undefined ? 'without' : 'with'} own kernels, ${folder}`;
+  const found = `TensorFlow ${tensorflow} (${variant}), ${manifest.kernels === undefined ? 'without' : 'with'} native kernels, ${folder}`;
   return { ...common, ok: rung === 'wheel', needed: false, found, fix: `${fix.slice(0, -1)} --force\` to get 2.21.` };
 }
 
-/** Only when there is something to tell. */
+/** Present only if there are leftovers. */
 function leftoverCheck({ root, leftovers }: EngineState): Check[] {
   if (leftovers.length === 0) return [];
   const holder = lockHolder(join(root, 'install.lock'));
@@ -40,15 +40,15 @@ function leftoverCheck({ root, leftovers }: EngineState): Check[] {
       needed: false,
       found:
         holder === undefined
-          ? `an install was stopped and left ${leftovers.join(', ')}; no engine uses it`
+          ? `an interrupted install left ${leftovers.join(', ')}; no engine uses it`
           : `an install is in progress (${holder})`,
       expected: 'nothing',
-      fix: '`tinyzero engine install` goes on from there, `tinyzero engine remove` removes everything.',
+      fix: '`tinyzero engine install` resumes it; `tinyzero engine remove` removes everything.',
     },
   ];
 }
 
-/** Only where NVIDIA's driver is: what GPU it has, and whether the installed build can use it. */
+/** Present only with an NVIDIA driver: the GPU, and whether the installed build can use it. */
 async function gpuCheck({ engine }: EngineState): Promise<Check[]> {
   const program = findProgram('nvidia-smi');
   if (program === undefined) return [];
@@ -67,6 +67,6 @@ async function gpuCheck({ engine }: EngineState): Promise<Check[]> {
       },
     ];
   } catch {
-    return []; // a driver without a working GPU is none
+    return []; // a driver without a working GPU
   }
 }

@@ -1,5 +1,5 @@
 /**
- * @file What `doctor` asks of the machine, without any engine: Node, platform, memory, cores, disk, cache.
+ * @file The machine checks of `doctor`, without an engine: Node, platform, memory, cores, disk, cache.
  */
 import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, release } from 'node:os';
@@ -37,7 +37,7 @@ function platformCheck(): Check {
     needed: false,
     found: `${process.platform} ${process.arch}, kernel ${release()}${tried ? '' : ' (tested on linux x64 only)'}`,
     expected: 'linux, darwin or win32',
-    fix: 'Go on if you like: the WebAssembly engine needs nothing but Node.',
+    fix: 'You can continue: the WebAssembly engine needs only Node.',
   };
 }
 
@@ -93,7 +93,7 @@ function cacheCheck(): Check {
     ok: writable,
     needed: false,
     found: `${folder}${writable ? '' : ' (not writable)'}`,
-    expected: 'a folder that can be written',
-    fix: 'Set TINYZERO_CACHE to such a folder.',
+    expected: 'a writable folder',
+    fix: 'Set TINYZERO_CACHE to a writable folder.',
   };
 }

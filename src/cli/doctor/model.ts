@@ -1,8 +1,7 @@
 /**
- * @file What `doctor` says about the model of `--model`: opened as every command opens it, all tensors checked against
- * the config, without computing anything. Nothing is downloaded: an id of the hub is looked up in the cache.
+ * @file The check of `doctor --model`: opens the model as every command does and checks all tensors against the config,
+ * without computing. Downloads nothing: a hub id is looked up in the cache.
  */
-
 import { hubSettings, resolveModel } from '../../model/checkpoint/hub.js';
 import { openPretrained } from '../../model/checkpoint/pretrained.js';
 import { loadTokenizer } from '../../model/checkpoint/tokenizer.js';
@@ -17,7 +16,7 @@ export async function modelCheck(reference: string): Promise<Check> {
     name: 'model',
     needed: true,
     expected: 'a complete Hugging Face folder of a qwen2, qwen3 or llama model',
-    fix: 'Check the name; for a model of the hub, any command that uses it downloads it first.',
+    fix: 'Check the name. A hub model is downloaded by any command that uses it.',
   };
   try {
     const folder = await resolveModel(trainedModel(reference), { settings: { ...hubSettings(), offline: true } });

@@ -1,5 +1,5 @@
 /**
- * @file Texts that fit a terminal: wrapped, side by side, and as a block of lines that is redrawn in place while it grows.
+ * @file Fits text to the width of a terminal: wrapped, in columns side by side, and as a block that is redrawn as it grows.
  */
 import { createLogUpdate } from 'log-update';
 import stringWidth from 'string-width';
@@ -7,14 +7,14 @@ import wrapAnsi from 'wrap-ansi';
 import { programName } from '../program-name.js';
 import { columnsOf } from './width.js';
 
-/** Between two columns. */
+/** Separator between two columns. */
 const gap = ' │ ';
-/** Columns narrower than this are hard to read; the texts then stand one below the other. */
+/** Narrower columns are hard to read; the texts are then placed one below the other. */
 const minColumnWidth = 34;
 
 /**
- * Lines of columns side by side in `width` characters, or one after the other where they do not fit. A column is a list of
- * texts; those at the same place begin on the same line.
+ * Lays out columns side by side in `width` characters, or one after the other if they do not fit. A column is a list of
+ * texts; texts with the same index start on the same line.
  */
 export function sideBySide(columns: readonly (readonly string[])[], width: number): string[] {
   const column = Math.floor((width - (columns.length - 1) * gap.length) / columns.length);
@@ -34,12 +34,12 @@ export function sideBySide(columns: readonly (readonly string[])[], width: numbe
   }).flat();
 }
 
-/** What a line's continuations are indented by, beyond the line itself. */
+/** Additional indentation of wrapped lines. */
 const hanging = '    ';
 
 /**
- * `text` for a stream: at a terminal broken between words, elsewhere as it is. Commands stay on one line, so that they can be
- * copied.
+ * Wraps `text` between words if `stream` is a terminal, otherwise returns it unchanged. Commands stay on one line, so that
+ * they can be copied.
  */
 export function fitted(text: string, stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>): string {
   if (!stream.isTTY) return text;
@@ -54,10 +54,10 @@ export function fitted(text: string, stream: Pick<NodeJS.WriteStream, 'isTTY' | 
   return lines.join('\n');
 }
 
-/** However deep a line is indented, and however narrow the terminal. */
+/** Smallest line width, regardless of indentation and terminal. */
 const minLineWidth = 10;
 
-/** Lines of at most `width` characters; words too long for a line are cut. Indentation stays, save where a line is broken. */
+/** Lines of at most `width` characters. Words that are too long are split. Indentation is kept. */
 function wrap(text: string, width: number): string[] {
   return text.split('\n').flatMap((line) => {
     const parts = wrapAnsi(line, Math.max(1, width), { hard: true, trim: false }).split('\n');
@@ -69,7 +69,7 @@ function pad(line: string, width: number): string {
   return line + ' '.repeat(Math.max(0, width - stringWidth(line)));
 }
 
-/** Text of a model for a terminal: nothing in it moves the cursor, colours or rings. */
+/** Makes a model's text safe for a terminal: replaces control characters. */
 export function harmless(text: string): string {
   const spaced = text.replaceAll('\r\n', '\n').replaceAll('\t', '    ');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must go
@@ -77,13 +77,13 @@ export function harmless(text: string): string {
 }
 
 export interface Block {
-  /** Shows lines in place of those before; the last ones where the terminal is too low for all. Not every call draws. */
+  /** Replaces the lines shown before, with the last ones if not all fit. Not every call draws. */
   draw(lines: () => readonly string[]): void;
-  /** Shows all of `lines` for good. */
+  /** Shows all of `lines` permanently. */
   end(lines: readonly string[]): void;
 }
 
-/** Milliseconds between two drawings: smooth to the eye, little work. */
+/** Milliseconds between redraws. */
 const redrawMs = 50;
 
 /** @param stream a terminal. */

@@ -1,11 +1,11 @@
 /**
- * @file Ctrl-C: the first asks the work to stop and clean up, the second ends the process at once. A closed terminal (SIGHUP)
- * and a polite kill (SIGTERM) count as Ctrl-C.
+ * @file Handles Ctrl-C: the first stops the work and lets it clean up, the second ends the process at once. A closed terminal
+ * (SIGHUP) and SIGTERM count as Ctrl-C.
  */
 import { exitCodes, UserError } from '../../util/errors.js';
 
 /**
- * Runs `work` with a signal that is aborted by any of `signals`; the error that `work` then throws exits with 130.
+ * Runs `work` with a signal that any of `signals` aborts. The error that `work` then throws gets exit code 130.
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal) => Promise<T>,

@@ -1,20 +1,20 @@
 /**
- * @file Lines that a user types, or that come through a pipe, one after the other. On a terminal: editing, history by
- * the arrow keys, Ctrl-C empties the line, Ctrl-D ends the input.
+ * @file Reads lines from a terminal or a pipe, one at a time. On a terminal, lines can be edited, the arrow keys recall earlier
+ * lines, Ctrl-C clears the line and Ctrl-D ends the input.
  */
 import { createInterface } from 'node:readline';
 
 export interface LineSource {
-  /** Somebody types at a terminal. */
+  /** Whether the input is a terminal. */
   readonly interactive: boolean;
   /** The next line, or undefined at the end of the input. */
   next(): Promise<string | undefined>;
 }
 
-/** Lines that the arrow keys reach. */
+/** Number of lines that the arrow keys can recall. */
 const historySize = 200;
 
-/** Lines of standard input. @param signal ends the input of a pipe; at a terminal nobody waits for it. */
+/** The lines of standard input. @param signal ends the input if it is a pipe; not used on a terminal. */
 export function inputLines(prompt: string, signal: AbortSignal): LineSource {
   return process.stdin.isTTY ? typedLines(prompt) : pipedLines(signal);
 }
@@ -29,8 +29,8 @@ function pipedLines(signal: AbortSignal): LineSource {
 }
 
 /**
- * The terminal is ours only while a line is asked for: between two lines it is in its normal mode, so that Ctrl-C is a
- * signal and reaches the work that the line began.
+ * Controls the terminal only while reading a line. Between lines, it is in its normal mode, in which Ctrl-C sends a signal
+ * that reaches the current work.
  */
 function typedLines(prompt: string): LineSource {
   const output = process.stdout.isTTY ? process.stdout : process.stderr;
@@ -50,7 +50,7 @@ function typedLines(prompt: string): LineSource {
         history = lines;
       });
       terminal.on('line', (line) => {
-        // Several lines may be pasted at once: closing at the first would lose the others.
+        // Several lines may be pasted at once; closing at the first would lose the others.
         if (pasted.push(line) === 1) setImmediate(() => terminal.close());
       });
       terminal.on('SIGINT', () => {

@@ -1,6 +1,5 @@
 /**
- * @file The moving part of a terminal's screen: a progress bar and lines below it, always in the last lines, drawn by
- * cli-progress.
+ * @file The live area at the bottom of a terminal: a progress bar with lines below it, drawn by cli-progress.
  */
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
 import { columnsOf } from './width.js';
@@ -9,19 +8,19 @@ interface BarState {
   readonly title: string;
   /** From 0 to 1. */
   readonly share: number;
-  /** Behind the bar. */
+  /** Text after the bar. */
   readonly facts: string;
   readonly details: readonly string[];
 }
 
 export interface LiveArea {
-  /** Draws in place of what was drawn before. */
+  /** Replaces the previous drawing. */
   draw(state: BarState): void;
-  /** Takes everything off the screen. */
+  /** Removes the area from the screen. */
   clear(): void;
 }
 
-/** How a bar looks on `stream`; its texts are the payload. On a narrow terminal the texts have all the room. */
+/** Layout of a bar on `stream`; its texts are the payload. A narrow terminal shows only the texts. */
 export function barLook(stream: NodeJS.WriteStream) {
   const barsize = Math.max(0, Math.min(24, columnsOf(stream) - 50));
   return { hideCursor: true, barsize, format: barsize === 0 ? '{title} {facts}' : '{title} {bar} {facts}' };
@@ -42,7 +41,7 @@ export function liveArea(stream: NodeJS.WriteStream): LiveArea {
       if (shown === undefined) {
         const options = { stream, ...barLook(stream), clearOnComplete: true, gracefulExit: false };
         shown = { bars: new MultiBar(options, Presets.shades_classic), rows: [] };
-        // The cursor is hidden as long as bars are there; a process that ends at once must not leave it so.
+        // Bars hide the cursor; restore it when the process exits.
         process.on('exit', clear);
       }
       const { bars, rows } = shown;

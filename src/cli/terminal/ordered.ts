@@ -1,15 +1,15 @@
 /**
- * @file Output of pieces of work that go on side by side, told one after the other: the first unfinished one is written
- * as it comes, the others wait for their turn.
+ * @file Orders the output of concurrent work: the output of the first unfinished item is written immediately, the output of
+ * later ones is buffered.
  */
 
 export interface OrderedOutput {
   push(index: number, text: string): void;
-  /** Nothing more comes from `index`. */
+  /** Marks item `index` as finished. */
   end(index: number): void;
 }
 
-/** @param write gets the text of work 0, then of work 1, ... in pieces, with the number of the work. */
+/** @param write receives the text of item 0 in pieces, then that of item 1, and so on, with the item's index. */
 export function orderedOutput(write: (text: string, index: number) => void): OrderedOutput {
   const waiting = new Map<number, string>();
   const ended = new Set<number>();

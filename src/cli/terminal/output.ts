@@ -1,10 +1,10 @@
-/** @file A command's result on stdout: JSON for programs, text that fits the terminal for people. */
+/** @file Prints a command's result to stdout: as JSON, or as text that fits the terminal. */
 import { asInvoked } from '../program-name.js';
 import { fitted } from './columns.js';
 import { type Paint, paintFor } from './paint.js';
 import { columnsOf } from './width.js';
 
-/** @param text lines for people; called only where they are printed, with the width of the terminal if there is one. */
+/** @param text returns the lines for people. Called only if they are printed, with the width of the terminal, if any. */
 export function printResult(
   json: boolean,
   value: unknown,

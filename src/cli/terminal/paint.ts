@@ -1,6 +1,5 @@
 /**
- * @file Colours, by what they mean. Sparing: a verdict, a gain, a warning; never where the text does not say the same
- * without them.
+ * @file Colours by meaning, used sparingly for verdicts, gains and warnings. The text never depends on them.
  */
 import colors from 'picocolors';
 
@@ -17,7 +16,7 @@ export interface Paint {
 /** No colours. */
 export const plain: Paint = palette(false);
 
-/** The colours of a stream; where it may have none, texts stay as they are. */
+/** The palette of a stream, which leaves text unchanged if the stream has no colours. */
 export function paintFor(stream: { readonly isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): Paint {
   return palette(hasColors(stream, env));
 }
@@ -27,7 +26,7 @@ function palette(enabled: boolean): Paint {
   return { good: green, bad: red, warn: yellow, strong: bold, faint: dim };
 }
 
-/** force-color.org before no-color.org before what the stream is; `--no-color` has seen to both variables. */
+/** FORCE_COLOR takes precedence over NO_COLOR, which takes precedence over the stream. `--no-color` sets both variables. */
 function hasColors({ isTTY }: { readonly isTTY?: boolean }, env: NodeJS.ProcessEnv): boolean {
   const { FORCE_COLOR: force, NO_COLOR: no, TERM: terminal } = env;
   if (force !== undefined && force !== '') return force !== '0' && force !== 'false';

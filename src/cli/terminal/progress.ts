@@ -1,7 +1,8 @@
 /**
- * @file Progress on stderr, so that stdout holds only results: bars with the time left on a terminal, now and then a plain
- * line elsewhere, nothing at all where the user wants quiet.
+ * @file Shows progress on stderr, so that stdout contains only results: bars with the time left on a terminal, occasional
+ * plain lines elsewhere, nothing with --quiet.
  */
+import { createInterface } from 'node:readline/promises';
 import { Presets, SingleBar } from 'cli-progress';
 import { formatBytes, formatSeconds } from '../../util/format.js';
 import {
@@ -13,15 +14,14 @@ import {
   type WorkUnit,
 } from '../../util/reporter.js';
 import { asInvoked } from '../program-name.js';
-import { terminalAsker } from './ask.js';
 import { fitted } from './columns.js';
 import { barLook, type LiveArea, liveArea } from './live.js';
 import { type TimeLeft, timeLeft } from './time-left.js';
 import { columnsOf } from './width.js';
 
-/** Milliseconds without a word after which a log gets a line: seldom enough for a log, often enough to see it live. */
+/** Milliseconds between progress lines in a log. */
 const plainEveryMs = 5000;
-/** Work is worth a bar when it takes this long. */
+/** Milliseconds after which work gets a bar. */
 const quietMs = 2000;
 const redrawMs = 100;
 
@@ -140,8 +140,28 @@ export function describe(done: number, total: number, elapsedMs: number): string
   const bytesPerSecond = done / (elapsedMs / 1000);
   if (elapsedMs > 1000 && done > 0) {
     parts.push(`${formatBytes(bytesPerSecond)}/s`);
-    // From less than a hundredth no time can be foretold.
+    // The first hundredth is too little to estimate the time left.
     if (total > done && done > total / 100) parts.push(`${formatSeconds((total - done) / bytesPerSecond)} left`);
   }
   return parts.join(', ');
+}
+
+/** Asks a yes-or-no question on the terminal. Undefined if nobody can answer: without a terminal, or in CI. */
+function terminalAsker(): Reporter['ask'] {
+  const { stdin, stderr, env } = process;
+  if (!stdin.isTTY || !stderr.isTTY || env.CI) return undefined;
+  return async (question, signal) => {
+    const terminal = createInterface({ input: stdin, output: stderr });
+    // While reading a line, the terminal reports Ctrl-C here, not to the process.
+    terminal.on('SIGINT', () => process.emit('SIGINT'));
+    try {
+      const answer = await terminal.question(`${question} [Y/n] `, { signal });
+      return !/^\s*n/i.test(answer);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      terminal.close();
+    }
+  };
 }

@@ -1,11 +1,11 @@
-/** @file A row of numbers as a row of characters, each higher or lower. */
+/** @file Draws a series of numbers as a row of block characters. */
 import { mean } from '../../util/statistics.js';
 
 const levels = [...'▁▂▃▄▅▆▇█'];
 
 /**
- * `values`, from 0 to 1, in at most `width` characters; of more values each character is the mean of some that follow each
- * other.
+ * Draws `values`, from 0 to 1, in at most `width` characters. If there are more values, each character shows the mean of
+ * several consecutive ones.
  */
 export function sparkline(values: readonly number[], width: number): string {
   const cells = Math.max(0, Math.min(width, values.length));

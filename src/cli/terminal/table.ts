@@ -1,4 +1,4 @@
-/** @file Rows of text as a table: columns as wide as their widest cell, two spaces between them. */
+/** @file Formats rows of text as a table. Columns are as wide as their widest cell and separated by two spaces. */
 import cliTruncate from 'cli-truncate';
 import stringWidth from 'string-width';
 
@@ -15,8 +15,8 @@ export function tableLines(rows: readonly (readonly string[])[]): string[] {
 }
 
 /**
- * `rows` with the cells of the widest columns cut, ending in `…`, until a table of them is at most `width` characters wide, or
- * until no column is wider than `minCell`.
+ * Shortens the cells of the widest columns, with `…` at the end, until the table is at most `width` characters wide or no
+ * column is wider than `minCell`.
  */
 export function fittedColumns(rows: readonly (readonly string[])[], width: number, minCell: number): string[][] {
   const widths = columnWidths(rows);
@@ -33,7 +33,7 @@ function columnWidths(rows: readonly (readonly string[])[]): number[] {
   return widths;
 }
 
-/** Characters of the longest line. */
+/** Length of the longest line in characters. */
 export function tableWidth(lines: readonly string[]): number {
   return Math.max(0, ...lines.map((line) => stringWidth(line)));
 }

@@ -1,18 +1,18 @@
 /**
- * @file How long work will still take, from how fast it went of late. The first steps of work are often its slowest (functions are
- * compiled, caches filled), and its pace drifts; so its first quarter does not count.
+ * @file Estimates the time left from the recent speed of the work. The first steps are often the slowest (functions are
+ * compiled, caches filled) and the speed drifts, so the first quarter of the work done is ignored.
  */
 
 export interface TimeLeft {
-  /** So much of the work is done now, of what is now thought to be all of it. */
+  /** Records the work done so far and the current estimate of the total. */
   reached(done: number, total: number): void;
-  /** Seconds until all of it is done; undefined while too little is done to tell. */
+  /** Seconds until the work is done; undefined while too little is done for an estimate. */
   seconds(): number | undefined;
 }
 
-/** From less of the work than this nothing can be foretold. */
+/** Share of the work below which there is no estimate. */
 const minShare = 0.05;
-/** What is done within this time is done at one moment: completions, for one, end in bursts. */
+/** Progress within this time counts as one event, since completions end in bursts. */
 const momentMs = 20;
 
 interface Point {
@@ -22,9 +22,9 @@ interface Point {
 
 /** @param now a clock in milliseconds. */
 export function timeLeft(now: () => number = () => performance.now()): TimeLeft {
-  /** How much was done, and when; both grow from one to the next. */
+  /** Work done and time of each event, both increasing. */
   const points: Point[] = [];
-  /** The latest point at which at most a quarter of what is done now was done. */
+  /** Index of the last event with at most a quarter of the work done so far. */
   let quarter = 0;
   let all = 0;
   return {
@@ -46,7 +46,7 @@ export function timeLeft(now: () => number = () => performance.now()): TimeLeft 
       if (last.done - begin.done < minShare * (all - begin.done)) return undefined;
       const from = points[quarter]!;
       const msEach = (last.ms - from.ms) / (last.done - from.done);
-      // Between two points time goes on, but not for longer than from one to the next: then the work is slower than thought.
+      // Time passes between events, but after more than the usual interval the work is slower than estimated.
       const since = Math.min(now() - last.ms, (last.ms - from.ms) / (points.length - 1 - quarter));
       return Math.max(0, (all - last.done) * msEach - since) / 1000;
     },

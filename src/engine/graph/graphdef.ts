@@ -2,7 +2,6 @@
  * @file Writes graphs as a GraphDef (graph.proto, node_def.proto, attr_value.proto, tensor.proto) and as the SavedModel
  * around one (saved_model.proto, meta_graph.proto), which tfjs-node's addon takes.
  */
-
 import { dtypeNumbers } from '../dtype.js';
 import type { Shape } from '../shape.js';
 import type { Attribute, ConstantValue, Graph, GraphNode, Output } from './graph.js';

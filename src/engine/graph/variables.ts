@@ -3,7 +3,6 @@
  * set of fed and fetched tensors (33 ms each for a small program). So there is one writer and one reader per dtype: they
  * receive the number of the state tensor, and Switch nodes let only its branch run.
  */
-
 import type { DType } from '../dtype.js';
 import { binary } from '../lowering/emit.js';
 import type { ProgramSpec, StateSpec } from '../program.js';

@@ -2,7 +2,6 @@
  * @file Chooses the engine. `--engine auto` uses native TensorFlow, installing it first if needed, and falls back to
  * WebAssembly on any failure. Prints one line: the engine and the reason. Loads no tensor library.
  */
-
 import { UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import type { EngineName, EngineSetting } from '../choices.js';

@@ -2,7 +2,7 @@
  * @file `engine install`: tries the rungs of the ladder in order, under a lock, and reports in one sentence why a rung
  * failed.
  */
-import { rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode, UserError } from '../../util/errors.js';
 import { formatSeconds } from '../../util/format.js';
@@ -141,4 +141,24 @@ function asUnavailable(error: unknown): Unavailable | undefined {
   if (error instanceof Unavailable) return error;
   if (systemErrorCode(error) !== 'ENOSPC') return undefined;
   return new Unavailable('no-space', 'The disk filled up.', { cause: error });
+}
+
+/** Removes this platform's engine, downloads and leftovers; returns the folder, or undefined if there was none. */
+export async function removeEngine(reporter: Reporter, signal: AbortSignal): Promise<string | undefined> {
+  const root = engineRoot();
+  if (!existsSync(root)) return undefined;
+  const release = await acquireLock(join(root, 'install.lock'), {
+    signal,
+    onWait: (holder) => reporter.line(`Waiting for ${holder}, which is installing the engine.`),
+    onLost: () => {}, // removing twice is harmless
+  });
+  try {
+    rmSync(join(root, 'current.json'), { force: true });
+    for (const name of readdirSync(root)) {
+      if (!name.startsWith('install.lock')) rmSync(join(root, name), { recursive: true, force: true });
+    }
+  } finally {
+    await release();
+  }
+  return root;
 }

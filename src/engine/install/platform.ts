@@ -1,7 +1,6 @@
 /**
  * @file Which native engine this machine can run: a key into packages.ts, or the reason why there is none.
  */
-
 import { Unavailable } from './fetch/unavailable.js';
 import type { Variant, Wheel } from './packages.js';
 

@@ -6,10 +6,9 @@
 import { existsSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Reporter } from '../../util/reporter.js';
-import { type AddonBuild, buildAddon, type Compiler, findCompiler } from './build/addon.js';
+import { type AddonBuild, buildAddon, buildKernels, type Compiler, findCompiler } from './build/addon.js';
 import { stageBinding, stageHeaders } from './build/binding-package.js';
 import { checkLoads } from './build/check.js';
-import { buildKernels } from './build/kernels-addon.js';
 import { extract } from './fetch/archive.js';
 import { fetchOfficial } from './fetch/official.js';
 import { downloadWheel, findPip } from './fetch/pip.js';

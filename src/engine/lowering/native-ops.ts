@@ -2,7 +2,6 @@
  * @file Lowerings to native ops, those with a kernel in native/: their names, inputs, result shapes and attributes. Only
  * graphs whose `nativeOps` has an op may use it; ops/ sees to that.
  */
-
 import { noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
 import { type Attribute, type Graph, type Output, type OutputType, outputOf } from '../graph/graph.js';
 import { formatShape, type Shape, sizeOf } from '../shape.js';

@@ -1,5 +1,6 @@
 /** @file Values with gradients of their own: tfjs's customGrad, typed. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { TensorRecord } from '../program.js';
 
 /**
  * `forward` computes the value and names what the gradient needs; `backward` receives these, since tfjs frees everything
@@ -36,4 +37,21 @@ export function productWithGradient(
 /** tf.matMul for tensors of unknown rank. */
 export function matMul(a: tf.Tensor, b: tf.Tensor, transposeA = false, transposeB = false): tf.Tensor {
   return tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D, transposeA, transposeB);
+}
+
+/**
+ * The value of `loss`, a scalar, and its gradient with respect to the tensors of `state` called `names`, each shaped like
+ * its tensor. `loss` receives these tensors by name and must depend on each.
+ */
+export function valueAndGradients(
+  state: TensorRecord,
+  names: readonly string[],
+  loss: (parameters: TensorRecord) => tf.Tensor,
+): { value: tf.Tensor; gradients: Record<string, tf.Tensor> } {
+  const byName = (tensors: readonly tf.Tensor[]) =>
+    Object.fromEntries(names.map((name, index) => [name, tensors[index]!]));
+  // tfjs wants a Scalar, which is a Tensor with a narrower type.
+  const listed = (...tensors: tf.Tensor[]) => loss(byName(tensors)) as tf.Scalar;
+  const { value, grads } = tf.valueAndGrads(listed)(names.map((name) => state[name]!));
+  return { value, gradients: byName(grads) };
 }

@@ -3,7 +3,6 @@
  * next rollout. When none is left, the running rollouts move to the first slots and decode in a smaller batch, so that
  * finished rows cost nothing. A rollout's tokens depend only on its prompt, its uniform numbers and the weights.
  */
-
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../../engine/choices.js';
 import { defineFunction, type FunctionSpec, type Program, type TensorSpec } from '../../engine/program.js';

@@ -3,7 +3,6 @@
  * samplers with precision bf16 store large matrices in this form. If the same program trains, its weights stay float32 (at a
  * learning rate of 1e-5, most bfloat16 values would never change) and the sampler uses rounded copies.
  */
-
 import type { Precision } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';

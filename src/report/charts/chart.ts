@@ -1,20 +1,21 @@
 /**
- * @file Charts as SVG text: Observable Plot on linkedom's document, so no browser is needed. Colours are CSS variables of the
- * page, which follow its light or dark theme. Every chart ends with a layer of marks that carry the values in words (`title`): browsers show
- * them on hover, and script.ts makes of them a tooltip that keyboard and touch reach too.
+ * @file Charts as SVG text, drawn by Observable Plot on linkedom's document, so that no browser is needed, and their frames:
+ * figures, sections and the colours of runs. Chart colours are CSS variables that follow the page's theme. The last layer of
+ * every chart has the values as text (`title`), which browsers show on hover; script.ts turns them into tooltips that also
+ * work with keyboard and touch.
  */
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
-import { type Html, trusted } from '../html.js';
+import { type Html, html, trusted } from '../html.js';
 
 const { document } = parseHTML('<!doctype html><html><body></body></html>');
 
 interface ChartOptions extends Omit<Plot.PlotOptions, 'document' | 'className' | 'ariaLabel'> {
-  /** What the chart shows, in words, for those who cannot see it. */
+  /** Text alternative for people who cannot see the chart. */
   readonly description: string;
 }
 
-/** Size of the charts that stand side by side, in CSS pixels at scale 1; the page scales them to its columns. */
+/** Size of charts placed side by side, in CSS pixels; the page scales them to its columns. */
 const chartSize = { width: 360, height: 210 } as const;
 
 /** The chart as `<svg>`. */
@@ -32,11 +33,11 @@ export function chart({ description, ...options }: ChartOptions): Html {
     document: document as never,
   }) as unknown as { setAttribute(name: string, value: string): void; outerHTML: string };
   svg.setAttribute('role', 'img');
-  // The chart is one image with a description; its groups have no role, and so no labels of their own.
+  // The chart is a single image with a description; its groups have no role and so no labels.
   return trusted(svg.outerHTML.replace(/(<g\b[^>]*?) aria-label=/g, '$1 data-mark='));
 }
 
-/** Options of the layer that carries values in words. */
+/** Options of the layer with the values as text. */
 export const hits = { className: 'hits', fill: 'transparent' } as const;
 
 /** A tick's number, short enough for the margin: `0.005`, `-3e-4`, `200`. */
@@ -53,3 +54,56 @@ export const percentAxis = {
 };
 
 export { Plot };
+
+interface Figure {
+  readonly title: string;
+  /** The unit: `nats per completion`. */
+  readonly unit: string;
+  readonly chart: Html;
+  readonly note?: Html | string;
+}
+
+export function figure({ title, unit, chart, note }: Figure): Html {
+  return html`<figure>
+<figcaption><b>${title}</b> <span>${unit}</span></figcaption>
+${chart}
+${note !== undefined && html`<p class="note">${note}</p>`}
+</figure>`;
+}
+
+interface Section {
+  readonly id: string;
+  readonly title: string;
+  /** One or two sentences under the title. */
+  readonly lead: Html | string;
+  readonly body: Html;
+}
+
+export function section({ id, title, lead, body }: Section): Html {
+  return html`<section id="${id}" aria-labelledby="${id}-title">
+<h2 id="${id}-title">${title}</h2>
+<p class="lead">${lead}</p>
+${body}
+</section>`;
+}
+
+/** Colours and dashes of overlaid runs, the report's own first; they repeat if there are more runs. */
+const runStyles = [
+  { color: 'var(--run-1)', dash: undefined },
+  { color: 'var(--run-2)', dash: '5 3' },
+  { color: 'var(--run-3)', dash: '1.5 3' },
+  { color: 'var(--run-4)', dash: '8 3 1.5 3' },
+  { color: 'var(--run-5)', dash: '12 3' },
+] as const;
+
+export function runStyle(index: number): (typeof runStyles)[number] {
+  return runStyles[index % runStyles.length]!;
+}
+
+/** A number with about three significant digits: `0.0213`, `14.4`, `1,504`. */
+export function short(value: number): string {
+  if (value === 0) return '0';
+  const size = Math.abs(value);
+  if (size < 1e-3) return value.toExponential(1);
+  return value.toLocaleString('en-US', size >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
+}

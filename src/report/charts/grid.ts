@@ -1,32 +1,32 @@
 /**
- * @file The multiplication table as three maps, before, after and change: a cell a problem, held-out ones outlined.
+ * @file Accuracy of each problem before and after training, and the multiplication table as three heat maps: before, after and
+ * change.
  */
+import type { EvalSummary } from '../../policy/eval-summary.js';
 import { formatPercent } from '../../util/format.js';
 import { isRecord } from '../../util/json.js';
 import { type Html, html } from '../html.js';
-import type { Tally } from '../read.js';
-import { changeOf, type ProblemCell, rateOf } from './cells.js';
-import { chart, hits, Plot } from './chart.js';
-import { figure } from './figure.js';
+import type { RunRecord, Tally } from '../read.js';
+import { chart, figure, hits, Plot } from './chart.js';
 
 interface GridCell extends ProblemCell {
   readonly a: number;
   readonly b: number;
-  /** Fills the square where no problem of the run is. */
+  /** A cell without a problem of the run. */
   readonly isEmpty?: true;
 }
 
-/** More factors than this make cells too small to point at. */
+/** With more factors, cells are too small to point at. */
 const maxFactors = 24;
-/** From fewer samples than this a rate says little. */
+/** Rates from fewer samples are unreliable. */
 const fewSamples = 4;
 const fadedShare = 0.5;
 const isFewOf = (tally: Tally | undefined) => tally !== undefined && tally.total < fewSamples;
 
-/** Up to so many factors a cell has room for its number. */
+/** With more factors, cells have no room for numbers. */
 const maxNumbered = 13;
 
-/** The square of all factors, row by row, or undefined where the problems are not products of few factors. */
+/** The square of all factors, row by row; undefined if the problems are not products of few factors. */
 export function productCells(cells: readonly ProblemCell[]): GridCell[] | undefined {
   const products = new Map<string, GridCell>();
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -81,7 +81,7 @@ function gridChart(
   const unknown = data.filter(({ rate }) => rate === undefined);
   const place = { x: 'b', y: 'a' };
   const fill = ({ rate }: { rate: number | undefined }) => (isChange && rate! < 0 ? 'var(--loss)' : 'var(--accent)');
-  // The stronger the fill, the less the theme's own text colour can be read on it: contrast is above 4 everywhere.
+  // On strong fills, the theme's text colour is hard to read; this keeps the contrast above 4.
   const ink = ({ rate }: { rate: number | undefined }) =>
     Math.abs(rate!) >= 0.78 ? 'var(--page)' : Math.abs(rate!) >= 0.57 ? 'var(--ink-mid)' : 'var(--text)';
   const number = ({ rate }: { rate: number | undefined }) => `${Math.round(100 * rate!)}`.replace('-', '−');
@@ -106,7 +106,7 @@ function gridChart(
     marks: [
       Plot.cell(data, { ...place, fill: 'var(--cell)', rx: 2 }),
       Plot.cell(firm, { ...place, fill, fillOpacity: ({ rate }: { rate: number }) => Math.abs(rate), rx: 2 }),
-      // Little is known of these: a smaller square in a paler colour.
+      // Unreliable rates get a smaller, paler square.
       Plot.cell(faded, {
         ...place,
         fill,
@@ -148,4 +148,54 @@ function count(tally: Tally | undefined): string {
   return tally === undefined
     ? 'not sampled'
     : `${formatPercent(rateOf(tally))} (${tally.right} of ${tally.total} exact)`;
+}
+
+export interface ProblemCell {
+  readonly id: string;
+  readonly value: unknown;
+  readonly heldOut: boolean;
+  readonly before?: Tally;
+  readonly after?: Tally;
+}
+
+/**
+ * Each problem once, training problems first. Accuracy of held-out problems comes from the two evaluations, that of training
+ * problems from stage 1 and the rollouts of the last epoch. A problem on both sides of a leaking split counts as held out.
+ */
+export function problemCells({ problems, before, after, stage1, rollouts }: RunRecord): ProblemCell[] {
+  const test = new Set(problems.test.map(({ id }) => id));
+  const [first, last] = [talliesOf(before), talliesOf(after)];
+  const training = problems.train
+    .filter(({ id }) => !test.has(id))
+    .map(({ id, value }) => {
+      const exact = stage1?.entries.get(id)?.exact ?? [];
+      const sampled = exact.length > 0 && { right: exact.filter(Boolean).length, total: exact.length };
+      return cell({ id, value, heldOut: false }, sampled || undefined, rollouts.lastEpoch?.tally.get(id));
+    });
+  const held = problems.test.map(({ id, value }) => cell({ id, value, heldOut: true }, first.get(id), last.get(id)));
+  return [...training, ...held];
+}
+
+function cell(
+  problem: Omit<ProblemCell, 'before' | 'after'>,
+  before: Tally | undefined,
+  after: Tally | undefined,
+): ProblemCell {
+  return { ...problem, ...(before && { before }), ...(after && { after }) };
+}
+
+/** Sampled answers by problem id, or the greedy one if nothing was sampled. */
+function talliesOf(summary: EvalSummary | undefined): Map<string, Tally> {
+  const tally = ({ greedy, sampled }: EvalSummary['perProblem'][number]): Tally =>
+    sampled === undefined
+      ? { right: Number(greedy.exact), total: 1 }
+      : { right: sampled.exact, total: summary!.sampled!.samplesPerProblem };
+  return new Map(summary?.perProblem.map((problem) => [problem.id, tally(problem)]));
+}
+
+export const rateOf = ({ right, total }: Tally) => right / total;
+
+/** Accuracy after minus before; undefined if either is unknown. */
+export function changeOf({ before, after }: ProblemCell): number | undefined {
+  return before && after && rateOf(after) - rateOf(before);
 }

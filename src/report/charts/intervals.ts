@@ -1,5 +1,5 @@
 /**
- * @file Accuracy before and after as dots with their intervals, a row each: of one run, or of several to be compared.
+ * @file A chart of accuracies before and after training as dots with intervals, one row each, for one or several runs.
  */
 import { describeInterval, formatPercent } from '../../util/format.js';
 import type { Interval } from '../../util/statistics.js';
@@ -7,7 +7,7 @@ import type { Html } from '../html.js';
 import { chart, hits, Plot, percentAxis } from './chart.js';
 
 export interface Measured {
-  /** The row's name. */
+  /** Name of the row. */
   readonly row: string;
   readonly when: 'before' | 'after';
   readonly rate: number;
@@ -29,7 +29,7 @@ export function intervalChart(measured: readonly Measured[], labelWidth: number)
   }));
   const rows = [...new Set(data.map(({ row }) => row))];
   const color = (when: Measured['when']) => (when === 'before' ? 'var(--muted)' : 'var(--accent)');
-  // Before stands a little above after, so that intervals never cover each other.
+  // `before` is drawn slightly above `after`, so that intervals never overlap.
   const layer = (when: Measured['when'], dy: number): Plot.Markish[] => {
     const part = data.filter((item) => item.when === when);
     const place = { y: 'row', dy };

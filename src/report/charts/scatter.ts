@@ -1,18 +1,16 @@
 /**
- * @file Rollouts as points: the advantage of each against its implicit reward or log-ratio. A*PO regresses one on the other, so its
+ * @file The scatter plot of rollouts: advantage against implicit reward or log-ratio. A*PO regresses one on the other, so its
  * loss is zero on the diagonal.
  */
-
 import type { TrainingOptions } from '../../options/settings.js';
 import { type Algorithm, type AlgorithmSettings, algorithms } from '../../stage2/algorithm.js';
 import { counted } from '../../util/format.js';
 import { quantile } from '../../util/statistics.js';
 import type { Html } from '../html.js';
 import type { RolloutPoint, RunRecord } from '../read.js';
-import { chart, hits, Plot, tickText } from './chart.js';
-import { figure, short } from './figure.js';
+import { chart, figure, hits, Plot, short, tickText } from './chart.js';
 
-/** @param named says whose rollouts these are, where several runs are shown. */
+/** @param named whether to name the run, if several are shown. */
 export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, named: boolean): Html | undefined {
   const { points, count } = rollouts;
   const { options } = stored;
@@ -22,7 +20,7 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
   const half = (steps.at(-1)?.step ?? 0) / 2;
   const data = points.map((point) => {
     const ratio = plot.ratio(point.delta, settings);
-    // What is logged as the advantage has the implicit reward taken off already.
+    // The logged advantage already has the implicit reward subtracted.
     const asked = point.advantage + implicit(point.delta, settings);
     return { asked, ratio, late: point.step > half, text: describe(point, asked, ratio, plot.ratioName) };
   });
@@ -68,14 +66,14 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
   });
 }
 
-/** The axes have scales of their own; where these differ much, what that does to the picture. */
+/** A note if the scales of the two axes differ much. */
 function scaleNote(stretch: number): string {
   if (!Number.isFinite(stretch) || stretch < 3) return '';
   const times = Number(stretch.toPrecision(1)).toLocaleString('en-US');
   return ` The vertical scale is some ${times} times larger than the horizontal one: on equal scales the points would lie on a flat line.`;
 }
 
-/** A scale for all but the most extreme one in a hundred values, with 0 on it; and how many are beyond. */
+/** A scale that includes 0 and all but the most extreme 1 % of values, and the number of values beyond it. */
 function middle(values: readonly number[]): { domain: [number, number]; outside: number } {
   const [low, high] = [Math.min(0, quantile(values, 0.005)), Math.max(0, quantile(values, 0.995))];
   const margin = low === high ? 1e-3 : 0.06 * (high - low);

@@ -1,8 +1,7 @@
 /**
- * @file Long series made short enough to draw: curves by means over neighbouring steps, lists by leaving out all but
- * every n-th item. Both are functions of the data alone.
+ * @file Shortens long series for drawing: curves by averaging neighbouring steps, lists by keeping every n-th item.
  */
-/** Several items in a row that are drawn as one. */
+/** Consecutive items that are drawn as one. */
 export interface Bin<T> {
   readonly first: T;
   readonly last: T;
@@ -20,7 +19,7 @@ export function binned<T>(items: readonly T[], limit: number): Bin<T>[] {
   return bins;
 }
 
-/** Keeps evenly spaced items of a stream of unknown length: the first, and then every n-th, between `limit` and twice as many. */
+/** Keeps evenly spaced items of a stream of unknown length: between `limit` and twice as many. */
 export function evenly<T>(limit: number): { add(item: T): void; readonly items: readonly T[] } {
   let stride = 1;
   let seen = 0;

@@ -1,5 +1,5 @@
 /**
- * @file The section of the two evaluations: accuracy with its intervals, everything else that is counted, and the tests.
+ * @file The section about the two evaluations: accuracies with intervals, the other measurements, and the tests.
  */
 import { type Comparison, compareEvaluations } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
@@ -10,7 +10,7 @@ import {
   formatPoints,
   formatPercent as percent,
 } from '../../util/format.js';
-import { figure, section, short } from '../charts/figure.js';
+import { figure, section, short } from '../charts/chart.js';
 import { intervalChart, type Measured } from '../charts/intervals.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
@@ -27,13 +27,13 @@ export function beforeAfterSection({ before, after, stored }: RunRecord): Html |
     title: after === undefined ? 'Before training' : 'Before and after',
     lead:
       after === undefined
-        ? `${problems}, ${samples}. The evaluation after training is not there yet.`
+        ? `${problems}, ${samples}. The evaluation after training has not been made yet.`
         : `The same ${problems} before and after, drawn with the same random numbers, ${samples}.`,
     body: html`<div class="beside">${table(before, after, compare)}<div>${tests(compare)}${constant(before)}</div></div>`,
   });
 }
 
-/** What the verdict rests on, as a picture; undefined before anything was measured. */
+/** The accuracies that the verdict is based on; undefined before any evaluation. */
 export function accuracyFigure({ before, after }: RunRecord): Html | undefined {
   if (before === undefined) return undefined;
   return figure({
@@ -41,12 +41,12 @@ export function accuracyFigure({ before, after }: RunRecord): Html | undefined {
     unit: 'exact answers: ○ before, ● after; 95 % intervals',
     chart: intervalChart([...measuredOf(before, 'before'), ...(after ? measuredOf(after, 'after') : [])], 66),
     note: before.sampled
-      ? 'Intervals: sampled, a bootstrap over clusters; greedy, Wilson’s, which takes problems for independent.'
-      : 'Intervals: Wilson’s, which takes problems for independent.',
+      ? 'Intervals: sampled, a bootstrap over clusters; greedy, Wilson’s, which treats problems as independent.'
+      : 'Intervals: Wilson’s, which treats problems as independent.',
   });
 }
 
-/** The rows of {@link intervalChart} that an evaluation fills. */
+/** The rows of an evaluation in {@link intervalChart}. */
 function measuredOf({ greedy, sampled }: EvalSummary, when: Measured['when']): Measured[] {
   return [
     ...(sampled ? [{ row: 'sampled', when, rate: sampled.exact.rate, ci95: sampled.exact.ci95 }] : []),
@@ -58,7 +58,7 @@ interface Row {
   readonly name: string;
   readonly of: (summary: EvalSummary) => number;
   readonly show: (value: number) => string;
-  /** Of the change; in percentage points for rates. */
+  /** Formats the change; in percentage points for rates. */
   readonly showChange: (value: number) => string;
 }
 

@@ -1,12 +1,12 @@
 /**
- * @file The section of `--compare`: the runs' verdicts beside each other, tests between their trained models, and the options in which
- * they differ.
+ * @file The section for `--compare`: the runs' verdicts side by side, tests between their trained models, and the options that
+ * differ.
  */
 import { flag, trainingOptionNames } from '../../options/table.js';
 import { compareEvaluations } from '../../policy/eval-compare.js';
 import { UserError } from '../../util/errors.js';
 import { describePValue, formatPercent as percent } from '../../util/format.js';
-import { figure, section } from '../charts/figure.js';
+import { figure, section } from '../charts/chart.js';
 import { intervalChart, type Measured } from '../charts/intervals.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
@@ -31,7 +31,7 @@ export function comparedSection(runs: readonly RunRecord[]): Html | undefined {
   return section({
     id: 'compared',
     title: 'Runs compared',
-    lead: html`${run.name} is the run of this report; the others are laid over it. Tests are of the trained models on the same held-out problems.`,
+    lead: html`${run.name} is the run of this report; the others are overlaid. The tests compare the trained models on the same held-out problems.`,
     body: html`${legend(runs)}<div class="split">
 ${measured.length > 0 && figure({ title: 'Accuracy', unit: 'exact answers: ○ before, ● after; 95 % intervals', chart: intervalChart(measured, Math.min(150, 20 + 6.5 * longest)) })}
 <div>${scrolled(
@@ -78,7 +78,7 @@ function differences(runs: readonly RunRecord[]): Html {
   )}`;
 }
 
-/** A table that may be wider than a narrow window; a stop of the Tab key, so that it can be moved without a mouse. */
+/** A table that scrolls if it is wider than the window; focusable, so that it can be scrolled by keyboard. */
 function scrolled(name: string, rows: Html): Html {
   return html`<div class="scroll" role="region" tabindex="0" aria-label="${name}"><table class="numbers">${rows}</table></div>`;
 }

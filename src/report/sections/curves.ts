@@ -1,23 +1,22 @@
 /**
- * @file The section of curves: what every update of stage 2 logged, one chart a quantity, all of the same size; several runs over each other.
+ * @file The section of curves: the metrics of every update of stage 2, one chart per metric, with all runs overlaid, and the
+ * held-out accuracy measured during training.
  */
 import { formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
-import { chart, hits, Plot, percentAxis, tickText } from '../charts/chart.js';
-import { figure, runStyle, section, short } from '../charts/figure.js';
+import { chart, figure, hits, Plot, percentAxis, runStyle, section, short, tickText } from '../charts/chart.js';
 import { scatterFigure } from '../charts/scatter.js';
 import { binned } from '../charts/thin.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord, StepRecord } from '../read.js';
-import { looksFigure } from './looks.js';
 
 interface Quantity {
   readonly title: string;
   readonly unit: string;
   readonly value: (step: StepRecord) => number;
-  /** Drawn from 0 to 100 %. */
+  /** Whether the axis goes from 0 to 100 %. */
   readonly rate?: true;
-  /** More of the same update, for the tooltip. */
+  /** A second value of the same update, for the tooltip. */
   readonly also?: { readonly name: string; readonly value: (step: StepRecord) => number };
 }
 
@@ -40,7 +39,7 @@ const afterLooks: readonly Quantity[] = [
   { title: 'Gradient norm', unit: 'before clipping', value: ({ gradientNorm }) => gradientNorm },
   {
     title: 'Readable answers',
-    unit: 'share of rollouts with an answer in the asked-for form',
+    unit: 'share of rollouts with an answer in the requested form',
     rate: true,
     value: ({ formatRate }) => formatRate,
     also: { name: 'cut off', value: ({ truncatedRate }) => truncatedRate },
@@ -64,7 +63,7 @@ ${beforeLooks.map(drawn)}${looksFigure(runs)}${afterLooks.map(drawn)}${scatterFi
   });
 }
 
-/** Which line is which run; one legend for all charts of a section. */
+/** The legend of runs, shared by all charts of a section. */
 export function legend(runs: readonly RunRecord[]): Html {
   return html`<ul class="legend">${runs.map((run, i) => {
     const { color, dash } = runStyle(i);
@@ -72,7 +71,7 @@ export function legend(runs: readonly RunRecord[]): Html {
   })}</ul>`;
 }
 
-/** Updates of a run that are drawn as one point. */
+/** Consecutive updates of a run that are drawn as one point. */
 interface Point {
   readonly step: number;
   readonly when: string;
@@ -80,7 +79,7 @@ interface Point {
   readonly text: string;
 }
 
-/** More points than a chart has pixels to tell apart. */
+/** Most points of a curve; a chart has too few pixels for more. */
 const maxPoints = 160;
 
 function pointsOf({ rate, value, also }: Quantity, run: RunRecord, name: string): Point[] {
@@ -130,7 +129,7 @@ function lines(points: readonly Point[], run: number, single: boolean): Plot.Mar
   ];
 }
 
-/** One upright band a step, as high as the chart, with all values there. */
+/** One vertical band per step, as high as the chart, with all values of the step. */
 function bands(series: readonly (readonly Point[])[]): Plot.Markish {
   const at = new Map<number, Point[]>();
   for (const point of series.flat()) at.set(point.step, [...(at.get(point.step) ?? []), point]);
@@ -145,4 +144,67 @@ function bands(series: readonly (readonly Point[])[]): Plot.Markish {
     };
   });
   return Plot.rect(data, { x1: 'left', x2: 'right', title: 'text', ...hits });
+}
+
+interface Look {
+  readonly step: number;
+  readonly rate: number;
+  readonly isEvaluation: boolean;
+  readonly text: string;
+}
+
+/** Most measurements drawn; of more, every n-th is. */
+const maxLooks = 60;
+
+export function looksFigure(runs: readonly RunRecord[]): Html {
+  const series = runs.map((run) => looksOf(run, runs.length > 1));
+  const all = series.flat();
+  const svg = chart({
+    description: `Held-out greedy accuracy by update: ${all.map(({ step, rate }) => `${formatPercent(rate)} at ${step}`).join(', ')}`,
+    x: { label: 'update', ticks: 5, tickFormat: 'd', domain: [0, Math.max(1, ...all.map(({ step }) => step))] },
+    y: { label: null, grid: true, ...percentAxis },
+    marks: [
+      ...series.flatMap((looks, i) => {
+        const { color, dash } = runStyle(i);
+        const place = { x: 'step', y: 'rate' };
+        const looked = looks.filter(({ isEvaluation }) => !isEvaluation);
+        const measured = looks.filter(({ isEvaluation }) => isEvaluation);
+        return [
+          Plot.lineY(looks, {
+            ...place,
+            stroke: color,
+            strokeWidth: 1.5,
+            ...(dash !== undefined && { strokeDasharray: dash }),
+          }),
+          Plot.dot(looked, { ...place, stroke: color, fill: 'var(--page)', r: 3.5, strokeWidth: 2 }),
+          Plot.dot(measured, { ...place, fill: color, symbol: 'diamond', r: 5.5 }),
+        ];
+      }),
+      Plot.dot(all, { x: 'step', y: 'rate', r: 11, title: 'text', ...hits }),
+    ],
+  });
+  return figure({
+    title: 'Held-out accuracy, greedy',
+    unit: 'share of problems; ◆ evaluations, ○ during training',
+    chart: svg,
+    note: 'Measurements during training are for monitoring only: nothing was stopped, saved or chosen by them.',
+  });
+}
+
+function looksOf({ name, before, after, steps }: RunRecord, named: boolean): Look[] {
+  const look = (step: number, rate: number, what: string, isEvaluation: boolean): Look => ({
+    step,
+    rate,
+    isEvaluation,
+    text: `${what}${named ? `, ${name}` : ''}\n${formatPercent(rate)} of ${before?.problems ?? 'the'} greedy answers exact`,
+  });
+  const last = steps.at(-1)?.step ?? 0;
+  const looked = steps.filter(({ heldOutGreedy }) => heldOutGreedy !== undefined);
+  return [
+    ...(before ? [look(0, before.greedy.exact.rate, 'evaluation before training', true)] : []),
+    ...binned(looked, maxLooks).map(({ last: { step, heldOutGreedy } }) =>
+      look(step, heldOutGreedy!, `during training, after update ${step}`, false),
+    ),
+    ...(after ? [look(last, after.greedy.exact.rate, `evaluation after update ${last}`, true)] : []),
+  ];
 }

@@ -1,14 +1,14 @@
 /**
- * @file The section of examples: what the model wrote for the same held-out problem before and after, its tokens coloured by how
- * sure it was of each. Every problem is there, or the rule by which some are left out.
+ * @file The section of examples: the model's answers to each held-out problem before and after training, with tokens coloured
+ * by their probability. If problems are omitted, the rule is stated.
  */
 import type { EvalSummary, ProblemSummary } from '../../policy/eval-summary.js';
 import { counted, formatPercent } from '../../util/format.js';
-import { section, short } from '../charts/figure.js';
+import { section, short } from '../charts/chart.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
 
-/** Gains and losses that are seen at once; what is between them opens below. */
+/** Number of gains and losses shown at once; those between them are folded. */
 const shownGains = 3;
 const shownLosses = 1;
 const maxBetween = 60;
@@ -26,7 +26,7 @@ export function examplesSection({ before, after }: RunRecord): Html | undefined 
   const between = few ? [] : sorted.slice(shownGains, -shownLosses);
   const left = Math.max(0, between.length - maxBetween);
   const show = (problem: ProblemSummary) => example(problem, later.get(problem.id));
-  const order = ` Problems are in order of change: the ${shownGains} largest gains, then the smallest gain or largest loss; the others open below.`;
+  const order = ` Problems are in order of change: the ${shownGains} largest gains, then the smallest gain or largest loss; the others are folded below.`;
   return section({
     id: 'examples',
     title: 'What it writes',
@@ -48,10 +48,10 @@ function what({ sampled, perProblem }: EvalSummary, compared: boolean): string {
     return `The greedy answer to each held-out problem; ${why} no probabilities to show.`;
   }
   const random = compared ? ', with the same random numbers before and after' : '';
-  return `The first sample of each held-out problem at temperature ${sampled?.temperature}${random}: nobody chose it.`;
+  return `The first sample of each held-out problem at temperature ${sampled?.temperature}${random}, not selected in any way.`;
 }
 
-/** What the colours of tokens mean. */
+/** The legend of token colours. */
 function key(): Html {
   return html`<p class="note tokens-key">Probability of each token when it was drawn: ${[1, 0.5, 0.2, 0.05].map((p) => html`<span class="token" style="--doubt:${doubt(Math.log(p))}">${Math.round(100 * p)} %</span> `)}</p>`;
 }
@@ -77,7 +77,7 @@ function side(when: string, { firstSample, greedy, sampled }: ProblemSummary): H
 
 function tokens({ pieces, logProbs, truncated }: NonNullable<ProblemSummary['firstSample']>): Html[] {
   const spans: Html[] = [];
-  // The bytes of one character may be spread over tokens, of which all but the last add no text: they are shown as one.
+  // The bytes of a character may span several tokens, of which only the last adds text: show them as one.
   let sum = 0;
   for (const [i, piece] of pieces.entries()) {
     sum += logProbs[i]!;
@@ -92,12 +92,12 @@ function tokens({ pieces, logProbs, truncated }: NonNullable<ProblemSummary['fir
   return spans;
 }
 
-/** Strength of a token's colour, in percent: none for a sure one, full at a probability of 2 %. */
+/** Strength of a token's colour in percent: 0 at probability 1, 100 at a probability of 2 % or less. */
 function doubt(logProb: number): string {
   return `${Math.round(100 * Math.min(1, logProb / Math.log(0.02)))}%`;
 }
 
-/** Line ends are shown as such; an empty text as a word. */
+/** Shows line breaks as symbols and an empty text as a word. */
 function visible(text: string): string {
   return text === '' ? '(nothing)' : text.replaceAll('\n', '↵\n');
 }

@@ -1,11 +1,11 @@
 /**
- * @file The section for repeating a run: the command, what it cost, every resolved option, versions and hashes.
+ * @file The section about repeating a run: its command, cost, resolved options, versions and hashes.
  */
 import { flag, trainingOptionNames } from '../../options/table.js';
 import { counted, formatSeconds } from '../../util/format.js';
 import { isRecord } from '../../util/json.js';
 import { quantile } from '../../util/statistics.js';
-import { section, short } from '../charts/figure.js';
+import { section, short } from '../charts/chart.js';
 import { repeatCommand } from '../command.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
@@ -15,7 +15,7 @@ export function factsSection(run: RunRecord): Html {
   return section({
     id: 'repeat',
     title: 'How to repeat it',
-    lead: 'The same command gives the same bytes on the same engine: everything that is drawn follows from the seed.',
+    lead: 'The same command gives the same bytes on the same engine: all random numbers follow from the seed.',
     body: html`<div class="copied"><pre class="command" id="command" tabindex="0" aria-label="The command">${repeatCommand(stored).map((piece, i) => html`${i > 0 && ' '}<span>${piece}</span>`)}</pre><button type="button" class="to-clipboard" data-source="command" hidden>Copy</button></div>
 <div class="columns">
 <div><h3>Cost</h3>${table(costs(run))}<h3>Versions and hashes</h3>${table(versions(stored.record))}</div>
@@ -30,7 +30,7 @@ function table(rows: Rows): Html {
   return html`<table class="options"><tbody>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>`;
 }
 
-/** Seconds of work of the whole run, whichever processes did it. */
+/** Total seconds of the run, over all its processes. */
 export function secondsOf({ phases, updates }: RunRecord['timings']): number {
   const stage2 = updates.reduce((sum, each) => sum + each, 0);
   return ['eval-before', 'stage1', 'eval-after'].reduce((sum, phase) => sum + (phases.get(phase) ?? 0), stage2);
@@ -63,19 +63,19 @@ function costs({ timings, before, after, stage1, steps, rollouts }: RunRecord): 
     ]);
     if (updates.length > 0) rows.push(['An update, median', formatDuration(quantile(updates, 0.5))]);
     if (updates.length > last.step)
-      rows.push(['Updates made again', `${updates.length - last.step}, after an interruption`]);
+      rows.push(['Repeated updates', `${updates.length - last.step}, after an interruption`]);
   }
   evaluation('Evaluation after', after, 'eval-after');
   rows.push(['Together', formatDuration(secondsOf(timings))]);
   return rows;
 }
 
-/** Short times to three digits, long ones as everywhere. */
+/** Short times with three digits, long ones as {@link formatSeconds}. */
 function formatDuration(seconds: number): string {
   return seconds < 60 ? `${short(seconds)} s` : formatSeconds(seconds);
 }
 
-/** Options with a value, and folded away those that were off or absent. */
+/** Options in use, and folded below them those that were off or absent. */
 function optionTables({ stored }: RunRecord): Html {
   const { derived } = stored.record;
   const all = trainingOptionNames.map((name) => [flag(name), valueText(stored.options[name])] as const);
@@ -93,7 +93,7 @@ function versions(record: RunRecord['stored']['record']): Rows {
   return flat(rest, '');
 }
 
-/** Nested fields with their path, in words: `optimizer, weight decay` for `optimizer.weightDecay`. */
+/** Nested fields with their path in words: `optimizer, weight decay` for `optimizer.weightDecay`. */
 function flat(record: Readonly<Record<string, unknown>>, prefix: string): (readonly [string, string])[] {
   return Object.entries(record).flatMap(([name, value]) =>
     isRecord(value)
@@ -102,7 +102,7 @@ function flat(record: Readonly<Record<string, unknown>>, prefix: string): (reado
   );
 }
 
-/** `weight decay` for `weightDecay`; names of the algorithm and of Node stay. */
+/** `weight decay` for `weightDecay`; some names are kept. */
 function inWords(name: string): string {
   return name
     .replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)

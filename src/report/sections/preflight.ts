@@ -1,12 +1,10 @@
 /**
- * @file The section of stage 1: what the reference's samples promised before any training, with the verdict that
- * `train` gave.
+ * @file The section about stage 1: the reference's samples and the verdict before training.
  */
 import type { Preflight } from '../../stage1/preflight.js';
 import { algorithms } from '../../stage2/algorithm.js';
 import { counted, formatPercent as percent } from '../../util/format.js';
-import { chart, hits, Plot } from '../charts/chart.js';
-import { figure, section, short } from '../charts/figure.js';
+import { chart, figure, hits, Plot, section, short } from '../charts/chart.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
 
@@ -17,7 +15,7 @@ export function preflightSection({ stage1, stored }: RunRecord): Html | undefine
     return section({
       id: 'stage-1',
       title: 'Could training learn anything?',
-      lead: `${title} has no stage 1, so nothing was measured on the training problems beforehand.`,
+      lead: `${title} has no stage 1, so nothing was measured on the training problems before training.`,
       body: html``,
     });
   }
@@ -30,27 +28,27 @@ export function preflightSection({ stage1, stored }: RunRecord): Html | undefine
   return section({
     id: 'stage-1',
     title,
-    lead: `Before training, stage 1 sampled each of ${counted(preflight.problems, 'distinct training problem')} ${n} times from the reference. Reinforcement learning moves probability between samples, so it needs problems with right and wrong ones.`,
+    lead: `Before training, stage 1 sampled each of ${counted(preflight.problems, 'distinct training problem')} ${n} times from the reference. Reinforcement learning moves probability between samples, so it needs problems with both correct and wrong samples.`,
     body: html`<div class="split">${histogram(preflight)}<div>${verdict(preflight)}${figures(preflight)}</div></div>`,
   });
 }
 
 function histogram(preflight: Preflight): Html {
   const { histogram: counts, samplesPerProblem: n, problems } = preflight;
-  const kind = (k: number) => (k === 0 ? 'none right' : k === n ? 'all right' : 'some right');
+  const kind = (k: number) => (k === 0 ? 'none correct' : k === n ? 'all correct' : 'some correct');
   const data = counts.map((count, k) => ({
     k,
     count,
     kind: kind(k),
-    text: `${k} of ${n} samples right\n${counted(count, 'problem')} (${percent(count / problems)})`,
+    text: `${k} of ${n} samples correct\n${counted(count, 'problem')} (${percent(count / problems)})`,
   }));
   const few = n <= 16;
   const svg = chart({
-    description: `Problems by right samples of ${n}: ${counts.map((count, k) => `${k}: ${count}`).join(', ')}`,
+    description: `Problems by correct samples of ${n}: ${counts.map((count, k) => `${k}: ${count}`).join(', ')}`,
     height: 230,
     marginTop: 20,
     x: {
-      label: `right samples of ${n}`,
+      label: `correct samples of ${n}`,
       type: 'band',
       domain: data.map(({ k }) => k),
       padding: few ? 0.12 : 0,
@@ -73,14 +71,18 @@ function histogram(preflight: Preflight): Html {
     color: { type: 'identity' },
   });
   return figure({
-    title: 'Right samples per problem',
-    unit: 'problems, by how many of their samples are right',
+    title: 'Correct samples per problem',
+    unit: 'problems by number of correct samples',
     chart: svg,
-    note: html`<span class="swatch" style="background:var(--none)"></span>none right, <span class="swatch" style="background:var(--accent)"></span>some right: these teach most, <span class="swatch" style="background:var(--muted)"></span>all right`,
+    note: html`<span class="swatch" style="background:var(--none)"></span>none correct, <span class="swatch" style="background:var(--accent)"></span>some correct: these teach most, <span class="swatch" style="background:var(--muted)"></span>all correct`,
   });
 }
 
-const fills = { 'none right': 'var(--none)', 'some right': 'var(--accent)', 'all right': 'var(--muted)' } as const;
+const fills = {
+  'none correct': 'var(--none)',
+  'some correct': 'var(--accent)',
+  'all correct': 'var(--muted)',
+} as const;
 
 const words = { go: 'Go', warn: 'Go, with a warning', stop: 'Stop' } as const;
 
@@ -88,7 +90,7 @@ function verdict({ verdict, advice }: Preflight): Html {
   const shown =
     advice.length > 0
       ? advice
-      : ['Enough problems have right and wrong samples, and few answers are cut off or unreadable.'];
+      : ['Enough problems have both correct and wrong samples, and few answers are cut off or unreadable.'];
   return html`<p class="said"><strong>${words[verdict]}.</strong> ${shown.join(' ')}</p>`;
 }
 
@@ -96,14 +98,14 @@ function figures(preflight: Preflight): Html {
   const { samplesPerProblem: n, passAt1, ceiling, allWrong, mixed, allRight } = preflight;
   const { truncatedRate, parseFailRate, meanTokens, meanAbsAdvantage, trainable, problems } = preflight;
   const rows: [string, string][] = [
-    ['One sample right (pass@1)', percent(passAt1)],
-    [`Ceiling: one of ${n} right (pass@${n})`, percent(ceiling)],
-    ['Problems with none, some, all right', `${percent(allWrong)}, ${percent(mixed)}, ${percent(allRight)}`],
+    ['One sample correct (pass@1)', percent(passAt1)],
+    [`Ceiling: one of ${n} correct (pass@${n})`, percent(ceiling)],
+    ['Problems with none, some, all correct', `${percent(allWrong)}, ${percent(mixed)}, ${percent(allRight)}`],
     ['Problems to train on', `${trainable} of ${problems}`],
-    ['Mean |advantage|, reward being 0 to 1', short(meanAbsAdvantage)],
+    ['Mean |advantage|, for rewards from 0 to 1', short(meanAbsAdvantage)],
     ['Cut off; no readable answer', `${percent(truncatedRate)}; ${percent(parseFailRate)}`],
     ['Length, mean', `${short(meanTokens)} tokens`],
   ];
   return html`<table class="numbers"><tbody>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>
-<p class="note">The ceiling is what sharpening alone can reach on these problems; learning that generalises can pass it.</p>`;
+<p class="note">The ceiling is the most that sharpening alone can reach on these problems; learning that generalises can exceed it.</p>`;
 }

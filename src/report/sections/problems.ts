@@ -1,19 +1,17 @@
 /**
- * @file The section of single problems: as a multiplication table where they are products, else as a list of the held-out
- * ones, each with its accuracy before and after.
+ * @file The section about single problems, each with its accuracy before and after: a multiplication table if they are
+ * products, otherwise a list of the held-out problems.
  */
 import { counted, formatPercent } from '../../util/format.js';
-import { changeOf, type ProblemCell, problemCells, rateOf } from '../charts/cells.js';
-import { chart, hits, Plot, percentAxis } from '../charts/chart.js';
-import { figure, section } from '../charts/figure.js';
-import { gridFigures, productCells } from '../charts/grid.js';
+import { chart, figure, hits, Plot, percentAxis, section } from '../charts/chart.js';
+import { changeOf, gridFigures, type ProblemCell, problemCells, productCells, rateOf } from '../charts/grid.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
 
 export function problemsSection(run: RunRecord): Html | undefined {
   const cells = problemCells(run);
   if (!cells.some(({ before, after }) => before ?? after)) return undefined;
-  // A task of the user's own may have an a and a b too, but they need not be factors.
+  // Problems of a custom task may also have fields a and b, which need not be factors.
   const products = run.stored.options.task === undefined ? productCells(cells) : undefined;
   const lead = products === undefined ? heldOutLead(run) : html`${heldOutLead(run)} ${trainingLead(run)}`;
   return section({
@@ -41,12 +39,12 @@ function trainingLead({ stage1, rollouts: { lastEpoch } }: RunRecord): string {
   return `Training problems: ${before}; ${after}.`;
 }
 
-/** Problems of one chart, and charts: three of them stand side by side. */
+/** Problems per chart, and number of charts: three fit side by side. */
 const rowsPerChart = 20;
 const maxCharts = 3;
 
 function list(cells: readonly ProblemCell[]): Html {
-  // In order of change, so that gains and losses are seen as such; where there is none yet, of accuracy.
+  // Sorted by change, or by accuracy if there is no change yet.
   const size = (cell: ProblemCell) => changeOf(cell) ?? (cell.before ? rateOf(cell.before) : 0);
   const sorted = [...cells].sort((a, b) => size(b) - size(a));
   const half = (rowsPerChart * maxCharts) / 2;
@@ -62,7 +60,7 @@ function list(cells: readonly ProblemCell[]): Html {
       chart: listChart(part),
     }),
   )}</div>
-<p class="note">${cells.some((cell) => changeOf(cell) !== undefined) ? 'In order of change, the largest gain first' : 'In order of accuracy'}${left > 0 ? `; the ${counted(left, 'problem')} in the middle are left out` : ''}.</p>`;
+<p class="note">${cells.some((cell) => changeOf(cell) !== undefined) ? 'In order of change, the largest gain first' : 'In order of accuracy'}${left > 0 ? `; ${counted(left, 'problem')} in the middle ${left === 1 ? 'is' : 'are'} omitted` : ''}.</p>`;
 }
 
 function listChart(cells: readonly ProblemCell[]): Html {

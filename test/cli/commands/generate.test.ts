@@ -97,7 +97,7 @@ for (const engine of ['tensorflow', 'wasm']) {
     const text = whole?.completions[0]?.text ?? '';
     assert.equal(streamed.stdout, text.endsWith('\n') ? text : `${text}\n`);
     assert.match(streamed.stderr, /Sampling: temperature 0\.7, top-p 0\.8, top-k 20 \(.*generation_config\.json\)\./);
-    assert.match(streamed.stderr, /repetition_penalty, which tinyzero does not apply/);
+    assert.match(streamed.stderr, /repetition_penalty, which tinyzero does not support/);
     assert.match(streamed.stderr, new RegExp(`Engine: ${engine} `));
     assert.match(streamed.stderr, /\d+ tokens in [\d.]+ s, [\d.]+ a second/);
 
@@ -219,9 +219,9 @@ const badInput: [name: string, args: string[], code: number, message: RegExp, in
     2,
     /needs the tensorflow engine/,
   ],
-  ['a missing file', ['score', '--model', qwen2, '--input', '/nowhere'], 1, /Cannot read \/nowhere: there is no such/],
+  ['a missing file', ['score', '--model', qwen2, '--input', '/nowhere'], 1, /Cannot read \/nowhere: no such/],
   ['a folder for a file', ['score', '--model', qwen2, '--input', qwen2], 1, /it is a folder/],
-  ['no lines', ['score', '--model', qwen2, '--input', '-'], 1, /Standard input holds no lines/, '\n \n'],
+  ['no lines', ['score', '--model', qwen2, '--input', '-'], 1, /Standard input is empty/, '\n \n'],
   ['broken JSON', ['score', '--model', qwen2, '--input', '-'], 1, /Line 2 of standard input is not JSON/, '\n{"a"'],
   ['no object', ['score', '--model', qwen2, '--input', '-'], 1, /Line 1 of standard input is not a JSON obj/, '[1]'],
   [

@@ -103,7 +103,7 @@ test('a model of the hub is looked for in the cache only', async (t) => {
   });
   const { ok, found } = await modelCheck('some/model');
   assert.equal(ok, false);
-  assert.match(found, /some\/model is not in the cache/);
+  assert.match(found, /some\/model is not fully in the cache/);
 });
 
 test('an engine that lost a file, or has another format, is reported as broken', async () => {

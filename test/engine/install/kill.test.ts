@@ -77,7 +77,7 @@ nativeTest('doctor explains what a killed install left', async (t) => {
   const { checks } = JSON.parse(stdout) as { checks: { name: string; ok: boolean; found: string; fix: string }[] };
   const leftover = checks.find(({ name }) => name === 'leftovers');
   assert.equal(leftover?.ok, false);
-  assert.match(leftover?.found ?? '', /an install was stopped and left .*staging-/);
+  assert.match(leftover?.found ?? '', /an interrupted install left .*staging-/);
   assert.match(leftover?.fix ?? '', /engine install/);
 });
 

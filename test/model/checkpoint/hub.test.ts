@@ -229,7 +229,7 @@ test('without a connection the cache serves, and an empty cache says what to do'
   assert.match(notices.join(), /connection was refused.*using the cached copy/s);
   await assertUserRejection(resolveModel('org/other', { settings }), /connection was refused/, /HF_ENDPOINT/);
   rmSync(join(folder, 'model.safetensors'));
-  await assertUserRejection(resolveModel('org/model', { settings: offline }), /not in the cache in full/);
+  await assertUserRejection(resolveModel('org/model', { settings: offline }), /not fully in the cache/);
 });
 
 test('a model that cannot run is refused before its weights are fetched', async (t) => {

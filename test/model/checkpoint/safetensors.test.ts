@@ -147,7 +147,7 @@ test('names that mean something to JavaScript are only names', (t) => {
 
 test('missing, empty and shrinking files are explained', (t) => {
   const folder = temporaryFolder(t);
-  assertUserError(() => openSafetensors(join(folder, 'none')), /there is no such file/);
+  assertUserError(() => openSafetensors(join(folder, 'none')), /no such file/);
   assertUserError(() => openSafetensors(folder), /folder/);
   writeFileSync(join(folder, 'short'), 'abc');
   assertUserError(() => openSafetensors(join(folder, 'short')), /has 3 bytes, too few/);

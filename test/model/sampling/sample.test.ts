@@ -5,7 +5,6 @@
  * Draws are compared by token. A token differs only when its uniform number lies within rounding (about 1e-6) of a
  * border between two tokens; over the 3,000 tokens compared here that would happen to one choice of seeds in 300.
  */
-
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';

@@ -1,24 +1,25 @@
 /**
- * @file A loaded model that answers questions one at a time and grades the answers to multiplications.
+ * @file A player of `tinyzero play`: a loaded model that answers typed questions one at a time. A multiplication is asked in
+ * the model's own wording and its answer graded; any other text is asked unchanged.
  */
-import { promptInput } from '../../data/prompt.js';
-import { textStream } from '../../model/checkpoint/tokenizer.js';
-import { type LoadedModel, prepareSampling, sample, stateOf } from '../../model/loaded-model.js';
-import { parameterCount } from '../../model/network/params.js';
-import { isBuiltin } from '../../model/shipped.js';
-import { completeSettings, heldOutSplitOf, type TrainingOptions } from '../../options/settings.js';
-import { pieces } from '../../pretrain/vocabulary.js';
-import { multiplicationReward } from '../../reward/multiplication.js';
-import type { Score } from '../../reward/score.js';
-import { UserError } from '../../util/errors.js';
-import { type Question, readQuestion } from './question.js';
+import type { Product } from '../data/products.js';
+import { type PromptStyle, promptInput, type Wording, wordings } from '../data/prompt.js';
+import { textStream } from '../model/checkpoint/tokenizer.js';
+import { type LoadedModel, prepareSampling, sample, stateOf } from '../model/loaded-model.js';
+import { parameterCount } from '../model/network/params.js';
+import { isBuiltin } from '../model/shipped.js';
+import { completeSettings, heldOutSplitOf, type TrainingOptions } from '../options/settings.js';
+import { pieces } from '../pretrain/vocabulary.js';
+import { multiplicationReward } from '../reward/multiplication.js';
+import type { Score } from '../reward/score.js';
+import { UserError } from '../util/errors.js';
 
 export interface PlayerOptions {
   /** Shown above its answers. */
   readonly name: string;
-  /** Wording, prompt style and reward follow from these and the model, as in a run. */
+  /** Determine wording, prompt style and reward together with the model, as in a run. */
   readonly training: TrainingOptions;
-  /** 0 is greedy. */
+  /** 0: greedy. */
   readonly temperature: number;
   readonly signal: AbortSignal;
 }
@@ -26,33 +27,33 @@ export interface PlayerOptions {
 export interface Answer {
   readonly question: Question;
   readonly text: string;
-  /** The model ended the answer; false where it was cut off or stopped. */
+  /** Whether the model ended the answer; false if it was cut off or stopped. */
   readonly finished: boolean;
   readonly stopped: boolean;
   readonly tokens: number;
   readonly seconds: number;
-  /** For answers to multiplications that were not stopped. */
+  /** Present for answers to multiplications that were not stopped. */
   readonly score?: Score;
 }
 
 interface AskOptions {
   /** Called with new text of the answer as it is drawn. */
   readonly onText: (text: string) => void;
-  /** Stops the answer; the result is the text so far. */
+  /** Aborting it stops the answer; the result is the text so far. */
   readonly signal: AbortSignal;
 }
 
 export interface Player {
   readonly name: string;
   readonly maxNewTokens: number;
-  /** What the model can be asked, in words; undefined where it can spell any text. */
+  /** Describes the text that the model can spell; undefined if it can spell any text. */
   readonly spelling: string | undefined;
-  /** The question that the model is asked for this line. @throws UserError for a text that the model cannot take. */
+  /** The question for a typed line. @throws UserError for a text that the model cannot encode. */
   read(line: string): Question;
   ask(question: Question, options: AskOptions): Promise<Answer>;
 }
 
-/** The longest prompt: room for a page of text, while a short question needs no large cache. */
+/** Longest prompt in tokens: about a page of text. */
 const maxPromptTokens = 512;
 
 /** Loads the weights. */
@@ -132,4 +133,26 @@ function builtinSpelling(): string {
   const words = known.filter((piece) => /[a-z]/i.test(piece)).map((word) => `"${word}"`);
   const signs = known.filter((piece) => !/[a-z]/i.test(piece));
   return `digits, ${signs.join(' ')} and the words ${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
+
+export interface Question {
+  readonly text: string;
+  /** Present for multiplications, the only questions with a known answer. */
+  readonly product?: Product;
+}
+
+/** `7 x 8`, `7*8`, `What is 7 × 8?`: factors of up to four digits. */
+const multiplication = /^(?:what\s+is\s+)?(\d{1,4})\s*[x×*·⋅]\s*(\d{1,4})\s*[=?]*$/iu;
+
+export function readProduct(line: string): Product | undefined {
+  const [, a, b] = multiplication.exec(line.trim()) ?? [];
+  return a === undefined || b === undefined ? undefined : { a: Number(a), b: Number(b) };
+}
+
+/** The question for a typed line, in the given wording. */
+export function readQuestion(line: string, wording: Wording, promptStyle: PromptStyle): Question {
+  const product = readProduct(line);
+  if (product !== undefined) return { text: wordings[wording](product), product };
+  // A typed line has no line break, but a plain-text question for completion ends with one.
+  return { text: promptStyle === 'raw' && line.endsWith('?') ? `${line}\n` : line };
 }

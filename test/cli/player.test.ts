@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readProduct, readQuestion } from '../../../src/cli/play/question.js';
+import { readProduct, readQuestion } from '../../src/cli/player.js';
 
 test('multiplications as people type them', () => {
   for (const line of [

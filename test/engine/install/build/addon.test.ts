@@ -4,8 +4,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findCompiler } from '../../../../src/engine/install/build/addon.js';
-import { nativeSources } from '../../../../src/engine/install/build/kernels-addon.js';
+import { findCompiler, nativeSources } from '../../../../src/engine/install/build/addon.js';
 import { engineFormat, findInstalledEngine } from '../../../../src/engine/install/installed.js';
 import { nativeTest } from '../../../helpers/native.js';
 
