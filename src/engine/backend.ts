@@ -19,21 +19,21 @@ import { replaceWasmKernels } from './wasm.js';
 
 export interface Engine {
   readonly name: EngineName;
-  /** For people: `TensorFlow 2.21.0 on CPU (2 cores)`. */
+  /** Such as `TensorFlow 2.21.0 on CPU (2 cores)`. */
   readonly description: string;
   readonly tensorflowVersion?: string;
   readonly device: 'cpu' | 'gpu';
-  /** The instruction set of the kernels: `baseline`, `avx2`, `avx512`, `avx512bf16`; absent where none run. */
+  /** The instruction set of the native kernels: `baseline`, `avx2`, `avx512`, `avx512bf16`; absent without native kernels. */
   readonly instructions?: string;
   /** Whether the device has instructions for products of bfloat16. */
   readonly multipliesBfloat16: boolean;
-  /** Compiled where the engine can compile, op by op elsewhere. */
+  /** Compiled if the engine can compile, otherwise op by op. */
   createProgram(spec: ProgramSpec): Program;
-  /** Always op by op: slower, the same results. For tests and `doctor`. */
+  /** Always op by op: slower, with the same results. For tests and `doctor`. */
   createEagerProgram(spec: ProgramSpec): Program;
-  /** As `createProgram`, without native ops: slower, the same results. For tests and benchmarks. */
+  /** As `createProgram`, but without native ops: slower, with the same results. For tests and benchmarks. */
   createComposedProgram(spec: ProgramSpec): Program;
-  /** Tensors that the engine holds now; tests check that nothing leaks. */
+  /** Number of tensors that the engine holds, for tests of leaks. */
   tensorCount(): number;
 }
 
@@ -64,7 +64,7 @@ async function openTensorFlow(): Promise<Engine> {
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
   const { kernelsPath } = installed;
   const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
-  // Their kernels run on the processor: on a GPU each would move its tensors there and back.
+  // Native kernels run on the CPU; with a GPU, each would copy its tensors there and back.
   const nativeOps = new Set(device === 'cpu' ? addon?.ops : []);
   if (!ownProductIsFaster(addon)) nativeOps.delete(nativeOpNames.product);
   const multipliesBfloat16 = device === 'gpu' || addon?.bfloat16 === true;
@@ -86,7 +86,7 @@ async function openTensorFlow(): Promise<Engine> {
   };
 }
 
-/** As measured (docs/log.md): TensorFlow's products are faster where oneDNN has AVX-512; on ARM nobody has measured. */
+/** Measured (docs/log.md): TensorFlow's products are faster if oneDNN has AVX-512. Not measured on ARM. */
 function ownProductIsFaster(addon: KernelsAddon | undefined): boolean {
   return process.arch === 'x64' && addon !== undefined && !addon.instructions.startsWith('avx512');
 }
@@ -116,7 +116,7 @@ async function openWasm(): Promise<Engine> {
   if (!(await tf.setBackend('wasm'))) {
     throw new UserError({
       problem: 'The wasm engine did not start.',
-      fix: 'Node 20 or later on a processor with WebAssembly SIMD is needed; `tinyzero doctor` shows what this machine has.',
+      fix: 'It needs Node 20 or later and a processor with WebAssembly SIMD; `tinyzero doctor` checks both.',
     });
   }
   replaceWasmKernels();

@@ -1,9 +1,9 @@
-/** @file Element types: tfjs's names, TensorFlow's numbers (types.proto) and the typed arrays that carry them. */
+/** @file Element types: tfjs's names, TensorFlow's numbers (types.proto) and the corresponding typed arrays. */
 
 /** Dtypes of inputs, outputs and state. */
 export type DType = 'float32' | 'int32' | 'bool';
 
-/** Dtypes inside a graph: those, half widths, raw bytes and handles of state. */
+/** Dtypes inside a graph: also half precision, raw bytes and handles of state. */
 export type GraphDType = DType | 'bfloat16' | 'float16' | 'uint8' | 'resource';
 
 /** Float32Array for float32, Int32Array for int32, Uint8Array for bool (0 or 1). */
@@ -29,7 +29,7 @@ export const bytesPerElement: Record<Exclude<GraphDType, 'resource'>, number> = 
   float16: 2,
 };
 
-/** The dtype whose values `array` carries, or undefined: `[1, 2]` and Float64Array have none. */
+/** The dtype of an array's values; undefined for others, such as `[1, 2]` or a Float64Array. */
 export function dtypeOf(array: unknown): DType | undefined {
   if (array instanceof Float32Array) return 'float32';
   if (array instanceof Int32Array) return 'int32';

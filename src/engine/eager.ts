@@ -1,6 +1,6 @@
 /**
- * @file Eager programs: the interface of session.ts, with each function run op by op on a tfjs backend. For the wasm
- * engine, and the reference that tests hold compiled programs to.
+ * @file Eager programs: the interface of session.ts, with each function run op by op on a tfjs backend. Used by the wasm
+ * engine, and by tests as the reference for compiled programs.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from './dtype.js';
@@ -57,7 +57,7 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
         if (functionSpec.checkNumerics === true) {
           for (const [key, tensor] of assigns) checkFinite(name, key, valuesOf(tensor));
         }
-        // A state may be assigned another state or an input as it is: a clone has its own lifetime.
+        // A state may be assigned another state or an input unchanged; a clone has its own lifetime.
         for (const [key, tensor] of assigns.map(([key, tensor]) => [key, tensor.clone()] as const)) store(key, tensor);
         return outputs;
       });
@@ -100,7 +100,7 @@ function valuesOf(tensor: tf.Tensor): TypedArray {
 
 function checkFinite(functionName: string, tensor: string, values: TypedArray): void {
   if (!(values instanceof Float32Array)) return;
-  // NaN is named where there are both, as TensorFlow does.
+  // If there are both, NaN is reported, as TensorFlow does.
   if (values.some(Number.isNaN)) throw new NumericsError(functionName, tensor, 'NaN');
   if (!values.every(Number.isFinite)) throw new NumericsError(functionName, tensor, 'Inf');
 }

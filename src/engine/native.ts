@@ -16,7 +16,7 @@ interface TensorHandle {
   readonly dtype: number;
 }
 
-/** The addon's functions that we call. Handles are numbers; tensors and sessions live until they are deleted. */
+/** The functions of the addon in use. Handles are numbers; tensors and sessions live until they are deleted. */
 export interface NativeBinding {
   readonly TF_Version: string;
   isUsingGpuDevice(): boolean;
@@ -30,8 +30,8 @@ export interface NativeBinding {
 }
 
 /**
- * On two processors TensorFlow does better with one thread for each op, and two ops at a time: large products come in halves
- * (ops.ts), and our own kernels share their work out themselves. A setting of the user's is left alone.
+ * On two processors, TensorFlow is faster with one thread per op and two ops at a time: large products are split in halves
+ * (ops.ts), and native kernels distribute their work themselves. The user's settings take precedence.
  */
 function chooseThreads(env: NodeJS.ProcessEnv = process.env): void {
   if (availableParallelism() !== 2 || env.TF_NUM_INTRAOP_THREADS !== undefined) return;
@@ -40,8 +40,8 @@ function chooseThreads(env: NodeJS.ProcessEnv = process.env): void {
 }
 
 /**
- * Intel's library oneDNN computes TensorFlow's products. Without AVX-512 VNNI or AVX-VNNI TensorFlow leaves it off, though it
- * is faster wherever there is AVX2 (docs/log.md). A setting of the user's is left alone.
+ * Enables Intel's oneDNN for TensorFlow's products. Without AVX-512 VNNI or AVX-VNNI, TensorFlow disables it, although it is
+ * faster with AVX2 too (docs/log.md). The user's setting takes precedence.
  */
 function chooseOneDnn(env: NodeJS.ProcessEnv = process.env): void {
   if (process.arch !== 'x64' || env.TF_ENABLE_ONEDNN_OPTS !== undefined) return;
@@ -50,8 +50,8 @@ function chooseOneDnn(env: NodeJS.ProcessEnv = process.env): void {
 }
 
 /**
- * Loads the addon. TensorFlow reads its settings from the environment at this moment: standard error is kept to errors,
- * unless TF_CPP_MIN_LOG_LEVEL says otherwise.
+ * Loads the addon. TensorFlow then reads its settings from the environment; it logs only errors unless TF_CPP_MIN_LOG_LEVEL is
+ * set.
  */
 export function loadBinding(path: string): NativeBinding {
   const require = createRequire(import.meta.url);
@@ -61,7 +61,7 @@ export function loadBinding(path: string): NativeBinding {
   chooseOneDnn();
   const stderrAddon = join(dirname(path), 'stderr.node');
   if (talkative || !existsSync(stderrAddon)) return require(path) as NativeBinding;
-  // A failure to load is thrown, so nothing is lost but TensorFlow's notices about itself.
+  // A failure to load is thrown, so only TensorFlow's notices are lost.
   const stderr = require(stderrAddon) as { mute(): void; unmute(): void };
   stderr.mute();
   try {
@@ -71,28 +71,28 @@ export function loadBinding(path: string): NativeBinding {
   }
 }
 
-/** Something that the addon of our own keeps until it is garbage. */
+/** An object of the kernels addon, freed when it is garbage-collected. */
 export type Handle = { readonly handle: unique symbol };
 
-/** The addon that is built from native/: loading it registers its kernels with TensorFlow, and it runs graphs. */
+/** The kernels addon, built from native/. Loading it registers its kernels with TensorFlow; it also runs graphs. */
 export interface KernelsAddon {
-  /** Names of the kernels' ops. */
+  /** Names of its ops. */
   readonly ops: readonly string[];
   /** The instruction set that the kernels use: `baseline`, `avx2`, `avx512` or `avx512bf16`. */
   readonly instructions: string;
-  /** Whether the processor multiplies bfloat16, and TINYZERO_CPU allows it. */
+  /** Whether the processor has bfloat16 instructions and TINYZERO_CPU allows them. */
   readonly bfloat16: boolean;
   /** A session of the graph in a GraphDef. */
   load(graphDef: Uint8Array): Handle;
-  /** A function from the tensors called `feeds` to those called `fetches`. */
+  /** A function from the tensors named `feeds` to those named `fetches`. */
   prepare(session: Handle, feeds: readonly string[], fetches: readonly string[]): Handle;
-  /** Arrays that go in are not used afterwards, and those that come out are the caller's. */
+  /** Does not keep the input arrays; the caller owns the output arrays. */
   run(session: Handle, prepared: Handle, shapes: readonly Shape[], values: readonly TypedArray[]): TypedArray[];
-  /** Frees what the session holds; it cannot be used afterwards. */
+  /** Frees the session, which cannot be used afterwards. */
   close(session: Handle): void;
 }
 
-/** Loads the addon of our own; TensorFlow must be loaded. */
+/** Loads the kernels addon; TensorFlow must be loaded first. */
 export function loadKernels(path: string): KernelsAddon {
   return createRequire(import.meta.url)(path) as KernelsAddon;
 }

@@ -35,16 +35,15 @@ export interface FunctionResult {
   readonly assign?: TensorRecord;
 }
 
-/** Write it inside {@link defineFunction}, which lets the body know its inputs by name. */
+/** Write it inside {@link defineFunction}, which types the body's inputs by name. */
 export interface FunctionSpec<Inputs extends TensorSpecs = TensorSpecs> {
   readonly inputs: Inputs;
   /**
-   * Describes the computation. `state` holds the values from before the call. Reading a tensor's numbers, or using
-   * tensors made elsewhere, is an error. The body runs once if it is compiled and at every call if not, so it must have
-   * no effect but its result.
+   * Describes the computation. `state` holds the values from before the call. Reading a tensor's numbers, or using tensors made
+   * elsewhere, is an error. The body runs once if it is compiled, and at every call if not, so it must not have side effects.
    */
   body(state: TensorRecord, inputs: TensorsOf<Inputs>): FunctionResult;
-  /** Refuse NaN and infinities in outputs and assigned state, naming the first; the state then stays as it was. */
+  /** Reject NaN and infinities in outputs and assigned state, naming the first; the state is then unchanged. */
   readonly checkNumerics?: boolean;
   /** `bf16` rounds the operands of matrix products to bfloat16; sums and everything else stay float32. */
   readonly precision?: Precision;
@@ -79,7 +78,7 @@ export interface Program {
   dispose(): void;
 }
 
-/** A program was called in a way that does not fit it, or computed a value that is not finite. */
+/** A program was called incorrectly, or computed a value that is not finite. */
 export class ProgramError extends Error {
   override readonly name = 'ProgramError';
 }
@@ -92,14 +91,14 @@ export class NumericsError extends ProgramError {
     readonly tensor: string,
     readonly found: 'NaN' | 'Inf',
   ) {
-    super(`${functionName}: ${tensor} has ${found} values. The state was left as it was.`);
+    super(`${functionName}: ${tensor} has ${found} values. The state is unchanged.`);
   }
 }
 
 export function lookUp<Value>(record: Readonly<Record<string, Value>>, kind: string, name: string): Value {
   const value = Object.hasOwn(record, name) ? record[name] : undefined;
   if (value === undefined) {
-    throw new ProgramError(`no ${kind} is called ${name}; there are ${Object.keys(record).join(', ') || 'none'}`);
+    throw new ProgramError(`no ${kind} is named ${name}; there are ${Object.keys(record).join(', ') || 'none'}`);
   }
   return value;
 }

@@ -17,9 +17,9 @@ import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from '.
 /**
  * Traces and loads `spec`.
  *
- * @param addon absent where the engine has no native ops. @param nativeOps those that the graphs may use.
+ * @param addon absent if the engine has no native ops. @param nativeOps those that the graphs may use.
  * @param multipliesBfloat16 whether the device has instructions for products of bfloat16.
- * @throws TraceError for what cannot be compiled, ProgramError for a body whose result does not fit the state.
+ * @throws TraceError for code that cannot be compiled, ProgramError for a body whose result does not match the state.
  */
 export function createSessionProgram(
   binding: NativeBinding,
@@ -100,7 +100,7 @@ export function createSessionProgram(
   };
 }
 
-/** Products to round to bfloat16 must not be inside an op of float32. */
+/** Products to be rounded to bfloat16 must not be inside a float32 op. */
 function usableOps(nativeOps: ReadonlySet<string>, precision: Precision | undefined): ReadonlySet<string> {
   return precision === 'bf16' ? new Set([...nativeOps].filter((op) => !opsWithProducts.has(op))) : nativeOps;
 }

@@ -42,7 +42,7 @@ export function broadcastShapes(a: Shape, b: Shape, op: string): number[] {
   return result;
 }
 
-/** An axis counted from the end made positive. */
+/** Makes an axis counted from the end positive. */
 export function normalizeAxis(axis: number, rank: number): number {
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
     throw new Error(`axis ${axis} is outside a tensor of rank ${rank}`);
@@ -50,7 +50,7 @@ export function normalizeAxis(axis: number, rank: number): number {
   return axis < 0 ? axis + rank : axis;
 }
 
-/** {@link normalizeAxis} of each; without any, every axis. */
+/** {@link normalizeAxis} of each; without any, all axes. */
 export function normalizeAxes(axes: number | readonly number[] | undefined | null, rank: number): number[] {
   if (axes === undefined || axes === null) return Array.from({ length: rank }, (_, index) => index);
   return (typeof axes === 'number' ? [axes] : axes).map((axis) => normalizeAxis(axis, rank));
@@ -78,10 +78,10 @@ type Letters<Pattern extends string> = Pattern extends `${infer Letter} ${infer 
   : Pattern;
 
 /**
- * Checks a tensor at a module's border. A letter stands for the size in `bound` if it is there, and for any otherwise:
+ * Checks a tensor at a module boundary. A letter means its size in `bound` if it is there, otherwise any size:
  * `assertShape('k', k, 'B S K C', assertShape('q', q, 'B T H C'))`.
  *
- * @returns `bound` and the sizes that this tensor's letters stand for.
+ * @returns `bound` extended by the sizes of this tensor's letters.
  * @throws Error naming the tensor, the pattern and the shape found.
  */
 export function assertShape<

@@ -16,7 +16,7 @@ interface WasmBackend extends tf.KernelBackend {
   disposeData(dataId: object): boolean;
 }
 
-/** Multiplications in one product of a batch from which multiplying one by one is faster than the naive loop. */
+/** With at least this many multiplications per product, multiplying one by one is faster than the naive loop. */
 const largeProduct = 20_000;
 
 /** Replaces kernels that the backend has registered and set up. */
@@ -99,7 +99,7 @@ function fastProduct(naive: tf.KernelFunc): tf.KernelFunc {
   };
 }
 
-/** The attributes of a call, as the kernel that it is for declares them. */
+/** The attributes of a call, typed as its kernel declares them. */
 function attrsOf<Attrs>(call: { attrs?: tf.NamedAttrMap }): Attrs {
   return call.attrs as unknown as Attrs;
 }

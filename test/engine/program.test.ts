@@ -338,11 +338,11 @@ testEveryWay('a call that does not fit is refused, with what was expected and wh
     refuses(() => program.run('add', { amount }), /^add reads state x, which was never written$/);
     refuses(() => program.read('x'), /reads state x, which was never written$/);
     program.fill('x', 0);
-    refuses(() => program.run('sub', { amount }), /^no function is called sub; there are add$/);
-    refuses(() => program.run('toString'), /^no function is called toString; there are add$/);
-    refuses(() => program.write('y', amount), /^no state is called y; there are x$/);
+    refuses(() => program.run('sub', { amount }), /^no function is named sub; there are add$/);
+    refuses(() => program.run('toString'), /^no function is named toString; there are add$/);
+    refuses(() => program.write('y', amount), /^no state is named y; there are x$/);
     refuses(() => program.run('add'), /^add: input amount \(float32 \[\]\) is missing$/);
-    refuses(() => program.run('add', { amount, more: amount }), /^no input of add is called more; there are amount$/);
+    refuses(() => program.run('add', { amount, more: amount }), /^no input of add is named more; there are amount$/);
     refuses(
       () => program.run('add', { amount: Float32Array.of(1, 2) }),
       /^add: input amount: expected 1 values for shape \[\], found 2$/,
@@ -396,7 +396,7 @@ testEveryWay('a result that does not fit the state is refused, with both types',
   );
   assert.match(
     of(() => ({ assign: { y: tf.ones([3]) } })),
-    /^no state is called y; there are x$/,
+    /^no state is named y; there are x$/,
   );
 });
 

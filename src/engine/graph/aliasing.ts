@@ -1,31 +1,31 @@
 /**
- * @file Updates of state in its own memory: which nodes make them, and which nodes use the memory that they change.
- * Lowerings note their updates here (tensorflow-ops.ts, native-ops.ts); commit.ts orders everything else around them.
+ * @file In-place updates of state: which nodes make them, and which nodes use the memory that they change. Lowerings register
+ * their updates here (tensorflow-ops.ts, native-ops.ts); commit.ts orders all other nodes around them.
  */
 import type { Graph, GraphNode, Output } from './graph.js';
 import { copyOf } from './stored.js';
 
-/** An update of states in their own memory. */
+/** An in-place update of states. */
 export interface InPlaceUpdate {
   /** The states that change. */
   readonly handles: readonly GraphNode[];
-  /** The nodes that change them, in order. Once these ran, the result is assigned. */
+  /** The nodes that change them, in order. After these have run, the result is assigned. */
   readonly writes: GraphNode[];
-  /** What the new values are computed from, besides the old ones; a function, since passes replace nodes. */
+  /** The inputs of the new values, besides the old values. A function, since passes replace nodes. */
   inputs(): readonly Output[];
   /**
-   * What nodes that use the value from before the update get. `kept`: that value, since the update itself allocates.
-   * `copied`: a copy made before the update. `lost`: nothing, such a use is refused.
+   * How other nodes can use the old value. `kept`: directly, since the update itself allocates. `copied`: through a copy made
+   * before the update. `lost`: not at all; such a use is an error.
    */
   readonly oldValue: 'kept' | 'copied' | 'lost';
-  /** Its writes wait for their own inputs alone: the function may fail when they have happened already. */
+  /** Whether its writes wait only for their own inputs. They may then have happened when the function fails. */
   readonly atOnce?: true;
 }
 
-/** By node, then by number of the output. */
+/** By node, then by output number. */
 const inPlaceUpdates = new WeakMap<GraphNode, Map<number, InPlaceUpdate>>();
 
-/** Notes that `results` are the states after `update`. */
+/** Registers `results` as the states after `update`. */
 export function noteInPlaceUpdate(update: InPlaceUpdate, results: readonly Output[]): void {
   for (const { node, index } of results) {
     const ofNode = inPlaceUpdates.get(node) ?? new Map<number, InPlaceUpdate>();
@@ -33,7 +33,7 @@ export function noteInPlaceUpdate(update: InPlaceUpdate, results: readonly Outpu
   }
 }
 
-/** The update that `output` is the result of, reshaped or not. */
+/** The update whose result is `output`, possibly reshaped. */
 export function inPlaceUpdate(output: Output): InPlaceUpdate | undefined {
   const { node, index } = unshaped(output);
   return inPlaceUpdates.get(node)?.get(index);
@@ -43,7 +43,7 @@ export function inPlaceUpdatesOf(graph: Graph): InPlaceUpdate[] {
   return [...new Set(graph.nodes.flatMap((node) => [...(inPlaceUpdates.get(node)?.values() ?? [])]))];
 }
 
-/** The handle of the state that `output` is the value of, reshaped or not, as read at the start of the function. */
+/** The handle of the state whose value `output` is, possibly reshaped, as read at the start of the function. */
 function stateHandle(output: Output): GraphNode | undefined {
   const { node } = unshaped(output);
   return node.op === 'ReadVariableOp' ? node.inputs[0]?.node : undefined;
@@ -61,18 +61,18 @@ export function stateHandles(op: string, states: readonly Output[]): GraphNode[]
 /** Ops whose result may be a view into their input's memory. */
 const views = new Set(['Reshape', 'Identity', 'Slice', 'StridedSlice', 'SplitV', 'Unpack']);
 
-/** A node that uses the memory of `read`'s value without `update` waiting for it, if there is one. */
+/** A node that uses the memory of `read`'s value and for which `update` does not wait, if any. */
 export function lateReader(graph: Graph, read: GraphNode, update: GraphNode): GraphNode | undefined {
   const before = ancestors([update]);
   return readers(usesOf(graph), read).find(({ node }) => !before.has(node))?.node;
 }
 
 /**
- * Makes copies for the uses of the values that the nodes `reads` have from before `updates`: for nodes that the updates do
- * not wait for, and for results of the function.
+ * Copies the old values of the nodes `reads` for their remaining uses: by nodes that `updates` do not wait for, and as results
+ * of the function.
  *
- * @param before what the updates will wait for. @param results of the function, of which new ones are returned.
- * @returns the copies too, for which the updates must wait.
+ * @param before nodes that the updates will wait for. @param results results of the function; updated ones are returned.
+ * @returns also the copies, for which the updates must wait.
  */
 export function keepOldValues(
   graph: Graph,
@@ -100,7 +100,7 @@ export function keepOldValues(
 
 interface Use {
   readonly node: GraphNode;
-  /** Which of its inputs. */
+  /** Index of the input. */
   readonly input: number;
 }
 
@@ -117,12 +117,12 @@ function usesOf(graph: Graph): Map<GraphNode, Use[]> {
   return uses;
 }
 
-/** Uses of `source`'s value, or of a view of it, that are no views themselves. */
+/** Uses of `source`'s value or of views of it, excluding the views themselves. */
 function readers(uses: ReadonlyMap<GraphNode, Use[]>, source: GraphNode): Use[] {
   return (uses.get(source) ?? []).flatMap((use) => (views.has(use.node.op) ? readers(uses, use.node) : [use]));
 }
 
-/** `nodes` and all that they wait for. */
+/** `nodes` and everything that they wait for. */
 function ancestors(nodes: readonly GraphNode[]): Set<GraphNode> {
   const found = new Set<GraphNode>();
   const pending = [...nodes];

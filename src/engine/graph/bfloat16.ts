@@ -6,7 +6,7 @@ import { widenedFrom } from './stored.js';
 
 const products = new Set(['MatMul', 'BatchMatMulV2', 'Einsum']);
 
-/** Ops that take parts of their first input, with the attribute that names its type: taken before it is widened. */
+/** Ops that select parts of their first input, with the attribute of its type. They are applied before widening. */
 const picks: Readonly<Record<string, string>> = { GatherV2: 'Tparams', SplitV: 'T' };
 
 /**
@@ -15,13 +15,13 @@ const picks: Readonly<Record<string, string>> = { GatherV2: 'Tparams', SplitV: '
  * or cuBLAS), then widened. Elsewhere the rounded operands are widened first and the result stays float32: TensorFlow's
  * own bfloat16 product truncates its result there, which biases every value towards 0. Each operand is cast once.
  *
- * @returns what a tensor of the old graph is now.
+ * @returns a function from tensors of the old graph to those of the new one.
  */
 export function castProductsToBfloat16(graph: Graph): (output: Output) => Output {
   const nodes = graph.nodes.splice(0);
   const narrowed = new Map<string, Output>();
   const rounded = new Map<string, Output>();
-  /** What the outputs of a node are now, by their numbers. */
+  /** The new outputs of replaced nodes, by output number. */
   const replaced = new Map<GraphNode, readonly Output[]>();
   const current = (output: Output): Output => replaced.get(output.node)?.[output.index] ?? output;
   const widen = (outputs: readonly Output[]) => outputs.map((output) => cast(graph, output, 'float32'));

@@ -1,6 +1,6 @@
 /**
- * @file How the results of a function are stored in state. A run stores everything or nothing: all stores wait for one
- * barrier, which waits for everything that can be computed without them. Results that no order of nodes gives are refused.
+ * @file Stores the results of a function in state. A run stores everything or nothing: all stores wait for one barrier, which
+ * waits for everything that can be computed without them. Results that no order of nodes can produce are rejected.
  */
 import type { GraphDType } from '../dtype.js';
 import { ProgramError } from '../program.js';
@@ -23,7 +23,7 @@ export interface Results {
   /** New value by name of the state. */
   readonly assigns: readonly NamedOutput[];
   readonly handles: ReadonlyMap<string, GraphNode>;
-  /** The value of each state as the body read it. */
+  /** The value of each state, as read by the body. */
   readonly reads: ReadonlyMap<string, Output>;
   readonly checkNumerics: boolean;
 }
@@ -31,9 +31,8 @@ export interface Results {
 /**
  * Appends checks and stores to `graph`.
  *
- * @returns the outputs as they are now; what a run must reach: the nodes that store, and those that the outputs must
- *   wait for.
- * @throws ProgramError for uses of a value that an update in place destroys.
+ * @returns the updated outputs, and the targets of a run: the storing nodes and those that the outputs must wait for.
+ * @throws ProgramError for uses of a value that an in-place update destroys.
  */
 export function addStores(
   graph: Graph,
@@ -70,7 +69,7 @@ export function addStores(
   return { outputs, stores: [...new Set(stores)], gates };
 }
 
-/** Replaces old values of states by copies, where an update needs that and they are used beyond `early`. */
+/** Replaces old values of states by copies if an update requires it and they are used beyond `early`. */
 function withCopies(
   graph: Graph,
   results: Results,
@@ -95,7 +94,7 @@ function values({ outputs, assigns }: Results): Output[] {
   return [...outputs, ...assigns].map(([, value]) => value);
 }
 
-/** An update in place happens whether its result is assigned or not; on eager engines it would not. */
+/** An in-place update happens even if its result is not assigned; on eager engines it would not. */
 function checkAllAssigned({ functionName, assigns, handles }: Results, updates: readonly InPlaceUpdate[]): void {
   const names = new Map([...handles].map(([name, handle]) => [handle, name]));
   const assigned = new Map(assigns.map(([state, value]) => [state, inPlaceUpdate(value)]));
@@ -111,7 +110,7 @@ function checkAllAssigned({ functionName, assigns, handles }: Results, updates: 
   }
 }
 
-/** The nodes that update in place, and all that depend on them. */
+/** The nodes of in-place updates, and all that depend on them. */
 function nodesAfter(graph: Graph, updates: readonly InPlaceUpdate[]): Set<GraphNode> {
   const after = new Set(updates.flatMap((update) => update.writes));
   for (const node of graph.nodes) {
@@ -121,7 +120,7 @@ function nodesAfter(graph: Graph, updates: readonly InPlaceUpdate[]): Set<GraphN
   return after;
 }
 
-/** Makes `update` wait for every use of the state's old value, or refuses where it cannot. */
+/** Makes `update` wait for every use of the state's old value. @throws ProgramError if that is impossible. */
 function orderReaders(graph: Graph, results: Results, state: string, read: GraphNode, update: InPlaceUpdate): void {
   if (update.oldValue === 'copied') return;
   if (update.oldValue === 'kept') {
@@ -143,7 +142,7 @@ function orderReaders(graph: Graph, results: Results, state: string, read: Graph
 
 const floats: ReadonlySet<GraphDType> = new Set(['float32', 'bfloat16']);
 
-/** A chain of checks, so that the first bad value in the order of the results is the one reported. */
+/** A chain of checks, so that the first non-finite value in the order of the results is reported. */
 function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<GraphNode>): GraphNode[] {
   const { functionName, outputs, assigns } = results;
   const checked = new Set<string>();
@@ -156,7 +155,7 @@ function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<Gra
           'leave checkNumerics out, or check what goes into the update in a function of its own',
       );
     }
-    // What an update in place writes cannot be checked before it is written; its inputs can.
+    // The values of an in-place update cannot be checked before they are written, but their inputs can.
     for (const suspect of update === undefined ? [value] : update.inputs()) {
       const key = `${suspect.node.name}:${suspect.index}`;
       if (!floats.has(suspect.dtype) || checked.has(key)) continue;

@@ -1,6 +1,6 @@
 /**
- * @file Turns one function of a program into a graph: traces its body, then adds placeholders, reads of state and the
- * tensors to fetch. commit.ts stores its results in state.
+ * @file Compiles one function of a program to a graph: traces its body, then adds placeholders, reads of state and the tensors
+ * to fetch. commit.ts stores its results in state.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { FunctionResult, FunctionSpec, ProgramSpec, TensorRecord, TensorSpec } from '../program.js';
@@ -12,13 +12,13 @@ import { tensorName } from './graphdef.js';
 import { asStored, readStored } from './stored.js';
 import { outputOfTensor, trace, tracedTensor } from './trace.js';
 
-/** One function as the addon calls it. */
+/** A compiled function in the form that the addon calls. */
 export interface Entry {
   readonly feeds: readonly { readonly name: string; readonly spec: TensorSpec }[];
   readonly feedNames: readonly string[];
   readonly fetches: readonly string[];
   readonly fetchNames: readonly string[];
-  /** State that must have been written before the call, and state that is written by it. */
+  /** State that must be written before the call; `writes` is state that the call writes. */
   readonly reads: readonly string[];
   readonly writes: readonly string[];
 }
@@ -26,7 +26,7 @@ export interface Entry {
 /**
  * Appends the function `name` to `graph`.
  *
- * @throws TraceError for what cannot be compiled, ProgramError for a result that does not fit the state.
+ * @throws TraceError for code that cannot be compiled, ProgramError for a result that does not match the state.
  */
 export function compileFunction(
   graph: Graph,
@@ -52,7 +52,7 @@ export function compileFunction(
           if (tensor === undefined) {
             const { read, value } = readStored(graph, handles.get(stateName)!, stateSpec);
             reads.set(stateName, read);
-            // Kept, because the first use may be inside a tidy and the second after it.
+            // Kept, since the first use may be inside a tidy and the second after it.
             tensor = tf.keep(tracedTensor(value));
             kept.push(tensor);
           }

@@ -1,6 +1,6 @@
 /**
- * @file A session of TensorFlow: graphs are loaded once, and each function is called with arrays. Uses the kernels addon
- * where the engine has it, which takes a graph from memory and prepares its functions; otherwise tfjs-node's addon.
+ * @file A TensorFlow session: graphs are loaded once, and functions are called with arrays. Uses the kernels addon if the engine
+ * has it, which loads graphs from memory and prepares their functions, otherwise tfjs-node's addon.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ import { encodeGraphDef, encodeSavedModel, savedModelTag } from './graphdef.js';
 export interface GraphSession {
   /** Calls a function with the values of its feeds, in order; returns the values that it fetches. */
   run(entry: Entry, values: readonly TypedArray[]): TypedArray[];
-  /** Frees all that the graphs hold. */
+  /** Frees all resources of the graphs. */
   close(): void;
 }
 
@@ -33,7 +33,7 @@ function openWithAddon(addon: KernelsAddon, graphs: readonly Graph[]): GraphSess
   return {
     run(entry, values) {
       const { feeds, feedNames, fetchNames } = entry;
-      // Every function fetches something, and no two fetch the same.
+      // Every function fetches something, and no two fetch the same tensors.
       const key = fetchNames[0]!;
       let handle = prepared.get(key);
       if (handle === undefined) {
@@ -69,7 +69,7 @@ function openWithBinding(binding: NativeBinding, graphs: readonly Graph[]): Grap
   };
 }
 
-/** The binding loads from a folder only, which is not needed afterwards. */
+/** The binding can only load from a folder, which is not needed afterwards. */
 function loadSavedModel(binding: NativeBinding, savedModel: Uint8Array): number {
   const folder = mkdtempSync(join(tmpdir(), 'tinyzero-graph-'));
   try {

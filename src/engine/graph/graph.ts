@@ -1,6 +1,6 @@
 /**
- * @file The intermediate form: a list of nodes in the order in which they were described, each with TensorFlow's op
- * name, attributes and known output shapes. Knows neither tfjs (trace.ts) nor protobuf (graphdef.ts).
+ * @file The intermediate representation: a list of nodes in order of creation, each with TensorFlow's op name, attributes and
+ * static output shapes. Independent of tfjs (trace.ts) and protobuf (graphdef.ts).
  */
 import type { Precision } from '../choices.js';
 import type { GraphDType } from '../dtype.js';
@@ -49,7 +49,7 @@ export interface Output extends OutputType {
 interface NodeOptions {
   readonly attributes?: Record<string, Attribute>;
   readonly control?: readonly GraphNode[];
-  /** Last part of the node's name; the op's name and a number when not given. */
+  /** Last part of the node's name. Default: the op's name and a number. */
   readonly name?: string;
 }
 
@@ -64,9 +64,9 @@ export class Graph {
     readonly prefix: string,
     /** Native ops (native-ops.ts) that the graph may use. */
     readonly nativeOps: ReadonlySet<string> = new Set(),
-    /** What its matrix products will be computed in. */
+    /** Precision of its matrix products. */
     readonly precision: Precision = 'f32',
-    /** Whether the device multiplies bfloat16; where it does not, operands are widened before a product. */
+    /** Whether the device multiplies bfloat16. If not, operands are widened before a product. */
     readonly multipliesBfloat16 = false,
   ) {}
 
@@ -91,11 +91,11 @@ export class Graph {
   }
 
   /**
-   * A stored value; equal values are stored once per function, a value that repeats itself as one element.
-   * One element in `data` with a larger shape stands for all.
+   * A constant. Equal constants are stored once per function, and uniform ones as a single element: one element in `data` with
+   * a larger shape stands for all.
    */
   constant(dtype: GraphDType, shape: Shape, data: ConstantValue['data']): Output {
-    // A copy: the graph is encoded later, and the array may have changed by then.
+    // Copied, since the graph is encoded later and the array may have changed by then.
     const value = { dtype, shape, data: uniform(data) ? data.slice(0, 1) : data.slice() };
     const key = `${dtype} ${shape.join(',')} ${Buffer.from(value.data.buffer, value.data.byteOffset, value.data.byteLength).toString('latin1')}`;
     let output = this.constants.get(key);
@@ -121,7 +121,7 @@ export class Graph {
   }
 }
 
-/** `name` with only such characters as a node's name may have. Different names may become the same. */
+/** `name` with invalid characters for node names replaced. Different names may become equal. */
 export function plainName(name: string): string {
   return name.replace(/[^\w.-]/g, '_');
 }
@@ -135,7 +135,7 @@ export function outputOf(node: GraphNode, index: number): Output {
 function uniform(data: ConstantValue['data']): boolean {
   const first = data[0];
   for (let index = 1; index < data.length; index++) {
-    // Object.is tells -0 from 0 and finds NaN equal to itself.
+    // Object.is distinguishes -0 from 0 and treats NaN as equal to itself.
     if (!Object.is(data[index], first)) return false;
   }
   return data.length > 1;

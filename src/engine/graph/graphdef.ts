@@ -1,6 +1,6 @@
 /**
- * @file Writes graphs as a GraphDef (graph.proto, node_def.proto, attr_value.proto, tensor.proto) and as the SavedModel
- * around one (saved_model.proto, meta_graph.proto), which tfjs-node's addon takes.
+ * @file Encodes graphs as a GraphDef (graph.proto, node_def.proto, attr_value.proto, tensor.proto), or as a SavedModel with a
+ * GraphDef (saved_model.proto, meta_graph.proto), which tfjs-node's addon requires.
  */
 import { dtypeNumbers } from '../dtype.js';
 import type { Shape } from '../shape.js';
@@ -8,18 +8,18 @@ import type { Attribute, ConstantValue, Graph, GraphNode, Output } from './graph
 import type { Message } from './protobuf.js';
 import * as proto from './protobuf.js';
 
-/** Version of the GraphDefs written: that of TensorFlow 2.9, the oldest library in use; newer ones read it. */
+/** Version of the GraphDefs: that of TensorFlow 2.9, the oldest supported library. Newer ones can read it. */
 const graphDefVersion = 1087;
 
 /** The tag under which the addon finds the graph. */
 export const savedModelTag = 'serve';
 
-/** The bytes of a GraphDef holding all `graphs` side by side; node names must not clash. */
+/** A GraphDef with the nodes of all `graphs`; node names must be unique. */
 export function encodeGraphDef(graphs: readonly Graph[]): Uint8Array {
   return proto.toBytes(graphDefOf(graphs));
 }
 
-/** The bytes of `saved_model.pb` holding the same. */
+/** The bytes of a `saved_model.pb` with the same content. */
 export function encodeSavedModel(graphs: readonly Graph[]): Uint8Array {
   const metaInfo = proto.message();
   proto.string(metaInfo, 4, savedModelTag);
@@ -44,7 +44,7 @@ function graphDefOf(graphs: readonly Graph[]): Message {
   return graphDef;
 }
 
-/** `name:1`, as tensors are called in a GraphDef and by the addon. */
+/** `name:1`, the name of a tensor in a GraphDef and for the addon. */
 export function tensorName(output: Output): string {
   return `${output.node.name}:${output.index}`;
 }

@@ -1,9 +1,9 @@
 /**
- * @file Just enough of the protobuf wire format to write messages (protobuf.dev/programming-guides/encoding): a message
- * is a tree of byte chunks, joined once at the end. Zeros are written as well: in a oneof they mean something.
+ * @file A minimal writer for the protobuf wire format (protobuf.dev/programming-guides/encoding). A message is a tree of byte
+ * chunks, joined once at the end. Zeros are written too, since they are significant in a oneof.
  */
 
-/** A message under construction: encoded fields and messages inside it, in order. */
+/** A message under construction: encoded fields and nested messages, in order. */
 export interface Message {
   readonly parts: (Uint8Array | Message)[];
   /** Bytes that the parts will take. */
@@ -26,7 +26,7 @@ export function string(target: Message, field: number, value: string): void {
   bytes(target, field, text.encode(value));
 }
 
-/** A nested message; it may not be changed afterwards. */
+/** A nested message, which must not be changed afterwards. */
 export function nested(target: Message, field: number, value: Message): void {
   append(target, varintBytes(field * 8 + 2));
   append(target, varintBytes(value.size));

@@ -1,4 +1,4 @@
-/** @file Conversions between state as functions see it and as its variable stores it: float32 may be stored as bfloat16. */
+/** @file Conversion between state as functions see it and as its variable stores it: float32 may be stored as bfloat16. */
 import type { GraphDType } from '../dtype.js';
 import { cast } from '../lowering/emit.js';
 import type { StateSpec } from '../program.js';
@@ -9,7 +9,7 @@ export function storedDtype({ dtype, stored }: StateSpec): GraphDType {
   return stored === 'bf16' ? 'bfloat16' : dtype;
 }
 
-/** `value`, of the state's own dtype, in the variable's. */
+/** Converts `value` from the state's dtype to the variable's. */
 export function asStored(graph: Graph, value: Output, spec: StateSpec): Output {
   return cast(graph, value, storedDtype(spec));
 }
@@ -47,9 +47,9 @@ export function copyOf(graph: Graph, value: Output): Output {
 }
 
 /**
- * Stores a copy of `value`, which has the variable's dtype; what {@link asStored} rounded is a copy already. Without the
- * copy the state could share the memory of an input (JavaScript's), of a constant or of another state that is later
- * updated in place. No op prevents that: TensorFlow turns x * 1 into x.
+ * Stores a copy of `value`, which has the variable's dtype. A value rounded by {@link asStored} already is a copy. Otherwise
+ * the state could share memory with an input (owned by JavaScript), a constant, or another state that is later updated in
+ * place. Multiplying by 1 would not prevent this, since TensorFlow simplifies x * 1 to x.
  */
 export function addStore(
   graph: Graph,

@@ -1,6 +1,6 @@
 /**
- * @file The tracing backend: a tfjs backend that computes nothing. Each kernel is lowered to nodes of the graph under
- * construction and returns a tensor that stands for the result. So ordinary tfjs code, autodiff included, *describes* a
+ * @file The tracing backend: a tfjs backend that computes nothing. Each tfjs kernel is lowered to nodes of the graph under
+ * construction and returns a tensor that represents the result. Ordinary tfjs code, including autodiff, thus *describes* a
  * computation, as under `jax.jit` and `tf.function`.
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -11,13 +11,13 @@ import { formatShape } from '../shape.js';
 import type { Graph, Output } from './graph.js';
 import { widenedFrom } from './stored.js';
 
-/** Name under which tfjs knows the tracing backend. */
+/** Name of the tracing backend in tfjs. */
 export const traceBackendName = 'tinyzero-graph';
 
-/** A larger constant is surely a weight or a data set, which belongs in the state or the inputs. */
+/** A larger constant is probably a weight or a data set, which should be state or an input. */
 const maxConstantBytes = 16 * 1024 * 1024;
 
-/** A function cannot be traced: it reads a value, or uses a kernel or tensor that graphs do not have. */
+/** A function cannot be traced: it reads a value, or uses an unsupported tfjs kernel or tensor. */
 export class TraceError extends Error {
   override readonly name = 'TraceError';
 }
@@ -26,7 +26,7 @@ class TraceBackend extends tf.KernelBackend {
   graph: Graph | undefined;
   private outputs = new WeakMap<object, { readonly output: Output; readonly graph: Graph }>();
 
-  /** The tensor that stands for `output`. */
+  /** The tensor that represents `output`. */
   info(output: Output): tf.TensorInfo {
     const dataId = {};
     this.outputs.set(dataId, { output, graph: this.currentGraph() });
@@ -134,17 +134,17 @@ function traceBackend(): TraceBackend {
   return backend;
 }
 
-/** A tensor standing for `output`; only while `output`'s graph is being traced. */
+/** A tensor that represents `output`; valid only while `output`'s graph is being traced. */
 export function tracedTensor(output: Output): tf.Tensor {
   return tf.engine().makeTensorFromTensorInfo(traceBackend().info(output));
 }
 
-/** What `tensor` stands for in the graph being traced. */
+/** The output that `tensor` represents in the graph being traced. */
 export function outputOfTensor(tensor: tf.Tensor): Output {
   return traceBackend().output(tensor);
 }
 
-/** What TensorFlow's products in the function being traced will read a float32 tensor as. */
+/** The dtype in which TensorFlow's products read a float32 tensor, in the function being traced. */
 export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
   const { precision, multipliesBfloat16 } = traceBackend().currentGraph();
   const narrow = precision === 'bf16' && multipliesBfloat16 && widenedFrom(outputOfTensor(tensor)) !== undefined;
@@ -152,8 +152,8 @@ export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
 }
 
 /**
- * `tensor`, to be used only once `event` has been computed; in the function being traced. State stored as bfloat16 is
- * widened again, so that nothing wide has to live until then.
+ * `tensor`, available only after `event` has been computed, in the function being traced. State stored as bfloat16 is widened
+ * again, so that the wide copy need not live until then.
  */
 export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   const target = traceBackend();
@@ -165,12 +165,12 @@ export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   return tracedTensor(cast(graph, graph.add('Identity', [stored], stored, { attributes, control }), value.dtype));
 }
 
-/** True while a function is being traced that may use `op`, a native op. */
+/** True while tracing a function that may use the native op `op`. */
 export function canUse(op: string): boolean {
   return backend?.graph?.nativeOps.has(op) ?? false;
 }
 
-/** Appends an op that tfjs has no kernel for; the lowering says what its inputs, attributes and `Results` are. */
+/** Appends an op for which tfjs has no kernel; its lowering defines its inputs, attributes and `Results`. */
 export function runOp<Results extends tf.Tensor[] = [tf.Tensor]>(
   op: string,
   inputs: Readonly<Record<string, tf.Tensor>>,
@@ -180,13 +180,13 @@ export function runOp<Results extends tf.Tensor[] = [tf.Tensor]>(
   return tf.engine().runKernel(op, { ...inputs }, { ...attributes }) as unknown as Results;
 }
 
-/** True while a function is being traced, which may use ops that no eager backend has. */
+/** True while tracing a function, which may then use ops that no eager backend has. */
 export function isTracing(): boolean {
   return backend?.graph !== undefined;
 }
 
 /**
- * Runs `body` once with tfjs on the tracing backend; every op that it calls is appended to `graph`.
+ * Runs `body` once with tfjs on the tracing backend and appends every op that it calls to `graph`.
  *
  * @throws TraceError naming an unsupported tfjs kernel and the line that called it, or the line that read a value.
  */
@@ -209,7 +209,7 @@ export function trace<Result>(graph: Graph, body: () => Result): Result {
   }
 }
 
-/** tfjs changes the backend at once if it is ready, as this one and the previous one are. */
+/** tfjs switches the backend at once if it is ready, as this one and the previous one are. */
 function useBackend(name: string): void {
   void tf.setBackend(name);
   if (tf.getBackend() !== name) throw new Error(`the tfjs backend ${name} is not ready`);
@@ -229,7 +229,7 @@ function explained(error: unknown): unknown {
 
 const libraryLine = /node_modules|node:internal|[\\/]tfjs[\w-]*[\\/]|[\\/]src[\\/]engine[\\/]/;
 
-/** The first stack line that lies neither in a library (tfjs's source maps name `tfjs-core/src`) nor in this one. */
+/** The first stack line outside of libraries (tfjs's source maps name `tfjs-core/src`) and of this engine. */
 function callerLine(error: Error): string | undefined {
   const lines = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
   const caller = lines.find((line) => !libraryLine.test(line));

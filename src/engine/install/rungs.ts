@@ -76,7 +76,7 @@ async function wheelRung(context: RungContext): Promise<Facts> {
 function wheelTarget(path: string): string | undefined {
   if (/^tensorflow\/(libtensorflow_(cc|framework)\.[^/]+|THIRD_PARTY_NOTICES\.txt)$/.test(path)) return path;
   if (path === 'tensorflow/include/LICENSE') return 'tensorflow/LICENSE';
-  // CUDA's wheels: their libraries, ptxas and libdevice, not what only compiling needs.
+  // CUDA's wheels: libraries, ptxas and libdevice, but not files needed only for compiling.
   if (/^nvidia\//.test(path) && !/\/include\/|\.(py|a)$/.test(path)) return path;
   const header = headers.exec(path)?.[1];
   return header === undefined ? undefined : `build/include/${header}`;
@@ -110,7 +110,7 @@ function officialTarget(path: string): string | undefined {
   return path.startsWith('include/') ? `build/${path}` : undefined;
 }
 
-/** Found before the large download starts: nothing prebuilt is run, since nobody publishes a hash of tfjs-node's addon. */
+/** Checked before the large download starts. No prebuilt addon is used, since none has a published hash. */
 async function requireCompiler({ machine, signal }: RungContext): Promise<Compiler> {
   const compiler = machine.platform === 'win32' ? undefined : await findCompiler(signal);
   if (compiler !== undefined) return compiler;
@@ -152,7 +152,7 @@ async function addonBuild(
   };
 }
 
-/** Builds the addon with kernels of our own. Without it everything works, only slower, so it may fail. */
+/** Builds the kernels addon. Without it, everything works but is slower, so a failure is tolerated. */
 async function addKernels(
   context: RungContext,
   compiler: Compiler,
@@ -164,12 +164,12 @@ async function addKernels(
   try {
     await buildKernels(await addonBuild(context, compiler, libraries, kernels), signal);
     const { ops } = await checkLoads(join(staging, binding), join(staging, kernels), signal);
-    reporter.line(`${ops} kernels of tinyzero's own for TensorFlow are compiled and load.`);
+    reporter.line(`Compiled and loaded ${ops} native TensorFlow kernels of tinyzero.`);
     return { kernels };
   } catch (error) {
     if (!(error instanceof Unavailable) || error.obstacle === 'no-space') throw error;
     rmSync(join(staging, kernels), { force: true });
-    reporter.line(`Without tinyzero's own kernels, which makes it slower: ${error.message}`);
+    reporter.line(`The native kernels of tinyzero are unavailable, which makes it slower: ${error.message}`);
     return undefined;
   }
 }

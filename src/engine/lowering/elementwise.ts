@@ -1,7 +1,7 @@
 /**
- * @file What each tfjs kernel becomes in a TensorFlow graph: the ops, their attributes (eager mode infers them, a
- * GraphDef does not) and the shapes and dtypes of the results. The tables below cover kernels that differ from an op only
- * by name; shapes.ts has those that move data.
+ * @file Lowers each tfjs kernel to TensorFlow ops, with their attributes (which eager mode infers, but a GraphDef must state)
+ * and the shapes and dtypes of the results. The tables below cover tfjs kernels that differ from an op only by name; shapes.ts
+ * has those that move data.
  *
  * Op definitions are those of tensorflow/core/ops/{math,array,nn}_ops.cc.
  */
@@ -33,7 +33,7 @@ const testOps: Table = sameNames('IsFinite IsInf IsNan');
 
 const comparisonOps: Table = sameNames('Equal NotEqual Greater GreaterEqual Less LessEqual LogicalAnd LogicalOr');
 
-/** With the attribute that holds the axes, which has two names in tfjs. */
+/** Reductions, with the attribute of their axes, which has two names in tfjs. */
 const reductionAxes: Table = {
   Sum: 'axis',
   Prod: 'axis',
@@ -69,7 +69,7 @@ const arithmetic = {
   Step: (graph, { x }: Inputs<'x'>, { alpha }: tf.StepAttrs) => {
     const above = binary(graph, 'Greater', x, scalar(graph, x.dtype, 0), 'bool');
     const step = select(graph, above, scalar(graph, x.dtype, 1), scalar(graph, x.dtype, alpha));
-    // NaN is not above zero and must stay NaN, as in tfjs's own kernels.
+    // NaN is not above zero but must stay NaN, as in tfjs's own kernels.
     return x.dtype === 'float32' ? select(graph, unary(graph, 'IsNan', x, 'bool'), x, step) : step;
   },
   LeakyRelu: (graph, { x }: Inputs<'x'>, { alpha }: tf.LeakyReluAttrs) =>

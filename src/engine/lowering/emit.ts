@@ -1,4 +1,4 @@
-/** @file What lowerings have in common: their type, and one function per kind of TensorFlow op that appends nodes. */
+/** @file Shared by lowerings: their type, and functions that append TensorFlow ops of each kind. */
 import { type DType, type GraphDType, isDType, type TypedArray } from '../dtype.js';
 import type { Attribute, Graph, Output } from '../graph/graph.js';
 import { broadcastShapes, inferReshape, reducedShape, type Shape, sameShape } from '../shape.js';
@@ -7,8 +7,8 @@ import { broadcastShapes, inferReshape, reducedShape, type Shape, sameShape } fr
 export type Inputs<Names extends string = string> = Readonly<Record<Names, Output>>;
 
 /**
- * What a kernel of tfjs becomes in a graph: appends nodes for the kernel's inputs and attributes, which each lowering
- * declares as tfjs-core 4.22 (`kernel_names.ts`) gives them, and returns the results.
+ * Lowers a tfjs kernel: appends nodes for its inputs and attributes, which each lowering declares as in tfjs-core 4.22
+ * (`kernel_names.ts`), and returns the results.
  */
 export type Lowering = (graph: Graph, inputs: never, attributes: never) => Output | Output[];
 
@@ -74,7 +74,7 @@ export function select(graph: Graph, condition: Output, yes: Output, no: Output)
   );
 }
 
-/** A stored number. */
+/** A constant scalar. */
 export function scalar(graph: Graph, dtype: GraphDType, value: number): Output {
   return graph.constant(dtype, [], filled(dtype, value));
 }

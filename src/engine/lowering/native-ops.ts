@@ -1,13 +1,13 @@
 /**
- * @file Lowerings to native ops, those with a kernel in native/: their names, inputs, result shapes and attributes. Only
- * graphs whose `nativeOps` has an op may use it; ops/ sees to that.
+ * @file Lowerings to native ops, which have a kernel in native/: names, inputs, result shapes and attributes. A graph may use
+ * an op only if its `nativeOps` contains it, which ops/ ensures.
  */
 import { noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
 import { type Attribute, type Graph, type Output, type OutputType, outputOf } from '../graph/graph.js';
 import { formatShape, type Shape, sizeOf } from '../shape.js';
 import type { Inputs, Lowering } from './emit.js';
 
-/** Names of the ops, under which tfjs also finds the lowerings. */
+/** Names of the ops; tfjs finds the lowerings under the same names. */
 export const nativeOps = {
   linear: 'TinyzeroLinear',
   product: 'TinyzeroProduct',
@@ -27,7 +27,7 @@ export const nativeOps = {
   draw: 'TinyzeroDraw',
 } as const;
 
-/** Ops with matrix products inside that compute in float32 alone. */
+/** Ops that contain matrix products and compute only in float32. */
 export const opsWithProducts: ReadonlySet<string> = new Set([
   nativeOps.attention,
   nativeOps.attentionGradient,
@@ -57,7 +57,7 @@ function requireShape(condition: boolean, op: string, problem: string, ...shapes
   if (!condition) throw new Error(`${op}: ${problem}, not ${shapes.map(formatShape).join(' and ')}`);
 }
 
-/** Query and key/value heads, in number and width: empty ones would divide by 0. */
+/** Checks number and width of query and key/value heads; empty ones would divide by 0. */
 function requireHeads(op: string, q: Shape, kvHeads: number, width: number, kv: Shape): void {
   const [, , H = 0, C = 0] = q;
   const fits = q.length === 4 && kvHeads > 0 && H % kvHeads === 0 && C > 0 && C === width;
@@ -88,7 +88,7 @@ interface CacheAttributes {
 
 interface LayersAttributes extends CacheAttributes {
   readonly epsilon: number;
-  /** Names of the inputs that are caches, all keys before all values, and of those that are weights. */
+  /** Names of the cache inputs, all keys before all values; `weights` names the weight inputs. */
   readonly caches: readonly string[];
   readonly weights: readonly string[];
   readonly biases: boolean;

@@ -33,7 +33,7 @@ export const shapeLowerings = {
     return graph.add('ConcatV2', [...parts, graph.int(axis)], { dtype, shape: shape.with(axis, size) }, { attributes });
   },
   Slice: (graph, { x }: Inputs<'x'>, { begin, size }: tf.SliceAttrs) => {
-    // Of the tensor only its shape is read.
+    // Only the tensor's shape is read.
     const tensor = { shape: [...x.shape] } as tf.TensorInfo;
     const [from, shape] = sliceUtil.parseSliceParams(tensor, begin, size) as [number[], number[]];
     const attributes = { T: { type: x.dtype }, Index: { type: 'int32' } } as const;
@@ -120,7 +120,7 @@ export const shapeLowerings = {
     );
   },
   Select: (graph, { condition, t, e }: Inputs<'condition' | 't' | 'e'>) => {
-    // tfjs allows a vector that chooses whole rows.
+    // tfjs allows a vector that selects whole rows.
     const isVector = condition.shape.length === 1 && t.shape.length > 1;
     const perRow = [...condition.shape, ...t.shape.slice(1).map(() => 1)];
     return select(graph, isVector ? reshape(graph, condition, perRow) : condition, t, e);
@@ -203,19 +203,19 @@ export const shapeLowerings = {
   },
 } satisfies Record<string, Lowering>;
 
-/** The sizes of the parts of `whole`: of so many equal ones, or as listed, of which one may be -1 for the rest. */
+/** Sizes of the parts of `whole`: a number of equal parts, or a list in which one -1 stands for the rest. */
 function splitSizes(whole: number, parts: number | readonly number[]): number[] {
   if (typeof parts === 'number') return Array.from({ length: parts }, () => whole / parts);
   const listed = parts.filter((size) => size !== -1).reduce((sum, size) => sum + size, 0);
   return parts.map((size) => (size === -1 ? whole - listed : size));
 }
 
-/** Multiplications from which our own product of two matrices is faster than TensorFlow's (docs/log.md). */
+/** With at least this many multiplications, the native product of two matrices is faster than TensorFlow's (docs/log.md). */
 const ownFrom = 8e6;
 
 /**
- * The product over the last two axes. That of two matrices is a large one by our own op, where the graph may use it, and
- * `MatMul` otherwise, which is faster than a batch of one.
+ * The product over the last two axes. A large product of two matrices uses the native op if the graph may use it; otherwise
+ * `MatMul`, which is faster than a batch of one.
  */
 function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transposeB: boolean): Output {
   const [rowsA, columnsA] = lastTwo(a.shape, transposeA);

@@ -1,13 +1,13 @@
 /**
- * @file Lowerings to ops of TensorFlow that tfjs has no kernel for: they update state in place or give two results. ops/
- * uses them while tracing and composes the same result on eager engines.
+ * @file Lowerings to TensorFlow ops for which tfjs has no kernel: they update state in place or have two results. ops/ uses them
+ * while tracing and composes the same results on eager engines.
  */
 import { type InPlaceUpdate, inPlaceUpdate, noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
 import { type Graph, type GraphNode, type Output, outputOf } from '../graph/graph.js';
 import { readVariable } from '../graph/stored.js';
 import { type Inputs, type Lowering, scalar } from './emit.js';
 
-/** Names under which tfjs finds the lowerings. */
+/** Names of the ops; tfjs finds the lowerings under the same names. */
 export const tensorflowOps = {
   crossEntropy: 'TinyzeroCrossEntropy',
   updateRows: 'TinyzeroUpdateRows',
@@ -37,8 +37,8 @@ export const tensorflowLowerings = {
 
   /**
    * `{ state: [R, ...], rows: [N, ...], indices: int32 [N] }` -> the state with `state[indices[i]] = rows[i]`, written
-   * into the state's own memory. InplaceUpdate hands on its first input's buffer, so nothing is copied; the price is
-   * that nothing may read the state's old value afterwards, which commit.ts checks.
+   * into the state's own memory. InplaceUpdate forwards its first input's buffer, so nothing is copied; in return, nothing may
+   * read the state's old value afterwards, which commit.ts checks.
    */
   [tensorflowOps.updateRows]: (graph, { state, indices, rows }: Inputs<'state' | 'indices' | 'rows'>) => {
     const handles = stateHandles('updateRows', [state]);
@@ -63,7 +63,7 @@ export const tensorflowLowerings = {
     // reference to its memory, and TensorFlow then copies it instead of updating it in place.
     const writes: GraphNode[] = [];
     if (decays) {
-      // parameter -= decay * parameter, in one op: as two, the products of all parameters could lie around at once.
+      // parameter -= decay * parameter, in one op: with two, the products of all parameters could be in memory at once.
       const shrink = graph.addNode('ResourceApplyGradientDescent', [parameter!, inputs.decay, before], [], {
         attributes: { ...type, use_locking: { bool: false } },
       });
@@ -88,11 +88,11 @@ export const tensorflowLowerings = {
     return results;
   },
 
-  /** `{ state, value }` -> the state with `value` added, at once; see addInto in state-ops.ts. */
+  /** `{ state, value }` -> the state with `value` added immediately; see addInto in state-ops.ts. */
   [tensorflowOps.addInto]: (graph, { state, value }: Inputs<'state' | 'value'>) =>
     writeAtOnce(graph, state, 'AssignAddVariableOp', value),
 
-  /** `{ state }` -> the state full of zeros, at once. */
+  /** `{ state }` -> the state filled with zeros, immediately. */
   [tensorflowOps.clear]: (graph, { state }: Inputs<'state'>) => {
     const attributes = { T: { type: state.dtype }, index_type: { type: 'int32' } } as const;
     const operands = [graph.ints(state.shape), scalar(graph, state.dtype, 0)];
@@ -100,7 +100,7 @@ export const tensorflowLowerings = {
   },
 } satisfies Record<string, Lowering>;
 
-/** A write into a state that waits for nothing but its own inputs. Several writes into one state are one update. */
+/** A write to a state that waits only for its own inputs. Several writes to the same state form one update. */
 function writeAtOnce(graph: Graph, state: Output, op: string, value: Output): Output[] {
   const handles = stateHandles(op, [state]);
   const [handle] = handles as [GraphNode];

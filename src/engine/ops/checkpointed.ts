@@ -1,18 +1,19 @@
 /**
- * @file Computation that the backward pass repeats instead of keeping what its gradient needs: a second forward pass for
- * less memory (Chen et al., arXiv 1604.06174). And order: the ops of a graph run as soon as their inputs are there; where
- * memory matters, {@link after} and {@link inTurn} make them wait. Eager engines follow the order of the code anyway.
+ * @file Gradient checkpointing: the backward pass recomputes intermediate results instead of keeping them, which saves memory
+ * at the cost of a second forward pass (Chen et al., arXiv 1604.06174). Also execution order: ops of a graph run as soon as
+ * their inputs are available; to save memory, {@link after} and {@link inTurn} make them wait. Eager engines follow the order
+ * of the code.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { isTracing, tensorAfter } from '../graph/trace.js';
 import { withGradient } from './gradient.js';
 
 /**
- * `compute(...inputs)`, of which only `inputs` stay in memory until the gradient. The gradients are the same to the last
- * bit. In a graph the second computation begins when the gradient of the result is there, and not before.
+ * `compute(...inputs)`, of which only `inputs` stay in memory until the gradient. The gradients are bit-identical. In a graph,
+ * the recomputation starts only when the gradient of the result is available.
  *
- * @param compute must be a function of `inputs` and of tensors that need no gradient and outlive the backward pass:
- *   state, inputs of the function, or what its body made outside of the loss.
+ * @param compute must depend only on `inputs` and on tensors that need no gradient and outlive the backward pass: state,
+ *   inputs of the function, or tensors made outside of the loss.
  * @throws Error in the backward pass if the result does not depend on one of `inputs`.
  */
 export function checkpointed(compute: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: readonly tf.Tensor[]): tf.Tensor {
@@ -30,7 +31,7 @@ function gradientsAgain(
   dy: tf.Tensor,
 ): tf.Tensor[] {
   const { state } = tf.engine();
-  // tfjs has one tape. The outer backward pass needs its own again afterwards.
+  // tfjs has a single tape; restore the outer one afterwards.
   const outer = state.activeTape;
   try {
     return tf.grads(compute)(inputs, dy);
@@ -40,8 +41,8 @@ function gradientsAgain(
 }
 
 /**
- * `x`, not before `before` is computed. A state that is stored as bfloat16 is widened again, so that the wide copy that
- * earlier uses share need not live until then. `before` gets no gradient.
+ * `x`, available only after `before` is computed. State stored as bfloat16 is widened again, so that the wide copy of earlier
+ * uses need not live until then. `before` gets no gradient.
  */
 export function after(x: tf.Tensor, before: tf.Tensor): tf.Tensor {
   return withGradient(
@@ -52,8 +53,8 @@ export function after(x: tf.Tensor, before: tf.Tensor): tf.Tensor {
 }
 
 /**
- * {@link after} whose gradient has an order as well: what leads to `before` gets its gradient not before the gradient of the
- * result is there. Of parts that take turns only one is in memory, forward and back.
+ * {@link after} whose gradient is ordered too: `before` gets its gradient only after the gradient of the result is available.
+ * Only one of the parts that take turns is in memory at a time, in the forward and the backward pass.
  */
 export function inTurn(x: tf.Tensor, before: tf.Tensor): tf.Tensor {
   return withGradient(

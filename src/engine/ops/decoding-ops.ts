@@ -1,6 +1,6 @@
 /**
- * @file Operations of decoding that exist only as native ops. Each returns undefined where the function being run or
- * traced cannot use it: then the caller composes the same from other operations.
+ * @file Decoding operations that exist only as native ops. Each returns undefined if the function being run or traced cannot
+ * use it; the caller then composes the same result from other operations.
  *
  * A cache is two state tensors, keys and values, with rows `[(slot * K + head) * S + position, C]`.
  */
@@ -12,7 +12,7 @@ import { assertShape, type Float, type Int } from '../shape.js';
 interface CacheLayout {
   /** K: key/value heads. */
   readonly kvHeads: number;
-  /** S: positions of a slot. */
+  /** S: positions per slot. */
   readonly length: number;
 }
 
@@ -22,8 +22,8 @@ export interface CacheTensors {
 }
 
 /**
- * Attention of `q` `[B, T, H, C]` to the first B slots, each query to the positions up to its own, which is in
- * `positions` (int32 `[B | 1, T]`): `[B, T, H * C]`.
+ * Attention of `q` `[B, T, H, C]` to the first B slots: `[B, T, H * C]`. Each query attends to the positions up to its own,
+ * given by `positions` (int32 `[B | 1, T]`).
  */
 export function cachedAttention(
   q: Float<'B T H C'>,
@@ -57,8 +57,8 @@ interface DecoderLayer {
 }
 
 /**
- * The layers of a decoder for one new position of each of the first B slots. Writes their keys and values into the caches
- * in place: use and assign the returned states. All layers have biases and head norms, or none has.
+ * The layers of a decoder for one new position in each of the first B slots. Writes keys and values into the caches in place:
+ * use and assign the returned states. Either all layers have biases and head norms, or none.
  *
  * @param x `[B, D]`. @param positions int32 `[B]`. @param cos `[B, C / 2]`, @param sin likewise: of their angles.
  */

@@ -1,10 +1,10 @@
-/** @file Values with gradients of their own: tfjs's customGrad, typed. */
+/** @file Custom gradients, and gradients with respect to named parameters: typed forms of tfjs's functions. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { TensorRecord } from '../program.js';
 
 /**
- * `forward` computes the value and names what the gradient needs; `backward` receives these, since tfjs frees everything
- * else after the forward pass, and returns a gradient for each input.
+ * A value with a custom gradient. `forward` computes the value and returns the tensors that the gradient needs (tfjs frees all
+ * others after the forward pass); `backward` receives them and returns a gradient for each input.
  */
 export function withGradient<Inputs extends tf.Tensor[], Saved extends tf.Tensor[]>(
   inputs: [...Inputs],
@@ -40,8 +40,8 @@ export function matMul(a: tf.Tensor, b: tf.Tensor, transposeA = false, transpose
 }
 
 /**
- * The value of `loss`, a scalar, and its gradient with respect to the tensors of `state` called `names`, each shaped like
- * its tensor. `loss` receives these tensors by name and must depend on each.
+ * The value of `loss`, a scalar, and its gradients with respect to the tensors `names` of `state`. `loss` receives these
+ * tensors by name and must depend on each of them.
  */
 export function valueAndGradients(
   state: TensorRecord,
@@ -50,7 +50,7 @@ export function valueAndGradients(
 ): { value: tf.Tensor; gradients: Record<string, tf.Tensor> } {
   const byName = (tensors: readonly tf.Tensor[]) =>
     Object.fromEntries(names.map((name, index) => [name, tensors[index]!]));
-  // tfjs wants a Scalar, which is a Tensor with a narrower type.
+  // tfjs requires a Scalar, a narrower type of Tensor.
   const listed = (...tensors: tf.Tensor[]) => loss(byName(tensors)) as tf.Scalar;
   const { value, grads } = tf.valueAndGrads(listed)(names.map((name) => state[name]!));
   return { value, gradients: byName(grads) };

@@ -1,6 +1,6 @@
 /**
- * @file The operations of ops.ts by native ops: each is one pass over memory, forward and back, and keeps only what the
- * gradient cannot compute again. For functions that are traced with these ops at hand.
+ * @file The operations of ops.ts as native ops: each is a single pass over memory, forward and backward, and keeps only what the
+ * gradient cannot recompute. Used while tracing functions that may use them.
  */
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { runOp } from '../graph/trace.js';
@@ -15,7 +15,7 @@ export function product(x: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
   return productWithGradient(x, weight, (rows, matrix) => runOp(nativeOps.linear, { x: rows, weight: matrix })[0]);
 }
 
-/** Logits are multiplied by `scale`, a scalar above 0 without gradient. */
+/** As in ops.ts. Logits are multiplied by `scale`, a scalar above 0 without gradient. */
 export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>, scale: Float<''>): Float<'N'> {
   return withGradient(
     [logits],

@@ -1,8 +1,7 @@
 /**
- * @file Differentiable operations with exact, economical gradients, for every engine. tfjs's own gradients of these
- * compositions are missing, wrong for broadcast batches, or build large constants (tfjs-core 4.22); each gradient here
- * is tested against finite differences. Compiled functions that may use native ops take those of ops-native.ts instead of
- * the compositions here.
+ * @file Differentiable operations with exact, efficient gradients, for every engine. tfjs's own gradients of these compositions
+ * are missing, wrong for broadcast batches, or build large constants (tfjs-core 4.22); each gradient here is tested against
+ * finite differences. Compiled functions that may use native ops use those of ops-native.ts instead.
  *
  * Shapes use the alphabet of shape.ts.
  */
@@ -14,7 +13,7 @@ import { assertShape, type Float, type Int } from '../shape.js';
 import { matMul, productWithGradient, withGradient } from './gradient.js';
 import * as native from './ops-native.js';
 
-/** Added to scores that may not be attended to: exp gives exactly 0, and a row with nothing but these no NaN. */
+/** Added to masked scores: exp then gives exactly 0, and a fully masked row does not give NaN. */
 export const maskedScore = -1e9;
 
 /** Rows of `table` `[V, D]` at `ids` (int32, any shape `[...]`): `[..., D]`. */
@@ -34,22 +33,22 @@ export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> 
   );
 }
 
-/** Elements from which a weight is read from memory each time; smaller ones stay in the processor's own cache. */
+/** Elements of a weight that is too large to stay in the processor's cache. */
 export const largeWeight = 1 << 16;
 
 /**
- * Rows up to which a product with a large weight takes about as long as reading the weight; TensorFlow would rearrange it
- * first. Processors that multiply bfloat16 in tiles make up for that sooner.
+ * Up to this many rows, a product with a large weight takes about as long as reading the weight, which TensorFlow would
+ * rearrange first. With bfloat16 tile instructions, rearranging pays off sooner.
  */
 const fewRows = { float32: 16, bfloat16: 4 } as const;
 
 /**
- * Multiplications from which a graph gets a product in two halves: TensorFlow may compute an op on one thread only (see
- * native.ts), and another would wait if there is nothing else to do at that moment.
+ * With at least this many multiplications, a product is split in halves: TensorFlow may compute an op on a single thread (see
+ * native.ts), while the other would be idle.
  */
 const largeProduct = 1e8;
 
-/** Rows up to which these are halves of the weight, and beyond which of the rows: TensorFlow rearranges the other operand twice. */
+/** Up to this many rows, the weight is halved; beyond, the rows. TensorFlow rearranges the other operand twice. */
 const maxRowsForWeightHalves = 128;
 
 /** `x @ weight^T + bias` over the last axis; `weight` is `[out, in]` as in PyTorch. */
@@ -84,7 +83,7 @@ function times(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
 
 /**
  * log softmax(scale * logits)[id] for each row: `[N]`. `scale`, a scalar above 0 such as 1 / temperature, gets no gradient.
- * That of the logits is dy * scale * (onehot(id) - softmax(scale * logits)).
+ * The gradient of the logits is dy * scale * (onehot(id) - softmax(scale * logits)).
  */
 export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>, scale?: Float<''>): Float<'N'> {
   assertShape('logits', ids, 'N', assertShape('logits', logits, 'N V'));
@@ -153,7 +152,7 @@ export function rope(x: Float<'B T N C'>, cos: Float<'B T C2'>, sin: Float<'B T 
   return withGradient(
     [x],
     (input) => ({ value: rotate(input, cos, sin), save: [cos, sin] }),
-    // A rotation's transpose is the rotation back.
+    // The transpose of a rotation is its inverse.
     (dy, [savedCos, savedSin]) => [rotate(dy, savedCos, tf.neg(savedSin))],
   );
 }
@@ -187,7 +186,7 @@ export function attention(
   if (H % K !== 0) throw new Error(`attention: ${H} query heads cannot share ${K} key/value heads evenly`);
   if (canUse(nativeOps.attention)) return native.attention(q, k, v, bias, scale);
   const G = H / K;
-  // Heads of one group become rows of one product, so that keys are never repeated.
+  // Heads of a group become rows of one product, so that keys are not repeated.
   const groupRows = (x: tf.Tensor) =>
     x
       .reshape([B, T, K, G, C])
@@ -223,8 +222,8 @@ export function attention(
 }
 
 /**
- * silu(gate) * up, the gated activation of SwiGLU (Shazeer, arXiv 2002.05202). Multiplied in an order that TensorFlow does
- * not fuse: it would only where no gradient is wanted, and a policy must round exactly as its reference does.
+ * silu(gate) * up, the gated activation of SwiGLU (Shazeer, arXiv 2002.05202). The order of multiplication prevents TensorFlow
+ * from fusing it, which it would do only without a gradient: a policy must round exactly as its reference does.
  */
 export function swiglu(gate: Float<'... F'>, up: Float<'... F'>): Float<'... F'> {
   if (canUse(nativeOps.swiglu)) return native.swiglu(gate, up);

@@ -1,7 +1,6 @@
 /**
- * @file Operations that change state tensors in place when compiled, with the same results composed from plain ops when
- * eager. Their first arguments must be state tensors as a function's body gets them, and the results must be assigned
- * to the same states.
+ * @file Operations that update state tensors in place when compiled, and give the same results with plain ops when eager. Their
+ * first arguments must be state tensors as received by a function's body; the results must be assigned to the same states.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { canUse, isTracing, runOp } from '../graph/trace.js';
@@ -10,8 +9,8 @@ import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import type { Float, Int } from '../shape.js';
 
 /**
- * `state` `[R, ...]` with rows replaced: `result[indices[i]] = rows[i]`. `indices` `[N]` must not repeat. When compiled
- * the rows are written into the state's memory, so use the result, never `state`, for anything else in the function.
+ * `state` `[R, ...]` with rows replaced: `result[indices[i]] = rows[i]`. `indices` `[N]` must be distinct. When compiled, the
+ * rows are written into the state's memory, so use the result, not `state`, in the rest of the function.
  * `state` may be a reshaped state tensor; reshape the result back before assigning it.
  */
 export function updateRows(state: Float<'R ...'>, indices: Int<'N'>, rows: Float<'N ...'>): Float<'R ...'> {
@@ -20,16 +19,16 @@ export function updateRows(state: Float<'R ...'>, indices: Int<'N'>, rows: Float
 }
 
 /**
- * `state + value`, added to the state's memory as soon as `value` is there, so that values need not wait for each other.
- * For sums that are thrown away when a function fails: unlike other assignments it may have happened then. The state
- * must not be used otherwise in the function; the result can be added to again.
+ * `state + value`, added to the state's memory as soon as `value` is available, so that values need not wait for each other.
+ * For sums that are discarded when the function fails: unlike other assignments, this one may then have happened. The state
+ * must not be used otherwise in the function, but more values can be added to the result.
  */
 export function addInto(state: tf.Tensor, value: tf.Tensor): tf.Tensor {
   if (isTracing()) return runOp(tensorflowOps.addInto, { state, value })[0];
   return tf.add(state, value);
 }
 
-/** Zeros for `state`, written as soon as the function runs: before it fails, if it does. */
+/** Fills `state` with zeros as soon as the function runs, even if it then fails. */
 export function clear(state: tf.Tensor): tf.Tensor {
   if (isTracing()) return runOp(tensorflowOps.clear, { state })[0];
   return tf.zerosLike(state);
@@ -52,7 +51,7 @@ interface AdamWScalars {
   readonly epsilon: tf.Tensor;
   /** learningRate * weightDecay. */
   readonly decay: tf.Tensor;
-  /** The gradient is multiplied by this first, for clipping. */
+  /** Factor of the gradient, for clipping. */
   readonly scale: tf.Tensor;
 }
 
@@ -67,7 +66,7 @@ export function sumOfSquares(x: tf.Tensor): Float<''> {
  * parameter -= decay * parameter; m and v are the moving averages of g and g^2;
  * parameter -= learningRate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilonHat).
  *
- * @param decays false leaves the multiplication by `decay` out of the graph (biases and norms are not decayed).
+ * @param decays false omits the decay from the graph, for biases and norms.
  */
 export function adamW(
   states: AdamWStates,

@@ -1,13 +1,13 @@
 /**
- * @file AdamW as `init` and `update` over records keyed by parameter name (Loshchilov and Hutter, arXiv 1711.05101; the
- * arithmetic of torch.optim.AdamW), and clipping of the gradients' global norm as torch.nn.utils.clip_grad_norm_ does.
+ * @file AdamW over records keyed by parameter name (Loshchilov and Hutter, arXiv 1711.05101; with the arithmetic of
+ * torch.optim.AdamW), and clipping of the gradients' global norm as in torch.nn.utils.clip_grad_norm_.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { adamW, sumOfSquares } from '../ops/state-ops.js';
 import type { TensorRecord, TensorSpec, TensorSpecs, TensorsOf } from '../program.js';
 import type { AdamWOptions } from './adamw-options.js';
 
-/** Names of the moments of the parameter `name` among a program's state. */
+/** Names of the moments of parameter `name` in a program's state. */
 export const momentNames = (name: string) => ({ m: `adamw.m.${name}`, v: `adamw.v.${name}` });
 
 /** The optimiser's state: two moments per parameter, zero at the start. */
@@ -21,7 +21,7 @@ export function optimizerState(parameters: TensorSpecs): Record<string, TensorSp
   return state;
 }
 
-/** Inputs that a function which calls {@link update} must have: float32 scalars, given by {@link stepScalars}. */
+/** Inputs of a function that calls {@link update}: float32 scalars, computed by {@link stepScalars}. */
 export const stepInputs = {
   learningRate: { dtype: 'float32', shape: [] },
   beta1Power: { dtype: 'float32', shape: [] },
@@ -50,7 +50,7 @@ export function stepScalars(
  * One step for every parameter in `gradients`.
  *
  * @param state the program's state, as the body receives it; @param scalars the tensors of {@link stepInputs}.
- * @param scale a scalar that all gradients are multiplied by, see {@link clipScale}.
+ * @param scale a scalar factor of all gradients, see {@link clipScale}.
  * @returns the new values of parameters and moments, which the body must assign.
  */
 export function update(
@@ -79,7 +79,7 @@ export function globalNorm(tensors: TensorRecord): tf.Tensor {
   return tf.sqrt(tf.addN(Object.values(tensors).map(sumOfSquares)));
 }
 
-/** min(1, maxNorm / (norm + 1e-6)): what gradients of the global norm `norm` are multiplied by to be clipped. */
+/** min(1, maxNorm / (norm + 1e-6)): the factor that clips gradients of global norm `norm`. */
 export function clipScale(norm: tf.Tensor, maxNorm: number): tf.Tensor {
   return tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1);
 }

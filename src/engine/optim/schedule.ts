@@ -1,10 +1,10 @@
-/** @file Learning rates as functions of the step: linear warm-up, then constant or a cosine down to a floor. */
+/** @file Learning-rate schedules: linear warm-up, then constant or cosine decay to a floor. */
 
 export interface Schedule {
   readonly peak: number;
-  /** Steps over which the rate grows linearly; step 1 gets 1 / warmupSteps of the peak. */
+  /** Steps of linear warm-up; step 1 gets 1 / warmupSteps of the peak. */
   readonly warmupSteps: number;
-  /** With a cosine: the step at which the floor is reached (Loshchilov and Hutter, arXiv 1608.03983, one cycle). */
+  /** Cosine decay: the step at which the floor is reached (Loshchilov and Hutter, arXiv 1608.03983, one cycle). */
   readonly cosine?: { readonly steps: number; readonly floor: number };
 }
 

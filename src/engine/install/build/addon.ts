@@ -1,6 +1,8 @@
 /**
- * @file Builds the addon: two C++ files of tfjs-node-gpu against TensorFlow's C API and one of ours, in one compiler call,
- * without node-gyp, Python or make. It uses Node-API 8 only, so one binary serves every Node version from 20 on.
+ * @file Builds the two addons without node-gyp, Python or make. The binding: two C++ files of tfjs-node-gpu against TensorFlow's
+ * C API, in one compiler call; it uses only Node-API 8, so one binary serves every Node version from 20 on. The kernels addon:
+ * tinyzero's TensorFlow kernels from native/, which come with the package, with their arithmetic compiled once per instruction
+ * set and chosen on loading, since several machines may share the cache.
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,12 +13,12 @@ import { Unavailable } from '../fetch/unavailable.js';
 
 const mac = process.platform === 'darwin';
 
-/** The second addon's file name; it lies beside the first. */
+/** File name of the stderr addon, in the same folder. */
 const stderrAddonName = 'stderr.node';
 
 /**
- * A second, tiny addon that can send standard error nowhere for a moment. TensorFlow 2.21 prints a notice about rounding
- * from a static initialiser, before any setting of its log level can be heard, and JavaScript has no dup2.
+ * A tiny addon that temporarily redirects standard error to nowhere. TensorFlow 2.21 prints a notice about rounding from a
+ * static initialiser, before it reads its log level, and JavaScript has no dup2.
  */
 const stderrSource = `#include <fcntl.h>
 #include <node_api.h>
@@ -54,7 +56,7 @@ export interface Compiler {
   readonly args: readonly string[];
 }
 
-/** `$CXX` when set (it may hold arguments), else the first of g++, c++ and clang++ that answers. */
+/** `$CXX` if set (it may contain arguments), otherwise the first of g++, c++ and clang++ that runs. */
 export async function findCompiler(signal?: AbortSignal, env = process.env): Promise<Compiler | undefined> {
   const candidates = env.CXX ? [env.CXX.trim().split(/\s+/)] : [['g++'], ['c++'], ['clang++']];
   for (const [name = '', ...args] of candidates) {
@@ -68,11 +70,11 @@ export async function findCompiler(signal?: AbortSignal, env = process.env): Pro
 
 export interface AddonBuild {
   readonly compiler: Compiler;
-  /** Folder of tfjs_backend.cc and tfjs_binding.cc, for what the build needs in between too. */
+  /** Folder of tfjs_backend.cc and tfjs_binding.cc, also used for intermediate files. */
   readonly sources: string;
   /** Folders with TensorFlow's and Node's headers. */
   readonly includes: readonly string[];
-  /** Shared libraries to link with, which lie in `libraryFolder` when the addon is loaded. */
+  /** Shared libraries to link with; when the addon is loaded, they are in `libraryFolder`. */
   readonly libraries: readonly string[];
   /** Where the addon finds them, relative to its own folder. */
   readonly libraryFolder: string;
@@ -106,7 +108,7 @@ export async function buildAddon(build: AddonBuild, signal: AbortSignal): Promis
   );
 }
 
-/** What every addon is compiled and linked with. */
+/** Flags of every addon. */
 export const sourceFlags: readonly string[] = ['-std=c++17', '-fPIC'];
 export const linkFlags: readonly string[] = ['-shared', ...(mac ? ['-undefined', 'dynamic_lookup'] : [])];
 
@@ -135,7 +137,7 @@ export async function compile(compiler: Compiler, args: readonly string[], signa
 /** Folder of the sources. */
 export const nativeSources = fileURLToPath(new URL('../../../../../native/', import.meta.url));
 
-/** Table of functions in kernels.h -> what the compiler may use for it. A processor of another kind has the baseline alone. */
+/** Table of functions in kernels.h -> compiler flags. Other kinds of processors have only the baseline. */
 const instructionSets: Readonly<Record<string, readonly string[]>> = {
   baselineMath: [],
   ...(process.arch === 'x64' && {
@@ -144,10 +146,10 @@ const instructionSets: Readonly<Record<string, readonly string[]>> = {
   }),
 };
 
-/** Neither changes a result: the first is about `errno`, the second about traps, which nobody here asks for. */
+/** The `-fno` flags do not change results: they concern `errno` and floating-point traps, which are not used. */
 const optimised = ['-O3', '-fno-math-errno', '-fno-trapping-math', '-Wno-psabi'];
 
-/** Compiles and links `build.output`; a few seconds. Objects are left in `build.sources`. */
+/** Compiles and links the kernels addon, `build.output`, in a few seconds. Leaves objects in `build.sources`. */
 export async function buildKernels(build: AddonBuild, signal: AbortSignal): Promise<void> {
   const common = [...sourceFlags, ...optimised];
   const objects: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * @file Downloads libtensorflow (2.9.1) from the storage server of tfjs-node's installer. Like that installer it honours
- * TFJS_NODE_CDN_STORAGE, for mirrors reached by https.
+ * @file Downloads libtensorflow (2.9.1) from the storage server of tfjs-node's installer. Like that installer, it supports
+ * mirrors over https through TFJS_NODE_CDN_STORAGE.
  */
 import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
