@@ -1,6 +1,6 @@
 /**
- * @file What is compared with what: the whole job and its parts, each with its sides. A side is a command that gets a JSON
- * file and ends with a line of JSON.
+ * @file The cases of the comparison: the whole job and its parts, each with its sides. A side is a command that receives a JSON
+ * file and prints JSON as its last line.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,27 +12,27 @@ import { peer } from './python.js';
 
 export interface Side {
   readonly name: string;
-  /** The path of the input is added to it. */
+  /** The command; the path of the input is appended. */
   readonly command: readonly string[];
-  /** `scratch`: a folder that does not exist yet. */
+  /** `scratch`: a folder that does not exist. */
   readonly input: (scratch: string) => WholeJob | Part;
 }
 
 export interface Case {
   readonly name: string;
-  /** Whose results are compared, and how: see compare.ts. */
+  /** How the results of the sides are compared, see compare.ts. */
   readonly kind: 'job' | 'part';
-  /** The first one is what the others are compared with. */
+  /** The others are compared with the first one. */
   readonly sides: readonly Side[];
-  /** Takes minutes: left out unless asked for or compared with the peers. */
+  /** Takes minutes; skipped unless selected or compared with the peers. */
   readonly large?: boolean;
   readonly rounds?: number;
 }
 
 export interface CaseOptions {
-  /** Problems of the whole job; 500 is the figure to report. */
+  /** Problems of the whole job; 500 for reported figures. */
   readonly problems: number;
-  /** Of the peer that takes them one by one. */
+  /** Problems of the plain loop. */
   readonly plainProblems: number;
   /** Folder for models with random weights. */
   readonly models: string;
@@ -41,7 +41,7 @@ export interface CaseOptions {
 const ours = (script: string) => [process.execPath, fileURLToPath(new URL(script, import.meta.url))];
 const isOurs = ({ name }: Side) => name.startsWith('tinyzero');
 
-/** All cases; without `peers` only our own sides of them. */
+/** All cases; without `peers`, only with the sides of tinyzero. */
 export function benchCases(options: CaseOptions, peers: boolean): Case[] {
   const all = [...jobCases(options), ...partCases(options)];
   const mine = (each: Case) => ({ ...each, sides: each.sides.filter(isOurs) });

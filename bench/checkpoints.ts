@@ -1,6 +1,6 @@
 /**
- * @file Hugging Face folders with random weights, for benchmarks of sizes that no shipped model has. Every side of a
- * comparison reads the same folder.
+ * @file Hugging Face folders with random weights, for benchmarks at sizes of which no model is shipped. All sides of a
+ * comparison read the same folder.
  */
 import { fileURLToPath } from 'node:url';
 import type { Dtype } from '../src/model/checkpoint/dtype.js';
@@ -46,7 +46,7 @@ export function qwen2Config(size: ModelSize): ModelConfig {
   return parseModelConfig(qwen2Record(size), 'the benchmark');
 }
 
-/** A folder with a byte-level tokenizer, which spells every problem, to carry along. */
+/** A folder with a byte-level tokenizer, which can spell every problem. */
 export const byteLevelTokenizer = fileURLToPath(new URL('../../test/fixtures/qwen2-tied-f32', import.meta.url));
 
 /** config.json of Qwen/Qwen2.5-0.5B. */
@@ -77,7 +77,7 @@ export const qwenHalfBillion: JsonRecord = {
 
 /**
  * Writes uniform weights with the standard deviation of the config's initializer_range; norms are 1.
- * The tokenizer files of `carryFrom` go along.
+ * Copies the tokenizer files of `carryFrom`.
  */
 export async function saveRandomModel(
   folder: string,

@@ -40,7 +40,7 @@ try {
   rmSync(scratch, { recursive: true, force: true });
 }
 
-/** Throws for anything but a whole number from 1 up. */
+/** @throws for anything but a positive integer. */
 function count(name: 'cores' | 'rounds' | 'problems' | 'plain-problems'): number {
   const value = Number(flags[name]);
   if (Number.isSafeInteger(value) && value >= 1) return value;
@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   for (const each of cases) {
     results[each.name] = each.kind === 'job' ? await compareJobs(each) : await compareParts(each);
   }
-  // Opened after the measurements, so that its threads disturb none.
+  // Opened after the measurements, so that its threads do not disturb them.
   const { instructions } = await openEngine('tensorflow');
   console.log(`\nInstruction set: ${instructions ?? "TensorFlow's own choice"}`);
   const machine = { processor: cpus()[0]?.model, instructions, coresThere: cpus().length, node: process.version };
@@ -82,7 +82,7 @@ async function main(): Promise<void> {
   console.log(JSON.stringify({ ...machine, settings, results }, shortened));
 }
 
-/** Five digits are more than any of these figures has. */
+/** Rounds to five digits, more than any of these figures is accurate to. */
 function shortened(_: string, value: unknown): unknown {
   return typeof value === 'number' ? Number(value.toPrecision(5)) : value;
 }
@@ -138,7 +138,7 @@ function requireSameWork({ name }: Case, faults: readonly string[]): void {
 interface SideFigures {
   readonly side: string;
   readonly rounds: readonly RoundFigures[];
-  /** What was done, for the record. */
+  /** The configuration, for the record. */
   readonly work: unknown;
 }
 
@@ -153,7 +153,7 @@ function report({ name }: Case, figures: readonly SideFigures[], columns: readon
   return sides;
 }
 
-/** Every side once a round, in one order and then the other. */
+/** Runs every side once per round, in alternating order. */
 async function runAll<Result>({ name, sides, rounds: own }: Case): Promise<Record<string, SideRun<Result>[]>> {
   const runs: Record<string, SideRun<Result>[]> = Object.fromEntries(sides.map((side) => [side.name, []]));
   const times = Math.min(rounds, own ?? rounds);

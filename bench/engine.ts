@@ -1,7 +1,7 @@
 /**
- * @file What compiling gains: a training step compiled against the same step op by op (native tfjs), and cached decoding.
- * `npm run bench:engine` runs every case in a process of its own, with its own thread setting, and prints a table; the
- * last line is JSON. One case: `node dist/bench/engine.js CASE`.
+ * @file The gain from compiling: a compiled training step against the same step op by op (native tfjs), and cached decoding.
+ * `npm run bench:engine` runs every case in its own process, with its own thread setting, and prints a table; the last line
+ * is JSON. A single case: `node dist/bench/engine.js CASE`.
  */
 import { spawnSync } from 'node:child_process';
 import { availableParallelism, cpus } from 'node:os';
@@ -52,7 +52,7 @@ const cases: Record<string, { threads?: number; measure: (engine: Engine) => Rec
 for (const [name, size] of Object.entries(sizes)) {
   for (const mode of ['compiled', 'composed', 'eager'] as const) {
     cases[`train.${name}.${mode}`] = {
-      // TensorFlow's own choice, all processors, is the better one for tfjs-node.
+      // TensorFlow's own choice, all processors, is better for tfjs-node.
       ...(mode === 'eager' && { threads: availableParallelism() }),
       measure: (engine) => train(engine, mode, size),
     };
@@ -112,7 +112,7 @@ function format(result: Record<string, number>): string {
     .join('   ');
 }
 
-/** Square float32 products of 2,048: what the machine's cores can do at best through the engine. */
+/** Square float32 products of size 2,048: the most that the engine achieves on this machine. */
 function matmulPeak(engine: Engine): Record<string, number> {
   const n = 2048;
   const square: TensorSpec = { dtype: 'float32', shape: [n, n] };
@@ -207,8 +207,8 @@ function decode(engine: Engine, slots: number): Record<string, number> {
 }
 
 /**
- * Median time over `count` runs after two that are not counted, and their mean processor time, of all threads: the
- * figure to compare on a machine that is not quiet.
+ * Median time over `count` runs after two warm-up runs, and their mean processor time over all threads, which is the better
+ * measure on a busy machine.
  */
 function measureSteps(count: number, run: () => void): { stepMs: number; cpuMs: number } {
   run();

@@ -1,6 +1,6 @@
 /**
- * @file The whole job as every side of the comparison reads it from a JSON file: which problems, how many samples, which
- * hyperparameters. Problems are pairs of factors; the wording is that of the built-in model.
+ * @file The whole job, as all sides of the comparison read it from a JSON file: problems, numbers of samples and
+ * hyperparameters. Problems are pairs of factors, in the wording of the built-in model.
  */
 import { readFileSync } from 'node:fs';
 import {
@@ -20,29 +20,29 @@ import { keyedRandom } from '../src/util/random.js';
 type Factors = readonly [number, number];
 
 export interface WholeJob {
-  /** A Hugging Face folder; and one that the trained weights are written to, which does not exist yet. */
+  /** A Hugging Face folder; `out` is the folder for the trained weights, which does not exist yet. */
   readonly model: string;
   readonly out: string;
   /** Distinct problems to train on, and to evaluate before and after. */
   readonly train: readonly Factors[];
   readonly heldOut: readonly Factors[];
-  /** Stage 1: samples of each problem. */
+  /** Stage 1: samples per problem. */
   readonly samples: number;
-  /** Stage 2: visits of each problem, one rollout each; an update per `batchSize` rollouts. */
+  /** Stage 2: visits per problem, one rollout each; one update per `batchSize` rollouts. */
   readonly epochs: number;
   readonly batchSize: number;
-  /** Evaluation: samples of each problem beside the greedy completion. */
+  /** Evaluation: samples per problem, besides the greedy completion. */
   readonly evalSamples: number;
-  /** Tokens of every completion, or at most so many when `endId` may end it. */
+  /** Tokens of every completion, or their limit if `endId` can end it. */
   readonly newTokens: number;
-  /** Null: nothing ends a completion, so that all sides draw equally many tokens. */
+  /** Null: completions never end early, so that all sides draw the same number of tokens. */
   readonly endId: number | null;
   readonly beta1: number;
   readonly beta2: number;
   readonly temperature: number;
   readonly learningRate: number;
   readonly warmupSteps: number;
-  /** Fraction of the rate that a cosine leads down to at the last update. */
+  /** Fraction of the learning rate that a cosine decay reaches at the last update. */
   readonly decayTo: number;
   readonly maxGradientNorm: number;
   readonly seed: number;
@@ -51,7 +51,7 @@ export interface WholeJob {
 /** The parts of the job in order; `load` is from the start of the process. */
 export const phaseNames = ['load', 'evalBefore', 'stage1', 'stage2', 'evalAfter', 'save'] as const;
 
-/** What a side tells of the job: by phase, its seconds, completions, tokens drawn and mean reward. */
+/** A side's result: seconds, completions, tokens and mean reward by phase. */
 export interface JobResult {
   readonly phases: Readonly<Record<string, number>>;
   readonly sequences: Readonly<Record<string, number>>;
@@ -65,7 +65,7 @@ export type JobSize = Pick<WholeJob, 'samples' | 'epochs' | 'evalSamples' | 'new
   readonly problems: number;
 };
 
-/** Issue-sized: 4,000 sequences in stage 1, 1,500 in stage 2, twice 1,300 to evaluate, 32 tokens each. */
+/** Full size: 4,000 sequences in stage 1, 1,500 in stage 2, and 1,300 in each evaluation, of 32 tokens each. */
 export const fullSize: JobSize = { problems: 500, samples: 8, epochs: 3, evalSamples: 64, newTokens: 32 };
 
 /** The model of the job. */
@@ -76,7 +76,7 @@ const settings = completeSettings(defaultOptions(), {
   hasChatTemplate: false,
   parameters: parameterCount(builtin.config),
 });
-/** Its problems: those that it may be trained on, and those that it was never shown. */
+/** Its problems: those for training, and its held-out ones. */
 const own = splitProducts(settings.min, settings.max, heldOutSplits[heldOut]);
 
 const common = {
@@ -107,9 +107,8 @@ export function forcedJob(out: string, { problems, ...size }: JobSize): WholeJob
 }
 
 /**
- * The job that the built-in model learns from: completions end by themselves, and the problems are those that it may be
- * trained on (101), sampled and visited so often that stage 1 has about 4,000 sequences and stage 2 about 1,500. Shows
- * that every side really learns.
+ * The job from which the built-in model learns: completions can end, and the problems are its 101 training problems, sampled
+ * and visited so often that stage 1 has about 4,000 sequences and stage 2 about 1,500. Shows that every side learns.
  */
 export function naturalJob(out: string): WholeJob {
   const size = { samples: 40, epochs: 15, evalSamples: fullSize.evalSamples, newTokens: settings.maxNewTokens };

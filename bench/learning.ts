@@ -1,7 +1,7 @@
 /**
- * @file Does it learn? Whole runs of the command line, one for each algorithm and seed, and a markdown table of what each was
- * worth on the held-out problems. `npm run bench:learning -- apo,grpo,reinforce 1,2,3,4,5 --model builtin`; all that follows the
- * two lists is handed to `train`. The last line is JSON.
+ * @file Does it learn? Runs the command line once for each algorithm and seed, and prints a Markdown table of the accuracies on
+ * the held-out problems. `npm run bench:learning -- apo,grpo,reinforce 1,2,3,4,5 --model builtin`; arguments after the two lists
+ * are passed to `train`. The last line is JSON.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** @file What the benchmarks share: medians, clocks, and cheap random numbers for values that do not matter. */
+/** @file Shared by the benchmarks: medians, clocks, and cheap random numbers for arbitrary values. */
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -16,7 +16,7 @@ export function seededUniform(seed: number): () => number {
   };
 }
 
-/** Seconds since this process was started: since `BENCH_STARTED` (seconds of the epoch), which side.ts sets. */
+/** Seconds since the start of this process, given by `BENCH_STARTED` (seconds since the epoch), which side.ts sets. */
 export function sinceStart(): number {
   const started = Number(process.env.BENCH_STARTED ?? performance.timeOrigin / 1000);
   return Date.now() / 1000 - started;

@@ -1,6 +1,6 @@
 /**
- * @file Our side of the parts: sampling, scoring or a training step by itself, on any model folder, in a process of its
- * own. `node dist/bench/parts.js PART.json`; the last line is JSON. bench/peers/parts.py does the same in PyTorch.
+ * @file The parts in tinyzero: sampling, scoring or a training step on its own, on any model folder, in its own process.
+ * `node dist/bench/parts.js PART.json`; the last line is JSON. bench/peers/parts.py does the same in PyTorch.
  */
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs-core';
@@ -23,30 +23,30 @@ export interface Part {
   /** A Hugging Face folder; its tokenizer is not used. */
   readonly model: string;
   readonly vocabulary: number;
-  /** Sequences, of so many prompt tokens and completion tokens each. */
+  /** Number of sequences, and their prompt and completion tokens. */
   readonly rows: number;
   readonly promptTokens: number;
   readonly newTokens: number;
   /** Sampling: sequences that share a prompt. */
   readonly samples: number;
   readonly precision: Precision;
-  /** Counted runs; a first one, which prepares or compiles, is timed apart. */
+  /** Counted runs. The first run, which compiles, is timed separately. */
   readonly runs: number;
-  /** What the Python side runs. */
+  /** Implementation on the Python side. */
   readonly code?: 'transformers' | 'batched';
   readonly compiled?: boolean;
 }
 
 export interface PartResult {
-  /** From the start of the process until the model is in place. */
+  /** Seconds from the start of the process until the model is loaded. */
   readonly loadSeconds: number;
   readonly firstSeconds: number;
   readonly seconds: readonly number[];
-  /** Of the first runs: tokens drawn, mean score or loss, which all sides must agree on. */
+  /** Values of the first runs (tokens drawn, mean score or loss), on which all sides must agree. */
   readonly values: readonly number[];
 }
 
-/** Does the part once and returns its value. */
+/** Runs the part once and returns its value. */
 type Run = () => Promise<number>;
 
 const prepare: Record<Part['kind'], (engine: Engine, model: Pretrained, part: Part) => Promise<Run>> = {
@@ -72,7 +72,7 @@ async function measure(part: Part): Promise<PartResult> {
   return { loadSeconds, firstSeconds: seconds[0] as number, seconds: seconds.slice(1), values: values.slice(0, 3) };
 }
 
-/** Token ids that are the same in every run and on every side, and in no two rows. */
+/** Token ids that are the same in every run and on every side, and different in every row. */
 function ids({ vocabulary }: Part, row: number, count: number): number[] {
   const uniform = seededUniform(row + 1);
   return Array.from({ length: count }, () => Math.floor(uniform() * vocabulary));

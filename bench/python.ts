@@ -1,6 +1,6 @@
 /**
- * @file The Python that the peers run in: an environment of its own in bench/peers/.venv, made only on request. Nothing
- * of it is needed to use or to test tinyzero.
+ * @file The Python environment of the peers, in bench/peers/.venv, made only on request. It is not needed to use or to test
+ * tinyzero.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -15,14 +15,14 @@ const requirements = join(folder, 'requirements.txt');
 /** The command that runs a script of bench/peers. */
 export const peer = (script: string): string[] => [python, join(folder, script)];
 
-/** `torch==2.15.0` and so on: what the peers are. */
+/** Packages of the peers, such as `torch==2.15.0`. */
 export function peerVersions(): string[] {
   return readFileSync(requirements, 'utf8')
     .split('\n')
     .filter((line) => line.includes('=='));
 }
 
-/** Makes the environment, telling each command; what is there already is kept. */
+/** Makes the environment, printing each command. Installed packages are kept. */
 export function installPeers(): void {
   const run = (program: string, ...args: string[]) => {
     console.error(`$ ${[program, ...args].join(' ')}`);
@@ -34,7 +34,7 @@ export function installPeers(): void {
   run(python, '-m', 'pip', 'install', '--quiet', '-r', requirements);
 }
 
-/** Imports everything once, so that no timed run is the one that compiles Python or first reads the files. */
+/** Imports everything once, so that no timed run compiles Python or reads files for the first time. */
 export function warmPeers(): void {
   if (!existsSync(python)) {
     throw new Error(
@@ -46,14 +46,14 @@ export function warmPeers(): void {
   if (status !== 0) throw new Error(`The peers do not load; remove ${environment} and install them again.\n${stderr}`);
 }
 
-/** The same for every side; `folder` is a fresh one. */
+/** Environment variables, the same for every side; `folder` is a new one. */
 export function peerEnvironment(run: { threads: number; waitPolicy: string; folder: string }): NodeJS.ProcessEnv {
   return {
     OMP_NUM_THREADS: String(run.threads),
     OMP_WAIT_POLICY: run.waitPolicy,
     HF_HUB_OFFLINE: '1',
     TRANSFORMERS_VERBOSITY: 'error',
-    // Fresh, so that torch.compile compiles anew each time: its time is part of the figure.
+    // Empty, so that torch.compile compiles each time, which is part of the measurement.
     TORCHINDUCTOR_CACHE_DIR: join(run.folder, 'inductor'),
   };
 }

@@ -1,12 +1,12 @@
 /**
- * @file The charts of bench/scaling-plot.ts: one thing that grows against seconds and against memory, and the key to the
- * lines. Both axes of seconds are logarithmic, so lines as steep as the dashed one grow as the work does.
+ * @file The charts of bench/scaling-plot.ts: seconds and memory as one quantity grows, and the legend. Both axes of seconds are
+ * logarithmic, so lines parallel to the dashed one grow in proportion to the work.
  */
 import { chart, Plot, runStyle, short } from '../src/report/charts/chart.js';
 import type { Html } from '../src/report/html.js';
 import type { ScalingPoint } from './scaling-record.js';
 
-/** Width and height in CSS pixels, and what of it is left free on the left. */
+/** Size in CSS pixels, and the left margin. */
 export interface Frame {
   readonly width: number;
   readonly height: number;
@@ -17,16 +17,16 @@ export interface Panel {
   readonly title: string;
   /** The base first. */
   readonly points: readonly ScalingPoint[];
-  /** How much of it that is: 250 problems. */
+  /** The quantity in words: 250 problems. */
   readonly amount: (point: ScalingPoint) => number;
-  /** Whether the y scale, the same for all panels, has its numbers beside this one. */
+  /** Whether this panel shows the numbers of the y scale, which all panels share. */
   readonly numbered: boolean;
 }
 
-/** Room between the scale's ends and the frame's, so that numbers at points are not cut. */
+/** Space between the ends of the scale and the frame, so that numbers at points are not cut off. */
 export const inset = 18;
 
-/** Colour and shape both tell the lines apart. */
+/** Lines differ in both colour and shape. */
 const lines = [
   { name: 'total', symbol: 'circle', seconds: ({ seconds }) => seconds },
   { name: 'stage 1', symbol: 'square', seconds: ({ phases }) => phases.stage1! },
@@ -36,17 +36,17 @@ const lines = [
 const [total] = lines;
 const lineWidth = 1.75;
 const linearStyle = { stroke: 'currentColor', strokeWidth: 1, strokeDasharray: '4 3' } as const;
-/** Of numbers, which lines may cross. */
+/** A halo around numbers, which lines may cross. */
 const halo = { stroke: 'var(--page)', strokeWidth: 4 } as const;
 
-/** Seconds that the whole would take if it grew as the work does. */
+/** Total seconds if they grew in proportion to the work. */
 const linear = (base: ScalingPoint, { factor }: ScalingPoint) => factor * base.seconds;
 
-/** To the base 10 the library leaves out the numbers of some ticks. */
+/** With base 10, the library omits the numbers of some ticks. */
 const logarithmic = { type: 'log', base: 2 } as const;
 const plain = { label: null, tickSize: 0 } as const;
 
-/** The y scale of seconds that holds every line of every panel. */
+/** The y scale of seconds, which includes every line of every panel. */
 export function secondsScale(points: readonly ScalingPoint[]): Plot.ScaleOptions {
   const [base] = points as readonly [ScalingPoint];
   const values = points.flatMap((point) => [...lines.map(({ seconds }) => seconds(point)), linear(base, point)]);
@@ -127,7 +127,7 @@ function inWords(points: readonly ScalingPoint[], value: (point: ScalingPoint) =
   return points.map((point) => `×${point.factor} ${short(value(point))}`).join(', ');
 }
 
-/** Which line is which, in a row. */
+/** The legend, in one row. */
 export function key({ width, height }: Frame): Html {
   const column = 140;
   const at = (i: number) => ({ x1: i * column, x2: i * column + 24, y1: 0, y2: 0 });

@@ -1,6 +1,6 @@
 /**
- * @file The record of bench/scaling.ts as one SVG: a panel for each thing that grows, seconds above, peak memory below. A
- * doubling is equally wide in all of them, so their slopes can be compared.
+ * @file Draws the record of bench/scaling.ts as an SVG: a panel for each growing quantity, seconds above, peak memory below. A
+ * doubling has the same width in all panels, so that slopes can be compared.
  */
 import { type Html, html, trusted } from '../src/report/html.js';
 import { themes } from '../src/report/style.js';
@@ -72,6 +72,6 @@ ${heading(size.edge, top.memory - 8, 'Peak memory, MB')}
 
 const heading = (x: number, y: number, words: string) => html`<text class="heading" x="${x}" y="${y}">${words}</text>`;
 
-/** The library's own style makes a chart as high as what it lies in, so it lies in a frame of its size. */
+/** The library's style stretches a chart to the height of its container, so it gets a container of its size. */
 const placed = (x: number, y: number, frame: Frame, draw: (frame: Frame) => Html) =>
   html`<svg x="${x}" y="${y}" width="${frame.width}" height="${frame.height}" overflow="visible">${draw(frame)}</svg>`;

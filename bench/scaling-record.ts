@@ -1,4 +1,4 @@
-/** @file The JSON of bench/scaling.ts: its form, and reading it back from the saved output of a run. */
+/** @file The JSON record of bench/scaling.ts: its form, and reading it from the saved output of a run. */
 import { readFileSync } from 'node:fs';
 import { UserError } from '../src/util/errors.js';
 import { parseJsonRecord } from '../src/util/json.js';
@@ -7,7 +7,7 @@ import type { JobSize } from './jobs.js';
 export interface ScalingRecord {
   readonly processor: string | undefined;
   readonly cores: number;
-  /** Runs of each point; its figures are their medians. */
+  /** Runs per point; figures are medians. */
   readonly rounds: number;
   readonly base: JobSize;
   /** The base first. */
@@ -15,9 +15,9 @@ export interface ScalingRecord {
 }
 
 export interface ScalingPoint {
-  /** What grows, everything else being that of the base. */
+  /** The quantity that grows; everything else equals the base. */
   readonly axis: 'base' | 'problems' | 'samples' | 'newTokens' | 'parameters';
-  /** How many times as much of it as in the base. */
+  /** The growth factor relative to the base. */
   readonly factor: number;
   readonly parameters: number;
   /** Of the whole process. */
@@ -29,7 +29,7 @@ export interface ScalingPoint {
   readonly peakMegabytes: number;
 }
 
-/** @throws UserError when the last line of the file is not such a record. */
+/** Reads the record. @throws UserError when the last line of the file is not one. */
 export function readRecord(path: string): ScalingRecord {
   const fix = 'Give the saved output of npm run bench:scaling, or its last line.';
   const source = `The last line of ${path}`;

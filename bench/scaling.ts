@@ -1,7 +1,7 @@
 /**
- * @file What happens to our time and memory as the work grows: twice and four times the problems, samples or tokens, four
- * and sixteen times the parameters, one at a time from a base. `npm run bench:scaling`; the last line is JSON, a record a
- * point. `-- --plot FILE` draws it as SVG; with `--from FILE`, the saved output of a run, nothing is measured.
+ * @file How time and memory of tinyzero grow with the work: two and four times the problems, samples or tokens, four and sixteen
+ * times the parameters, one at a time from a base. `npm run bench:scaling`; the last line is JSON with a record per point.
+ * `-- --plot FILE` draws it as SVG; `--from FILE` uses the saved output of a run instead of measuring.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
@@ -69,7 +69,7 @@ async function measure(): Promise<ScalingRecord> {
   const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-bench-'));
   try {
     for (const times of [2, 4]) {
-      // It counts as a built-in model, whose vocabulary spells no other wording.
+      // Marked as a built-in model, whose vocabulary can spell only the built-in wording.
       const config = { ...qwen2Record(widened(times)), [heldOutField]: builtin.configRecord[heldOutField] };
       await saveRandomModel(widenedFolder(scratch, times), config, 'float32', builtin.folder);
     }
@@ -99,7 +99,7 @@ function medians({ axis, factor }: Point, runs: readonly SideRun<JobResult>[]): 
   };
 }
 
-/** Seconds, and in brackets how many times as long as the base. */
+/** Seconds, with the ratio to the base in brackets. */
 function print(measured: readonly ScalingPoint[]): void {
   const [first] = measured as [ScalingPoint];
   const names = ['load', 'evalBefore', 'stage1', 'stage2', 'evalAfter'];

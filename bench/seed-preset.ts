@@ -1,8 +1,8 @@
 /**
  * @file The original project's minimal run at a real size: `train --preset seed --num-train 2 --num-test 1 --epochs 1` on
- * Qwen2.5-0.5B's config with random weights, as a process of its own with its time and peak memory. Random weights earn no
- * reward, so it runs once more on a task whose reward is a coin in the completion, so that loss, gradient and update are
- * exercised. `npm run bench:seed`; Linux, about 12 GB of memory; the last line is JSON.
+ * Qwen2.5-0.5B's config with random weights, in its own process, with its time and peak memory. Since random weights earn no
+ * reward, a second run uses a task whose reward depends arbitrarily on the completion, to exercise loss, gradient and update.
+ * `npm run bench:seed`; Linux, about 12 GB of memory; the last line is JSON.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

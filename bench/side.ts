@@ -1,6 +1,6 @@
 /**
- * @file One side of a comparison as a process of its own: its time from start to end, the processor time and the memory
- * of it and all that it starts, and the JSON of its last line. Reads /proc, so it needs Linux.
+ * @file Runs one side of a comparison in its own process and measures its time from start to end, and the processor time and
+ * memory of its process tree. Returns the JSON of its last line. Reads /proc, so it needs Linux.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,27 +14,27 @@ export interface SideRun<Result> {
   readonly cpuSeconds: number;
   /** Largest sum of PSS (memory, shared pages divided among those who share them) of the process tree, in 10^6 bytes. */
   readonly peakMegabytes: number;
-  /** The same without the pages of files, of which most are libraries: what the program itself allocates. */
+  /** The same without file pages, most of which are libraries: the memory that the program itself allocates. */
   readonly anonMegabytes: number;
-  /** Load of the machine (1 minute) when the run began, which says whether anything else ran. */
+  /** Load of the machine (1 minute) at the start of the run, which shows whether anything else ran. */
   readonly load: number;
   readonly result: Result;
 }
 
 export interface SideOptions {
-  /** `folder` is fresh, and removed afterwards. */
+  /** `folder` is new and removed afterwards. */
   readonly env?: (folder: string) => NodeJS.ProcessEnv;
-  /** Run on so many cores, the first ones; without it on all. */
+  /** Pins the run to this many cores, the first ones. Default: all. */
   readonly cores?: number;
 }
 
-/** Looking at a process costs it a little time, so this is done now and then, and less often the longer it takes. */
+/** Sampling a process slows it down slightly, so the interval grows with the time that sampling takes. */
 const lookEveryMs = 100;
 const lookShare = 0.02;
 
 /**
- * Runs `command` with the path of a JSON file as its last argument, which holds what `input` returns for a folder that
- * does not exist yet.
+ * Runs `command` with the path of a JSON file as its last argument. The file contains the result of `input`, which receives
+ * a folder that does not exist yet.
  *
  * @throws Error with the end of what the process wrote to stderr when it fails.
  */
@@ -100,7 +100,7 @@ async function measured<Result>(
 /** Linux's USER_HZ, fixed for programs. */
 const ticksPerSecond = 100;
 
-/** A process and its descendants that live now. */
+/** A process and its running descendants. */
 function processTree(pid: number): number[] {
   const children = listed(`/proc/${pid}/task`).flatMap((thread) =>
     text(`/proc/${pid}/task/${thread}/children`).split(' ').filter(Boolean).map(Number),
@@ -114,12 +114,12 @@ interface Memory {
   readonly anon: number;
 }
 
-/** Notes each process's time so far in `ticks` and returns the sums of their memory. */
+/** Records each process's time so far in `ticks` and returns the sums of their memory. */
 function lookAt(pids: readonly number[], ticks: Map<number, number>): Memory {
   let pss = 0;
   let anon = 0;
   for (const pid of pids) {
-    // After the program's name, which may hold spaces, utime and stime are the 12th and 13th fields.
+    // After the program's name, which may contain spaces, utime and stime are the 12th and 13th fields.
     const fields = text(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ');
     if (fields?.[12] !== undefined) ticks.set(pid, Number(fields[11]) + Number(fields[12]));
     const rollup = text(`/proc/${pid}/smaps_rollup`);
@@ -129,7 +129,7 @@ function lookAt(pids: readonly number[], ticks: Map<number, number>): Memory {
   return { pss, anon };
 }
 
-/** A process may end while it is looked at; it then has no more to tell. */
+/** Undefined if the process ended in the meantime. */
 function text(path: string): string {
   try {
     return readFileSync(path, 'utf8');

@@ -1,6 +1,6 @@
 /**
- * @file Runs of all sides in, figures out: medians with their spread, ratios between sides of the same round, and the check
- * that all sides did the same work. Pure.
+ * @file Summarises the runs of all sides: medians with their spread, ratios between sides of the same round, and the check that
+ * all sides did the same work. Pure.
  */
 import { type JobResult, phaseNames } from './jobs.js';
 import { median } from './measure.js';
@@ -15,20 +15,20 @@ export interface Spread {
 
 export type Figures = Readonly<Record<string, Spread>>;
 
-/** By side name: what each round measured. */
+/** Measurements of each round, by side name. */
 export type Runs<Result> = Readonly<Record<string, readonly SideRun<Result>[]>>;
 
 function spread(values: readonly number[]): Spread {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
-/** One side in one round; `seconds` is what sides are compared by. */
+/** One side in one round; sides are compared by `seconds`. */
 export type RoundFigures = { readonly seconds: number } & Readonly<Record<string, number>>;
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 const total = (record: Readonly<Record<string, number>>) => sum(Object.values(record));
 
-/** Figures of one round of the whole job. `like` did the whole of it; a side that did less is extrapolated. */
+/** Figures of one round of the whole job. `like` did all of it; a side that did less is extrapolated. */
 export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigures {
   const { seconds, cpuSeconds, peakMegabytes, anonMegabytes, load, result } = run;
   const share = (phase: string) =>
@@ -73,7 +73,7 @@ export function spreads(rounds: readonly Readonly<Record<string, number>>[]): Fi
   return Object.fromEntries(names.map((name) => [name, spread(rounds.map((round) => round[name] as number))]));
 }
 
-/** How many times as long a side takes as the first one, by rounds. */
+/** Ratio of a side's time to the first side's, by round. */
 export function ratios(first: readonly number[], other: readonly number[]): Spread {
   return spread(other.map((value, round) => value / (first[round] as number)));
 }
@@ -83,8 +83,8 @@ const comparableSequences = 1000;
 const rewardTolerance = 0.05;
 
 /**
- * What is wrong with the runs of the whole job: other numbers of completions, or (where nothing ends a completion) of
- * tokens, or a reward before training that shows that another model was sampled.
+ * Faults in the runs of the whole job: different numbers of completions, or (if completions never end early) of tokens, or a
+ * reward before training that reveals a different model.
  */
 export function jobFaults(runs: Runs<JobResult>, newTokens: number, forced: boolean): string[] {
   const faults: string[] = [];
@@ -121,7 +121,7 @@ export function jobFaults(runs: Runs<JobResult>, newTokens: number, forced: bool
 /** Losses and scores in float32 may differ by rounding. */
 const valueTolerance = 1e-3;
 
-/** What is wrong with the runs of a part: values that differ from the first side's. */
+/** Faults in the runs of a part: values that differ from the first side's. */
 export function partFaults(runs: Runs<PartResult>): string[] {
   const expected = Object.values(runs)[0]?.[0]?.result.values as readonly number[];
   return Object.entries(runs).flatMap(([side, rounds]) =>

@@ -1,7 +1,7 @@
-/** @file Figures as a table for people. */
+/** @file Formats figures as a table. */
 import type { Spread } from './summary.js';
 
-/** One line a side; columns that no side has are left out. */
+/** One line per side; empty columns are omitted. */
 export function table(sides: Readonly<Record<string, object>>, columns: readonly string[]): string {
   const spreadOf = (figures: object, column: string) => (figures as Record<string, Spread | undefined>)[column];
   const shown = columns.filter((column) => Object.values(sides).some((figures) => spreadOf(figures, column)));
@@ -15,7 +15,7 @@ export function table(sides: Readonly<Record<string, object>>, columns: readonly
 
 const pad = (text: string, width: number, left: boolean) => (left ? text.padEnd(width) : text.padStart(width));
 
-/** The median, and the range where there is one. */
+/** The median, with the range if there is one. */
 function cell(spread: Spread | undefined): string {
   if (spread === undefined || Number.isNaN(spread.median)) return '-';
   const { median, min, max } = spread;

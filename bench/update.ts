@@ -1,5 +1,5 @@
 /**
- * @file What an update costs at real sizes: rollouts sampled, then trained on, in a process of its own with its peak memory
+ * @file The cost of an update at real sizes: samples rollouts and trains on them, in its own process, with its peak memory
  * (PSS), for a model folder of any size. `node dist/bench/update.js MODEL [--rows 22] [--prompt 40] [--completion 56]
  * [--updates 3] [--lora-rank 16] [--micro-batch N] [--slots 22] [--precision f32]`; the last line is JSON. Linux.
  */
@@ -33,7 +33,7 @@ const { values, positionals } = parseArgs({
 if (process.env.BENCH_UPDATE_CHILD === undefined) await watch();
 else await measure(positionals[0]!);
 
-/** Runs this file again and looks at its memory ten times a second. */
+/** Runs this file in a child process and samples its memory ten times a second. */
 async function watch(): Promise<void> {
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     env: { ...process.env, BENCH_UPDATE_CHILD: '1' },
@@ -109,7 +109,7 @@ async function measure(folder: string): Promise<void> {
     sampling.push((performance.now() - start) / 1000);
     phase('update');
     start = performance.now();
-    // Lengths as a model has them, from a quarter of the longest up, so that what packing saves shows.
+    // Realistic lengths, from a quarter of the longest up, to show the savings of packing.
     const batch = completions.map(({ ids: drawn }, row) => ({
       promptIds: promptIds[row]!,
       completionIds: drawn.slice(0, Math.ceil(completion! * (0.25 + (0.75 * ((row * 7) % rows!)) / rows!))),

@@ -1,6 +1,6 @@
 /**
- * @file Our side of the whole job: what `tinyzero train` does (open the model, evaluate, stage 1, stage 2, evaluate, save),
- * through the same functions, on problems and with token counts that the job file fixes. One process from start to end.
+ * @file The whole job in tinyzero: the steps of `tinyzero train` (open the model, evaluate, stage 1, stage 2, evaluate, save),
+ * with the same functions, but with the problems and token counts of the job file. One process from start to end.
  * `node dist/bench/whole-job.js [--wasm] JOB.json`; the last line is JSON.
  */
 import type { Problem } from '../src/data/problem.js';
@@ -27,7 +27,7 @@ import { sinceStart } from './measure.js';
 const engine = process.argv.includes('--wasm') ? 'wasm' : 'tensorflow';
 console.log(JSON.stringify(await run(readJob(process.argv.at(-1) as string))));
 
-/** Grades as the other sides do: a completion that was cut off may earn the full reward, since all of them are. */
+/** Grades like the other sides: completions that were cut off can earn the full reward, since all of them are. */
 function benchTask(): Task<Product> {
   return defineTask<Product>({
     name: 'whole job',
@@ -85,7 +85,7 @@ async function run(job: WholeJob): Promise<JobResult> {
             const onToken = () => {
               firstTokenSeconds ??= sinceStart();
             };
-            // Only the first call is listened to.
+            // Only the first call counts.
             const heard = firstTokenSeconds === undefined ? { ...options, onToken } : options;
             const completions = await policy.sample(rollouts, heard);
             sequences[phase] = (sequences[phase] ?? 0) + completions.length;

@@ -1,5 +1,5 @@
-// Sets up the native engine for the tests, and when that fails judges whether it could have been set up: a broken
-// installer must not pass as "not to be had here". The judge asks the machine itself, not the installer.
+// Sets up the native engine for the tests. If that fails, decides whether it should have worked, so that a broken installer
+// does not pass as "unavailable here". The decision is based on the machine itself, not on the installer.
 import { spawnSync } from 'node:child_process';
 
 /**
@@ -25,7 +25,7 @@ function skipped(missing, fault) {
   return { env: { TINYZERO_TEST_NATIVE_MISSING: missing }, missing, fault };
 }
 
-/** Undefined when the first rung's obstacle is real. */
+/** Undefined if the first rung's obstacle is real. */
 export function judge(attempts, machine = thisMachine) {
   const { obstacle, sentence } = attempts[0];
   switch (obstacle) {

@@ -1,5 +1,5 @@
-// Makes the package as it is published: `npm run pack [-- FOLDER]`. It is compiled from src/ in a folder of its own, without
-// source maps (they would point at sources that are not in the package), so dist/ stays as it is.
+// Makes the package for publication: `npm run pack [-- FOLDER]`. Compiles src/ in a separate folder, without source maps (which
+// would point to sources that are not in the package); dist/ is unchanged.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

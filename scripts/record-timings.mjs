@@ -1,5 +1,5 @@
-// Records how a run went by the clock: `node scripts/record-timings.mjs [OPTIONS-AS-JSON] > run.json`. What it prints is
-// what test/fixtures/timings.json holds a list of: milliseconds and how much of which work was done then, of how much.
+// Records the progress of a run over time: `node scripts/record-timings.mjs [OPTIONS-AS-JSON] > run.json`. Prints an entry for
+// test/fixtures/timings.json: milliseconds, with the work done at that time and the total.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ const start = performance.now();
 const works = [];
 const note = (points, done, total) => {
   const ms = Math.round(performance.now() - start);
-  // Completions end in bursts; of those within some milliseconds the last says all.
+  // Completions end in bursts; of those within a few milliseconds, keep only the last.
   if (points.length > 1 && ms - points.at(-1)[0] < 10) points.pop();
   points.push([ms, Number(done.toPrecision(6)), Number(total.toPrecision(6))]);
 };

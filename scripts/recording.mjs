@@ -1,5 +1,5 @@
-// Records the terminal of the README: runs `tinyzero train --num-train 500 --epochs 3` for real and writes what it printed, line by
-// line at the time it came, as one SVG that plays without a script: `npm run recording`, or `node scripts/recording.mjs FILE.svg`.
+// Makes the README's terminal recording: runs `tinyzero train --num-train 500 --epochs 3` and writes its output, each line at its
+// time, as an animated SVG without scripts: `npm run recording`, or `node scripts/recording.mjs FILE.svg`.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ const args = ['train', '--num-train', '500', '--epochs', '3', '--out', 'runs/min
 const cli = fileURLToPath(new URL('../dist/src/cli.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'tinyzero-recording-'));
 
-/** Every line with the seconds after which it came. */
+/** Every line with its time in seconds. */
 const lines = await new Promise((resolve, reject) => {
   const child = spawn(process.execPath, [cli, ...args], {
     cwd: folder,
@@ -57,7 +57,7 @@ function spans(line) {
     .join('');
 }
 
-// Which program printed a command depends on where this was made; readers have `npx tinyzero`.
+// Printed commands depend on where the recording was made; show readers `npx tinyzero`.
 const shown = [{ seconds: 0, line: `$ npx tinyzero ${args.join(' ')}` }, ...lines].flatMap(({ seconds, line }) =>
   wrapAnsi(line.replaceAll(`node ${cli}`, 'npx tinyzero'), columns, { trim: false })
     .split('\n')

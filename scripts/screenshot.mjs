@@ -1,6 +1,6 @@
-// Takes the picture of a report that the README shows, with an installed Chromium (TINYZERO_CHROMIUM names one):
-// `npm run screenshot -- runs/a/report.html docs/report.png`. It shows the upper part of the report, as wide as a small
-// window, in the light theme; --dark, --width PIXELS and --height PIXELS change that, and --height 0 takes the whole page.
+// Takes the README's screenshot of a report with an installed Chromium (set TINYZERO_CHROMIUM to choose one):
+// `npm run screenshot -- runs/a/report.html docs/report.png`. It shows the top of the report in a small window, in the light
+// theme; --dark, --width PIXELS and --height PIXELS change that, and --height 0 captures the whole page.
 import { mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -32,7 +32,7 @@ try {
   const page = await browser.newPage({ viewport: { width, height: height || 800 }, colorScheme });
   await page.goto(pathToFileURL(resolve(report)).href);
   mkdirSync(dirname(resolve(picture)), { recursive: true });
-  // The browser packs pictures for speed; with 256 colours, which is plenty here, they have a third of the size.
+  // The browser compresses pictures for speed. With 256 colours, which suffice here, they are a third of the size.
   const taken = sharp(await page.screenshot({ fullPage: height === 0 }));
   const { size } = await taken.png({ palette: true, effort: 10 }).toFile(picture);
   console.log(`${picture}: ${Math.round(size / 1000)} kB`);

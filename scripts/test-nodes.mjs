@@ -1,5 +1,5 @@
 // Runs the compiled tests on every Node version that tinyzero supports: `npm run test:nodes [-- FILTER...]`.
-// The binaries come from npm packages, which exist for Linux x64 only. Ends with a table; exit code 1 if any failed.
+// The binaries come from npm packages, available for Linux x64 only. Ends with a table; exit code 1 if any run failed.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,9 +1,9 @@
-// Runs the compiled tests: `node scripts/test.mjs [FILTER...]` takes every test file whose path contains a filter;
-// `--slow` takes the slow ones (*.slow.ts), which download, or kill dozens of processes, instead.
-// Sets up the native engine first. Where it cannot be had its tests are skipped by name; where it could be had but the
-// install failed, that is a failure of its own.
-// Each file is its own process (the native addon cannot be loaded twice in one), two at a time. Temporary files lie in
-// one folder, which is gone afterwards.
+// Runs the compiled tests: `node scripts/test.mjs [FILTER...]` runs every test file whose path contains a filter; `--slow` runs
+// the slow ones instead (*.slow.ts), which download files or kill dozens of processes.
+// Sets up the native engine first. If it is unavailable on this machine, its tests are skipped by name; if it should be
+// available but the install failed, that is a failure.
+// Each file runs in its own process (the native addon cannot be loaded twice in one), two at a time. Temporary files are in one
+// folder, which is removed afterwards.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,7 +21,7 @@ if (files.length === 0) {
   console.error(`no test file matches ${filters.join(' ')}`);
   process.exit(2);
 }
-/** Tests of what our kernels compute: they run again with the lowest instruction set, which other machines have. */
+/** Tests of the native kernels' results. They run again with the lowest instruction set, which other machines use. */
 const numeric = [
   'engine/graph/bfloat16',
   'engine/graph/stored',

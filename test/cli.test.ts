@@ -132,7 +132,7 @@ test('every command that prints a result prints it as JSON too', async () => {
   for (const { words, options } of commands) assert.ok(options.includes('json'), words.join(' '));
 });
 
-test('errors are coloured where colours are wanted', async () => {
+test('errors are coloured if colours are enabled', async () => {
   const red = '\x1b[31mtinyzero:\x1b[39m';
   const stderr = async (args: string[], env: Record<string, string>) => (await tinyzero(args, env)).stderr;
   const wrong = ['runs', '--nonsense'];
@@ -162,7 +162,7 @@ Run \`tinyzero doctor --help\` for all options.
   );
 });
 
-test('words that no command takes are refused', async () => {
+test('words that no command takes are rejected', async () => {
   const stray = await tinyzero(['doctor', 'now']);
   assert.equal(stray.code, 2);
   assert.match(stray.stderr, /'now': 'doctor' takes no arguments/);
@@ -181,7 +181,7 @@ test('without a command the help is shown, and that is wrong usage', async () =>
   assert.match(stderr, /Usage: tinyzero/);
 });
 
-test('a flag that other programs have is told by its name here', async () => {
+test('flags of other programs get a suggestion', async () => {
   const { code, stderr } = await tinyzero([
     'train',
     '--learning-rate',

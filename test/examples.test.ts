@@ -89,7 +89,7 @@ test('countdown: every problem has a solution; each number must be used once', (
   assert.ok(!cut.exact && cut.reward === 0.1);
 });
 
-test('both examples load as task files, wherever they lie', async (t) => {
+test('both examples load as task files, wherever they are', async (t) => {
   for (const name of ['addition', 'countdown']) {
     const elsewhere = join(temporaryFolder(t), `${name}.ts`);
     writeFileSync(elsewhere, readFileSync(join('examples', `${name}.ts`)));
@@ -110,7 +110,7 @@ test('addition trains the built-in model', async (t) => {
   assert.ok([...readLog(join(out, 'metrics.jsonl'))].length >= 1);
 });
 
-test('countdown with a model that cannot spell it: told before anything is sampled, nothing is left behind', async (t) => {
+test('countdown with a model that cannot spell it: reported before anything is sampled, nothing is left behind', async (t) => {
   const out = join(temporaryFolder(t), 'run');
   const { code, stderr } = await tinyzero(['train', '--task', 'examples/countdown.ts', '--out', out, ...quick]);
   assert.equal(code, 1);
@@ -119,7 +119,7 @@ test('countdown with a model that cannot spell it: told before anything is sampl
   assert.equal(existsSync(out), false);
 });
 
-test('countdown with a model that can: it runs, and one that knows nothing is told so', async (t) => {
+test('countdown with a model that can spell it: it runs, and stage 1 stops a model that solves nothing', async (t) => {
   const out = join(temporaryFolder(t), 'run');
   const sizes = ['--num-train', '4', '--num-test', '2', '--num-samples', '2', '--max-new-tokens', '4'];
   const args = ['train', '--task', 'examples/countdown.ts', '--model', fixture('qwen2-tied-f32'), ...sizes];

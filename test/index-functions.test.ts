@@ -25,7 +25,7 @@ test('the numbers of the README: V*, loss and reward', () => {
   assert.equal(multiplicationReward('answer: 84', 84).reward, 1);
 });
 
-test('train tells what happens and returns what was measured; evaluate measures the same again', async (t) => {
+test('train reports its events and returns its measurements; evaluate reproduces them', async (t) => {
   const events: TrainEvent[] = [];
   const folder = join(temporaryFolder(t), 'run');
   const common = { engine: 'wasm', install: false, numTest: 3, evalSamples: 2, maxNewTokens: 40 } as const;
@@ -41,7 +41,7 @@ test('train tells what happens and returns what was measured; evaluate measures 
   assert.deepEqual(again.sampled, result.after.sampled);
 });
 
-test('an aborted run says how to go on', async (t) => {
+test('an aborted run explains how to resume', async (t) => {
   const folder = join(temporaryFolder(t), 'run');
   const stop = new AbortController();
   const call = { engine: 'wasm', install: false, folder, numTrain: 4, numTest: 2, evalSamples: 0 } as const;
@@ -70,7 +70,7 @@ test('generateProblems gives what train draws, and estimateVStar samples each of
   }
 });
 
-test('a loaded model samples the same again, and scores what it sampled as it drew it', async (t) => {
+test('a loaded model samples reproducibly, and scores its samples with their log-probs', async (t) => {
   const programs = t.mock.method(await openEngine('wasm'), 'createProgram').mock;
   const model = await loadModel('builtin', { engine: 'wasm', install: false });
   try {

@@ -61,7 +61,7 @@ const imports: Import[] = files.flatMap((file) => {
 const layer = (file: string) => file.split('/')[0] as string;
 const isOurs = (target: string) => files.includes(target);
 
-test('src/ has the entries of the plan, and no more than a newcomer can take in', () => {
+test('src/ has the entries of the plan, and not too many', () => {
   assert.deepEqual(readdirSync('src').sort(), [...layers].sort());
   assert.ok(layers.length <= limits.entries);
 });
@@ -84,7 +84,7 @@ test('imports go one way', () => {
   assert.deepEqual(wrong, []);
 });
 
-test('no file imports itself in a circle', () => {
+test('there are no circular imports', () => {
   const needs = new Map<string, string[]>(files.map((file) => [file, []]));
   for (const { file, target, typeOnly } of imports) {
     if (isOurs(target) && !typeOnly && file !== target) needs.get(file)!.push(target);

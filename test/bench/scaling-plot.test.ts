@@ -74,12 +74,12 @@ test('what grows as the work does lies on the line of linear growth, what does n
   assert.equal(run(linesOf('Parameters')[0]), 2 * run(linear));
 });
 
-test('the machine is named, whatever its name holds', () => {
+test('the machine is named, whatever characters its name contains', () => {
   assert.match(scalingPlot(record), />Test &lt;CPU&gt; &amp; Co, 2 cores, medians of 3 runs</);
   assert.match(scalingPlot({ ...record, processor: undefined, rounds: 1 }), />2 cores, medians of 1 run</);
 });
 
-test('the saved output of a run is read back by its last line; anything else is refused', (t) => {
+test('the saved output of a run is read back by its last line; anything else is rejected', (t) => {
   const path = join(temporaryFolder(t), 'scaling.txt');
   writeFileSync(path, `      load  evalBefore\nbase x1   1.00 (x1.00)\n${JSON.stringify(record)}\n`);
   assert.deepEqual(readRecord(path), record);

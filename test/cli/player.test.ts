@@ -21,7 +21,7 @@ test('multiplications as people type them', () => {
   assert.deepEqual(readProduct('012 x 9999'), { a: 12, b: 9999 });
 });
 
-test('everything else is text', () => {
+test('all other input is text', () => {
   for (const line of [
     '',
     '7',
@@ -39,7 +39,7 @@ test('everything else is text', () => {
   }
 });
 
-test('a multiplication is asked in the wording of the model, text as it stands', () => {
+test("a multiplication is asked in the model's wording, other text unchanged", () => {
   const product = { a: 7, b: 8 };
   assert.deepEqual(readQuestion('7*8', 'builtin', 'raw'), { text: 'What is 7 × 8?\n', product });
   assert.match(readQuestion('7*8', 'steps', 'chat').text, /^What is 7 × 8\? Think .*answer: N/);

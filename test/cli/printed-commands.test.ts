@@ -127,7 +127,7 @@ test('a run ends with commands that run as they are printed, and so do the examp
   assert.ok(ran > 20, `${ran}`);
 });
 
-test('the name of the program is what started it', () => {
+test('the printed program name is the one that was started', () => {
   assert.equal(programName('/usr/local/bin/tinyzero', {}), 'tinyzero');
   assert.equal(programName('/usr/lib/node_modules/tinyzero/dist/src/cli.js', {}), 'tinyzero');
   assert.equal(programName('/home/a/project/node_modules/.bin/tinyzero', {}), 'npx tinyzero');

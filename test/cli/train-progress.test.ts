@@ -45,7 +45,7 @@ test('stage 2 as it goes: where it stands, what the evaluation after will add, t
   ]);
 });
 
-test('a log gets a line every fifth update, and where there is something to say', () => {
+test('a log gets a line every fifth update and for every evaluation', () => {
   const { progress, states } = listen();
   progress.onEvent({ kind: 'stage2', updates: 12 });
   for (let i = 1; i <= 12; i += 1) {

@@ -62,7 +62,7 @@ test('a reward that takes too long, fails or returns nonsense is an error of the
   );
 });
 
-test('a promise without `asyncReward` is refused with the member that allows it', async () => {
+test('a promise without `asyncReward` is rejected with the member that allows it', async () => {
   const { asyncReward: _, ...task } = judged(async () => 1);
   await assert.rejects(
     gradeCompletions(task, calls('x')),

@@ -53,14 +53,14 @@ test('the same seed gives the same problems, another seed others', () => {
   assert.notEqual(hashProblems(other.train), hashProblems(set.train));
 });
 
-test('more test problems than there are: all of them, and a note; fewer: as many as asked', () => {
+test('more test problems than exist: all of them, with a note; fewer: as many as requested', () => {
   const set = buildProblemSet(multiplication(), { ...options, numTest: 50 });
   assert.equal(set.test.length, 20);
   assert.match(set.notes.join(), /Only 20 held-out problems exist \(50 were requested\)/);
   assert.equal(buildProblemSet(multiplication(), { ...options, numTest: 7 }).test.length, 7);
 });
 
-test('overlap "seed" tests on what was trained, and says how much', () => {
+test('overlap "seed" tests on trained problems, and reports how many', () => {
   const set = buildProblemSet(multiplication({ heldOut: [] }), { ...options, numTest: 50, overlap: 'seed' });
   const trained = new Set(set.train.map((problem) => problem.cluster));
   const shared = set.test.filter((problem) => trained.has(problem.cluster)).length;
@@ -77,7 +77,7 @@ test('without a held-out list whole clusters are set aside and the rows are fill
   assert.deepEqual(builds(numbers(60, { cluster: (value) => `${value % 30}` })), set);
 });
 
-test('a task that cannot be split is refused', () => {
+test('a task that cannot be split is rejected', () => {
   assert.throws(() => builds(numbers(1)), /too few distinct problems/);
   const stuck = numbers(2, { problems: (_, n) => new Array(n).fill(0) });
   assert.throws(() => builds(stuck), /too few distinct problems/);

@@ -58,7 +58,7 @@ test('a drawn held-out list is as long as asked, at most a quarter of the pairs,
   assert.equal(drawHeldOut(2, 4, 50, keyedRandom(1)).length, 1);
 });
 
-test('impossible ranges are refused', () => {
+test('impossible ranges are rejected', () => {
   for (const [min, max] of [
     [5, 4],
     [-1, 4],

@@ -35,7 +35,7 @@ test('a conversation keeps its own system message, and examples stand behind it'
   assert.deepEqual(promptInput(own, { style: 'raw' }), { text: 'Mine.\n\nQ' });
 });
 
-test('a fingerprint knows all that is put around a question', () => {
+test('a fingerprint covers everything around a question', () => {
   const forms = [
     { style: 'raw' },
     { style: 'chat' },

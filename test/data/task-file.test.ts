@@ -94,7 +94,7 @@ test('files that cannot be loaded', async () => {
   await refused(load("import 'no-such-package';"), /cannot be loaded.*no-such-package/s);
 });
 
-test('exports that are no task say which member is wrong', async () => {
+test('invalid exports are explained by the invalid member', async () => {
   for (const [text, message] of [
     ['export default 3;', /Expected an object\. Found 3/],
     ['', /name to be a nonempty string\. Found nothing/],

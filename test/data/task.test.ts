@@ -22,7 +22,7 @@ test('an unfinished completion is never exact', () => {
   assert.equal(score({ reward: 1, exact: true, parsed: true, parts: {} }, false).exact, false);
 });
 
-test('anything else is refused, naming task, problem and completion', () => {
+test('anything else is rejected, naming task, problem and completion', () => {
   const whole = { reward: 1, exact: true, parsed: true, parts: {} };
   for (const [reward, found] of [
     [1.5, 'Found 1.5'],

@@ -326,7 +326,7 @@ testEveryWay("programs do not see each other's state", (way) => {
   );
 });
 
-testEveryWay('a call that does not fit is refused, with what was expected and what was found', (way) => {
+testEveryWay('an invalid call is rejected, with what was expected and what was found', (way) => {
   withProgram(way, { state: { x: vector }, functions: { add } }, (program) => {
     const refuses = (call: () => unknown, message: RegExp) =>
       assert.throws(call, (error: unknown) => {
@@ -384,7 +384,7 @@ function failure(way: Way, spec: ProgramSpec): Error {
   return assert.fail('nothing was refused');
 }
 
-testEveryWay('a result that does not fit the state is refused, with both types', (way) => {
+testEveryWay('a result that does not match the state is rejected, with both types', (way) => {
   const of = (body: FunctionSpec['body']) => failure(way, { state: { x: vector }, functions: { f: fn(body) } }).message;
   assert.match(
     of(() => ({ assign: { x: tf.ones([2]) } })),
@@ -400,7 +400,7 @@ testEveryWay('a result that does not fit the state is refused, with both types',
   );
 });
 
-nativeTest('uses of a value that an update in place destroys are refused when compiled', async () => {
+nativeTest('uses of a value that an update in place destroys are rejected when compiled', async () => {
   const { compiledWay } = await import('../helpers/engines.js');
   const way = await compiledWay();
   const rows = () => [tf.tensor1d([0], 'int32'), tf.ones([1, 2])] as const;

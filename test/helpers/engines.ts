@@ -54,7 +54,7 @@ export function runOnce(
   }
 }
 
-/** Declares `name` four times, once per way; those that need native TensorFlow are skipped where it cannot be had. */
+/** Declares `name` four times, once per way; those that need native TensorFlow are skipped if it is unavailable. */
 export function testEveryWay(name: string, body: (way: Way) => void | Promise<void>): void {
   nativeTest(`${name} (compiled)`, async () => body(await compiledWay()));
   nativeTest(`${name} (composed)`, async () => body(await composedWay()));

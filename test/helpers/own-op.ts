@@ -1,4 +1,4 @@
-/** @file One of our own ops by itself, in a graph that no tracer made: to see what the kernel does with any input. */
+/** @file A single native op in a hand-made graph, to test its kernel with any input. */
 import type { TypedArray } from '../../src/engine/dtype.js';
 import { type Attribute, Graph, type Output } from '../../src/engine/graph/graph.js';
 import { encodeGraphDef, tensorName } from '../../src/engine/graph/graphdef.js';
@@ -14,7 +14,7 @@ export interface OwnInput {
   readonly narrow?: boolean;
 }
 
-/** The addon of the installed engine; undefined where the engine has none of our own. */
+/** The kernels addon of the installed engine, if it has one. */
 export function openKernels(): KernelsAddon | undefined {
   const engine = findInstalledEngine();
   if (engine?.kernelsPath === undefined) return undefined;

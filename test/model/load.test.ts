@@ -49,7 +49,7 @@ test('stopping leaves no tensors', async () => {
   pretrained.weights.close();
 });
 
-test('what cannot fit is refused before anything is loaded', async () => {
+test('a model that does not fit is rejected before anything is loaded', async () => {
   const engine = await openEngine('wasm');
   checkMemory(engine, 1e9, 'This');
   assertUserError(

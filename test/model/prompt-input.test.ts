@@ -5,7 +5,7 @@ import { assertUserError } from '../helpers/errors.js';
 
 const plan = { samples: 1, maxNewTokens: 4, seed: 0, firstSample: 0, maxPositions: 10 };
 
-test('more completions than one call can hold are refused before anything is made', () => {
+test('too many completions for one call are rejected before any work', () => {
   assertUserError(
     () => planRollouts([[1], [2]], { ...plan, samples: 1_000_000 }),
     /1000000 samples of 2 prompts make 2000000 completions\. Expected at most 100000/,
@@ -13,7 +13,7 @@ test('more completions than one call can hold are refused before anything is mad
   assert.equal(planRollouts([[1], [2]], { ...plan, samples: 3 }).length, 6);
 });
 
-test('a prompt given twice gets the next samples, and the last token needs no position', () => {
+test('a repeated prompt gets the next samples, and the last token needs no position', () => {
   const [a, b] = planRollouts(
     [
       [1, 2],

@@ -19,7 +19,7 @@ function randomRows(count: number, longest: number) {
   });
 }
 
-test('every row has its place in a group that it fits and mostly fills', () => {
+test('every row is in a group that it fits and mostly fills', () => {
   for (const [count, longest] of [
     [1, 2],
     [10, 30],

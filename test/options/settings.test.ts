@@ -28,7 +28,7 @@ test('the built-in model keeps the defaults that its card reports', () => {
   assert.deepEqual(settings(builtin).wordings, ['builtin']);
 });
 
-test('checkpoints are asked in the form of their kind', () => {
+test('prompts of checkpoints follow the kind of model', () => {
   const chat = settings(instruct);
   assert.deepEqual([chat.promptStyle, chat.wordings, chat.shots], ['chat', ['number', 'steps'], 0]);
   const text = settings(base);
@@ -59,7 +59,7 @@ test('the warm-up is a tenth of the updates, never all of a few', () => {
   assert.equal(warmupSteps(settings(builtin, { preset: 'seed' }), 45), 0);
 });
 
-test('contradictions are refused together', () => {
+test('contradictions are rejected together', () => {
   assertUserError(
     () => settings(base, { algo: 'grpo', batchSize: 32, numSamples: 8, curriculum: 'mixed', questionStyle: 'chat' }),
     /--curriculum: mixed needs the pass rates of stage 1[\s\S]*--prompt-style: chat needs a model with a chat template/,

@@ -26,7 +26,7 @@ test('every option has a help text that fits its place, and a default that is va
   }
 });
 
-test('a flag goes before the environment, and that before the default', () => {
+test('a flag takes precedence over the environment, which takes precedence over the default', () => {
   const env = { TINYZERO_ENGINE: 'wasm', TINYZERO_NO_INSTALL: '1' };
   const problems: string[] = [];
   const resolve = (flags: Partial<Record<OptionName, string | boolean>>, variables: NodeJS.ProcessEnv) =>
@@ -56,7 +56,7 @@ test('the table for the documents has a row per option', () => {
   );
 });
 
-test('defaults that follow the model come from their table', () => {
+test('defaults that depend on the model come from their table', () => {
   const { builtin, instruct } = defaultsTable;
   const rates = [builtin, instruct].map(({ lr }) => lr(135e6).toExponential());
   assert.equal(defaultText('lr'), `${rates[0]} built-in, ${rates[1]} at 135M others`);

@@ -113,7 +113,7 @@ test('the best constant answer on the held-out twenty is 72, worth 0.395', () =>
   assert.equal(bestConstantAnswer(unsolved, heldOut), null);
 });
 
-test('the sampled interval is wider than one that takes samples for independent', () => {
+test('the sampled interval is wider than one that treats samples as independent', () => {
   // All samples of a pair agree: 20 problems of 64 samples are 11 observations, not 1280.
   const summary = summarize(outcomes(({ a, b }) => ((a + b) % 2 === 0 ? 64 : 0), 64));
   const { rate } = summary.sampled!.exact;
@@ -170,7 +170,7 @@ test('beyond 20 clusters p is that of random draws, and their number is given', 
   assert.equal(sampled!.ci95, null);
 });
 
-test('the outcome looks at greedy and at sampled accuracy', () => {
+test('the outcome considers greedy and sampled accuracy', () => {
   const greedy = (difference: number, pValue: number) => ({
     gained: 0,
     lost: 0,
@@ -230,7 +230,7 @@ test('other problems cannot be compared', () => {
   }
 });
 
-test('an evaluation survives its file, and a hostile file is refused', () => {
+test('an evaluation survives its file, and a hostile file is rejected', () => {
   const path = join(mkdtempSync(join(tmpdir(), 'tinyzero-eval-')), 'eval.json');
   const summary = summarize(outcomes((_, i) => i % 5));
   const plain = JSON.parse(JSON.stringify(summary));
@@ -260,7 +260,7 @@ test('an evaluation survives its file, and a hostile file is refused', () => {
   }
 });
 
-test('of the first sample the tokens are kept, and are refused where they do not fit each other', () => {
+test('tokens of the first sample are kept, and inconsistent ones are rejected', () => {
   const [first, ...rest] = outcomes(() => 4);
   const drawn = { pieces: ['answer: ', '42', ''], logProbs: [-0.5, -0.25, 0] };
   const samples = first!.samples.map((sample, i) => ({ ...sample, ...(i < 2 && { drawn }) }));

@@ -35,7 +35,7 @@ test('no completion is expected to be longer than allowed', () => {
   assert.ok(effortToCome(lengths(10, {}), [], 1, 1) <= 20);
 });
 
-test('effort and completions add up over the calls; greedy lengths do not foretell sampled ones', () => {
+test('effort and completions add up over the calls; greedy lengths do not predict sampled ones', () => {
   const states: WorkState[] = [];
   const work = { update: (state: WorkState) => void states.push(state), hide: () => {}, end: () => {} };
   const effort = samplingEffort(work, [2, 4], 8);

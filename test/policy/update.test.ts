@@ -238,7 +238,7 @@ test('rows are packed without overlap, longest first, and never in more sequence
   );
 });
 
-test('a sequence never holds more completion tokens than foreseen', () => {
+test('a sequence never holds more completion tokens than predicted', () => {
   // Prompts of 2 and completions of up to 5 in 12 tokens: one row 5, two rows 8 (12 - 2·2), three 6.
   assert.equal(predictionsPerSequence(12, 2, 5), 8);
   assert.equal(predictionsPerSequence(12, 5, 7), 7);

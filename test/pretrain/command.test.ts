@@ -8,7 +8,7 @@ import { temporaryFolder } from '../helpers/files.js';
 
 const quick = ['pretrain', '--steps', '1', '--engine', 'wasm', '--no-install', '--quiet'];
 
-test('a folder that is not empty is refused at once; --force replaces the model there', async (t) => {
+test('a folder that is not empty is rejected at once; --force replaces the model there', async (t) => {
   const out = join(temporaryFolder(t), 'model');
   mkdirSync(out);
   writeFileSync(join(out, 'thesis.tex'), 'precious');

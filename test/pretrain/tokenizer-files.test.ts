@@ -34,7 +34,7 @@ test('the built-in encoder takes the longest piece and is undone by the decoder'
   assert.deepEqual([padId, eosId, pieces.length], [0, 1, 23]);
 });
 
-test('text that no piece spells is refused, naming the character', () => {
+test('text that no piece spells is rejected, naming the character', () => {
   assert.throws(() => encode('7 x 12'), /cannot spell " ", character 2/);
   assert.throws(() => encode('answer: é'), /cannot spell "é", character 9/);
   assert.throws(() => encode('7🙂'), /cannot spell "🙂", character 2/);

@@ -90,7 +90,7 @@ test('a report reads the run and writes one file, wherever that is', async (t) =
   assert.deepEqual(readFileSync(join(run, 'report.html')), before);
 });
 
-test('the command prints the verdict, overlays runs, and opens nothing where there is no screen', async (t) => {
+test('the command prints the verdict, overlays runs, and opens nothing without a screen', async (t) => {
   const folder = copyOfRun(t);
   const env = { DISPLAY: undefined, WAYLAND_DISPLAY: undefined, WSL_DISTRO_NAME: undefined };
   const open = process.platform === 'linux' ? ['--open'] : [];
@@ -111,7 +111,7 @@ test('the command prints the verdict, overlays runs, and opens nothing where the
   assert.match(readFileSync(out, 'utf8'), /Runs compared/);
 });
 
-test('wrong folders and arguments are told, not thrown', async (t) => {
+test('wrong folders and arguments are explained', async (t) => {
   const folder = temporaryFolder(t);
   const none = await tinyzero(['report', folder]);
   assert.deepEqual([none.code, none.stdout], [1, '']);
@@ -178,7 +178,7 @@ test('a run with samples in only one of its evaluations has a report', (t) => {
   assert.ok(!/NaN|undefined/.test(page.replace(/<script[\s\S]*?<\/script>/g, '')));
 });
 
-test('damaged files are told by name, and never anything but a UserError', (t) => {
+test('damaged files are named in a UserError, never in another error', (t) => {
   const folder = copyOfRun(t);
   // The report does not look at the trained model.
   const names = Object.values(runFiles).filter((name) => /json/.test(name) && name !== runFiles.finalChecksums);

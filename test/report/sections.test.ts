@@ -58,7 +58,7 @@ test('problems: three grids of 121 cells, 20 of them outlined, each with its num
   assert.match(text, /the 4 samples of stage 1; after, the rollouts of updates 6 to 12 \(epoch 2\), made while/);
 });
 
-test('problems of a task of the user’s own are listed, also when they have an a and a b', () => {
+test('problems of a custom task are listed, even if they have fields a and b', () => {
   const { tips, all, text } = parse(problemsSection({ ...learned, stored: withOptions(learned, { task: 'mine.ts' }) }));
   assert.equal(all('svg').length, 1);
   assert.equal(tips.length, 20);
@@ -67,7 +67,7 @@ test('problems of a task of the user’s own are listed, also when they have an 
   assert.match(text, /largest gain first\./);
 });
 
-test('of very many problems the largest gains and losses are listed, and that is said', () => {
+test('if there are very many problems, the largest gains and losses are listed, which is stated', () => {
   const [first] = learned.before!.perProblem;
   const test = Array.from({ length: 500 }, (_, i) => ({ id: `problem ${i}`, cluster: `${i}`, value: i }));
   const perProblem = test.map(({ id, cluster }) => ({ ...first!, id, cluster }));
@@ -87,7 +87,7 @@ function withOptions(run: RunRecord, change: Partial<RunRecord['stored']['option
   return { ...run.stored, options: { ...run.stored.options, ...change } };
 }
 
-test('curves: eleven charts that hold every value in words; looks are called looks', () => {
+test('curves: eleven charts with every value as text; held-out measurements are labelled as such', () => {
   const { tips, all, text } = parse(curvesSection([learned]));
   assert.equal(all('svg').length, 11);
   for (const path of all('g[data-mark=line] path')) assert.doesNotMatch(path.getAttribute('d') ?? '', /NaN|undefined/);
@@ -126,7 +126,7 @@ test('long runs are drawn as means of neighbouring updates, and say so', () => {
   assert.equal(rewards[0], 'updates 1 to 32, mean\nreward 0.165');
 });
 
-test('several runs share each chart, told apart by colour and dash, and a legend names them', () => {
+test('several runs share each chart, distinguished by colour and dash, and a legend names them', () => {
   const other = { ...runRecord({ steps: 20 }), name: 'other' };
   const { tips, all, text } = parse(curvesSection([learned, other]));
   assert.ok(tips.includes('update 7\ndemo 0.07\nother 0.07'));
@@ -193,7 +193,7 @@ test('a character of several tokens is one mark, with their probabilities multip
   );
 });
 
-test('without samples the greedy answers stand there uncoloured, and why', () => {
+test('without samples the greedy answers are shown uncoloured, with the reason', () => {
   const { all, text } = parse(examplesSection(runRecord({ samples: 0, before: () => 1 })));
   assert.equal(all('[data-tip]').length, 0);
   assert.match(text, /The greedy answer to each held-out problem; nothing was sampled/);

@@ -23,7 +23,7 @@ test('the same the other way round: worse', () => {
   assert.match(sentence, /^It got worse: held-out accuracy 75\.0 % → 25\.0 % .*p = 0\.00098\)\.$/);
 });
 
-test('a difference that luck makes too, and none at all: not proven', () => {
+test('a difference that chance can explain, and none at all: not proven', () => {
   const luck = judge(runRecord({ before: () => 6, after: ({ a }) => (a % 2 === 0 ? 8 : 5) }));
   const none = judge(runRecord({ before: () => 4, after: () => 4 }));
   for (const { notes } of [luck, none]) assert.match(notes[0]!, /below 0\.05 it would count/);
@@ -56,7 +56,7 @@ test('a leaking split shows memory, whatever the numbers are', () => {
   assert.ok(elsewhere.sentence.startsWith(`${claim}0 of them`), elsewhere.sentence);
 });
 
-test('greedy answers alone are called that, and tested as that', () => {
+test('greedy answers alone are labelled and tested as such', () => {
   const { kind, sentence, notes } = judge(
     runRecord({ samples: 0, before: () => -1, after: (_, i) => (i < 10 ? 1 : -1) }),
   );
@@ -66,7 +66,7 @@ test('greedy answers alone are called that, and tested as that', () => {
   assert.match(notes[0]!, /--eval-samples 0.*McNemar/);
 });
 
-test('with so few problems that no test could tell, that is said', () => {
+test('too few problems for any test are pointed out', () => {
   const run = runRecord({ options: { numTest: 3 }, before: () => 0, after: () => 8 });
   const { kind, notes } = judge(run);
   assert.equal(kind, 'unproven');

@@ -25,7 +25,7 @@ test('right, near and wrong under each kind', () => {
   }
 });
 
-test('the parts say what happened', () => {
+test('the parts describe the outcome', () => {
   assert.deepEqual(multiplicationReward('answer: 84', 84), {
     reward: 1,
     exact: true,
@@ -51,7 +51,7 @@ test('a completion that was cut off is never exact, and its right number is wort
   assert.equal(multiplicationReward('answer: 84', 84, cut, exact).reward, 0);
 });
 
-test('the original reward: the last integer, ended or not; accuracy still wants an end', () => {
+test('the original reward: the last integer, ended or not; accuracy still requires an end', () => {
   const score = multiplicationReward('7 × 12 is 84', 84, cut, seed);
   assert.equal(score.reward, 1);
   assert.equal(score.exact, false);

@@ -42,7 +42,7 @@ test('weights, reference and two moments are four times the parameters; the rest
   assert.equal(planDisk(config, { keep: 2, download: 7 }).bytes, 7 + (3 * 3 + 1) * bytes);
 });
 
-test('--dry-run tells the work of the default run, and writes nothing', async (t) => {
+test('--dry-run shows the work of the default run and writes nothing', async (t) => {
   const out = join(temporaryFolder(t), 'run');
   const { code, stdout } = await tinyzero(['train', '--dry-run', '--json', '--out', out]);
   assert.equal(code, 0);
@@ -55,7 +55,7 @@ test('--dry-run tells the work of the default run, and writes nothing', async (t
   assert.ok(!existsSync(out));
 });
 
-test('a model of the hub is planned without its weights, and refused in plain words where it cannot fit', async (t) => {
+test('a hub model is planned without its weights, and rejected clearly if it does not fit', async (t) => {
   const model = copyOfModel(t, 'qwen2-untied-bf16');
   for (const name of readdirSync(model)) if (name.includes('safetensors')) rmSync(join(model, name));
   const hub = await startHub(t, model);
@@ -96,7 +96,7 @@ nativeTest('bf16 without instructions for it is noted', async () => {
   assert.match(stderr, /Note: this processor has no bfloat16 instructions/);
 });
 
-test('what a run would refuse is refused: bf16 on wasm, and V* for other settings', async (t) => {
+test('whatever a run would reject is rejected: bf16 on wasm, and V* for other settings', async (t) => {
   const bf16 = await tinyzero([...weightless, '--engine', 'wasm', '--precision', 'bf16']);
   assert.equal(bf16.code, 2, bf16.stderr);
   assert.match(bf16.stderr, /bf16 needs the tensorflow engine/);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { eventRecord, fileHeader, type ScalarEvent } from '../../src/run/event-file.js';
 import { crc32c, readEvents } from '../helpers/event-file.js';
 
-test('the reader of these tests knows the checksum: the values of RFC 3720, B.4', () => {
+test('the reader of these tests computes the checksums of RFC 3720, B.4', () => {
   assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283);
   assert.equal(crc32c(Buffer.alloc(32)), 0x8a9136aa);
   assert.equal(crc32c(Buffer.alloc(32, 0xff)), 0x62a8ab43);

@@ -55,7 +55,7 @@ test('paths that cannot be folders are explained', () => {
   assertUserError(() => createRunFolder(join(parent, 'file', 'run')), /part of the path is a file/);
 });
 
-test('this process cannot open a folder twice, and can after giving it back', () => {
+test('this process cannot open a folder twice, but can after releasing it', () => {
   const run = started();
   assertUserError(() => openRunFolder(run.path), new RegExp(`in use by process ${process.pid} on ${hostname()}`));
   run.release();
@@ -69,7 +69,7 @@ try { openRunFolder(process.argv[1]); console.log('locked'); setInterval(() => {
 catch (error) { console.log(error.message); }`;
 const spawnHolder = (path: string) => spawn(process.execPath, ['--input-type=module', '-e', holder, path]);
 
-test('another process is told who has the folder; after a kill it is free at once', async () => {
+test('another process learns who holds the folder; after a kill it is free at once', async () => {
   const run = started();
   run.release();
   const child = spawnHolder(run.path);
@@ -107,7 +107,7 @@ test('a lock of another machine holds; one that names no process is taken over',
   }
 });
 
-test('a lock that is just being copied is waited for', async () => {
+test('a lock that is being copied is waited for', async () => {
   const run = started();
   run.release();
   const lock = join(run.path, 'run.lock');
@@ -130,7 +130,7 @@ test('a folder in place of the lock is explained, to a reader too', () => {
   assertUserError(() => createRunFolder(run.path), /EISDIR/);
 });
 
-test('what a process left that was killed while it took the lock is removed, what others hold is not', () => {
+test('remains of a process that was killed while taking the lock are removed, locks of others are not', () => {
   const run = started();
   run.release();
   const { pid } = spawnSync(process.execPath, ['-e', '0']);
@@ -209,7 +209,7 @@ test('a file system that turns read-only is explained, and releasing the lock on
   assert.match(created!, /^UserError: .*the file system is read-only/);
 });
 
-test('a process number that was given out again is not the holder', {
+test('a reused process id is not the holder', {
   skip: !existsSync('/proc/self/stat') && 'no /proc',
 }, () => {
   const run = started();

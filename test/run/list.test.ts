@@ -12,7 +12,7 @@ import { tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { shortRun } from '../helpers/runs.js';
 
-test('every state of a run is told from its files', async (t) => {
+test('every state of a run is recognised from its files', async (t) => {
   const root = temporaryFolder(t);
   const whole = join(root, 'whole');
   const engine = ['--engine', 'auto', '--no-install', '--quiet'];

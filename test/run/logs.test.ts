@@ -56,7 +56,7 @@ test('without a size only the torn line is cut, however long', () => {
   assert.deepEqual(steps(path), [1]);
 });
 
-test('a log that is not the checkpoint’s is refused and left as it is', () => {
+test('a log that is not the checkpoint’s is rejected and left as it is', () => {
   const path = fresh();
   const mark = write(path, 1, 3);
   const before = readFileSync(path);
@@ -80,7 +80,7 @@ test('a log that is not the checkpoint’s is refused and left as it is', () => 
   assertUserError(() => requireLog(`${path}.none`, mark), /only 0 bytes/);
 });
 
-test('numbers that JSON cannot hold are refused by name, nested ones too', () => {
+test('numbers that JSON cannot hold are rejected by name, nested ones too', () => {
   const log = openLog(fresh());
   assert.throws(() => log.append({ loss: Number.NaN }), /"loss" is NaN/);
   assert.throws(() => log.append({ parts: { exact: Number.POSITIVE_INFINITY } }), /"exact" is Infinity/);
@@ -132,7 +132,7 @@ test('damaged lines are named by number', () => {
   assert.equal(({} as { step?: number }).step, undefined);
 });
 
-test('a damaged log is read as it stands or refused, never more', () => {
+test('a damaged log is read or rejected, never changed', () => {
   const path = fresh();
   write(path, 1, 8);
   const bytes = readFileSync(path);
@@ -151,7 +151,7 @@ test('a damaged log is read as it stands or refused, never more', () => {
   });
 });
 
-test('100 MB of nothing is refused in little memory', () => {
+test('100 MB of nothing is rejected in little memory', () => {
   const path = fresh();
   writeFileSync(path, '');
   truncateSync(path, 100 * 2 ** 20);

@@ -40,7 +40,7 @@ const work = {
   lr: 1e-3,
 } as const;
 
-test('a run of adapters that was stopped ends with the bytes of one that was not; its model is the base, adapted', async (t) => {
+test('an interrupted run with adapters ends with the bytes of an uninterrupted one; its model is the adapted base', async (t) => {
   const root = temporaryFolder(t);
   const [whole, stopped] = [join(root, 'whole'), join(root, 'stopped')];
   const result = await train({ ...work, folder: whole });
@@ -166,7 +166,7 @@ async function savedAdapter(t: TestContext): Promise<string> {
   return folder;
 }
 
-test('adapters that compute something else, or belong to another model, are refused by name', async (t) => {
+test('unsupported adapters, and those of another model, are rejected by name', async (t) => {
   const folder = await savedAdapter(t);
   const config = join(folder, 'adapter_config.json');
   const good = JSON.parse(readFileSync(config, 'utf8'));
@@ -185,7 +185,7 @@ test('adapters that compute something else, or belong to another model, are refu
   }
 });
 
-test('options of adapters without adapters, and adapters over adapters, are refused', async (t) => {
+test('adapter options without adapters, and adapters over adapters, are rejected', async (t) => {
   const adapter = await savedAdapter(t);
   const folder = join(temporaryFolder(t), 'run');
   const call = { folder, engine: 'wasm', install: false } as const;

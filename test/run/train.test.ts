@@ -82,7 +82,7 @@ function checkRun(folder: string): void {
 
 const small = ['--engine', 'wasm', '--no-install'];
 
-test('rewards that are all alike stop the run with exit code 3 and advice; --resume --force goes on', async (t) => {
+test('equal rewards stop the run with exit code 3 and advice; --resume --force continues', async (t) => {
   const root = temporaryFolder(t);
   const task = join(root, 'never.mjs');
   writeFileSync(
@@ -116,7 +116,7 @@ test('rewards that are all alike stop the run with exit code 3 and advice; --res
   assert.match(forced.stderr, /--train-on all/);
 });
 
-test('V* of another seed is refused by the field that differs; of the same settings it replaces sampling', async (t) => {
+test('V* of another seed is rejected by the field that differs; of the same settings it replaces sampling', async (t) => {
   const root = temporaryFolder(t);
   const sampling = ['--num-train', '6', '--num-test', '2', '--num-samples', '4', '--max-new-tokens', '40', ...small];
   const parts = ['1/2', '2/2'].map((shard, i) => ({ shard, path: join(root, `part-${i}.json`) }));
@@ -171,7 +171,7 @@ test('V* of another seed is refused by the field that differs; of the same setti
   );
 });
 
-test('options that do not fit each other are refused before any work', async (t) => {
+test('contradictory options are rejected before any work', async (t) => {
   const out = join(temporaryFolder(t), 'run');
   const grpo = ['train', '--algo', 'grpo', '--batch-size', '12', '--num-samples', '8', '--temperature', '0'];
   const { code, stderr } = await tinyzero([...grpo, '--out', out, ...small]);

@@ -81,7 +81,7 @@ test('truncation and unread answers are named before all else', () => {
   assert.match(second!, /75 % of the samples have no answer/);
 });
 
-test('few mixed problems, or a model that can do it already: warn', () => {
+test('few mixed problems, or a model that already solves them: warn', () => {
   const wrong = Array.from({ length: 30 }, () => entry([0, 0]));
   const right = Array.from({ length: 30 }, () => entry([1, 1]));
   assert.match(run([...wrong, entry([1, 0])]).advice.join(), /Only 1 of 31.*easier problems/);
@@ -94,7 +94,7 @@ test('few mixed problems, or a model that can do it already: warn', () => {
   assert.match(result.advice.join(), /already solves 99 %/);
 });
 
-test('incomplete input is a bug of the caller', () => {
+test('incomplete input is a bug in the caller', () => {
   assert.throws(() => run([]), RangeError);
   assert.throws(() => run([entry([1]), entry([1, 0])]), RangeError);
 });

@@ -20,7 +20,7 @@ const seen = (greedyExact: number, sampledExact: number): Probe => ({
   examples: [],
 });
 
-test('the first wording with enough exact answers is taken, and the ones after it are not tried', async () => {
+test('the first wording with enough exact answers is chosen, and later ones are not tried', async () => {
   const tried: string[] = [];
   const choose = (rates: Record<string, Probe>) =>
     chooseWording(Object.keys(rates), async (name) => {
@@ -34,7 +34,7 @@ test('the first wording with enough exact answers is taken, and the ones after i
   assert.equal((await choose({ short: seen(0, 0), long: seen(0, 0) })).chosen, 'short', 'of equals the first');
 });
 
-test('a probe counts what the completions say, and finds the right number wherever it stands last', async () => {
+test('a probe counts exact answers, and correct last numbers anywhere in the text', async () => {
   const task = defineTask<number>({
     name: 'double',
     problems: () => [],
@@ -88,7 +88,7 @@ test('a probe counts what the completions say, and finds the right number wherev
   ]);
 });
 
-test('probe.json comes back as it was written, and a broken one is refused by its field', (t) => {
+test('probe.json is read back unchanged, and an invalid one is rejected by its field', (t) => {
   const path = join(temporaryFolder(t), 'probe.json');
   const record = { probe: seen(0.5, 0.25), wordings: { number: seen(0.5, 0.25), steps: seen(0, 0) } };
   writeProbe(path, record);

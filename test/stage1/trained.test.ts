@@ -57,7 +57,7 @@ test('curriculum mixed keeps the number of rows and draws by the variance of the
   );
 });
 
-test('systematic sampling rounds every share down or up and draws exactly as many as asked for', () => {
+test('systematic sampling rounds every share down or up and draws exactly as many as requested', () => {
   for (const start of [0, 0.25, 0.5, 0.999]) {
     const weights = [0.5, 3, 1.25, 0.01, 2];
     const total = 6.76;

@@ -47,7 +47,7 @@ const file = (entries: Record<string, VStarEntry>, more: Partial<VStarFile> = {}
   ...more,
 });
 
-test('what is written is read back, and the same bytes are written again', () => {
+test('a file is read back, and written again with the same bytes', () => {
   const original = file({ 'What is 7 × 12?\n': entry(1, 0, 0.3, 0), '': entry(), '"quoted"': entry(1, 1) });
   writeVStarFile(path, original);
   const bytes = readFileSync(path, 'utf8');
@@ -77,7 +77,7 @@ test('no entries, infinite beta1 and a problem called __proto__ survive the roun
   assert.deepEqual(readVStarFile(path), file({}));
 });
 
-test('a place that cannot be written is explained', () => {
+test('an unwritable path is explained', () => {
   writeFileSync(join(folder, 'file'), '');
   assertUserError(() => writeVStarFile(join(folder, 'file', 'v.json'), file({})), /v\.json cannot be written/);
 });
@@ -121,7 +121,7 @@ const shard = (i: number, entries: Record<string, VStarEntry>, { of = 3, problem
   file(entries, { shards: { of, have: [i], problems } });
 const full = entry(1, 0, 0, 1);
 
-test('all shards in any order make the whole; a part of them is one only with --partial', () => {
+test('all shards merge in any order; some of them only with --partial', () => {
   const shards = [shard(1, { a: full }), shard(2, { b: full }), shard(3, { c: full })];
   const whole = file({ a: full, b: full, c: full });
   assert.deepEqual(merge(shards), whole);
@@ -139,7 +139,7 @@ test('all shards in any order make the whole; a part of them is one only with --
   assert.deepEqual(merge([part, shards[2]!]), whole);
 });
 
-test('the same shard twice, or an interrupted one, is refused without --partial', () => {
+test('the same shard twice, or an interrupted one, is rejected without --partial', () => {
   const [first, second] = [shard(1, { a: full }, { of: 2 }), shard(2, { b: full }, { of: 2 })];
   assertUserError(() => merge([first, second, first]), /part-2 and part-0 are both shard 1 of 2.*--partial/);
   assert.deepEqual(merge([first, second, first], { partial: true }), file({ a: full, b: full }));
@@ -177,7 +177,7 @@ test('files of other settings are never merged', () => {
   assertUserError(() => merge([]), /No V\* files to merge/);
 });
 
-test('hostile files are refused with the place of what is wrong', () => {
+test('hostile files are rejected with the location of the error', () => {
   const good = {
     format: 'tinyzero-v-star-2',
     createdBy: 'x',
@@ -234,7 +234,7 @@ test('hostile files are refused with the place of what is wrong', () => {
   assert.equal(({} as { rewards?: unknown }).rewards, undefined);
 });
 
-test('a damaged file is refused, whatever was damaged', () => {
+test('a damaged file is rejected, whatever was damaged', () => {
   writeVStarFile(path, file({ 'What is 7 × 12?\n': entry(1, 0, 0.3, 0), b: entry(0, 1) }));
   const bytes = readFileSync(path);
   let refusals = 0;
@@ -251,7 +251,7 @@ test('a damaged file is refused, whatever was damaged', () => {
   assert.ok(refusals >= 490, `${refusals}`); // a damage may be none
 });
 
-test('100 MB of anything is refused without a stack overflow and without minutes', () => {
+test('100 MB of anything is rejected without a stack overflow and without minutes', () => {
   const before = process.cpuUsage();
   const size = 100 * 2 ** 20;
   for (const [start, fill] of [

@@ -48,7 +48,7 @@ test('between mean and maximum, and falling as beta1 grows', () => {
   }
 });
 
-test('nonsense is refused', () => {
+test('invalid arguments are rejected', () => {
   assert.throws(() => vStar([], 0.5), RangeError);
   assert.throws(() => vStar([1], -0.5), /beta1/);
   assert.throws(() => vStar([1], Number.NaN), /beta1/);

@@ -84,7 +84,7 @@ test('an algorithm that is added trains from the options to the report', async (
   assert.match(page, /Log-ratio against advantage/);
 });
 
-test('settings that an algorithm refuses are told by their flags', async (t) => {
+test('settings that an algorithm rejects are reported by their flags', async (t) => {
   const folder = join(temporaryFolder(t), 'run');
   const call = { folder, algo: 'grpo', engine: 'wasm', install: false } as const;
   await assertUserRejection(train({ ...call, batchSize: 10, numSamples: 4 }), /--batch-size: GRPO compares 4 samples/);

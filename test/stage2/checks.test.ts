@@ -18,7 +18,7 @@ test('a batch with a signal must have a gradient and move the weights', () => {
   assert.equal(checkUpdate({ ...facts, after: before.slice(), learningRate: 0 }), true);
 });
 
-test('without an advantage above 1e-6 there is no signal, and nothing need move', () => {
+test('without an advantage above 1e-6 there is no signal, and nothing has to change', () => {
   const still = { ...facts, advantages: [1e-6, -1e-7], gradientNorm: 0, after: before.slice() };
   assert.equal(checkUpdate(still), false);
   assert.throws(() => checkUpdate({ ...still, advantages: [1.1e-6, 0] }), /no gradient/);

@@ -25,7 +25,7 @@ test('every epoch visits every row once, in an order of its own, and batches run
   );
 });
 
-test('no two visits share their random numbers, groups stand together', () => {
+test('no two visits share random numbers, and groups are consecutive', () => {
   const batches = planBatches(rows, { ...options, groupSize: 2, rollouts: 12 });
   const samples = batches.flat().map(({ sample }) => sample);
   assert.equal(new Set(samples).size, 12);

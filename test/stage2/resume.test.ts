@@ -56,7 +56,7 @@ async function savedCheckpoint(t: TestContext): Promise<{ folder: string; policy
   return { folder, policy };
 }
 
-test('a checkpoint puts parameters, moments and progress back to the last bit', async (t) => {
+test('a checkpoint restores parameters, moments and progress exactly', async (t) => {
   const { folder, policy } = await savedCheckpoint(t);
   const { files: written, ...state } = readCheckpointState(folder);
   assert.deepEqual(state, { progress, logs });
@@ -74,7 +74,7 @@ test('a checkpoint puts parameters, moments and progress back to the last bit', 
   }
 });
 
-test('a checkpoint of another model, or with other moments, is refused by the name of what is wrong', async (t) => {
+test('a checkpoint of another model, or with other moments, is rejected by the name of what differs', async (t) => {
   const { folder, policy } = await savedCheckpoint(t);
   changeJson(join(folder, 'config.json'), { rope_theta: 12345 });
   assertUserError(() => loadCheckpoint(folder, policy), /a different model than this run's/);
@@ -85,7 +85,7 @@ test('a checkpoint of another model, or with other moments, is refused by the na
   assertUserError(() => loadCheckpoint(second, policy), /adamw\.m\..* differs.*Found nothing/);
 });
 
-test('one flipped bit in any file of a checkpoint is noticed, and the file is named', async (t) => {
+test('one flipped bit in any file of a checkpoint is detected, and the file is named', async (t) => {
   const { folder } = await savedCheckpoint(t);
   const state = readCheckpointState(folder);
   fuzz(60, (random) => {
@@ -101,7 +101,7 @@ test('one flipped bit in any file of a checkpoint is noticed, and the file is na
   assertUserError(() => requireWhole(folder, state.files), /tokenizer\.json is damaged.*Found no file/);
 });
 
-test('a hostile state.json is refused with the place of what is wrong', async (t) => {
+test('a hostile state.json is rejected with the location of the error', async (t) => {
   const folder = temporaryFolder(t);
   const path = join(folder, 'state.json');
   const good = { format: 'tinyzero-checkpoint-2', progress, logs, files };
@@ -129,7 +129,7 @@ test('a hostile state.json is refused with the place of what is wrong', async (t
   assertUserError(() => readCheckpointState(folder), /is damaged.*no checksum at its end/);
 });
 
-test('a damaged state.json or config.json is refused, whatever was damaged', async (t) => {
+test('a damaged state.json or config.json is rejected, whatever was damaged', async (t) => {
   const root = temporaryFolder(t);
   const folder = createRunFolder(join(root, 'run'));
   t.after(() => folder.release());

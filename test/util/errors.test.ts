@@ -8,7 +8,7 @@ test('an error is one paragraph of what was expected, what was found and what to
   assert.equal(error.exitCode, 1);
 });
 
-test('what a terminal would obey is escaped, what it shows stays', () => {
+test('characters that a terminal interprets are escaped, those that it shows are kept', () => {
   const codes = '\u001b[2J\u009b31m\u0000\u007f\u0085\r\u202e\u2066';
   assert.equal(printable(codes), '\\u001b[2J\\u009b31m\\u0000\\u007f\\u0085\\u000d\\u202e\\u2066');
   assert.equal(printable('7 × 8 = 56\n\t한 😀 é'), '7 × 8 = 56\n\t한 😀 é');

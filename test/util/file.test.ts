@@ -16,7 +16,7 @@ test('a file is replaced whole', () => {
   assert.equal(readFileSync(path, 'utf8'), 'new');
 });
 
-test('what a killed process left of a file goes with the next write, that of a running one does not', async () => {
+test('the next write removes temporary files of killed processes, but not of running ones', async () => {
   const dir = folder();
   const path = join(dir, 'a.txt');
   const module = new URL('../../src/util/file.js', import.meta.url).href;
@@ -50,7 +50,7 @@ test('only regular files are read, and only up to their limit', () => {
   assertUserError(() => readRegularFile(join(dir, 'pipe')), /it is not a regular file/);
 });
 
-test('a failing write leaves the old file and nothing beside it', () => {
+test('a failing write leaves only the old file', () => {
   const dir = folder();
   const path = join(dir, 'a.txt');
   writeFileAtomic(path, 'old');

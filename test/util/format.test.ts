@@ -28,7 +28,7 @@ test('seconds become minutes and hours', () => {
   assert.equal(formatSeconds(3780), '1 h 3 min');
 });
 
-test('progress tells bytes, speed and the time left, once there is something to tell it from', () => {
+test('progress shows bytes, speed and, once there is enough data, the time left', () => {
   assert.equal(describe(0, 274e6, 500), '0 B of 274 MB');
   assert.equal(describe(82e6, 274e6, 8200), '82 MB of 274 MB, 10 MB/s, 19 s left');
   assert.equal(describe(102, 274e6, 5000), '102 B of 274 MB, 20 B/s', 'too little to foretell anything');
@@ -36,7 +36,7 @@ test('progress tells bytes, speed and the time left, once there is something to 
   assert.equal(describe(5e6, 0, 5000), '5.0 MB, 1.0 MB/s', 'a total that is not known');
 });
 
-test('the cache folder: ours, then XDG, then the place of the platform', () => {
+test('the cache folder: TINYZERO_CACHE, then XDG, then the platform default', () => {
   const home = homedir();
   assert.equal(cacheFolder({ TINYZERO_CACHE: '/a', XDG_CACHE_HOME: '/b' }, 'linux'), '/a');
   assert.equal(cacheFolder({ TINYZERO_CACHE: 'a' }, 'linux'), join(process.cwd(), 'a'), 'always absolute');

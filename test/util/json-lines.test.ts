@@ -23,7 +23,7 @@ test('a named pipe is read to its end; waiting for its writer can be stopped', {
   await assert.rejects(readText(pipe, stop.signal), { name: 'AbortError' });
 });
 
-test('an endless device and a folder are refused', { skip }, async (t) => {
+test('an endless device and a folder are rejected', { skip }, async (t) => {
   await assertUserRejection(readText('/dev/zero', signal), /\/dev\/zero has more than 268435456 bytes/);
   await assertUserRejection(readText(temporaryFolder(t), signal), /it is a folder/);
 });

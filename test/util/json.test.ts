@@ -35,7 +35,7 @@ test('brackets nest up to 100 levels; those inside strings do not count', () => 
   assert.throws(() => parseJson('{"a": "[[['), SyntaxError);
 });
 
-test('what cannot be read is explained', (t) => {
+test('unreadable files are explained', (t) => {
   const folder = temporaryFolder(t);
   const file = (name: string, content: string | Uint8Array) => {
     writeFileSync(join(folder, name), content);
@@ -54,7 +54,7 @@ test('what cannot be read is explained', (t) => {
   assertUserError(() => readJsonRecord(huge), /too large/);
 });
 
-test('a pipe is refused, not waited for', { skip: process.platform === 'win32' && 'no named pipes' }, (t) => {
+test('a pipe is rejected without waiting', { skip: process.platform === 'win32' && 'no named pipes' }, (t) => {
   const path = join(temporaryFolder(t), 'pipe');
   execFileSync('mkfifo', [path]);
   assertUserError(() => readJsonRecord(path), /not a regular file/);

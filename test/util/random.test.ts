@@ -11,7 +11,7 @@ function chiSquare(counts: readonly number[]): number {
   return counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
 }
 
-test('a key names one stream, for good: stored runs depend on these very numbers', () => {
+test('a key always gives the same stream: stored runs depend on these numbers', () => {
   assert.deepEqual(
     uniforms(keyedRandom(1, 'stage1', '7 × 12', 0), 3),
     [0.23011908941522707, 0.04209386977886076, 0.23459712280420786],
@@ -54,7 +54,7 @@ test('numbers of neighbouring keys, and neighbouring numbers of one key, are ind
   assert.ok(chiSquare(along) < 149, `along a key: ${chiSquare(along)}`);
 });
 
-test('int reaches both ends evenly and refuses an empty range', () => {
+test('int reaches both ends evenly and rejects an empty range', () => {
   const random = keyedRandom('int');
   const counts = new Array<number>(11).fill(0);
   for (let i = 0; i < 11_000; i++) counts[random.int(2, 12) - 2]!++;
@@ -64,7 +64,7 @@ test('int reaches both ends evenly and refuses an empty range', () => {
   assert.throws(() => random.pick([]), RangeError);
 });
 
-test('shuffle makes every order equally likely and leaves its argument alone', () => {
+test('shuffle makes every order equally likely and does not change its argument', () => {
   const random = keyedRandom('shuffle');
   const items = Object.freeze(['a', 'b', 'c']);
   const counts = new Map<string, number>();

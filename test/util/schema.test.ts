@@ -56,13 +56,13 @@ test('every kind of value has its phrase, and numbers their bounds', () => {
   }
 });
 
-test('null is absent unless the schema has a place for it', () => {
+test('null counts as absent unless the schema accepts it', () => {
   const schema = object({ a: optional(integer(), 7), b: orNull(integer()), c: optional(text) });
   assert.deepEqual(check(schema, { a: null, b: null, c: null }, source), { a: 7, b: null, c: undefined });
   assertUserError(() => check(schema, { a: 1 }, source), /`b` must be an integer, not nothing/);
 });
 
-test('only own fields count, and as a key of a map __proto__ is one like any other', () => {
+test('only own fields count, and __proto__ is an ordinary key of a map', () => {
   const hostile = JSON.parse('{"__proto__": {"polluted": true}}');
   assertUserError(() => check(object({ polluted: flag }), hostile, source), /`polluted`.*not nothing/);
   assertUserError(() => check(object({ constructor: text }), {}, source), /`constructor`.*not nothing/);

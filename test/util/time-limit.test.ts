@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { withinTime } from '../../src/util/time-limit.js';
 
-test('work within its time gives its result or its own error', () => {
+test('work within its time limit returns its result or throws its own error', () => {
   assert.equal(
     withinTime(1000, () => 7),
     7,

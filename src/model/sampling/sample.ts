@@ -303,5 +303,5 @@ function step(
     uniforms[slot] = float32Uniform(row.rollout.uniform());
   }
   const inverseTemperature = Float32Array.of(temperature > 0 ? 1 / temperature : 1);
-  return program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature }) as never;
+  return program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature }) as ReturnType<typeof step>;
 }

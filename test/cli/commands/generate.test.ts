@@ -40,7 +40,7 @@ for (const engine of ['tensorflow', 'wasm']) {
   const generate = (...args: string[]) => ['generate', '--engine', engine, ...args];
   const score = (...args: string[]) => ['score', '--engine', engine, ...args];
 
-  engineTest('generate --json: one object a prompt, whose log-probs score reproduces', async () => {
+  engineTest('generate --json: one object per prompt, whose log-probs score reproduces', async () => {
     const args = ['--model', qwen2, '--max-new-tokens', '12', '--temperature', '1.2', '--top-p', '1', '--top-k', '0'];
     const prompts = ['What is 7 × 12?', [5, 6, 7], 'What is 7 × 12?', 'Why?'];
     const input = lines(prompts.map((prompt) => ({ prompt })));
@@ -89,7 +89,7 @@ for (const engine of ['tensorflow', 'wasm']) {
     });
   });
 
-  engineTest('generate streams the text of the completion, titles several, and says what it samples from', async () => {
+  engineTest('generate streams the completion, gives several a title, and reports the sampling', async () => {
     const args = generate('--model', qwen2, '--prompt', 'Hello', '--max-new-tokens', '30', '--seed', '4');
     const [whole] = await json<Generated>([...args, '--json']);
     const streamed = await tinyzero(args);
@@ -174,7 +174,7 @@ test('Ctrl-C stops generating with exit code 130', async () => {
   assert.match(stderr, /tinyzero: Stopped\.\n$/);
 });
 
-test('a reader that has had enough ends generating quietly', async () => {
+test('a closed pipe ends generating quietly', async () => {
   const args = ['generate', '--engine', 'wasm', '--model', qwen2, '--prompt', 'a', '--max-new-tokens', '2000'];
   const child = spawn(process.execPath, [cliPath, ...args, '--temperature', '1', '--samples', '8'], { env: merge({}) });
   let stderr = '';
@@ -263,10 +263,10 @@ const badInput: [name: string, args: string[], code: number, message: RegExp, in
 ];
 
 for (const [name, args, code, message, input] of badInput) {
-  test(`bad input is told in one paragraph: ${name}`, () => assertFails(args, code, message, input));
+  test(`bad input is explained in one paragraph: ${name}`, () => assertFails(args, code, message, input));
 }
 
-test('bad models are told in one paragraph', async (t) => {
+test('bad models are explained in one paragraph', async (t) => {
   const folder = copyOfModel(t, 'qwen2-tied-f32');
   const args = ['generate', '--engine', 'wasm', '--model', folder, '--prompt', 'a'];
   changeJson(join(folder, 'config.json'), { vocab_size: 300, bos_token_id: 1, eos_token_id: 1 });
@@ -286,7 +286,7 @@ test('bad models are told in one paragraph', async (t) => {
   await assertFails(['score', '--model', empty, '--input', '-'], 1, /has no config\.json/);
 });
 
-test('a tokenizer that knows more ids than the model is refused', async (t) => {
+test('a tokenizer with more ids than the model is rejected', async (t) => {
   const folder = copyOfModel(t, 'qwen2-tied-f32');
   const tokenizer = readFixture('qwen2-tied-f32', 'tokenizer.json');
   const added = { ...tokenizer.added_tokens.at(-1), id: 600, content: '<|extra|>' };

@@ -28,7 +28,7 @@ async function played(args: readonly string[], input: string): Promise<{ code: n
   };
 }
 
-test('lines of a pipe are answered in order; what cannot be asked is told and the others go on', async () => {
+test('lines of a pipe are answered in order; invalid ones are reported and skipped', async () => {
   const { code, lines } = await played([], '7 x 8\n\nhello\nWhat is 7 + 12?\n');
   assert.equal(code, 1);
   const [product, text, sum] = lines;
@@ -56,7 +56,7 @@ test('the same question again draws another sample; the same seed draws the same
   );
 });
 
-test('a run folder stands for its trained model; an unfinished one says what to do', async (t) => {
+test('a run folder stands for its trained model; an unfinished one is explained', async (t) => {
   const run = join(temporaryFolder(t), 'run');
   mkdirSync(run);
   writeFileSync(join(run, 'problems.json'), '{}');

@@ -38,7 +38,7 @@ nativeTest('all is well with native TensorFlow', async (t) => {
   t.diagnostic(['matmul', 'gradients', 'agreement'].map((name) => `${name}: ${named(name)?.found}`).join('; '));
 });
 
-nativeTest('a limit on the instruction set is told, and a wrong one refused', async () => {
+nativeTest('a limit on the instruction set is reported, and an invalid one rejected', async () => {
   const limited = await doctor([], { TINYZERO_CPU: 'baseline' });
   assert.match(
     limited.named('instructions')?.found ?? '',
@@ -59,7 +59,7 @@ test('all is well with WebAssembly, chosen by environment, where nothing native 
   assert.match(native?.fix ?? '', /tinyzero engine install/);
 });
 
-test('a needed thing that is missing means exit code 1', async () => {
+test('a missing requirement means exit code 1', async () => {
   const env = { TINYZERO_CACHE: temporaryFolder('cache') };
   const { code, ok, named } = await doctor(['--engine', 'tensorflow'], env);
   assert.equal(code, 1);
@@ -77,7 +77,7 @@ test('a slow product is a note, a wrong one a failure', () => {
   assert.equal(judgeProduct('wasm', { size: 512, corner: 512, gflops: 50 }).ok, true);
 });
 
-test('a model folder is opened, and what is wrong with it is told', async () => {
+test('a model folder is opened, and its problems are reported', async () => {
   const good = await modelCheck(fixture);
   assert.equal(good.ok, true, good.found);
   assert.match(good.found, /: [\d,]+ parameters, (float32|bfloat16|float16), /);
@@ -94,7 +94,7 @@ test('a model folder is opened, and what is wrong with it is told', async () => 
   assert.match((await modelCheck(cut)).found, /tokenizer\.json/);
 });
 
-test('a model of the hub is looked for in the cache only', async (t) => {
+test('a hub model is only looked up in the cache', async (t) => {
   const before = process.env.HF_HOME;
   process.env.HF_HOME = temporaryFolder('hub');
   t.after(() => {

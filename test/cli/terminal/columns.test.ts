@@ -4,7 +4,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { programName } from '../../../src/cli/program-name.js';
 import { fitted, harmless, liveBlock, sideBySide } from '../../../src/cli/terminal/columns.js';
 
-test('texts at the same place begin on the same line; no line is too long', () => {
+test('texts with the same index start on the same line; no line is too long', () => {
   const lines = sideBySide(
     [
       ['left', 'one two three four five six seven eight', 'end'],
@@ -21,7 +21,7 @@ test('texts at the same place begin on the same line; no line is too long', () =
   ]);
 });
 
-test('columns too narrow to read stand one below the other', () => {
+test('columns that would be too narrow are placed one below the other', () => {
   assert.deepEqual(sideBySide([['a', 'b'], ['c']], 70), ['a', 'b', '', 'c']);
   assert.deepEqual(sideBySide([['a', 'b'], ['c']], 71), [`a${' '.repeat(33)} │ c`, `b${' '.repeat(33)} │`]);
   assert.deepEqual(sideBySide([['one two']], 5), ['one', 'two']);
@@ -52,7 +52,7 @@ function fakeTerminal(rows: number) {
   return { stream: { isTTY: true, rows, columns: 80, write } as unknown as NodeJS.WriteStream, sent: () => sent };
 }
 
-test('a block takes the place of the one before, and never more lines than the terminal has', () => {
+test('a block replaces the previous one and never has more lines than the terminal', () => {
   const { stream, sent } = fakeTerminal(4);
   const block = liveBlock(stream);
   block.draw(() => ['1', '2', '3', '4', '5']);

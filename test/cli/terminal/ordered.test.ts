@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { orderedOutput } from '../../../src/cli/terminal/ordered.js';
 
-test('works that go on side by side are told one after the other, the current one at once', () => {
+test('output of concurrent work is ordered, and that of the current item is immediate', () => {
   const written: string[] = [];
   const output = orderedOutput((text, index) => written.push(`${index}${text}`));
   output.push(1, 'a');

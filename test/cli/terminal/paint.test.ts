@@ -4,7 +4,7 @@ import { paintFor } from '../../../src/cli/terminal/paint.js';
 
 const coloured = (isTTY: boolean, env: NodeJS.ProcessEnv) => paintFor({ isTTY }, env).good('x') !== 'x';
 
-test('colours are for terminals, unless the environment says otherwise', () => {
+test('colours are only for terminals, unless the environment sets them', () => {
   assert.equal(paintFor({ isTTY: true }, {}).good('x'), '\x1b[32mx\x1b[39m');
   assert.equal(coloured(false, {}), false);
   assert.equal(coloured(true, { TERM: 'dumb' }), false);

@@ -29,7 +29,7 @@ test('a terminal: a bar with the time left and lines below it, from two seconds 
   assert.ok(clock.mock.callCount() > 0);
 });
 
-test('a line takes the place of the bar, broken between words to fit the terminal', (t) => {
+test('a line replaces the bar, wrapped between words to fit the terminal', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   let ms = 0;
   t.mock.method(performance, 'now', () => ms);
@@ -60,7 +60,7 @@ test('a log: the note of the work with the time left, or a line when nothing was
   assert.equal(written().split('\n').length, 4);
 });
 
-test('bytes are told as bytes', (t) => {
+test('bytes are shown as bytes', (t) => {
   let ms = 0;
   t.mock.method(performance, 'now', () => ms);
   const { stream, written } = fakeStream();
@@ -72,7 +72,7 @@ test('bytes are told as bytes', (t) => {
   assert.equal(written(), 'Loading the model: 500 MB of 1.0 GB, 5 s left\n');
 });
 
-test('quiet: not a word', () => {
+test('quiet: no output', () => {
   const { stream, written } = fakeStream({ isTTY: true });
   const reporter = consoleReporter({ quiet: true }, stream);
   reporter.line('line');

@@ -7,7 +7,7 @@ test('a character for each eighth from 0 to 1', () => {
   assert.equal(sparkline([-1, 2], 20), '▁█', 'beyond the range: its ends');
 });
 
-test('more values than characters: each is the mean of those that follow each other', () => {
+test('more values than characters: each is the mean of consecutive values', () => {
   assert.equal(sparkline([0, 0, 1, 1, 0, 1], 3), '▁█▅');
   assert.equal(sparkline([0, 1, 1], 2), '▁█');
   assert.equal(sparkline([1, 1], 0), '');

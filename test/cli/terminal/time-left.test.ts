@@ -19,7 +19,7 @@ function withClock() {
   return { at, wait };
 }
 
-test('a steady pace is foretold exactly, and nothing is foretold from less than a twentieth', () => {
+test('a steady pace is predicted exactly, and nothing is predicted from less than a twentieth', () => {
   const { at } = withClock();
   for (let step = 0; step <= 100; step += 1) {
     assert.equal(at(300 * step, step, 100), step < 5 ? undefined : (300 * (100 - step)) / 1000);
@@ -35,14 +35,14 @@ test('a slow first step is forgotten when four are done', () => {
   }
 });
 
-test('work that is resumed midway is foretold from what this process does', () => {
+test("for resumed work, the prediction uses only this process's progress", () => {
   const { at } = withClock();
   assert.equal(at(0, 50, 100), undefined);
   assert.equal(at(2000, 52, 100), undefined, 'two of fifty');
   assert.equal(at(10_000, 60, 100), 40);
 });
 
-test('between two points the time runs down, but not by more than one of them takes', () => {
+test('between two points the time left decreases, but by at most one interval', () => {
   const { at, wait } = withClock();
   for (let step = 0; step <= 10; step += 1) at(1000 * step, step, 20);
   assert.equal(wait(10_000), 10);
@@ -50,7 +50,7 @@ test('between two points the time runs down, but not by more than one of them ta
   assert.equal(wait(19_000), 9);
 });
 
-test('what is done at one moment is one point', () => {
+test('progress at one moment is one point', () => {
   const { at } = withClock();
   at(0, 0, 100);
   // Four bursts of ten completions a second apart: 60 more take six seconds.

@@ -54,7 +54,7 @@ nativeTest('both addons run the same program to the same results', (t) => {
   }
 });
 
-nativeTest('the kernels addon refuses values that do not fit before TensorFlow receives them', (t) => {
+nativeTest('the kernels addon rejects mismatched values before TensorFlow receives them', (t) => {
   const engine = findInstalledEngine();
   if (engine?.kernelsPath === undefined) return t.skip('this engine has no kernels addon');
   loadBinding(engine.bindingPath);

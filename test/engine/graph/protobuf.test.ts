@@ -109,7 +109,7 @@ test('nested messages carry their length at any depth and size', () => {
   );
 });
 
-test('numbers that an integer field cannot hold exactly are refused', () => {
+test('numbers that an integer field cannot hold exactly are rejected', () => {
   for (const value of [0.5, 2 ** 53, Number.NaN, Number.POSITIVE_INFINITY]) {
     assert.throws(() => bytesOf((message) => proto.integer(message, 1, value)), /is not a safe integer/);
   }

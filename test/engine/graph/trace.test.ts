@@ -47,7 +47,7 @@ const readers: Record<string, (x: tf.Tensor) => unknown> = {
   print: (x) => x.print(),
 };
 for (const [name, read] of Object.entries(readers)) {
-  test(`${name} while compiling is refused: there are no values yet; the calling line is named`, () => {
+  test(`${name} while compiling is rejected: there are no values yet; the calling line is named`, () => {
     const message = refusal((_state, inputs) => {
       read(tf.square(a(inputs)));
       return {};
@@ -84,7 +84,7 @@ test('an unsupported kernel is named, with the line that called it', () => {
   assert.match(message, calledAfter(mark));
 });
 
-test('a tensor made outside is refused', async () => {
+test('a tensor made outside is rejected', async () => {
   const { engine } = await wasmWay();
   engine.createProgram({ state: {}, functions: {} });
   await tf.setBackend('wasm');
@@ -112,7 +112,7 @@ test('a tensor of one function cannot be used in another', () => {
   );
 });
 
-test('a constant over 16 MiB is refused, unless all its elements are equal', () => {
+test('a constant over 16 MiB is rejected, unless all its elements are equal', () => {
   const size = 4 * 1024 * 1024 + 1;
   const values = new Float32Array(size);
   values[1] = 1;
@@ -177,12 +177,12 @@ test('tracing leaves no tensors behind', () => {
   assert.equal(tf.memory().numTensors, before);
 });
 
-test('shapes that do not fit are refused while compiling; the error has both', () => {
+test('mismatched shapes are rejected while compiling; the error has both', () => {
   assert.throws(() => compile((_state, inputs) => ({ outputs: { x: tf.add(a(inputs), tf.ones([2])) } })), /3.*2/);
   assert.throws(() => compile((_state, inputs) => ({ outputs: { x: a(inputs).reshape([2, -1]) } })), /3|\[3\]/);
 });
 
-test('strings and complex numbers are refused', () => {
+test('strings and complex numbers are rejected', () => {
   assert.match(
     refusal(() => ({ outputs: { x: tf.tensor1d(['a']) } })),
     /tensors of dtype string cannot be compiled; use float32, int32 or bool/,

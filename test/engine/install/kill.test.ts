@@ -109,7 +109,7 @@ nativeTest('the lock of a killed install is taken over', async (t) => {
   t.diagnostic(`lock taken over and engine installed in ${(performance.now() - start).toFixed(0)} ms`);
 });
 
-nativeTest('Ctrl-C removes the staging folder, gives the lock back and exits with 130', async (t) => {
+nativeTest('Ctrl-C removes the staging folder, releases the lock and exits with 130', async (t) => {
   const { env } = testCache(t);
   // The real command, stopped while it waits for a pip that never ends.
   const bin = mkdtempSync(join(cacheFolder(), 'tests', 'bin-'));

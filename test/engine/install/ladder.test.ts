@@ -208,7 +208,7 @@ test('a finished download is used by the next run', async (t) => {
   assert.ok(box.lines.some((line) => line.includes('earlier run downloaded')));
 });
 
-test('--from: a file with other bytes is refused by its hash, a folder without the wheel by name', async (t) => {
+test('--from: a file with other bytes is rejected by its hash, a folder without the wheel by name', async (t) => {
   const box = sandbox(t, { 'g++': compiler });
   const wrong = join(box.folder, 'tensorflow_cpu-2.21.0-cp311-cp311-manylinux_2_27_x86_64.whl');
   writeFileSync(wrong, 'x');
@@ -228,7 +228,7 @@ test('--from: a file with other bytes is refused by its hash, a folder without t
   assert.deepEqual(box.leftovers(), []);
 });
 
-test('--from: a named pipe is refused at once, as a file and in a folder', async (t) => {
+test('--from: a named pipe is rejected at once, as a file and in a folder', async (t) => {
   const box = sandbox(t, { 'g++': compiler });
   const pipe = join(box.folder, emptyWheel.file);
   execFileSync('/usr/bin/mkfifo', [pipe]);

@@ -72,7 +72,7 @@ testEveryWay('the loss and every gradient are those of the plain computation, to
   assert.deepEqual(again, plain);
 });
 
-testEveryWay('an argument that the result does not depend on is refused', (way) => {
+testEveryWay('an argument that the result does not depend on is rejected', (way) => {
   const spec = defineFunction({
     inputs: { x: { dtype: 'float32', shape: [2] }, w: { dtype: 'float32', shape: [2] } },
     body(_state, given) {
@@ -104,7 +104,7 @@ test('nothing but arguments of layers is alive at the end of the forward pass, a
   assert.ok(buffers(false, 4) - buffers(false, 3) >= 1 + 5 + 5);
 });
 
-test('a graph computes a layer again once the gradient of its result is there, and holds less at any time', () => {
+test('a graph recomputes a layer once the gradient of its result is available, and has a smaller peak', () => {
   const compiled = (isCheckpointed: boolean) => {
     const graph = new Graph('f');
     compileFunction(graph, 'f', training(isCheckpointed), {}, new Map());

@@ -163,7 +163,7 @@ nativeTest('sumOfSquares of many numbers is exact to the precision of float32', 
   assertClose('sum', runOnce(await compiledWay(), spec, { x }).sum as TypedArray, [expected], { relative: 2e-7 });
 });
 
-nativeTest('an id out of range is refused', async () => {
+nativeTest('an id out of range is rejected', async () => {
   const spec: FunctionSpec = {
     inputs: { ids: { dtype: 'int32', shape: [2] } },
     body: (_state, { ids }) => ({ outputs: { value: tokenLogProbs(tf.ones([2, 5]), ids as tf.Tensor) } }),

@@ -198,7 +198,7 @@ test('attention: query head h reads key/value head floor(h K / H); a fully maske
   assertClose('mixed', mixed, [1, 1, 11, 11, 1, 1, 11, 11], { relative: 1e-6 });
 });
 
-test('attention refuses query heads that cannot share key/value heads', async () => {
+test('attention rejects query heads that cannot share key/value heads', async () => {
   await assert.rejects(
     value(() => attention(tf.ones([1, 1, 3, 2]), tf.ones([1, 1, 2, 2]), tf.ones([1, 1, 2, 2]), tf.zeros([1, 1, 1]), 1)),
     /3 query heads cannot share 2 key\/value heads/,

@@ -24,7 +24,7 @@ const traced: Record<string, () => tf.Tensor> = {
 };
 
 for (const [name, body] of Object.entries(traced)) {
-  nativeTest(`${name} is refused when the function is traced`, async () => {
+  nativeTest(`${name} is rejected when the function is traced`, async () => {
     const way = await compiledWay();
     assert.throws(() => runOnce(way, { inputs: {}, body: () => ({ outputs: { y: body() } }) }), /not|cannot/);
   });
@@ -99,7 +99,7 @@ const refusals: Record<string, Refusal> = {
 };
 
 for (const [name, { op, inputs, attributes, says }] of Object.entries(refusals)) {
-  nativeTest(`the kernel refuses ${name}`, (t) => {
+  nativeTest(`the kernel rejects ${name}`, (t) => {
     const addon = openKernels();
     if (addon === undefined) return t.skip('this engine has no kernels addon');
     const zeroed = inputs.map(([shape, dtype]) => {

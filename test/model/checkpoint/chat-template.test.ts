@@ -13,7 +13,7 @@ test('every template style renders as in the reference', () => {
   }
 });
 
-test('what a filter or a method makes within the limits is unchanged', () => {
+test('results of filters and methods within the limits are unchanged', () => {
   const cases: [string, string][] = [
     ["{{ range(3) | join('-') }} {{ range(1, 7, 2) | list }} {{ range(3, 0, -1) | join }}", '0-1-2 [1, 3, 5] 321'],
     [
@@ -36,7 +36,7 @@ test('what a filter or a method makes within the limits is unchanged', () => {
 const doubling = (change: string) =>
   `{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ${change} %}{% endfor %}{{ ns.x }}`;
 
-test('a template that would run for ever or fill the memory is refused', () => {
+test('a template that would run forever or exhaust the memory is rejected', () => {
   const loops = (depth: number) => '{% for i in range(1000) %}'.repeat(depth) + '{% endfor %}'.repeat(depth);
   const cases: [string, RegExp][] = [
     ['{{ range(1000000000) }}', /value of more than/],
@@ -76,7 +76,7 @@ test('a template that would run for ever or fill the memory is refused', () => {
   }
 });
 
-test('the interpreter is as before when a template has failed', () => {
+test('a failed template leaves the interpreter unchanged', () => {
   assert.throws(() => renderTemplate('{{ range(1000000000) }}', {}));
   assert.equal(renderTemplate('{{ range(2) }}', {}), '[0, 1]');
 });

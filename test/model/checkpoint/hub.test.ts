@@ -43,11 +43,11 @@ function leftovers(folder: string): string[] {
   ) as string[];
 }
 
-test('an existing folder is used as it is, whatever it is called', async () => {
+test('an existing folder is used, whatever its name', async () => {
   assert.equal(await resolveModel(fixture('llama')), fixture('llama'));
 });
 
-test('what is neither folder nor id is refused before any request', async () => {
+test('a name that is neither a folder nor an id is rejected before any request', async () => {
   for (const reference of [
     'nowhere',
     './org/name',
@@ -91,7 +91,7 @@ test('a model is downloaded into the standard cache and opens', async (t) => {
   }
 });
 
-test('a second run fetches no file again', async (t) => {
+test('a second run downloads nothing again', async (t) => {
   const { hub, settings } = await setUp(t);
   await resolveModel('org/model', { settings });
   hub.requests.length = 0;
@@ -123,7 +123,7 @@ test('the token goes to the hub and not to the content network', async (t) => {
   assert.ok(content.length > 0 && content.every(({ authorization }) => authorization === undefined));
 });
 
-test('a connection cut again and again goes on where it stopped', async (t) => {
+test('a connection that is cut repeatedly resumes where it stopped', async (t) => {
   const { hub, settings } = await setUp(t);
   hub.faults.cutAfter = [100_000, 50_000, 0, 0, 70_000, 0, 0, 0];
   const folder = await resolveModel('org/model', { settings });
@@ -134,7 +134,7 @@ test('a connection cut again and again goes on where it stopped', async (t) => {
   assert.ok(ranges.slice(1).every((range) => /^bytes=[1-9]\d*-$/.test(range!)));
 });
 
-test('a hub that is lost for good is an error, and the next run takes up the part that is there', async (t) => {
+test('a hub that stays unreachable is an error, and the next run resumes the partial download', async (t) => {
   const { hub, settings } = await setUp(t);
   hub.faults.cutAfter = [200_000, 0, 0, 0, 0, 0];
   await assertUserRejection(resolveModel('org/model', { settings }), /does not answer/, /again to resume/);
@@ -157,7 +157,7 @@ test('a server that ignores ranges sends the whole file again', async (t) => {
   assert.deepEqual(readFileSync(join(folder, 'model.safetensors')), readFileSync(llamaWeights));
 });
 
-test('a damaged part is noticed by its hash and fetched afresh', async (t) => {
+test('a damaged part is detected by its hash and downloaded again', async (t) => {
   const { hub, settings } = await setUp(t);
   hub.faults.corrupt = 1;
   const folder = await resolveModel('org/model', { settings });
@@ -189,7 +189,7 @@ test('silence is a timeout', async (t) => {
   assert.equal(contentRanges(hub).length, 2);
 });
 
-test('a busy hub is asked again, but not for ever', async (t) => {
+test('requests to a busy hub are retried, but not forever', async (t) => {
   const { hub, settings } = await setUp(t);
   hub.faults.busy = 3;
   await resolveModel('org/model', { settings });
@@ -214,7 +214,7 @@ test('every refusal is explained', async (t) => {
   }
 });
 
-test('without a connection the cache serves, and an empty cache says what to do', async (t) => {
+test('without a connection the cache is used, and an empty cache is explained', async (t) => {
   const { hub, settings } = await setUp(t);
   const offline = { ...settings, offline: true };
   await assertUserRejection(resolveModel('org/model', { settings: offline }), /not fully in the cache.*HF_HUB_OFFLINE/);
@@ -232,7 +232,7 @@ test('without a connection the cache serves, and an empty cache says what to do'
   await assertUserRejection(resolveModel('org/model', { settings: offline }), /not fully in the cache/);
 });
 
-test('a model that cannot run is refused before its weights are fetched', async (t) => {
+test('an unsupported model is rejected before its weights are downloaded', async (t) => {
   const folder = copyOfModel(t, 'llama');
   changeJson(join(folder, 'config.json'), { model_type: 'mamba' });
   const hub = await startHub(t, folder);
@@ -325,7 +325,7 @@ async function hostileHub(t: TestContext, answer: (path: string, response: Serve
   return { settings: { ...settings, retryPauseMs: 1 } };
 }
 
-test('answers that no hub gives are explained', async (t) => {
+test('invalid responses are explained', async (t) => {
   const sha = 'c0ffee'.padEnd(40, '0');
   const html = '<html>Please log in</html>';
   const entry = { type: 'file', path: 'config.json', size: 10, oid: sha };
@@ -351,7 +351,7 @@ test('answers that no hub gives are explained', async (t) => {
   }
 });
 
-test('a list that names itself as its next page ends, and so do bodies without an end', async (t) => {
+test('a file list that is its own next page ends, and so do endless bodies', async (t) => {
   const sha = 'c0ffee'.padEnd(40, '0');
   const loop = await hostileHub(t, (path, response) => {
     if (!path.includes('/tree/')) return response.end(JSON.stringify({ sha }));
@@ -385,7 +385,7 @@ test('a list that names itself as its next page ends, and so do bodies without a
   await assertUserRejection(resolveModel('org/model', { settings: endless.settings }), /more than 33554432 bytes/);
 });
 
-test('a token or an address that cannot be used is refused at once and not printed', async (t) => {
+test('an invalid token or address is rejected at once and not printed', async (t) => {
   const home = temporaryFolder(t);
   const secret = 'hf_secret';
   for (const [environment, reason] of [
@@ -404,7 +404,7 @@ test('a token or an address that cannot be used is refused at once and not print
   assert.throws(() => hubSettings({ HF_HOME: home }), /Cannot read .*token: it is a folder/);
 });
 
-test('a cache that cannot be written is explained', {
+test('an unwritable cache is explained', {
   skip: process.platform !== 'linux' && 'needs /proc',
 }, async (t) => {
   const { settings } = await setUp(t);

@@ -45,7 +45,7 @@ async function rewrite(
   await writeSafetensors(join(folder, file), list, (name) => tensors.get(name)!.values);
 }
 
-test('the fixtures open, single file and shards alike', (t) => {
+test('the fixtures open, from a single file and from shards', (t) => {
   for (const name of fixtureModels) {
     const { config, weights } = open(t, fixture(name));
     for (const [parameter, shape] of Object.entries(parameterSpecs(config))) {
@@ -61,7 +61,7 @@ test('the fixtures open, single file and shards alike', (t) => {
   }
 });
 
-test('end ids come from generation_config.json, else from config.json', (t) => {
+test('end ids come from generation_config.json, otherwise from config.json', (t) => {
   assert.deepEqual(open(t, fixture('qwen2-tied-f32')).generation, {
     eosTokenIds: [491, 489],
     doSample: true,
@@ -78,7 +78,7 @@ test('end ids come from generation_config.json, else from config.json', (t) => {
   assertUserError(() => openPretrained(folder), /generation_config\.json/, /416/, /`top_p`/);
 });
 
-test('a folder that is no model says why', (t) => {
+test('a folder without a model is explained', (t) => {
   const folder = temporaryFolder(t);
   assertUserError(() => openPretrained(join(folder, 'none')), /no model folder/);
   assertUserError(() => openPretrained(folder), /no config\.json/);
@@ -90,7 +90,7 @@ test('a folder that is no model says why', (t) => {
   assertUserError(() => openPretrained(folder), /pytorch_model\.bin, a pickle/, /Convert it/);
 });
 
-test('missing, unknown and misshapen tensors are refused by name', async (t) => {
+test('missing, unknown and misshapen tensors are rejected by name', async (t) => {
   const folder = copyOfModel(t, 'qwen3-tied');
   const norm = 'model.layers.1.self_attn.q_norm.weight';
   await rewrite(folder, (tensors) => {
@@ -108,7 +108,7 @@ test('missing, unknown and misshapen tensors are refused by name', async (t) => 
   assertUserError(() => openPretrained(folder), /and \d+ more problems/);
 });
 
-test('a tensor in a format we cannot train is refused by name', (t) => {
+test('a tensor in an unsupported format is rejected by name', (t) => {
   const folder = copyOfModel(t, 'llama');
   const path = join(folder, 'model.safetensors');
   const bytes = readFileSync(path);
@@ -140,13 +140,13 @@ test('a tied checkpoint may hold an equal head, not a different one', async (t) 
   assert.equal(open(t, folder).config.tied, false);
 });
 
-test('an untied checkpoint without a head is refused', (t) => {
+test('an untied checkpoint without a head is rejected', (t) => {
   const folder = copyOfModel(t, 'llama');
   changeJson(join(folder, 'config.json'), { tie_word_embeddings: false });
   assertUserError(() => openPretrained(folder), /`lm_head\.weight` is missing/);
 });
 
-test('sizes that the weights do not bear out are refused before anything of that size is made', (t) => {
+test('sizes that the weights contradict are rejected before anything of that size is allocated', (t) => {
   const folder = copyOfModel(t, 'llama');
   const config = join(folder, 'config.json');
   const layers = JSON.parse(readFileSync(config, 'utf8')).num_hidden_layers;

@@ -34,7 +34,7 @@ function entry(dtype: unknown, shape: unknown, begin: unknown, end: unknown) {
   return { dtype, shape, data_offsets: [begin, end] };
 }
 
-test('what is written is read back, in every format', async (t) => {
+test('written files are read back, in every format', async (t) => {
   const path = join(temporaryFolder(t), 'deep', 'x.safetensors');
   const tensors = [
     { name: 'empty', shape: [0, 3], dtype: 'bfloat16' },
@@ -90,7 +90,7 @@ test('a failing writer leaves the older file and nothing else', async (t) => {
   assert.deepEqual(readdirSync(folder), ['x.safetensors']);
 });
 
-test('every lie in a header is refused', (t) => {
+test('every inconsistent header is rejected', (t) => {
   const refused = (header: unknown, bytes: number, pattern: RegExp, claimed?: bigint) =>
     assertUserError(() => openSafetensors(rawFile(t, header, bytes, claimed)), /raw\.safetensors/, pattern);
   refused({}, 0, /claims a header of 2147483648 bytes where at most/, 2n ** 31n);
@@ -122,7 +122,7 @@ test('every lie in a header is refused', (t) => {
   refused(`{"a":{${same}:[0,4]},"\\u0061"  :{${same}:[0,4]}}`, 4, /two tensors named "a"/);
 });
 
-test('a header of more tensors than any model has is refused unread', (t) => {
+test('a header with more tensors than any model has is rejected unread', (t) => {
   const header = `{${Array.from({ length: 300_000 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`).join()}}`;
   assertUserError(() => openSafetensors(rawFile(t, header, 0)), /claims a header of \d+ bytes where at most 16777216/);
 });
@@ -136,7 +136,7 @@ test('control characters and huge names do not reach the terminal', (t) => {
   );
 });
 
-test('names that mean something to JavaScript are only names', (t) => {
+test('names with a meaning in JavaScript are ordinary names', (t) => {
   const json =
     '{"__proto__":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"constructor":{"dtype":"F16","shape":[1],"data_offsets":[1,3]}}';
   const file = openSafetensors(rawFile(t, json, 3));
@@ -178,7 +178,7 @@ test('a tensor past the first 2 GiB of a file is reached', (t) => {
   assert.deepEqual([...readTensor(file, file.tensors.get('a')!)], [7]);
 });
 
-test('damaged files are read or refused, never a crash', (t) => {
+test('damaged files are read or rejected, but never cause a crash', (t) => {
   const folder = temporaryFolder(t);
   const path = join(folder, 'x.safetensors');
   const sound = readFileSync(fixture('qwen2-untied-bf16', 'model-00003-of-00004.safetensors'));

@@ -161,7 +161,7 @@ test('a numeral of any kind is a digit for the Digits step, as in the reference'
   assert.deepEqual(split(false, 'a½²a7½a'), [0, 5, 0, 6, 0]);
 });
 
-test('hostile tokenizers are refused with the field, and every id is an integer of the vocabulary', (t) => {
+test('hostile tokenizers are rejected with the field, and every id is an integer of the vocabulary', (t) => {
   const folder = copyOfModel(t, 'llama');
   const path = join(folder, 'tokenizer.json');
   const good = JSON.parse(readFileSync(path, 'utf8'));
@@ -226,7 +226,7 @@ test('a broken tokenizer_config.json names itself', (t) => {
   }
 });
 
-test('a tokenizer with more ids than the model is refused', () => {
+test('a tokenizer with more ids than the model is rejected', () => {
   const tokenizer = loadTokenizer(fixture('qwen2-tied-f32'));
   const config = parseModelConfig(readFixture('qwen2-tied-f32', 'config.json'), 'config.json');
   checkVocabulary(tokenizer, config, 'folder');

@@ -68,7 +68,7 @@ test('biases follow the family', () => {
   assert.equal(parse({ ...qwen3, attention_bias: true }).outBias, true);
 });
 
-test('every unsupported field is refused by its name', () => {
+test('every unsupported field is rejected by its name', () => {
   const cases: [Record<string, unknown>, RegExp][] = [
     [{ model_type: 'gpt2' }, /`model_type` must be "qwen2" or "qwen3" or "llama", not "gpt2"/],
     [{ model_type: undefined }, /`model_type` must be .*, not nothing/],
@@ -101,11 +101,11 @@ test('every unsupported field is refused by its name', () => {
     assertUserError(() => parse({ ...qwen2, ...change }), /^config\.json/, pattern);
 });
 
-test('all problems are told at once', () => {
+test('all problems are reported at once', () => {
   assertUserError(() => parse({ ...qwen2, hidden_act: 'relu', vocab_size: 0 }), /hidden_act/, /vocab_size/);
 });
 
-test('a sliding window that cannot act is accepted', () => {
+test('a sliding window without effect is accepted', () => {
   parse({ ...qwen2, use_sliding_window: true, max_window_layers: 3, sliding_window: 16 });
   parse({ ...qwen2, use_sliding_window: true, max_window_layers: 0, sliding_window: 2048 });
   parse({ ...qwen2, use_sliding_window: false, max_window_layers: 0, sliding_window: 16 });
@@ -177,7 +177,7 @@ test('a config made here reads back the same', () => {
   }
 });
 
-test('damaged configs are read or refused, never a crash', () => {
+test('damaged configs are read or rejected, but never cause a crash', () => {
   const strange = [null, true, -1, 0, 0.5, 1e308, '', 'x', [], [1], {}, { factor: 'a' }, '__proto__', [null], 2 ** 31];
   fuzz(3000, (random) => {
     const record = { ...pick([qwen2, qwen3, llama], random) };

@@ -32,7 +32,7 @@ test('every bias of a Llama that has them is listed', () => {
   assert.equal(names.length, 2 * 7);
 });
 
-test('starting values have the asked mean and deviation and depend on the generator alone', () => {
+test('initial values have the requested mean and deviation and depend only on the generator', () => {
   const shape = [300, 201]; // an odd count: the last number of a pair is dropped
   const values = initialParameter('model.layers.0.mlp.up_proj.weight', shape, 0.3, uniform(7));
   const mean = values.reduce((a, b) => a + b, 0) / values.length;

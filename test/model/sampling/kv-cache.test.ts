@@ -105,7 +105,7 @@ for (const [name, record] of Object.entries(models)) {
   });
 }
 
-nativeTest('a position beyond the cache is refused, and nothing is written', async () => {
+nativeTest('a position beyond the cache is rejected, and nothing is written', async () => {
   const config = parseModelConfig(models['Qwen2, biases, head of 24'] as Record<string, unknown>, 'config');
   const parts = samplingParts(config, { ...sizes, slots: 1 }, allTokens);
   const functions: Record<string, FunctionSpec> = parts.functions;

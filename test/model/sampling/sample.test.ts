@@ -52,7 +52,7 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
     checkAgainstNaive(engine, 'qwen2-tied-f32', { draw: limited, temperature: 0.7 }),
   );
   engineTest('and greedily', () => checkAgainstNaive(engine, 'qwen2-tied-f32', { draw: greedy, temperature: 0 }));
-  engineTest('a completion depends on nothing that is sampled with it', () => checkIndependence(engine));
+  engineTest('a completion does not depend on what is sampled with it', () => checkIndependence(engine));
   engineTest('the cost is that of the tokens drawn', () => checkCost(engine));
   engineTest('a completion ends at any of the end tokens, that one included', () => checkEnds(engine));
   engineTest("the log-probs of the sampler are those of 'score'", () => checkScores(engine));
@@ -61,8 +61,8 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
   );
   engineTest('draws have the exact distribution', () => checkDraws(engine));
   engineTest('every uniform number draws a possible token of a large vocabulary', () => checkLargeVocabulary(engine));
-  engineTest('sampling can be stopped, and damaged weights are told', () => checkStops(engine));
-  engineTest('damaged weights are told with top-k, top-p and greedily too', () => checkDamaged(engine));
+  engineTest('sampling can be stopped, and damaged weights are reported', () => checkStops(engine));
+  engineTest('damaged weights are also reported with top-k, top-p and greedy decoding', () => checkDamaged(engine));
 }
 
 const small: CacheSizes = { slots: 4, positions: 48, prompts: 2, promptPositions: 32, chunk: 32, admissions: 2 };

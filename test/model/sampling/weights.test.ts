@@ -60,7 +60,7 @@ async function drawn(policy: Policy): Promise<{ ids: number[]; logProbs: number[
   return completions.map(({ ids, logProbs }) => ({ ids, logProbs }));
 }
 
-nativeTest('a reference that is bfloat16 loses nothing when it is kept so', async () => {
+nativeTest('a bfloat16 reference loses nothing when stored as bfloat16', async () => {
   const narrow = (name: string) => rounded(initial(name));
   const engine = await openEngine('tensorflow');
   const policy = createPolicy(engine, config, {

@@ -27,7 +27,7 @@ test('without samples a held-out cell is its greedy answer; without stage 1 a tr
   assert.ok(cells.filter(({ heldOut }) => !heldOut).every(({ before }) => before === undefined));
 });
 
-test('the grid is the whole square of factors, row by row, and marks what is no problem of the run', () => {
+test('the grid is the whole square of factors, row by row, and marks cells without a problem', () => {
   const cells = problemCells(runRecord());
   const grid = productCells(cells)!;
   assert.equal(grid.length, 121);
@@ -39,7 +39,7 @@ test('the grid is the whole square of factors, row by row, and marks what is no 
   assert.equal(grid.filter(({ heldOut }) => heldOut).length, 20);
 });
 
-test('what is no product, or of too many factors, has no grid', () => {
+test('problems that are not products, or have too many factors, have no grid', () => {
   const cell = (value: unknown) => ({ id: 'x', value, heldOut: true });
   for (const value of [undefined, null, 'text', 7, { a: 3 }, { a: 3, b: '4' }, { a: 0.5, b: 2 }, [3, 4]]) {
     assert.equal(productCells([cell({ a: 2, b: 3 }), cell(value)]), undefined, JSON.stringify(value));

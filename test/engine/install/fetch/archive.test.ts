@@ -28,7 +28,7 @@ for (const [kind, make] of Object.entries({ zip, tarGz })) {
     assert.equal(bytes, 5 + 0 + 1537);
   });
 
-  test(`${kind}: an entry that leads out of the folder is refused`, async () => {
+  test(`${kind}: an entry that leads out of the folder is rejected`, async () => {
     const folder = temporaryFolder('archive');
     const archive = join(folder, 'archive');
     writeFileSync(archive, make({ '../evil': 'x' }));

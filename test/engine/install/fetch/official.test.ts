@@ -73,7 +73,7 @@ test('a partial download is resumed; one of another file is detected by its hash
   assert.deepEqual(readFileSync(await fetchTo(other)), content, 'the next run starts over');
 });
 
-test('the file is downloaded from the start if the server ignores or refuses ranges', async (t) => {
+test('the file is downloaded from the start if the server ignores or rejects ranges', async (t) => {
   const { fetchTo } = await serve(t, (request, response) => {
     if (request.headers.range === 'bytes=5-') response.writeHead(200).end(content);
     else if (request.headers.range !== undefined) response.writeHead(416).end();
@@ -86,7 +86,7 @@ test('the file is downloaded from the start if the server ignores or refuses ran
   }
 });
 
-test('a file with another hash is refused and removed', async (t) => {
+test('a file with another hash is rejected and removed', async (t) => {
   const { fetchTo } = await serve(t, (_request, response) => response.writeHead(200).end('<html>please log in</html>'));
   const folder = temporaryFolder('official');
   await assert.rejects(fetchTo(folder), { obstacle: 'wrong-hash' });
