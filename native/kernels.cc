@@ -1,5 +1,5 @@
 /**
- * @file The kernels addon: loading it registers the native TensorFlow kernels, and it exports their names,
+ * @file The addon that brings TensorFlow kernels of our own: loading it registers them, and it exports their names,
  * the instruction set that they use and what runs graphs. It must be loaded into a process that has TensorFlow, once.
  */
 #include <cstdlib>

@@ -142,9 +142,9 @@ test('stage 1: histogram, ceiling, verdict and advice', () => {
   const { tips, text } = parse(preflightSection(learned));
   const total = learned.problems.train.length;
   assert.equal(tips.length, 5);
-  assert.equal(tips[2], `2 of 4 samples right\n${total} problems (100.0 %)`);
+  assert.equal(tips[2], `2 of 4 samples correct\n${total} problems (100.0 %)`);
   assert.match(text, /Go\. Enough problems/);
-  assert.match(text, /Ceiling: one of 4 right \(pass@4\)100\.0 %/);
+  assert.match(text, /Ceiling: one of 4 correct \(pass@4\)100\.0 %/);
   const { preflight, ...stage1 } = learned.stage1!;
   const warned = { ...preflight!, verdict: 'warn', advice: ['Take <easier> problems.'] } as const;
   assert.match(
