@@ -88,7 +88,7 @@ export function judgeProduct(
     name: 'matmul',
     ok: gflops >= workingGflops[engine],
     needed: false, // a slow machine gives the same results
-    found: `${gflops.toFixed(gflops < 10 ? 1 : 0)} GFLOP/s (${size} x ${size})`,
+    found: `${gflops < 10 ? Number(gflops.toPrecision(2)) : Math.round(gflops)} GFLOP/s (${size} x ${size})`,
     expected: `${workingGflops[engine]} GFLOP/s or more`,
     fix: 'Everything works, but slowly. Check what else is running on this machine; an emulated processor is always slow.',
   };
