@@ -7,7 +7,7 @@
  * Each kind runs in a process of its own, which is started again after the seed that stopped it.
  */
 import { fork } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -87,7 +87,9 @@ function runProcess(outcome: Outcome, folder: string, { start, end, suspects, sk
     child.on('close', (code, signal) => {
       clearTimeout(timer);
       if (code === 0) return resolve(seed + 1);
-      const stopped = Number(readFileSync(join(work, seedFile), 'utf8'));
+      // A process that never came to its first seed has left no file.
+      const noted = join(work, seedFile);
+      const stopped = existsSync(noted) ? Number(readFileSync(noted, 'utf8')) : start;
       // What it has not reported yet is done again.
       if (signal === 'SIGKILL' && !suspects.has(stopped)) {
         suspects.add(stopped);
