@@ -45,7 +45,14 @@ export async function run(values: Values): Promise<number> {
 /** Opens both models, so that a wrong name is reported at once, then loads them. Every open model is added to `models`. */
 async function openPlayers(values: Values, models: LoadedModel[], signal: AbortSignal): Promise<Player[]> {
   const { compare, temperature = 0, quiet, preset, maxNewTokens, seed, reward, precision, engine, install } = values;
-  const reporter = consoleReporter({ quiet });
+  const terminal = consoleReporter({ quiet });
+  // Both models open the engine, with the same lines.
+  const said = new Set<string>();
+  const line = (text: string) => {
+    if (!said.has(text)) terminal.line(text);
+    said.add(text);
+  };
+  const reporter = { ...terminal, line };
   const names = [values.model ?? builtinModel, ...(compare === undefined ? [] : [compare])];
   for (const name of names) {
     models.push(await loadModel(trainedModel(name), { engine, install, precision }, reporter, signal));

@@ -44,6 +44,12 @@ test('lines of a pipe are answered in order; invalid ones are reported and skipp
   assert.ok(!('reward' in (sum?.completions?.[0] ?? {})));
 });
 
+test('two models share one line about the engine', async () => {
+  const { code, stderr } = await tinyzero(['play', ...wasm, '--compare', 'builtin-b'], {}, '7 x 8\n');
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr.match(/^Engine: /gm)?.length, 1, stderr);
+});
+
 test('the same question again draws another sample; the same seed draws the same', async () => {
   const ask = (seed: string) => played(['--temperature', '1.5', '--seed', seed], '9 x 8\n9 x 8\n9 x 8\n');
   const [first, again, other] = [await ask('1'), await ask('1'), await ask('2')];
