@@ -9,7 +9,8 @@ import { type OptionSpec, resolveOptions } from '../options/spec.js';
 import { commonOptionNames, flag, type OptionName, type OptionValues, options, usage } from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, UserError } from '../util/errors.js';
-import { type CommandSpec, commands, groups } from './command-table.js';
+import type { CommandSpec } from './command-spec.js';
+import { commands, groups } from './command-table.js';
 import { asInvoked, programName } from './program-name.js';
 import { columnsOf } from './terminal/width.js';
 

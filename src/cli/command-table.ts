@@ -2,45 +2,8 @@
  * @file The commands: names, options, examples, and how to load their code when they run. To add a command, add an entry here
  * and a file in commands/ that exports `run`.
  */
-import {
-  type CommonOptionName,
-  evaluationOptionNames,
-  type OptionName,
-  type OptionValues,
-  samplingOptionNames,
-  trainingOptionNames,
-} from '../options/table.js';
-import type { OptionText } from '../options/texts.js';
-
-export interface CommandSpec {
-  /** Words after `tinyzero`: `['engine', 'install']`. */
-  readonly words: readonly string[];
-  readonly summary: string;
-  /** Paragraphs for the command's own help. */
-  readonly details?: string;
-  /** Options besides the common ones. */
-  readonly options: readonly OptionName[];
-  /** Help texts of options that differ in this command. */
-  readonly texts?: Readonly<Partial<Record<OptionName, OptionText>>>;
-  /** Arguments that do not belong to an option: `<folder>`, `[folder]` or `<files...>`; absent if there are none. */
-  readonly operands?: string;
-  /** Command lines without `tinyzero`, with descriptions. Each runs as printed if its files exist. */
-  readonly examples: readonly (readonly [command: string, what: string])[];
-  readonly load: () => Promise<{ run: Run<never> }>;
-}
-
-/** `given`: options given by a flag; all others are defaults or come from the environment. */
-type Run<Values> = (values: Values, operands: readonly string[], given: ReadonlySet<OptionName>) => Promise<number>;
-
-/** Derives the type of `run`'s parameter from the listed options. `run` resolves to the exit code. */
-function command<Name extends OptionName>(
-  spec: Omit<CommandSpec, 'options' | 'load'> & {
-    readonly options: readonly Name[];
-    readonly load: () => Promise<{ run: Run<OptionValues<Name | CommonOptionName>> }>;
-  },
-): CommandSpec {
-  return spec;
-}
+import { evaluationOptionNames, type OptionName, samplingOptionNames, trainingOptionNames } from '../options/table.js';
+import { type CommandSpec, command } from './command-spec.js';
 
 /** Options of every command that computes. */
 const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
@@ -156,6 +119,45 @@ export const commands: readonly CommandSpec[] = [
       ['merge adapter --out merged --json', "any LoRA adapter in PEFT's format"],
     ],
     load: () => import('./commands/merge.js'),
+  }),
+  command({
+    words: ['export'],
+    summary: 'write a model in the form that other programs run: GGUF, ONNX, or a page for a browser',
+    details:
+      'Takes a run, a checkpoint, an adapter (which is merged into its base), a hub id, a GGUF file or a built-in model. --check asks 20 multiplications of the model and of its export, greedily, where it is for: in node-llama-cpp, in @huggingface/transformers, or with the code of the page. With f32 one different token ends in exit code 1; for narrower numbers the differences are told. docs/export.md says what each form carries.',
+    operands: '<checkpoint>',
+    options: ['to', 'dtype', 'check', 'reference', 'out', ...engineOptions, 'json'],
+    texts: {
+      to: { default: 'gguf' },
+      dtype: { default: 'f16 for gguf, f32 for onnx, as stored for web' },
+      reference: {
+        group: 'Output',
+        help: 'with --to web: the model that the page shows beside it',
+        default: 'what the run began from',
+      },
+      out: { help: 'the folder', default: 'exports/NAME-FORM' },
+    },
+    examples: [
+      ['export runs/mine --to gguf', 'the trained model of a run as one file, in float16'],
+      ['export runs/mine --to onnx --dtype q8 --out site/model', 'for transformers.js, in bytes'],
+      ['export runs/mine --to web', 'a folder for any static server: the model before and after, side by side'],
+      ['export builtin --to onnx --check', 'the built-in model, compared in transformers.js'],
+    ],
+    load: () => import('./commands/export.js'),
+  }),
+  command({
+    words: ['push'],
+    summary: 'upload a model to the Hugging Face hub, with a model card made from its run',
+    details:
+      'Creates the repository where it is missing and commits the files of the model with a README.md: what was trained, the verdict, the table before and after, the command. Asks first unless --yes is given. The token comes from HF_TOKEN or `hf auth login`, the hub from HF_ENDPOINT.',
+    operands: '<org/name>',
+    options: ['model', 'private', 'yes', 'json'],
+    texts: { model: { help: 'the run, the checkpoint or the adapter to upload' } },
+    examples: [
+      ['push me/multiplier --model runs/mine', 'the trained model of a run; asks first'],
+      ['push me/multiplier --model runs/mine --private --yes', 'without a question, for a script'],
+    ],
+    load: () => import('./commands/push.js'),
   }),
   command({
     words: ['runs'],

@@ -11,35 +11,42 @@ import { chooseEngine } from '../engine/install/choose.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 import type { Reporter, Transfer } from '../util/reporter.js';
-import { type AdapterConfig, adapterConfigFile, mergedWeights, readAdapterConfig } from './checkpoint/adapter.js';
+import { adapterConfigFile, mergedWeights, readAdapterConfig } from './checkpoint/adapter.js';
 import { resolveModel } from './checkpoint/hub.js';
-import { describePretrained, openPretrained, openWeights, type Pretrained } from './checkpoint/pretrained.js';
+import { describePretrained, openWeights, type Pretrained, type Weights } from './checkpoint/pretrained.js';
 import { checkVocabulary, loadTokenizer, type Tokenizer } from './checkpoint/tokenizer.js';
+import { ggufFolder, isGguf, openGgufWeights } from './gguf/open.js';
+import type { ModelConfig } from './network/config.js';
 import { shippedModel } from './shipped.js';
 
 export interface OpenModel {
   readonly pretrained: Pretrained;
   readonly tokenizer: Tokenizer;
+  /** The folder of its files. */
+  readonly tokenizerFolder: string;
 }
 
 /**
  * Opens a model and its tokenizer.
  *
- * @param reference a folder, a hub id, or the name of a model that comes with tinyzero.
+ * @param reference a folder, a GGUF file, a hub id, or the name of a model that comes with tinyzero.
  * @throws UserError when there is no such model, or it cannot be used.
  */
 export async function openModel(reference: string, reporter: Reporter, signal: AbortSignal): Promise<OpenModel> {
-  const folder = await findModel(reference, true, reporter, signal);
+  const { folder, openWeights: open } = await findModel(reference, true, reporter, signal);
   const adapter = readAdapterConfig(folder);
   const base = adapter && (await findBase(folder, adapter.base, true, reporter, signal));
-  const pretrained =
-    adapter === undefined || base === undefined ? openPretrained(folder) : openAdapted(folder, adapter, base);
+  const description = describeAdapted(folder, base?.folder);
+  let weights = (base?.openWeights ?? open)(description.config);
   try {
-    const tokenizer = loadTokenizer(tokenizerFolder(folder, base));
-    checkVocabulary(tokenizer, pretrained.config, folder);
-    return { pretrained, tokenizer };
+    if (adapter !== undefined) weights = mergedWeights(folder, adapter, description.config, weights);
+    const files = tokenizerFolder(folder, base?.folder);
+    const tokenizer = loadTokenizer(files);
+    checkVocabulary(tokenizer, description.config, folder);
+    const pretrained = { ...description, ...(adapter && { adapterFolder: folder }), weights };
+    return { pretrained, tokenizer, tokenizerFolder: files };
   } catch (error) {
-    pretrained.weights.close();
+    weights.close();
     throw error;
   }
 }
@@ -56,26 +63,13 @@ export async function describeModel(
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<DescribedModel> {
-  const folder = await findModel(reference, false, reporter, signal);
+  const { folder } = await findModel(reference, false, reporter, signal);
   const adapter = readAdapterConfig(folder);
   const base = adapter && (await findBase(folder, adapter.base, false, reporter, signal));
-  const pretrained = describeAdapted(folder, base);
-  const tokenizer = loadTokenizer(tokenizerFolder(folder, base));
+  const pretrained = describeAdapted(folder, base?.folder);
+  const tokenizer = loadTokenizer(tokenizerFolder(folder, base?.folder));
   checkVocabulary(tokenizer, pretrained.config, folder);
   return { pretrained, tokenizer };
-}
-
-/** Opens the model in `base` with the adapter in `folder` merged in. */
-function openAdapted(folder: string, adapter: AdapterConfig, base: string): Pretrained {
-  const description = describeAdapted(folder, base);
-  const weights = openWeights(base, description.config);
-  try {
-    const merged = mergedWeights(folder, adapter, description.config, weights);
-    return { ...description, adapterFolder: folder, weights: merged };
-  } catch (error) {
-    weights.close();
-    throw error;
-  }
 }
 
 /** The base's config and tokenizer, since PEFT's folders have no config.json and often no tokenizer. */
@@ -93,7 +87,7 @@ async function findBase(
   weights: boolean,
   reporter: Reporter,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<Place> {
   try {
     return await findModel(base, weights, reporter, signal);
   } catch (error) {
@@ -108,14 +102,19 @@ async function findBase(
   }
 }
 
-async function findModel(
-  reference: string,
-  weights: boolean,
-  reporter: Reporter,
-  signal: AbortSignal,
-): Promise<string> {
+/** Where the parts of a model are. */
+interface Place {
+  /** All but the weights; of a GGUF file a folder in the cache. */
+  readonly folder: string;
+  openWeights(config: ModelConfig): Weights;
+}
+
+async function findModel(reference: string, weights: boolean, reporter: Reporter, signal: AbortSignal): Promise<Place> {
+  if (isGguf(reference)) {
+    return { folder: ggufFolder(reference), openWeights: (config) => openGgufWeights(reference, config) };
+  }
   let download: Transfer | undefined;
-  return await resolveModel(shippedModel(reference), {
+  const folder = await resolveModel(shippedModel(reference), {
     signal,
     weights,
     onNotice: reporter.line,
@@ -126,6 +125,7 @@ async function findModel(
       download.update(receivedBytes);
     },
   }).finally(() => download?.end());
+  return { folder, openWeights: (config) => openWeights(folder, config) };
 }
 
 export interface EngineRequest {

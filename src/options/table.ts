@@ -6,6 +6,7 @@ import { type Wording, wordings } from '../data/prompt.js';
 import { engineSettings, precisions } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
+import { sharingOptions } from './sharing.js';
 import type { OptionSpec } from './spec.js';
 
 /** A boolean whose default is true has the flag `--no-<name>`. Names are camelCase, flags kebab-case. */
@@ -13,7 +14,7 @@ export const options = {
   model: {
     type: 'string',
     placeholder: 'folder|id',
-    help: 'checkpoint or run folder, hub id (org/name[@revision]), builtin or builtin-b',
+    help: 'checkpoint or run folder, .gguf file, hub id (org/name[@revision]), builtin or builtin-b',
   },
   reference: { type: 'string', placeholder: 'folder|id', help: 'reference model of V* and of the loss' },
   preset: {
@@ -180,7 +181,6 @@ export const options = {
     unit: 'samples',
     help: 'samples of each held-out problem in an evaluation; 0 for greedy only',
   },
-  out: { type: 'string', placeholder: 'path', help: 'where the result goes' },
   resume: { type: 'string', placeholder: 'folder', help: 'continue the run in this folder, with its own options' },
   dryRun: {
     type: 'boolean',
@@ -196,7 +196,7 @@ export const options = {
   },
   keep: { type: 'integer', min: 1, default: 2, unit: 'checkpoints', help: 'newest checkpoints to keep' },
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run folder' },
-  open: { type: 'boolean', default: false, help: 'open the report in a browser' },
+  ...sharingOptions,
   json: { type: 'boolean', default: false, help: 'print the result as JSON' },
   quiet: { type: 'boolean', default: false, help: 'print results and errors only' },
   color: {

@@ -10,6 +10,7 @@ import { chooseEngine } from '../engine/install/choose.js';
 import { findInstalledEngine } from '../engine/install/installed.js';
 import { bytesPerElement } from '../model/checkpoint/dtype.js';
 import { singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
+import { isGguf } from '../model/gguf/open.js';
 import { wasmHeapBytes } from '../model/load.js';
 import { parameterCount } from '../model/network/params.js';
 import { describeModel, openRequestedEngine } from '../model/open.js';
@@ -84,7 +85,8 @@ export async function dryRun(
     policySizes(settings, { tokenizer: model.tokenizer, form }, [...train, ...test], settings),
     settings,
   );
-  const here = [singleWeightFile, weightIndexFile].some((file) => existsSync(join(model.pretrained.folder, file)));
+  const here =
+    isGguf(name) || [singleWeightFile, weightIndexFile].some((file) => existsSync(join(model.pretrained.folder, file)));
   const parameters = parameterCount(config);
   const disk = planDisk(config, {
     keep,

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { isGguf } from '../model/gguf/open.js';
 import { shippedModel } from '../model/shipped.js';
 import { warmupSteps } from '../options/settings.js';
 import { greedyAccuracy } from '../policy/evaluate.js';
@@ -214,5 +215,6 @@ function rolloutRecord(step: number, { rollout, ...numbers }: TrainedRollout) {
 
 /** Name of an adapter's base model: the hub id as given, otherwise the folder. */
 function baseReference(name: string, folder: string): string {
+  if (isGguf(name)) return resolve(name);
   return existsSync(name) || shippedModel(name) !== name ? resolve(folder) : name;
 }

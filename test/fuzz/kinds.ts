@@ -11,7 +11,13 @@ import { hubSettings, resolveModel } from '../../src/model/checkpoint/hub.js';
 import { fingerprintModel, openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { closeSafetensors, hashTensor, openSafetensors, readTensor } from '../../src/model/checkpoint/safetensors.js';
 import { checkVocabulary, loadTokenizer } from '../../src/model/checkpoint/tokenizer.js';
+import { exportGguf } from '../../src/model/gguf/export.js';
+import { ggufFiles } from '../../src/model/gguf/files.js';
+import { closeGguf, openGguf, readGgufTensor } from '../../src/model/gguf/header.js';
+import { ggufWeights } from '../../src/model/gguf/weights.js';
+import { parseModelConfig } from '../../src/model/network/config.js';
 import { inverseFrequencies } from '../../src/model/network/rope.js';
+import { openModel } from '../../src/model/open.js';
 import { readRunRecord } from '../../src/report/read.js';
 import { runFiles } from '../../src/run/folder.js';
 import { listRuns } from '../../src/run/list.js';
@@ -20,6 +26,7 @@ import { mergeVStarFiles, readVStarFile, vStarOf, writeVStarFile } from '../../s
 import { readCheckpointState } from '../../src/stage2/resume.js';
 import { checksumOf, emptyChecksum, sealJson } from '../../src/util/checksum.js';
 import { keyedRandom } from '../../src/util/random.js';
+import { silentReporter } from '../../src/util/reporter.js';
 import { type FixtureModel, fixture } from '../helpers/files.js';
 import { damage, pick } from '../helpers/fuzz.js';
 import { runRecord, stepRecord } from '../helpers/run-record.js';
@@ -31,6 +38,7 @@ export type Attempt = (random: () => number) => void | Promise<void>;
 /** Each makes its good example in the folder that it is given. */
 export const kinds: Readonly<Record<string, (folder: string) => Attempt | Promise<Attempt>>> = {
   safetensors,
+  gguf,
   config: (folder) => jsonOfModel(folder, 'llama', 'config.json', openAll),
   'generation config': (folder) => jsonOfModel(folder, 'qwen3-tied', 'generation_config.json', openAll),
   tokenizer: (folder) => jsonOfModel(folder, 'qwen2-untied-bf16', 'tokenizer.json', useTokenizer),
@@ -102,6 +110,34 @@ function safetensors(root: string): Attempt {
       }
     } finally {
       closeSafetensors(file);
+    }
+  };
+}
+
+async function gguf(root: string): Promise<Attempt> {
+  const path = join(root, 'x.gguf');
+  const never = new AbortController().signal;
+  const model = await openModel(fixture('qwen2-tied-f32'), silentReporter, never);
+  await exportGguf(path, { ...model, name: 'x' }, 'q8_0');
+  model.pretrained.weights.close();
+  const bytes = readFileSync(path);
+  // Damage to the tensors is never noticed: most of it goes to the header.
+  const headerBytes = bytes.indexOf('blk.2.ffn_up.weight');
+  const [header, data] = [bytes.subarray(0, headerBytes), bytes.subarray(headerBytes)];
+  return (random) => {
+    writeFileSync(path, random() < 0.2 ? damage(bytes, random) : Buffer.concat([damage(header, random), data]));
+    const file = openGguf(path);
+    try {
+      for (const tensor of file.tensors.values()) if (tensor.format !== undefined) readGgufTensor(file, tensor);
+      const files = ggufFiles(file);
+      const config = parseModelConfig(JSON.parse(files['config.json']!), path);
+      for (const [name, content] of Object.entries(files)) writeFileSync(join(root, name), content);
+      ggufWeights(file, config).hash();
+      const tokenizer = loadTokenizer(root);
+      checkVocabulary(tokenizer, config, root);
+      for (const text of texts) tokenizer.decode(tokenizer.encode(text));
+    } finally {
+      closeGguf(file);
     }
   };
 }

@@ -3,8 +3,9 @@
  * without computing. Downloads nothing: a hub id is looked up in the cache.
  */
 import { hubSettings, resolveModel } from '../../model/checkpoint/hub.js';
-import { openPretrained } from '../../model/checkpoint/pretrained.js';
+import { describePretrained, openWeights } from '../../model/checkpoint/pretrained.js';
 import { loadTokenizer } from '../../model/checkpoint/tokenizer.js';
+import { ggufFolder, isGguf, openGgufWeights } from '../../model/gguf/open.js';
 import { parameterCount } from '../../model/network/params.js';
 import { trainedModel } from '../../run/final.js';
 import { UserError } from '../../util/errors.js';
@@ -15,17 +16,22 @@ export async function modelCheck(reference: string): Promise<Check> {
   const common = {
     name: 'model',
     needed: true,
-    expected: 'a complete Hugging Face folder of a qwen2, qwen3 or llama model',
+    expected: 'a complete Hugging Face folder, or a GGUF file, of a qwen2, qwen3 or llama model',
     fix: 'Check the name. A hub model is downloaded by any command that uses it.',
   };
   try {
-    const folder = await resolveModel(trainedModel(reference), { settings: { ...hubSettings(), offline: true } });
-    const { config, weights } = openPretrained(folder);
+    const gguf = isGguf(reference);
+    const place = gguf
+      ? ggufFolder(reference)
+      : await resolveModel(trainedModel(reference), { settings: { ...hubSettings(), offline: true } });
+    const { config } = describePretrained(place);
+    const weights = gguf ? openGgufWeights(reference, config) : openWeights(place, config);
     const { dtype, byteLength } = weights;
     weights.close();
-    loadTokenizer(folder);
+    loadTokenizer(place);
     const parameters = parameterCount(config).toLocaleString('en');
-    return { ...common, ok: true, found: `${folder}: ${parameters} parameters, ${dtype}, ${formatBytes(byteLength)}` };
+    const found = gguf ? reference : place;
+    return { ...common, ok: true, found: `${found}: ${parameters} parameters, ${dtype}, ${formatBytes(byteLength)}` };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     return { ...common, ok: false, found: error.message };

@@ -34,6 +34,12 @@ export function nested(target: Message, field: number, value: Message): void {
   target.size += value.size;
 }
 
+/** Tag and length of a field whose `length` bytes of content are written elsewhere, behind this message. */
+export function lengthPrefix(target: Message, field: number, length: number): void {
+  append(target, varintBytes(field * 8 + 2));
+  append(target, varintBytes(length));
+}
+
 /** int32, int64, bool and enum fields: safe integers, negative ones as ten bytes of two's complement. */
 export function integer(target: Message, field: number, value: number): void {
   append(target, varintBytes(field * 8));

@@ -76,7 +76,7 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
   if (id === undefined) {
     throw new UserError({
       problem: `There is no model ${JSON.stringify(reference)}.`,
-      expected: 'a folder, or a hub id such as org/name or org/name@revision',
+      expected: 'a folder, a .gguf file, or a hub id such as org/name or org/name@revision',
     });
   }
   const settings = options.settings ?? hubSettings();

@@ -54,7 +54,7 @@ function measuredOf({ greedy, sampled }: EvalSummary, when: Measured['when']): M
   ];
 }
 
-interface Row {
+export interface Row {
   readonly name: string;
   readonly of: (summary: EvalSummary) => number;
   readonly show: (value: number) => string;
@@ -70,7 +70,8 @@ const fixed = (digits: number) => ({
 });
 const [plain, tokens] = [fixed(3), fixed(1)];
 
-function rowsFor(before: EvalSummary, after: EvalSummary | undefined): Row[] {
+/** What the table of a run compares, before and after. */
+export function rowsFor(before: EvalSummary, after: EvalSummary | undefined): Row[] {
   const k = Math.min(8, before.sampled?.samplesPerProblem ?? 0);
   const greedy: Row = { name: 'Exact, greedy', of: (summary) => summary.greedy.exact.rate, ...rate };
   if (!before.sampled || (after && !after.sampled)) {

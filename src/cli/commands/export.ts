@@ -1,0 +1,96 @@
+/** @file `tinyzero export`: a model in the form that other programs run, and the check that it answers the same there. */
+import { existsSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import type { ExportCheck } from '../../model/export/check.js';
+import { type ExportResult, exportModel } from '../../model/export/export.js';
+import { type ExportFormat, exportTargets } from '../../model/export/targets.js';
+import { usageError } from '../../model/open.js';
+import { builtinModel } from '../../model/shipped.js';
+import { defaultOptions } from '../../options/settings.js';
+import type { OptionValues } from '../../options/table.js';
+import { trainedModel } from '../../run/final.js';
+import { runFiles } from '../../run/folder.js';
+import { readRun } from '../../run/record.js';
+import { exitCodes } from '../../util/errors.js';
+import { formatBytes } from '../../util/format.js';
+import type { Reporter } from '../../util/reporter.js';
+import { interruptible } from '../terminal/interrupt.js';
+import { printResult } from '../terminal/output.js';
+import { consoleReporter } from '../terminal/progress.js';
+
+type Values = OptionValues<'to' | 'dtype' | 'check' | 'reference' | 'out' | 'engine' | 'install' | 'json' | 'quiet'>;
+
+export async function run(values: Values, operands: readonly string[]): Promise<number> {
+  const { to = 'gguf', check, json } = values;
+  const given = operands[0]!;
+  const format = formatOf(values);
+  if (values.reference !== undefined && to !== 'web') {
+    throw usageError('--reference goes with --to web.', 'Other forms hold one model.');
+  }
+  const name = basename(resolve(given)).replace(/\.gguf$/i, '');
+  const out = values.out ?? join('exports', `${name}-${to}`);
+  const reporter = consoleReporter({ quiet: values.quiet });
+  const result = await interruptible((signal) =>
+    to === 'web'
+      ? exportPage(values, given, { name, out }, reporter, signal)
+      : exportModel({ ...values, model: trainedModel(given), to, format: format!, out, name }, reporter, signal),
+  );
+  printResult(json, result, () => [
+    `${result.path} (${formatBytes(result.bytes)})`,
+    ...result.notes,
+    ...(to === 'web' ? [`Serve it with any static server: npx http-server ${out}`] : []),
+    ...(result.check ? checkLines(result.check) : []),
+  ]);
+  const exact = format === undefined || format === 'f32';
+  return exact && check && differs(result.check!) ? exitCodes.failure : exitCodes.ok;
+}
+
+/** @throws UserError (wrong usage) for a format that the target lacks. Undefined where it has none to choose. */
+function formatOf({ to = 'gguf', dtype }: Values): ExportFormat | undefined {
+  const formats: readonly ExportFormat[] = exportTargets[to];
+  if (dtype === undefined || formats.includes(dtype)) return dtype ?? formats[0];
+  const fix = formats.length === 0 ? 'It keeps numbers as they are stored.' : `It has ${formats.join(', ')}.`;
+  throw usageError(`--to ${to} has no --dtype ${dtype}.`, fix);
+}
+
+/** Of a run the page shows the trained model beside what it began from. */
+async function exportPage(
+  { reference, engine, install, check }: Values,
+  given: string,
+  { name, out }: { readonly name: string; readonly out: string },
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<ExportResult> {
+  const { exportWeb } = await import('../../report/web/export.js');
+  const options = existsSync(join(given, runFiles.problems)) ? readRun(given).options : undefined;
+  const beside = reference ?? (options && (options.reference ?? options.model ?? builtinModel));
+  const models = [
+    { reference: trainedModel(given), name },
+    ...(beside === undefined ? [] : [{ reference: trainedModel(beside), name: basename(beside) }]),
+  ];
+  const training = options ?? defaultOptions();
+  return await exportWeb({ models, training, out, check, engine, install }, reporter, signal);
+}
+
+/** Stated in docs/export.md. */
+const largestGap = 1e-3;
+
+function differs({ prompts, sameAnswers, largestLogProbGap = 0 }: ExportCheck): boolean {
+  return sameAnswers < prompts || largestLogProbGap > largestGap;
+}
+
+function checkLines({ program, prompts, ...check }: ExportCheck): string[] {
+  const { sameTokens, sameAnswers, largestLogProbGap: gap, firstDifference: first } = check;
+  const log = gap === undefined ? '' : `; log-probs differ by ${gap.toPrecision(2)} at most`;
+  return [
+    `In ${program}: ${sameAnswers} of ${prompts} greedy answers are the same tokens${log}.`,
+    ...(sameTokens < prompts
+      ? [`Its tokenizer gave other ids for ${prompts - sameTokens} of ${prompts} prompts.`]
+      : []),
+    ...(first === undefined
+      ? []
+      : [
+          `The first difference: after ${JSON.stringify(first.prompt)}, token ${first.position + 1} is ${first.found}, not ${first.expected} (log-prob ${first.logProb?.toFixed(3)}).`,
+        ]),
+  ];
+}

@@ -1,0 +1,121 @@
+/**
+ * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in hub.ts. Nothing is
+ * asked here: that is the caller's business.
+ */
+import { closeSync, fstatSync, readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { UserError } from '../../util/errors.js';
+import { openRegularFile } from '../../util/file.js';
+import { adapterConfigFile } from './adapter.js';
+import type { HubSettings } from './hub.js';
+import { requireUsable } from './hub-http.js';
+import { carriedFiles } from './save.js';
+
+export interface FileToUpload {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** The files of the model in `folder`; not those of training beside it. @throws UserError where there is no model. */
+export function modelFilesOf(folder: string): FileToUpload[] {
+  const known: readonly string[] = [...carriedFiles, 'config.json', adapterConfigFile];
+  const weights = /^(model|adapter_model).*\.safetensors(\.index\.json)?$/;
+  const names = readdirSync(folder).filter((name) => known.includes(name) || weights.test(name));
+  if (!names.some((name) => weights.test(name)) || !names.some((name) => name.endsWith('config.json'))) {
+    throw new UserError(`${folder} is not a model folder: it has no weights and config.json.`);
+  }
+  return names.sort().map((name) => ({ name, bytes: bytesOf(join(folder, name)) }));
+}
+
+function bytesOf(path: string): number {
+  const fd = openRegularFile(path);
+  const { size } = fstatSync(fd);
+  closeSync(fd);
+  return size;
+}
+
+export interface Upload {
+  /** `org/name` */
+  readonly repo: string;
+  readonly folder: string;
+  readonly files: readonly FileToUpload[];
+  /** The text of README.md. */
+  readonly card: string;
+  readonly private: boolean;
+}
+
+/**
+ * Creates the repository where it is missing and commits the files.
+ *
+ * @returns the address of the repository.
+ * @throws UserError for a missing token and for whatever the hub refuses.
+ */
+export async function uploadModel(
+  { repo, folder, files, card, private: isPrivate }: Upload,
+  settings: HubSettings,
+  signal: AbortSignal,
+): Promise<string> {
+  const { endpoint, token } = settings;
+  requireUsable(settings);
+  if (token === undefined) {
+    throw new UserError({
+      problem: `Uploading to ${endpoint} needs a token.`,
+      fix: 'Set HF_TOKEN to one with write access, or log in with `hf auth login`.',
+    });
+  }
+  const { createRepo, HubApiError, uploadFiles } = await import('@huggingface/hub');
+  const withSignal: typeof fetch = (input, init) => {
+    const signals = init?.signal ? [init.signal, signal] : [signal];
+    return fetch(input, { ...init, signal: AbortSignal.any(signals) });
+  };
+  const call = {
+    repo: { type: 'model' as const, name: repo },
+    accessToken: token,
+    hubUrl: endpoint,
+    fetch: withSignal,
+  };
+  const explained = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof HubApiError) throw refused(repo, endpoint, error);
+      if (!(error instanceof TypeError)) throw error;
+      // Node's fetch, when there is no answer.
+      const cause = error.cause instanceof Error ? error.cause.message : error.message;
+      throw new UserError(`Cannot get an answer from the hub at ${endpoint}: ${cause}.`, { cause: error });
+    }
+  };
+  await explained(async () => {
+    try {
+      await createRepo({ ...call, ...(isPrivate && { visibility: 'private' }) });
+    } catch (error) {
+      // It exists.
+      if (!(error instanceof HubApiError) || error.statusCode !== 409) throw error;
+    }
+  });
+  await explained(() =>
+    uploadFiles({
+      ...call,
+      commitTitle: 'Upload a model trained with tinyzero',
+      files: [
+        ...files.map(({ name }) => ({ path: name, content: pathToFileURL(resolve(folder, name)) })),
+        { path: 'README.md', content: new Blob([card]) },
+      ],
+    }),
+  );
+  return `${endpoint}/${repo}`;
+}
+
+function refused(
+  repo: string,
+  endpoint: string,
+  { statusCode, message }: { readonly statusCode: number; readonly message: string },
+): UserError {
+  const fix =
+    statusCode === 401 || statusCode === 403
+      ? `Does the token have write access to ${repo.split('/')[0]}?`
+      : 'Run the command again; what was uploaded is not sent twice.';
+  return new UserError({ problem: `The hub at ${endpoint} refused ${repo}: ${statusCode}, ${message}.`, fix });
+}

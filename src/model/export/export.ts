@@ -1,0 +1,103 @@
+/**
+ * @file Exports a checkpoint to where others run models, and checks the result there. An adapter is merged into its base as
+ * the weights are read.
+ */
+import { statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { explainAsyncWrites } from '../../util/file.js';
+import type { Reporter } from '../../util/reporter.js';
+import { exportGguf } from '../gguf/export.js';
+import type { LoadRequest } from '../loaded-model.js';
+import { exportOnnx, onnxDtypes } from '../onnx/export.js';
+import type { OnnxFormat } from '../onnx/parameters.js';
+import { type OpenModel, openModel } from '../open.js';
+import { checkAgainst, type ExpectedAnswers, type ExportCheck, expectedAnswers, longestOf } from './check.js';
+import { openInLlamaCpp } from './llama-cpp.js';
+import { type Peer, requirePeer } from './peer.js';
+import type { ExportFormat, FileTarget } from './targets.js';
+import { openInTransformersJs } from './transformers-js.js';
+
+export interface ExportRequest extends Pick<LoadRequest, 'engine' | 'install'> {
+  /** A folder, a GGUF file, a hub id or a built-in model. */
+  readonly model: string;
+  readonly to: FileTarget;
+  readonly format: ExportFormat;
+  /** The folder to write into. */
+  readonly out: string;
+  /** What the model is called there. */
+  readonly name: string;
+  readonly check: boolean;
+}
+
+export interface ExportResult {
+  /** The file or folder that other programs open. */
+  readonly path: string;
+  readonly bytes: number;
+  /** What the export leaves out, one sentence each. */
+  readonly notes: readonly string[];
+  readonly check?: ExportCheck;
+}
+
+/** @throws UserError for a model that the target cannot express, and for a check whose program is missing. */
+export async function exportModel(
+  request: ExportRequest,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<ExportResult> {
+  const { out, to } = request;
+  if (request.check) requirePeer(peers[to]);
+  const model = await openModel(request.model, reporter, signal);
+  let written: Omit<ExportResult, 'check'>;
+  try {
+    written = await explainAsyncWrites(out, () => writers[to](model, request), 'Choose another folder with --out.');
+  } finally {
+    model.pretrained.weights.close();
+  }
+  if (!request.check) return written;
+  const open = (expected: ExpectedAnswers) => openPeer[to](written.path, request, expected);
+  return { ...written, check: await checkExport(request, open, reporter, signal) };
+}
+
+/** Compares an export with its model. @param open opens the export where it is for. */
+export async function checkExport(
+  request: Pick<ExportRequest, 'model' | 'engine' | 'install'>,
+  open: (expected: ExpectedAnswers) => Promise<Peer>,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<ExportCheck> {
+  const expected = await expectedAnswers(request.model, request, reporter, signal);
+  const checking = reporter.work('Checking the export', 'completions');
+  try {
+    return await checkAgainst(await open(expected), expected, (done) => {
+      checking.update({ done, total: expected.answers.length });
+      signal.throwIfAborted();
+    });
+  } finally {
+    checking.end();
+  }
+}
+
+/** The package that runs each form. */
+const peers: Readonly<Record<FileTarget, string>> = { gguf: 'node-llama-cpp', onnx: '@huggingface/transformers' };
+
+type PeerOpener = (path: string, request: ExportRequest, expected: ExpectedAnswers) => Promise<Peer>;
+
+const openPeer: Readonly<Record<FileTarget, PeerOpener>> = {
+  gguf: (path, _, expected) => openInLlamaCpp(path, longestOf(expected)),
+  onnx: (path, { format }) => openInTransformersJs(resolve(path), onnxDtypes[format as OnnxFormat]),
+};
+
+type Writer = (model: OpenModel, request: ExportRequest) => Promise<Omit<ExportResult, 'check'>>;
+
+const writers: Readonly<Record<FileTarget, Writer>> = {
+  async gguf(model, { out, name, format }) {
+    const named = format === 'q8' ? 'q8_0' : format;
+    const path = join(out, `${name}-${named.toUpperCase()}.gguf`);
+    const notes = await exportGguf(path, { ...model, name }, named);
+    return { path, bytes: statSync(path).size, notes };
+  },
+  async onnx(model, { out, format }) {
+    const files = await exportOnnx(out, model, format as OnnxFormat);
+    return { path: out, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0), notes: [] };
+  },
+};

@@ -1,0 +1,51 @@
+/** @file An exported GGUF file in llama.cpp, through the package node-llama-cpp: greedy answers by token ids, on the CPU. */
+import { availableParallelism } from 'node:os';
+import { loadPeer, type Peer } from './peer.js';
+
+/** What is used of the package (3.22). */
+interface LlamaModule {
+  getLlama(options: object): Promise<Llama>;
+}
+interface Llama {
+  loadModel(options: { modelPath: string }): Promise<LlamaModel>;
+  dispose(): Promise<void>;
+}
+interface LlamaModel {
+  tokenize(text: string, specialTokens: boolean): number[];
+  createContext(options: object): Promise<LlamaContext>;
+}
+interface LlamaContext {
+  getSequence(): LlamaSequence;
+}
+interface LlamaSequence {
+  clearHistory(): Promise<void>;
+  evaluate(tokens: readonly number[], options: object): AsyncIterable<number>;
+}
+
+/** @param contextSize tokens of the longest prompt and answer together. @throws UserError where the package is missing. */
+export async function openInLlamaCpp(modelPath: string, contextSize: number): Promise<Peer> {
+  const { module, program } = await loadPeer<LlamaModule>('node-llama-cpp');
+  // Neither compiles llama.cpp nor downloads it: the package brings it.
+  const quiet = { build: 'never', skipDownload: true, progressLogs: false, logLevel: 'error', logger: () => {} };
+  // Its threads wait for each other busily, so one processor is left to everything else.
+  const maxThreads = Math.max(1, availableParallelism() - 1);
+  const llama = await module.getLlama({ gpu: false, maxThreads, ...quiet });
+  const model = await llama.loadModel({ modelPath });
+  // Its cache of keys and values is float16 unless told otherwise, which would show as a difference of the export.
+  const exact = { flashAttention: false, experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' };
+  const context = await model.createContext({ contextSize, sequences: 1, ...exact });
+  const sequence = context.getSequence();
+  return {
+    program,
+    async answer({ text, promptIds, maxNewTokens, endIds }) {
+      await sequence.clearHistory();
+      const ids: number[] = [];
+      for await (const id of sequence.evaluate(promptIds, { temperature: 0, yieldEogToken: true })) {
+        ids.push(id);
+        if (ids.length === maxNewTokens || endIds.includes(id)) break;
+      }
+      return { promptIds: model.tokenize(text, true), ids };
+    },
+    close: () => llama.dispose(),
+  };
+}

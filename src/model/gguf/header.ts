@@ -1,0 +1,180 @@
+/**
+ * @file Reads the header of a GGUF file: metadata and the list of tensors (the format is described in docs/gguf.md of
+ * github.com/ggml-org/ggml). Every count, length and offset is held to a bound and to the file's size before memory is taken
+ * for it. Tensors are read one at a time, in pieces. Knows nothing of models.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { UserError } from '../../util/errors.js';
+import { openRegularFile, unreadable } from '../../util/file.js';
+import { describe } from '../../util/json.js';
+import { wrong } from '../../util/schema.js';
+import { dequantize, formatName, formatOf, type TensorFormat } from './blocks.js';
+import { HeaderReader } from './header-reader.js';
+
+export type MetadataValue = number | boolean | string | readonly number[] | readonly boolean[] | readonly string[];
+
+export interface GgufTensor {
+  readonly name: string;
+  /** `q4_1`; may be one that cannot be read. */
+  readonly formatName: string;
+  /** Undefined for one that cannot be read. */
+  readonly format: TensorFormat | undefined;
+  /** Row-major, as PyTorch has it: the reverse of the file's order. */
+  readonly shape: readonly number[];
+  /** From the start of the file. */
+  readonly offset: number;
+  /** 0 for a format that cannot be read, whose size is unknown. */
+  readonly byteLength: number;
+}
+
+export interface GgufFile {
+  readonly path: string;
+  readonly fd: number;
+  readonly metadata: ReadonlyMap<string, MetadataValue>;
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** SHA-256 of all bytes before the tensors. */
+  readonly headerHash: string;
+}
+
+const limits = {
+  /** Llama 4's has some 150 entries. */
+  entries: 65_536,
+  tensors: 150_000,
+  dimensions: 4,
+  nameBytes: 4096,
+  alignment: 2 ** 20,
+};
+/** Bytes converted at once: fits the second-level cache; a multiple of every block. */
+const pieceBlocks = 16_384;
+
+/**
+ * Opens a file and checks its header. The caller closes it with {@link closeGguf}.
+ *
+ * @throws UserError that names the file and what is wrong.
+ */
+export function openGguf(path: string): GgufFile {
+  const fd = openRegularFile(path);
+  try {
+    return { path, fd, ...readHeader(fd, path) };
+  } catch (error) {
+    closeSync(fd);
+    throw error instanceof UserError ? error : unreadable(path, error);
+  }
+}
+
+export function closeGguf(file: GgufFile): void {
+  closeSync(file.fd);
+}
+
+/** A tensor widened to float32, row-major. @throws UserError for a format that cannot be read. */
+export function readGgufTensor(file: GgufFile, tensor: GgufTensor): Float32Array {
+  const { format } = tensor;
+  if (format === undefined) {
+    throw corrupt(file.path, `tensor ${describe(tensor.name)} has the unsupported type ${tensor.formatName}`);
+  }
+  const values = new Float32Array((tensor.byteLength / format.bytes) * format.elements);
+  let done = 0;
+  for (const piece of pieces(file, tensor, pieceBlocks * format.bytes)) {
+    const count = (piece.length / format.bytes) * format.elements;
+    dequantize(piece, format, values.subarray(done, done + count));
+    done += count;
+  }
+  return values;
+}
+
+/** SHA-256 of a tensor's bytes, in hexadecimal. */
+export function hashGgufTensor(file: GgufFile, tensor: GgufTensor): string {
+  const hash = createHash('sha256');
+  for (const piece of pieces(file, tensor, 2 ** 20)) hash.update(piece);
+  return hash.digest('hex');
+}
+
+function* pieces(file: GgufFile, { offset, byteLength }: GgufTensor, size: number): Generator<Uint8Array> {
+  const buffer = new Uint8Array(Math.min(size, byteLength));
+  for (let done = 0; done < byteLength; done += buffer.length) {
+    const piece = buffer.subarray(0, Math.min(buffer.length, byteLength - done));
+    for (let filled = 0; filled < piece.length; ) {
+      const count = readSync(file.fd, piece, filled, piece.length - filled, offset + done + filled);
+      if (count === 0) throw corrupt(file.path, 'it became shorter while it was read');
+      filled += count;
+    }
+    yield piece;
+  }
+}
+
+function readHeader(fd: number, path: string): Omit<GgufFile, 'path' | 'fd'> {
+  const fileBytes = fstatSync(fd).size;
+  const reader = new HeaderReader(fd, fileBytes, (reason) => corrupt(path, reason));
+  if (fileBytes < 24 || reader.magic() !== 'GGUF') throw corrupt(path, 'it does not begin with "GGUF"');
+  const version = reader.uint32();
+  if (version !== 2 && version !== 3) {
+    const swapped = version === 0x03000000 || version === 0x02000000;
+    throw corrupt(path, swapped ? 'its numbers are big-endian' : `its version is ${version}, not 2 or 3`);
+  }
+  const tensorCount = reader.count('tensors', limits.tensors);
+  const entryCount = reader.count('metadata entries', limits.entries);
+  const metadata = new Map<string, MetadataValue>();
+  for (let i = 0; i < entryCount; i += 1) {
+    const key = reader.text('the name of a metadata entry', limits.nameBytes);
+    if (metadata.has(key)) throw corrupt(path, `it holds two metadata entries named ${describe(key)}`);
+    metadata.set(key, reader.value(key));
+  }
+  const alignment = metadata.get('general.alignment') ?? 32;
+  const usable = typeof alignment === 'number' && Number.isInteger(Math.log2(alignment)) && alignment >= 8;
+  if (!usable || alignment > limits.alignment) {
+    throw corrupt(path, `\`general.alignment\` is ${describe(alignment)}, not a power of two from 8 on`);
+  }
+  const listed = Array.from({ length: tensorCount }, () => readTensorInfo(reader, path));
+  const headerHash = reader.hash();
+  const dataStart = Math.ceil(reader.position / alignment) * alignment;
+  return { metadata, headerHash, tensors: placeTensors(path, listed, { dataStart, alignment, fileBytes }) };
+}
+
+function readTensorInfo(reader: HeaderReader, path: string): GgufTensor {
+  const name = reader.text('the name of a tensor', limits.nameBytes);
+  const dimensions = reader.uint32();
+  if (dimensions < 1 || dimensions > limits.dimensions) {
+    throw corrupt(path, `tensor ${describe(name)} has ${dimensions} dimensions`);
+  }
+  const sizes = Array.from({ length: dimensions }, () => reader.uint64());
+  const id = reader.uint32();
+  const offset = reader.uint64();
+  const format = formatOf(id);
+  const count = sizes.reduce((product, size) => product * size, 1);
+  const byteLength = format === undefined ? 0 : (count / format.elements) * format.bytes;
+  if (!Number.isSafeInteger(count) || !Number.isSafeInteger(byteLength) || sizes.includes(0)) {
+    throw corrupt(path, `tensor ${describe(name)} has the impossible shape ${describe(sizes)}`);
+  }
+  if (format !== undefined && sizes[0]! % format.elements !== 0) {
+    throw corrupt(path, `tensor ${describe(name)} has rows of ${sizes[0]}, which are not whole blocks`);
+  }
+  return { name, formatName: formatName(id), format, shape: sizes.reverse(), offset, byteLength };
+}
+
+/** Tensors follow one another, each from the next multiple of the alignment on. */
+function placeTensors(
+  path: string,
+  listed: readonly GgufTensor[],
+  { dataStart, alignment, fileBytes }: { dataStart: number; alignment: number; fileBytes: number },
+): Map<string, GgufTensor> {
+  const tensors = new Map<string, GgufTensor>();
+  let end = dataStart;
+  for (const tensor of [...listed].sort((a, b) => a.offset - b.offset)) {
+    const offset = dataStart + tensor.offset;
+    const quoted = describe(tensor.name);
+    if (tensors.has(tensor.name)) throw corrupt(path, `it holds two tensors named ${quoted}`);
+    if (offset < end) throw corrupt(path, `tensor ${quoted} overlaps the one before it`);
+    if (tensor.offset % alignment !== 0) throw corrupt(path, `tensor ${quoted} is not aligned to ${alignment} bytes`);
+    end = offset + tensor.byteLength;
+    if (end > fileBytes) {
+      throw corrupt(path, `tensor ${quoted} ends at byte ${end}, but the file has ${fileBytes}`);
+    }
+    tensors.set(tensor.name, { ...tensor, offset });
+  }
+  return tensors;
+}
+
+function corrupt(path: string, reason: string): UserError {
+  return wrong({ path, what: 'a GGUF file that tinyzero can read', fix: 'Download or make the file again.' }, [reason]);
+}

@@ -1,0 +1,100 @@
+/**
+ * @file Rotary embedding as GGUF has it: base and scaling as metadata; Llama 3's stretched wavelengths as a tensor of factors,
+ * without the settings they came from, which are found again here.
+ */
+import { UserError } from '../../util/errors.js';
+import type { JsonRecord } from '../../util/json.js';
+import type { ModelConfig } from '../network/config.js';
+import { inverseFrequencies, type RopeConfig } from '../network/rope.js';
+import type { MetadataValue } from './header.js';
+import type { MetadataEntry } from './write.js';
+
+/** What Llama 3.1 and later have, beside `factor` and the original length. */
+const llama3 = { low_freq_factor: 1, high_freq_factor: 4 };
+
+/** What each channel pair's frequency is divided by: `[C / 2]`; undefined where llama.cpp computes it from metadata. */
+export function ropeFactors({ rope, headDim }: ModelConfig): Float32Array | undefined {
+  if (rope.scaling.kind !== 'llama3') return undefined;
+  const plain = inverseFrequencies({ ...rope, scaling: { kind: 'default' } }, headDim);
+  const scaled = inverseFrequencies(rope, headDim);
+  return plain.map((frequency, i) => frequency / scaled[i]!);
+}
+
+/** @throws UserError for settings that GGUF or llama.cpp has no field for. */
+export function ropeMetadata(config: ModelConfig, prefix: string): MetadataEntry[] {
+  const { rope, family } = config;
+  const { scaling } = rope;
+  const base: MetadataEntry = [`${prefix}.rope.freq_base`, { f32: rope.theta }];
+  const named = (name: string) => `${prefix}.rope.scaling.${name}`;
+  switch (scaling.kind) {
+    case 'default':
+      return [base];
+    case 'linear':
+      return [base, [named('type'), { text: 'linear' }], [named('factor'), { f32: scaling.factor }]];
+    case 'llama3':
+      if (family === 'llama') return [base];
+      throw inexpressible(`llama.cpp applies Llama 3's rotary scaling to the llama family only, not to ${family}`);
+    case 'yarn': {
+      const usual = Math.fround(0.1 * Math.log(scaling.factor) + 1);
+      const { betaFast, betaSlow, truncate, factor, originalMaxPositions } = scaling;
+      if (betaFast !== 32 || betaSlow !== 1 || !truncate || Math.fround(rope.attentionFactor) !== usual) {
+        throw inexpressible('llama.cpp knows YaRN with its usual betas and attention factor only');
+      }
+      return [
+        base,
+        [named('type'), { text: 'yarn' }],
+        [named('factor'), { f32: factor }],
+        [named('original_context_length'), { u32: originalMaxPositions }],
+      ];
+    }
+  }
+}
+
+export function inexpressible(reason: string): UserError {
+  return new UserError({
+    problem: `This model cannot be written as GGUF: ${reason}.`,
+    fix: 'Export it with --to onnx.',
+  });
+}
+
+/**
+ * The `rope_scaling` of a config.json; undefined for none.
+ *
+ * @param factors the tensor of {@link ropeFactors}, where the file has one.
+ */
+export function ropeRecord(
+  get: (name: string) => MetadataValue | undefined,
+  factors: Float32Array | undefined,
+  { theta, headDim }: { readonly theta: number; readonly headDim: number },
+  unsupported: (reason: string) => Error,
+): JsonRecord | undefined {
+  if (factors !== undefined) return llama3Record(factors, theta, headDim, unsupported);
+  const type = get('rope.scaling.type') ?? 'none';
+  if (type === 'none') return undefined;
+  const factor = get('rope.scaling.factor');
+  if (type === 'linear') return { rope_type: 'linear', factor };
+  const original = get('rope.scaling.original_context_length');
+  if (type === 'yarn') return { rope_type: 'yarn', factor, original_max_position_embeddings: original };
+  throw unsupported(`its rotary scaling is ${JSON.stringify(type)}`);
+}
+
+function llama3Record(
+  factors: Float32Array,
+  theta: number,
+  headDim: number,
+  unsupported: (reason: string) => Error,
+): JsonRecord {
+  const factor = Number(Math.max(...factors).toPrecision(5));
+  const plain: RopeConfig = { theta, scaling: { kind: 'default' }, attentionFactor: 1 };
+  const frequencies = inverseFrequencies(plain, headDim);
+  for (let original = 64; original <= 2 ** 20 && factors.length === headDim / 2; original *= 2) {
+    const scaling = {
+      ...{ kind: 'llama3' as const, factor, originalMaxPositions: original },
+      ...{ lowFreqFactor: llama3.low_freq_factor, highFreqFactor: llama3.high_freq_factor },
+    };
+    const scaled = inverseFrequencies({ ...plain, scaling }, headDim);
+    const fits = factors.every((given, i) => Math.abs(given * (scaled[i]! / frequencies[i]!) - 1) < 1e-4);
+    if (fits) return { rope_type: 'llama3', factor, ...llama3, original_max_position_embeddings: original };
+  }
+  throw unsupported('its rotary factors are not those of Llama 3');
+}

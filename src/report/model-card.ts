@@ -1,0 +1,71 @@
+/**
+ * @file The README.md of an uploaded model: what was trained from what, the verdict, the table of the run, and the command that
+ * repeats it, behind the metadata that a Hugging Face hub reads.
+ */
+import { counted } from '../util/format.js';
+import { repeatCommand } from './command.js';
+import type { RunRecord } from './read.js';
+import { rowsFor } from './sections/before-after.js';
+import { judge } from './verdict.js';
+
+export interface CardFacts {
+  /** What the model is called. */
+  readonly name: string;
+  readonly parameters: number;
+  readonly isAdapter: boolean;
+}
+
+const algorithms = { apo: 'A\\*PO', grpo: 'GRPO', reinforce: 'REINFORCE' } as const;
+
+/** @param run absent for a model that is in no run folder, of which less is known. */
+export function modelCard({ name, parameters, isAdapter }: CardFacts, run?: RunRecord): string {
+  const base = run && (run.stored.options.model ?? 'builtin');
+  // Only an id of the hub means anything there.
+  const isHubId = base !== undefined && /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(base) && !base.startsWith('runs/');
+  const metadata = [
+    `library_name: ${isAdapter ? 'peft' : 'transformers'}`,
+    'pipeline_tag: text-generation',
+    ...(isHubId ? [`base_model: ${base}`] : []),
+    'tags: [tinyzero, reinforcement-learning]',
+  ];
+  const kind = isAdapter ? 'A LoRA adapter' : 'A model';
+  const size = isAdapter ? '' : ` of ${counted(parameters, 'parameter')}`;
+  return [
+    ['---', ...metadata, '---'].join('\n'),
+    `# ${name}`,
+    run === undefined ? `${kind}${size}, written by tinyzero.` : trained(`${kind}${size}`, base!, run),
+    ...(run === undefined ? [] : results(run)),
+    '',
+  ].join('\n\n');
+}
+
+function trained(what: string, base: string, { stored, before, problems }: RunRecord): string {
+  const { algo, task, problems: file } = stored.options;
+  const subject = before?.task ?? task ?? file ?? 'multiplication';
+  const rows = `${counted(problems.rows.length, 'row')} of ${counted(problems.train.length, 'distinct problem')}`;
+  return `${what}, trained from \`${base}\` by tinyzero with ${algorithms[algo]} on ${subject}: ${rows}.`;
+}
+
+function results(run: RunRecord): string[] {
+  const { sentence, notes } = judge(run);
+  const { before, after } = run;
+  const table =
+    before === undefined
+      ? []
+      : [
+          [
+            `| ${counted(before.problems, 'held-out problem')} | before | after |`,
+            '| --- | --- | --- |',
+            ...rowsFor(before, after).map(
+              ({ name, of, show }) =>
+                `| ${name} | ${show(of(before))} | ${after === undefined ? '' : show(of(after))} |`,
+            ),
+          ].join('\n'),
+        ];
+  const command = repeatCommand(run.stored).join(' ');
+  return [
+    ['## What it learned', sentence, ...notes].join('\n\n'),
+    ...table,
+    `## How to repeat it\n\n\`\`\`sh\n${command}\n\`\`\``,
+  ];
+}

@@ -1,0 +1,169 @@
+/**
+ * @file Writes a folder that any static server can serve: one or two models, and a page that asks them side by side. The
+ * weights keep the number format that they are stored in.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { heldOutSplits, pairName } from '../../data/products.js';
+import { promptInput, wordings } from '../../data/prompt.js';
+import { writeSafetensors } from '../../model/checkpoint/safetensors.js';
+import type { Tokenizer } from '../../model/checkpoint/tokenizer.js';
+import { readTokenizerFiles, withAllNumerals } from '../../model/checkpoint/tokenizer-file.js';
+import { checkExport, type ExportResult } from '../../model/export/export.js';
+import type { LoadRequest } from '../../model/loaded-model.js';
+import { parameterCount, parameterSpecs } from '../../model/network/params.js';
+import { inverseFrequencies } from '../../model/network/rope.js';
+import { type OpenModel, openModel } from '../../model/open.js';
+import { endTokens } from '../../model/prompt-input.js';
+import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from '../../options/settings.js';
+import { explainAsyncWrites, writeFileAtomic } from '../../util/file.js';
+import type { Reporter } from '../../util/reporter.js';
+import { openWebModel } from './in-node.js';
+import { webPage } from './page.js';
+import { script } from './script.js';
+import type { PageModel } from './session.js';
+
+export interface WebRequest extends Pick<LoadRequest, 'engine' | 'install'> {
+  /** The trained model, then what it is shown beside, if anything. */
+  readonly models: readonly { readonly reference: string; readonly name: string }[];
+  /** Wording, prompt style and reward follow from these and the model, as in a run. */
+  readonly training: TrainingOptions;
+  readonly out: string;
+  readonly check: boolean;
+}
+
+/** Factors of the table on the page. */
+const factors = Array.from({ length: 11 }, (_, i) => i + 2);
+
+/** @throws UserError for whatever is wrong with a model, and for a folder that cannot be written. */
+export async function exportWeb(request: WebRequest, reporter: Reporter, signal: AbortSignal): Promise<ExportResult> {
+  const { out, models, training } = request;
+  const written: string[] = [];
+  const put = (name: string, data: string | Uint8Array) => {
+    writeFileAtomic(join(out, name), data);
+    written.push(join(out, name));
+  };
+  await explainAsyncWrites(
+    out,
+    async () => {
+      const settings: Settings[] = [];
+      let heldOut: string[] = [];
+      for (const [index, { reference, name }] of models.entries()) {
+        const model = await openModel(reference, reporter, signal);
+        try {
+          settings.push(settingsOf(model, training));
+          if (index === 0) heldOut = heldOutPairs(model);
+          await writeModel(`models/${index}`, out, model, name, settings.at(-1)!, put);
+          written.push(join(out, `models/${index}`, 'model.safetensors'));
+        } finally {
+          model.pretrained.weights.close();
+        }
+      }
+      const { reward, rewardReads } = settings[0]!;
+      put(
+        'page.json',
+        json({
+          models: models.map((_, i) => `./models/${i}`),
+          reward: { kind: reward, read: rewardReads },
+          factors,
+          heldOut,
+        }),
+      );
+      for (const [name, data] of Object.entries(pageFiles())) put(name, data);
+      put('page.js', script);
+      const near = reward === 'graded' ? ', 0.3 when it is positive and less than half of the right one away' : '';
+      // The page last: a folder without it is unfinished.
+      put(
+        'index.html',
+        webPage(models[0]!.name, `The reward is 1 for the right answer of a model that ends by itself${near}, else 0.`),
+      );
+    },
+    'Choose another folder with --out.',
+  );
+  const result = { path: out, bytes: written.reduce((sum, path) => sum + statSync(path).size, 0), notes: [] };
+  if (!request.check) return result;
+  const checked = { ...request, model: models[0]!.reference };
+  const open = () => openWebModel(join(out, 'models/0'));
+  return { ...result, check: await checkExport(checked, open, reporter, signal) };
+}
+
+const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+
+function settingsOf({ pretrained, tokenizer }: OpenModel, training: TrainingOptions): Settings {
+  return completeSettings(training, {
+    heldOut: heldOutSplitOf(pretrained.configRecord),
+    hasChatTemplate: tokenizer.chatTemplate !== null,
+    parameters: parameterCount(pretrained.config),
+  });
+}
+
+/** Names of the pairs that a built-in model was never shown; none of other models. */
+function heldOutPairs({ pretrained }: OpenModel): string[] {
+  const split = heldOutSplitOf(pretrained.configRecord);
+  return split === undefined ? [] : heldOutSplits[split].map(([a, b]) => pairName({ a, b }));
+}
+
+async function writeModel(
+  place: string,
+  out: string,
+  { pretrained, tokenizer, tokenizerFolder }: OpenModel,
+  name: string,
+  { wording, promptStyle, system, maxNewTokens }: Settings,
+  put: (name: string, data: string | Uint8Array) => void,
+): Promise<void> {
+  const { config, weights } = pretrained;
+  const tensors = Object.entries(parameterSpecs(config)).map(([parameter, shape]) => {
+    return { name: parameter, shape, dtype: weights.dtypeOf(parameter) };
+  });
+  await writeSafetensors(join(out, place, 'model.safetensors'), tensors, weights.read);
+  const { json: record, config: tokenizerConfig } = readTokenizerFiles(tokenizerFolder);
+  const filled = { normalizer: null, post_processor: null, decoder: null, added_tokens: [], ...record };
+  put(
+    `${place}/tokenizer.json`,
+    JSON.stringify({ ...filled, pre_tokenizer: withAllNumerals(record.pre_tokenizer ?? null) }),
+  );
+  put(`${place}/tokenizer_config.json`, json(tokenizerConfig));
+  const { layers, heads, kvHeads, headDim, rmsNormEps, tied, qkNorm, rope, maxPositions } = config;
+  const model: PageModel = {
+    name,
+    decoder: {
+      ...{ layers, heads, kvHeads, headDim, rmsNormEps, tied, qkNorm, maxPositions },
+      frequencies: [...inverseFrequencies(rope, headDim)],
+      attentionFactor: rope.attentionFactor,
+    },
+    endIds: [...endTokens({ pretrained, tokenizer })],
+    maxNewTokens,
+    wording: wordings[wording]({ a: 1111, b: 2222 }).replace('1111', '{a}').replace('2222', '{b}'),
+    around: surroundings(tokenizer, promptStyle, system),
+    addSpecialTokens: promptStyle === 'raw',
+  };
+  put(`${place}/model.json`, json(model));
+}
+
+/** What a prompt has before and after its question. */
+function surroundings(tokenizer: Tokenizer, style: 'raw' | 'chat', system: string | undefined): PageModel['around'] {
+  const mark = 'QUESTION-4f1c';
+  const input = promptInput(mark, { style, system });
+  const text = 'messages' in input ? tokenizer.renderChat(input.messages) : input.text;
+  const [before = '', ...after] = text.split(mark);
+  return [before, after.join(mark)];
+}
+
+/** The modules of the page, by name. */
+function pageFiles(): Record<string, string> {
+  const ours = {
+    decoder: './decoder.js',
+    session: './session.js',
+    answer: '../../reward/answer.js',
+    multiplication: '../../reward/multiplication.js',
+  };
+  const read = (path: string | URL) => readFileSync(path, 'utf8').replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n');
+  const tokenizers = dirname(createRequire(import.meta.url).resolve('@huggingface/tokenizers'));
+  return {
+    ...Object.fromEntries(
+      Object.entries(ours).map(([name, path]) => [`${name}.js`, read(new URL(path, import.meta.url))]),
+    ),
+    'tokenizers.js': read(join(tokenizers, 'tokenizers.min.mjs')),
+  };
+}
