@@ -54,7 +54,7 @@ browserTest('two built-in models side by side: below 3 MB, answers, rewards, tab
   page.on('request', (request) => request.url().startsWith(origin) || wrong.push(request.url()));
   await page.goto(origin);
   await page.getByRole('button', { name: 'Ask' }).click();
-  await page.locator('#fill:enabled').waitFor();
+  await page.locator('#fill:enabled').waitFor({ timeout: 120_000 });
   const texts = await page.locator('.answer pre').allInnerTexts();
   const facts = await page.locator('.answer p').allInnerTexts();
   for (const [i, reference] of ['builtin', 'builtin-b'].entries()) {
@@ -65,7 +65,7 @@ browserTest('two built-in models side by side: below 3 MB, answers, rewards, tab
   }
 
   await page.getByRole('button', { name: 'Fill the table' }).click();
-  await page.locator('#fill:enabled').waitFor({ timeout: 60_000 });
+  await page.locator('#fill:enabled').waitFor({ timeout: 300_000 });
   const prompts = products.map(({ a, b }) => `What is ${a} × ${b}?\n`);
   const answers = await answersOf(t, 'builtin', prompts);
   const exact = answers.map(({ text, finished }, i) => {
