@@ -1,12 +1,12 @@
 /**
  * @file The parameters of a model as tensors of an ONNX graph, in float32, float16 or bytes, and the operators that use them. float16
- * is a form of storage: it is widened when the graph is loaded. Bytes are multiplied as bytes: each row of a matrix has a scale
- * of its own, activations get one when they are met (`DynamicQuantizeLinear`), as in the models that transformers.js calls q8.
+ * and bytes are forms of storage: the graph widens them when it is loaded, and computes in float32. Bytes have a scale for each
+ * row. Activations are never bytes: that changed all 20 of 20 greedy answers of SmolLM2-135M.
  */
 import { narrow } from '../checkpoint/dtype.js';
 import type { Weights } from '../checkpoint/pretrained.js';
 import { elementCount, type ParameterSpecs } from '../network/params.js';
-import { apply, applyMany, constant, floats, integers, type OnnxGraph, onnxTypes, store } from './graph.js';
+import { apply, constant, floats, integers, type OnnxGraph, onnxTypes, store } from './graph.js';
 
 export type OnnxFormat = 'f32' | 'f16' | 'q8';
 
@@ -26,39 +26,28 @@ export function vector({ graph, specs, weights }: ParameterStore, name: string):
 
 /** `x` `[N, in]` times the transposed matrix `name` `[out, in]`, plus a bias: `[N, out]`. */
 export function linear(parameters: ParameterStore, x: string, name: string, bias?: string): string {
-  const { graph, format } = parameters;
-  if (format !== 'q8') {
-    const inputs = [x, matrix(parameters, name), ...(bias === undefined ? [] : [bias])];
-    return apply(graph, 'Gemm', inputs, { transB: { int: 1 } });
-  }
-  const [bytes, scale, zero] = applyMany(graph, 'DynamicQuantizeLinear', [x], 3) as [string, string, string];
-  const stored = quantized(parameters, name);
-  const transposed = apply(graph, 'Transpose', [stored.bytes], { perm: { ints: [1, 0] } });
-  const sums = apply(graph, 'MatMulInteger', [bytes, transposed, zero, stored.zero]);
-  const product = apply(graph, 'Mul', [toFloat(graph, sums), apply(graph, 'Mul', [scale, stored.scales])]);
-  return bias === undefined ? product : apply(graph, 'Add', [product, bias]);
+  const inputs = [x, matrix(parameters, name), ...(bias === undefined ? [] : [bias])];
+  return apply(parameters.graph, 'Gemm', inputs, { transB: { int: 1 } });
 }
 
 /** Rows `ids` `[B, T]` of the matrix `name` `[V, D]`: `[B, T, D]`. */
 export function rows(parameters: ParameterStore, ids: string, name: string): string {
-  const { graph, format } = parameters;
-  if (format !== 'q8') return apply(graph, 'Gather', [matrix(parameters, name), ids]);
-  const stored = quantized(parameters, name);
-  const shifted = apply(graph, 'Sub', [
-    toFloat(graph, apply(graph, 'Gather', [stored.bytes, ids])),
-    toFloat(graph, stored.zero),
-  ]);
-  const scales = apply(graph, 'Gather', [stored.scales, ids]);
-  return apply(graph, 'Mul', [shifted, apply(graph, 'Unsqueeze', [scales, integers(graph, [-1])])]);
+  return apply(parameters.graph, 'Gather', [matrix(parameters, name), ids]);
 }
 
 function toFloat(graph: OnnxGraph, x: string): string {
   return apply(graph, 'Cast', [x], { to: { int: onnxTypes.float32 } });
 }
 
-/** A matrix in float32, widened by the graph where it is stored in float16. */
-function matrix({ graph, format, specs, weights }: ParameterStore, name: string): string {
+/** A matrix in float32, widened by the graph where it is stored in less. */
+function matrix(parameters: ParameterStore, name: string): string {
+  const { graph, format, specs, weights } = parameters;
   const shape = specs[name]!;
+  if (format === 'q8') {
+    const { bytes, zero, scales } = quantized(parameters, name);
+    const steps = apply(graph, 'Sub', [toFloat(graph, bytes), toFloat(graph, zero)]);
+    return apply(graph, 'Mul', [steps, apply(graph, 'Unsqueeze', [scales, integers(graph, [-1])])]);
+  }
   const half = format === 'f16';
   const stored = store(graph, {
     ...{ name, shape, type: half ? 'float16' : 'float32' },
@@ -68,7 +57,7 @@ function matrix({ graph, format, specs, weights }: ParameterStore, name: string)
   return half ? toFloat(graph, stored) : stored;
 }
 
-/** Bytes `[out, in]` around 128 and a scale for each row. Unsigned: products of signed ones saturate on older processors. */
+/** Bytes `[out, in]` around 128 and a scale for each row. */
 function quantized({ graph, specs, weights }: ParameterStore, name: string) {
   const shape = specs[name]!;
   const [rowCount, width] = shape as [number, number];
