@@ -232,7 +232,7 @@ const otherNames: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
 };
 
 /** @param wrong `--learning-rate` or `-o`. @param names options of the command. */
-export function flagMeantBy(wrong: string, names: readonly OptionName[]): string | undefined {
+function flagMeantBy(wrong: string, names: readonly OptionName[]): string | undefined {
   const word = wrong.replace(/^-+/, '');
   const named = names.find((name) => otherNames[name]?.includes(word));
   if (named !== undefined) return flag(named);

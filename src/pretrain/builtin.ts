@@ -16,7 +16,7 @@ import { type PretrainStep, pretrain } from './loop.js';
 import { tokenizerFiles } from './tokenizer-files.js';
 import { eosId, padId } from './vocabulary.js';
 
-export type CorpusName = keyof typeof shippedCorpora;
+type CorpusName = keyof typeof shippedCorpora;
 
 export interface MakeOptions {
   readonly corpus: CorpusName;
@@ -87,7 +87,7 @@ export function builtinArchitecture(): ModelConfig {
 }
 
 /** Peak learning rate of pre-training. */
-export const pretrainLearningRate = 3e-3;
+const pretrainLearningRate = 3e-3;
 
 export interface CardFacts {
   readonly corpus: CorpusName;

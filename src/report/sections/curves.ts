@@ -156,7 +156,7 @@ interface Look {
 /** Most measurements drawn; of more, every n-th is. */
 const maxLooks = 60;
 
-export function looksFigure(runs: readonly RunRecord[]): Html {
+function looksFigure(runs: readonly RunRecord[]): Html {
   const series = runs.map((run) => looksOf(run, runs.length > 1));
   const all = series.flat();
   const svg = chart({

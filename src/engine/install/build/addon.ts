@@ -109,19 +109,19 @@ export async function buildAddon(build: AddonBuild, signal: AbortSignal): Promis
 }
 
 /** Flags of every addon. */
-export const sourceFlags: readonly string[] = ['-std=c++17', '-fPIC'];
-export const linkFlags: readonly string[] = ['-shared', ...(mac ? ['-undefined', 'dynamic_lookup'] : [])];
+const sourceFlags: readonly string[] = ['-std=c++17', '-fPIC'];
+const linkFlags: readonly string[] = ['-shared', ...(mac ? ['-undefined', 'dynamic_lookup'] : [])];
 
-export function nodeFlags(moduleName: string): string[] {
+function nodeFlags(moduleName: string): string[] {
   return ['-DNAPI_VERSION=8', '-DBUILDING_NODE_EXTENSION', `-DNODE_GYP_MODULE_NAME=${moduleName}`];
 }
 
 /** Lets an addon find its libraries in `folder`, which is relative to its own. */
-export function runPath(folder: string): string {
+function runPath(folder: string): string {
   return `-Wl,-rpath,${mac ? '@loader_path' : '$ORIGIN'}/${folder}`;
 }
 
-export async function compile(compiler: Compiler, args: readonly string[], signal: AbortSignal): Promise<void> {
+async function compile(compiler: Compiler, args: readonly string[], signal: AbortSignal): Promise<void> {
   const result = await run(compiler.command, [...compiler.args, ...args], { signal }).catch((error: unknown) => {
     if (signal.aborted) throw error;
     throw new Unavailable('no-compiler', `${compiler.command} cannot be run (${systemErrorCode(error)}).`);
