@@ -1,10 +1,10 @@
 /**
- * @file The cost of an update at real sizes: samples rollouts and trains on them, in its own process, with its peak memory
- * (PSS), for a model folder of any size. `node dist/bench/update.js MODEL [--rows 22] [--prompt 40] [--completion 56]
+ * @file The cost of an update at real sizes: samples rollouts and trains on them, in its own process, with its peak resident
+ * memory, for a model folder of any size. `node dist/bench/update.js MODEL [--rows 22] [--prompt 40] [--shared-prefix 0] [--completion 56]
  * [--updates 3] [--lora-rank 16] [--micro-batch N] [--slots 22] [--precision f32]`; the last line is JSON. Linux.
  */
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openEngine } from '../src/engine/backend.js';
@@ -21,6 +21,7 @@ const { values, positionals } = parseArgs({
   options: {
     rows: { type: 'string', default: '22' },
     prompt: { type: 'string', default: '40' },
+    'shared-prefix': { type: 'string', default: '0' },
     completion: { type: 'string', default: '56' },
     updates: { type: 'string', default: '3' },
     slots: { type: 'string' },
@@ -30,53 +31,55 @@ const { values, positionals } = parseArgs({
   },
 });
 
+const peaks: Record<string, number> = {};
+
 if (process.env.BENCH_UPDATE_CHILD === undefined) await watch();
 else await measure(positionals[0]!);
 
-/** Runs this file in a child process and samples its memory ten times a second. */
+/** Runs this file again and reads the peak of its memory after each phase. */
 async function watch(): Promise<void> {
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     env: { ...process.env, BENCH_UPDATE_CHILD: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';
-  let phase = 'start';
-  const peaks: Record<string, number> = {};
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;
-    phase = [...output.matchAll(/^phase (\w+)$/gm)].at(-1)?.[1] ?? phase;
   });
-  const timer = setInterval(() => {
-    try {
-      const rollup = readFileSync(`/proc/${child.pid}/smaps_rollup`, 'utf8');
-      const bytes = 1024 * Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1] ?? 0);
-      peaks[phase] = Math.max(peaks[phase] ?? 0, bytes);
-    } catch {
-      // The process has just ended.
-    }
-  }, 100);
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
-  clearInterval(timer);
-  const gigabytes = Object.fromEntries(
-    Object.entries(peaks).map(([name, bytes]) => [name, Number((bytes / 1e9).toFixed(2))]),
-  );
-  const result = output.trim().split('\n').at(-1) ?? '';
   if (code !== 0) throw new Error(`the measured process ended with ${code}`);
-  console.log(JSON.stringify({ ...JSON.parse(result), peakGigabytes: gigabytes }));
+  console.log(output.trim().split('\n').at(-1));
+}
+
+/**
+ * Runs a phase and keeps the largest resident memory in it. The kernel keeps that peak itself; asking for the proportional
+ * share (PSS) while the process works would hold up its page faults and take a third of its time.
+ */
+async function phase<T>(name: string, work: () => T | Promise<T>): Promise<T> {
+  writeFileSync('/proc/self/clear_refs', '5');
+  const result = await work();
+  const kilobytes = Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]);
+  peaks[name] = Math.max(peaks[name] ?? 0, Number(((1024 * kilobytes) / 1e9).toFixed(2)));
+  return result;
 }
 
 async function measure(folder: string): Promise<void> {
   const [rows, prompt, completion, updates] = [values.rows, values.prompt, values.completion, values.updates].map(
     Number,
   );
-  const phase = (name: string) => console.log(`phase ${name}`);
   const precision = values.precision === 'bf16' ? 'bf16' : 'f32';
   const rank = values['lora-rank'] === undefined ? undefined : Number(values['lora-rank']);
   const lora = rank === undefined ? undefined : { rank, alpha: 2 * rank, targets: loraTargets };
   const microBatch = values['micro-batch'] === undefined ? undefined : Number(values['micro-batch']);
   const model = openPretrained(folder);
   const { config, weights } = model;
-  const sizes = { promptLengths: [prompt!], maxNewTokens: completion!, slots: Number(values.slots ?? rows) };
+  const sharedPrefix = Number(values['shared-prefix']);
+  const sizes = {
+    promptLengths: [prompt!],
+    sharedPrefix,
+    maxNewTokens: completion!,
+    slots: Number(values.slots ?? rows),
+  };
   const training = {
     batchSize: rows!,
     microBatch,
@@ -86,28 +89,31 @@ async function measure(folder: string): Promise<void> {
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
     isNarrow: (name: string) => weights.dtypeOf(name) === 'bfloat16',
   };
-  phase('load');
   const began = performance.now();
-  const policy = createPolicy(await openEngine('tensorflow'), config, { sizes, precision, training });
-  policy.load(weights.read);
-  policy.loadReference(weights.read);
-  policy.loadMoments();
+  const policy = await phase('load', async () => {
+    const opened = createPolicy(await openEngine('tensorflow'), config, { sizes, precision, training });
+    opened.load(weights.read);
+    opened.loadReference(weights.read);
+    opened.loadMoments();
+    return opened;
+  });
   const loadSeconds = (performance.now() - began) / 1000;
   const uniform = seededUniform(1);
   const ids = (count: number) => Array.from({ length: count }, () => Math.floor(uniform() * config.vocabSize));
-  const promptIds = Array.from({ length: rows! }, () => ids(prompt!));
+  const prefix = ids(sharedPrefix);
+  const promptIds = Array.from({ length: rows! }, () => [...prefix, ...ids(prompt! - sharedPrefix)]);
   const sampling: number[] = [];
   const updating: number[] = [];
   let tokens = 0;
   for (let step = 1; step <= updates!; step += 1) {
-    phase('sample');
     let start = performance.now();
-    const completions = await policy.sample(
-      promptIds.map((each) => ({ promptIds: each, uniform, maxNewTokens: completion! })),
-      { temperature: 1, endIds: new Set() },
+    const completions = await phase('sample', () =>
+      policy.sample(
+        promptIds.map((each) => ({ promptIds: each, uniform, maxNewTokens: completion! })),
+        { temperature: 1, endIds: new Set() },
+      ),
     );
     sampling.push((performance.now() - start) / 1000);
-    phase('update');
     start = performance.now();
     // Realistic lengths, from a quarter of the longest up, to show the savings of packing.
     const batch = completions.map(({ ids: drawn }, row) => ({
@@ -116,10 +122,9 @@ async function measure(folder: string): Promise<void> {
     }));
     tokens = batch.reduce((sum, row) => sum + row.promptIds.length + row.completionIds.length, 0);
     const advantages = batch.map((_, row) => (row % 2 === 0 ? 1 : -1));
-    policy.update({ rows: batch, advantages, temperature: 1, step, learningRate: 1e-6 });
+    await phase('update', () => policy.update({ rows: batch, advantages, temperature: 1, step, learningRate: 1e-6 }));
     updating.push((performance.now() - start) / 1000);
   }
-  phase('end');
   const shape = chooseUpdateShape(config, { ...sizes, ...training });
   const plan = planMemory(config, sizes, { batchSize: rows!, microBatch, precision, lora });
   console.log(
@@ -135,6 +140,7 @@ async function measure(folder: string): Promise<void> {
       loadSeconds: Number(loadSeconds.toFixed(1)),
       sampleSeconds: Number(median(sampling).toFixed(2)),
       updateSeconds: Number(median(updating.slice(updating.length > 1 ? 1 : 0)).toFixed(2)),
+      peakGigabytes: peaks,
       plannedGigabytes: Object.fromEntries(plan.map(({ stage, bytes }) => [stage, Number((bytes / 1e9).toFixed(2))])),
     }),
   );

@@ -97,6 +97,8 @@ export function checkMemory(engine: Engine, needed: number, what: string): void 
 export interface SamplingWork {
   /** Length in tokens of each distinct prompt. */
   readonly promptLengths: readonly number[];
+  /** Tokens that all prompts begin with, less than any has. Default 0. */
+  readonly sharedPrefix?: number | undefined;
   readonly rollouts: number;
   /** Token limit of any rollout. */
   readonly maxNewTokens: number;
@@ -112,14 +114,18 @@ const cacheBytes = 2 ** 30;
 const scoreBytes = 2 ** 28;
 const maxPrompts = 8;
 const maxChunk = 128;
+/** Fewer shared tokens are not worth a function of their own. */
+const leastShared = 8;
 
 /** Sizes for kv-cache.ts and sample.ts that fit `work`. */
 export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSizes {
-  const { promptLengths, rollouts, maxNewTokens, maxSlots = 32, maxCacheBytes = cacheBytes } = work;
+  const { promptLengths, sharedPrefix = 0, rollouts, maxNewTokens, maxSlots = 32, maxCacheBytes = cacheBytes } = work;
   const longest = Math.max(...promptLengths);
   // The last token of a prompt is decoded, not prefilled; the last token of a completion is never fed back.
-  const chunk = Math.min(roundUp(Math.max(1, longest - 1), 16), maxChunk);
-  const promptPositions = roundUp(Math.max(1, longest - 1), chunk);
+  const sharedPositions = sharedPrefix >= leastShared ? sharedPrefix : 0;
+  const own = Math.max(1, longest - 1 - sharedPositions);
+  const chunk = Math.min(roundUp(own, sharedPositions > 0 ? 4 : 16), maxChunk);
+  const promptPositions = sharedPositions + roundUp(own, chunk);
   const positions = Math.max(promptPositions, roundUp(longest + maxNewTokens - 1, 16));
   const bytesPerPosition = 2 * 4 * config.layers * config.kvHeads * config.headDim;
   const atMost = (bytes: number, bytesEach: number) => Math.max(1, Math.floor(bytes / bytesEach));
@@ -136,7 +142,8 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
     atMost(cacheBytes, bytesPerPosition * promptPositions),
     atMost(scoreBytes, scoresPerPrompt),
   );
-  return { slots, positions, prompts, promptPositions, chunk, admissions: Math.max(1, Math.floor(slots / 8)) };
+  const admissions = Math.max(1, Math.floor(slots / 8));
+  return { slots, positions, prompts, promptPositions, sharedPositions, chunk, admissions };
 }
 
 /** Bytes per slot for drawing a token: logits, their softmax and its cumulative sum. */

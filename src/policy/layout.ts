@@ -19,6 +19,8 @@ import { frozenState, narrowState, samplerCopies } from '../model/sampling/weigh
 export interface PolicySizes {
   /** Length in tokens of each prompt. */
   readonly promptLengths: readonly number[];
+  /** Tokens that all of them begin with, less than any has. Default 0. */
+  readonly sharedPrefix?: number;
   readonly maxNewTokens: number;
   /** Completions decoded at once, memory permitting. */
   readonly slots: number;
@@ -58,11 +60,12 @@ export interface PolicyLayout {
 
 export function policyLayout(
   config: ModelConfig,
-  { promptLengths, maxNewTokens, slots }: PolicySizes,
+  { promptLengths, sharedPrefix, maxNewTokens, slots }: PolicySizes,
   { precision, isNarrow = () => false, lora }: LayoutOptions,
 ): PolicyLayout {
   const maxCacheBytes = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
-  const sizes = samplingSizes(config, { promptLengths, rollouts: slots, maxNewTokens, maxSlots: slots, maxCacheBytes });
+  const prompts = { promptLengths, sharedPrefix };
+  const sizes = samplingSizes(config, { ...prompts, rollouts: slots, maxNewTokens, maxSlots: slots, maxCacheBytes });
   const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
   const trainedState = floats(trained);
   const samplingOnly = frozenState(config, precision);

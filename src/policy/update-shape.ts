@@ -15,10 +15,12 @@ export interface UpdateShape extends PassShape {
 export interface UpdateWork {
   /** Length in tokens of each prompt. */
   readonly promptLengths: readonly number[];
+  /** Tokens that all of them begin with. Default 0. */
+  readonly sharedPrefix?: number | undefined;
   readonly maxNewTokens: number;
   /** Rows per update. */
   readonly batchSize: number;
-  /** Sequences per pass; absent: chosen here. */
+  /** Longest rows per pass; absent: chosen here. */
   readonly microBatch?: number | undefined;
 }
 
@@ -35,16 +37,26 @@ const passesPerUpdate = 8;
 
 export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): UpdateShape {
   const { promptLengths, maxNewTokens, batchSize, microBatch } = work;
-  const length = Math.max(...promptLengths) + maxNewTokens;
+  const longest = Math.max(...promptLengths) + maxNewTokens;
+  const sharedPrefix = worthSharing(work) ? work.sharedPrefix! : 0;
+  // Rows that share a prefix lie in one sequence behind it; others have a sequence each, which shorter ones share.
+  const sizesOf = (rows: number) =>
+    sharedPrefix > 0
+      ? { sequences: 1, length: sharedPrefix + rows * (longest - sharedPrefix) }
+      : { sequences: rows, length: longest };
+  const bytes = (rows: number, layers: boolean) => {
+    const { sequences, length } = sizesOf(rows);
+    return floatBytes * sequences * length * activationsPerToken(config, length, layers);
+  };
   const budget = Math.max(activationBytes, activationShare * 16 * parameterCount(config));
-  const bytes = (sequences: number, layers: boolean) =>
-    floatBytes * sequences * length * activationsPerToken(config, length, layers);
-  const fitting = (layers: boolean) => Math.floor(budget / bytes(1, layers));
   const wanted = microBatch ?? Math.max(1, Math.ceil(batchSize / passesPerUpdate));
   // Recomputing layers takes a third more time, which is still less than running passes of very few rows.
   const layers = bytes(Math.min(wanted, 4), false) > budget;
-  const sequences = microBatch ?? Math.min(wanted, Math.max(1, fitting(layers)));
-  const predictions = sequences * predictionsPerSequence(length, Math.min(...promptLengths), maxNewTokens);
+  let rows = wanted;
+  while (microBatch === undefined && rows > 1 && bytes(rows, layers) > budget) rows -= 1;
+  const { sequences, length } = sizesOf(rows);
+  const shortest = Math.min(...promptLengths) - sharedPrefix;
+  const predictions = sequences * predictionsPerSequence(length - sharedPrefix, shortest, maxNewTokens);
   const rowsAtOnce = Math.max(16, Math.floor(logitBytes / (3 * floatBytes * config.vocabSize)));
   const parts = Math.ceil(predictions / rowsAtOnce);
   return {
@@ -52,8 +64,17 @@ export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): Update
     length,
     predictions,
     rows: batchSize,
+    sharedPrefix,
     recompute: { layers, logitRows: parts === 1 ? predictions : roundUp(Math.ceil(predictions / parts), 2) },
   };
+}
+
+/** Whether computing a shared prefix once saves more than the longer sequences cost: a quarter of each prompt, at least. */
+function worthSharing({
+  sharedPrefix = 0,
+  promptLengths,
+}: Pick<UpdateWork, 'sharedPrefix' | 'promptLengths'>): boolean {
+  return sharedPrefix >= 8 && sharedPrefix >= Math.max(...promptLengths) / 4;
 }
 
 /**

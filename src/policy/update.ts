@@ -95,7 +95,7 @@ export function updateFunctions(
       precision,
       body(state, inputs) {
         const { advantages: advantage, weights, targetRows } = inputs;
-        const context = passContext(config, inputs);
+        const context = passContext(config, inputs, sizes.sharedPrefix);
         const reference = referenceOf(state, layout);
         const frozen = lora === undefined ? {} : withAdapterScale(pick(state, Object.keys(layout.parameters)), lora);
         const refLogProbs = packedLogProbs({}, reference, config, context, recompute);

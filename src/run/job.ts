@@ -204,8 +204,10 @@ export function policySizes(
   problems: readonly Problem[],
   training?: Pick<PolicyTraining, 'batchSize'>,
 ): PolicySizes {
+  const ids = problems.map((problem) => promptIds(prompts, problem));
   return {
-    promptLengths: problems.map((problem) => promptIds(prompts, problem).length),
+    promptLengths: ids.map(({ length }) => length),
+    sharedPrefix: sharedPrefix(ids),
     maxNewTokens,
     // No more than are ever sampled at once.
     slots: Math.max(
@@ -213,6 +215,16 @@ export function policySizes(
       training?.batchSize ?? 0,
     ),
   };
+}
+
+/** Tokens that all prompts begin with; each has at least one more. */
+function sharedPrefix([first = [], ...others]: readonly (readonly number[])[]): number {
+  let length = first.length - 1;
+  for (const ids of others) {
+    const differs = ids.findIndex((id, i) => id !== first[i]);
+    length = Math.min(length, ids.length - 1, differs < 0 ? ids.length : differs);
+  }
+  return Math.max(0, length);
 }
 
 /** The parts of a job that a policy needs. */

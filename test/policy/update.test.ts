@@ -38,6 +38,13 @@ const batch: UpdateBatch = {
   learningRate: 0.01,
 };
 
+/** The same rows behind three tokens that all of them share. */
+const prefix = [5, 9, 40];
+const prefixed: UpdateBatch = {
+  ...batch,
+  rows: rows.map(({ promptIds, completionIds }) => ({ promptIds: [...prefix, ...promptIds], completionIds })),
+};
+
 const shapes: Record<string, Partial<UpdateShape>> = {
   'one pass': { sequences: 6 },
   'a sequence at a time': { sequences: 1 },
@@ -52,7 +59,7 @@ function complete({
 }: Partial<UpdateShape>): UpdateShape {
   const length = longest.prompt + longest.completion;
   const predictions = sequences * predictionsPerSequence(length, 1, longest.completion);
-  return { sequences, length, predictions, rows: rows.length, recompute };
+  return { sequences, length, predictions, rows: rows.length, sharedPrefix: 0, recompute };
 }
 
 const lora: LoraOptions = { rank: 4, alpha: 6, targets: ['q_proj', 'v_proj', 'o_proj', 'up_proj', 'down_proj'] };
@@ -63,6 +70,7 @@ async function gradientsOf(
   shape: UpdateShape,
   adapters?: LoraOptions,
   shifted: (name: string, values: Float32Array) => Float32Array = (_, values) => values,
+  updated: UpdateBatch = batch,
 ) {
   const { config, weights } = openPretrained(fixture('qwen2-tied-f32'));
   const sizes = { promptLengths: [longest.prompt], maxNewTokens: longest.completion, slots: 1 };
@@ -96,7 +104,7 @@ async function gradientsOf(
       program.write(name, start[name]!);
     }
     for (const name of [...Object.keys(layout.moments), ...Object.keys(layout.gradients)]) program.fill(name, 0);
-    const result = runUpdate(program, batch, shape, optimizer);
+    const result = runUpdate(program, updated, shape, optimizer);
     const names = Object.keys(layout.trained);
     const gradients = new Map(names.map((name) => [name, program.read(gradientName(name)) as Float32Array]));
     const after = new Map(
@@ -193,6 +201,52 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
   );
 
   check(
+    `a prefix that all prompts share is computed once for a sequence: the same gradient (${engineName})`,
+    async () => {
+      const engine = await openEngine(engineName);
+      const own = longest.prompt + longest.completion;
+      const alone = complete(shapes['one pass']!);
+      const expected = await gradientsOf(
+        engine,
+        { ...alone, length: prefix.length + own },
+        undefined,
+        undefined,
+        prefixed,
+      );
+      for (const [count, layers] of [
+        [6, false],
+        [2, true],
+        [1, false],
+      ] as const) {
+        const shape: UpdateShape = {
+          ...alone,
+          sequences: 1,
+          length: prefix.length + count * own,
+          sharedPrefix: prefix.length,
+          recompute: { layers, logitRows: 1000 },
+        };
+        const {
+          gradients,
+          loss: value,
+          logProbs,
+          refLogProbs,
+        } = await gradientsOf(engine, shape, undefined, undefined, prefixed);
+        assertClose([value], [expected.loss], 'loss');
+        for (const [parameter, gradient] of gradients) {
+          assertClose(gradient, expected.gradients.get(parameter)!, `${count} rows: ${parameter}`);
+        }
+        for (const row of rows.keys()) {
+          assertClose(logProbs[row]!, expected.logProbs[row]!, `row ${row}`);
+          assertClose(refLogProbs[row]!, expected.refLogProbs[row]!, `reference, row ${row}`);
+        }
+      }
+      const other = { ...prefixed, rows: [...prefixed.rows.slice(1), batch.rows[0]!] };
+      const shape = { ...alone, sequences: 1, length: prefix.length + 6 * own, sharedPrefix: prefix.length };
+      await assert.rejects(gradientsOf(engine, shape, undefined, undefined, other), /does not begin with the 3 tokens/);
+    },
+  );
+
+  check(
     `adapters: the frozen weights stay, and moving along the gradient lowers the loss as it says (${engineName})`,
     async () => {
       const engine = await openEngine(engineName);
@@ -231,7 +285,10 @@ test('rows are packed without overlap, longest first, and never in more sequence
   }
   // 41 tokens need four sequences of 12 at least.
   assert.equal(passes.length, 2);
-  assert.throws(() => planPasses([{ promptIds: [], completionIds: [1] }], shape), /at least one prompt token/);
+  assert.throws(
+    () => planPasses([{ promptIds: [], completionIds: [1] }], shape),
+    /at least one prompt token of its own/,
+  );
   assert.throws(
     () => planPasses([{ promptIds: [1], completionIds: Array(12).fill(1) }], shape),
     /13 tokens does not fit in 12/,

@@ -92,12 +92,17 @@ export const tensorflowLowerings = {
   [tensorflowOps.addInto]: (graph, { state, value }: Inputs<'state' | 'value'>) =>
     writeAtOnce(graph, state, 'AssignAddVariableOp', value),
 
-  /** `{ state }` -> the state filled with zeros, immediately. */
-  [tensorflowOps.clear]: (graph, { state }: Inputs<'state'>) => {
-    const attributes = { T: { type: state.dtype }, index_type: { type: 'int32' } } as const;
-    const operands = [graph.ints(state.shape), scalar(graph, state.dtype, 0)];
-    return writeAtOnce(graph, state, 'AssignVariableOp', graph.add('Fill', operands, state, { attributes }));
-  },
+  /**
+   * `{ state }` -> the state filled with zeros, immediately. Not with Fill: TensorFlow would compute its value when it prepares
+   * the function and keep it, which for the gradient of a large model is as much memory again.
+   */
+  [tensorflowOps.clear]: (graph, { state }: Inputs<'state'>) =>
+    writeAtOnce(
+      graph,
+      state,
+      'AssignVariableOp',
+      graph.add('ZerosLike', [state], state, { attributes: { T: { type: state.dtype } } }),
+    ),
 } satisfies Record<string, Lowering>;
 
 /** A write to a state that waits only for its own inputs. Several writes to the same state form one update. */

@@ -31,6 +31,8 @@ export interface PassShape {
   readonly predictions: number;
   /** Rows per update, which bounds the rows of a pass. */
   readonly rows: number;
+  /** Tokens that all prompts begin with: computed once for each sequence, at its start. 0 for none; less than any prompt has. */
+  readonly sharedPrefix: number;
 }
 
 /** A row's place in a pass. */
@@ -38,6 +40,7 @@ interface Placed {
   /** Index of the row in the update. */
   readonly row: number;
   readonly sequence: number;
+  /** Place of the row's first token after the shared prefix. */
   readonly start: number;
 }
 
@@ -49,22 +52,23 @@ const tokensOf = ({ promptIds, completionIds }: CompletionRow) => promptIds.leng
  * Assigns rows to passes of `shape`, the longest first, each to the first sequence with room (first fit decreasing, which
  * needs at most 11/9 of the optimal number of sequences, plus one). Sequences are filled up to `length` tokens.
  *
- * @throws RangeError for a row that does not fit, or one without a prompt: nothing predicts its first token.
+ * @throws RangeError for a row that does not fit, or one without a prompt of its own: nothing predicts its first token.
  */
-export function planPasses(rows: readonly CompletionRow[], { sequences, length }: PassShape): Pass[] {
+export function planPasses(rows: readonly CompletionRow[], { sequences, length, sharedPrefix }: PassShape): Pass[] {
   const byLength = rows.map((_, row) => row).sort((a, b) => tokensOf(rows[b]!) - tokensOf(rows[a]!) || a - b);
   const used: number[] = [];
   const passes: Placed[][] = [];
   for (const row of byLength) {
     const tokens = tokensOf(rows[row]!);
-    if (rows[row]!.promptIds.length === 0) {
-      throw new RangeError('a completion needs at least one prompt token before it');
+    const own = tokens - sharedPrefix;
+    if (rows[row]!.promptIds.length <= sharedPrefix) {
+      throw new RangeError('a completion needs at least one prompt token of its own before it');
     }
     if (tokens > length) throw new RangeError(`a row of ${tokens} tokens does not fit in ${length}`);
-    const found = used.findIndex((filled) => filled + tokens <= length);
+    const found = used.findIndex((filled) => filled + own <= length);
     const index = found < 0 ? used.length : found;
-    const start = used[index] ?? 0;
-    used[index] = start + tokens;
+    const start = used[index] ?? sharedPrefix;
+    used[index] = start + own;
     const pass = Math.floor(index / sequences);
     passes[pass] ??= [];
     passes[pass].push({ row, sequence: index % sequences, start });
@@ -72,7 +76,11 @@ export function planPasses(rows: readonly CompletionRow[], { sequences, length }
   return passes;
 }
 
-/** The most completion tokens that a sequence can hold: rows with the shortest prompt and the longest completion. */
+/**
+ * The most completion tokens that a sequence can hold: rows with the shortest prompt and the longest completion.
+ *
+ * @param length of the sequence and @param shortestPrompt, both without the shared prefix.
+ */
 export function predictionsPerSequence(length: number, shortestPrompt: number, maxNewTokens: number): number {
   let most = 0;
   for (let rows = 1; rows * (shortestPrompt + 1) <= length; rows += 1) {
@@ -86,7 +94,7 @@ export const passInputs = ({ sequences: N, length: L, predictions: P }: PassShap
     ids: { dtype: 'int32', shape: [N, L] },
     /** Position of each token in its row, from 0. */
     positions: { dtype: 'int32', shape: [N, L] },
-    /** Number within the pass of the row that a token belongs to; padding: -1. */
+    /** Number within the pass of the row that a token belongs to; padding: -1; the shared prefix: -2. */
     owners: { dtype: 'int32', shape: [N, L] },
     /** For each completion token the flat index (sequence * L + place) of the state that predicts it; padding: any. */
     predictors: { dtype: 'int32', shape: [P] },
@@ -97,29 +105,43 @@ export const passInputs = ({ sequences: N, length: L, predictions: P }: PassShap
     inverseTemperature: { dtype: 'float32', shape: [] },
   }) as const satisfies Record<string, TensorSpec>;
 
-/** Fills {@link passInputs} with the rows of one pass; completion tokens stand in the order of `pass`. */
+const paddingOwner = -1;
+const prefixOwner = -2;
+
+/**
+ * Fills {@link passInputs} with the rows of one pass; completion tokens stand in the order of `pass`.
+ *
+ * @throws RangeError for rows that do not begin with the same `sharedPrefix` tokens.
+ */
 export function packPass(
   rows: readonly CompletionRow[],
   pass: Pass,
-  { sequences: N, length: L, predictions: P }: PassShape,
+  { sequences: N, length: L, predictions: P, sharedPrefix }: PassShape,
 ): Record<Exclude<keyof ReturnType<typeof passInputs>, 'inverseTemperature'>, Int32Array> {
   const packed = {
     ids: new Int32Array(N * L),
     positions: new Int32Array(N * L),
-    owners: new Int32Array(N * L).fill(-1),
+    owners: new Int32Array(N * L).fill(paddingOwner),
     predictors: new Int32Array(P),
     targets: new Int32Array(P),
     targetRows: new Int32Array(P).fill(-1),
   };
+  const put = (place: number, position: number, id: number, owner: number) => {
+    packed.ids[place] = id;
+    packed.positions[place] = position;
+    packed.owners[place] = owner;
+  };
+  const prefix = Array.from(rows[pass[0]!.row]!.promptIds).slice(0, sharedPrefix);
   let next = 0;
   for (const { row, sequence, start } of pass) {
     const { promptIds, completionIds } = rows[row]!;
     const tokens = [...Array.from(promptIds), ...Array.from(completionIds)];
-    const first = sequence * L + start;
+    // Where position 0 would be if the row had all its tokens to itself.
+    const first = sequence * L + start - sharedPrefix;
     for (const [position, id] of tokens.entries()) {
-      packed.ids[first + position] = id;
-      packed.positions[first + position] = position;
-      packed.owners[first + position] = row;
+      if (position >= sharedPrefix) put(first + position, position, id, row);
+      else if (id === prefix[position]) put(sequence * L + position, position, id, prefixOwner);
+      else throw new RangeError(`row ${row} does not begin with the ${sharedPrefix} tokens that all prompts share`);
     }
     for (let i = 0; i < completionIds.length; i += 1) {
       packed.predictors[next] = first + promptIds.length - 1 + i;
@@ -141,12 +163,14 @@ export interface PassContext {
   readonly bias: Float<'N L L'>;
 }
 
-export function passContext(config: ModelConfig, inputs: PassTensors): PassContext {
+export function passContext(config: ModelConfig, inputs: PassTensors, sharedPrefix: number): PassContext {
   const { owners, positions } = inputs;
   const [, L] = owners.shape as [number, number];
   const place = tf.range(0, L, 1, 'int32');
   const later = tf.greater(place.expandDims(0), place.expandDims(1)).expandDims(0);
-  const foreign = tf.notEqual(owners.expandDims(1), owners.expandDims(2));
+  const keys = owners.expandDims(1);
+  const others = tf.notEqual(keys, owners.expandDims(2));
+  const foreign = sharedPrefix > 0 ? tf.logicalAnd(others, tf.notEqual(keys, tf.scalar(prefixOwner, 'int32'))) : others;
   const bias = tf.mul(tf.logicalOr(later, foreign).toFloat(), maskedScore);
   return { inputs, at: angles(config, positions.toFloat()), bias };
 }

@@ -38,7 +38,7 @@ function rowPositions(length: number): Float<'1 T'> {
  * Attention bias of whole sequences, `[1, T, T]`: each position attends to itself and those before it. Padding on the right
  * needs no mask, since no token attends to it.
  */
-function causalBias(length: number): Float<'1 T T'> {
+export function causalBias(length: number): Float<'1 T T'> {
   const position = tf.range(0, length, 1, 'float32');
   const later = tf.greater(position.expandDims(0), position.expandDims(1));
   return tf.mul(later.toFloat(), maskedScore).expandDims(0);

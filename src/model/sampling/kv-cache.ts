@@ -16,7 +16,7 @@ import {
   type LayerWeights,
   cachedAttention as nativeAttention,
 } from '../../engine/ops/decoding-ops.js';
-import { maskedScore } from '../../engine/ops/ops.js';
+import { attention, maskedScore } from '../../engine/ops/ops.js';
 import { updateRows } from '../../engine/ops/state-ops.js';
 import { defineFunction, type FunctionSpec, type TensorRecord, type TensorSpec } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
@@ -26,6 +26,7 @@ import {
   type Angles,
   angles,
   attentionScale,
+  causalBias,
   embedTokens,
   finalNorm,
   hiddenStates,
@@ -39,8 +40,10 @@ export interface CacheSizes {
   readonly positions: number;
   /** P: distinct prompts prefilled at once. */
   readonly prompts: number;
-  /** T: longest prompt without its last token; a multiple of `chunk`, at most S. */
+  /** T: longest prompt without its last token; `sharedPositions` plus a multiple of `chunk`, at most S. */
   readonly promptPositions: number;
+  /** Positions that all prompts are expected to share, computed once for all of them. Default 0. */
+  readonly sharedPositions?: number;
   /** Positions of every prompt computed by one `prefill`. */
   readonly chunk: number;
   /** R: slots filled by one `admit` or `move`, at most. */
@@ -90,6 +93,27 @@ export function prefillFunction(config: ModelConfig, sizes: CacheSizes): Functio
         assign[promptKeys] = keys;
         assign[promptValues] = values;
         return cachedAttention(config, q, keys, values, positions, T);
+      });
+      return { assign };
+    },
+  });
+}
+
+/** `prefillShared`: keys and values of the first positions of a prompt, `ids` `[1, sharedPositions]`, into every row of the prompt cache. */
+export function prefillSharedFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+  const { prompts: P, promptPositions: T, sharedPositions: shared = 0 } = sizes;
+  return defineFunction({
+    inputs: { ids: { dtype: 'int32', shape: [1, shared] } },
+    body(state, { ids }) {
+      const at = angles(config, tf.range(0, shared, 1, 'float32').expandDims(0));
+      const rows = rowIndices(config, tf.range(0, P, 1, 'int32'), T, shared);
+      const bias = causalBias(shared);
+      const assign: Record<string, tf.Tensor> = {};
+      hiddenStates(state, config, ids, at, (layer, q, k, v) => {
+        const { promptKeys, promptValues } = cacheNames(layer);
+        assign[promptKeys] = updateRows(state[promptKeys]!, rows, tf.tile(toRows(k), [P, 1]));
+        assign[promptValues] = updateRows(state[promptValues]!, rows, tf.tile(toRows(v), [P, 1]));
+        return attention(q, k, v, bias, attentionScale(config));
       });
       return { assign };
     },

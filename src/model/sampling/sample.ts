@@ -10,7 +10,15 @@ import { float32Uniform } from '../../util/random.js';
 import type { ModelConfig } from '../network/config.js';
 import { notFinite } from '../network/log-probs.js';
 import { type DrawOptions, draw, drawInputs } from './draw.js';
-import { admitFunction, type CacheSizes, cacheState, decodeLogits, moveFunction, prefillFunction } from './kv-cache.js';
+import {
+  admitFunction,
+  type CacheSizes,
+  cacheState,
+  decodeLogits,
+  moveFunction,
+  prefillFunction,
+  prefillSharedFunction,
+} from './kv-cache.js';
 
 export interface Rollout {
   /** At least one token. */
@@ -71,11 +79,13 @@ export function samplingParts(
   options: DrawOptions,
   precision: Precision = 'f32',
 ): { state: Record<string, TensorSpec>; functions: Record<string, FunctionSpec> } {
-  if (sizes.promptPositions > sizes.positions || sizes.promptPositions % sizes.chunk !== 0) {
+  const { sharedPositions: shared = 0 } = sizes;
+  if (sizes.promptPositions > sizes.positions || (sizes.promptPositions - shared) % sizes.chunk !== 0) {
     throw new RangeError(`inconsistent cache sizes: ${JSON.stringify(sizes)}`);
   }
   const functions: Record<string, FunctionSpec> = {
     prefill: { ...prefillFunction(config, sizes), precision },
+    ...(shared > 0 && { prefillShared: { ...prefillSharedFunction(config, sizes), precision } }),
     admit: admitFunction(config, sizes),
     move: moveFunction(config, sizes),
   };
@@ -124,7 +134,7 @@ export async function sample(
   const batches = decodeBatches(sizes.slots);
   const { queue, keys } = groupByPrompt(rollouts);
   let next = 0; // position in the queue
-  let cached = new Map<string, number>();
+  let cached: PromptCache = { places: new Map() };
   let slots: (Running | undefined)[] = new Array(sizes.slots).fill(undefined);
   let running = 0;
 
@@ -144,15 +154,15 @@ export async function sample(
       while (lot.length < sizes.admissions && next < queue.length && running < sizes.slots) {
         const index = queue[next] as number;
         const key = keys[index] as string;
-        if (!cached.has(key)) {
-          if (lot.length > 0) break; // the rollouts already chosen need the prompts now in the cache
-          cached = prefill(program, sizes, rollouts, keys, queue.slice(next), counts);
+        if (!cached.places.has(key)) {
+          if (lot.length > 0) break; // those already chosen need the prompts that are cached now
+          cached = prefill(program, sizes, rollouts, keys, queue.slice(next), counts, cached.shared);
         }
         next += 1;
         const slot = slots.indexOf(undefined);
         slots[slot] = start(index, rollouts[index] as Rollout);
         running += 1;
-        lot.push({ slot, prompt: cached.get(key) as number });
+        lot.push({ slot, prompt: cached.places.get(key) as number });
       }
       // Unused entries fill the slot that no rollout uses.
       const unused = sizes.slots;
@@ -222,7 +232,15 @@ function groupByPrompt(rollouts: readonly Rollout[]): { queue: number[]; keys: s
   return { queue: [...groups.values()].flat(), keys };
 }
 
-/** Prefills the next P distinct prompts of the queue. Returns the position of each in the prompt cache. */
+/** What is in the prompt cache. */
+interface PromptCache {
+  /** Rows by the key of their prompt. */
+  readonly places: ReadonlyMap<string, number>;
+  /** The tokens whose keys and values are at the shared positions of every row. */
+  readonly shared?: string | undefined;
+}
+
+/** Puts the next P distinct prompts of the queue into the prompt cache. @param inCache what is at its shared positions. */
 function prefill(
   program: Program,
   sizes: CacheSizes,
@@ -230,8 +248,9 @@ function prefill(
   keys: readonly string[],
   queue: readonly number[],
   counts: SampleCounts,
-): Map<string, number> {
-  const { prompts: P, chunk } = sizes;
+  inCache: string | undefined,
+): PromptCache {
+  const { prompts: P, chunk, promptPositions: T } = sizes;
   const places = new Map<string, number>();
   const prompts: (readonly number[])[] = [];
   for (const index of queue) {
@@ -241,8 +260,16 @@ function prefill(
     places.set(key, places.size);
     prompts.push((rollouts[index] as Rollout).promptIds);
   }
+  const prefix = sharedPrefixOf(prompts, sizes);
+  const shared = prefix?.join(',');
+  if (prefix !== undefined && shared !== inCache) {
+    program.run('prefillShared', { ids: Int32Array.from(prefix) });
+    counts.prefilled += prefix.length;
+  }
   const longest = Math.max(...prompts.map((ids) => ids.length - 1));
-  for (let offset = 0; offset < longest; offset += chunk) {
+  for (let next = prefix?.length ?? 0; next < longest; next += chunk) {
+    // The last positions may be computed twice, so that a chunk never reaches beyond its prompt's row.
+    const offset = Math.min(next, T - chunk);
     const ids = new Int32Array(P * chunk);
     prompts.forEach((prompt, place) => {
       ids.set(prompt.slice(offset, Math.min(offset + chunk, prompt.length - 1)), place * chunk);
@@ -251,7 +278,18 @@ function prefill(
     counts.prefilled += P * chunk;
   }
   counts.prompts += places.size;
-  return places;
+  return { places, shared };
+}
+
+/** The first tokens of all `prompts`, as many as can be shared; undefined where they differ. */
+function sharedPrefixOf(
+  prompts: readonly (readonly number[])[],
+  { sharedPositions: length = 0 }: CacheSizes,
+): readonly number[] | undefined {
+  if (length === 0) return undefined;
+  const prefix = prompts[0]!.slice(0, length);
+  const begins = (ids: readonly number[]) => ids.length > length && prefix.every((id, i) => ids[i] === id);
+  return prompts.every(begins) ? prefix : undefined;
 }
 
 function start(index: number, rollout: Rollout): Running {

@@ -59,6 +59,7 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
   engineTest('the first tokens of many rollouts have the distribution of the reference', () =>
     checkFirstTokens(engine),
   );
+  engineTest('a prefix that all prompts share is computed once', () => checkSharedPrefix(engine));
   engineTest('draws have the exact distribution', () => checkDraws(engine));
   engineTest('every uniform number draws a possible token of a large vocabulary', () => checkLargeVocabulary(engine));
   engineTest('sampling can be stopped, and damaged weights are reported', () => checkStops(engine));
@@ -121,6 +122,39 @@ async function checkIndependence(engine: EngineName): Promise<void> {
   // The comparison means little unless some ended early and others did not.
   const reasons = (expected as Completion[]).map(({ finishReason }) => finishReason);
   assert.ok(reasons.includes('stop') && reasons.includes('length'), reasons.join());
+}
+
+/** Prompts that begin alike, computed once, and prompts that do not, in the same program. */
+async function checkSharedPrefix(engine: EngineName): Promise<void> {
+  const plain = { slots: 4, positions: 48, prompts: 3, promptPositions: 24, chunk: 8, admissions: 2 };
+  const sharing = { ...plain, promptPositions: 9 + 16, sharedPositions: 9 };
+  const settings = { temperature: 1, endIds: noEnd };
+  const [without, withShared] = [
+    await fixtureSampler(engine, 'qwen3-tied', plain),
+    await fixtureSampler(engine, 'qwen3-tied', sharing),
+  ];
+  const prefix = Array.from({ length: 9 }, (_, i) => 3 + 5 * i);
+  const plans = Array.from({ length: 8 }, (_, i) => ({ prompt: i, length: [1, 2, 9, 16][i % 4]!, maxNewTokens: 9 }));
+  const own = rollouts(without.config, plans);
+  const alike = own.map((make) => () => {
+    const rollout = make();
+    return { ...rollout, promptIds: [...prefix, ...rollout.promptIds] };
+  });
+  for (const [make, prefilled] of [
+    // Three times three prompts, whose own tokens less the last are 15 at most, in two chunks.
+    [alike, 9 + 3 * 8 * (2 + 2 + 1)],
+    // No common prefix: as many chunks as the longest of three needs, the last one moved back to end with the cache's row.
+    [own, 3 * (2 * 3 * 8)],
+  ] as const) {
+    const expected = await sample(without.program, plain, fresh(make), settings);
+    const { completions, counts } = await sample(withShared.program, sharing, fresh(make), settings);
+    for (const [index, each] of completions.entries()) {
+      assertSame(each, expected.completions[index]!, `rollout ${index}`);
+    }
+    assert.equal(counts.prefilled, prefilled);
+  }
+  without.program.dispose();
+  withShared.program.dispose();
 }
 
 async function checkCost(engine: EngineName): Promise<void> {
@@ -390,6 +424,8 @@ test('sizes hold the work and stay within bounds', () => {
       assert.ok(sizes.promptPositions < longest + 128);
       assert.ok(sizes.positions >= longest + 99 && sizes.positions >= sizes.promptPositions);
       assert.ok(sizes.slots === Math.min(32, count) && sizes.admissions <= sizes.slots && sizes.prompts <= 2);
+      const sharing = samplingSizes(config, { promptLengths, sharedPrefix: 20, rollouts: count, maxNewTokens: 100 });
+      assert.ok(sharing.promptPositions >= longest - 1 && (sharing.promptPositions - 20) % sharing.chunk === 0);
     }
   }
 });
