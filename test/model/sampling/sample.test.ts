@@ -141,10 +141,10 @@ async function checkSharedPrefix(engine: EngineName): Promise<void> {
     return { ...rollout, promptIds: [...prefix, ...rollout.promptIds] };
   });
   for (const [make, prefilled] of [
-    // Three times three prompts, whose own tokens less the last are 15 at most, in two chunks.
-    [alike, 9 + 3 * 8 * (2 + 2 + 1)],
-    // No common prefix: as many chunks as the longest of three needs, the last one moved back to end with the cache's row.
-    [own, 3 * (2 * 3 * 8)],
+    // Lots of three, three and two prompts, whose own tokens less the last are 8, 15 and 15 at most: five chunks of 8.
+    [alike, 9 + 5 * 3 * 8],
+    // No common prefix: the same chunks.
+    [own, 5 * 3 * 8],
   ] as const) {
     const expected = await sample(without.program, plain, fresh(make), settings);
     const { completions, counts } = await sample(withShared.program, sharing, fresh(make), settings);
