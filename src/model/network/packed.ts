@@ -51,7 +51,10 @@ const tokensOf = ({ promptIds, completionIds }: CompletionRow) => promptIds.leng
  *
  * @throws RangeError for a row that does not fit, or one without a prompt: nothing predicts its first token.
  */
-export function planPasses(rows: readonly CompletionRow[], { sequences, length }: PassShape): Pass[] {
+export function planPasses(
+  rows: readonly CompletionRow[],
+  { sequences, length }: Pick<PassShape, 'sequences' | 'length'>,
+): Pass[] {
   const byLength = rows.map((_, row) => row).sort((a, b) => tokensOf(rows[b]!) - tokensOf(rows[a]!) || a - b);
   const used: number[] = [];
   const passes: Placed[][] = [];
