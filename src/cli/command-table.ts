@@ -2,14 +2,15 @@
  * @file The commands: names, options, examples, and how to load their code when they run. To add a command, add an entry here
  * and a file in commands/ that exports `run`.
  */
+import { sftDefaults } from '../options/defaults.js';
 import {
   type CommonOptionName,
   evaluationOptionNames,
-  type OptionName,
-  type OptionValues,
   samplingOptionNames,
+  sftOptionNames,
   trainingOptionNames,
-} from '../options/table.js';
+} from '../options/names.js';
+import type { OptionName, OptionValues } from '../options/table.js';
 import type { OptionText } from '../options/texts.js';
 
 export interface CommandSpec {
@@ -76,6 +77,34 @@ export const commands: readonly CommandSpec[] = [
       ['train --resume runs/mine', 'resume an interrupted run'],
     ],
     load: () => import('./commands/train.js'),
+  }),
+  command({
+    words: ['sft'],
+    summary: 'teach a model from examples: supervised training on prompts with their completions',
+    details:
+      'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, of which every turn of the assistant is learned. The loss counts completions and their end token only. A share of the lines is held out, and the loss on them is measured before and after. Writes everything to the run folder; `tinyzero train --model` takes it from there. Ctrl-C saves and says how to continue.',
+    options: [...sftOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      seed: { group: 'Data', help: 'chooses the held-out lines and their order in training' },
+      epochs: { group: 'Training', help: 'how often every line is seen', default: String(sftDefaults.epochs) },
+      batchSize: { group: 'Training', help: 'lines of one update', default: String(sftDefaults.batchSize) },
+      microBatch: { group: 'Training', default: 'by model and memory' },
+      lr: { group: 'Training' },
+      warmup: { group: 'Training' },
+      loraRank: { group: 'Training' },
+      loraAlpha: { group: 'Training' },
+      loraTargets: { group: 'Training' },
+      evalEvery: { help: 'measure the held-out loss every so many updates; 0 for never' },
+      out: { help: 'folder of the run', default: 'runs/sft-MODEL-DATE-TIME' },
+    },
+    examples: [
+      ['sft --data examples/half-format.jsonl --out runs/format', 'teach the built-in model a form of answer'],
+      ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --lora-rank 16', 'adapters of a model from the hub'],
+      ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --dry-run', 'what that would need'],
+      ['sft --resume runs/format', 'continue a run that was stopped'],
+    ],
+    load: () => import('./commands/sft.js'),
   }),
   command({
     words: ['eval'],

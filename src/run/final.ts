@@ -4,8 +4,7 @@
  */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Policy } from '../policy/policy.js';
-import { type CheckpointModel, checksumsShape, requireWhole, savePolicy } from '../stage2/resume.js';
+import { type CheckpointModel, checksumsShape, requireWhole, savePolicy, type Trainable } from '../stage2/resume.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainAsyncWrites, writeFileAtomic } from '../util/file.js';
@@ -18,7 +17,7 @@ const format = 'tinyzero-final-1';
 const finalShape = object({ format: oneOf([format]), files: checksumsShape });
 
 /** Writes the trained model of a run, replacing an earlier one. */
-export async function saveFinal(folder: RunFolder, policy: Policy, model: CheckpointModel): Promise<void> {
+export async function saveFinal(folder: RunFolder, policy: Trainable, model: CheckpointModel): Promise<void> {
   const [path, checksums] = [folder.file('final'), folder.file('finalChecksums')];
   await explainAsyncWrites(path, async () => {
     rmSync(checksums, { force: true });

@@ -18,6 +18,8 @@ export const runFiles = {
   problems: 'problems.json',
   /** How the reference answered a few training problems before stage 1. */
   probe: 'probe.json',
+  /** What supervised training learns from, as it was given; its presence tells such a run from one of `train`. */
+  examples: 'examples.jsonl',
   vStar: 'v_star_dict.json',
   /** One object for each update; the same seed gives the same bytes. */
   metrics: 'metrics.jsonl',

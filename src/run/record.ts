@@ -4,9 +4,9 @@
  */
 import type { ProblemSet } from '../data/problem.js';
 import type { EngineName } from '../engine/choices.js';
+import { evaluationOptionNames, trainingOptionNames } from '../options/names.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
 import { resolveOptions } from '../options/spec.js';
-import { evaluationOptionNames, trainingOptionNames } from '../options/table.js';
 import type { Fingerprint } from '../stage1/v-star-file.js';
 import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';

@@ -1,8 +1,9 @@
 /**
  * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1.
  */
+import type { CommonOptionName, samplingOptionNames } from '../../options/names.js';
 import { defaultOptions } from '../../options/settings.js';
-import type { CommonOptionName, OptionValues, samplingOptionNames } from '../../options/table.js';
+import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
 import { runFiles } from '../../run/folder.js';
 import { preflightOf } from '../../stage1/preflight.js';
