@@ -60,6 +60,7 @@ test('--help imports commander, leven, a few files of ours, and nothing of a ten
       'cli/terminal/width.js',
       'engine/choices.js',
       'options/defaults.js',
+      'options/names.js',
       'options/spec.js',
       'options/table.js',
       'options/texts.js',

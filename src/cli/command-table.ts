@@ -82,7 +82,7 @@ export const commands: readonly CommandSpec[] = [
     words: ['sft'],
     summary: 'teach a model from examples: supervised training on prompts with their completions',
     details:
-      'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, of which every turn of the assistant is learned. The loss counts completions and their end token only. A share of the lines is held out, and the loss on them is measured before and after. Writes everything to the run folder; `tinyzero train --model` takes it from there. Ctrl-C saves and says how to continue.',
+      'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, of which every turn of the assistant is learned. The loss counts completions and their end token only. A share of the lines is held out, and the loss on them is measured before and after. Writes everything to the run folder, which `tinyzero train` takes as its --model. Ctrl-C saves and says how to continue.',
     options: [...sftOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
@@ -99,10 +99,10 @@ export const commands: readonly CommandSpec[] = [
       out: { help: 'folder of the run', default: 'runs/sft-MODEL-DATE-TIME' },
     },
     examples: [
-      ['sft --data examples/half-format.jsonl --out runs/format', 'teach the built-in model a form of answer'],
+      ['sft --data examples/worked.jsonl --out runs/worked', 'teach the built-in model to show its work'],
       ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --lora-rank 16', 'adapters of a model from the hub'],
       ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --dry-run', 'what that would need'],
-      ['sft --resume runs/format', 'continue a run that was stopped'],
+      ['sft --resume runs/worked', 'continue a run that was stopped'],
     ],
     load: () => import('./commands/sft.js'),
   }),

@@ -34,7 +34,7 @@ export interface LearnerOptions {
   readonly seed: number;
 }
 
-export interface LearnerBatch {
+interface LearnerBatch {
   readonly rows: readonly CompletionRow[];
   /** Number of this update, from 1. */
   readonly step: number;

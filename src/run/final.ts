@@ -10,7 +10,7 @@ import { UserError } from '../util/errors.js';
 import { explainAsyncWrites, writeFileAtomic } from '../util/file.js';
 import { readJsonRecord } from '../util/json.js';
 import { check, object, oneOf } from '../util/schema.js';
-import { type RunFolder, runFiles } from './folder.js';
+import { commandOfRun, type RunFolder, runFiles } from './folder.js';
 
 /** Incremented when older versions would misread the file. */
 const format = 'tinyzero-final-1';
@@ -45,11 +45,12 @@ export function requireFinal(path: string): void {
  * @throws UserError when the run is not finished, or its model is damaged.
  */
 export function trainedModel(name: string): string {
-  if (!existsSync(join(name, runFiles.problems))) return name;
+  const command = commandOfRun(name);
+  if (command === undefined) return name;
   if (!hasFinal(name)) {
     throw new UserError({
       problem: `The run in ${name} has no trained model yet.`,
-      fix: `Finish it with \`tinyzero train --resume ${name}\`, or use one of its checkpoints.`,
+      fix: `Finish it with \`tinyzero ${command} --resume ${name}\`, or use one of its checkpoints.`,
     });
   }
   try {
@@ -57,7 +58,7 @@ export function trainedModel(name: string): string {
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(
-      { problem: error.message, fix: `Run \`tinyzero train --resume ${name}\` to write the model again.` },
+      { problem: error.message, fix: `Run \`tinyzero ${command} --resume ${name}\` to write the model again.` },
       { cause: error },
     );
   }

@@ -74,7 +74,18 @@ function heldOutKeys(examples: readonly Example[], share: number, seed: number):
   return held;
 }
 
-function readExample({ where, record }: JsonLine, reader: ExampleReader): Example {
+/** @throws UserError that names the line. */
+function readExample(line: JsonLine, reader: ExampleReader): Example {
+  try {
+    return readFields(line, reader);
+  } catch (error) {
+    const { where } = line;
+    if (!(error instanceof UserError) || error.message.toLowerCase().includes(where.toLowerCase())) throw error;
+    throw unusable(where, error.message.replace(/\.$/, ''));
+  }
+}
+
+function readFields({ where, record }: JsonLine, reader: ExampleReader): Example {
   const { messages, prompt, completion } = record;
   if (messages !== undefined) {
     if (prompt !== undefined || completion !== undefined) {

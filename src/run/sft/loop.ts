@@ -26,7 +26,7 @@ export interface SftMetrics {
   readonly heldOutLoss?: number;
 }
 
-export interface SftProgress {
+interface SftProgress {
   /** Updates made. */
   readonly step: number;
   /** Completion tokens that they were made with. */

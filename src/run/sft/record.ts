@@ -3,6 +3,7 @@
  * and `examples.jsonl`, a copy of what it learns from. A resumed run reads and checks both.
  */
 import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { EngineName } from '../../engine/choices.js';
 import { sftOptionNames } from '../../options/names.js';
 import { resolveOptions } from '../../options/parse.js';
@@ -15,7 +16,7 @@ import { type JsonRecord, readJsonRecord } from '../../util/json.js';
 import { anyObject, check, object, oneOf, text } from '../../util/schema.js';
 import { packageVersion } from '../../util/version.js';
 import { explainWrites } from '../../util/write.js';
-import type { RunFolder } from '../folder.js';
+import { commandOfRun, type RunFolder } from '../folder.js';
 
 /** Changes when older readers would misread a run. */
 const format = 'tinyzero-sft-1';
@@ -70,6 +71,12 @@ const runShape = object({
 export function readSftRun(path: string): StoredSft {
   const source = { path, what: 'the configuration of a run of `tinyzero sft`', fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);
+  if (commandOfRun(dirname(path)) === 'train') {
+    throw new UserError({
+      problem: `${dirname(path)} holds a run of \`tinyzero train\`, not of \`tinyzero sft\`.`,
+      fix: `Continue it with \`tinyzero train --resume ${dirname(path)}\`.`,
+    });
+  }
   const { engine, modelHash, examplesChecksum, options: stored } = check(runShape, record, source);
   requireSeal(path, source.fix);
   const problems: string[] = [];
