@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../../src/engine/backend.js';
-import { valueAndGradients } from '../../src/engine/optim/gradients.js';
+import { valueAndGradients } from '../../src/engine/ops/gradient.js';
 import { defineFunction } from '../../src/engine/program.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { createModelProgram } from '../../src/model/load.js';

@@ -6,16 +6,15 @@ import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { EngineName } from '../../engine/choices.js';
 import { sftOptionNames } from '../../options/names.js';
-import { resolveOptions } from '../../options/parse.js';
 import { optionsAsFlags } from '../../options/settings.js';
 import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
+import { resolveOptions } from '../../options/spec.js';
 import { checksumOf, requireSeal, sealJson } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
-import { writeFileAtomic } from '../../util/file.js';
+import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../../util/json.js';
 import { anyObject, check, object, oneOf, text } from '../../util/schema.js';
 import { packageVersion } from '../../util/version.js';
-import { explainWrites } from '../../util/write.js';
 import { commandOfRun, type RunFolder } from '../folder.js';
 
 /** Changes when older readers would misread a run. */
