@@ -12,7 +12,7 @@ import { defineFunction, type TensorRecord } from '../src/engine/program.js';
 import { openPretrained, type Pretrained } from '../src/model/checkpoint/pretrained.js';
 import { createModelProgram, parameterState } from '../src/model/load.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../src/model/network/log-probs.js';
-import { score, scoreFunctions, scoreGroups } from '../src/model/score.js';
+import { planScoring, score, scoreFunctions } from '../src/model/score.js';
 import { createPolicy } from '../src/policy/policy.js';
 import { mean } from '../src/util/statistics.js';
 import { seededUniform, sinceStart } from './measure.js';
@@ -106,13 +106,13 @@ async function sampling(engine: Engine, model: Pretrained, part: Part): Promise<
 
 async function scoring(engine: Engine, model: Pretrained, part: Part): Promise<Run> {
   const scored = rowsOf(part);
-  const groups = scoreGroups(model.config, scored);
+  const plan = planScoring(model.config, scored);
   const program = await createModelProgram(engine, model, {
     state: {},
-    functions: scoreFunctions(model.config, groups),
+    functions: scoreFunctions(model.config, plan.groups),
   });
   return async () => {
-    const logProbs = await score(program, groups, scored, { temperature: 1 });
+    const logProbs = await score(program, plan, scored, { temperature: 1 });
     return mean(logProbs.map((row) => row.reduce((sum, value) => sum + value, 0)));
   };
 }

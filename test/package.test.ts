@@ -22,7 +22,7 @@ const wanted = [
   /^native\/(README\.md|[\w/-]+\.(cc|h))$/,
   // Help texts and reports point to them.
   /^docs\/[\w-]+\.(md|svg|png)$/,
-  /^examples\/[\w-]+\.ts$/,
+  /^examples\/[\w-]+\.(ts|jsonl)$/,
 ];
 
 test('the tarball holds what it must, no development files, and is small', () => {

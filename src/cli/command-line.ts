@@ -5,8 +5,9 @@
 import { parseArgs } from 'node:util';
 import { Command, Option } from 'commander';
 import { closestMatch } from 'leven';
+import { commonOptionNames } from '../options/names.js';
 import { type OptionSpec, resolveOptions } from '../options/spec.js';
-import { commonOptionNames, flag, type OptionName, type OptionValues, options, usage } from '../options/table.js';
+import { flag, type OptionName, type OptionValues, options, usage } from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import type { CommandSpec } from './command-spec.js';

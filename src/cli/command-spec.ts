@@ -1,5 +1,6 @@
 /** @file What a command is: its words, options and examples, and where its code is. */
-import type { CommonOptionName, OptionName, OptionValues } from '../options/table.js';
+import type { CommonOptionName } from '../options/names.js';
+import type { OptionName, OptionValues } from '../options/table.js';
 import type { OptionText } from '../options/texts.js';
 
 export interface CommandSpec {

@@ -2,7 +2,9 @@
  * @file The commands: names, options, examples, and how to load their code when they run. To add a command, add an entry here
  * and a file in commands/ that exports `run`.
  */
-import { evaluationOptionNames, type OptionName, samplingOptionNames, trainingOptionNames } from '../options/table.js';
+import { sftDefaults } from '../options/defaults.js';
+import { evaluationOptionNames, samplingOptionNames, sftOptionNames, trainingOptionNames } from '../options/names.js';
+import type { OptionName } from '../options/table.js';
 import { type CommandSpec, command } from './command-spec.js';
 
 /** Options of every command that computes. */
@@ -31,14 +33,39 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       ['train', 'the built-in model, about half a minute'],
       ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model from the Hugging Face hub'],
-      [
-        'train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run',
-        'what the original setup would need here',
-      ],
+      ['train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run', 'what the original needs'],
       ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'your own problems, see docs/tasks.md'],
       ['train --resume runs/mine', 'resume an interrupted run'],
     ],
     load: () => import('./commands/train.js'),
+  }),
+  command({
+    words: ['sft'],
+    summary: 'teach a model from examples: supervised training on prompts with their completions',
+    details:
+      'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, of which every turn of the assistant is learned. The loss counts completions and their end token only. A share of the lines is held out, and the loss on them is measured before and after. Writes everything to the run folder, which `tinyzero train` takes as its --model. Ctrl-C saves and says how to continue.',
+    options: [...sftOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      seed: { group: 'Data', help: 'chooses the held-out lines and their order in training' },
+      epochs: { group: 'Training', help: 'how often every line is seen', default: String(sftDefaults.epochs) },
+      batchSize: { group: 'Training', help: 'lines of one update', default: String(sftDefaults.batchSize) },
+      microBatch: { group: 'Training', default: 'by model and memory' },
+      lr: { group: 'Training' },
+      warmup: { group: 'Training' },
+      loraRank: { group: 'Training' },
+      loraAlpha: { group: 'Training' },
+      loraTargets: { group: 'Training' },
+      evalEvery: { help: 'measure the held-out loss every so many updates; 0 for never' },
+      out: { help: 'folder of the run', default: 'runs/sft-MODEL-DATE-TIME' },
+    },
+    examples: [
+      ['sft --data examples/worked.jsonl --out runs/worked', 'teach the built-in model to show its work'],
+      ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --lora-rank 16', 'adapters of a model from the hub'],
+      ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --dry-run', 'what that would need'],
+      ['sft --resume runs/worked', 'continue a run that was stopped'],
+    ],
+    load: () => import('./commands/sft.js'),
   }),
   command({
     words: ['eval'],
@@ -107,7 +134,7 @@ export const commands: readonly CommandSpec[] = [
       ['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two'],
       ['merge-vstar part-*.json', 'into v_star_dict.json in this folder'],
     ],
-    load: () => import('./commands/merge-vstar.js'),
+    load: async () => ({ run: (await import('./commands/estimate-vstar.js')).merge }),
   }),
   command({
     words: ['merge'],

@@ -9,7 +9,6 @@ import { shellWord } from '../report/command.js';
 import type { Verdict } from '../report/verdict.js';
 import type { DryRun } from '../run/dry-run.js';
 import type { TrainResult } from '../run/events.js';
-import type { Parts } from '../run/memory-plan.js';
 import type { Preflight } from '../stage1/preflight.js';
 import type { Probe } from '../stage1/probe.js';
 import {
@@ -17,12 +16,12 @@ import {
   describeInterval,
   describePointsInterval,
   describePValue,
-  formatBytes,
   formatPoints,
   formatSeconds,
   formatPercent as percent,
   formatInterval as range,
 } from '../util/format.js';
+import { describeNeeds } from './needs.js';
 import { programName } from './program-name.js';
 import { type Paint, plain } from './terminal/paint.js';
 import { sparkline } from './terminal/sparkline.js';
@@ -82,24 +81,14 @@ function bars(counts: readonly number[]): string {
 
 /** What a run would do and need. */
 export function describeDryRun(plan: DryRun): string[] {
-  const { model, parameters, task, problems, rollouts, updates, maxNewTokens, memory, disk, device, available } = plan;
+  const { model, parameters, task, problems, rollouts, updates, maxNewTokens } = plan;
   const count = (value: number) => value.toLocaleString('en');
-  const parts = (bytes: Parts) =>
-    Object.entries(bytes).map(([what, size]) => `    ${formatBytes(size).padStart(7)}  ${what}`);
-  const limit =
-    available.memory === undefined ? "the GPU's size is unknown" : `${formatBytes(available.memory)} available`;
-  const where = { cpu: 'this machine', gpu: 'the GPU', wasm: 'the wasm engine' }[device];
   return [
     `${model}: ${count(parameters)} parameters; task "${task}".`,
     `  ${counted(problems.rows, 'row')} of ${counted(problems.train, 'distinct problem')}, ${counted(problems.test, 'held-out problem')}`,
     `  rollouts, of at most ${count(maxNewTokens)} tokens: ${count(rollouts.evaluation)} in each of two evaluations, ` +
       `${count(rollouts.stage1)} in stage 1, at most ${count(rollouts.stage2)} in stage 2 (${count(updates)} updates)`,
-    ...memory.flatMap(({ stage, bytes, parts: needed }) => [
-      `Memory of ${where} while ${stage}: about ${formatBytes(bytes)} (${limit})`,
-      ...parts(needed),
-    ]),
-    `Disk: ${formatBytes(disk.bytes)} (${formatBytes(available.disk)} free)`,
-    ...parts(disk.parts),
+    ...describeNeeds(plan),
   ];
 }
 

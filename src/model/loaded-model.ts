@@ -11,7 +11,7 @@ import { type OpenModel, openModel, openRequestedEngine } from './open.js';
 import { endTokens, planRollouts, readCompletionRow, readPrompt } from './prompt-input.js';
 import type { CacheSizes } from './sampling/kv-cache.js';
 import { sample as runSampling, samplingParts } from './sampling/sample.js';
-import { score as runScoring, scoreFunctions, scoreGroups } from './score.js';
+import { planScoring, score as runScoring, scoreFunctions } from './score.js';
 
 /** An open model. Its parts are private (see {@link stateOf}), so that callers do not depend on the engine's types. */
 export interface LoadedModel {
@@ -81,7 +81,7 @@ export interface ScoreCall {
   /** Default 1. */
   readonly temperature?: number;
   readonly chat?: boolean;
-  /** Called when a completion is scored; `index` is its position among the inputs. Short ones come first. */
+  /** Called when a completion is scored; `index` is its position among the inputs. The order is that of the work. */
   readonly onScore?: (index: number, scored: ScoredCompletion) => void;
   readonly signal?: AbortSignal;
 }
@@ -203,14 +203,14 @@ export async function score(
   if (inputs.length === 0) return [];
   const rows = inputs.map((input, i) => readCompletionRow(input, `input ${i + 1}`, { ...model, chat }));
   const { config } = model.pretrained;
-  const groups = scoreGroups(config, rows);
-  const longest = groups.reduce((a, b) => (b.bytes > a.bytes ? b : a));
-  checkMemory(await engineOf(model, signal), longest.bytes, `Scoring ${longest.length} tokens`);
-  const parts = { state: {}, functions: scoreFunctions(config, groups, loaded.precision) };
-  const form = groups.map(({ rows: _, ...group }) => group);
+  const plan = planScoring(config, rows);
+  const largest = plan.groups.reduce((a, b) => (b.bytes > a.bytes ? b : a));
+  checkMemory(await engineOf(model, signal), largest.bytes, `Scoring ${largest.shape.length} tokens`);
+  const parts = { state: {}, functions: scoreFunctions(config, plan.groups, loaded.precision) };
+  const form = plan.groups.map(({ name, shape: { rows: _, ...shape } }) => [name, shape]);
   const program = await programFor(model, ['score', form], parts, signal);
   const results: ScoredCompletion[] = new Array(rows.length);
-  await runScoring(program, groups, rows, {
+  await runScoring(program, plan, rows, {
     temperature,
     ...(signal && { signal }),
     onRow(index, row) {

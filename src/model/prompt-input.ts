@@ -73,12 +73,16 @@ export function readCompletionRow(
   return { promptIds, completionIds };
 }
 
-/** The end token. Of several end ids, the tokenizer's own is the one that training texts ended with. */
-function endToken(where: string, { tokenizer, pretrained }: PromptReader): number {
+/**
+ * The end token. Of several end ids, the tokenizer's own is the one that training texts ended with.
+ *
+ * @throws UserError that names `where`, for a model without one.
+ */
+export function endToken(where: string, { tokenizer, pretrained }: Omit<PromptReader, 'chat'>): number {
   const { eosTokenIds } = pretrained.generation;
   const own = tokenizer.eosTokenId;
   const id = own !== null && (eosTokenIds.length === 0 || eosTokenIds.includes(own)) ? own : eosTokenIds[0];
-  if (id === undefined) throw new UserError(`The \`eos\` of ${where} cannot be added: the model names no end token.`);
+  if (id === undefined) throw new UserError(`No end token can be added to ${where}: the model names none.`);
   return id;
 }
 

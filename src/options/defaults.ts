@@ -133,6 +133,9 @@ export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
   },
 };
 
+/** Defaults of supervised training that are not those of reinforcement learning, whatever the model. */
+export const sftDefaults = { epochs: 3, batchSize: 16 } as const;
+
 /**
  * The defaults of an option as help shows them: `8`, or `4e-4 built-in, 3e-5 at 135M instruct, 3e-5 at 135M base`. Undefined
  * if it has none in this table.

@@ -17,8 +17,9 @@ import {
   type FollowingSettings,
   type ModelKind,
 } from './defaults.js';
+import { trainingOptionNames } from './names.js';
 import { resolveOptions } from './spec.js';
-import { type OptionName, type OptionValues, trainingOptionNames } from './table.js';
+import type { OptionName, OptionValues } from './table.js';
 
 export type TrainingOptions = OptionValues<(typeof trainingOptionNames)[number]>;
 
@@ -63,7 +64,7 @@ export function heldOutSplitOf(configRecord: JsonRecord): HeldOutSplit | undefin
   return typeof name === 'string' && Object.hasOwn(heldOutSplits, name) ? (name as HeldOutSplit) : undefined;
 }
 
-function modelKindOf({ heldOut, hasChatTemplate }: Omit<ModelFacts, 'parameters'>): ModelKind {
+export function modelKindOf({ heldOut, hasChatTemplate }: Omit<ModelFacts, 'parameters'>): ModelKind {
   if (heldOut !== undefined) return 'builtin';
   return hasChatTemplate ? 'instruct' : 'base';
 }
@@ -116,10 +117,14 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
   return lora === undefined ? settings : { ...settings, lora };
 }
 
-function loraOptions(
-  { loraRank: rank, loraAlpha, loraTargets: names, reference }: TrainingOptions,
+/** How adapters are trained; undefined without `--lora-rank`. @param problems receives what makes no sense. */
+export function loraOptions(
+  options: Pick<TrainingOptions, 'loraRank' | 'loraAlpha' | 'loraTargets'> & {
+    readonly reference?: string | undefined;
+  },
   problems: string[],
 ): LoraOptions | undefined {
+  const { loraRank: rank, loraAlpha, loraTargets: names, reference } = options;
   if (rank === undefined) {
     if (loraAlpha !== undefined) problems.push('--lora-alpha: adapters are trained only with --lora-rank');
     if (names !== undefined) problems.push('--lora-targets: adapters are trained only with --lora-rank');
@@ -159,9 +164,12 @@ export function warmupSteps({ warmup, warmupShare }: Pick<Settings, 'warmup' | '
 }
 
 /** Stored options as command-line texts, so that they are checked by the same rules. */
-export function optionsAsFlags(stored: JsonRecord): Partial<Record<OptionName, string | boolean>> {
+export function optionsAsFlags(
+  stored: JsonRecord,
+  names: readonly OptionName[] = trainingOptionNames,
+): Partial<Record<OptionName, string | boolean>> {
   const flags: Partial<Record<OptionName, string | boolean>> = {};
-  for (const name of trainingOptionNames) {
+  for (const name of names) {
     const value = Object.hasOwn(stored, name) ? stored[name] : undefined;
     // A true boolean corresponds to a given flag, a false one to an absent flag.
     if (value === undefined || value === null || value === false) continue;

@@ -37,6 +37,19 @@ export const options = {
     default: 'tiny',
     help: 'the built-in model to make: its seed and the problems it is never shown',
   },
+  data: {
+    type: 'string',
+    placeholder: 'file',
+    help: 'JSON lines to learn from, {"prompt": …, "completion": …} or {"messages": […]}; - reads standard input',
+  },
+  heldOut: {
+    type: 'number',
+    min: 0,
+    max: 0.5,
+    default: 0.1,
+    unit: 'share',
+    help: 'share of the lines that is not trained on; the loss on them is measured before and after',
+  },
   steps: { type: 'integer', min: 1, unit: 'steps', help: 'fewer steps than the recipe, for a quick try' },
   precision: {
     type: 'choice',
@@ -227,81 +240,6 @@ export const options = {
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof options;
-
-/** Options that every command takes. */
-export const commonOptionNames = ['quiet', 'color'] as const satisfies readonly OptionName[];
-export type CommonOptionName = (typeof commonOptionNames)[number];
-
-/** Options that decide what stage 1 samples. */
-export const samplingOptionNames = [
-  'preset',
-  'model',
-  'reference',
-  'task',
-  'problems',
-  'min',
-  'max',
-  'numTrain',
-  'numTest',
-  'overlap',
-  'seed',
-  'numSamples',
-  'beta1',
-  'temperature',
-  'maxNewTokens',
-  'wording',
-  'questionStyle',
-  'system',
-  'shots',
-  'reward',
-  'precision',
-] as const satisfies readonly OptionName[];
-
-/** Options that decide the rest of a run's bytes. */
-export const trainingOptionNames = [
-  ...samplingOptionNames,
-  'algo',
-  'epochs',
-  'batchSize',
-  'microBatch',
-  'loraRank',
-  'loraAlpha',
-  'loraTargets',
-  'lr',
-  'warmup',
-  'beta2',
-  'trainOn',
-  'curriculum',
-  'vStar',
-  'force',
-  'evalEvery',
-  'evalSamples',
-  'saveEvery',
-  'keep',
-  'tensorboard',
-] as const satisfies readonly OptionName[];
-/** Options of an evaluation by itself. */
-export const evaluationOptionNames = [
-  'model',
-  'compare',
-  'samples',
-  'preset',
-  'task',
-  'problems',
-  'min',
-  'max',
-  'numTest',
-  'overlap',
-  'seed',
-  'temperature',
-  'maxNewTokens',
-  'wording',
-  'questionStyle',
-  'system',
-  'shots',
-  'reward',
-  'precision',
-] as const satisfies readonly OptionName[];
 
 type ValueOf<Spec> = Spec extends { type: 'boolean' }
   ? boolean

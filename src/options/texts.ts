@@ -9,6 +9,8 @@ export const optionGroups = {
   Prompts: ['prompt', 'input', 'chat', 'promptStyle', 'wording', 'questionStyle', 'system', 'shots'],
   Sampling: ['temperature', 'topP', 'topK', 'maxNewTokens', 'samples'],
   Problems: ['task', 'problems', 'min', 'max', 'numTrain', 'numTest', 'overlap', 'reward', 'seed'],
+  Data: ['data', 'heldOut'],
+  Training: [],
   'Stage 1': ['numSamples', 'beta1', 'vStar', 'fromVStar', 'shard', 'partial', 'force'],
   'Stage 2': [
     'algo',

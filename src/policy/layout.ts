@@ -38,24 +38,44 @@ const leastCacheBytes = 2 ** 28;
 
 type State = Readonly<Record<string, StateSpec>>;
 
-export interface PolicyLayout {
-  readonly sizes: CacheSizes;
-  /** Names and shapes of the trained tensors. */
+/** What training keeps, whatever it learns from. */
+export interface TrainingLayout {
+  /** Names and shapes of what is trained. */
   readonly trained: ParameterSpecs;
-  /** Parameters of a policy that only samples. */
-  readonly samplingOnly: State;
-  /** The model's parameters in a policy that trains. With adapters they are frozen, in the checkpoint's precision. */
+  /** The model's parameters; with adapters frozen, as they are stored. */
   readonly parameters: State;
   /** Empty without adapters. */
   readonly adapters: State;
-  /** Copies of weights in the form that the sampler reads fastest. */
+  readonly moments: State;
+  /** Sums of the passes of an update. */
+  readonly gradients: State;
+}
+
+export interface PolicyLayout extends TrainingLayout {
+  readonly sizes: CacheSizes;
+  /** State of a policy that is only sampled from. */
+  readonly samplingOnly: State;
+  /** For the sampler: weights in the form that it reads fastest. */
   readonly copies: State;
   readonly caches: State;
   /** Separate reference weights; empty with adapters, whose reference is the frozen weights. */
   readonly reference: State;
-  readonly moments: State;
-  /** Gradient sums over the passes of an update. */
-  readonly gradients: State;
+}
+
+export function trainingLayout(
+  config: ModelConfig,
+  { isNarrow = () => false, lora }: Omit<LayoutOptions, 'precision'>,
+): TrainingLayout {
+  const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
+  const trainedState = floats(trained);
+  return {
+    trained,
+    ...(lora === undefined
+      ? { parameters: trainedState, adapters: {} }
+      : { parameters: narrowState(config, isNarrow), adapters: trainedState }),
+    moments: adamw.optimizerState(trainedState),
+    gradients: renamed(trainedState, gradientName),
+  };
 }
 
 export function policyLayout(
@@ -66,27 +86,20 @@ export function policyLayout(
   const maxCacheBytes = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
   const prompts = { promptLengths, sharedPrefix };
   const sizes = samplingSizes(config, { ...prompts, rollouts: slots, maxNewTokens, maxSlots: slots, maxCacheBytes });
-  const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
-  const trainedState = floats(trained);
   const samplingOnly = frozenState(config, precision);
   const shared = {
+    ...trainingLayout(config, { isNarrow, lora }),
     sizes,
-    trained,
     samplingOnly,
     caches: cacheState(config, sizes),
-    moments: adamw.optimizerState(trainedState),
-    gradients: renamed(trainedState, gradientName),
   };
   if (lora !== undefined) {
-    const parameters = narrowState(config, isNarrow);
     const merged = adaptedModules(config, lora.targets).map((module) => `${module}.weight`);
     const copies = Object.fromEntries(merged.map((name) => [`sampler.${name}`, samplingOnly[name]!]));
-    return { ...shared, parameters, adapters: trainedState, copies, reference: {} };
+    return { ...shared, copies, reference: {} };
   }
   return {
     ...shared,
-    parameters: trainedState,
-    adapters: {},
     copies: samplerCopies(config, precision),
     reference: renamed(narrowState(config, isNarrow), referenceName),
   };

@@ -96,7 +96,11 @@ export function effortToCome(ended: Int32Array, ages: readonly number[], waiting
   return effort;
 }
 
-/** `result[n]`: estimated share of completions longer than n tokens, up to the length at which none is expected. */
+/**
+ * `result[n]`: estimated share of completions longer than n tokens. Beyond the longest length observed, completions are
+ * assumed to end at the rate at which all tokens so far were the last ones; one end within the longest allowed length is the
+ * prior. So before any completion has ended, completions are expected to be long.
+ */
 function survivalOf(ended: Int32Array, ages: readonly number[]): Float64Array {
   const limit = ended.length - 1;
   const oldest = Math.max(
@@ -106,15 +110,22 @@ function survivalOf(ended: Int32Array, ages: readonly number[]): Float64Array {
   );
   const runningAt = new Int32Array(limit + 1);
   for (const age of ages) runningAt[age]! += 1;
-  let atRisk = ages.length + ended.reduce((sum, count) => sum + count, 0);
+  const tokens = sumOf(ended, (count, n) => count * n) + sumOf(ages, (age) => age);
+  const ends = sumOf(ended.subarray(0, limit), (count) => count);
+  const endRate = (ends + 1) / (tokens + limit);
+  let atRisk = ages.length + sumOf(ended, (count) => count);
   let share = 1;
-  // Beyond the longest length observed there is no data: assume the geometric mean of that length and the limit.
-  const horizon = Math.max(oldest + 1, Math.round(Math.sqrt(oldest * limit)));
-  const result = new Float64Array(Math.min(limit, horizon));
-  for (let n = 0; n < result.length; n += 1) {
-    if (atRisk > 0) share *= 1 - ended[n]! / atRisk;
+  const result = new Float64Array(limit);
+  for (let n = 0; n < limit; n += 1) {
+    share *= n > oldest ? 1 - endRate : atRisk > 0 ? 1 - ended[n]! / atRisk : 1;
     result[n] = share;
     atRisk -= ended[n]! + runningAt[n]!;
   }
   return result;
+}
+
+function sumOf(values: ArrayLike<number>, term: (value: number, index: number) => number): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i += 1) sum += term(values[i]!, i);
+  return sum;
 }

@@ -5,7 +5,8 @@
  */
 import { roundUp } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
-import { type PassShape, predictionsPerSequence, type Recomputation } from '../model/network/packed.js';
+import type { CompletionRow } from '../model/network/log-probs.js';
+import { type PassShape, planPasses, predictionsPerSequence, type Recomputation } from '../model/network/packed.js';
 import { parameterCount } from '../model/network/params.js';
 
 export interface UpdateShape extends PassShape {
@@ -57,15 +58,46 @@ export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): Update
   const { sequences, length } = sizesOf(rows);
   const shortest = Math.min(...promptLengths) - sharedPrefix;
   const predictions = sequences * predictionsPerSequence(length - sharedPrefix, shortest, maxNewTokens);
-  const rowsAtOnce = Math.max(16, Math.floor(logitBytes / (3 * floatBytes * config.vocabSize)));
-  const parts = Math.ceil(predictions / rowsAtOnce);
   return {
     sequences,
     length,
     predictions,
     rows: batchSize,
     sharedPrefix,
-    recompute: { layers, logitRows: parts === 1 ? predictions : roundUp(Math.ceil(predictions / parts), 2) },
+    recompute: { layers, logitRows: logitRowsOf(config, predictions) },
+  };
+}
+
+/** Completion tokens of a pass, of `predictions` in all, whose logits are computed together. */
+function logitRowsOf({ vocabSize }: ModelConfig, predictions: number): number {
+  const rowsAtOnce = Math.max(16, Math.floor(logitBytes / (3 * floatBytes * vocabSize)));
+  const parts = Math.ceil(predictions / rowsAtOnce);
+  return parts === 1 ? predictions : roundUp(Math.ceil(predictions / parts), 2);
+}
+
+/**
+ * The shape of passes over batches that are known in advance.
+ *
+ * @param batches the rows of each update, and of each measurement.
+ */
+export function shapeOfBatches(
+  config: ModelConfig,
+  batches: readonly (readonly CompletionRow[])[],
+  { batchSize, microBatch }: Pick<UpdateWork, 'batchSize' | 'microBatch'>,
+): UpdateShape {
+  const tokens = ({ promptIds, completionIds }: CompletionRow) => promptIds.length + completionIds.length;
+  const longest = batches.flat().reduce((most, row) => Math.max(most, tokens(row)), 2);
+  const shape = chooseUpdateShape(config, { promptLengths: [1], maxNewTokens: longest - 1, batchSize, microBatch });
+  const predicted = batches.flatMap((rows) =>
+    planPasses(rows, shape).map((pass) => pass.reduce((sum, { row }) => sum + rows[row]!.completionIds.length, 0)),
+  );
+  const most = predicted.reduce((a, b) => Math.max(a, b), 1);
+  const predictions = roundUp(most, 16);
+  return {
+    ...shape,
+    predictions,
+    rows: batches.reduce((count, { length }) => Math.max(count, length), 1),
+    recompute: { ...shape.recompute, logitRows: logitRowsOf(config, predictions) },
   };
 }
 

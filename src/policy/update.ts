@@ -78,12 +78,7 @@ export function updateFunctions(
   const { recompute, rows: R } = shape;
   const { recompute: _, ...sizes } = shape;
   return {
-    clear: defineFunction({
-      inputs: {},
-      body: (state) => ({
-        assign: Object.fromEntries(names.map((name) => [gradientName(name), clear(state[gradientName(name)]!)])),
-      }),
-    }),
+    clear: clearFunction(names),
     accumulate: defineFunction({
       inputs: {
         ...passInputs(sizes),
@@ -113,26 +108,53 @@ export function updateFunctions(
         kept.dispose();
         return {
           outputs: { loss: value, logProbs, refLogProbs },
-          assign: Object.fromEntries(
-            names.map((name) => [gradientName(name), addInto(state[gradientName(name)]!, gradients[name]!)]),
-          ),
+          assign: addGradients(state, gradients),
         };
       },
     }),
-    apply: defineFunction({
-      inputs: adamw.stepInputs,
-      checkNumerics: true,
-      body(state, inputs) {
-        const gradients = Object.fromEntries(names.map((name) => [name, state[gradientName(name)]!]));
-        const norm = adamw.globalNorm(gradients);
-        const scale = adamw.clipScale(norm, maxGradientNorm);
-        return { outputs: { norm }, assign: adamw.update(state, gradients, inputs, optimizer, scale) };
-      },
-    }),
+    apply: applyFunction(names, optimizer, maxGradientNorm),
   };
 }
 
-/** Runs an update. @throws NumericsError when a log-prob, the loss or the gradient is not finite; weights then stay. */
+/** Sets the sums of the gradients to zero. */
+export function clearFunction(names: readonly string[]): FunctionSpec {
+  return defineFunction({
+    inputs: {},
+    body: (state) => ({
+      assign: Object.fromEntries(names.map((name) => [gradientName(name), clear(state[gradientName(name)]!)])),
+    }),
+  });
+}
+
+/** New values of the sums: with the gradients of a pass added. */
+export function addGradients(state: TensorRecord, gradients: TensorRecord): Record<string, tf.Tensor> {
+  return Object.fromEntries(
+    Object.entries(gradients).map(([name, gradient]) => [
+      gradientName(name),
+      addInto(state[gradientName(name)]!, gradient),
+    ]),
+  );
+}
+
+/** One step of AdamW by the sums of the gradients, clipped; `norm` is their global norm before that. */
+export function applyFunction(
+  names: readonly string[],
+  optimizer: AdamWOptions,
+  maxGradientNorm: number,
+): FunctionSpec<typeof adamw.stepInputs> {
+  return defineFunction({
+    inputs: adamw.stepInputs,
+    checkNumerics: true,
+    body(state, inputs) {
+      const gradients = Object.fromEntries(names.map((name) => [name, state[gradientName(name)]!]));
+      const norm = adamw.globalNorm(gradients);
+      const scale = adamw.clipScale(norm, maxGradientNorm);
+      return { outputs: { norm }, assign: adamw.update(state, gradients, inputs, optimizer, scale) };
+    },
+  });
+}
+
+/** Runs an update. @throws NumericsError when a log-prob, the loss or the gradient is not finite; weights stay then. */
 export function runUpdate(
   program: Program,
   batch: UpdateBatch,

@@ -1,20 +1,28 @@
 /**
  * @file The command that repeats a run, with every resolved option whose value depends on the model or the version.
  */
+import type { EngineName } from '../engine/choices.js';
 import { optionsAsFlags } from '../options/settings.js';
 import type { OptionSpec } from '../options/spec.js';
-import { flag, type OptionName, options, trainingOptionNames } from '../options/table.js';
-import type { StoredRun } from '../run/record.js';
+import { flag, type OptionName, options } from '../options/table.js';
 
-/** A command line for a POSIX shell, in pieces such as `tinyzero train` and `--seed 1`. */
-export function repeatCommand({ options: values, engine }: Pick<StoredRun, 'options' | 'engine'>): string[] {
-  const flags = optionsAsFlags({ ...values });
-  const pieces = trainingOptionNames.flatMap((name) => {
+/**
+ * A command line for a POSIX shell, in pieces that belong together: `tinyzero train`, `--seed 1`, …
+ *
+ * @param names of the options of the run. @param run what its `config.json` says.
+ */
+export function repeatCommand(
+  command: 'train' | 'sft',
+  names: readonly OptionName[],
+  { options: values, engine }: { readonly options: object; readonly engine: EngineName },
+): string[] {
+  const flags = optionsAsFlags({ ...values }, names);
+  const pieces = names.flatMap((name) => {
     const value = flags[name];
     if (value === undefined || value === defaultText(name)) return [];
     return [value === true ? flag(name) : `${flag(name)} ${shellWord(String(value))}`];
   });
-  return ['tinyzero train', ...pieces, `--engine ${engine}`];
+  return [`tinyzero ${command}`, ...pieces, `--engine ${engine}`];
 }
 
 function defaultText(name: OptionName): string | undefined {

@@ -2,6 +2,7 @@
  * @file The README.md of an uploaded model: what was trained from what, the verdict, the table of the run, and the command that
  * repeats it, behind the metadata that a Hugging Face hub reads.
  */
+import { trainingOptionNames } from '../options/names.js';
 import { counted } from '../util/format.js';
 import { repeatCommand } from './command.js';
 import type { RunRecord } from './read.js';
@@ -62,7 +63,7 @@ function results(run: RunRecord): string[] {
             ),
           ].join('\n'),
         ];
-  const command = repeatCommand(run.stored).join(' ');
+  const command = repeatCommand('train', trainingOptionNames, run.stored).join(' ');
   return [
     ['## What it learned', sentence, ...notes].join('\n\n'),
     ...table,

@@ -1,16 +1,14 @@
 /**
- * @file The report of a run: renders the page, a single self-contained HTML file, and writes it. The page's content security
- * policy forbids loading anything and running any script but its own. Import this file only when a report is due: the chart
- * library takes a quarter of a second to load.
+ * @file The report of a run of `train`: its verdict, and a section for each part of the run; and writing it. Import this file
+ * only when a report is due: the chart library takes a quarter of a second to load.
  */
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { requireRun, runFiles } from '../run/folder.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { counted, formatBytes, formatSeconds } from '../util/format.js';
-import { type Html, html, trusted } from './html.js';
+import { documentOf, type PageSection } from './document.js';
+import { type Html, html } from './html.js';
 import { type RunRecord, readRunRecord } from './read.js';
-import { script } from './script.js';
 import { accuracyFigure, beforeAfterSection } from './sections/before-after.js';
 import { comparedSection } from './sections/compared.js';
 import { curvesSection } from './sections/curves.js';
@@ -18,7 +16,6 @@ import { examplesSection } from './sections/examples.js';
 import { factsSection, secondsOf } from './sections/facts.js';
 import { preflightSection } from './sections/preflight.js';
 import { problemsSection } from './sections/problems.js';
-import { style } from './style.js';
 import { judge, type Verdict } from './verdict.js';
 
 /** Renders the report of the first run, with the others overlaid. */
@@ -34,49 +31,16 @@ export function renderPage(runs: readonly [RunRecord, ...RunRecord[]]): { page: 
     ['examples', 'Examples', examplesSection(run)],
     ['repeat', 'Repeat it', factsSection(run)],
   ];
-  const present = sections.filter(([, , body]) => body !== undefined);
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<title>${run.name}: ${verdict.label.toLowerCase()} · tinyzero report</title>
-<link rel="icon" href="data:,">
-<style>${trusted(style)}</style>
-</head>
-<body>
-<header>
-<p class="run"><b>tinyzero report</b> <span>${run.path}</span></p>
-<nav aria-label="Sections"><ul>${present.map(([id, name]) => html`<li><a href="#${id}">${name}</a></li>`)}</ul></nav>
-</header>
-<main>
-${opening(run, verdict)}
-${present.map(([, , body]) => body)}
-</main>
-<footer><p>Made by ${String(run.stored.record.createdBy ?? 'tinyzero')} from the files of this run alone; docs/metrics.md explains ${runFiles.metrics} and the others.</p></footer>
-<script>${trusted(script)}</script>
-</body>
-</html>
-`;
-  return { page: unbroken(page.markup), verdict };
+  const present = sections.filter((entry): entry is PageSection => entry[2] !== undefined);
+  const page = documentOf({
+    title: `${run.name}: ${verdict.label.toLowerCase()} · tinyzero report`,
+    path: run.path,
+    createdBy: String(run.stored.record.createdBy ?? 'tinyzero'),
+    opening: opening(run, verdict),
+    sections: present,
+  });
+  return { page, verdict };
 }
-
-/** Prevents line breaks inside `held-out` with a word joiner after the hyphen, in text only. */
-function unbroken(markup: string): string {
-  return markup.replace(/>[^<]+</g, (text) => text.replace(/(held-)(out)/gi, '$1\u2060$2'));
-}
-
-/** Forbids loading anything. Allows inline styles, and only our own script, whatever a completion contains. */
-const policy = [
-  "default-src 'none'",
-  "style-src 'unsafe-inline'",
-  `script-src 'sha256-${createHash('sha256').update(script).digest('base64')}'`,
-  'img-src data:',
-  "base-uri 'none'",
-  "form-action 'none'",
-].join('; ');
 
 const signs = {
   learned: '▲',

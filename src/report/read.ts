@@ -218,7 +218,7 @@ const timingShape = object({
   parameters: optional(number({ min: 1 })),
 });
 
-function readTimings(path: string): TimingsRecord {
+export function readTimings(path: string): TimingsRecord {
   const source = { path, what: "a run's log of timings" };
   const phases = new Map<string, number>();
   const updates: number[] = [];

@@ -2,29 +2,21 @@
  * @file `train --dry-run`: the work and the resources of a run, from its options and the model's config. Rejects whatever a
  * run would reject. Computes, writes and installs nothing; for a hub model it downloads everything except the weights.
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { TaskApi } from '../data/task-file.js';
 import type { EngineSetting } from '../engine/choices.js';
-import { chooseEngine } from '../engine/install/choose.js';
-import { findInstalledEngine } from '../engine/install/installed.js';
-import { bytesPerElement } from '../model/checkpoint/dtype.js';
-import { singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
-import { isGguf } from '../model/gguf/open.js';
-import { wasmHeapBytes } from '../model/load.js';
 import { parameterCount } from '../model/network/params.js';
-import { describeModel, openRequestedEngine } from '../model/open.js';
+import { describeModel } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import { openProblems } from '../options/problems.js';
 import type { TrainingOptions } from '../options/settings.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
-import { freeBytes, memoryLimit } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
 import { policySizes, readGivenVStar } from './job.js';
-import { type DiskPlan, type MemoryStage, planDisk, planMemory } from './memory-plan.js';
+import { planDisk, planMemory } from './memory-plan.js';
+import { missingBytes, type Needs, requireEngine, weighNeeds } from './needs.js';
 
-export interface DryRun {
+export interface DryRun extends Needs {
   readonly model: string;
   readonly parameters: number;
   readonly task: string;
@@ -37,14 +29,6 @@ export interface DryRun {
   readonly rollouts: { readonly evaluation: number; readonly stage1: number; readonly stage2: number };
   readonly updates: number;
   readonly maxNewTokens: number;
-  readonly memory: readonly MemoryStage[];
-  readonly disk: DiskPlan;
-  /** The device whose memory is planned. A GPU's size is unknown until it is used. */
-  readonly device: 'cpu' | 'gpu' | 'wasm';
-  /** Bytes of device memory (absent for a GPU), and free disk space for the run folder. */
-  readonly available: { readonly memory?: number; readonly disk: number };
-  /** Resources of which the run needs more than is available. */
-  readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
 }
 
 export interface DryRunRequest {
@@ -67,13 +51,7 @@ export async function dryRun(
   const { settings, task, problems, form, sampledWith } = await openProblems(options, model, taskApi);
   // The weights may not have been downloaded, so V* is checked against everything else.
   readGivenVStar(settings, sampledWith);
-  const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
-  if (isCertain) {
-    const { precision } = settings;
-    // Only an open engine tells whether the processor has bfloat16 instructions.
-    if (precision === 'bf16') await openRequestedEngine({ engine, install: false, precision }, reporter, signal);
-    else await chooseEngine({ engine, install: false, reporter, signal });
-  }
+  await requireEngine({ engine, install, precision: settings.precision }, reporter, signal);
   const { train, rows, test } = problems;
   const { config } = model.pretrained;
   const { algo, numSamples, evalSamples, maxNewTokens, keep } = settings;
@@ -85,23 +63,8 @@ export async function dryRun(
     policySizes(settings, { tokenizer: model.tokenizer, form }, [...train, ...test], settings),
     settings,
   );
-  const here =
-    isGguf(name) || [singleWeightFile, weightIndexFile].some((file) => existsSync(join(model.pretrained.folder, file)));
   const parameters = parameterCount(config);
-  const disk = planDisk(config, {
-    keep,
-    lora: settings.lora,
-    download: here ? 0 : parameters * bytesPerElement[config.dtype],
-  });
-
-  const device = engine === 'wasm' ? 'wasm' : findInstalledEngine()?.variant === 'gpu' ? 'gpu' : 'cpu';
-  const memoryBytes =
-    device === 'gpu' ? undefined : Math.min(memoryLimit(), device === 'wasm' ? wasmHeapBytes : Infinity);
-  const available = { ...(memoryBytes !== undefined && { memory: memoryBytes }), disk: freeBytes(folder) };
-  const needs = [
-    ...memory.map(({ stage, bytes }) => ({ what: `memory for ${stage}`, needed: bytes, available: memoryBytes })),
-    { what: 'disk space', needed: disk.bytes, available: available.disk },
-  ];
+  const disk = planDisk(config, { keep, lora: settings.lora, download: missingBytes(name, model.pretrained) });
   return {
     model: name,
     parameters,
@@ -110,12 +73,6 @@ export async function dryRun(
     rollouts: { evaluation: test.length * (1 + evalSamples), stage1, stage2: plannedRollouts(settings, count) },
     updates: plannedUpdates(settings, count),
     maxNewTokens,
-    memory,
-    disk,
-    device,
-    available,
-    shortfalls: needs.flatMap(({ what, needed, available }) =>
-      available !== undefined && needed > available ? [{ what, needed, available }] : [],
-    ),
+    ...weighNeeds({ memory, disk }, { engine, folder }),
   };
 }

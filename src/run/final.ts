@@ -4,21 +4,20 @@
  */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Policy } from '../policy/policy.js';
-import { type CheckpointModel, checksumsShape, requireWhole, savePolicy } from '../stage2/resume.js';
+import { type CheckpointModel, checksumsShape, requireWhole, savePolicy, type Trainable } from '../stage2/resume.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainAsyncWrites, writeFileAtomic } from '../util/file.js';
 import { readJsonRecord } from '../util/json.js';
 import { check, object, oneOf } from '../util/schema.js';
-import { type RunFolder, runFiles } from './folder.js';
+import { commandOfRun, type RunFolder, runFiles } from './folder.js';
 
 /** Incremented when older versions would misread the file. */
 const format = 'tinyzero-final-1';
 const finalShape = object({ format: oneOf([format]), files: checksumsShape });
 
 /** Writes the trained model of a run, replacing an earlier one. */
-export async function saveFinal(folder: RunFolder, policy: Policy, model: CheckpointModel): Promise<void> {
+export async function saveFinal(folder: RunFolder, policy: Trainable, model: CheckpointModel): Promise<void> {
   const [path, checksums] = [folder.file('final'), folder.file('finalChecksums')];
   await explainAsyncWrites(path, async () => {
     rmSync(checksums, { force: true });
@@ -46,11 +45,12 @@ export function requireFinal(path: string): void {
  * @throws UserError when the run is not finished, or its model is damaged.
  */
 export function trainedModel(name: string): string {
-  if (!existsSync(join(name, runFiles.problems))) return name;
+  const command = commandOfRun(name);
+  if (command === undefined) return name;
   if (!hasFinal(name)) {
     throw new UserError({
       problem: `The run in ${name} has no trained model yet.`,
-      fix: `Finish it with \`tinyzero train --resume ${name}\`, or use one of its checkpoints.`,
+      fix: `Finish it with \`tinyzero ${command} --resume ${name}\`, or use one of its checkpoints.`,
     });
   }
   try {
@@ -58,7 +58,7 @@ export function trainedModel(name: string): string {
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(
-      { problem: error.message, fix: `Run \`tinyzero train --resume ${name}\` to write the model again.` },
+      { problem: error.message, fix: `Run \`tinyzero ${command} --resume ${name}\` to write the model again.` },
       { cause: error },
     );
   }

@@ -18,6 +18,8 @@ export const runFiles = {
   problems: 'problems.json',
   /** How the reference answered a few training problems before stage 1. */
   probe: 'probe.json',
+  /** What supervised training learns from, as it was given; its presence tells such a run from one of `train`. */
+  examples: 'examples.jsonl',
   vStar: 'v_star_dict.json',
   /** One object for each update; the same seed gives the same bytes. */
   metrics: 'metrics.jsonl',
@@ -132,9 +134,15 @@ export function requireRun(path: string): void {
   if (!isWhole(join(path, runFiles.config), 'file')) {
     throw new UserError({
       problem: `${path} holds no run.`,
-      expected: `a folder with ${runFiles.config}, as written by \`tinyzero train\``,
+      expected: `a folder with ${runFiles.config}, as written by \`tinyzero train\` or \`tinyzero sft\``,
     });
   }
+}
+
+/** The command that made the run in `path`; undefined where there is none. */
+export function commandOfRun(path: string): 'train' | 'sft' | undefined {
+  if (isWhole(join(path, runFiles.examples), 'file')) return 'sft';
+  return isWhole(join(path, runFiles.problems), 'file') ? 'train' : undefined;
 }
 
 /** Steps of the complete checkpoints in a run folder, ascending. Needs no lock. */

@@ -12,6 +12,7 @@ import { fingerprintModel, type Pretrained } from '../model/checkpoint/pretraine
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import { parameterState, stateBytes } from '../model/load.js';
 import { type EngineRequest, openModel, openRequestedEngine } from '../model/open.js';
+import { endTokens } from '../model/prompt-input.js';
 import { builtinModel } from '../model/shipped.js';
 import { type JobProblems, openProblems } from '../options/problems.js';
 import type { Settings, TrainingOptions } from '../options/settings.js';
@@ -279,7 +280,7 @@ function openPolicy(
     }),
   });
   loadWithProgress(policy, pretrained, reporter);
-  const endIds = new Set([...pretrained.generation.eosTokenIds, ...lineEnds(tokenizer, form)]);
+  const endIds = new Set([...endTokens({ tokenizer, pretrained }), ...lineEnds(tokenizer, form)]);
   return { policy, kit: { policy, tokenizer, task, form, endIds, maxNewTokens, temperature, seed } };
 }
 

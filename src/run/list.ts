@@ -16,10 +16,11 @@ import { readCheckpointState } from '../stage2/resume.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
 import { unreadable } from '../util/file.js';
 import { hasFinal } from './final.js';
-import { checkpointName, runFiles, wholeCheckpoints } from './folder.js';
+import { checkpointName, commandOfRun, runFiles, wholeCheckpoints } from './folder.js';
 import { lockHolder } from './lock.js';
 import { readLog } from './logs.js';
 import { readProblems, readRun } from './record.js';
+import { readSftRun } from './sft/record.js';
 
 type RunState = 'finished' | 'running' | 'stopped' | 'damaged';
 
@@ -95,6 +96,10 @@ function describeRun(folder: string): RunEntry {
   let known: Omit<RunEntry, 'state' | 'detail'> = { folder, ...unknown };
   try {
     known = { ...known, started: statSync(config).mtime.toISOString() };
+    if (commandOfRun(folder) === 'sft') {
+      const sft = describeSft(folder, known);
+      return running ? { ...sft, ...running } : sft;
+    }
     const { options } = readRun(config);
     known = { ...known, model: options.model ?? null, algo: options.algo };
     known = { ...known, before: exactRate(folder, 'evalBefore'), after: exactRate(folder, 'evalAfter') };
@@ -105,6 +110,19 @@ function describeRun(folder: string): RunEntry {
     // Files that a running process is writing may briefly look damaged.
     return { ...known, ...(running ?? { state: 'damaged', detail: error.message }) };
   }
+}
+
+/** A run of supervised training: it measures a loss, and no accuracy. */
+function describeSft(folder: string, known: Omit<RunEntry, 'state' | 'detail'>): RunEntry {
+  const { options } = readSftRun(join(folder, runFiles.config));
+  let updates = 0;
+  for (const { step } of readLog(join(folder, runFiles.metrics))) updates = Number(step);
+  const isFinished = hasFinal(folder);
+  const resumesAfter = isFinished ? null : (wholeCheckpoints(folder).at(-1) ?? 0);
+  const entry = { ...known, model: options.model ?? null, algo: 'sft', updates, resumesAfter };
+  return isFinished
+    ? { ...entry, plannedUpdates: updates, state: 'finished', detail: null }
+    : { ...entry, state: 'stopped', detail: `after update ${resumesAfter}` };
 }
 
 /** Null before the evaluation. */

@@ -9,8 +9,8 @@ import type { ModelConfig } from '../model/network/config.js';
 import { adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { elementCount, parameterSpecs } from '../model/network/params.js';
-import { type PolicySizes, policyLayout } from '../policy/layout.js';
-import { activationsPerToken, chooseUpdateShape } from '../policy/update-shape.js';
+import { type PolicySizes, policyLayout, type TrainingLayout, trainingLayout } from '../policy/layout.js';
+import { activationsPerToken, chooseUpdateShape, type UpdateShape } from '../policy/update-shape.js';
 
 /** Bytes by purpose. */
 export type Parts = Readonly<Record<string, number>>;
@@ -52,7 +52,6 @@ export function planMemory(
   const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
-  const { vocabSize: V } = config;
   const drawing = layout.sizes.slots * drawingBytes(config);
   const programs = { 'TensorFlow and Node': runtimeBytes };
   const forSampling = {
@@ -62,22 +61,48 @@ export function planMemory(
   const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };
 
   const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch });
-  const tokens = shape.sequences * shape.length;
-  // Logits of some completion tokens, their softmax and their gradient.
-  const logits = 3 * floatBytes * shape.recompute.logitRows * V;
-  // The gradient of a tied embedding is the sum of two, each as large as the table.
-  const table = floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
   const training = {
     ...programs,
     weights,
     ...forSampling,
     ...(lora === undefined && { 'reference weights': stateBytes(layout.reference) }),
-    'moments of AdamW': stateBytes(layout.moments),
-    gradients: stateBytes(layout.gradients) + (lora === undefined ? (config.tied ? 2 : 1) * table : 0),
-    activations: floatBytes * tokens * activationsPerToken(config, shape.length, shape.recompute.layers),
-    'logits and their gradient': logits,
+    ...ofUpdates(config, shape, layout, lora),
   };
   return [stage('sampling', sampling), stage('training', training)];
+}
+
+/** Peak memory of supervised training, in bytes: nothing is sampled, and there is no reference. */
+export function planLearnerMemory(
+  config: ModelConfig,
+  shape: UpdateShape,
+  lora: LoraOptions | undefined,
+): readonly MemoryStage[] {
+  const layout = trainingLayout(config, { lora, isNarrow: () => config.dtype === 'bfloat16' });
+  return [
+    stage('training', {
+      'TensorFlow and Node': runtimeBytes,
+      weights: stateBytes(layout.parameters) + stateBytes(layout.adapters),
+      ...ofUpdates(config, shape, layout, lora),
+    }),
+  ];
+}
+
+/** What updates need beside the weights. */
+function ofUpdates(
+  config: ModelConfig,
+  { sequences, length, recompute }: UpdateShape,
+  { moments, gradients }: TrainingLayout,
+  lora: LoraOptions | undefined,
+): Parts {
+  // The gradient of a tied embedding comes from two places, each as large as the table.
+  const table = floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
+  return {
+    'moments of AdamW': stateBytes(moments),
+    gradients: stateBytes(gradients) + (lora === undefined ? (config.tied ? 2 : 1) * table : 0),
+    activations: floatBytes * sequences * length * activationsPerToken(config, length, recompute.layers),
+    // Logits of some completion tokens, their softmax and their gradient.
+    'logits and their gradient': 3 * floatBytes * recompute.logitRows * config.vocabSize,
+  };
 }
 
 function stage(name: MemoryStage['stage'], parts: Parts): MemoryStage {

@@ -2,11 +2,12 @@
  * @file The record of a run in its folder: `config.json` with all resolved options, versions and hashes, and
  * `problems.json`. Resuming reads and checks both, since a run continues only with the same model and problems.
  */
+import { dirname } from 'node:path';
 import type { ProblemSet } from '../data/problem.js';
 import type { EngineName } from '../engine/choices.js';
+import { evaluationOptionNames, trainingOptionNames } from '../options/names.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
 import { resolveOptions } from '../options/spec.js';
-import { evaluationOptionNames, trainingOptionNames } from '../options/table.js';
 import type { Fingerprint } from '../stage1/v-star-file.js';
 import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
@@ -14,7 +15,7 @@ import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
 import { anyObject, anything, check, integer, list, object, oneOf, text } from '../util/schema.js';
 import { packageVersion } from '../util/version.js';
-import type { RunFolder } from './folder.js';
+import { commandOfRun, type RunFolder } from './folder.js';
 
 /** Incremented when older versions would misread a run. */
 const format = 'tinyzero-run-2';
@@ -90,6 +91,12 @@ const runShape = object({
 export function readRun(path: string): StoredRun {
   const source = { path, what: "a run's configuration", fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);
+  if (commandOfRun(dirname(path)) === 'sft') {
+    throw new UserError({
+      problem: `${dirname(path)} holds a run of \`tinyzero sft\`, not of \`tinyzero train\`.`,
+      fix: `Continue it with \`tinyzero sft --resume ${dirname(path)}\`, or train its model with --model ${dirname(path)}.`,
+    });
+  }
   const { engine, modelHash, problemsChecksum, options: stored } = check(runShape, record, source);
   requireSeal(path, source.fix);
   const problems: string[] = [];

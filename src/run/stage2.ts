@@ -2,10 +2,6 @@
  * @file Stage 2 of a run: which problems to train on, which checkpoint to start from, what to log and when to save. The
  * training loop itself is stage2/loop.ts.
  */
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { isGguf } from '../model/gguf/open.js';
-import { shippedModel } from '../model/shipped.js';
 import { warmupSteps } from '../options/settings.js';
 import { greedyAccuracy } from '../policy/evaluate.js';
 import { trainedRows } from '../stage1/trained.js';
@@ -18,8 +14,6 @@ import {
   type CheckpointState,
   loadCheckpoint,
   loadPolicy,
-  readCheckpointState,
-  requireWhole,
   saveCheckpoint,
 } from '../stage2/resume.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
@@ -27,9 +21,9 @@ import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainAsyncWrites } from '../util/file.js';
 import { keyedRandom } from '../util/random.js';
-import { hasFinal, requireFinal, saveFinal } from './final.js';
-import type { RunFolder } from './folder.js';
-import { openLog, readLog, requireLog } from './logs.js';
+import { baseReference, hasWholeFinal, newestCheckpoint } from './checkpoints.js';
+import { saveFinal } from './final.js';
+import { openLog, readLog } from './logs.js';
 import type { Run } from './train.js';
 
 /**
@@ -44,9 +38,9 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   const plan = planOf(run, algorithm, vStar);
 
   // Start from the newest undamaged checkpoint.
-  const finished = isFinished(run);
+  const finished = hasWholeFinal(run.folder, job.reporter);
   const unchecked = folder.checkpoints().length === 0;
-  const state = newestState(run, plan.length);
+  const state = newestCheckpoint(run.folder, job.reporter, plan.length);
   if (finished && (unchecked || state?.progress.step === plan.length)) {
     loadPolicy(folder.file('final'), policy);
     return plan.length;
@@ -145,54 +139,6 @@ function planOf(run: Run, algorithm: Algorithm, vStar: VStarFile | undefined): V
   });
 }
 
-/** Whether the trained model exists and is undamaged. A damaged one is reported. */
-function isFinished({ folder, job }: Run): boolean {
-  if (!hasFinal(folder.path)) return false;
-  try {
-    requireFinal(folder.path);
-    return true;
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    job.reporter.line(`${error.message} The trained model will be written again.`);
-    return false;
-  }
-}
-
-/**
- * The state of the newest checkpoint that is undamaged and has undamaged logs; undefined if there is none. Damaged
- * checkpoints are reported and set aside.
- */
-function newestState({ folder, job }: Run, updates: number): CheckpointState | undefined {
-  let newest: CheckpointState | undefined;
-  const steps = folder.checkpoints().reverse();
-  for (const step of steps) {
-    try {
-      const state = checkedState(folder, step, updates);
-      newest ??= state;
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      job.reporter.line(`${error.message} The checkpoint of update ${step} was moved to ${folder.setAside(step)}.`);
-    }
-  }
-  if (steps.length > 0 && newest === undefined) {
-    job.reporter.line('No undamaged checkpoint is left: stage 2 starts from the beginning.');
-  }
-  return newest;
-}
-
-/** @throws UserError naming the damaged file or log. */
-function checkedState(folder: RunFolder, step: number, updates: number): CheckpointState {
-  const path = folder.checkpointPath(step);
-  const state = readCheckpointState(path);
-  if (state.progress.step !== step || step > updates) {
-    throw new UserError(`${path} claims to be from update ${state.progress.step} of ${updates}.`);
-  }
-  requireWhole(path, state.files);
-  requireLog(folder.file('metrics'), state.logs.metrics);
-  requireLog(folder.file('rollouts'), state.logs.rollouts);
-  return state;
-}
-
 /** Restores the policy from a checkpoint, or to its state before the first update. */
 function load({ job, folder, policy, onEvent }: Run, state: CheckpointState | undefined): void {
   if (state === undefined) {
@@ -211,10 +157,4 @@ function rolloutRecord(step: number, { rollout, ...numbers }: TrainedRollout) {
   const { problem, text, finished, score, completionIds } = rollout;
   const graded = { reward: score.reward, exact: score.exact, finished, tokens: completionIds.length };
   return { step, problem: problem.id, completion: text, ...graded, ...numbers };
-}
-
-/** Name of an adapter's base model: the hub id as given, otherwise the folder. */
-function baseReference(name: string, folder: string): string {
-  if (isGguf(name)) return resolve(name);
-  return existsSync(name) || shippedModel(name) !== name ? resolve(folder) : name;
 }

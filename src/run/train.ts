@@ -30,7 +30,7 @@ import { type Job, probeRecord, withJob, withPolicy } from './job.js';
 import { type LogWriter, openLog, readLog } from './logs.js';
 import { readRun, requireSameRun, type StoredRun, writeRun } from './record.js';
 import { rowsOf, trainOrLoad } from './stage2.js';
-import { withTensorboard } from './tensorboard.js';
+import { withTensorboard } from './tensorboard/log.js';
 
 /** Shared by the parts of a run. */
 export interface Run {

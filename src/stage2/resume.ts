@@ -23,6 +23,9 @@ const format = 'tinyzero-checkpoint-2';
 export const checkpointStateFile = 'state.json';
 const optimizerFile = 'optimizer.safetensors';
 
+/** A policy, or whatever else is trained: what a checkpoint saves and restores. */
+export type Trainable = Pick<Policy, 'config' | 'specs' | 'momentSpecs' | 'read' | 'loadTrained' | 'loadMoments'>;
+
 /** Checksums by file name. */
 export type Checksums = Readonly<Record<string, Checksum>>;
 
@@ -117,7 +120,7 @@ export function requireWhole(folder: string, files: Checksums): void {
 }
 
 /** Restores parameters and moments. @throws UserError when they do not match this model. */
-export function loadCheckpoint(folder: string, policy: Policy): void {
+export function loadCheckpoint(folder: string, policy: Trainable): void {
   loadPolicy(folder, policy);
   const path = join(folder, optimizerFile);
   const file = openSafetensors(path);
@@ -139,7 +142,7 @@ export function loadCheckpoint(folder: string, policy: Policy): void {
 }
 
 /** Restores the parameters of a saved policy. @throws UserError when they do not match this model. */
-export function loadPolicy(folder: string, policy: Policy): void {
+export function loadPolicy(folder: string, policy: Trainable): void {
   const adapter = readAdapterConfig(folder);
   if (adapter !== undefined) {
     loadAdapters(folder, adapter.rank, policy);
@@ -159,7 +162,7 @@ export function loadPolicy(folder: string, policy: Policy): void {
   }
 }
 
-function loadAdapters(folder: string, rank: number, policy: Policy): void {
+function loadAdapters(folder: string, rank: number, policy: Trainable): void {
   const { file, specs, read } = openAdapter(folder, policy.config, rank);
   try {
     if (JSON.stringify(specs) !== JSON.stringify(policy.specs)) {

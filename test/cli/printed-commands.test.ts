@@ -78,6 +78,7 @@ before(async () => {
   if (noShell) return;
   folder = temporaryFolder('printed');
   mkdirSync(join(folder, 'experiments'));
+  cpSync('examples', join(folder, 'examples'), { recursive: true });
   writeFileSync(join(folder, 'prompts.jsonl'), lines({ prompt: 'What is 7 × 8?' }));
   writeFileSync(
     join(folder, 'answers.jsonl'),

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commands } from '../../src/cli/command-table.js';
 import { defaultsTable } from '../../src/options/defaults.js';
+import { trainingOptionNames } from '../../src/options/names.js';
 import { completeSettings, defaultOptions } from '../../src/options/settings.js';
 import { type OptionSpec, resolveOptions } from '../../src/options/spec.js';
-import { flag, type OptionName, options, trainingOptionNames } from '../../src/options/table.js';
+import { flag, type OptionName, options } from '../../src/options/table.js';
 import { defaultText, optionGroups, optionTable } from '../../src/options/texts.js';
 
 const names = Object.keys(options) as OptionName[];

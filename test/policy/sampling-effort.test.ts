@@ -30,6 +30,16 @@ test('short completions end first and do not make the others look short', () => 
   assert.ok(perCompletion < 0.6 * 4 + 0.4 * limit, `${perCompletion}`);
 });
 
+test('the estimate does not start low where most completions turn out long', () => {
+  // 640 completions in 22 slots; half end at 6 tokens, half are cut at 32. Before the first end little is known.
+  const limit = 32;
+  const truth = (640 * (0.5 * 6 + 0.5 * limit)) / 22;
+  for (const age of [1, 2, 4, 5]) {
+    const expected = effortToCome(lengths(limit, {}), new Array(22).fill(age), 618, 22);
+    assert.ok(expected > truth / 1.5 && expected < 2 * truth, `${expected} for ${truth} at ${age}`);
+  }
+});
+
 test('no completion is expected to be longer than allowed', () => {
   assert.equal(effortToCome(lengths(10, {}), [9], 0, 1), 0);
   assert.ok(effortToCome(lengths(10, {}), [], 1, 1) <= 20);

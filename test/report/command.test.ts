@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { parseArguments } from '../../src/cli/command-line.js';
 import { commands } from '../../src/cli/command-table.js';
+import { trainingOptionNames } from '../../src/options/names.js';
 import { completeSettings, defaultOptions, type TrainingOptions } from '../../src/options/settings.js';
-import { trainingOptionNames } from '../../src/options/table.js';
 import { repeatCommand } from '../../src/report/command.js';
 
 const train = commands.find(({ words }) => words.join() === 'train')!;
@@ -33,7 +33,7 @@ test('the command, read by a shell and by the command line, has the options of t
       parameters: 413_000,
     });
     const options = Object.fromEntries(trainingOptionNames.map((name) => [name, settings[name]])) as TrainingOptions;
-    const values = parsed(repeatCommand({ options, engine: 'wasm' }).join(' '));
+    const values = parsed(repeatCommand('train', trainingOptionNames, { options, engine: 'wasm' }).join(' '));
     assert.equal(values.engine, 'wasm');
     for (const name of trainingOptionNames) assert.deepEqual(values[name], options[name], name);
   }

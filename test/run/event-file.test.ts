@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eventRecord, fileHeader, type ScalarEvent } from '../../src/run/event-file.js';
+import { eventRecord, fileHeader, type ScalarEvent } from '../../src/run/tensorboard/event-file.js';
 import { crc32c, readEvents } from '../helpers/event-file.js';
 
 test('the reader of these tests computes the checksums of RFC 3720, B.4', () => {

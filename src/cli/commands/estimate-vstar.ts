@@ -1,12 +1,20 @@
 /**
- * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1.
+ * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1. `tinyzero merge-vstar`
+ * joins its parts.
  */
+import type { CommonOptionName, samplingOptionNames } from '../../options/names.js';
 import { defaultOptions } from '../../options/settings.js';
-import type { CommonOptionName, OptionValues, samplingOptionNames } from '../../options/table.js';
+import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
 import { runFiles } from '../../run/folder.js';
 import { preflightOf } from '../../stage1/preflight.js';
-import { deriveVStar, readVStarFile, type VStarFile, writeVStarFile } from '../../stage1/v-star-file.js';
+import {
+  deriveVStar,
+  mergeVStarFiles,
+  readVStarFile,
+  type VStarFile,
+  writeVStarFile,
+} from '../../stage1/v-star-file.js';
 import { exitCodes } from '../../util/errors.js';
 import { explainWrites } from '../../util/file.js';
 import { describePreflight } from '../run-summary.js';
@@ -53,4 +61,21 @@ export async function run(values: Values): Promise<number> {
 function derived({ beta1, numSamples }: Pick<Values, 'beta1' | 'numSamples'>, from: string): VStarFile {
   const change = { ...(beta1 !== undefined && { beta1 }), ...(numSamples !== undefined && { samples: numSamples }) };
   return deriveVStar(from, readVStarFile(from), change);
+}
+
+/** `tinyzero merge-vstar`: one V* file from the parts of several machines. */
+export async function merge(
+  { out = runFiles.vStar, partial, json }: OptionValues<'out' | 'partial' | 'json'>,
+  files: readonly string[],
+): Promise<number> {
+  const merged = mergeVStarFiles(
+    files.map((path) => ({ path, file: readVStarFile(path) })),
+    { partial },
+  );
+  writeVStarFile(out, merged);
+  const problems = merged.entries.size;
+  printResult(json, { file: out, problems, samples: merged.samples }, () => [
+    `${problems} problems from ${files.length} files, written to ${out}.`,
+  ]);
+  return exitCodes.ok;
 }

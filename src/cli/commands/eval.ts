@@ -4,9 +4,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { builtinModel } from '../../model/shipped.js';
+import type { CommonOptionName, evaluationOptionNames } from '../../options/names.js';
 import type { TrainingOptions } from '../../options/settings.js';
 import { defaultOptions } from '../../options/settings.js';
-import type { CommonOptionName, evaluationOptionNames, OptionName, OptionValues } from '../../options/table.js';
+import type { OptionName, OptionValues } from '../../options/table.js';
 import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
 import { trainedModel } from '../../run/final.js';

@@ -81,6 +81,7 @@ async function generate(values: Values, signal: AbortSignal): Promise<void> {
         },
       );
       const elapsedMs = performance.now() - (beganMs ?? performance.now());
+      output.close();
       if (!values.json) reporter.line(summary(completions.flat(), elapsedMs));
     } finally {
       output.close();
@@ -136,7 +137,7 @@ function samplingNotes(choice: SamplingChoice, values: Values, generation: Gener
 }
 
 interface Output extends Pick<SampleCall, 'onToken' | 'onCompletion'> {
-  /** After the last completion, or after an error. */
+  /** Ends the last line. To be called after the last completion or an error, and again without effect. */
   close(): void;
 }
 
@@ -174,6 +175,7 @@ function textOutput(prompts: number, samples: number, tokenizer: Tokenizer): Out
     },
     close() {
       if (!atLineStart) stdout.write('\n');
+      atLineStart = true;
     },
   };
 }

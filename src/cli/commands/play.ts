@@ -4,8 +4,9 @@
 import { describeSampling } from '../../model/checkpoint/generation-config.js';
 import { type LoadedModel, loadModel } from '../../model/loaded-model.js';
 import { builtinModel } from '../../model/shipped.js';
+import type { CommonOptionName } from '../../options/names.js';
 import { defaultOptions } from '../../options/settings.js';
-import type { CommonOptionName, OptionValues } from '../../options/table.js';
+import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { type Answer, openPlayer, type Player, type Question } from '../player.js';

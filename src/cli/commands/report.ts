@@ -3,7 +3,8 @@
  */
 import { resolve } from 'node:path';
 import type { OptionValues } from '../../options/table.js';
-import { exitCodes } from '../../util/errors.js';
+import { commandOfRun } from '../../run/folder.js';
+import { exitCodes, UserError } from '../../util/errors.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
@@ -11,9 +12,23 @@ export async function run(
   { compareRuns, open, out, json, quiet }: OptionValues<'compareRuns' | 'open' | 'out' | 'json' | 'quiet'>,
   [folder]: readonly string[],
 ): Promise<number> {
+  if (commandOfRun(folder!) === 'sft') {
+    if (compareRuns.length > 0) {
+      const problem = `--compare: ${folder} is a run of supervised training, whose report shows no other run.`;
+      throw new UserError(problem, { exitCode: exitCodes.usage });
+    }
+    const { writeSftReport } = await import('../../report/sft.js');
+    const path = writeSftReport(folder!, out);
+    printResult(json, { path }, () => [`The report is in ${path}.`]);
+    return await shown(path, open, quiet);
+  }
   const { writeReport } = await import('../../report/page.js');
   const { path, verdict } = writeReport({ folder: folder!, compare: compareRuns, ...(out !== undefined && { out }) });
   printResult(json, { verdict, path }, () => [verdict.sentence, ...verdict.notes, `The report is in ${path}.`]);
+  return await shown(path, open, quiet);
+}
+
+async function shown(path: string, open: boolean, quiet: boolean): Promise<number> {
   if (open && !(await opened(resolve(path)))) {
     consoleReporter({ quiet }).line(`No browser could be opened. Open ${resolve(path)} in one.`);
   }

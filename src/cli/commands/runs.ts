@@ -47,7 +47,11 @@ function describeRuns(runs: readonly RunEntry[], paint: Paint, width = Number.PO
     ...lines,
     ...(stopped === undefined
       ? []
-      : ['', 'To resume one:', `  ${programName()} train --resume ${shellWord(stopped.folder)}`]),
+      : [
+          '',
+          'To resume one:',
+          `  ${programName()} ${stopped.algo === 'sft' ? 'sft' : 'train'} --resume ${shellWord(stopped.folder)}`,
+        ]),
   ];
 }
 
@@ -69,7 +73,7 @@ function describeState({ state, detail, updates, plannedUpdates }: RunEntry, pai
     case 'finished':
       return `${paint.good(state)}, ${updates} updates`;
     case 'running':
-      return `${paint.strong(state)}${updates > 0 ? `, update ${updates} of ${plannedUpdates}` : ''}, ${detail}`;
+      return `${paint.strong(state)}${updates > 0 ? `, update ${updates}${plannedUpdates === null ? '' : ` of ${plannedUpdates}`}` : ''}, ${detail}`;
     case 'stopped':
       return `${paint.warn(state)} ${detail}`;
     case 'damaged':

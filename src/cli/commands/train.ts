@@ -2,13 +2,14 @@
  * @file `tinyzero train`: a whole run, with its progress and a summary at the end.
  */
 import { builtinModel } from '../../model/shipped.js';
-import type { CommonOptionName, OptionValues, trainingOptionNames } from '../../options/table.js';
+import type { CommonOptionName, trainingOptionNames } from '../../options/names.js';
+import type { OptionValues } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
 import { trainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
-import { exitCodes, UserError } from '../../util/errors.js';
-import { formatBytes } from '../../util/format.js';
+import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
+import { requireFit } from '../needs.js';
 import { describeDryRun, summarize } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
@@ -54,12 +55,6 @@ async function printPlan(request: DryRunRequest, reporter: Reporter, json: boole
   const { dryRun } = await import('../../run/dry-run.js');
   const plan = await interruptible((signal) => dryRun(request, reporter, signal));
   printResult(json, plan, () => describeDryRun(plan));
-  if (plan.shortfalls.length === 0) return exitCodes.ok;
-  const needs = plan.shortfalls.map(
-    ({ what, needed, available }) => `${what}: ${formatBytes(needed)} needed, ${formatBytes(available)} available`,
-  );
-  throw new UserError({
-    problem: `This run does not fit on this machine. ${needs.join('; ')}.`,
-    fix: 'Use a smaller model, a smaller --batch-size or --max-new-tokens, or a larger machine.',
-  });
+  requireFit(plan, 'Use a smaller model, a smaller --batch-size or --max-new-tokens, or a larger machine.');
+  return exitCodes.ok;
 }

@@ -31,8 +31,8 @@ export interface PassShape {
   readonly predictions: number;
   /** Rows per update, which bounds the rows of a pass. */
   readonly rows: number;
-  /** Tokens that all prompts begin with: computed once for each sequence, at its start. 0 for none; less than any prompt has. */
-  readonly sharedPrefix: number;
+  /** Tokens that all prompts begin with: computed once for each sequence, at its start. Less than any prompt has; default 0. */
+  readonly sharedPrefix?: number;
 }
 
 /** A row's place in a pass. */
@@ -54,7 +54,10 @@ const tokensOf = ({ promptIds, completionIds }: CompletionRow) => promptIds.leng
  *
  * @throws RangeError for a row that does not fit, or one without a prompt of its own: nothing predicts its first token.
  */
-export function planPasses(rows: readonly CompletionRow[], { sequences, length, sharedPrefix }: PassShape): Pass[] {
+export function planPasses(
+  rows: readonly CompletionRow[],
+  { sequences, length, sharedPrefix = 0 }: Pick<PassShape, 'sequences' | 'length' | 'sharedPrefix'>,
+): Pass[] {
   const byLength = rows.map((_, row) => row).sort((a, b) => tokensOf(rows[b]!) - tokensOf(rows[a]!) || a - b);
   const used: number[] = [];
   const passes: Placed[][] = [];
@@ -116,7 +119,7 @@ const prefixOwner = -2;
 export function packPass(
   rows: readonly CompletionRow[],
   pass: Pass,
-  { sequences: N, length: L, predictions: P, sharedPrefix }: PassShape,
+  { sequences: N, length: L, predictions: P, sharedPrefix = 0 }: PassShape,
 ): Record<Exclude<keyof ReturnType<typeof passInputs>, 'inverseTemperature'>, Int32Array> {
   const packed = {
     ids: new Int32Array(N * L),
@@ -163,7 +166,7 @@ export interface PassContext {
   readonly bias: Float<'N L L'>;
 }
 
-export function passContext(config: ModelConfig, inputs: PassTensors, sharedPrefix: number): PassContext {
+export function passContext(config: ModelConfig, inputs: PassTensors, sharedPrefix = 0): PassContext {
   const { owners, positions } = inputs;
   const [, L] = owners.shape as [number, number];
   const place = tf.range(0, L, 1, 'int32');

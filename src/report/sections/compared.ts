@@ -2,7 +2,8 @@
  * @file The section for `--compare`: the runs' verdicts side by side, tests between their trained models, and the options that
  * differ.
  */
-import { flag, trainingOptionNames } from '../../options/table.js';
+import { trainingOptionNames } from '../../options/names.js';
+import { flag } from '../../options/table.js';
 import { compareEvaluations } from '../../policy/eval-compare.js';
 import { UserError } from '../../util/errors.js';
 import { describePValue, formatPercent as percent } from '../../util/format.js';

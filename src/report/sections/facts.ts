@@ -1,9 +1,10 @@
 /**
  * @file The section about repeating a run: its command, cost, resolved options, versions and hashes.
  */
-import { flag, trainingOptionNames } from '../../options/table.js';
+import { trainingOptionNames } from '../../options/names.js';
+import { flag, type OptionName } from '../../options/table.js';
 import { counted, formatSeconds } from '../../util/format.js';
-import { isRecord } from '../../util/json.js';
+import { isRecord, type JsonRecord } from '../../util/json.js';
 import { quantile } from '../../util/statistics.js';
 import { section, short } from '../charts/chart.js';
 import { repeatCommand } from '../command.js';
@@ -16,17 +17,22 @@ export function factsSection(run: RunRecord): Html {
     id: 'repeat',
     title: 'How to repeat it',
     lead: 'The same command gives the same bytes on the same engine: all random numbers follow from the seed.',
-    body: html`<div class="copied"><pre class="command" id="command" tabindex="0" aria-label="The command">${repeatCommand(stored).map((piece, i) => html`${i > 0 && ' '}<span>${piece}</span>`)}</pre><button type="button" class="to-clipboard" data-source="command" hidden>Copy</button></div>
+    body: html`${commandBox(repeatCommand('train', trainingOptionNames, stored))}
 <div class="columns">
 <div><h3>Cost</h3>${table(costs(run))}<h3>Versions and hashes</h3>${table(versions(stored.record))}</div>
-<div><h3>Options, as resolved</h3>${optionTables(run)}</div>
+<div><h3>Options, as resolved</h3>${optionTables(trainingOptionNames, stored)}</div>
 </div>`,
   });
 }
 
-type Rows = readonly (readonly [name: string, value: string])[];
+/** The command with a button that copies it. */
+export function commandBox(pieces: readonly string[]): Html {
+  return html`<div class="copied"><pre class="command" id="command" tabindex="0" aria-label="The command">${pieces.map((piece, i) => html`${i > 0 && ' '}<span>${piece}</span>`)}</pre><button type="button" class="to-clipboard" data-source="command" hidden>Copy</button></div>`;
+}
 
-function table(rows: Rows): Html {
+export type Rows = readonly (readonly [name: string, value: string])[];
+
+export function table(rows: Rows): Html {
   return html`<table class="options"><tbody>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>`;
 }
 
@@ -71,14 +77,17 @@ function costs({ timings, before, after, stage1, steps, rollouts }: RunRecord): 
 }
 
 /** Short times with three digits, long ones as {@link formatSeconds}. */
-function formatDuration(seconds: number): string {
+export function formatDuration(seconds: number): string {
   return seconds < 60 ? `${short(seconds)} s` : formatSeconds(seconds);
 }
 
 /** Options in use, and folded below them those that were off or absent. */
-function optionTables({ stored }: RunRecord): Html {
-  const { derived } = stored.record;
-  const all = trainingOptionNames.map((name) => [flag(name), valueText(stored.options[name])] as const);
+export function optionTables<Name extends OptionName>(
+  names: readonly Name[],
+  { options, record }: { readonly options: Readonly<Record<Name, unknown>>; readonly record: JsonRecord },
+): Html {
+  const { derived } = record;
+  const all = names.map((name) => [flag(name), valueText(options[name])] as const);
   const isUnused = ([, value]: readonly [string, string]) => value === '–' || value === 'no';
   const unused = all.filter(isUnused);
   const used = [...all.filter((row) => !isUnused(row)), ...(isRecord(derived) ? flat(derived, '') : [])];
@@ -88,7 +97,7 @@ function optionTables({ stored }: RunRecord): Html {
   }`;
 }
 
-function versions(record: RunRecord['stored']['record']): Rows {
+export function versions(record: JsonRecord): Rows {
   const { options: _, derived: __, ...rest } = record;
   return flat(rest, '');
 }

@@ -136,6 +136,42 @@ test('generate --temperature 0 is the greedy continuation of the reference, up t
   });
 });
 
+test('a completion ends at each of several end tokens, of generation_config.json or of config.json', async (t) => {
+  const { greedy } = readFixture('llama', 'expected.json');
+  const prompt: number[] = greedy.prompt_ids[0];
+  const ids: number[] = greedy.ids[0];
+  // Two tokens of the reference's continuation, in the order of their first places.
+  const [early, late] = [ids[3]!, ids.find((id, place) => place > 3 && ids.indexOf(id) === place)!];
+  const endOf = (...ends: number[]) => Math.min(...ends.map((end) => ids.indexOf(end)).filter((place) => place >= 0));
+  const folder = copyOfModel(t, 'llama');
+  const args = ['generate', '--engine', 'wasm', '--model', folder, '--temperature', '0', '--json', '--input', '-'];
+  for (const [file, ends] of [
+    ['generation_config.json', [late, early]],
+    ['generation_config.json', [410, late]],
+    ['config.json', [early, late]],
+  ] as const) {
+    rmSync(join(folder, 'generation_config.json'), { force: true });
+    if (file === 'config.json') changeJson(join(folder, file), { eos_token_id: ends });
+    else writeFileSync(join(folder, file), JSON.stringify({ eos_token_id: ends }));
+    const [result] = await json<Generated>([...args, '--max-new-tokens', `${ids.length}`], lines([{ prompt }]));
+    const [completion] = result!.completions;
+    assert.deepEqual(completion!.ids, ids.slice(0, endOf(...ends) + 1), `${ends} in ${file}`);
+    assert.equal(completion!.finishReason, 'stop');
+  }
+});
+
+test('on a terminal the time taken has a line of its own after the text', async () => {
+  const command = `exec "$0" "$@" 2>&1`;
+  const args = ['generate', '--engine', 'wasm', '--prompt', 'What is 7 × 8?'];
+  const child = spawn('sh', ['-c', command, process.execPath, cliPath, ...args], { env: merge({}) });
+  let both = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    both += text;
+  });
+  assert.equal(await new Promise((resolve) => child.on('close', resolve)), 0);
+  assert.match(both, /answer: \d+\n\d+ tokens in [\d.]+ s, [\d.]+ a second\.\n$/);
+});
+
 test('--chat puts the prompt into the chat template, --prompt - reads it from standard input', async () => {
   const { chat } = readFixture('llama', 'expected.json');
   const text = chat.messages[0].content;

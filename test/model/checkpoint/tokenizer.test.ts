@@ -161,6 +161,58 @@ test('a numeral of any kind is a digit for the Digits step, as in the reference'
   assert.deepEqual(split(false, 'a½²a7½a'), [0, 5, 0, 6, 0]);
 });
 
+test('a tokenizer made from a GGUF file, with and without the Digits step, gives the ids of the reference', (t) => {
+  const folder = copyOfModel(t, 'llama');
+  const path = join(folder, 'tokenizer.json');
+  const { model } = JSON.parse(readFileSync(path, 'utf8'));
+  // Merges that cross numerals: whatever splits the text decides whether they happen. In the alphabet of bytes Â½ is ½ and Â² is ².
+  const merges = [
+    ['1', '2'],
+    ['Â', '½'],
+    ['3', '12'],
+    ['7', 'Â½'],
+    ['Â', '²'],
+    ['12', 'Â²'],
+    ['x', 'Â²'],
+  ];
+  const vocab = { ...model.vocab, ...Object.fromEntries(merges.map((pair, i) => [pair.join(''), 398 + i])) };
+  const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const digits = (individual_digits: boolean) => ({
+    type: 'Sequence',
+    pretokenizers: [{ type: 'Digits', individual_digits }, bytes],
+  });
+  const single = [{ Sequence: { id: 'A', type_id: 0 } }];
+  const texts = ['12 and 345½, x² + 7½', '312½½ 12² ٣٤'];
+  // From transformers 5.23 (class TokenizersBackend, as its GGUF reader saves it).
+  const joined = [
+    [398, 285, 220, 18, 19, 20, 399, 11, 220, 87, 402, 302, 220, 401],
+    [400, 399, 399, 220, 403, 220, 149, 96, 149, 97],
+  ];
+  const apart = [
+    [16, 17, 285, 220, 18, 19, 20, 399, 11, 220, 87, 402, 302, 220, 22, 399],
+    [18, 16, 17, 399, 399, 220, 16, 17, 402, 220, 149, 96, 149, 97],
+  ];
+  for (const [pre_tokenizer, expected] of [
+    [bytes, joined],
+    [digits(true), apart],
+    [digits(false), joined],
+  ] as const) {
+    changeJson(path, {
+      pre_tokenizer,
+      model: { ...model, vocab, merges: [...model.merges, ...merges] },
+      post_processor: { type: 'TemplateProcessing', single, pair: single, special_tokens: {} },
+    });
+    const settings = { backend: 'tokenizers', tokenizer_class: 'TokenizersBackend', eos_token: '<|im_end|>' };
+    writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(settings));
+    const tokenizer = loadTokenizer(folder);
+    assert.deepEqual(
+      texts.map((text) => tokenizer.encode(text)),
+      expected,
+    );
+    assert.equal(tokenizer.eosTokenId, 395);
+  }
+});
+
 test('hostile tokenizers are rejected with the field, and every id is an integer of the vocabulary', (t) => {
   const folder = copyOfModel(t, 'llama');
   const path = join(folder, 'tokenizer.json');

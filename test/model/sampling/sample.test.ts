@@ -22,7 +22,7 @@ import {
   type SampleOptions,
   sample,
 } from '../../../src/model/sampling/sample.js';
-import { score, scoreFunctions, scoreGroups } from '../../../src/model/score.js';
+import { planScoring, score, scoreFunctions } from '../../../src/model/score.js';
 import { keyedRandom, rolloutRandom } from '../../../src/util/random.js';
 import { assertUserRejection } from '../../helpers/errors.js';
 import { fixture, fixtureModels, readFixture } from '../../helpers/files.js';
@@ -236,11 +236,11 @@ async function checkScores(engine: EngineName): Promise<void> {
     const prompts = rollouts(sampler.config, plans).map((make) => make().promptIds);
     sampler.program.dispose();
     const rows = completions.map(({ ids }, index) => ({ promptIds: prompts[index] as number[], completionIds: ids }));
-    const groups = scoreGroups(sampler.config, rows);
+    const plan = planScoring(sampler.config, rows);
     const scorer = await fixtureSampler(engine, 'qwen2-untied-bf16', small, options, (config) =>
-      scoreFunctions(config, groups),
+      scoreFunctions(config, plan.groups),
     );
-    const scores = await score(scorer.program, groups, rows, { temperature });
+    const scores = await score(scorer.program, plan, rows, { temperature });
     completions.forEach(({ logProbs }, row) => {
       assertClose(Array.from(scores[row] as Float32Array), logProbs, `row ${row}`);
     });

@@ -3,7 +3,7 @@
  * (tensorflow/core/util/event.proto) with scalars.
  */
 import crc32c from 'crc-32/crc32c.js';
-import { double, float, integer, type Message, message, nested, string, toBytes } from '../engine/graph/protobuf.js';
+import { double, float, integer, type Message, message, nested, string, toBytes } from '../../engine/graph/protobuf.js';
 
 export interface ScalarEvent {
   /** Seconds since 1970. */

@@ -4,14 +4,14 @@
  */
 import { appendFileSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readEvaluation } from '../policy/eval-compare.js';
-import type { EvalSummary } from '../policy/eval-summary.js';
-import { explainWrites, writeFileAtomic } from '../util/file.js';
-import type { JsonRecord } from '../util/json.js';
+import { readEvaluation } from '../../policy/eval-compare.js';
+import type { EvalSummary } from '../../policy/eval-summary.js';
+import { explainWrites, writeFileAtomic } from '../../util/file.js';
+import type { JsonRecord } from '../../util/json.js';
+import type { TrainEvent } from '../events.js';
+import type { RunFolder } from '../folder.js';
+import { readLog } from '../logs.js';
 import { eventRecord, fileHeader, type ScalarEvent } from './event-file.js';
-import type { TrainEvent } from './events.js';
-import type { RunFolder } from './folder.js';
-import { readLog } from './logs.js';
 
 /** TensorBoard reads every file with `tfevents` in its name. */
 const fileName = 'events.out.tfevents.tinyzero';

@@ -1,0 +1,183 @@
+/**
+ * @file `tinyzero sft`: supervised training on given completions, with its progress and a summary at the end.
+ */
+import { builtinModel } from '../../model/shipped.js';
+import type { CommonOptionName, sftOptionNames } from '../../options/names.js';
+import type { OptionValues } from '../../options/table.js';
+import type { TokenLoss } from '../../policy/learner.js';
+import { shellWord } from '../../report/command.js';
+import { trainedModel } from '../../run/final.js';
+import { newFolder } from '../../run/folder.js';
+import type { SftDryRun } from '../../run/sft/dry-run.js';
+import type { SftMetrics } from '../../run/sft/loop.js';
+import type { SftEvent, SftRequest, SftResult } from '../../run/sft/train.js';
+import { exitCodes } from '../../util/errors.js';
+import { counted, formatPercent, formatSeconds } from '../../util/format.js';
+import type { Reporter, Work } from '../../util/reporter.js';
+import { describeNeeds, requireFit } from '../needs.js';
+import { programName } from '../program-name.js';
+import { interruptible } from '../terminal/interrupt.js';
+import { printResult } from '../terminal/output.js';
+import type { Paint } from '../terminal/paint.js';
+import { consoleReporter } from '../terminal/progress.js';
+import { sparkline } from '../terminal/sparkline.js';
+
+type Values = OptionValues<
+  (typeof sftOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName
+>;
+
+export async function run(values: Values): Promise<number> {
+  const { out, resume, dryRun, engine, install, json, quiet, color: _, ...given } = values;
+  const reporter = consoleReporter({ quiet });
+  const started = performance.now();
+  const folder = resume ?? out ?? newFolder(`sft-${(given.model ?? builtinModel).split('/').at(-1)}`);
+  const options = { ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) };
+  const request = { options, folder, resume: resume !== undefined, engine, install };
+  if (dryRun) return await printPlan(request, reporter, json);
+  const { sft } = await import('../../run/sft/train.js');
+  const progress = sftProgress(reporter);
+  const result = await interruptible(async (signal) => {
+    try {
+      const trained = await sft(request, progress.onEvent, reporter, signal);
+      const { writeSftReport } = await import('../../report/sft.js');
+      return { ...trained, report: writeSftReport(folder) };
+    } finally {
+      progress.end();
+    }
+  });
+  const seconds = (performance.now() - started) / 1000;
+  printResult(json, result, (paint) => summarize(result, seconds, paint));
+  return exitCodes.ok;
+}
+
+async function printPlan(request: SftRequest, reporter: Reporter, json: boolean): Promise<number> {
+  const { sftDryRun } = await import('../../run/sft/dry-run.js');
+  const plan = await interruptible((signal) => sftDryRun(request, reporter, signal));
+  printResult(json, plan, () => describePlan(plan));
+  requireFit(plan, 'Take a smaller model, --lora-rank, a smaller --micro-batch, or shorter lines.');
+  return exitCodes.ok;
+}
+
+function describePlan(plan: SftDryRun): string[] {
+  const { model, parameters, lines, tokens, longest, updates } = plan;
+  const count = (value: number) => value.toLocaleString('en');
+  return [
+    `${model}: ${count(parameters)} parameters.`,
+    `  ${counted(lines.train, 'line')} to learn from, ${counted(lines.heldOut, 'held-out line')}; ` +
+      `${counted(tokens, 'completion token')}, the longest line has ${count(longest)} tokens`,
+    `  ${counted(updates, 'update')}`,
+    ...describeNeeds(plan),
+  ];
+}
+
+/** A log gets a line every so many updates, and wherever the held-out loss was measured. */
+const lineEveryUpdates = 5;
+
+function sftProgress(reporter: Reporter): { onEvent(event: SftEvent): void; end(): void } {
+  const history: SftMetrics[] = [];
+  let work: Work | undefined;
+  let beganMs = 0;
+  let firstUpdate = 1;
+  return {
+    onEvent(event) {
+      switch (event.kind) {
+        case 'opened': {
+          const { model, engine, lines, tokens } = event;
+          return reporter.line(
+            `Training ${model} on ${engine}: ${counted(lines.train, 'line')} with ${counted(tokens, 'completion token')}, ` +
+              `${counted(lines.heldOut, 'held-out line')}.`,
+          );
+        }
+        case 'measured':
+          return reporter.line(`Held out, ${event.when} training: ${describeLoss(event.loss)}.`);
+        case 'resumed':
+          history.push(...event.history);
+          firstUpdate = event.step + 1;
+          return reporter.line(`Resuming after update ${event.step}.`);
+        case 'training':
+          beganMs = performance.now();
+          work = reporter.work('Training', 'updates');
+          return work.update({ done: history.length, total: event.updates });
+        case 'step': {
+          const { metrics, updates } = event;
+          history.push(metrics);
+          const { step, loss, heldOutLoss } = metrics;
+          const held = heldOutLoss === undefined ? '' : `, held out ${heldOutLoss.toFixed(3)}`;
+          const isDue = step % lineEveryUpdates === 0 || step === updates || heldOutLoss !== undefined;
+          work?.update({
+            ...{ done: step, total: updates },
+            ...(isDue && { note: `Update ${step} of ${updates}: loss ${loss.toFixed(3)} nats a token${held}` }),
+            details: (width) => curves(history, width),
+          });
+          if (step === updates) {
+            work?.end();
+            work = undefined;
+            const made = firstUpdate === 1 ? counted(updates, 'update') : `updates ${firstUpdate} to ${updates}`;
+            reporter.line(`Training: ${made} in ${formatSeconds((performance.now() - beganMs) / 1000)}.`);
+            for (const line of curves(history, closingWidth)) reporter.line(line);
+          }
+        }
+      }
+    },
+    end: () => work?.end(),
+  };
+}
+
+const closingWidth = 79;
+
+/** Losses over the updates: first and latest value, and a curve from 0 to the largest. */
+function curves(history: readonly SftMetrics[], width: number): string[] {
+  const curve = (name: string, values: readonly number[]) => {
+    const first = values[0]!.toFixed(3).padStart(7);
+    const start = `  ${name.padEnd(17)} ${first} -> ${values.at(-1)!.toFixed(3).padStart(7)}  `;
+    const most = Math.max(...values, Number.MIN_VALUE);
+    return (
+      start +
+      sparkline(
+        values.map((value) => value / most),
+        width - start.length,
+      )
+    );
+  };
+  const held = history.flatMap(({ heldOutLoss }) => heldOutLoss ?? []);
+  return [
+    ...(history.length > 0
+      ? [
+          curve(
+            'loss',
+            history.map(({ loss }) => loss),
+          ),
+        ]
+      : []),
+    ...(held.length > 1 ? [curve('loss, held out', held)] : []),
+  ];
+}
+
+function describeLoss({ loss, tokens }: TokenLoss): string {
+  return `loss ${loss.toFixed(3)} nats a token (a token has probability ${formatPercent(Math.exp(-loss))}), over ${counted(tokens, 'token')}`;
+}
+
+function summarize(
+  { folder, updates, before, after, report }: SftResult & { report: string },
+  seconds: number,
+  paint: Paint,
+) {
+  const word = shellWord(folder);
+  const headline =
+    before === null || after === null
+      ? paint.strong('Trained; no line was held out to measure what that is worth.')
+      : after.loss < before.loss
+        ? paint.good(`The held-out loss fell from ${before.loss.toFixed(3)} to ${after.loss.toFixed(3)} nats a token.`)
+        : paint.bad(
+            `The held-out loss did not fall: ${before.loss.toFixed(3)} before, ${after.loss.toFixed(3)} nats a token after.`,
+          );
+  return [
+    headline,
+    `${counted(updates, 'update')}, ${formatSeconds(seconds)}. The report is ${report}, the trained model ${folder}/final.`,
+    '',
+    paint.strong('Next:'),
+    ...[`generate --model ${word} --prompt TEXT`, `train --model ${word}`].map(
+      (command) => `  ${programName()} ${command}`,
+    ),
+  ];
+}

@@ -1,0 +1,56 @@
+/**
+ * @file The settings of a run of supervised training: the options that a user gave, completed by defaults that follow the
+ * model. A function of both, so a run that stored its options is set up again exactly alike.
+ */
+import type { PromptStyle } from '../data/prompt.js';
+import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import type { LoraOptions } from '../model/network/lora-options.js';
+import { builtinModel } from '../model/shipped.js';
+import { exitCodes, UserError } from '../util/errors.js';
+import { defaultsTable, sftDefaults } from './defaults.js';
+import type { sftOptionNames } from './names.js';
+import { loraOptions, type ModelFacts, modelKindOf } from './settings.js';
+import type { OptionValues } from './table.js';
+
+export type SftOptions = OptionValues<(typeof sftOptionNames)[number]>;
+
+type Completed = 'model' | 'epochs' | 'batchSize' | 'lr';
+
+export type SftSettings = Omit<SftOptions, Completed> & {
+  readonly [Name in Completed]: NonNullable<SftOptions[Name]>;
+} & {
+  readonly promptStyle: PromptStyle;
+  /** Absent: all weights are trained. */
+  readonly lora?: LoraOptions;
+  /** Share of the updates in which the learning rate grows, without `warmup`. */
+  readonly warmupShare: number;
+  /** Fraction of the learning rate that a cosine leads down to at the last update. */
+  readonly decayTo: number;
+  readonly optimizer: AdamWOptions;
+  readonly maxGradientNorm: number;
+};
+
+/** @throws UserError (wrong usage) that lists every option that makes no sense. */
+export function completeSftSettings(options: SftOptions, model: ModelFacts): SftSettings {
+  const problems: string[] = [];
+  const lora = loraOptions(options, problems);
+  const { questionStyle } = options;
+  const promptStyle = questionStyle === 'auto' ? (model.hasChatTemplate ? 'chat' : 'raw') : questionStyle;
+  if (promptStyle === 'chat' && !model.hasChatTemplate) {
+    problems.push('--prompt-style: chat needs a model with a chat template');
+  }
+  if (problems.length > 0) throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });
+  const { lr, warmupShare, decayTo } = defaultsTable[modelKindOf(model)];
+  return {
+    ...options,
+    model: options.model ?? builtinModel,
+    epochs: options.epochs ?? sftDefaults.epochs,
+    batchSize: options.batchSize ?? sftDefaults.batchSize,
+    lr: options.lr ?? lr(model.parameters, lora !== undefined),
+    promptStyle,
+    ...(lora && { lora }),
+    ...{ warmupShare, decayTo },
+    optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
+    maxGradientNorm: 1,
+  };
+}

@@ -1,0 +1,165 @@
+/**
+ * @file A model that learns from given completions: the negative log-likelihood of their tokens, its gradient in packed
+ * passes, AdamW. Trains all weights or adapters. Knows tokens and numbers, nothing of text, samples or files.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Engine } from '../engine/backend.js';
+import type { Precision } from '../engine/choices.js';
+import { valueAndGradients } from '../engine/ops/gradient.js';
+import * as adamw from '../engine/optim/adamw.js';
+import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import { defineFunction, type FunctionSpec, type TensorRecord } from '../engine/program.js';
+import { checkMemory, stateBytes } from '../model/load.js';
+import type { ModelConfig } from '../model/network/config.js';
+import type { CompletionRow } from '../model/network/log-probs.js';
+import { initialAdapter, withAdapterScale } from '../model/network/lora.js';
+import type { LoraOptions } from '../model/network/lora-options.js';
+import { type Pass, packedLogProbs, packPass, passContext, passInputs, planPasses } from '../model/network/packed.js';
+import { keyedRandom } from '../util/random.js';
+import { momentSpecsOf, pick, type TrainingLayout, trainingLayout } from './layout.js';
+import type { Policy } from './policy.js';
+import { addGradients, applyFunction, clearFunction } from './update.js';
+import type { UpdateShape } from './update-shape.js';
+
+export interface LearnerOptions {
+  /** Sizes of a pass, for updates and measurements. */
+  readonly shape: UpdateShape;
+  readonly precision: Precision;
+  readonly optimizer: AdamWOptions;
+  readonly maxGradientNorm: number;
+  readonly lora?: LoraOptions | undefined;
+  /** Frozen weights whose values are bfloat16's, so that they lose nothing when they are kept so. Default: none. */
+  readonly isNarrow?: (name: string) => boolean;
+  /** Of the adapters' starting values. */
+  readonly seed: number;
+}
+
+interface LearnerBatch {
+  readonly rows: readonly CompletionRow[];
+  /** Number of this update, from 1. */
+  readonly step: number;
+  readonly learningRate: number;
+}
+
+/** Loss of some rows. */
+export interface TokenLoss {
+  /** Mean of -log p over all completion tokens, in nats. */
+  readonly loss: number;
+  readonly tokens: number;
+}
+
+export interface Learner extends Pick<Policy, 'config' | 'specs' | 'momentSpecs' | 'load' | 'loadTrained' | 'read'> {
+  /** Writes the moments; without `read`, zeros. */
+  readonly loadMoments: Policy['loadMoments'];
+  /** One step of AdamW on the mean loss of the rows' tokens. @throws NumericsError; no weight is changed then. */
+  update(batch: LearnerBatch): TokenLoss & { readonly gradientNorm: number };
+  /** The loss of rows as the model is; `onRows` is called after each pass with the number of rows that are done. */
+  measure(rows: readonly CompletionRow[], onRows?: (done: number) => Promise<void>): Promise<TokenLoss>;
+  dispose(): void;
+}
+
+export function createLearner(engine: Engine, config: ModelConfig, options: LearnerOptions): Learner {
+  const { shape, optimizer, lora, isNarrow, seed } = options;
+  const layout = trainingLayout(config, { isNarrow, lora });
+  const state = { ...layout.parameters, ...layout.adapters, ...layout.moments, ...layout.gradients };
+  checkMemory(engine, stateBytes(state), 'The model with all that is kept for its training');
+  const program = engine.createProgram({ state, functions: learnerFunctions(config, layout, options) });
+  const names = Object.keys(layout.parameters);
+  const momentSpecs = momentSpecsOf(layout.trained);
+  for (const name of Object.keys(layout.gradients)) program.fill(name, 0);
+
+  const inputsOf = (rows: readonly CompletionRow[], pass: Pass) => ({
+    ...packPass(rows, pass, shape),
+    inverseTemperature: Float32Array.of(1),
+  });
+  const loadTrained: Learner['loadTrained'] = (read) => {
+    for (const name of Object.keys(layout.trained)) program.write(name, read(name));
+  };
+  return {
+    config,
+    specs: layout.trained,
+    momentSpecs,
+    load(read) {
+      for (const name of names) program.write(name, read(name));
+      if (lora === undefined) return;
+      loadTrained((name) => initialAdapter(name, layout.trained[name]!, keyedRandom(seed, 'adapter', name).uniform));
+    },
+    loadTrained,
+    loadMoments(read) {
+      for (const name of Object.keys(momentSpecs)) {
+        if (read === undefined) program.fill(name, 0);
+        else program.write(name, read(name));
+      }
+    },
+    read: (name) => program.read(name) as Float32Array,
+    update({ rows, step, learningRate }) {
+      const tokens = completionTokens(rows);
+      let loss = 0;
+      program.run('clear');
+      for (const pass of planPasses(rows, shape)) {
+        const inputs = { ...inputsOf(rows, pass), weight: Float32Array.of(1 / tokens) };
+        loss += (program.run('accumulate', inputs).loss as Float32Array)[0]!;
+      }
+      const { norm } = program.run('apply', adamw.stepScalars(step, learningRate, optimizer));
+      return { loss, tokens, gradientNorm: (norm as Float32Array)[0]! };
+    },
+    async measure(rows, onRows) {
+      let sum = 0;
+      let done = 0;
+      for (const pass of planPasses(rows, shape)) {
+        const logProbs = program.run('score', inputsOf(rows, pass)).logProbs as Float32Array;
+        const count = completionTokens(pass.map(({ row }) => rows[row]!));
+        for (let i = 0; i < count; i += 1) sum -= logProbs[i]!;
+        done += pass.length;
+        await onRows?.(done);
+      }
+      const tokens = completionTokens(rows);
+      return { loss: sum / tokens, tokens };
+    },
+    dispose: () => program.dispose(),
+  };
+}
+
+/** Completion tokens of all rows. */
+export const completionTokens = (rows: readonly CompletionRow[]) =>
+  rows.reduce((sum, { completionIds }) => sum + completionIds.length, 0);
+
+function learnerFunctions(
+  config: ModelConfig,
+  layout: TrainingLayout,
+  { shape, precision, optimizer, maxGradientNorm, lora }: LearnerOptions,
+): Record<'clear' | 'accumulate' | 'apply' | 'score', FunctionSpec> {
+  const names = Object.keys(layout.trained);
+  const { recompute, ...sizes } = shape;
+  const frozenOf = (state: TensorRecord) =>
+    lora === undefined ? {} : withAdapterScale(pick(state, Object.keys(layout.parameters)), lora);
+  return {
+    clear: clearFunction(names),
+    accumulate: defineFunction({
+      /** `weight`: 1 / completion tokens of the batch. */
+      inputs: { ...passInputs(sizes), weight: { dtype: 'float32', shape: [] } },
+      checkNumerics: true,
+      precision,
+      body(state, inputs) {
+        const context = passContext(config, inputs);
+        const frozen = frozenOf(state);
+        const weights = tf.mul(tf.greaterEqual(inputs.targetRows, 0).toFloat(), inputs.weight);
+        const meanLoss = (trained: TensorRecord) =>
+          tf.neg(tf.sum(tf.mul(weights, packedLogProbs(trained, frozen, config, context, recompute))));
+        const { value, gradients } = valueAndGradients(state, names, meanLoss);
+        return { outputs: { loss: value }, assign: addGradients(state, gradients) };
+      },
+    }),
+    apply: applyFunction(names, optimizer, maxGradientNorm),
+    score: defineFunction({
+      inputs: passInputs(sizes),
+      checkNumerics: true,
+      precision,
+      body(state, inputs) {
+        const context = passContext(config, inputs);
+        const logProbs = packedLogProbs(pick(state, names), frozenOf(state), config, context, recompute);
+        return { outputs: { logProbs } };
+      },
+    }),
+  };
+}

@@ -1,0 +1,64 @@
+/**
+ * @file The frame of a report: one HTML file that needs no other. Its content security policy lets it load nothing and run no
+ * script but its own.
+ */
+import { createHash } from 'node:crypto';
+import { runFiles } from '../run/folder.js';
+import { type Html, html, trusted } from './html.js';
+import { script } from './script.js';
+import { style } from './style.js';
+
+export type PageSection = readonly [id: string, name: string, body: Html];
+
+interface Page {
+  readonly title: string;
+  /** The run's folder. */
+  readonly path: string;
+  readonly createdBy: string;
+  readonly opening: Html;
+  readonly sections: readonly PageSection[];
+}
+
+export function documentOf({ title, path, createdBy, opening, sections }: Page): string {
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<title>${title}</title>
+<link rel="icon" href="data:,">
+<style>${trusted(style)}</style>
+</head>
+<body>
+<header>
+<p class="run"><b>tinyzero report</b> <span>${path}</span></p>
+<nav aria-label="Sections"><ul>${sections.map(([id, name]) => html`<li><a href="#${id}">${name}</a></li>`)}</ul></nav>
+</header>
+<main>
+${opening}
+${sections.map(([, , body]) => body)}
+</main>
+<footer><p>Made by ${createdBy} from the files of this run alone; docs/metrics.md explains ${runFiles.metrics} and the others.</p></footer>
+<script>${trusted(script)}</script>
+</body>
+</html>
+`;
+  return unbroken(page.markup);
+}
+
+/** No line break inside `held-out`: a word joiner follows the hyphen, in text and nowhere else. */
+function unbroken(markup: string): string {
+  return markup.replace(/>[^<]+</g, (text) => text.replace(/(held-)(out)/gi, '$1\u2060$2'));
+}
+
+/** Nothing is loaded; styles may stand in the page; of scripts only ours runs, whatever a completion may hold. */
+const policy = [
+  "default-src 'none'",
+  "style-src 'unsafe-inline'",
+  `script-src 'sha256-${createHash('sha256').update(script).digest('base64')}'`,
+  'img-src data:',
+  "base-uri 'none'",
+  "form-action 'none'",
+].join('; ');

@@ -1,0 +1,65 @@
+/**
+ * @file What a run needs against what there is, for `--dry-run`: before weights are fetched or an engine is opened.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { EngineSetting } from '../engine/choices.js';
+import { chooseEngine } from '../engine/install/choose.js';
+import { findInstalledEngine } from '../engine/install/installed.js';
+import { bytesPerElement } from '../model/checkpoint/dtype.js';
+import { type Pretrained, singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
+import { isGguf } from '../model/gguf/open.js';
+import { wasmHeapBytes } from '../model/load.js';
+import { parameterCount } from '../model/network/params.js';
+import { type EngineRequest, openRequestedEngine } from '../model/open.js';
+import { freeBytes, memoryLimit } from '../util/machine.js';
+import type { Reporter } from '../util/reporter.js';
+import type { DiskPlan, MemoryStage } from './memory-plan.js';
+
+export interface Needs {
+  readonly memory: readonly MemoryStage[];
+  readonly disk: DiskPlan;
+  /** Whose memory is planned; the size of a GPU's is unknown before it is used. */
+  readonly device: 'cpu' | 'gpu' | 'wasm';
+  /** Bytes that the device may use (absent for a GPU), and free bytes where the run would be written. */
+  readonly available: { readonly memory?: number; readonly disk: number };
+  /** What needs more than is available. */
+  readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
+}
+
+export function weighNeeds(
+  { memory, disk }: Pick<Needs, 'memory' | 'disk'>,
+  { engine, folder }: { readonly engine: EngineSetting; readonly folder: string },
+): Needs {
+  const device = engine === 'wasm' ? 'wasm' : findInstalledEngine()?.variant === 'gpu' ? 'gpu' : 'cpu';
+  const memoryBytes =
+    device === 'gpu' ? undefined : Math.min(memoryLimit(), device === 'wasm' ? wasmHeapBytes : Infinity);
+  const available = { ...(memoryBytes !== undefined && { memory: memoryBytes }), disk: freeBytes(folder) };
+  const needs = [
+    ...memory.map(({ stage, bytes }) => ({ what: `memory for ${stage}`, needed: bytes, available: memoryBytes })),
+    { what: 'disk space', needed: disk.bytes, available: available.disk },
+  ];
+  const shortfalls = needs.flatMap(({ what, needed, available }) =>
+    available !== undefined && needed > available ? [{ what, needed, available }] : [],
+  );
+  return { memory, disk, device, available, shortfalls };
+}
+
+/** Bytes of weights that a run would still have to fetch. */
+export function missingBytes(name: string, { folder, config }: Pick<Pretrained, 'folder' | 'config'>): number {
+  const isHere = isGguf(name) || [singleWeightFile, weightIndexFile].some((file) => existsSync(join(folder, file)));
+  return isHere ? 0 : parameterCount(config) * bytesPerElement[config.dtype];
+}
+
+/** @throws UserError when the engine that would run is known, and does not have the precision. */
+export async function requireEngine(
+  { engine, install, precision }: EngineRequest,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
+  if (!isCertain) return;
+  // Only an open engine tells whether the processor has bfloat16 instructions.
+  if (precision === 'bf16') await openRequestedEngine({ engine, install: false, precision }, reporter, signal);
+  else await chooseEngine({ engine, install: false, reporter, signal });
+}

@@ -1,0 +1,59 @@
+/**
+ * @file `sft --dry-run`: what a run would do and need. Refuses what a run would refuse. Computes, writes and installs nothing;
+ * of a model on the hub it fetches everything but the weights.
+ */
+import { parameterCount } from '../../model/network/params.js';
+import { describeModel } from '../../model/open.js';
+import { builtinModel } from '../../model/shipped.js';
+import { completionTokens } from '../../policy/learner.js';
+import { shapeOfBatches } from '../../policy/update-shape.js';
+import type { Reporter } from '../../util/reporter.js';
+import { planDisk, planLearnerMemory } from '../memory-plan.js';
+import { missingBytes, type Needs, requireEngine, weighNeeds } from '../needs.js';
+import type { ExampleSet } from './examples.js';
+import { planSft } from './loop.js';
+import { openExamples, readData } from './open.js';
+import type { SftRequest } from './train.js';
+
+export interface SftDryRun extends Needs {
+  readonly model: string;
+  readonly parameters: number;
+  readonly lines: ExampleSet['lines'];
+  /** Completion tokens that are learned, once an epoch. */
+  readonly tokens: number;
+  /** Tokens of the longest row, prompt and completion. */
+  readonly longest: number;
+  readonly updates: number;
+}
+
+/** @throws UserError for options, model or lines that a run would refuse. */
+export async function sftDryRun(
+  { options, folder, engine, install }: SftRequest,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<SftDryRun> {
+  const content = await readData(options, signal);
+  const name = options.model ?? builtinModel;
+  const model = await describeModel(name, reporter, signal);
+  const { settings, examples } = openExamples(options, content, model);
+  await requireEngine({ engine, install, precision: settings.precision }, reporter, signal);
+  const { train, heldOut, lines } = examples;
+  const { config } = model.pretrained;
+  const plan = planSft(train.length, settings);
+  const batches = plan.map(({ rows }) => rows.map((row) => train[row]!));
+  const shape = shapeOfBatches(config, [...batches, heldOut], settings);
+  const memory = planLearnerMemory(config, shape, settings.lora);
+  const disk = planDisk(config, {
+    keep: settings.keep,
+    lora: settings.lora,
+    download: missingBytes(name, model.pretrained),
+  });
+  const longest = [...train, ...heldOut].reduce(
+    (most, { promptIds, completionIds }) => Math.max(most, promptIds.length + completionIds.length),
+    0,
+  );
+  return {
+    ...{ model: name, parameters: parameterCount(config), lines, tokens: completionTokens(train), longest },
+    ...{ updates: plan.length, ...weighNeeds({ memory, disk }, { engine, folder }) },
+  };
+}

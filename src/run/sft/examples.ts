@@ -1,0 +1,183 @@
+/**
+ * @file What supervised training learns from: lines of `{prompt, completion}` or `{messages}` become prompts and completions
+ * in tokens, as the model meets and writes them when it is sampled. A share of the lines is held out.
+ */
+import { promptInput } from '../../data/prompt.js';
+import type { Pretrained } from '../../model/checkpoint/pretrained.js';
+import type { Tokenizer } from '../../model/checkpoint/tokenizer.js';
+import { endToken, endTokens, readCompletionRow, type TokenRow } from '../../model/prompt-input.js';
+import { UserError } from '../../util/errors.js';
+import { describe } from '../../util/json.js';
+import { type JsonLine, parseJsonLines } from '../../util/json-lines.js';
+import { keyedRandom } from '../../util/random.js';
+import { check, list, object, oneOf, text } from '../../util/schema.js';
+
+/** A line as errors show it. */
+export const exampleLine = '{"prompt": "What is 7 × 12?", "completion": "7 × 12 = 84"}';
+
+/** All that turns lines into tokens. */
+export interface ExampleReader {
+  readonly tokenizer: Tokenizer;
+  readonly pretrained: Pick<Pretrained, 'config' | 'generation' | 'configRecord'>;
+  readonly promptStyle: 'raw' | 'chat';
+  /** Before each prompt, and before conversations that bring none of their own. */
+  readonly system: string | undefined;
+}
+
+/** What one line teaches. */
+interface Example {
+  /** Lines with one key stand on one side of the split. */
+  readonly key: string;
+  /** One for each turn of the assistant. */
+  readonly rows: readonly TokenRow[];
+}
+
+export interface ExampleSet {
+  readonly train: readonly TokenRow[];
+  readonly heldOut: readonly TokenRow[];
+  /** Lines on either side. */
+  readonly lines: { readonly train: number; readonly heldOut: number };
+}
+
+/**
+ * Reads the lines of `content` and splits them.
+ *
+ * @param source where they are from, for errors. @param share of the lines to hold out; @param seed chooses them.
+ * @throws UserError that names the first line that cannot be used.
+ */
+export function readExamples(
+  source: string,
+  content: string,
+  reader: ExampleReader,
+  { share, seed }: { readonly share: number; readonly seed: number },
+): ExampleSet {
+  const examples = parseJsonLines(source, content, exampleLine).map((line) => readExample(line, reader));
+  const held = heldOutKeys(examples, share, seed);
+  const sides = [examples.filter(({ key }) => !held.has(key)), examples.filter(({ key }) => held.has(key))] as const;
+  const [train, heldOut] = sides.map((side) => side.flatMap(({ rows }) => rows)) as [TokenRow[], TokenRow[]];
+  return { train, heldOut, lines: { train: sides[0].length, heldOut: sides[1].length } };
+}
+
+/** Keys of at least `share` of the lines, at most half of the keys; none of a single key. */
+function heldOutKeys(examples: readonly Example[], share: number, seed: number): ReadonlySet<string> {
+  const counts = new Map<string, number>();
+  for (const { key } of examples) counts.set(key, (counts.get(key) ?? 0) + 1);
+  const keys = keyedRandom(seed, 'held out lines').shuffle([...counts.keys()]);
+  const wanted = share * examples.length;
+  const held = new Set<string>();
+  let lines = 0;
+  for (const key of keys.slice(0, Math.floor(keys.length / 2))) {
+    if (lines >= wanted) break;
+    held.add(key);
+    lines += counts.get(key)!;
+  }
+  return held;
+}
+
+/** @throws UserError that names the line. */
+function readExample(line: JsonLine, reader: ExampleReader): Example {
+  try {
+    return readFields(line, reader);
+  } catch (error) {
+    const { where } = line;
+    if (!(error instanceof UserError) || error.message.toLowerCase().includes(where.toLowerCase())) throw error;
+    throw unusable(where, error.message.replace(/\.$/, ''));
+  }
+}
+
+function readFields({ where, record }: JsonLine, reader: ExampleReader): Example {
+  const { messages, prompt, completion } = record;
+  if (messages !== undefined) {
+    if (prompt !== undefined || completion !== undefined) {
+      throw unusable(where, 'it has both `messages` and `prompt` or `completion`');
+    }
+    const conversation = check(conversationShape, messages, { path: where, what: 'a conversation' }, 'messages');
+    return { key: keyOf(conversation), rows: conversationRows(conversation, where, reader) };
+  }
+  if (typeof prompt === 'string' && typeof completion === 'string' && reader.promptStyle === 'chat') {
+    const conversation: Message[] = [
+      { role: 'user', content: prompt },
+      { role: 'assistant', content: completion },
+    ];
+    return { key: keyOf(conversation), rows: conversationRows(conversation, where, reader) };
+  }
+  return { key: JSON.stringify(prompt), rows: [textRow(prompt, completion, where, reader)] };
+}
+
+const conversationShape = list(object({ role: oneOf(['system', 'user', 'assistant']), content: text }));
+
+interface Message {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/** What was asked first. */
+const keyOf = (conversation: readonly Message[]) =>
+  JSON.stringify(conversation.find(({ role }) => role === 'user')?.content ?? '');
+
+/** A prompt as plain text or ids, and what follows it up to the end token. */
+function textRow(prompt: unknown, completion: unknown, where: string, reader: ExampleReader): TokenRow {
+  if (completion === undefined) throw unusable(where, 'it has no `completion`');
+  if (typeof completion === 'string' ? completion === '' : Array.isArray(completion) && completion.length === 0) {
+    throw unusable(where, 'its `completion` is empty');
+  }
+  const row = readCompletionRow({ prompt: asked(prompt, reader), completion }, where, { ...reader, chat: false });
+  return ended(row, where, reader);
+}
+
+/** A text as it is asked, in its template or behind the system message; ids and everything else as they are. */
+function asked(prompt: unknown, { tokenizer, promptStyle, system }: ExampleReader): unknown {
+  if (typeof prompt !== 'string' || (promptStyle === 'raw' && system === undefined)) return prompt;
+  const input = promptInput(prompt, { style: promptStyle, system });
+  return 'messages' in input ? tokenizer.encodeChat(input.messages) : input.text;
+}
+
+/** Each turn of the assistant, after all that was said before it. */
+function conversationRows(given: readonly Message[], where: string, reader: ExampleReader): TokenRow[] {
+  const { system } = reader;
+  const conversation: readonly Message[] =
+    system === undefined || given[0]?.role === 'system' ? given : [{ role: 'system', content: system }, ...given];
+  const turns = conversation.flatMap(({ role }, place) => (role === 'assistant' ? [place] : []));
+  if (turns.length === 0) throw unusable(where, "no message of it is the assistant's");
+  return turns.map((place) => turnRow(conversation.slice(0, place + 1), where, reader));
+}
+
+/** The last message as the completion of those before, in the tokens of the template's own rendering of all. */
+function turnRow(conversation: readonly Message[], where: string, reader: ExampleReader): TokenRow {
+  const { tokenizer } = reader;
+  const before = tokenizer.renderChat(conversation.slice(0, -1));
+  const whole = tokenizer.renderChat(conversation, { addGenerationPrompt: false });
+  if (!whole.startsWith(before)) {
+    throw new UserError({
+      problem: `The chat template renders the assistant's turn of ${where} otherwise than it asks for one.`,
+      expected: `it to begin with ${describe(before.slice(-60))}`,
+      found: describe(whole.slice(0, before.length).slice(-60)),
+      fix: 'Write `prompt` and `completion` with the marks of the template in them, and add --prompt-style raw.',
+    });
+  }
+  const encode = (written: string) => tokenizer.encode(written, { addSpecialTokens: false });
+  const promptIds = encode(before);
+  const wholeIds = encode(whole);
+  // A token across the border would be one that no sampled completion can begin with.
+  const agree = promptIds.every((id, place) => wholeIds[place] === id);
+  const completionIds = agree ? wholeIds.slice(promptIds.length) : encode(whole.slice(before.length));
+  return ended({ promptIds, completionIds }, where, reader);
+}
+
+/** `row` up to its first end token; where it has none, one is added. What a template writes after a turn is not learned. */
+function ended({ promptIds, completionIds }: TokenRow, where: string, reader: ExampleReader): TokenRow {
+  const { maxPositions } = reader.pretrained.config;
+  const ends = endTokens(reader);
+  const end = completionIds.findIndex((id) => ends.has(id));
+  const ids = end < 0 ? [...completionIds, endToken(where, reader)] : completionIds.slice(0, end + 1);
+  const tokens = promptIds.length + ids.length;
+  if (tokens > maxPositions) throw unusable(where, `it has ${tokens} tokens, and the model's limit is ${maxPositions}`);
+  return { promptIds, completionIds: ids };
+}
+
+function unusable(where: string, reason: string): UserError {
+  return new UserError({
+    problem: `${where.charAt(0).toUpperCase()}${where.slice(1)} cannot be learned from: ${reason}.`,
+    fix: `A line looks like ${exampleLine}, or {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}.`,
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * @file The loop of supervised training: update, check, record, measure, save. Which rows an update sees is a function of the
+ * seed; files, clocks and options are the caller's.
+ */
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import { learningRateAt, type Schedule } from '../../engine/optim/schedule.js';
+import type { TokenRow } from '../../model/prompt-input.js';
+import type { Learner } from '../../policy/learner.js';
+import { explainNumerics } from '../../stage2/checks.js';
+import { keyedRandom } from '../../util/random.js';
+
+/** One line of metrics.jsonl. */
+export interface SftMetrics {
+  readonly step: number;
+  /** From 0; how often all rows had been seen before. */
+  readonly epoch: number;
+  /** Mean of -log p over the completion tokens of the update's rows, before it; nats. */
+  readonly loss: number;
+  /** Completion tokens of the update's rows. */
+  readonly tokens: number;
+  /** Completion tokens of all updates so far. */
+  readonly trainedTokens: number;
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  /** The loss on the held-out rows after this update, where it was measured. Nothing is chosen by it. */
+  readonly heldOutLoss?: number;
+}
+
+interface SftProgress {
+  /** Updates made. */
+  readonly step: number;
+  /** Completion tokens that they were made with. */
+  readonly trainedTokens: number;
+}
+
+/** The rows of an update, by their index. */
+export interface SftBatch {
+  readonly epoch: number;
+  readonly rows: readonly number[];
+}
+
+/** Batches of `epochs` passes over the rows, each in a new order. Only the last batch of an epoch may be smaller. */
+export function planSft(
+  rows: number,
+  { epochs, batchSize, seed }: { readonly epochs: number; readonly batchSize: number; readonly seed: number },
+): SftBatch[] {
+  const indices = Array.from({ length: rows }, (_, index) => index);
+  return Array.from({ length: epochs }, (_, epoch) => {
+    const order = keyedRandom(seed, 'sft order', epoch).shuffle(indices);
+    return Array.from({ length: Math.ceil(rows / batchSize) }, (_, i) => ({
+      epoch,
+      rows: order.slice(i * batchSize, (i + 1) * batchSize),
+    }));
+  }).flat();
+}
+
+export interface SftLoopOptions {
+  readonly learner: Learner;
+  readonly rows: readonly TokenRow[];
+  readonly plan: readonly SftBatch[];
+  readonly schedule: Schedule;
+  readonly start: SftProgress;
+  /** The loss on held-out rows; undefined when none is due. */
+  readonly measureHeldOut: (step: number) => Promise<number> | undefined;
+  readonly onStep: (metrics: SftMetrics) => void;
+  readonly saveDue: (step: number) => boolean;
+  readonly save: (progress: SftProgress) => Promise<void>;
+  /** When aborted, the update under way is finished and saved; the loop then throws the reason. */
+  readonly signal: AbortSignal;
+}
+
+/** Runs the plan from `start` to its end. */
+export async function runSft(options: SftLoopOptions): Promise<void> {
+  const { learner, rows, plan, schedule, signal } = options;
+  let progress = options.start;
+  let saved = progress.step;
+  while (progress.step < plan.length) {
+    const step = progress.step + 1;
+    const batch = plan[progress.step]!;
+    const learningRate = learningRateAt(schedule, step);
+    const { loss, tokens, gradientNorm } = explainNumerics(step, () =>
+      learner.update({ rows: batch.rows.map((row) => rows[row]!), step, learningRate }),
+    );
+    progress = { step, trainedTokens: progress.trainedTokens + tokens };
+    const heldOutLoss = await options.measureHeldOut(step);
+    const { epoch } = batch;
+    const { trainedTokens } = progress;
+    options.onStep({
+      ...{ step, epoch, loss, tokens, trainedTokens, gradientNorm, learningRate },
+      ...(heldOutLoss !== undefined && { heldOutLoss }),
+    });
+    // Ctrl-C is only heard between two turns of the event loop.
+    await eventLoopTurn();
+    if (options.saveDue(step) || signal.aborted) {
+      await options.save(progress);
+      saved = step;
+    }
+    signal.throwIfAborted();
+  }
+  if (saved < progress.step) await options.save(progress);
+}

@@ -1,0 +1,37 @@
+/** @file The part of a run of supervised training that needs no weights and no engine: its settings and its examples. */
+import { parameterCount } from '../../model/network/params.js';
+import { type DescribedModel, usageError } from '../../model/open.js';
+import { heldOutSplitOf } from '../../options/settings.js';
+import { completeSftSettings, type SftOptions, type SftSettings } from '../../options/sft-settings.js';
+import { UserError } from '../../util/errors.js';
+import { readText } from '../../util/json-lines.js';
+import { type ExampleSet, exampleLine, readExamples } from './examples.js';
+
+/** @param content the lines to learn from. @throws UserError for options or lines that cannot be used. */
+export function openExamples(
+  options: SftOptions,
+  content: string,
+  { pretrained, tokenizer }: DescribedModel & { readonly pretrained: { readonly adapterFolder?: string | undefined } },
+): { readonly settings: SftSettings; readonly examples: ExampleSet } {
+  const settings = completeSftSettings(options, {
+    heldOut: heldOutSplitOf(pretrained.configRecord),
+    hasChatTemplate: tokenizer.chatTemplate !== null,
+    parameters: parameterCount(pretrained.config),
+  });
+  const { promptStyle, system, heldOut: share, seed } = settings;
+  if (settings.lora !== undefined && pretrained.adapterFolder !== undefined) {
+    throw new UserError({
+      problem: `${pretrained.adapterFolder} is an adapter, and --lora-rank would train adapters over it.`,
+      fix: `Merge it first with \`tinyzero merge ${pretrained.adapterFolder} --out FOLDER\`.`,
+    });
+  }
+  const reader = { tokenizer, pretrained, promptStyle, system };
+  const examples = readExamples(options.data ?? 'the data', content, reader, { share, seed });
+  return { settings, examples };
+}
+
+/** The lines that `--data` names. @throws UserError when it is missing or cannot be read. */
+export async function readData({ data }: SftOptions, signal: AbortSignal): Promise<string> {
+  if (data !== undefined) return await readText(data, signal);
+  throw usageError('--data is missing: a file of JSON lines to learn from.', `A line looks like ${exampleLine}`);
+}

@@ -1,0 +1,102 @@
+/**
+ * @file The description of a run of supervised training in its folder: `config.json` with all options, versions and hashes,
+ * and `examples.jsonl`, a copy of what it learns from. A resumed run reads and checks both.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { EngineName } from '../../engine/choices.js';
+import { sftOptionNames } from '../../options/names.js';
+import { optionsAsFlags } from '../../options/settings.js';
+import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
+import { resolveOptions } from '../../options/spec.js';
+import { checksumOf, requireSeal, sealJson } from '../../util/checksum.js';
+import { UserError } from '../../util/errors.js';
+import { explainWrites, writeFileAtomic } from '../../util/file.js';
+import { type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { anyObject, check, object, oneOf, text } from '../../util/schema.js';
+import { packageVersion } from '../../util/version.js';
+import { commandOfRun, type RunFolder } from '../folder.js';
+
+/** Changes when older readers would misread a run. */
+const format = 'tinyzero-sft-1';
+
+export interface StoredSft {
+  readonly options: SftOptions;
+  readonly engine: EngineName;
+  readonly modelHash: string;
+  /** Of `examples.jsonl`. */
+  readonly examplesChecksum: string;
+  /** The whole file; its other fields are for people. */
+  readonly record: JsonRecord;
+}
+
+export interface SftFacts {
+  readonly settings: SftSettings;
+  readonly engine: { readonly name: EngineName; readonly description: string };
+  readonly modelHash: string;
+  /** Content of `examples.jsonl`. */
+  readonly content: string;
+}
+
+/** Writes both files; `config.json` last, because it makes the folder a run. */
+export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, content }: SftFacts): void {
+  const { promptStyle, warmupShare, decayTo, optimizer, maxGradientNorm } = settings;
+  const config = {
+    format,
+    createdBy: `tinyzero ${packageVersion()}`,
+    engine: engine.name,
+    engineDescription: engine.description,
+    node: process.version,
+    modelHash,
+    examplesChecksum: checksumOf(content).crc32,
+    options: Object.fromEntries(sftOptionNames.map((name) => [name, settings[name]])),
+    derived: { promptStyle, warmupShare, decayTo, optimizer, maxGradientNorm },
+  };
+  explainWrites(folder.path, () => {
+    writeFileAtomic(folder.file('examples'), content);
+    writeFileAtomic(folder.file('config'), sealJson(`${JSON.stringify(config, null, 2)}\n`));
+  });
+}
+
+const runShape = object({
+  format: oneOf([format]),
+  engine: oneOf(['tensorflow', 'wasm']),
+  modelHash: text,
+  examplesChecksum: text,
+  options: anyObject,
+});
+
+/** Reads the `config.json` at `path`. @throws UserError that lists every option that is wrong, or says that the file was changed. */
+export function readSftRun(path: string): StoredSft {
+  const source = { path, what: 'the configuration of a run of `tinyzero sft`', fix: 'Start a new run.' };
+  const record = readJsonRecord(path, source.fix);
+  if (commandOfRun(dirname(path)) === 'train') {
+    throw new UserError({
+      problem: `${dirname(path)} holds a run of \`tinyzero train\`, not of \`tinyzero sft\`.`,
+      fix: `Continue it with \`tinyzero train --resume ${dirname(path)}\`.`,
+    });
+  }
+  const { engine, modelHash, examplesChecksum, options: stored } = check(runShape, record, source);
+  requireSeal(path, source.fix);
+  const problems: string[] = [];
+  const options = resolveOptions(sftOptionNames, optionsAsFlags(stored, sftOptionNames), {}, problems);
+  if (problems.length > 0) {
+    throw new UserError({
+      problem: `${path} holds options that cannot be used: ${problems.join('; ')}.`,
+      fix: source.fix,
+    });
+  }
+  return { options, engine, modelHash, examplesChecksum, record };
+}
+
+/** The lines that a run learns from. @throws UserError when the file was changed. */
+export function readStoredExamples(path: string, { examplesChecksum }: StoredSft): string {
+  const content = readFileSync(path, 'utf8');
+  if (checksumOf(content).crc32 === examplesChecksum) return content;
+  throw new UserError({
+    problem: `${path} is not as the run wrote it.`,
+    expected: `CRC-32 ${examplesChecksum}`,
+    found: `CRC-32 ${checksumOf(content).crc32}`,
+    fix: 'Put a copy of the lines back, or start a new run.',
+  });
+}

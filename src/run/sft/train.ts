@@ -1,0 +1,270 @@
+/**
+ * @file A whole run of supervised training: measure the loss on held-out lines, train, measure again. Each part leaves its
+ * file in the run folder and is skipped when that file is there, so a run that was stopped at any moment ends with the
+ * same bytes as one left alone.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
+import type { Engine } from '../../engine/backend.js';
+import type { EngineSetting } from '../../engine/choices.js';
+import { fingerprintModel, type Pretrained } from '../../model/checkpoint/pretrained.js';
+import { type OpenModel, openModel, openRequestedEngine } from '../../model/open.js';
+import type { TokenRow } from '../../model/prompt-input.js';
+import { builtinModel } from '../../model/shipped.js';
+import { warmupSteps } from '../../options/settings.js';
+import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
+import { createLearner, type Learner, type TokenLoss } from '../../policy/learner.js';
+import { shapeOfBatches } from '../../policy/update-shape.js';
+import { type CheckpointModel, loadCheckpoint, loadPolicy, saveCheckpoint } from '../../stage2/resume.js';
+import { emptyChecksum, requireSeal, sealJson } from '../../util/checksum.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { explainAsyncWrites, explainWrites, writeFileAtomic } from '../../util/file.js';
+import { readJsonRecord } from '../../util/json.js';
+import type { Reporter } from '../../util/reporter.js';
+import { check, integer, number, object, oneOf } from '../../util/schema.js';
+import { baseReference, hasWholeFinal, newestCheckpoint } from '../checkpoints.js';
+import { saveFinal } from '../final.js';
+import { createRunFolder, openRunFolder, type RunFolder, runFiles } from '../folder.js';
+import { type LogWriter, openLog, readLog } from '../logs.js';
+import type { ExampleSet } from './examples.js';
+import { planSft, runSft, type SftBatch, type SftMetrics } from './loop.js';
+import { openExamples, readData } from './open.js';
+import { readSftRun, readStoredExamples, type StoredSft, writeSftRun } from './record.js';
+
+export interface SftRequest {
+  /** Of a new run; a resumed run keeps its own. */
+  readonly options: SftOptions;
+  /** The folder of a new run, or the one to continue. */
+  readonly folder: string;
+  readonly resume: boolean;
+  readonly engine: EngineSetting;
+  readonly install: boolean;
+}
+
+/** Events of a run, in the order in which they happen. */
+export type SftEvent =
+  | {
+      readonly kind: 'opened';
+      readonly model: string;
+      /** Description of the engine. */
+      readonly engine: string;
+      readonly lines: ExampleSet['lines'];
+      /** Completion tokens of the rows that are trained on. */
+      readonly tokens: number;
+    }
+  /** The loss on the held-out rows is measured, or read from its file. */
+  | { readonly kind: 'measured'; readonly when: 'before' | 'after'; readonly loss: TokenLoss }
+  /** Training continues after update `step`. */
+  | { readonly kind: 'resumed'; readonly step: number; readonly history: readonly SftMetrics[] }
+  /** Training begins or continues. `updates`: of the whole run. */
+  | { readonly kind: 'training'; readonly updates: number }
+  | { readonly kind: 'step'; readonly metrics: SftMetrics; readonly updates: number };
+
+export interface SftResult {
+  readonly folder: string;
+  readonly updates: number;
+  readonly lines: ExampleSet['lines'];
+  /** Loss on the held-out rows; null where nothing is held out. */
+  readonly before: TokenLoss | null;
+  readonly after: TokenLoss | null;
+}
+
+/** @throws UserError for whatever stops the run; with exit code 130 the signal. */
+export async function sft(
+  request: SftRequest,
+  onEvent: (event: SftEvent) => void,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<SftResult> {
+  const { engine, install, resume, options } = request;
+  const folder = resume ? openRunFolder(request.folder) : createRunFolder(request.folder);
+  try {
+    const stored = resume ? readSftRun(folder.file('config')) : undefined;
+    const content = stored ? readStoredExamples(folder.file('examples'), stored) : await readData(options, signal);
+    const given = stored?.options ?? options;
+    const open = await openModel(given.model ?? builtinModel, reporter, signal);
+    try {
+      const opened = openExamples(given, content, open);
+      const { precision } = opened.settings;
+      const opening = { engine: stored?.engine ?? engine, install, precision };
+      const job = { ...opened, ...open, content, folder, reporter, signal, onEvent };
+      return await runJob({ ...job, engine: await openRequestedEngine(opening, reporter, signal) }, stored);
+    } finally {
+      open.pretrained.weights.close();
+    }
+  } catch (error) {
+    if (!signal.aborted || !existsSync(join(request.folder, runFiles.config))) throw error;
+    throw new UserError(
+      { problem: 'Stopped.', fix: `Continue with \`tinyzero sft --resume ${request.folder}\`.` },
+      { exitCode: exitCodes.interrupted, cause: error },
+    );
+  } finally {
+    folder.release();
+  }
+}
+
+interface SftJob extends OpenModel {
+  readonly settings: SftSettings;
+  readonly examples: ExampleSet;
+  readonly content: string;
+  readonly engine: Engine;
+  readonly folder: RunFolder;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: SftEvent) => void;
+}
+
+async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftResult> {
+  const { settings, examples, engine, folder, pretrained, onEvent } = job;
+  describeRun(job, stored);
+  const { train, heldOut, lines } = examples;
+  const tokens = train.reduce((sum, { completionIds }) => sum + completionIds.length, 0);
+  onEvent({ kind: 'opened', model: settings.model, engine: engine.description, lines, tokens });
+
+  const plan = planSft(train.length, settings);
+  const batches = plan.map(({ rows }) => rows.map((row) => train[row]!));
+  const { precision, optimizer, maxGradientNorm, lora, seed } = settings;
+  const learner = createLearner(engine, pretrained.config, {
+    shape: shapeOfBatches(pretrained.config, [...batches, heldOut], settings),
+    ...{ precision, optimizer, maxGradientNorm, lora, seed },
+    isNarrow: (name) => pretrained.weights.dtypeOf(name) === 'bfloat16',
+  });
+  const timings = openLog(folder.file('timings'));
+  try {
+    learner.load(pretrained.weights.read);
+    const before = await measured(job, learner, timings, 'before');
+    await trainOrLoad(job, learner, timings, plan);
+    const after = await measured(job, learner, timings, 'after');
+    folder.requirePresent();
+    return { folder: folder.path, updates: plan.length, lines, before, after };
+  } finally {
+    timings.close();
+    learner.dispose();
+  }
+}
+
+/** Describes the run in its folder, or checks that its model is still the one described there. */
+function describeRun({ settings, engine, content, folder, pretrained }: SftJob, stored: StoredSft | undefined): void {
+  const modelHash = fingerprintModel(pretrained);
+  if (stored === undefined) {
+    writeSftRun(folder, { settings, engine, modelHash, content });
+  } else if (stored.modelHash !== modelHash) {
+    throw new UserError({
+      problem: `${settings.model} is not the model that the run in ${folder.path} began with.`,
+      expected: `hash ${stored.modelHash}`,
+      found: `hash ${modelHash}`,
+      fix: 'Put the old model back, or start a new run.',
+    });
+  }
+}
+
+const lossFormat = 'tinyzero-loss-1';
+const lossShape = object({ format: oneOf([lossFormat]), loss: number({ min: 0 }), tokens: integer({ min: 1 }) });
+
+/** The loss on held-out rows in one of a run's files. @throws UserError when it is damaged. */
+export function readLoss(path: string): TokenLoss {
+  const { loss, tokens } = check(lossShape, readJsonRecord(path), { path, what: 'a measured loss' });
+  requireSeal(path);
+  return { loss, tokens };
+}
+
+/** The loss on the held-out rows before or after training: from its file, or measured now. */
+async function measured(
+  { examples, folder, reporter, signal, onEvent }: SftJob,
+  learner: Learner,
+  timings: LogWriter,
+  when: 'before' | 'after',
+): Promise<TokenLoss | null> {
+  const { heldOut } = examples;
+  if (heldOut.length === 0) return null;
+  const path = folder.file(when === 'before' ? 'evalBefore' : 'evalAfter');
+  let loss = existsSync(path) ? readLoss(path) : undefined;
+  if (loss === undefined) {
+    const start = performance.now();
+    const work = reporter.work(`Loss on held-out lines, ${when} training`, 'lines');
+    loss = await learner
+      .measure(heldOut, async (done) => {
+        work.update({ done, total: heldOut.length });
+        await eventLoopTurn();
+        signal.throwIfAborted();
+      })
+      .finally(work.end);
+    timings.append({ phase: `eval-${when}`, seconds: (performance.now() - start) / 1000 });
+    folder.requirePresent();
+    const content = { format: lossFormat, ...loss };
+    explainWrites(path, () => writeFileAtomic(path, sealJson(`${JSON.stringify(content, null, 2)}\n`)));
+  }
+  onEvent({ kind: 'measured', when, loss });
+  return loss;
+}
+
+/** Trains from the newest undamaged checkpoint, or from the start; a finished run only loads its model. */
+async function trainOrLoad(
+  job: SftJob,
+  learner: Learner,
+  timings: LogWriter,
+  plan: readonly SftBatch[],
+): Promise<void> {
+  const { settings, examples, folder, reporter, pretrained, signal, onEvent } = job;
+  const finished = hasWholeFinal(folder, reporter);
+  const unchecked = folder.checkpoints().length === 0;
+  const state = newestCheckpoint(folder, reporter, plan.length);
+  if (finished && (unchecked || state?.progress.step === plan.length)) {
+    loadPolicy(folder.file('final'), learner);
+    return;
+  }
+  if (state === undefined) learner.loadMoments();
+  else loadCheckpoint(folder.checkpointPath(state.progress.step), learner);
+  const metrics = openLog(folder.file('metrics'), state?.logs.metrics ?? emptyChecksum);
+  const { step = 0, sampledTokens: trainedTokens = 0 } = state?.progress ?? {};
+  if (step > 0) {
+    const history = [...readLog(folder.file('metrics'))] as unknown as SftMetrics[];
+    onEvent({ kind: 'resumed', step, history });
+  }
+  onEvent({ kind: 'training', updates: plan.length });
+  const model = checkpointModel(settings, pretrained);
+  const isDue = (every: number, at: number) => every > 0 && at % every === 0;
+  const { evalEvery, saveEvery, keep, lr, decayTo } = settings;
+  let last = performance.now();
+  try {
+    await runSft({
+      ...{ learner, plan, signal, rows: examples.train, start: { step, trainedTokens } },
+      schedule: {
+        peak: lr,
+        warmupSteps: warmupSteps(settings, plan.length),
+        cosine: { steps: plan.length, floor: decayTo },
+      },
+      measureHeldOut: (at) => (isDue(evalEvery, at) ? heldOutLoss(learner, examples.heldOut) : undefined),
+      onStep: (record) => {
+        metrics.append({ ...record });
+        const seconds = (performance.now() - last) / 1000;
+        last = performance.now();
+        timings.append({ step: record.step, seconds });
+        onEvent({ kind: 'step', metrics: record, updates: plan.length });
+      },
+      saveDue: (at) => isDue(saveEvery, at),
+      save: async (progress) => {
+        folder.requirePresent();
+        metrics.sync();
+        const marks = { metrics: metrics.mark(), rollouts: emptyChecksum };
+        const path = folder.startCheckpoint(progress.step);
+        const kept = { step: progress.step, baseline: null, sampledTokens: progress.trainedTokens };
+        await explainAsyncWrites(path, () => saveCheckpoint(path, learner, model, kept, marks));
+        folder.prune(keep);
+      },
+    });
+  } finally {
+    metrics.close();
+  }
+  folder.requirePresent();
+  await saveFinal(folder, learner, model);
+}
+
+function heldOutLoss(learner: Learner, rows: readonly TokenRow[]): Promise<number> | undefined {
+  return rows.length === 0 ? undefined : learner.measure(rows).then(({ loss }) => loss);
+}
+
+function checkpointModel({ lora, model }: SftSettings, { configRecord, folder }: Pretrained): CheckpointModel {
+  return { configRecord, carryFrom: folder, adapters: lora && { lora, base: baseReference(model, folder) } };
+}
