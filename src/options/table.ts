@@ -148,8 +148,8 @@ export const options = {
   microBatch: {
     type: 'integer',
     min: 1,
-    unit: 'sequences',
-    help: 'sequences of an update that are computed together; fewer need less memory',
+    unit: 'rows',
+    help: 'rows of an update that are computed together; fewer need less memory',
   },
   loraRank: {
     type: 'integer',
