@@ -62,7 +62,7 @@ test('an algorithm that is added trains from the options to the report', async (
   const call = { folder, algo, engine: 'wasm', install: false, evalSamples: 2, numTest: 2, maxNewTokens: 40 } as const;
   const work = { numTrain: 6, epochs: 1, batchSize: 8, seed: 3 } as const;
   await assert.rejects(train({ ...call, ...work, numSamples: 2 }), /--num-samples: RLOO is tested with 4/);
-  await assert.rejects(train({ ...call, ...work, numSamples: 4, vStar: 'v.json' }), /--v-star: RLOO uses none/);
+  await assert.rejects(train({ ...call, ...work, numSamples: 4, vStar: 'v.json' }), /--v-star: RLOO does not use V\*/);
 
   const result = await train({ ...call, ...work, numSamples: 4 });
   assert.equal(result.preflight, undefined);

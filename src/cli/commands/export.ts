@@ -62,7 +62,9 @@ async function exportPage(
   signal: AbortSignal,
 ): Promise<ExportResult> {
   const { exportWeb } = await import('../../report/web/export.js');
-  const options = existsSync(join(given, runFiles.problems)) ? readRun(given).options : undefined;
+  const options = existsSync(join(given, runFiles.problems))
+    ? readRun(join(given, runFiles.config)).options
+    : undefined;
   const beside = reference ?? (options && (options.reference ?? options.model ?? builtinModel));
   const models = [
     { reference: trainedModel(given), name },
