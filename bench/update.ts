@@ -3,9 +3,7 @@
  * memory, for a model folder of any size. `node dist/bench/update.js MODEL [--rows 22] [--prompt 40] [--shared-prefix 0] [--completion 56]
  * [--updates 3] [--lora-rank 16] [--micro-batch N] [--slots 22] [--precision f32]`; the last line is JSON. Linux.
  */
-import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openEngine } from '../src/engine/backend.js';
 import { openPretrained } from '../src/model/checkpoint/pretrained.js';
@@ -33,23 +31,7 @@ const { values, positionals } = parseArgs({
 
 const peaks: Record<string, number> = {};
 
-if (process.env.BENCH_UPDATE_CHILD === undefined) await watch();
-else await measure(positionals[0]!);
-
-/** Runs this file again and reads the peak of its memory after each phase. */
-async function watch(): Promise<void> {
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
-    env: { ...process.env, BENCH_UPDATE_CHILD: '1' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
-  });
-  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
-  if (code !== 0) throw new Error(`the measured process ended with ${code}`);
-  console.log(output.trim().split('\n').at(-1));
-}
+await measure(positionals[0]!);
 
 /**
  * Runs a phase and keeps the largest resident memory in it. The kernel keeps that peak itself; asking for the proportional

@@ -115,7 +115,7 @@ const scoreBytes = 2 ** 28;
 const maxPrompts = 8;
 const maxChunk = 128;
 /** Fewer shared tokens are not worth a function of their own. */
-const leastShared = 8;
+export const leastShared = 8;
 
 /** Sizes for kv-cache.ts and sample.ts that fit `work`. */
 export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSizes {

@@ -8,7 +8,7 @@ import type { Precision } from '../engine/choices.js';
 import { defineFunction, type FunctionSpec, type Program } from '../engine/program.js';
 import { roundUp } from './load.js';
 import type { ModelConfig } from './network/config.js';
-import { type CompletionRow, notFinite } from './network/log-probs.js';
+import { type CompletionRow, notFinite, tokensOf } from './network/log-probs.js';
 import {
   type Pass,
   type PassShape,
@@ -17,6 +17,8 @@ import {
   passContext,
   passInputs,
   planPasses,
+  predictionsOf,
+  valuesByRow,
 } from './network/packed.js';
 
 /** A function that passes run through. */
@@ -53,8 +55,6 @@ const groupFactor = 4;
 const maxGroups = 4;
 const leastLength = 64;
 const onePassLength = 512;
-
-const tokensOf = ({ promptIds, completionIds }: CompletionRow) => promptIds.length + completionIds.length;
 
 /** Which rows run together, in which shapes. @throws RangeError for a row without a prompt. */
 export function planScoring(config: ModelConfig, rows: readonly CompletionRow[]): ScorePlan {
@@ -140,9 +140,6 @@ function workPerToken({ hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize
   return 2 * D * (2 * H * C + 2 * K * C + 3 * F) + H * length * (4 * C + 20);
 }
 
-const predictionsOf = (rows: readonly CompletionRow[], pass: Pass) =>
-  pass.reduce((sum, { row }) => sum + rows[row]!.completionIds.length, 0);
-
 function describeGroup(config: ModelConfig, name: string, shape: PassShape): ScoreGroup {
   const { sequences: N, length: L, predictions: P } = shape;
   const fitting = Math.max(16, Math.floor(logitBytes / (4 * config.vocabSize)));
@@ -166,7 +163,7 @@ export function scoreFunctions(
       inputs: passInputs(shape),
       precision,
       body: (state, inputs) => {
-        const context = passContext(config, inputs);
+        const context = passContext(config, inputs, shape);
         return { outputs: { logProbs: packedLogProbs({}, state, config, context, { layers: false, logitRows }) } };
       },
     }),
@@ -195,11 +192,7 @@ export async function score(
     signal?.throwIfAborted();
     const inputs = { ...packPass(rows, pass, group.shape), inverseTemperature };
     const logProbs = program.run(group.name, inputs).logProbs as Float32Array;
-    let next = 0;
-    for (const { row } of pass) {
-      const end = next + rows[row]!.completionIds.length;
-      const result = logProbs.slice(next, end);
-      next = end;
+    for (const [row, result] of valuesByRow(rows, pass, logProbs)) {
       if (!result.every(Number.isFinite)) throw notFinite();
       results[row] = result;
       onRow?.(row, result);

@@ -5,21 +5,11 @@ import type { OptionName } from './table.js';
 export const commonOptionNames = ['quiet', 'color'] as const satisfies readonly OptionName[];
 export type CommonOptionName = (typeof commonOptionNames)[number];
 
-/** Options that decide what stage 1 samples. */
-export const samplingOptionNames = [
-  'preset',
-  'model',
-  'reference',
-  'task',
-  'problems',
-  'min',
-  'max',
-  'numTrain',
-  'numTest',
-  'overlap',
-  'seed',
-  'numSamples',
-  'beta1',
+/** Options that decide which problems there are, of the built-in task or another. */
+const problemOptionNames = ['task', 'problems', 'min', 'max'] as const satisfies readonly OptionName[];
+
+/** Options that decide how a problem is asked, answered and graded. */
+const answerOptionNames = [
   'temperature',
   'maxNewTokens',
   'wording',
@@ -30,11 +20,8 @@ export const samplingOptionNames = [
   'precision',
 ] as const satisfies readonly OptionName[];
 
-/** Options that decide the rest of a run's bytes. */
-export const trainingOptionNames = [
-  ...samplingOptionNames,
-  'algo',
-  'epochs',
+/** Options that decide how an update is computed. */
+const updateOptionNames = [
   'batchSize',
   'microBatch',
   'loraRank',
@@ -42,6 +29,29 @@ export const trainingOptionNames = [
   'loraTargets',
   'lr',
   'warmup',
+] as const satisfies readonly OptionName[];
+
+/** Options that decide what stage 1 samples. */
+export const samplingOptionNames = [
+  'preset',
+  'model',
+  'reference',
+  ...problemOptionNames,
+  'numTrain',
+  'numTest',
+  'overlap',
+  'seed',
+  'numSamples',
+  'beta1',
+  ...answerOptionNames,
+] as const satisfies readonly OptionName[];
+
+/** Options that decide the rest of a run's bytes. */
+export const trainingOptionNames = [
+  ...samplingOptionNames,
+  'algo',
+  'epochs',
+  ...updateOptionNames,
   'beta2',
   'trainOn',
   'curriculum',
@@ -63,13 +73,7 @@ export const sftOptionNames = [
   'system',
   'seed',
   'epochs',
-  'batchSize',
-  'microBatch',
-  'loraRank',
-  'loraAlpha',
-  'loraTargets',
-  'lr',
-  'warmup',
+  ...updateOptionNames,
   'precision',
   'evalEvery',
   'saveEvery',
@@ -82,19 +86,9 @@ export const evaluationOptionNames = [
   'compare',
   'samples',
   'preset',
-  'task',
-  'problems',
-  'min',
-  'max',
+  ...problemOptionNames,
   'numTest',
   'overlap',
   'seed',
-  'temperature',
-  'maxNewTokens',
-  'wording',
-  'questionStyle',
-  'system',
-  'shots',
-  'reward',
-  'precision',
+  ...answerOptionNames,
 ] as const satisfies readonly OptionName[];

@@ -177,3 +177,15 @@ export function optionsAsFlags(
   }
   return flags;
 }
+
+/** @throws UserError for adapters that would be trained over an adapter. */
+export function requireNoAdapter(
+  { lora }: { readonly lora?: LoraOptions | undefined },
+  { adapterFolder }: { readonly adapterFolder?: string | undefined },
+): void {
+  if (lora === undefined || adapterFolder === undefined) return;
+  throw new UserError({
+    problem: `${adapterFolder} is an adapter, and --lora-rank would train another adapter on top of it.`,
+    fix: `Merge it first with \`tinyzero merge ${adapterFolder} --out FOLDER\`.`,
+  });
+}

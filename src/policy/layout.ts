@@ -8,7 +8,7 @@ import * as adamw from '../engine/optim/adamw.js';
 import type { StateSpec, TensorRecord, TensorSpec } from '../engine/program.js';
 import { samplingSizes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
-import { adaptedModules, adapterSpecs } from '../model/network/lora.js';
+import { adaptedModules, adapterSpecs, withAdapterScale } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
@@ -125,6 +125,11 @@ export function momentSpecsOf(trained: ParameterSpecs): ParameterSpecs {
 export function referenceOf(state: TensorRecord, layout: PolicyLayout): TensorRecord {
   const isOwn = Object.keys(layout.reference).length > 0;
   return pick(state, Object.keys(layout.parameters), isOwn ? referenceName : undefined);
+}
+
+/** What a forward pass uses beside the trained tensors: with adapters the frozen parameters. */
+export function frozenOf(state: TensorRecord, layout: TrainingLayout, lora: LoraOptions | undefined): TensorRecord {
+  return lora === undefined ? {} : withAdapterScale(pick(state, Object.keys(layout.parameters)), lora);
 }
 
 export { referenceName };

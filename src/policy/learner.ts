@@ -11,13 +11,19 @@ import type { AdamWOptions } from '../engine/optim/adamw-options.js';
 import { defineFunction, type FunctionSpec, type TensorRecord } from '../engine/program.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
-import type { CompletionRow } from '../model/network/log-probs.js';
-import { initialAdapter, withAdapterScale } from '../model/network/lora.js';
+import { type CompletionRow, completionTokens } from '../model/network/log-probs.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
-import { type Pass, packedLogProbs, packPass, passContext, passInputs, planPasses } from '../model/network/packed.js';
-import { keyedRandom } from '../util/random.js';
-import { momentSpecsOf, pick, type TrainingLayout, trainingLayout } from './layout.js';
-import type { Policy } from './policy.js';
+import {
+  type Pass,
+  packedLogProbs,
+  packPass,
+  passContext,
+  passInputs,
+  planPasses,
+  predictionsOf,
+} from '../model/network/packed.js';
+import { frozenOf, pick, type TrainingLayout, trainingLayout } from './layout.js';
+import { type TrainedState, trainedState } from './trained-state.js';
 import { addGradients, applyFunction, clearFunction } from './update.js';
 import type { UpdateShape } from './update-shape.js';
 
@@ -48,9 +54,8 @@ export interface TokenLoss {
   readonly tokens: number;
 }
 
-export interface Learner extends Pick<Policy, 'config' | 'specs' | 'momentSpecs' | 'load' | 'loadTrained' | 'read'> {
-  /** Writes the moments; without `read`, zeros. */
-  readonly loadMoments: Policy['loadMoments'];
+export interface Learner extends TrainedState {
+  readonly config: ModelConfig;
   /** One step of AdamW on the mean loss of the rows' tokens. @throws NumericsError; no weight is changed then. */
   update(batch: LearnerBatch): TokenLoss & { readonly gradientNorm: number };
   /** The loss of rows as the model is; `onRows` is called after each pass with the number of rows that are done. */
@@ -64,34 +69,15 @@ export function createLearner(engine: Engine, config: ModelConfig, options: Lear
   const state = { ...layout.parameters, ...layout.adapters, ...layout.moments, ...layout.gradients };
   checkMemory(engine, stateBytes(state), 'The model with all that is kept for its training');
   const program = engine.createProgram({ state, functions: learnerFunctions(config, layout, options) });
-  const names = Object.keys(layout.parameters);
-  const momentSpecs = momentSpecsOf(layout.trained);
   for (const name of Object.keys(layout.gradients)) program.fill(name, 0);
 
   const inputsOf = (rows: readonly CompletionRow[], pass: Pass) => ({
     ...packPass(rows, pass, shape),
     inverseTemperature: Float32Array.of(1),
   });
-  const loadTrained: Learner['loadTrained'] = (read) => {
-    for (const name of Object.keys(layout.trained)) program.write(name, read(name));
-  };
   return {
     config,
-    specs: layout.trained,
-    momentSpecs,
-    load(read) {
-      for (const name of names) program.write(name, read(name));
-      if (lora === undefined) return;
-      loadTrained((name) => initialAdapter(name, layout.trained[name]!, keyedRandom(seed, 'adapter', name).uniform));
-    },
-    loadTrained,
-    loadMoments(read) {
-      for (const name of Object.keys(momentSpecs)) {
-        if (read === undefined) program.fill(name, 0);
-        else program.write(name, read(name));
-      }
-    },
-    read: (name) => program.read(name) as Float32Array,
+    ...trainedState(program, layout, { lora, seed }),
     update({ rows, step, learningRate }) {
       const tokens = completionTokens(rows);
       let loss = 0;
@@ -108,7 +94,7 @@ export function createLearner(engine: Engine, config: ModelConfig, options: Lear
       let done = 0;
       for (const pass of planPasses(rows, shape)) {
         const logProbs = program.run('score', inputsOf(rows, pass)).logProbs as Float32Array;
-        const count = completionTokens(pass.map(({ row }) => rows[row]!));
+        const count = predictionsOf(rows, pass);
         for (let i = 0; i < count; i += 1) sum -= logProbs[i]!;
         done += pass.length;
         await onRows?.(done);
@@ -120,10 +106,6 @@ export function createLearner(engine: Engine, config: ModelConfig, options: Lear
   };
 }
 
-/** Completion tokens of all rows. */
-export const completionTokens = (rows: readonly CompletionRow[]) =>
-  rows.reduce((sum, { completionIds }) => sum + completionIds.length, 0);
-
 function learnerFunctions(
   config: ModelConfig,
   layout: TrainingLayout,
@@ -131,8 +113,6 @@ function learnerFunctions(
 ): Record<'clear' | 'accumulate' | 'apply' | 'score', FunctionSpec> {
   const names = Object.keys(layout.trained);
   const { recompute, ...sizes } = shape;
-  const frozenOf = (state: TensorRecord) =>
-    lora === undefined ? {} : withAdapterScale(pick(state, Object.keys(layout.parameters)), lora);
   return {
     clear: clearFunction(names),
     accumulate: defineFunction({
@@ -141,8 +121,8 @@ function learnerFunctions(
       checkNumerics: true,
       precision,
       body(state, inputs) {
-        const context = passContext(config, inputs);
-        const frozen = frozenOf(state);
+        const context = passContext(config, inputs, sizes);
+        const frozen = frozenOf(state, layout, lora);
         const weights = tf.mul(tf.greaterEqual(inputs.targetRows, 0).toFloat(), inputs.weight);
         const meanLoss = (trained: TensorRecord) =>
           tf.neg(tf.sum(tf.mul(weights, packedLogProbs(trained, frozen, config, context, recompute))));
@@ -156,8 +136,9 @@ function learnerFunctions(
       checkNumerics: true,
       precision,
       body(state, inputs) {
-        const context = passContext(config, inputs);
-        const logProbs = packedLogProbs(pick(state, names), frozenOf(state), config, context, recompute);
+        const context = passContext(config, inputs, sizes);
+        const frozen = frozenOf(state, layout, lora);
+        const logProbs = packedLogProbs(pick(state, names), frozen, config, context, recompute);
         return { outputs: { logProbs } };
       },
     }),

@@ -4,15 +4,12 @@
  */
 import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
-import type { Program } from '../engine/program.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
-import { initialAdapter } from '../model/network/lora.js';
-import type { ParameterSpecs } from '../model/network/params.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, onCopies } from '../model/sampling/weights.js';
-import { keyedRandom } from '../util/random.js';
-import { momentSpecsOf, type PolicySizes, policyLayout, referenceName } from './layout.js';
+import { type PolicySizes, policyLayout, referenceName } from './layout.js';
+import { type ReadTensor, type TrainedState, trainedState } from './trained-state.js';
 import { runUpdate, type UpdateBatch, type UpdateOptions, type UpdateResult, updateFunctions } from './update.js';
 import { chooseUpdateShape } from './update-shape.js';
 
@@ -37,28 +34,13 @@ export interface PolicyOptions {
   readonly training?: TrainingOptions;
 }
 
-/** Returns a parameter's values, float32 and row-major, by its Hugging Face name. */
-type ReadTensor = (name: string) => Float32Array;
-
-export interface Policy {
+export interface Policy extends TrainedState {
   readonly config: ModelConfig;
-  /** Names and shapes of the trained tensors: all parameters, or the adapters. */
-  readonly specs: ParameterSpecs;
-  /** Names and shapes of the optimiser's moments. */
-  readonly momentSpecs: ParameterSpecs;
-  /** Writes every parameter of the model. Adapters get their initial values, which leave the model unchanged. */
-  load(read: ReadTensor): void;
-  /** Writes the trained tensors, by the names of `specs`. */
-  loadTrained(read: ReadTensor): void;
   /**
    * Writes every parameter of the reference, unless adapters are trained: their reference is the model without them. Before
    * the first update, a reference with the same values has identical log-probs.
    */
   loadReference(read: ReadTensor): void;
-  /** Writes the moments; without `read`, zeros. */
-  loadMoments(read?: ReadTensor): void;
-  /** A copy of a trained parameter or moment. */
-  read(name: string): Float32Array;
   sample(rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
   /** One step of AdamW. @throws NumericsError when the gradient or a log-prob is not finite; the weights are then unchanged. */
   update(batch: UpdateBatch): UpdateResult;
@@ -97,37 +79,25 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
     },
   });
   for (const name of Object.keys(layout.caches)) program.fill(name, 0);
-  const names = Object.keys(layout.parameters);
-  const momentSpecs = momentSpecsOf(layout.trained);
+  const stored = trainedState(program, layout, { lora, seed });
   let outdated = copied;
   let gradientExists = false;
 
-  const loadTrained = (read: ReadTensor) => {
-    writeAll(program, Object.keys(layout.trained), (name) => name, read);
-    outdated = copied;
-  };
   return {
     config,
-    specs: layout.trained,
-    momentSpecs,
+    ...stored,
     load(read) {
-      writeAll(program, names, (name) => name, read);
-      if (lora !== undefined && training !== undefined) {
-        loadTrained((name) => initialAdapter(name, layout.trained[name]!, keyedRandom(seed, 'adapter', name).uniform));
-      }
+      stored.load(read);
       outdated = copied;
     },
-    loadTrained,
+    loadTrained(read) {
+      stored.loadTrained(read);
+      outdated = copied;
+    },
     loadReference(read) {
-      if (Object.keys(layout.reference).length > 0) writeAll(program, names, referenceName, read);
+      if (Object.keys(layout.reference).length === 0) return;
+      for (const name of Object.keys(layout.parameters)) program.write(referenceName(name), read(name));
     },
-    loadMoments(read) {
-      for (const name of Object.keys(momentSpecs)) {
-        if (read === undefined) program.fill(name, 0);
-        else program.write(name, read(name));
-      }
-    },
-    read: (name) => program.read(name) as Float32Array,
     async sample(rollouts, sampleOptions) {
       if (outdated) program.run('copy');
       outdated = false;
@@ -144,8 +114,4 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
     },
     dispose: () => program.dispose(),
   };
-}
-
-function writeAll(program: Program, names: readonly string[], target: (name: string) => string, read: ReadTensor) {
-  for (const name of names) program.write(target(name), read(name));
 }

@@ -3,10 +3,16 @@
  * only on the model's config and the sizes of the work, never on the machine, so that a run can be resumed elsewhere with
  * the same result.
  */
-import { roundUp } from '../model/load.js';
+import { leastShared, roundUp } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
-import type { CompletionRow } from '../model/network/log-probs.js';
-import { type PassShape, planPasses, predictionsPerSequence, type Recomputation } from '../model/network/packed.js';
+import { type CompletionRow, tokensOf } from '../model/network/log-probs.js';
+import {
+  type PassShape,
+  planPasses,
+  predictionsOf,
+  predictionsPerSequence,
+  type Recomputation,
+} from '../model/network/packed.js';
 import { parameterCount } from '../model/network/params.js';
 
 export interface UpdateShape extends PassShape {
@@ -85,12 +91,9 @@ export function shapeOfBatches(
   batches: readonly (readonly CompletionRow[])[],
   { batchSize, microBatch }: Pick<UpdateWork, 'batchSize' | 'microBatch'>,
 ): UpdateShape {
-  const tokens = ({ promptIds, completionIds }: CompletionRow) => promptIds.length + completionIds.length;
-  const longest = batches.flat().reduce((most, row) => Math.max(most, tokens(row)), 2);
+  const longest = batches.flat().reduce((most, row) => Math.max(most, tokensOf(row)), 2);
   const shape = chooseUpdateShape(config, { promptLengths: [1], maxNewTokens: longest - 1, batchSize, microBatch });
-  const predicted = batches.flatMap((rows) =>
-    planPasses(rows, shape).map((pass) => pass.reduce((sum, { row }) => sum + rows[row]!.completionIds.length, 0)),
-  );
+  const predicted = batches.flatMap((rows) => planPasses(rows, shape).map((pass) => predictionsOf(rows, pass)));
   const most = predicted.reduce((a, b) => Math.max(a, b), 1);
   const predictions = roundUp(most, 16);
   return {
@@ -106,7 +109,7 @@ function worthSharing({
   sharedPrefix = 0,
   promptLengths,
 }: Pick<UpdateWork, 'sharedPrefix' | 'promptLengths'>): boolean {
-  return sharedPrefix >= 8 && sharedPrefix >= Math.max(...promptLengths) / 4;
+  return sharedPrefix >= leastShared && sharedPrefix >= Math.max(...promptLengths) / 4;
 }
 
 /**

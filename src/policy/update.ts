@@ -11,10 +11,9 @@ import type { AdamWOptions } from '../engine/optim/adamw-options.js';
 import { defineFunction, type FunctionSpec, type Program, type TensorRecord } from '../engine/program.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
-import { withAdapterScale } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
-import { packedLogProbs, packPass, passContext, passInputs, planPasses } from '../model/network/packed.js';
-import { gradientName, type PolicyLayout, pick, referenceOf } from './layout.js';
+import { packedLogProbs, packPass, passContext, passInputs, planPasses, valuesByRow } from '../model/network/packed.js';
+import { frozenOf, gradientName, type PolicyLayout, referenceOf } from './layout.js';
 import type { UpdateShape } from './update-shape.js';
 
 /** The operations that losses use, for numbers or tensors. tfjs itself implements them for tensors. */
@@ -90,9 +89,9 @@ export function updateFunctions(
       precision,
       body(state, inputs) {
         const { advantages: advantage, weights, targetRows } = inputs;
-        const context = passContext(config, inputs, sizes.sharedPrefix);
+        const context = passContext(config, inputs, sizes);
         const reference = referenceOf(state, layout);
-        const frozen = lora === undefined ? {} : withAdapterScale(pick(state, Object.keys(layout.parameters)), lora);
+        const frozen = frozenOf(state, layout, lora);
         const refLogProbs = packedLogProbs({}, reference, config, context, recompute);
         // [R, P]: 1 where a token belongs to a row.
         const members = tf.equal(tf.range(0, R, 1, 'int32').expandDims(1), targetRows.expandDims(0)).toFloat();
@@ -179,13 +178,8 @@ export function runUpdate(
       weights,
     }) as Record<'loss' | 'logProbs' | 'refLogProbs', Float32Array>;
     loss += results.loss[0]!;
-    let next = 0;
-    for (const { row } of pass) {
-      const end = next + rows[row]!.completionIds.length;
-      logProbs[row] = results.logProbs.slice(next, end);
-      refLogProbs[row] = results.refLogProbs.slice(next, end);
-      next = end;
-    }
+    for (const [row, values] of valuesByRow(rows, pass, results.logProbs)) logProbs[row] = values;
+    for (const [row, values] of valuesByRow(rows, pass, results.refLogProbs)) refLogProbs[row] = values;
   }
   const { norm } = program.run('apply', adamw.stepScalars(batch.step, batch.learningRate, optimizer)) as {
     norm: Float32Array;

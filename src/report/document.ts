@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { runFiles } from '../run/folder.js';
-import { type Html, html, trusted } from './html.js';
+import { type Html, html, pageHead, trusted } from './html.js';
 import { script } from './script.js';
 import { style } from './style.js';
 
@@ -22,15 +22,7 @@ interface Page {
 export function documentOf({ title, path, createdBy, opening, sections }: Page): string {
   const page = html`<!doctype html>
 <html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<title>${title}</title>
-<link rel="icon" href="data:,">
-<style>${trusted(style)}</style>
-</head>
+${pageHead(title, policy, style)}
 <body>
 <header>
 <p class="run"><b>tinyzero report</b> <span>${path}</span></p>

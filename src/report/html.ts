@@ -20,6 +20,19 @@ export function trusted(markup: string): Html {
   return new Html(markup);
 }
 
+/** @param policy the page's Content-Security-Policy. */
+export function pageHead(title: string, policy: string, style: string): Html {
+  return html`<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<title>${title}</title>
+<link rel="icon" href="data:,">
+<style>${trusted(style)}</style>
+</head>`;
+}
+
 function render(value: Value): string {
   if (value === undefined || value === false) return '';
   if (value instanceof Html) return value.markup;

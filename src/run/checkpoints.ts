@@ -1,19 +1,74 @@
 /**
- * @file The checkpoint from which a run continues: the newest that is undamaged and has undamaged logs.
+ * @file The checkpoints of a run: where training starts, from the newest that is undamaged and has undamaged logs, and how
+ * the next one is saved.
  */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { Pretrained } from '../model/checkpoint/pretrained.js';
 import { isGguf } from '../model/gguf/open.js';
 import { shippedModel } from '../model/shipped.js';
-import { type CheckpointState, readCheckpointState, requireWhole } from '../stage2/resume.js';
+import type { Settings } from '../options/settings.js';
+import type { Progress } from '../stage2/loop.js';
+import {
+  type CheckpointModel,
+  type CheckpointState,
+  readCheckpointState,
+  requireWhole,
+  saveCheckpoint,
+  type Trainable,
+} from '../stage2/resume.js';
+import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
+import { explainAsyncWrites } from '../util/file.js';
 import type { Reporter } from '../util/reporter.js';
 import { hasFinal, requireFinal } from './final.js';
 import type { RunFolder } from './folder.js';
-import { requireLog } from './logs.js';
+import { type LogWriter, requireLog } from './logs.js';
+
+/**
+ * Where training starts: after `state`, or at the beginning without one. `finished`: the trained model is there already.
+ *
+ * @param updates of the whole run.
+ */
+export function startOf(
+  folder: RunFolder,
+  reporter: Reporter,
+  updates: number,
+): { readonly finished: boolean; readonly state: CheckpointState | undefined } {
+  const isWhole = hasWholeFinal(folder, reporter);
+  const unchecked = folder.checkpoints().length === 0;
+  const state = newestCheckpoint(folder, reporter, updates);
+  return { finished: isWhole && (unchecked || state?.progress.step === updates), state };
+}
+
+/** Saves a checkpoint with marks of the logs as they are, and removes those beyond `keep`. */
+export async function saveNewest(
+  folder: RunFolder,
+  keep: number,
+  trained: Trainable,
+  model: CheckpointModel,
+  progress: Progress,
+  { metrics, rollouts }: { readonly metrics: LogWriter; readonly rollouts?: LogWriter },
+): Promise<void> {
+  folder.requirePresent();
+  metrics.sync();
+  rollouts?.sync();
+  const marks = { metrics: metrics.mark(), rollouts: rollouts?.mark() ?? emptyChecksum };
+  const path = folder.startCheckpoint(progress.step);
+  await explainAsyncWrites(path, () => saveCheckpoint(path, trained, model, progress, marks));
+  folder.prune(keep);
+}
+
+/** What a checkpoint says of the model it is of. */
+export function checkpointModel(
+  { model, lora }: Pick<Settings, 'model'> & Partial<Pick<Settings, 'lora'>>,
+  { configRecord, folder }: Pretrained,
+): CheckpointModel {
+  return { configRecord, carryFrom: folder, adapters: lora && { lora, base: baseReference(model, folder) } };
+}
 
 /** Whether the trained model exists and is undamaged. A damaged one is reported. */
-export function hasWholeFinal(folder: RunFolder, reporter: Reporter): boolean {
+function hasWholeFinal(folder: RunFolder, reporter: Reporter): boolean {
   if (!hasFinal(folder.path)) return false;
   try {
     requireFinal(folder.path);
@@ -31,7 +86,7 @@ export function hasWholeFinal(folder: RunFolder, reporter: Reporter): boolean {
  *
  * @param updates of the whole run.
  */
-export function newestCheckpoint(folder: RunFolder, reporter: Reporter, updates: number): CheckpointState | undefined {
+function newestCheckpoint(folder: RunFolder, reporter: Reporter, updates: number): CheckpointState | undefined {
   let newest: CheckpointState | undefined;
   const steps = folder.checkpoints().reverse();
   for (const step of steps) {
@@ -63,7 +118,7 @@ function checkedState(folder: RunFolder, step: number, updates: number): Checkpo
 }
 
 /** Name of an adapter's base model: the hub id as given, otherwise the folder. */
-export function baseReference(name: string, folder: string): string {
+function baseReference(name: string, folder: string): string {
   if (isGguf(name)) return resolve(name);
   return existsSync(name) || shippedModel(name) !== name ? resolve(folder) : name;
 }

@@ -15,7 +15,7 @@ import { type EngineRequest, openModel, openRequestedEngine } from '../model/ope
 import { endTokens } from '../model/prompt-input.js';
 import { builtinModel } from '../model/shipped.js';
 import { type JobProblems, openProblems } from '../options/problems.js';
-import type { Settings, TrainingOptions } from '../options/settings.js';
+import { requireNoAdapter, type Settings, type TrainingOptions } from '../options/settings.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { evaluate } from '../policy/evaluate.js';
 import {
@@ -107,12 +107,7 @@ export async function withJob<T>(
       opened = await open({ ...options, wording: probes.chosen });
     }
     const { settings, task, problems, form, sampledWith } = opened;
-    if (settings.lora !== undefined && pretrained.adapterFolder !== undefined) {
-      throw new UserError({
-        problem: `${pretrained.adapterFolder} is an adapter, and --lora-rank would train another adapter on top of it.`,
-        fix: `Merge it first with \`tinyzero merge ${pretrained.adapterFolder} --out FOLDER\`.`,
-      });
-    }
+    requireNoAdapter(settings, pretrained);
     for (const note of problems.notes) reporter.line(note);
     const fingerprint = { model: fingerprintModel(reference), ...sampledWith };
     const vStar = readGivenVStar(settings, fingerprint) ?? emptyVStar(settings, fingerprint);

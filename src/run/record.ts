@@ -8,6 +8,7 @@ import type { EngineName } from '../engine/choices.js';
 import { evaluationOptionNames, trainingOptionNames } from '../options/names.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
 import { resolveOptions } from '../options/spec.js';
+import type { OptionName, OptionValues } from '../options/table.js';
 import type { Fingerprint } from '../stage1/v-star-file.js';
 import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
@@ -91,23 +92,54 @@ const runShape = object({
 export function readRun(path: string): StoredRun {
   const source = { path, what: "a run's configuration", fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);
-  if (commandOfRun(dirname(path)) === 'sft') {
-    throw new UserError({
-      problem: `${dirname(path)} holds a run of \`tinyzero sft\`, not of \`tinyzero train\`.`,
-      fix: `Continue it with \`tinyzero sft --resume ${dirname(path)}\`, or train its model with --model ${dirname(path)}.`,
-    });
-  }
+  requireCommand(path, 'train');
   const { engine, modelHash, problemsChecksum, options: stored } = check(runShape, record, source);
-  requireSeal(path, source.fix);
-  const problems: string[] = [];
-  const options = resolveOptions(trainingOptionNames, optionsAsFlags(stored), {}, problems);
-  if (problems.length > 0) {
-    throw new UserError({
-      problem: `${path} holds invalid options: ${problems.join('; ')}.`,
-      fix: source.fix,
-    });
-  }
+  const options = storedOptions(path, trainingOptionNames, stored, source.fix);
   return { options, engine, modelHash, problemsChecksum, record };
+}
+
+/** @throws UserError if the `config.json` at `path` is that of another command's run. */
+export function requireCommand(path: string, command: 'train' | 'sft'): void {
+  const folder = dirname(path);
+  const other = command === 'train' ? 'sft' : 'train';
+  if (commandOfRun(folder) !== other) return;
+  const instead = other === 'sft' ? `, or train its model with --model ${folder}` : '';
+  throw new UserError({
+    problem: `${folder} holds a run of \`tinyzero ${other}\`, not of \`tinyzero ${command}\`.`,
+    fix: `Continue it with \`tinyzero ${other} --resume ${folder}\`${instead}.`,
+  });
+}
+
+/** The options that a sealed `config.json` holds. @throws UserError that lists every invalid option, or says that the file was changed. */
+export function storedOptions<Name extends OptionName>(
+  path: string,
+  names: readonly Name[],
+  stored: object,
+  fix: string,
+): OptionValues<Name> {
+  requireSeal(path, fix);
+  const problems: string[] = [];
+  const options = resolveOptions(names, optionsAsFlags({ ...stored }, names), {}, problems);
+  if (problems.length > 0) {
+    throw new UserError({ problem: `${path} holds invalid options: ${problems.join('; ')}.`, fix });
+  }
+  return options;
+}
+
+/** @throws UserError when the model of a resumed run is another than it was. */
+export function requireSameModel(
+  folder: RunFolder,
+  stored: { readonly modelHash: string },
+  model: string,
+  modelHash: string,
+): void {
+  if (stored.modelHash === modelHash) return;
+  throw new UserError({
+    problem: `${model} is not the model that the run in ${folder.path} started with.`,
+    expected: `hash ${stored.modelHash}`,
+    found: `hash ${modelHash}`,
+    fix: 'Restore the original model, or start a new run.',
+  });
 }
 
 const problemShape = object({ id: text, cluster: text, value: anything });
@@ -147,14 +179,7 @@ export function requireSameRun(
   job: RunFacts,
   modelHash: string,
 ): string | undefined {
-  if (stored.modelHash !== modelHash) {
-    throw new UserError({
-      problem: `${job.settings.model} is not the model that the run in ${folder.path} started with.`,
-      expected: `hash ${stored.modelHash}`,
-      found: `hash ${modelHash}`,
-      fix: 'Restore the original model, or start a new run.',
-    });
-  }
+  requireSameModel(folder, stored, job.settings.model, modelHash);
   const path = folder.file('problems');
   const text = problemsJson(job.problems);
   if (checksumOf(text).crc32 !== stored.problemsChecksum) {

@@ -9,19 +9,12 @@ import { type VStarFile, vStarOf } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../stage2/loop.js';
 import { planBatches, plannedRollouts, type Visit } from '../stage2/plan.js';
-import {
-  type CheckpointModel,
-  type CheckpointState,
-  loadCheckpoint,
-  loadPolicy,
-  saveCheckpoint,
-} from '../stage2/resume.js';
+import { type CheckpointState, loadCheckpoint, loadPolicy } from '../stage2/resume.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
-import { explainAsyncWrites } from '../util/file.js';
 import { keyedRandom } from '../util/random.js';
-import { baseReference, hasWholeFinal, newestCheckpoint } from './checkpoints.js';
+import { checkpointModel, saveNewest, startOf } from './checkpoints.js';
 import { saveFinal } from './final.js';
 import { openLog, readLog } from './logs.js';
 import type { Run } from './train.js';
@@ -38,10 +31,8 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   const plan = planOf(run, algorithm, vStar);
 
   // Start from the newest undamaged checkpoint.
-  const finished = hasWholeFinal(run.folder, job.reporter);
-  const unchecked = folder.checkpoints().length === 0;
-  const state = newestCheckpoint(run.folder, job.reporter, plan.length);
-  if (finished && (unchecked || state?.progress.step === plan.length)) {
+  const { finished, state } = startOf(folder, job.reporter, plan.length);
+  if (finished) {
     loadPolicy(folder.file('final'), policy);
     return plan.length;
   }
@@ -49,11 +40,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   policy.loadReference(job.reference.weights.read);
   const metrics = openLog(folder.file('metrics'), state?.logs.metrics ?? emptyChecksum);
   const rollouts = openLog(folder.file('rollouts'), state?.logs.rollouts ?? emptyChecksum);
-  const model: CheckpointModel = {
-    configRecord: pretrained.configRecord,
-    carryFrom: pretrained.folder,
-    adapters: settings.lora && { lora: settings.lora, base: baseReference(settings.model, pretrained.folder) },
-  };
+  const model = checkpointModel(settings, pretrained);
   let last = performance.now();
   run.onEvent({ kind: 'stage2', updates: plan.length });
 
@@ -93,15 +80,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
           run.onEvent({ kind: 'step', metrics: record, updates: plan.length, seconds });
         },
         saveDue: (step) => isDue(saveEvery, step),
-        save: async (progress) => {
-          folder.requirePresent();
-          metrics.sync();
-          rollouts.sync();
-          const marks = { metrics: metrics.mark(), rollouts: rollouts.mark() };
-          const path = folder.startCheckpoint(progress.step);
-          await explainAsyncWrites(path, () => saveCheckpoint(path, policy, model, progress, marks));
-          folder.prune(keep);
-        },
+        save: (progress) => saveNewest(folder, keep, policy, model, progress, { metrics, rollouts }),
       }),
     );
   } finally {

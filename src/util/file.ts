@@ -170,6 +170,24 @@ function tooLarge(path: string, maxBytes: number, size: number): UserError {
   return new UserError({ problem: `${path} is too large.`, expected: `at most ${maxBytes} bytes`, found: `${size}` });
 }
 
+/**
+ * Opens a regular file and reads its header. The caller closes it; it is closed here if the header cannot be read.
+ *
+ * @throws UserError that names the file.
+ */
+export function openWithHeader<H extends object>(
+  path: string,
+  readHeader: (fd: number, path: string) => H,
+): { readonly path: string; readonly fd: number } & H {
+  const fd = openRegularFile(path);
+  try {
+    return { path, fd, ...readHeader(fd, path) };
+  } catch (error) {
+    closeSync(fd);
+    throw error instanceof UserError ? error : unreadable(path, error);
+  }
+}
+
 /** The error for a file that cannot be opened or read, explaining the system error. */
 export function unreadable(path: string, error: unknown): UserError {
   const code = systemErrorCode(error);

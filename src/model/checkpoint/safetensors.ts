@@ -7,8 +7,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { type Checksum, emptyChecksum, extendChecksum } from '../../util/checksum.js';
-import { UserError } from '../../util/errors.js';
-import { openRegularFile, unreadable, writeAllAsync, writeAtomicAsync } from '../../util/file.js';
+import type { UserError } from '../../util/errors.js';
+import { openWithHeader, writeAllAsync, writeAtomicAsync } from '../../util/file.js';
 import { describe, parseJsonRecord } from '../../util/json.js';
 import { check, integer, list, mapOf, object, oneOf, pair, text, wrong } from '../../util/schema.js';
 import { bytesPerElement, type Dtype, narrow, widen } from './dtype.js';
@@ -77,13 +77,7 @@ export interface SafetensorsFile {
  * @throws UserError naming the file and, where there is one, the tensor.
  */
 export function openSafetensors(path: string): SafetensorsFile {
-  const fd = openRegularFile(path);
-  try {
-    return { path, fd, ...readHeader(fd, path) };
-  } catch (error) {
-    closeSync(fd);
-    throw error instanceof UserError ? error : unreadable(path, error);
-  }
+  return openWithHeader(path, readHeader);
 }
 
 export function closeSafetensors(file: SafetensorsFile): void {

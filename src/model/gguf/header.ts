@@ -5,8 +5,8 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
-import { UserError } from '../../util/errors.js';
-import { openRegularFile, unreadable } from '../../util/file.js';
+import type { UserError } from '../../util/errors.js';
+import { openWithHeader } from '../../util/file.js';
 import { describe } from '../../util/json.js';
 import { wrong } from '../../util/schema.js';
 import { dequantize, formatName, formatOf, type TensorFormat } from './blocks.js';
@@ -54,13 +54,7 @@ const pieceBlocks = 16_384;
  * @throws UserError that names the file and what is wrong.
  */
 export function openGguf(path: string): GgufFile {
-  const fd = openRegularFile(path);
-  try {
-    return { path, fd, ...readHeader(fd, path) };
-  } catch (error) {
-    closeSync(fd);
-    throw error instanceof UserError ? error : unreadable(path, error);
-  }
+  return openWithHeader(path, readHeader);
 }
 
 export function closeGguf(file: GgufFile): void {

@@ -32,6 +32,13 @@ export interface CompletionRow {
   readonly completionIds: ArrayLike<number>;
 }
 
+/** Tokens of a row, prompt and completion. */
+export const tokensOf = ({ promptIds, completionIds }: CompletionRow) => promptIds.length + completionIds.length;
+
+/** Completion tokens of all rows. */
+export const completionTokens = (rows: readonly CompletionRow[]) =>
+  rows.reduce((sum, { completionIds }) => sum + completionIds.length, 0);
+
 /**
  * Lays out `rows` (at most B) for {@link completionInputs}; missing rows are padding.
  *

@@ -9,7 +9,7 @@ import { attention, embedding, maskedScore, tokenLogProbs } from '../../engine/o
 import type { TensorRecord, TensorSpec } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
-import type { CompletionRow } from './log-probs.js';
+import { type CompletionRow, completionTokens, tokensOf } from './log-probs.js';
 import { embeddingName, headName } from './params.js';
 import {
   type Angles,
@@ -45,8 +45,6 @@ interface Placed {
 }
 
 export type Pass = readonly Placed[];
-
-const tokensOf = ({ promptIds, completionIds }: CompletionRow) => promptIds.length + completionIds.length;
 
 /**
  * Assigns rows to passes of `shape`, the longest first, each to the first sequence with room (first fit decreasing, which
@@ -156,6 +154,24 @@ export function packPass(
   return packed;
 }
 
+/** Completion tokens of a pass. */
+export const predictionsOf = (rows: readonly CompletionRow[], pass: Pass) =>
+  completionTokens(pass.map(({ row }) => rows[row]!));
+
+/** `values` of the completion tokens of a pass, in the order of {@link packPass}, by row. */
+export function* valuesByRow(
+  rows: readonly CompletionRow[],
+  pass: Pass,
+  values: Float32Array,
+): Generator<readonly [row: number, values: Float32Array]> {
+  let next = 0;
+  for (const { row } of pass) {
+    const end = next + rows[row]!.completionIds.length;
+    yield [row, values.slice(next, end)];
+    next = end;
+  }
+}
+
 export type PassTensors = Readonly<Record<keyof ReturnType<typeof passInputs>, tf.Tensor>>;
 
 /** Tensors shared by all forward passes over the same inputs. Made outside of a loss, so that tfjs does not free them. */
@@ -166,7 +182,7 @@ export interface PassContext {
   readonly bias: Float<'N L L'>;
 }
 
-export function passContext(config: ModelConfig, inputs: PassTensors, sharedPrefix = 0): PassContext {
+export function passContext(config: ModelConfig, inputs: PassTensors, { sharedPrefix = 0 }: PassShape): PassContext {
   const { owners, positions } = inputs;
   const [, L] = owners.shape as [number, number];
   const place = tf.range(0, L, 1, 'int32');

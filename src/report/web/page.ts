@@ -1,20 +1,12 @@
 /** @file The page of a web export: its markup and style. It loads what lies beside it and nothing else. */
-import { type Html, html, trusted } from '../html.js';
+import { type Html, html, pageHead } from '../html.js';
 import { themes } from '../style.js';
 
 /** @param title what the trained model is called. @param note a sentence about the reward. */
 export function webPage(title: string, note: string): string {
   const page: Html = html`<!doctype html>
 <html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<title>${title} · tinyzero</title>
-<link rel="icon" href="data:,">
-<style>${trusted(style)}</style>
-</head>
+${pageHead(`${title} · tinyzero`, policy, style)}
 <body>
 <main>
 <h1>${title}</h1>

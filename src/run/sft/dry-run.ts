@@ -2,10 +2,11 @@
  * @file `sft --dry-run`: what a run would do and need. Refuses what a run would refuse. Computes, writes and installs nothing;
  * of a model on the hub it fetches everything but the weights.
  */
+
+import { completionTokens, tokensOf } from '../../model/network/log-probs.js';
 import { parameterCount } from '../../model/network/params.js';
 import { describeModel } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
-import { completionTokens } from '../../policy/learner.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import type { Reporter } from '../../util/reporter.js';
 import { planDisk, planLearnerMemory } from '../memory-plan.js';
@@ -48,10 +49,7 @@ export async function sftDryRun(
     lora: settings.lora,
     download: missingBytes(name, model.pretrained),
   });
-  const longest = [...train, ...heldOut].reduce(
-    (most, { promptIds, completionIds }) => Math.max(most, promptIds.length + completionIds.length),
-    0,
-  );
+  const longest = [...train, ...heldOut].reduce((most, row) => Math.max(most, tokensOf(row)), 0);
   return {
     ...{ model: name, parameters: parameterCount(config), lines, tokens: completionTokens(train), longest },
     ...{ updates: plan.length, ...weighNeeds({ memory, disk }, { engine, folder }) },

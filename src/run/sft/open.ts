@@ -1,9 +1,8 @@
 /** @file The part of a run of supervised training that needs no weights and no engine: its settings and its examples. */
 import { parameterCount } from '../../model/network/params.js';
 import { type DescribedModel, usageError } from '../../model/open.js';
-import { heldOutSplitOf } from '../../options/settings.js';
+import { heldOutSplitOf, requireNoAdapter } from '../../options/settings.js';
 import { completeSftSettings, type SftOptions, type SftSettings } from '../../options/sft-settings.js';
-import { UserError } from '../../util/errors.js';
 import { readText } from '../../util/json-lines.js';
 import { type ExampleSet, exampleLine, readExamples } from './examples.js';
 
@@ -19,12 +18,7 @@ export function openExamples(
     parameters: parameterCount(pretrained.config),
   });
   const { promptStyle, system, heldOut: share, seed } = settings;
-  if (settings.lora !== undefined && pretrained.adapterFolder !== undefined) {
-    throw new UserError({
-      problem: `${pretrained.adapterFolder} is an adapter, and --lora-rank would train adapters over it.`,
-      fix: `Merge it first with \`tinyzero merge ${pretrained.adapterFolder} --out FOLDER\`.`,
-    });
-  }
+  requireNoAdapter(settings, pretrained);
   const reader = { tokenizer, pretrained, promptStyle, system };
   const examples = readExamples(options.data ?? 'the data', content, reader, { share, seed });
   return { settings, examples };

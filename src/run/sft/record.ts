@@ -3,19 +3,17 @@
  * and `examples.jsonl`, a copy of what it learns from. A resumed run reads and checks both.
  */
 import { readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import type { EngineName } from '../../engine/choices.js';
 import { sftOptionNames } from '../../options/names.js';
-import { optionsAsFlags } from '../../options/settings.js';
 import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
-import { resolveOptions } from '../../options/spec.js';
-import { checksumOf, requireSeal, sealJson } from '../../util/checksum.js';
+import { checksumOf, sealJson } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../../util/json.js';
 import { anyObject, check, object, oneOf, text } from '../../util/schema.js';
 import { packageVersion } from '../../util/version.js';
-import { commandOfRun, type RunFolder } from '../folder.js';
+import type { RunFolder } from '../folder.js';
+import { requireCommand, storedOptions } from '../record.js';
 
 /** Changes when older readers would misread a run. */
 const format = 'tinyzero-sft-1';
@@ -70,22 +68,9 @@ const runShape = object({
 export function readSftRun(path: string): StoredSft {
   const source = { path, what: 'the configuration of a run of `tinyzero sft`', fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);
-  if (commandOfRun(dirname(path)) === 'train') {
-    throw new UserError({
-      problem: `${dirname(path)} holds a run of \`tinyzero train\`, not of \`tinyzero sft\`.`,
-      fix: `Continue it with \`tinyzero train --resume ${dirname(path)}\`.`,
-    });
-  }
+  requireCommand(path, 'sft');
   const { engine, modelHash, examplesChecksum, options: stored } = check(runShape, record, source);
-  requireSeal(path, source.fix);
-  const problems: string[] = [];
-  const options = resolveOptions(sftOptionNames, optionsAsFlags(stored, sftOptionNames), {}, problems);
-  if (problems.length > 0) {
-    throw new UserError({
-      problem: `${path} holds options that cannot be used: ${problems.join('; ')}.`,
-      fix: source.fix,
-    });
-  }
+  const options = storedOptions(path, sftOptionNames, stored, source.fix);
   return { options, engine, modelHash, examplesChecksum, record };
 }
 

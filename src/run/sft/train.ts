@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../../engine/backend.js';
 import type { EngineSetting } from '../../engine/choices.js';
-import { fingerprintModel, type Pretrained } from '../../model/checkpoint/pretrained.js';
+import { fingerprintModel } from '../../model/checkpoint/pretrained.js';
+import { completionTokens } from '../../model/network/log-probs.js';
 import { type OpenModel, openModel, openRequestedEngine } from '../../model/open.js';
 import type { TokenRow } from '../../model/prompt-input.js';
 import { builtinModel } from '../../model/shipped.js';
@@ -16,17 +17,18 @@ import { warmupSteps } from '../../options/settings.js';
 import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
 import { createLearner, type Learner, type TokenLoss } from '../../policy/learner.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
-import { type CheckpointModel, loadCheckpoint, loadPolicy, saveCheckpoint } from '../../stage2/resume.js';
+import { loadCheckpoint, loadPolicy } from '../../stage2/resume.js';
 import { emptyChecksum, requireSeal, sealJson } from '../../util/checksum.js';
 import { exitCodes, UserError } from '../../util/errors.js';
-import { explainAsyncWrites, explainWrites, writeFileAtomic } from '../../util/file.js';
+import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { readJsonRecord } from '../../util/json.js';
 import type { Reporter } from '../../util/reporter.js';
 import { check, integer, number, object, oneOf } from '../../util/schema.js';
-import { baseReference, hasWholeFinal, newestCheckpoint } from '../checkpoints.js';
+import { checkpointModel, saveNewest, startOf } from '../checkpoints.js';
 import { saveFinal } from '../final.js';
 import { createRunFolder, openRunFolder, type RunFolder, runFiles } from '../folder.js';
 import { type LogWriter, openLog, readLog } from '../logs.js';
+import { requireSameModel } from '../record.js';
 import type { ExampleSet } from './examples.js';
 import { planSft, runSft, type SftBatch, type SftMetrics } from './loop.js';
 import { openExamples, readData } from './open.js';
@@ -119,7 +121,7 @@ async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftRe
   const { settings, examples, engine, folder, pretrained, onEvent } = job;
   describeRun(job, stored);
   const { train, heldOut, lines } = examples;
-  const tokens = train.reduce((sum, { completionIds }) => sum + completionIds.length, 0);
+  const tokens = completionTokens(train);
   onEvent({ kind: 'opened', model: settings.model, engine: engine.description, lines, tokens });
 
   const plan = planSft(train.length, settings);
@@ -149,13 +151,8 @@ function describeRun({ settings, engine, content, folder, pretrained }: SftJob, 
   const modelHash = fingerprintModel(pretrained);
   if (stored === undefined) {
     writeSftRun(folder, { settings, engine, modelHash, content });
-  } else if (stored.modelHash !== modelHash) {
-    throw new UserError({
-      problem: `${settings.model} is not the model that the run in ${folder.path} began with.`,
-      expected: `hash ${stored.modelHash}`,
-      found: `hash ${modelHash}`,
-      fix: 'Put the old model back, or start a new run.',
-    });
+  } else {
+    requireSameModel(folder, stored, settings.model, modelHash);
   }
 }
 
@@ -207,10 +204,8 @@ async function trainOrLoad(
   plan: readonly SftBatch[],
 ): Promise<void> {
   const { settings, examples, folder, reporter, pretrained, signal, onEvent } = job;
-  const finished = hasWholeFinal(folder, reporter);
-  const unchecked = folder.checkpoints().length === 0;
-  const state = newestCheckpoint(folder, reporter, plan.length);
-  if (finished && (unchecked || state?.progress.step === plan.length)) {
+  const { finished, state } = startOf(folder, reporter, plan.length);
+  if (finished) {
     loadPolicy(folder.file('final'), learner);
     return;
   }
@@ -244,14 +239,9 @@ async function trainOrLoad(
         onEvent({ kind: 'step', metrics: record, updates: plan.length });
       },
       saveDue: (at) => isDue(saveEvery, at),
-      save: async (progress) => {
-        folder.requirePresent();
-        metrics.sync();
-        const marks = { metrics: metrics.mark(), rollouts: emptyChecksum };
-        const path = folder.startCheckpoint(progress.step);
+      save: (progress) => {
         const kept = { step: progress.step, baseline: null, sampledTokens: progress.trainedTokens };
-        await explainAsyncWrites(path, () => saveCheckpoint(path, learner, model, kept, marks));
-        folder.prune(keep);
+        return saveNewest(folder, keep, learner, model, kept, { metrics });
       },
     });
   } finally {
@@ -263,8 +253,4 @@ async function trainOrLoad(
 
 function heldOutLoss(learner: Learner, rows: readonly TokenRow[]): Promise<number> | undefined {
   return rows.length === 0 ? undefined : learner.measure(rows).then(({ loss }) => loss);
-}
-
-function checkpointModel({ lora, model }: SftSettings, { configRecord, folder }: Pretrained): CheckpointModel {
-  return { configRecord, carryFrom: folder, adapters: lora && { lora, base: baseReference(model, folder) } };
 }
