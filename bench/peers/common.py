@@ -42,7 +42,7 @@ def optimal_value(rewards, beta1):
 
 
 def learning_rate(job, step, updates):
-    """Of update `step`, the first being 1: a linear warm-up, then a cosine, as src/optim/schedule.ts."""
+    """Of update `step`, the first being 1: a linear warm-up, then a cosine, as src/engine/optim/settings.ts."""
     if step < job.warmupSteps:
         return job.learningRate * step / job.warmupSteps
     done = min(1, (step - job.warmupSteps) / max(1, updates - job.warmupSteps))

@@ -4,7 +4,7 @@
  */
 import { type HeldOutSplit, heldOutSplits } from '../data/products.js';
 import type { PromptStyle, Wording } from '../data/prompt.js';
-import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import type { AdamWOptions } from '../engine/optim/settings.js';
 import { type LoraOptions, loraTargets } from '../model/network/lora-options.js';
 import { builtinModel, heldOutField } from '../model/shipped.js';
 import { algorithms } from '../stage2/algorithm.js';

@@ -3,7 +3,7 @@
  * model. A function of both, so a run that stored its options is set up again exactly alike.
  */
 import type { PromptStyle } from '../data/prompt.js';
-import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import type { AdamWOptions } from '../engine/optim/settings.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { builtinModel } from '../model/shipped.js';
 import { exitCodes, UserError } from '../util/errors.js';

@@ -7,7 +7,7 @@ import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
 import { valueAndGradients } from '../engine/ops/gradient.js';
 import * as adamw from '../engine/optim/adamw.js';
-import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import type { AdamWOptions } from '../engine/optim/settings.js';
 import { defineFunction, type FunctionSpec, type TensorRecord } from '../engine/program.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';

@@ -7,7 +7,7 @@ import type { Precision } from '../engine/choices.js';
 import { valueAndGradients } from '../engine/ops/gradient.js';
 import { addInto, clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
-import type { AdamWOptions } from '../engine/optim/adamw-options.js';
+import type { AdamWOptions } from '../engine/optim/settings.js';
 import { defineFunction, type FunctionSpec, type Program, type TensorRecord } from '../engine/program.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';

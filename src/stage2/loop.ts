@@ -4,8 +4,7 @@
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../engine/choices.js';
-import type { Schedule } from '../engine/optim/schedule.js';
-import { learningRateAt } from '../engine/optim/schedule.js';
+import { learningRateAt, type Schedule } from '../engine/optim/settings.js';
 import type { Policy } from '../policy/policy.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
 import { mean } from '../util/statistics.js';

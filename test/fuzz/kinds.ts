@@ -14,7 +14,7 @@ import { checkVocabulary, loadTokenizer } from '../../src/model/checkpoint/token
 import { exportGguf } from '../../src/model/gguf/export.js';
 import { ggufFiles } from '../../src/model/gguf/files.js';
 import { closeGguf, openGguf, readGgufTensor } from '../../src/model/gguf/header.js';
-import { ggufWeights } from '../../src/model/gguf/weights.js';
+import { ggufWeights } from '../../src/model/gguf/open.js';
 import { parseModelConfig } from '../../src/model/network/config.js';
 import { inverseFrequencies } from '../../src/model/network/rope.js';
 import { openModel } from '../../src/model/open.js';

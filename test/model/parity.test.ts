@@ -10,7 +10,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { openEngine } from '../../src/engine/backend.js';
 import type { EngineName } from '../../src/engine/choices.js';
 import * as adamw from '../../src/engine/optim/adamw.js';
-import type { AdamWOptions } from '../../src/engine/optim/adamw-options.js';
+import type { AdamWOptions } from '../../src/engine/optim/settings.js';
 import { defineFunction, type Program, type TensorSpec } from '../../src/engine/program.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../../src/model/network/log-probs.js';

@@ -14,7 +14,7 @@ import {
   tokenLogProbs,
 } from '../../engine/ops/ops.js';
 import { optimizerState, stepInputs, update } from '../../engine/optim/adamw.js';
-import type { AdamWOptions } from '../../engine/optim/adamw-options.js';
+import type { AdamWOptions } from '../../engine/optim/settings.js';
 import {
   defineFunction,
   type ProgramSpec,

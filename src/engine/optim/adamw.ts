@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { adamW, sumOfSquares } from '../ops/state-ops.js';
 import type { TensorRecord, TensorSpec, TensorSpecs, TensorsOf } from '../program.js';
-import type { AdamWOptions } from './adamw-options.js';
+import type { AdamWOptions } from './settings.js';
 
 /** Names of the moments of parameter `name` in a program's state. */
 export const momentNames = (name: string) => ({ m: `adamw.m.${name}`, v: `adamw.v.${name}` });

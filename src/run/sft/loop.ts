@@ -3,7 +3,7 @@
  * seed; files, clocks and options are the caller's.
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
-import { learningRateAt, type Schedule } from '../../engine/optim/schedule.js';
+import { learningRateAt, type Schedule } from '../../engine/optim/settings.js';
 import type { TokenRow } from '../../model/prompt-input.js';
 import type { Learner } from '../../policy/learner.js';
 import { explainNumerics } from '../../stage2/checks.js';

@@ -12,7 +12,7 @@ import {
   stepScalars,
   update,
 } from '../../../src/engine/optim/adamw.js';
-import type { AdamWOptions } from '../../../src/engine/optim/adamw-options.js';
+import type { AdamWOptions } from '../../../src/engine/optim/settings.js';
 import { defineFunction, NumericsError, type ProgramSpec, type TensorSpec } from '../../../src/engine/program.js';
 import { assertClose } from '../../helpers/close.js';
 import { allWays, runOnce, testEveryWay, type Way, wasmWay } from '../../helpers/engines.js';

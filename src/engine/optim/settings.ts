@@ -1,5 +1,16 @@
-/** @file Learning-rate schedules: linear warm-up, then constant or cosine decay to a floor. */
+/** @file Settings of training: AdamW's, and the course of the learning rate. Separate from adamw.ts, to need no tensor types. */
 
+export interface AdamWOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** Decoupled weight decay: fraction of a parameter subtracted per step and unit of learning rate. */
+  readonly weightDecay: number;
+  /** Which parameters decay. Default: all. */
+  readonly decays?: (name: string) => boolean;
+}
+
+/** A linear warm-up, then a constant rate or a cosine down to a floor. */
 export interface Schedule {
   readonly peak: number;
   /** Steps of linear warm-up; step 1 gets 1 / warmupSteps of the peak. */
