@@ -4,11 +4,11 @@
  */
 import type { TrainEvent } from '../run/events.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
-import { counted, formatSeconds, formatPercent as percent } from '../util/format.js';
-import type { Reporter, Work } from '../util/reporter.js';
+import { formatPercent as percent } from '../util/format.js';
+import type { Reporter } from '../util/reporter.js';
 import { describeAccuracy, describePreflight } from './run-summary.js';
 import type { Paint } from './terminal/paint.js';
-import { sparkline } from './terminal/sparkline.js';
+import { curveLine, updateProgress } from './update-progress.js';
 
 /** Updates between lines in a log. Updates with a held-out accuracy always get a line. */
 const lineEveryUpdates = 5;
@@ -20,23 +20,12 @@ export interface TrainProgress {
 }
 
 export function trainProgress(reporter: Reporter, paint: Paint): TrainProgress {
-  const history: StepMetrics[] = [];
   let heldOutBefore: number | undefined;
   /** Duration of the evaluation before training, which predicts that of the one after. */
   let evaluationSeconds: number | undefined;
-  let work: Work | undefined;
-  let beganMs = 0;
-  let firstUpdate = 1;
-
-  const endStage2 = (updates: number) => {
-    work?.end();
-    work = undefined;
-    const seconds = (performance.now() - beganMs) / 1000;
-    const made = firstUpdate === 1 ? counted(updates, 'update') : `updates ${firstUpdate} to ${updates}`;
-    reporter.line(`Stage 2: ${made} in ${formatSeconds(seconds)}.`);
-    for (const line of curves(history, heldOutBefore, closingWidth)) reporter.line(line);
-  };
-
+  const progress = updateProgress<StepMetrics>(reporter, 'Stage 2', (history, width) =>
+    curves(history, heldOutBefore, width),
+  );
   return {
     onEvent(event) {
       switch (event.kind) {
@@ -44,36 +33,25 @@ export function trainProgress(reporter: Reporter, paint: Paint): TrainProgress {
           return reporter.line(describeJob(event));
         case 'evaluated': {
           const { when, summary, seconds } = event;
-          if (when === 'before') heldOutBefore = summary.greedy.exact.rate;
-          if (when === 'before') evaluationSeconds = seconds;
+          if (when === 'before') {
+            heldOutBefore = summary.greedy.exact.rate;
+            evaluationSeconds = seconds;
+          }
           return reporter.line(`Held out, ${when} training: ${describeAccuracy(summary)}.`);
         }
         case 'preflight':
           return describePreflight(event.preflight, paint).forEach(reporter.line);
         case 'resumed':
-          history.push(...event.history);
-          firstUpdate = event.step + 1;
-          return reporter.line(`Resuming after update ${event.step}.`);
+          return progress.resume(event.history);
         case 'stage2':
-          beganMs = performance.now();
-          work = reporter.work('Stage 2', 'updates');
-          return work.update({ done: history.length, total: event.updates });
+          return progress.start(event.updates);
         case 'step': {
           const { metrics, updates } = event;
-          history.push(metrics);
-          const note = describeUpdate(metrics, updates);
-          work?.update({
-            done: metrics.step,
-            total: updates,
-            ...(evaluationSeconds !== undefined && { after: evaluationSeconds }),
-            ...(note !== undefined && { note }),
-            details: (width) => curves(history, heldOutBefore, width),
-          });
-          if (metrics.step === updates) endStage2(updates);
+          progress.add(metrics, updates, { after: evaluationSeconds, note: describeUpdate(metrics, updates) });
         }
       }
     },
-    end: () => work?.end(),
+    end: progress.end,
   };
 }
 
@@ -97,16 +75,11 @@ function describeUpdate(metrics: StepMetrics, updates: number): string | undefin
   );
 }
 
-/** Width of the curves printed at the end of stage 2. */
-const closingWidth = 79;
-
-/** Reward and accuracy over the updates: first and latest value, and a curve from 0 to 1. All curves share a time axis. */
+/** Reward and accuracy over the updates, as curves from 0 to 1 with a common time axis. */
 function curves(history: readonly StepMetrics[], heldOutBefore: number | undefined, width: number): string[] {
-  const curve = (name: string, first: number, values: readonly number[], show: (value: number) => string) => {
-    const start = `  ${name.padEnd(17)} ${show(first).padStart(7)} -> ${show(values.at(-1)!).padStart(7)}  `;
-    return start + sparkline(values, width - start.length);
-  };
   if (history.length === 0) return [];
+  const curve = (name: string, first: number, values: readonly number[], show: (value: number) => string) =>
+    curveLine(name, [show(first), show(values.at(-1)!)], values, width);
   const rewards = history.map(({ reward }) => reward);
   const rates = history.map(({ exactRate }) => exactRate);
   const lines = [

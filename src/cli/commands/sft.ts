@@ -13,14 +13,14 @@ import type { SftMetrics } from '../../run/sft/loop.js';
 import type { SftEvent, SftRequest, SftResult } from '../../run/sft/train.js';
 import { exitCodes } from '../../util/errors.js';
 import { counted, formatPercent, formatSeconds } from '../../util/format.js';
-import type { Reporter, Work } from '../../util/reporter.js';
+import type { Reporter } from '../../util/reporter.js';
 import { describeNeeds, requireFit } from '../needs.js';
 import { programName } from '../program-name.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
-import { sparkline } from '../terminal/sparkline.js';
+import { curveLine, updateProgress } from '../update-progress.js';
 
 type Values = OptionValues<
   (typeof sftOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName
@@ -70,14 +70,11 @@ function describePlan(plan: SftDryRun): string[] {
   ];
 }
 
-/** A log gets a line every so many updates, and wherever the held-out loss was measured. */
+/** Updates between lines in a log. Updates with a held-out loss always get a line. */
 const lineEveryUpdates = 5;
 
 function sftProgress(reporter: Reporter): { onEvent(event: SftEvent): void; end(): void } {
-  const history: SftMetrics[] = [];
-  let work: Work | undefined;
-  let beganMs = 0;
-  let firstUpdate = 1;
+  const progress = updateProgress<SftMetrics>(reporter, 'Training', curves);
   return {
     onEvent(event) {
       switch (event.kind) {
@@ -91,66 +88,37 @@ function sftProgress(reporter: Reporter): { onEvent(event: SftEvent): void; end(
         case 'measured':
           return reporter.line(`Held out, ${event.when} training: ${describeLoss(event.loss)}.`);
         case 'resumed':
-          history.push(...event.history);
-          firstUpdate = event.step + 1;
-          return reporter.line(`Resuming after update ${event.step}.`);
+          return progress.resume(event.history);
         case 'training':
-          beganMs = performance.now();
-          work = reporter.work('Training', 'updates');
-          return work.update({ done: history.length, total: event.updates });
+          return progress.start(event.updates);
         case 'step': {
           const { metrics, updates } = event;
-          history.push(metrics);
-          const { step, loss, heldOutLoss } = metrics;
-          const held = heldOutLoss === undefined ? '' : `, held out ${heldOutLoss.toFixed(3)}`;
-          const isDue = step % lineEveryUpdates === 0 || step === updates || heldOutLoss !== undefined;
-          work?.update({
-            ...{ done: step, total: updates },
-            ...(isDue && { note: `Update ${step} of ${updates}: loss ${loss.toFixed(3)} nats a token${held}` }),
-            details: (width) => curves(history, width),
-          });
-          if (step === updates) {
-            work?.end();
-            work = undefined;
-            const made = firstUpdate === 1 ? counted(updates, 'update') : `updates ${firstUpdate} to ${updates}`;
-            reporter.line(`Training: ${made} in ${formatSeconds((performance.now() - beganMs) / 1000)}.`);
-            for (const line of curves(history, closingWidth)) reporter.line(line);
-          }
+          progress.add(metrics, updates, { note: describeUpdate(metrics, updates) });
         }
       }
     },
-    end: () => work?.end(),
+    end: progress.end,
   };
 }
 
-const closingWidth = 79;
+/** The line of an update in a log; undefined if it gets none. */
+function describeUpdate({ step, loss, heldOutLoss }: SftMetrics, updates: number): string | undefined {
+  if (step % lineEveryUpdates !== 0 && step !== updates && heldOutLoss === undefined) return undefined;
+  const held = heldOutLoss === undefined ? '' : `, held out ${heldOutLoss.toFixed(3)}`;
+  return `Update ${step} of ${updates}: loss ${loss.toFixed(3)} nats a token${held}`;
+}
 
-/** Losses over the updates: first and latest value, and a curve from 0 to the largest. */
+/** Losses over the updates, as curves from 0 to the largest. */
 function curves(history: readonly SftMetrics[], width: number): string[] {
   const curve = (name: string, values: readonly number[]) => {
-    const first = values[0]!.toFixed(3).padStart(7);
-    const start = `  ${name.padEnd(17)} ${first} -> ${values.at(-1)!.toFixed(3).padStart(7)}  `;
-    const most = Math.max(...values, Number.MIN_VALUE);
-    return (
-      start +
-      sparkline(
-        values.map((value) => value / most),
-        width - start.length,
-      )
-    );
+    const largest = Math.max(...values, Number.MIN_VALUE);
+    const levels = values.map((value) => value / largest);
+    return curveLine(name, [values[0]!.toFixed(3), values.at(-1)!.toFixed(3)], levels, width);
   };
+  if (history.length === 0) return [];
+  const losses = history.map(({ loss }) => loss);
   const held = history.flatMap(({ heldOutLoss }) => heldOutLoss ?? []);
-  return [
-    ...(history.length > 0
-      ? [
-          curve(
-            'loss',
-            history.map(({ loss }) => loss),
-          ),
-        ]
-      : []),
-    ...(held.length > 1 ? [curve('loss, held out', held)] : []),
-  ];
+  return [curve('loss', losses), ...(held.length > 1 ? [curve('loss, held out', held)] : [])];
 }
 
 function describeLoss({ loss, tokens }: TokenLoss): string {

@@ -1,0 +1,76 @@
+/**
+ * @file Progress of a run's updates, for `train` and `sft`: a bar with curves below it, and at the end the time taken and the
+ * curves as permanent lines.
+ */
+import { counted, formatSeconds } from '../util/format.js';
+import type { Reporter, Work, WorkState } from '../util/reporter.js';
+import { sparkline } from './terminal/sparkline.js';
+
+interface UpdateProgress<Metrics> {
+  /** A resumed run: `history` holds the updates that it has. */
+  resume(history: readonly Metrics[]): void;
+  /** The first update of `updates` starts, or the first that is not done. */
+  start(updates: number): void;
+  /** An update is done. `shown.note` is its line in a log. */
+  add(metrics: Metrics, updates: number, shown: Pick<WorkState, 'after' | 'note'>): void;
+  /** Removes the bar from the screen; called when the run ends or fails. */
+  end(): void;
+}
+
+/** Width of the curves printed at the end. */
+const closingWidth = 79;
+
+/** @param curves of the updates so far, one line each, at most `width` wide. */
+export function updateProgress<Metrics>(
+  reporter: Reporter,
+  title: string,
+  curves: (history: readonly Metrics[], width: number) => string[],
+): UpdateProgress<Metrics> {
+  const history: Metrics[] = [];
+  let work: Work | undefined;
+  let startMs = 0;
+  let done = 0;
+
+  const finish = (updates: number) => {
+    work?.end();
+    work = undefined;
+    const made = done === 0 ? counted(updates, 'update') : `updates ${done + 1} to ${updates}`;
+    reporter.line(`${title}: ${made} in ${formatSeconds((performance.now() - startMs) / 1000)}.`);
+    for (const line of curves(history, closingWidth)) reporter.line(line);
+  };
+
+  return {
+    resume(earlier) {
+      history.push(...earlier);
+      done = history.length;
+      reporter.line(`Resuming after update ${done}.`);
+    },
+    start(updates) {
+      startMs = performance.now();
+      work = reporter.work(title, 'updates');
+      work.update({ done, total: updates });
+    },
+    add(metrics, updates, shown) {
+      history.push(metrics);
+      work?.update({
+        done: history.length,
+        total: updates,
+        ...shown,
+        details: (width) => curves(history, width),
+      });
+      if (history.length === updates) finish(updates);
+    },
+    end: () => work?.end(),
+  };
+}
+
+/** A line with the first and the latest value, and a curve of `levels`, which are from 0 to 1. */
+export function curveLine(
+  name: string,
+  [first, latest]: readonly [string, string],
+  levels: readonly number[],
+  width: number,
+): string {
+  const start = `  ${name.padEnd(17)} ${first.padStart(7)} -> ${latest.padStart(7)}  `;
+  return start + sparkline(levels, width - start.length);
+}
