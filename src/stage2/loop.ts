@@ -56,7 +56,6 @@ export interface TrainOptions<P> {
 export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress> {
   const { kit, policy, algorithm, settings, vStarOf, plan, schedule, signal } = options;
   let progress = options.start;
-  let saved = progress.step;
   const probe = probeName(policy);
   let before = policy.read(probe);
 
@@ -131,13 +130,9 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
 
     // Save. Ctrl-C is only received between two turns of the event loop.
     await eventLoopTurn();
-    if (options.saveDue(step) || signal.aborted) {
-      await options.save(progress);
-      saved = step;
-    }
+    if (options.saveDue(step) || step === plan.length || signal.aborted) await options.save(progress);
     signal.throwIfAborted();
   }
-  if (saved < progress.step) await options.save(progress);
   return progress;
 }
 

@@ -73,7 +73,6 @@ export interface SftLoopOptions {
 export async function runSft(options: SftLoopOptions): Promise<void> {
   const { learner, rows, plan, schedule, signal } = options;
   let progress = options.start;
-  let saved = progress.step;
   while (progress.step < plan.length) {
     const step = progress.step + 1;
     const batch = plan[progress.step]!;
@@ -86,16 +85,18 @@ export async function runSft(options: SftLoopOptions): Promise<void> {
     const { epoch } = batch;
     const { trainedTokens } = progress;
     options.onStep({
-      ...{ step, epoch, loss, tokens, trainedTokens, gradientNorm, learningRate },
+      step,
+      epoch,
+      loss,
+      tokens,
+      trainedTokens,
+      gradientNorm,
+      learningRate,
       ...(heldOutLoss !== undefined && { heldOutLoss }),
     });
-    // Ctrl-C is only heard between two turns of the event loop.
+    // Ctrl-C is only received between two turns of the event loop.
     await eventLoopTurn();
-    if (options.saveDue(step) || signal.aborted) {
-      await options.save(progress);
-      saved = step;
-    }
+    if (options.saveDue(step) || step === plan.length || signal.aborted) await options.save(progress);
     signal.throwIfAborted();
   }
-  if (saved < progress.step) await options.save(progress);
 }
