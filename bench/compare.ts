@@ -8,7 +8,7 @@ import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openEngine } from '../src/engine/backend.js';
-import { benchCases, type Case, makeModels, type Side } from './cases.js';
+import { benchCases, type Case, makeModels } from './cases.js';
 import { type JobResult, phaseNames, type WholeJob } from './jobs.js';
 import type { Part, PartResult } from './parts.js';
 import { installPeers, peerEnvironment, peerVersions, warmPeers } from './python.js';
@@ -88,12 +88,12 @@ function shortened(_: string, value: unknown): unknown {
 }
 
 async function compareJobs(each: Case) {
-  const { newTokens, endId } = (each.sides[0] as Side).input('') as WholeJob;
+  const { newTokens, endId } = each.sides[0]!.input('') as WholeJob;
   const runs = await runAll<JobResult>(each);
   requireSameWork(each, jobFaults(runs, newTokens, endId === null));
   const like = Object.values(runs)[0]?.[0]?.result as JobResult;
   const figures = Object.entries(runs).map(([side, all]) => {
-    const { sequences, tokens, updates } = (all[0] as SideRun<JobResult>).result;
+    const { sequences, tokens, updates } = all[0]!.result;
     return { side, rounds: all.map((run) => jobFigures(run, like)), work: { sequences, tokens, updates } };
   });
   const columns = [
@@ -110,7 +110,7 @@ async function compareJobs(each: Case) {
 }
 
 async function compareParts(each: Case) {
-  const { rows, promptTokens, newTokens, kind } = (each.sides[0] as Side).input('') as Part;
+  const { rows, promptTokens, newTokens, kind } = each.sides[0]!.input('') as Part;
   const tokens = rows * (kind === 'sample' ? newTokens : promptTokens + newTokens);
   const runs = await runAll<PartResult>(each);
   requireSameWork(each, partFaults(runs));
@@ -145,7 +145,7 @@ interface SideFigures {
 /** Prints a table, and returns the same as a record. */
 function report({ name }: Case, figures: readonly SideFigures[], columns: readonly string[]) {
   const secondsOf = ({ rounds: all }: SideFigures) => all.map(({ seconds }) => seconds);
-  const first = secondsOf(figures[0] as SideFigures);
+  const first = secondsOf(figures[0]!);
   const sides = Object.fromEntries(
     figures.map((one) => [one.side, { ...spreads(one.rounds), ratio: ratios(first, secondsOf(one)), work: one.work }]),
   );

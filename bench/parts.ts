@@ -69,7 +69,7 @@ async function measure(part: Part): Promise<PartResult> {
     values.push(await run());
     seconds.push((performance.now() - began) / 1000);
   }
-  return { loadSeconds, firstSeconds: seconds[0] as number, seconds: seconds.slice(1), values: values.slice(0, 3) };
+  return { loadSeconds, firstSeconds: seconds[0]!, seconds: seconds.slice(1), values: values.slice(0, 3) };
 }
 
 /** Token ids that are the same in every run and on every side, and different in every row. */

@@ -78,7 +78,7 @@ async function measure(): Promise<ScalingRecord> {
     for (let round = 0; round < rounds; round++) {
       for (const [i, { job }] of points.entries()) runs[i]?.push(await runSide([process.execPath, script], job));
     }
-    const measured = points.map((point, i) => medians(point, runs[i] as SideRun<JobResult>[]));
+    const measured = points.map((point, i) => medians(point, runs[i]!));
     return { processor: cpus()[0]?.model, cores: cpus().length, rounds, base, points: measured };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
@@ -93,7 +93,7 @@ function medians({ axis, factor }: Point, runs: readonly SideRun<JobResult>[]): 
     factor,
     parameters: parameterCount(qwen2Config(widened(width))),
     seconds: middle(({ seconds }) => seconds),
-    phases: Object.fromEntries(phaseNames.map((name) => [name, middle(({ result }) => result.phases[name] as number)])),
+    phases: Object.fromEntries(phaseNames.map((name) => [name, middle(({ result }) => result.phases[name]!)])),
     cpuSeconds: middle(({ cpuSeconds }) => cpuSeconds),
     peakMegabytes: middle(({ peakMegabytes }) => peakMegabytes),
   };
@@ -108,7 +108,7 @@ function print(measured: readonly ScalingPoint[]): void {
   );
   for (const { axis, factor, phases, seconds, peakMegabytes } of measured) {
     const cell = (value: number, of: number) => `${value.toFixed(2)} (x${(value / of).toFixed(2)})`.padStart(16);
-    const cells = names.map((name) => cell(phases[name] as number, first.phases[name] as number));
+    const cells = names.map((name) => cell(phases[name]!, first.phases[name]!));
     cells.push(cell(seconds, first.seconds), peakMegabytes.toFixed(0).padStart(16));
     console.log(`${axis} x${factor}`.padEnd(16) + cells.join(''));
   }

@@ -34,7 +34,7 @@ export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigur
   const share = (phase: string) =>
     (like.sequences[phase] ?? 1) / (result.sequences[phase] ?? like.sequences[phase] ?? 1);
   const phases = Object.fromEntries(phaseNames.map((name) => [name, (result.phases[name] ?? 0) * share(name)]));
-  const worked = sum(Object.keys(result.sequences).map((name) => result.phases[name] as number));
+  const worked = sum(Object.keys(result.sequences).map((name) => result.phases[name]!));
   const extrapolated = total(result.sequences) < total(like.sequences);
   const { firstTokenSeconds: firstToken } = result;
   return {
@@ -70,12 +70,12 @@ export function partFigures(run: SideRun<PartResult>, tokens: number): RoundFigu
 /** Each figure's spread over the rounds. */
 export function spreads(rounds: readonly Readonly<Record<string, number>>[]): Figures {
   const names = Object.keys(rounds[0] ?? {});
-  return Object.fromEntries(names.map((name) => [name, spread(rounds.map((round) => round[name] as number))]));
+  return Object.fromEntries(names.map((name) => [name, spread(rounds.map((round) => round[name]!))]));
 }
 
 /** Ratio of a side's time to the first side's, by round. */
 export function ratios(first: readonly number[], other: readonly number[]): Spread {
-  return spread(other.map((value, round) => value / (first[round] as number)));
+  return spread(other.map((value, round) => value / first[round]!));
 }
 
 /** Mean rewards of this many sequences or more are compared: two standard errors are then below `rewardTolerance`. */
@@ -93,7 +93,7 @@ export function jobFaults(runs: Runs<JobResult>, newTokens: number, forced: bool
   for (const [side, rounds] of Object.entries(runs)) {
     for (const { result } of rounds) {
       for (const [phase, count] of Object.entries(result.sequences)) {
-        const drawn = result.tokens[phase] as number;
+        const drawn = result.tokens[phase]!;
         if (forced && drawn !== count * newTokens) {
           faults.push(`${side}: ${drawn} tokens in ${phase} instead of ${count} x ${newTokens}`);
         }
@@ -101,7 +101,7 @@ export function jobFaults(runs: Runs<JobResult>, newTokens: number, forced: bool
         if (whole && count !== expected.sequences[phase]) {
           faults.push(`${side}: ${count} completions in ${phase} instead of ${expected.sequences[phase]}`);
         }
-        const difference = Math.abs((result.rewards[phase] as number) - (expected.rewards[phase] as number));
+        const difference = Math.abs(result.rewards[phase]! - expected.rewards[phase]!);
         if (
           phase !== 'evalAfter' &&
           phase !== 'stage2' &&
@@ -127,7 +127,7 @@ export function partFaults(runs: Runs<PartResult>): string[] {
   return Object.entries(runs).flatMap(([side, rounds]) =>
     rounds.flatMap(({ result: { values } }) => {
       const same = values.every((value, i) => {
-        const other = expected[Math.min(i, expected.length - 1)] as number;
+        const other = expected[Math.min(i, expected.length - 1)]!;
         return Math.abs(value - other) <= valueTolerance * Math.abs(other);
       });
       return same ? [] : [`${side}: ${values.join(', ')} instead of ${expected.join(', ')}`];

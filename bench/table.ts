@@ -10,7 +10,7 @@ export function table(sides: Readonly<Record<string, object>>, columns: readonly
     ...Object.entries(sides).map(([side, figures]) => [side, ...shown.map((name) => cell(spreadOf(figures, name)))]),
   ];
   const widths = lines[0]?.map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0))) ?? [];
-  return lines.map((line) => line.map((text, i) => pad(text, widths[i] as number, i === 0)).join('  ')).join('\n');
+  return lines.map((line) => line.map((text, i) => pad(text, widths[i]!, i === 0)).join('  ')).join('\n');
 }
 
 const pad = (text: string, width: number, left: boolean) => (left ? text.padEnd(width) : text.padStart(width));

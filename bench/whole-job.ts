@@ -25,7 +25,7 @@ import { type JobResult, readJob, type WholeJob } from './jobs.js';
 import { sinceStart } from './measure.js';
 
 const engine = process.argv.includes('--wasm') ? 'wasm' : 'tensorflow';
-console.log(JSON.stringify(await run(readJob(process.argv.at(-1) as string))));
+console.log(JSON.stringify(await run(readJob(process.argv.at(-1)!))));
 
 /** Grades like the other sides: completions that were cut off can earn the full reward, since all of them are. */
 function benchTask(): Task<Product> {
@@ -140,7 +140,7 @@ async function run(job: WholeJob): Promise<JobResult> {
           signal: never,
           algorithm,
           settings,
-          vStarOf: (id) => vStar.get(id) as number,
+          vStarOf: (id) => vStar.get(id)!,
           schedule: {
             peak: job.learningRate,
             warmupSteps: job.warmupSteps,

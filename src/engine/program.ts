@@ -103,6 +103,12 @@ export function lookUp<Value>(record: Readonly<Record<string, Value>>, kind: str
   return value;
 }
 
+/** Values that a program returned, which must be float32. @throws ProgramError if they are absent or of another dtype. */
+export function floats(values: TypedArray | undefined): Float32Array {
+  if (values instanceof Float32Array) return values;
+  throw new ProgramError(`expected float32 values, found ${values === undefined ? 'none' : dtypeOf(values)}`);
+}
+
 /** Checks that `values` fit a tensor. */
 export function checkValues(what: string, spec: TensorSpec, values: unknown): asserts values is TypedArray {
   const dtype = dtypeOf(values);

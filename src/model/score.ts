@@ -5,7 +5,7 @@
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../engine/choices.js';
-import { defineFunction, type FunctionSpec, type Program } from '../engine/program.js';
+import { defineFunction, type FunctionSpec, floats, type Program } from '../engine/program.js';
 import { roundUp } from './load.js';
 import type { ModelConfig } from './network/config.js';
 import { type CompletionRow, notFinite, tokensOf } from './network/log-probs.js';
@@ -191,7 +191,7 @@ export async function score(
     await eventLoopTurn();
     signal?.throwIfAborted();
     const inputs = { ...packPass(rows, pass, group.shape), inverseTemperature };
-    const logProbs = program.run(group.name, inputs).logProbs as Float32Array;
+    const logProbs = floats(program.run(group.name, inputs).logProbs);
     for (const [row, result] of valuesByRow(rows, pass, logProbs)) {
       if (!result.every(Number.isFinite)) throw notFinite();
       results[row] = result;

@@ -49,7 +49,8 @@ export function completeSftSettings(options: SftOptions, model: ModelFacts): Sft
     lr: options.lr ?? lr(model.parameters, lora !== undefined),
     promptStyle,
     ...(lora && { lora }),
-    ...{ warmupShare, decayTo },
+    warmupShare,
+    decayTo,
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
     maxGradientNorm: 1,
   };

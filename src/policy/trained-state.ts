@@ -2,7 +2,7 @@
  * @file Loading and reading what training keeps in a program: parameters, adapters and moments. Whole tensors pass through here
  * one at a time.
  */
-import type { Program } from '../engine/program.js';
+import { floats, type Program } from '../engine/program.js';
 import { initialAdapter } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import type { ParameterSpecs } from '../model/network/params.js';
@@ -51,6 +51,6 @@ export function trainedState(
       if (read !== undefined) writeAll(Object.keys(momentSpecs), read);
       else for (const name of Object.keys(momentSpecs)) program.fill(name, 0);
     },
-    read: (name) => program.read(name) as Float32Array,
+    read: (name) => floats(program.read(name)),
   };
 }

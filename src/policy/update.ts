@@ -8,7 +8,7 @@ import { valueAndGradients } from '../engine/ops/gradient.js';
 import { addInto, clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
-import { defineFunction, type FunctionSpec, type Program, type TensorRecord } from '../engine/program.js';
+import { defineFunction, type FunctionSpec, floats, type Program, type TensorRecord } from '../engine/program.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
@@ -176,13 +176,11 @@ export function runUpdate(
       inverseTemperature: Float32Array.of(1 / batch.temperature),
       advantages,
       weights,
-    }) as Record<'loss' | 'logProbs' | 'refLogProbs', Float32Array>;
-    loss += results.loss[0]!;
-    for (const [row, values] of valuesByRow(rows, pass, results.logProbs)) logProbs[row] = values;
-    for (const [row, values] of valuesByRow(rows, pass, results.refLogProbs)) refLogProbs[row] = values;
+    });
+    loss += floats(results.loss)[0]!;
+    for (const [row, values] of valuesByRow(rows, pass, floats(results.logProbs))) logProbs[row] = values;
+    for (const [row, values] of valuesByRow(rows, pass, floats(results.refLogProbs))) refLogProbs[row] = values;
   }
-  const { norm } = program.run('apply', adamw.stepScalars(batch.step, batch.learningRate, optimizer)) as {
-    norm: Float32Array;
-  };
-  return { logProbs, refLogProbs, loss, gradientNorm: norm[0]! };
+  const { norm } = program.run('apply', adamw.stepScalars(batch.step, batch.learningRate, optimizer));
+  return { logProbs, refLogProbs, loss, gradientNorm: floats(norm)[0]! };
 }

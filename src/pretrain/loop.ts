@@ -9,7 +9,7 @@ import { valueAndGradients } from '../engine/ops/gradient.js';
 import { tokenLogProbs } from '../engine/ops/ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import { type AdamWOptions, learningRateAt } from '../engine/optim/settings.js';
-import { defineFunction, type FunctionSpec, type Program, type TensorRecord } from '../engine/program.js';
+import { defineFunction, type FunctionSpec, floats, type Program, type TensorRecord } from '../engine/program.js';
 import { parameterState } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../model/network/params.js';
@@ -75,7 +75,7 @@ export async function pretrain(engine: Engine, options: PretrainOptions): Promis
       for (const moment of Object.values(adamw.momentNames(name))) program.fill(moment, 0);
     }
     await runSteps(program, options);
-    return Object.fromEntries(Object.keys(parameters).map((name) => [name, program.read(name) as Float32Array]));
+    return Object.fromEntries(Object.keys(parameters).map((name) => [name, floats(program.read(name))]));
   } finally {
     program.dispose();
   }
@@ -89,8 +89,8 @@ async function runSteps(program: Program, options: PretrainOptions): Promise<voi
     const { loss, norm } = program.run('step', {
       ...packRows(rows(step), batchSize, length),
       ...adamw.stepScalars(step, learningRate, optimizer),
-    }) as Record<'loss' | 'norm', Float32Array>;
-    options.onStep?.({ step, learningRate, loss: loss[0] as number, gradientNorm: norm[0] as number });
+    });
+    options.onStep?.({ step, learningRate, loss: floats(loss)[0]!, gradientNorm: floats(norm)[0]! });
     // Ctrl-C is only heard between two turns of the event loop.
     await eventLoopTurn();
     options.signal?.throwIfAborted();
@@ -136,7 +136,7 @@ function packRows(
     if (row.ids.length > T) throw new RangeError(`a row of ${row.ids.length} tokens does not fit ${T}`);
     ids.set(row.ids, index * T);
     for (let i = 1; i < row.ids.length; i++) {
-      targets[index * T + i - 1] = row.ids[i] as number;
+      targets[index * T + i - 1] = row.ids[i]!;
       if (row.learn[i] === true) weights[index * T + i - 1] = 1 / learned;
     }
   });

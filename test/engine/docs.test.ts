@@ -57,12 +57,12 @@ test('the table of files names all of src/engine', () => {
   const table = text.slice(text.indexOf('## The files'));
   const files = readdirSync(new URL('src/engine/', root), { withFileTypes: true });
   const names = files.map((file) => (file.isDirectory() ? `${file.name}/` : file.name));
-  const listed = [...table.matchAll(/`([\w-]+(?:\.ts|\/))`/g)].map((match) => match[1] as string);
+  const listed = [...table.matchAll(/`([\w-]+(?:\.ts|\/))`/g)].map((match) => match[1]!);
   assert.deepEqual(listed.sort(), names.sort());
 });
 
 test('links lead to headings', () => {
-  const headings = [...text.matchAll(/^#+ (.+)$/gm)].map((match) => match[1] as string);
+  const headings = [...text.matchAll(/^#+ (.+)$/gm)].map((match) => match[1]!);
   const anchors = headings.map((heading) =>
     heading
       .toLowerCase()

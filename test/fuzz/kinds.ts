@@ -188,8 +188,14 @@ const entry = {
 const fingerprint = { model: 'm', tokenizer: 't', problems: 'p', prompt: 'q', sampling: 's', reward: 'r' };
 
 const probe = {
-  ...{ problems: 1, samplesPerProblem: 2, greedyExact: 0, sampledExact: 0.5, lastNumberRight: null },
-  ...{ truncatedRate: 0, parseFailRate: 0.5, meanTokens: 3.5 },
+  problems: 1,
+  samplesPerProblem: 2,
+  greedyExact: 0,
+  sampledExact: 0.5,
+  lastNumberRight: null,
+  truncatedRate: 0,
+  parseFailRate: 0.5,
+  meanTokens: 3.5,
   examples: [{ problem: 'What is 3 × 4?', completion: 'answer: 12', exact: true, parsed: true, truncated: false }],
 };
 

@@ -17,8 +17,8 @@ export function assertClose(
 ): void {
   assert.equal(actual.length, expected.length, `${what}: number of elements`);
   for (let index = 0; index < expected.length; index++) {
-    const found = actual[index] as number;
-    const wanted = expected[index] as number;
+    const found = actual[index]!;
+    const wanted = expected[index]!;
     const finite = Number.isFinite(found) && Number.isFinite(wanted);
     const fits = finite
       ? Math.abs(found - wanted) <= absolute + relative * Math.abs(wanted)

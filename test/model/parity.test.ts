@@ -172,14 +172,14 @@ function checkGreedy(
   const rows = Int32Array.from({ length: B }, (_, row) => row);
   program.run('prefill', { ids, offset: Int32Array.of(0) });
   program.run('admit', { prompts: rows, slots: rows });
-  let tokens = Int32Array.from(greedy.prompt_ids, (prompt) => prompt.at(-1) as number);
+  let tokens = Int32Array.from(greedy.prompt_ids, (prompt) => prompt.at(-1)!);
   const positions = Int32Array.from(greedy.prompt_ids, (prompt) => prompt.length - 1);
   const drawn: number[][] = greedy.prompt_ids.map(() => []);
   for (let step = 0; step < greedy.new_tokens; step++) {
     const inputs = { tokens, positions, uniforms: new Float32Array(B), inverseTemperature: Float32Array.of(1) };
     tokens = program.run('decode', inputs).tokens as Int32Array<ArrayBuffer>;
     drawn.forEach((row, index) => {
-      row.push(tokens[index] as number);
+      row.push(tokens[index]!);
       (positions as Int32Array)[index]! += 1;
     });
   }
@@ -214,14 +214,14 @@ function checkTraining(
 ): void {
   const rows = batch.prompt_ids.map((promptIds, row) => ({
     promptIds,
-    completionIds: batch.completion_ids[row] as number[],
+    completionIds: batch.completion_ids[row]!,
   }));
   for (const step of batch.steps) {
     const result = program.run('step', {
       ...packCompletions(rows, B as number, T as number, W as number),
       inverseTemperature: Float32Array.of(1 / batch.temperature),
       refSums: Float32Array.from(batch.logp_ref_sums),
-      targetsA: Float32Array.from(batch.rewards, (reward, row) => reward - (batch.v_star[row] as number)),
+      targetsA: Float32Array.from(batch.rewards, (reward, row) => reward - batch.v_star[row]!),
       beta2: Float32Array.of(batch.beta2),
       ...adamw.stepScalars(step.step, batch.optimizer.lr, optimizer),
     });
@@ -231,7 +231,7 @@ function checkTraining(
       const expected = step.grad_norms?.[name];
       if (expected !== undefined) assertRelative(`gradient norm of ${name}`, result.norms?.[index], expected, 1e-3);
       const norm = Math.hypot(...(program.read(name) as Float32Array));
-      assertRelative(`norm of ${name} after step ${step.step}`, norm, step.param_norms_after[name] as number, 1e-3);
+      assertRelative(`norm of ${name} after step ${step.step}`, norm, step.param_norms_after[name]!, 1e-3);
     });
   }
 }
@@ -239,7 +239,7 @@ function checkTraining(
 function assertClose(what: string, actual: ArrayLike<number>, expected: number[], tolerance: number): void {
   assert.equal(actual.length, expected.length, what);
   expected.forEach((value, index) => {
-    const difference = Math.abs((actual[index] as number) - value);
+    const difference = Math.abs(actual[index]! - value);
     assert.ok(difference <= tolerance, `${what}[${index}]: ${actual[index]} instead of ${value}, off by ${difference}`);
   });
 }

@@ -192,11 +192,11 @@ function jsonOutput(prompts: readonly Prompt[], samples: number, work: Work): Ou
   return {
     onCompletion(rollout, completion) {
       const index = Math.floor(rollout / samples);
-      const { prompt, ids: promptIds } = prompts[index] as Prompt;
+      const { prompt, ids: promptIds } = prompts[index]!;
       done[rollout] = completion;
       finished += 1;
       work.update({ done: finished, total: done.length });
-      missing[index] = (missing[index] as number) - 1;
+      missing[index] = missing[index]! - 1;
       if (missing[index] !== 0) return;
       const completions = done
         .slice(index * samples, (index + 1) * samples)

@@ -8,7 +8,7 @@ import { bf16WithoutInstructions } from '../../engine/choices.js';
 import type { TypedArray } from '../../engine/dtype.js';
 import { linear } from '../../engine/ops/ops.js';
 import { stepScalars } from '../../engine/optim/adamw.js';
-import type { Program } from '../../engine/program.js';
+import { floats, type Program } from '../../engine/program.js';
 import { adamOptions, batch, blockProgram, fixedNumbers, initialParameters, parameterNames } from './block.js';
 import type { Check } from './check.js';
 
@@ -110,18 +110,21 @@ export async function gradientCheck(engine: Engine, spec = blockProgram): Promis
     const gradients = program.run('gradients', batch);
     let worst = { name: '', error: 0 };
     for (const [index, name] of parameterNames.entries()) {
-      const values = start[name] as Float32Array;
+      const values = start[name]!;
       const direction = fixedNumbers(values.length, 100 + index, 1).map(Math.sign);
       const lossAt = (distance: number) => {
-        program.write(name, values.map((value, at) => value + distance * (direction[at] as number)) as Float32Array);
+        program.write(
+          name,
+          values.map((value, at) => value + distance * direction[at]!),
+        );
         return Number(program.run('loss', batch).loss?.[0]);
       };
       const near = lossAt(epsilon) - lossAt(-epsilon);
       const far = lossAt(2 * epsilon) - lossAt(-2 * epsilon);
       const numeric = (8 * near - far) / (12 * epsilon);
       program.write(name, values);
-      const gradient = gradients[name] as Float32Array;
-      const analytic = gradient.reduce((sum, value, at) => sum + value * (direction[at] as number), 0);
+      const gradient = floats(gradients[name]);
+      const analytic = gradient.reduce((sum, value, at) => sum + value * direction[at]!, 0);
       // Relative to the gradient's size, not the derivative's, which may happen to be small in this direction.
       const scale = gradient.reduce((sum, value) => sum + Math.abs(value), 0) / Math.sqrt(gradient.length);
       const error = orInfinity(Math.abs(numeric - analytic) / scale);
@@ -167,7 +170,7 @@ export async function agreementCheck(engine: Engine, spec = blockProgram): Promi
     };
     for (const [name, result] of results.slice(1)) {
       for (const [tensor, values] of Object.entries(result)) {
-        const difference = relativeDifference(first[tensor] as TypedArray, values);
+        const difference = relativeDifference(first[tensor]!, values);
         if (difference > worst.difference) worst = { name: `${name} ${tensor}`, difference };
       }
     }
@@ -192,7 +195,7 @@ export async function trainingCheck(engine: Engine, spec = blockProgram): Promis
   try {
     for (const name of Object.keys(spec.state)) {
       if (!parameterNames.includes(name)) program.fill(name, 0);
-      else program.write(name, initialParameters()[name] as Float32Array);
+      else program.write(name, initialParameters()[name]!);
     }
     const losses: number[] = [];
     const times: number[] = [];
@@ -203,7 +206,7 @@ export async function trainingCheck(engine: Engine, spec = blockProgram): Promis
       losses.push(Number(loss?.[0]));
     }
     const [first = Number.NaN, last = Number.NaN] = [losses[0], losses.at(-1)];
-    const median = times.sort((a, b) => a - b)[Math.floor(times.length / 2)] as number;
+    const median = times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
     return {
       name: 'training step',
       ok: last < first / 2,

@@ -100,7 +100,10 @@ export async function checkAgainst(
       if (position === undefined) sameAnswers += 1;
       else {
         firstDifference ??= {
-          ...{ prompt: text, position, expected: ids[position] ?? null, found: found.ids[position] ?? null },
+          prompt: text,
+          position,
+          expected: ids[position] ?? null,
+          found: found.ids[position] ?? null,
           logProb: expected.logProbs[position] ?? null,
         };
       }
@@ -113,7 +116,10 @@ export async function checkAgainst(
     await peer.close();
   }
   return {
-    ...{ program: peer.program, prompts: answers.length, sameTokens, sameAnswers },
+    program: peer.program,
+    prompts: answers.length,
+    sameTokens,
+    sameAnswers,
     ...(gap !== undefined && { largestLogProbGap: gap }),
     ...(firstDifference && { firstDifference }),
   };

@@ -41,8 +41,12 @@ export async function openInTransformersJs(folder: string, dtype: string): Promi
     program,
     async answer({ text, addSpecialTokens, promptIds, maxNewTokens, endIds }) {
       const all = await model.generate({
-        ...{ inputs: row(promptIds), attention_mask: ones(promptIds.length), do_sample: false },
-        ...{ max_new_tokens: maxNewTokens, eos_token_id: endIds, repetition_penalty: 1 },
+        inputs: row(promptIds),
+        attention_mask: ones(promptIds.length),
+        do_sample: false,
+        max_new_tokens: maxNewTokens,
+        eos_token_id: endIds,
+        repetition_penalty: 1,
       });
       const sequence = Array.from(all.data, Number);
       const { logits } = await model({ input_ids: row(sequence), attention_mask: ones(sequence.length) });

@@ -32,9 +32,31 @@ export const tensorFormats = {
 
 /** Names of formats that cannot be read, for errors. */
 const otherFormats: Readonly<Record<number, string>> = {
-  ...{ 6: 'q5_0', 7: 'q5_1', 9: 'q8_1', 10: 'q2_K', 11: 'q3_K', 12: 'q4_K', 13: 'q5_K', 14: 'q6_K', 15: 'q8_K' },
-  ...{ 16: 'iq2_xxs', 17: 'iq2_xs', 18: 'iq3_xxs', 19: 'iq1_s', 20: 'iq4_nl', 21: 'iq3_s', 22: 'iq2_s' },
-  ...{ 23: 'iq4_xs', 24: 'i8', 25: 'i16', 26: 'i32', 27: 'i64', 28: 'f64', 29: 'iq1_m', 34: 'tq1_0', 35: 'tq2_0' },
+  6: 'q5_0',
+  7: 'q5_1',
+  9: 'q8_1',
+  10: 'q2_K',
+  11: 'q3_K',
+  12: 'q4_K',
+  13: 'q5_K',
+  14: 'q6_K',
+  15: 'q8_K',
+  16: 'iq2_xxs',
+  17: 'iq2_xs',
+  18: 'iq3_xxs',
+  19: 'iq1_s',
+  20: 'iq4_nl',
+  21: 'iq3_s',
+  22: 'iq2_s',
+  23: 'iq4_xs',
+  24: 'i8',
+  25: 'i16',
+  26: 'i32',
+  27: 'i64',
+  28: 'f64',
+  29: 'iq1_m',
+  34: 'tq1_0',
+  35: 'tq2_0',
 };
 
 /** The format with this number; undefined for one that cannot be read. */

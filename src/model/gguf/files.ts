@@ -14,7 +14,9 @@ import { ropeRecord } from './rope.js';
 import { tokenizerRecord } from './tokenizer.js';
 
 const architectures: Readonly<Record<string, string>> = {
-  ...{ llama: 'LlamaForCausalLM', qwen2: 'Qwen2ForCausalLM', qwen3: 'Qwen3ForCausalLM' },
+  llama: 'LlamaForCausalLM',
+  qwen2: 'Qwen2ForCausalLM',
+  qwen3: 'Qwen3ForCausalLM',
 };
 /** Changes when the files that are made change. */
 const version = 1;

@@ -89,8 +89,11 @@ function llama3Record(
   const frequencies = inverseFrequencies(plain, headDim);
   for (let original = 64; original <= 2 ** 20 && factors.length === headDim / 2; original *= 2) {
     const scaling = {
-      ...{ kind: 'llama3' as const, factor, originalMaxPositions: original },
-      ...{ lowFreqFactor: llama3.low_freq_factor, highFreqFactor: llama3.high_freq_factor },
+      kind: 'llama3' as const,
+      factor,
+      originalMaxPositions: original,
+      lowFreqFactor: llama3.low_freq_factor,
+      highFreqFactor: llama3.high_freq_factor,
     };
     const scaled = inverseFrequencies({ ...plain, scaling }, headDim);
     const fits = factors.every((given, i) => Math.abs(given * (scaled[i]! / frequencies[i]!) - 1) < 1e-4);

@@ -35,12 +35,14 @@ const splits: readonly Split[] = [
   {
     names: ['qwen2', 'deepseek-r1-qwen'],
     patterns: [contractions, spelledContractions].map((words) => words + afterContractions('\\p{N}')),
-    ...{ ignoreMerges: false, nfc: true },
+    ignoreMerges: false,
+    nfc: true,
   },
   {
     names: ['llama-bpe', 'llama3', 'llama-v3'],
     patterns: [contractions, spelledContractions].map((words) => words + afterContractions('\\p{N}{1,3}')),
-    ...{ ignoreMerges: true, nfc: false },
+    ignoreMerges: true,
+    nfc: false,
   },
   { names: ['smollm'], digits: true, ignoreMerges: false, nfc: false },
   { names: ['gpt-2'], digits: false, ignoreMerges: false, nfc: false },
@@ -163,7 +165,10 @@ export function tokenizerRecord(
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true };
   const bos = addBos === undefined ? undefined : { id: addBos, type_id: 0 };
   return {
-    ...{ version: '1.0', truncation: null, padding: null, added_tokens: added },
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: added,
     normalizer: split.nfc ? { type: 'NFC' } : null,
     pre_tokenizer: {
       type: 'Sequence',
@@ -177,8 +182,14 @@ export function tokenizerRecord(
     },
     decoder: { ...byteLevel, use_regex: true },
     model: {
-      ...{ type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null },
-      ...{ fuse_unk: false, byte_fallback: false, ignore_merges: split.ignoreMerges },
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: split.ignoreMerges,
       vocab: Object.fromEntries(used),
       merges,
     },

@@ -69,7 +69,7 @@ export function packCompletions(
     packed.ids.set(completionIds as Int32Array, row * T + start);
     for (let i = 0; i < completionIds.length; i++) {
       packed.predictors[row * W + i] = row * T + start - 1 + i;
-      packed.targets[row * W + i] = completionIds[i] as number;
+      packed.targets[row * W + i] = completionIds[i]!;
       packed.mask[row * W + i] = 1;
     }
   });

@@ -236,7 +236,7 @@ export function packedLogProbs(
   const hidden = embedding(states, predictors as Int<'P'>);
   const head = config.tied ? embeddingName : headName;
   const isTrained = trained[head] !== undefined;
-  const P = predictors.shape[0] as number;
+  const P = predictors.shape[0]!;
   const parts: tf.Tensor[] = [];
   for (let start = 0; start < P; start += recompute.logitRows) {
     const size = Math.min(recompute.logitRows, P - start);

@@ -50,7 +50,9 @@ function matrix(parameters: ParameterStore, name: string): string {
   }
   const half = format === 'f16';
   const stored = store(graph, {
-    ...{ name, shape, type: half ? 'float16' : 'float32' },
+    name,
+    shape,
+    type: half ? 'float16' : 'float32',
     byteLength: (half ? 2 : 4) * elementCount(shape),
     bytes: () => narrow(weights.read(name), half ? 'float16' : 'float32'),
   });
@@ -63,7 +65,10 @@ function quantized({ graph, specs, weights }: ParameterStore, name: string) {
   const [rowCount, width] = shape as [number, number];
   const scales = rowScales(weights.read(name), rowCount);
   const bytes = store(graph, {
-    ...{ name, type: 'uint8' as const, shape, byteLength: rowCount * width },
+    name,
+    type: 'uint8' as const,
+    shape,
+    byteLength: rowCount * width,
     bytes() {
       const values = weights.read(name);
       return Uint8Array.from(values, (value, i) => {

@@ -34,7 +34,7 @@ export function draw(
   { uniforms, inverseTemperature }: TensorsOf<ReturnType<typeof drawInputs>>,
   options: DrawOptions,
 ): { tokens: Int<'B'>; logProbs: Float<'B'> } {
-  if (drawsAll(options, logits.shape[1] as number)) {
+  if (drawsAll(options, logits.shape[1]!)) {
     const drawn = drawTokens(logits, uniforms, inverseTemperature);
     if (drawn !== undefined) return drawn;
   }
@@ -53,7 +53,7 @@ function drawsAll({ greedy, topK, topP }: DrawOptions, V: number): boolean {
 }
 
 function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, options: DrawOptions): Int<'B'> {
-  const V = weights.shape[1] as number;
+  const V = weights.shape[1]!;
   if (drawsAll(options, V)) return inverseCdf(weights, uniforms);
   const { topK, topP } = options;
   const sorted = tf.topk(weights, topK > 0 ? Math.min(topK, V) : V, true);

@@ -234,7 +234,7 @@ function cachedAttention(
 
 /** `[B, T, K, C]` -> rows in cache order, `[B * K * T, C]`. */
 function toRows(x: Float<'B T K C'>): Float<'R C'> {
-  return x.transpose([0, 2, 1, 3]).reshape([-1, x.shape[3] as number]);
+  return x.transpose([0, 2, 1, 3]).reshape([-1, x.shape[3]!]);
 }
 
 /** Row numbers of the first `count` of `length` positions, for all heads of `slots` `[R]`: `[R * K * count]`. */

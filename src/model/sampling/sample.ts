@@ -5,6 +5,7 @@
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../../engine/choices.js';
+import type { TypedArray } from '../../engine/dtype.js';
 import { defineFunction, type FunctionSpec, type Program, type TensorSpec } from '../../engine/program.js';
 import { float32Uniform } from '../../util/random.js';
 import type { ModelConfig } from '../network/config.js';
@@ -139,7 +140,7 @@ export async function sample(
   let running = 0;
 
   function finish(slot: number, finishReason: Completion['finishReason']): void {
-    const { index, ids, logProbs } = slots[slot] as Running;
+    const { index, ids, logProbs } = slots[slot]!;
     const completion = { ids, logProbs, finishReason };
     completions[index] = completion;
     slots[slot] = undefined;
@@ -152,17 +153,17 @@ export async function sample(
     while (next < queue.length && running < sizes.slots) {
       const lot: { slot: number; prompt: number }[] = [];
       while (lot.length < sizes.admissions && next < queue.length && running < sizes.slots) {
-        const index = queue[next] as number;
-        const key = keys[index] as string;
+        const index = queue[next]!;
+        const key = keys[index]!;
         if (!cached.places.has(key)) {
           if (lot.length > 0) break; // those already chosen need the prompts that are cached now
           cached = prefill(program, sizes, rollouts, keys, queue.slice(next), counts, cached.shared);
         }
         next += 1;
         const slot = slots.indexOf(undefined);
-        slots[slot] = start(index, rollouts[index] as Rollout);
+        slots[slot] = start(index, rollouts[index]!);
         running += 1;
-        lot.push({ slot, prompt: cached.places.get(key) as number });
+        lot.push({ slot, prompt: cached.places.get(key)! });
       }
       // Unused entries fill the slot that no rollout uses.
       const unused = sizes.slots;
@@ -190,8 +191,8 @@ export async function sample(
     for (let slot = 0; slot < rows; slot++) {
       const row = slots[slot];
       if (row === undefined) continue;
-      const id = drawn.tokens[slot] as number;
-      const logProb = drawn.logProbs[slot] as number;
+      const id = drawn.tokens[slot]!;
+      const logProb = drawn.logProbs[slot]!;
       if (!Number.isFinite(logProb)) throw notFinite();
       row.ids.push(id);
       row.logProbs.push(logProb);
@@ -254,11 +255,11 @@ function prefill(
   const places = new Map<string, number>();
   const prompts: (readonly number[])[] = [];
   for (const index of queue) {
-    const key = keys[index] as string;
+    const key = keys[index]!;
     if (places.has(key)) continue;
     if (places.size === P) break;
     places.set(key, places.size);
-    prompts.push((rollouts[index] as Rollout).promptIds);
+    prompts.push(rollouts[index]!.promptIds);
   }
   const prefix = sharedPrefixOf(prompts, sizes);
   const shared = prefix?.join(',');
@@ -294,7 +295,7 @@ function sharedPrefixOf(
 
 function start(index: number, rollout: Rollout): Running {
   const last = rollout.promptIds.length - 1;
-  return { index, rollout, ids: [], logProbs: [], token: rollout.promptIds[last] as number, position: last };
+  return { index, rollout, ids: [], logProbs: [], token: rollout.promptIds[last]!, position: last };
 }
 
 /** Moves rollouts from slots at or beyond `rows` to free slots below. The batch never grows again. */
@@ -309,7 +310,7 @@ function compact(
   const pairs: { from: number; to: number }[] = [];
   for (let from = rows; from < moved.length; from++) {
     if (moved[from] === undefined) continue;
-    const to = free.shift() as number;
+    const to = free.shift()!;
     moved[to] = moved[from];
     moved[from] = undefined;
     pairs.push({ from, to });
@@ -329,7 +330,7 @@ function step(
   slots: readonly (Running | undefined)[],
   rows: number,
   temperature: number,
-): { tokens: Int32Array; logProbs: Float32Array } {
+): { readonly tokens: TypedArray; readonly logProbs: TypedArray } {
   const tokens = new Int32Array(rows);
   const positions = new Int32Array(rows);
   const uniforms = new Float32Array(rows);
@@ -341,5 +342,6 @@ function step(
     uniforms[slot] = float32Uniform(row.rollout.uniform());
   }
   const inverseTemperature = Float32Array.of(temperature > 0 ? 1 / temperature : 1);
-  return program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature }) as ReturnType<typeof step>;
+  const drawn = program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature });
+  return { tokens: drawn.tokens!, logProbs: drawn.logProbs! };
 }

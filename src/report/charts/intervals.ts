@@ -56,6 +56,11 @@ export function intervalChart(measured: readonly Measured[], labelWidth: number)
       }),
     ];
   };
+  const hitArea = (when: Measured['when'], dy: number) =>
+    Plot.dot(
+      data.filter((item) => item.when === when),
+      { x: 'rate', y: 'row', dy, r: 13, title: 'text', ...hits },
+    );
   return chart({
     description: data.map(({ text }) => text.replaceAll('\n', ', ')).join('; '),
     height: 46 + 2 * rowHeight * rows.length,
@@ -63,15 +68,6 @@ export function intervalChart(measured: readonly Measured[], labelWidth: number)
     marginRight: 26,
     x: { ...percentAxis, label: 'exact answers', grid: true },
     y: { type: 'point', domain: rows, label: null, tickSize: 0, padding: 0.6 },
-    marks: [
-      ...layer('before', -9),
-      ...layer('after', 9),
-      ...(['before', 'after'] as const).map((when) =>
-        Plot.dot(
-          data.filter((item) => item.when === when),
-          { x: 'rate', y: 'row', dy: when === 'before' ? -9 : 9, r: 13, title: 'text', ...hits },
-        ),
-      ),
-    ],
+    marks: [...layer('before', -9), ...layer('after', 9), hitArea('before', -9), hitArea('after', 9)],
   });
 }

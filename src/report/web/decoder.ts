@@ -75,13 +75,19 @@ export function createDecoder(config: DecoderConfig, tensors: Tensors): Decoder 
       return { weight: at(name), bias: tensors.get(`model.layers.${layer}.${name}.bias`) };
     };
     return {
-      ...{ inputNorm: at('input_layernorm'), outputNorm: at('post_attention_layernorm') },
-      ...{ q: linear('self_attn.q_proj'), k: linear('self_attn.k_proj'), v: linear('self_attn.v_proj') },
-      ...{ o: linear('self_attn.o_proj'), gate: linear('mlp.gate_proj'), up: linear('mlp.up_proj') },
+      inputNorm: at('input_layernorm'),
+      outputNorm: at('post_attention_layernorm'),
+      q: linear('self_attn.q_proj'),
+      k: linear('self_attn.k_proj'),
+      v: linear('self_attn.v_proj'),
+      o: linear('self_attn.o_proj'),
+      gate: linear('mlp.gate_proj'),
+      up: linear('mlp.up_proj'),
       down: linear('mlp.down_proj'),
       qNorm: config.qkNorm ? at('self_attn.q_norm') : undefined,
       kNorm: config.qkNorm ? at('self_attn.k_norm') : undefined,
-      ...{ keys: [] as Float32Array[], values: [] as Float32Array[] },
+      keys: [] as Float32Array[],
+      values: [] as Float32Array[],
     };
   });
   let position = 0;

@@ -128,7 +128,14 @@ async function writeModel(
   const model: PageModel = {
     name,
     decoder: {
-      ...{ layers, heads, kvHeads, headDim, rmsNormEps, tied, qkNorm, maxPositions },
+      layers,
+      heads,
+      kvHeads,
+      headDim,
+      rmsNormEps,
+      tied,
+      qkNorm,
+      maxPositions,
       frequencies: [...inverseFrequencies(rope, headDim)],
       attentionFactor: rope.attentionFactor,
     },

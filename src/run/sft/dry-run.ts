@@ -51,7 +51,12 @@ export async function sftDryRun(
   });
   const longest = [...train, ...heldOut].reduce((most, row) => Math.max(most, tokensOf(row)), 0);
   return {
-    ...{ model: name, parameters: parameterCount(config), lines, tokens: completionTokens(train), longest },
-    ...{ updates: plan.length, ...weighNeeds({ memory, disk }, { engine, folder }) },
+    model: name,
+    parameters: parameterCount(config),
+    lines,
+    tokens: completionTokens(train),
+    longest,
+    updates: plan.length,
+    ...weighNeeds({ memory, disk }, { engine, folder }),
   };
 }

@@ -129,7 +129,11 @@ async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftRe
   const { precision, optimizer, maxGradientNorm, lora, seed } = settings;
   const learner = createLearner(engine, pretrained.config, {
     shape: shapeOfBatches(pretrained.config, [...batches, heldOut], settings),
-    ...{ precision, optimizer, maxGradientNorm, lora, seed },
+    precision,
+    optimizer,
+    maxGradientNorm,
+    lora,
+    seed,
     isNarrow: (name) => pretrained.weights.dtypeOf(name) === 'bfloat16',
   });
   const timings = openLog(folder.file('timings'));
@@ -224,7 +228,11 @@ async function trainOrLoad(
   let last = performance.now();
   try {
     await runSft({
-      ...{ learner, plan, signal, rows: examples.train, start: { step, trainedTokens } },
+      learner,
+      plan,
+      signal,
+      rows: examples.train,
+      start: { step, trainedTokens },
       schedule: {
         peak: lr,
         warmupSteps: warmupSteps(settings, plan.length),

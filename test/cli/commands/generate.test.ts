@@ -118,7 +118,7 @@ for (const engine of ['tensorflow', 'wasm']) {
       prompts.forEach((expected: Record<string, number[]>, index: number) => {
         assert.deepEqual(scores[index]?.promptIds, expected.ids);
         assert.deepEqual(scores[index]?.completionIds, expected.continuation_ids);
-        assertClose(scores[index]?.logProbs ?? [], expected[`logp_temperature_${temperature}`] as number[]);
+        assertClose(scores[index]?.logProbs ?? [], expected[`logp_temperature_${temperature}`]!);
       });
     }
   });
@@ -342,6 +342,6 @@ async function assertFails(args: readonly string[], code: number, message: RegEx
 function assertClose(actual: readonly number[], expected: readonly number[]): void {
   assert.equal(actual.length, expected.length);
   actual.forEach((value, index) => {
-    assert.ok(Math.abs(value - (expected[index] as number)) < 1e-4, `${value} instead of ${expected[index]}`);
+    assert.ok(Math.abs(value - expected[index]!) < 1e-4, `${value} instead of ${expected[index]}`);
   });
 }

@@ -117,7 +117,7 @@ function compare(graphs: readonly Graph[]): void {
   const expected = graphs.flatMap((graph) => graph.nodes);
   assert.equal(nodes.length, expected.length);
   expected.forEach((node, index) => {
-    const read = nodes[index] as NodeReader;
+    const read = nodes[index]!;
     assert.equal(read.getName(), node.name);
     assert.equal(read.getOp(), node.op);
     assert.deepEqual(read.getInputList(), [

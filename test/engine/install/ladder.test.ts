@@ -28,7 +28,7 @@ const wheelBytes = zip({
 });
 writeFileSync(wheelPath, wheelBytes);
 const emptyWheel: Wheel = {
-  ...(catalog.tensorflowWheels['linux-x64-cpu'] as Wheel),
+  ...catalog.tensorflowWheels['linux-x64-cpu']!,
   bytes: wheelBytes.length,
   sha256: createHash('sha256').update(wheelBytes).digest('hex'),
   unpackedBytes: 1000,
@@ -193,7 +193,7 @@ test('an install changes no file of the checkout, node_modules included', async 
     );
   const before = state();
   // Runs up to loading the addon, so it has read the package in node_modules.
-  const attempt = await firstAttempt(t, cases['an addon that does not load'] as Case);
+  const attempt = await firstAttempt(t, cases['an addon that does not load']!);
   assert.equal(attempt.obstacle, 'load-failed');
   assert.deepEqual(state(), before);
 });

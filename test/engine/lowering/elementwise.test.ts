@@ -202,8 +202,8 @@ const cases: Record<string, Case[]> = {
   Identity: unaryCases((x) => x.clone(), [odd, signed, bool([], [1])]),
   LogicalNot: unaryCases(tf.logicalNot, flags),
   Cast: [
-    ...unaryCases((x) => x.toInt(), [f32([6], [-1.9, -0.5, 0, 0.5, 1.9, 1e6]), flags[0] as Value]),
-    ...unaryCases((x) => x.toFloat(), [signed, flags[0] as Value]),
+    ...unaryCases((x) => x.toInt(), [f32([6], [-1.9, -0.5, 0, 0.5, 1.9, 1e6]), flags[0]!]),
+    ...unaryCases((x) => x.toFloat(), [signed, flags[0]!]),
     ...unaryCases((x) => x.toBool(), [f32([3], [0, 1, -0]), i32([2], [1, 0])]),
     ...unaryCases((x) => x.toBool(), [odd, signed], undefined, { wasm: 'true is any byte but 0, as 254 for -2' }),
   ],
@@ -492,7 +492,7 @@ const cases: Record<string, Case[]> = {
 
 /** The columns `picks` of {@link cube}'s last axis, 4 wide. */
 function lastOfCube(picks: number[]): number[] {
-  return Array.from({ length: 6 }, (_, row) => picks.map((pick) => cube.data[4 * row + pick] as number)).flat();
+  return Array.from({ length: 6 }, (_, row) => picks.map((pick) => cube.data[4 * row + pick]!)).flat();
 }
 
 function signedMatrix(): Value {
@@ -549,7 +549,7 @@ for (const [name, list] of Object.entries(cases)) {
       const found = program.run(`case ${index}`, data);
       assert.ok(witnesses.length > 0 || each.expected !== undefined, 'nobody to compare with');
       if (each.expected !== undefined) {
-        assertClose(`${name}, case ${index}, compiled`, found['0'] as TypedArray, each.expected, each.tolerance);
+        assertClose(`${name}, case ${index}, compiled`, found['0']!, each.expected, each.tolerance);
       }
       for (const witness of witnesses) {
         if (each.not?.[witness.name] !== undefined) continue;
@@ -560,7 +560,7 @@ for (const [name, list] of Object.entries(cases)) {
         for (const [key, values] of Object.entries(expected)) {
           const what = `${name}, case ${index}, result ${key}, compiled against ${witness.name}`;
           assert.equal(found[key]?.constructor, values.constructor, `${what}: dtype`);
-          assertClose(what, found[key] as TypedArray, values, each.tolerance);
+          assertClose(what, found[key]!, values, each.tolerance);
         }
       }
     }

@@ -82,7 +82,7 @@ for (const [name, subject] of Object.entries(subjects)) {
     assert.deepEqual(Object.keys(found), Object.keys(expected));
     for (const [key, values] of Object.entries(expected)) {
       // Sums of up to 150 terms of size 1 in another order, exp in another approximation.
-      assertClose(`${name}: ${key}`, found[key] as TypedArray, values, { relative: 4e-6, absolute: 4e-6 });
+      assertClose(`${name}: ${key}`, found[key]!, values, { relative: 4e-6, absolute: 4e-6 });
     }
   });
 }
@@ -117,7 +117,7 @@ for (const [name, perRow] of Object.entries({
   'attention, causal, 70 positions, two groups of two, head of 20': ['q', 'k', 'v'],
 })) {
   nativeTest(`a row has the same bits alone and among others: ${name}`, async () => {
-    const subject = subjects[name] as Subject;
+    const subject = subjects[name]!;
     const rows = Object.values(subject.variables)[0]?.[0] as number;
     const together = await computed(onRows(subject, perRow, 0, rows));
     const size = together.length / rows;
@@ -174,12 +174,12 @@ nativeTest('an id out of range is rejected', async () => {
 });
 
 nativeTest('with precision bf16 the products of attention are rounded, with native ops and without', async () => {
-  const { spec, data } = evaluation(subjects['attention, T 3, S 50, head of 5, three queries on one'] as Subject);
+  const { spec, data } = evaluation(subjects['attention, T 3, S 50, head of 5, three queries on one']!);
   const exact = runOnce(await compiledWay(), spec, data).value as TypedArray;
   const rounded = { ...spec, precision: 'bf16' } as const;
   const found = runOnce(await compiledWay(), rounded, data).value as TypedArray;
   assertClose('value', found, runOnce(await composedWay(), rounded, data).value as TypedArray, { absolute: 1e-6 });
-  const furthest = Math.max(...found.map((each, index) => Math.abs(each - (exact[index] as number))));
+  const furthest = Math.max(...found.map((each, index) => Math.abs(each - exact[index]!)));
   // bfloat16 keeps 8 bits: values of size 0.1 .. 1 move by about 1e-3.
   assert.ok(furthest > 1e-4 && furthest < 2e-2, `${furthest}`);
 });

@@ -124,7 +124,7 @@ const subjects: Record<string, Subject> = {
 /** sum(value * weights), the sum in double precision. */
 function lossOf(value: TypedArray): number {
   const weights = noise(value.length, 17);
-  return weights.reduce((sum, weight, index) => sum + weight * (value[index] as number), 0);
+  return weights.reduce((sum, weight, index) => sum + weight * value[index]!, 0);
 }
 
 for (const [name, subject] of Object.entries(subjects)) {
@@ -137,17 +137,17 @@ for (const [name, subject] of Object.entries(subjects)) {
     // 2 * 2^-6 that is 1e-5; the third derivative (size 1..10) adds step^2 / 6 = 4e-5 times it.
     const step = 2 ** -6;
     for (const [variable, shape] of Object.entries(subject.variables)) {
-      const values = data[variable] as Float32Array;
+      const values = data[variable]!;
       const expected = new Float64Array(sizeOf(shape));
       for (let index = 0; index < values.length; index++) {
         const at = (offset: number) => {
-          const moved = values.with(index, (values[index] as number) + offset);
+          const moved = values.with(index, values[index]! + offset);
           return lossOf(program.run('f', { ...data, [variable]: moved }).value as TypedArray);
         };
-        const [up, down] = [(values[index] as number) + step, (values[index] as number) - step].map(Math.fround);
+        const [up, down] = [values[index]! + step, values[index]! - step].map(Math.fround);
         expected[index] = (at(step) - at(-step)) / ((up as number) - (down as number));
       }
-      assertClose(`${name}: d ${variable}`, results[`d ${variable}`] as TypedArray, expected, {
+      assertClose(`${name}: d ${variable}`, results[`d ${variable}`]!, expected, {
         relative: 1e-3,
         absolute: 4e-4,
       });
@@ -165,7 +165,7 @@ for (const [name, subject] of Object.entries(subjects)) {
       for (const [key, values] of Object.entries(expected)) {
         // Sums in another order, and exp in another approximation: a few units in the last place.
         const tolerance = { relative: 2e-6, absolute: 2e-6 };
-        assertClose(`${name}: ${key}, compiled against ${other.name}`, found[key] as TypedArray, values, tolerance);
+        assertClose(`${name}: ${key}, compiled against ${other.name}`, found[key]!, values, tolerance);
       }
     }
   });
@@ -219,7 +219,7 @@ nativeTest('tokenLogProbs against double precision, with logits of any size', as
     const scores = Array.from(logits.subarray(row * V, (row + 1) * V));
     const highest = Math.max(...scores);
     const logSum = Math.log(scores.reduce((sum, score) => sum + Math.exp(score - highest), 0));
-    return (scores[id] as number) - highest - logSum;
+    return scores[id]! - highest - logSum;
   });
   const spec: FunctionSpec = {
     inputs: { logits: { dtype: 'float32', shape: [N, V] }, ids: { dtype: 'int32', shape: [N] } },

@@ -30,7 +30,7 @@ function noise(size: number, salt: number): Float32Array {
   return Float32Array.from({ length: size }, (_, index) => Math.sin(12.9898 * (index + 1) + 78.233 * (salt + 1)));
 }
 const sizes: Record<string, number> = { matrix: 12, bias: 3, gain: 1 };
-const start = Object.fromEntries(names.map((name, salt) => [name, noise(sizes[name] as number, salt)]));
+const start = Object.fromEntries(names.map((name, salt) => [name, noise(sizes[name]!, salt)]));
 
 /** loss = sum over parameters of |p - x * target|^2 / 2, so the gradient of p is p - x * target. */
 function program(options: AdamWOptions): ProgramSpec {
@@ -61,42 +61,39 @@ function program(options: AdamWOptions): ProgramSpec {
 
 /** The same in double precision, written as torch.optim.AdamW and clip_grad_norm_ document themselves. */
 function reference(options: AdamWOptions, learningRate: number, steps: number): Record<string, number[]> {
-  const values = Object.fromEntries(names.map((name) => [name, Array.from(start[name] as Float32Array)]));
+  const values = Object.fromEntries(names.map((name) => [name, Array.from(start[name]!)]));
   const m = Object.fromEntries(
-    names
-      .map((name) => [name, (start[name] as Float32Array).length])
-      .map(([name, size]) => [name, new Array(size as number).fill(0)]),
+    names.map((name) => [name, start[name]!.length]).map(([name, size]) => [name, new Array(size as number).fill(0)]),
   );
   const v = structuredClone(m) as Record<string, number[]>;
   for (let t = 1; t <= steps; t++) {
     const gradients = Object.fromEntries(
       names.map((name, salt) => {
-        const target = noise(sizes[name] as number, salt + 9);
-        return [name, (values[name] as number[]).map((p, i) => p - Math.fround(Math.cos(t)) * (target[i] as number))];
+        const target = noise(sizes[name]!, salt + 9);
+        return [name, values[name]!.map((p, i) => p - Math.fround(Math.cos(t)) * target[i]!)];
       }),
     );
     const norm = Math.hypot(...Object.values(gradients).flat());
     const clip = Math.min(1, maxNorm / (norm + 1e-6));
     for (const name of names) {
-      const parameter = values[name] as number[];
+      const parameter = values[name]!;
       for (let i = 0; i < parameter.length; i++) {
-        const g = ((gradients[name] as number[])[i] as number) * clip;
-        const [ms, vs] = [m[name] as number[], v[name] as number[]];
-        if (options.decays?.(name) ?? true)
-          parameter[i] = (parameter[i] as number) * (1 - learningRate * options.weightDecay);
-        ms[i] = options.beta1 * (ms[i] as number) + (1 - options.beta1) * g;
-        vs[i] = options.beta2 * (vs[i] as number) + (1 - options.beta2) * g * g;
-        const mHat = (ms[i] as number) / (1 - options.beta1 ** t);
-        const vHat = (vs[i] as number) / (1 - options.beta2 ** t);
-        parameter[i] = (parameter[i] as number) - (learningRate * mHat) / (Math.sqrt(vHat) + options.epsilon);
+        const g = (gradients[name]![i] as number) * clip;
+        const [ms, vs] = [m[name]!, v[name]!];
+        if (options.decays?.(name) ?? true) parameter[i] = parameter[i]! * (1 - learningRate * options.weightDecay);
+        ms[i] = options.beta1 * ms[i]! + (1 - options.beta1) * g;
+        vs[i] = options.beta2 * vs[i]! + (1 - options.beta2) * g * g;
+        const mHat = ms[i]! / (1 - options.beta1 ** t);
+        const vHat = vs[i]! / (1 - options.beta2 ** t);
+        parameter[i] = parameter[i]! - (learningRate * mHat) / (Math.sqrt(vHat) + options.epsilon);
       }
     }
   }
   return Object.fromEntries(
     names.flatMap((name) => [
-      [name, values[name] as number[]],
-      [momentNames(name).m, m[name] as number[]],
-      [momentNames(name).v, v[name] as number[]],
+      [name, values[name]!],
+      [momentNames(name).m, m[name]!],
+      [momentNames(name).v, v[name]!],
     ]),
   );
 }
@@ -105,7 +102,7 @@ function train(way: Way, options: AdamWOptions, learningRate: number, steps: num
   const spec = program(options);
   const instance = way.create(spec);
   for (const name of Object.keys(spec.state)) instance.fill(name, 0);
-  for (const name of names) instance.write(name, start[name] as Float32Array);
+  for (const name of names) instance.write(name, start[name]!);
   for (let t = 1; t <= steps; t++) {
     instance.run('step', { x: Float32Array.of(Math.cos(t)), ...stepScalars(t, learningRate, options) });
   }
@@ -134,19 +131,17 @@ for (const [name, options] of Object.entries(configurations)) {
       assert.deepEqual(Object.keys(state).sort(), Object.keys(expected).sort());
       for (const [tensor, values] of Object.entries(expected)) {
         // 20 steps, each rounding numbers below 2 to 1e-7; (1 - beta) is formed in float32 (1e-3: 5e-5 off).
-        assertClose(`${tensor}, ${way}`, state[tensor] as TypedArray, values, { relative: 1e-4, absolute: 5e-6 });
+        assertClose(`${tensor}, ${way}`, state[tensor]!, values, { relative: 1e-4, absolute: 5e-6 });
       }
       for (const [tensor, values] of Object.entries(states[0]?.[1] ?? {})) {
         const tolerance = { relative: 1e-4, absolute: 2e-6 };
-        assertClose(`${tensor}, compiled against ${way}`, state[tensor] as TypedArray, values, tolerance);
+        assertClose(`${tensor}, compiled against ${way}`, state[tensor]!, values, tolerance);
       }
     }
     // The clip was at work: without it the first moments would be larger.
     const free = Math.hypot(
       ...names.flatMap((each, salt) =>
-        [...(start[each] as Float32Array)].map(
-          (p, i) => p - Math.cos(1) * (noise(sizes[each] as number, salt + 9)[i] as number),
-        ),
+        [...start[each]!].map((p, i) => p - Math.cos(1) * (noise(sizes[each]!, salt + 9)[i] as number)),
       ),
     );
     assert.ok(free > 2 * maxNorm, `gradient norm ${free}`);
@@ -177,7 +172,7 @@ testEveryWay('the first step by hand: every parameter moves by the learning rate
 });
 
 testEveryWay('a gradient that is not finite changes nothing under checkNumerics, decay included', (way) => {
-  const options = configurations['with decay'] as AdamWOptions;
+  const options = configurations['with decay']!;
   const spec = program(options);
   const instance = way.create(spec);
   for (const name of Object.keys(spec.state)) instance.fill(name, 0.25);
@@ -199,7 +194,7 @@ testEveryWay('a gradient that is not finite changes nothing under checkNumerics,
 });
 
 testEveryWay('an output of a moment has the value from before the update', (way) => {
-  const options = configurations['without decay'] as AdamWOptions;
+  const options = configurations['without decay']!;
   const w = { dtype: 'float32', shape: [1000] } as const;
   const instance = way.create({
     state: { w, ...optimizerState({ w }) },
@@ -226,7 +221,7 @@ testEveryWay('an output of a moment has the value from before the update', (way)
 });
 
 testEveryWay('the new value of a parameter can be used beside the old one', (way) => {
-  const options = configurations['without decay'] as AdamWOptions;
+  const options = configurations['without decay']!;
   const w = { dtype: 'float32', shape: [40] } as const;
   const instance = way.create({
     state: { w, before: w, ...optimizerState({ w }) },

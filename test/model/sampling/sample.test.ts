@@ -84,7 +84,7 @@ async function checkAgainstNaive(
   const { completions } = await sample(sampler.program, small, fresh(make), { temperature, endIds: noEnd });
   make.forEach((rollout, index) => {
     const expected = naiveCompletion(sampler, rollout(), temperature, options);
-    assertSame(completions[index] as Completion, { ...expected, finishReason: 'length' }, `rollout ${index}`);
+    assertSame(completions[index]!, { ...expected, finishReason: 'length' }, `rollout ${index}`);
   });
   sampler.program.dispose();
 }
@@ -204,7 +204,7 @@ async function checkEnds(engine: EngineName): Promise<void> {
   const ends = [whole[0]?.ids[7], whole[1]?.ids[15], whole[2]?.ids[0]] as number[];
   const { completions } = await run(new Set(ends));
   completions.forEach((completion, index) => {
-    const { ids, logProbs } = whole[index] as Completion;
+    const { ids, logProbs } = whole[index]!;
     const place = ids.findIndex((id) => ends.includes(id));
     const length = place === -1 ? ids.length : place + 1;
     const finishReason = place === -1 ? 'length' : 'stop';
@@ -235,14 +235,14 @@ async function checkScores(engine: EngineName): Promise<void> {
     });
     const prompts = rollouts(sampler.config, plans).map((make) => make().promptIds);
     sampler.program.dispose();
-    const rows = completions.map(({ ids }, index) => ({ promptIds: prompts[index] as number[], completionIds: ids }));
+    const rows = completions.map(({ ids }, index) => ({ promptIds: prompts[index]!, completionIds: ids }));
     const plan = planScoring(sampler.config, rows);
     const scorer = await fixtureSampler(engine, 'qwen2-untied-bf16', small, options, (config) =>
       scoreFunctions(config, plan.groups),
     );
     const scores = await score(scorer.program, plan, rows, { temperature });
     completions.forEach(({ logProbs }, row) => {
-      assertClose(Array.from(scores[row] as Float32Array), logProbs, `row ${row}`);
+      assertClose(Array.from(scores[row]!), logProbs, `row ${row}`);
     });
     scorer.program.dispose();
   }
@@ -264,7 +264,7 @@ async function checkFirstTokens(engine: EngineName): Promise<void> {
   const { completions, counts } = await sample(sampler.program, sizes, many, { temperature: 1.5, endIds: noEnd });
   assert.equal(counts.prompts, 1);
   assert.equal(counts.decoded, count);
-  const drawn = completions.map(({ ids }) => ids[0] as number);
+  const drawn = completions.map(({ ids }) => ids[0]!);
   const p = chiSquarePValue(drawn, distribution(logits, 1.5, allTokens));
   assert.ok(p > 1e-3, `p = ${p}`);
   sampler.program.dispose();
@@ -353,12 +353,12 @@ async function checkLargeVocabulary(engineName: EngineName): Promise<void> {
   program.dispose();
   const exact = distribution(row, 1, allTokens).toSorted((a, b) => a.id - b.id);
   const below = new Float64Array(V + 1);
-  for (const { id, probability } of exact) below[id + 1] = (below[id] as number) + probability;
+  for (const { id, probability } of exact) below[id + 1] = below[id]! + probability;
   (tokens as Int32Array).forEach((id, index) => {
     assert.ok(id < V / 2, `uniform ${uniforms[index]} drew ${id}, which has no probability`);
     // 76,000 roundings of 6e-8 each, as a random walk, stay well below 1e-4.
-    const uniform = uniforms[index] as number;
-    const inside = (below[id] as number) - 1e-4 <= uniform && uniform <= (below[id + 1] as number) + 1e-4;
+    const uniform = uniforms[index]!;
+    const inside = below[id]! - 1e-4 <= uniform && uniform <= below[id + 1]! + 1e-4;
     assert.ok(inside, `uniform ${uniform} drew ${id}, which has ${below[id]} to ${below[id + 1]}`);
   });
 }
@@ -444,7 +444,7 @@ function assertSame(actual: Completion, expected: Completion, what: string): voi
 function assertClose(actual: readonly number[], expected: readonly number[], what: string): void {
   assert.equal(actual.length, expected.length, what);
   actual.forEach((value, index) => {
-    const difference = Math.abs(value - (expected[index] as number));
+    const difference = Math.abs(value - expected[index]!);
     assert.ok(difference < 1e-4, `${what}: log-prob ${index} is ${value} instead of ${expected[index]}`);
   });
 }
