@@ -3,7 +3,7 @@
  * writes the help texts, with commander, from the command table and the option table.
  */
 import { parseArgs } from 'node:util';
-import { Command, Option } from 'commander';
+import { Command, Help, Option } from 'commander';
 import { closestMatch } from 'leven';
 import { commonOptionNames } from '../options/names.js';
 import { type OptionSpec, resolveOptions } from '../options/spec.js';
@@ -39,6 +39,28 @@ function asksForHelp(args: readonly string[]): boolean {
 
 /** Longer lines are hard to read. */
 const maxHelpWidth = 120;
+/** Longest option or command with its description beside it; below longer ones, the description has its own lines. */
+const maxTermWidth = 26;
+/** Narrower descriptions are hard to read beside their terms; all then have their own lines. */
+const minDescriptionWidth = 40;
+
+const helpWidth = () => Math.min(maxHelpWidth, process.stdout.isTTY ? columnsOf(process.stdout) : maxHelpWidth);
+
+/** An option or command with its description. Replaces commander's function, which does not wrap narrow descriptions. */
+function formatItem(term: string, longestTerm: number, description: string): string {
+  const beside = Math.min(maxTermWidth, longestTerm) + 4;
+  const isWide = helpWidth() - beside >= minDescriptionWidth;
+  const indent = isWide ? beside : 6;
+  const text = indented(description, indent);
+  return isWide && term.length + 4 <= beside ? `  ${term.padEnd(beside - 2)}${text.trimStart()}` : `  ${term}\n${text}`;
+}
+
+/** `text` wrapped between words, every line indented by `indent` spaces. */
+function indented(text: string, indent: number): string {
+  return Object.assign(new Help(), { minWidthToWrap: 1 })
+    .boxWrap(text, helpWidth() - indent)
+    .replaceAll(/^/gm, ' '.repeat(indent));
+}
 
 const firstExamples = [
   ['train', 'the built-in model learns to multiply, in about half a minute'],
@@ -57,10 +79,16 @@ export function helpProgram(version: string): Command {
     .showSuggestionAfterError()
     .showHelpAfterError(`Run \`${invocation} --help\` for all commands.`)
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tinyzero: ')) })
-    .configureHelp({ helpWidth: Math.min(maxHelpWidth, columnsOf(process.stdout, maxHelpWidth)) });
+    .configureHelp({
+      helpWidth: helpWidth(),
+      minWidthToWrap: 1,
+      formatItem,
+      subcommandTerm: (command) => command.name(),
+    });
   program.addHelpText(
     'after',
-    `\nExamples:\n${firstExamples.map(example).join('\n')}\n\n\`${invocation} train --help\` shows the options and examples of a command.`,
+    `\nExamples:\n${firstExamples.map(example).join('\n')}\n\n` +
+      indented(`\`${invocation} train --help\` shows the options and examples of a command.`, 0),
   );
   const parents = new Map<string, Command>();
   for (const spec of commands) {
@@ -79,7 +107,8 @@ function addGroup(program: Command, name: string): Command {
   const examples = commands.filter(({ words }) => words[0] === name).flatMap((spec) => spec.examples.slice(0, 1));
   return program
     .command(name)
-    .description(groups[name] ?? '')
+    .summary(groups[name] ?? '')
+    .description(`${capitalize(groups[name] ?? '')}.`)
     .helpCommand(false)
     .addHelpText('after', `\nExamples:\n${examples.map(example).join('\n')}`);
 }
@@ -89,7 +118,8 @@ const minGrouped = 8;
 
 function addCommand(parent: Command, name: string, spec: CommandSpec): void {
   const command = parent.command(name).summary(asInvoked(spec.summary));
-  command.description(asInvoked([capitalize(spec.summary), spec.details].filter(Boolean).join('.\n\n')));
+  const details = spec.details === undefined ? '' : `\n\n${spec.details}`;
+  command.description(asInvoked(`${capitalize(spec.summary)}.${details}`));
   if (spec.operands !== undefined) command.argument(spec.operands);
   const grouped = spec.options.length >= minGrouped;
   for (const [group, members] of helpGroups(spec)) {
@@ -116,7 +146,7 @@ function helpGroups(spec: CommandSpec): (readonly [OptionGroup, readonly OptionN
 }
 
 function example([line, what]: readonly [string, string]): string {
-  return `  $ ${programName()} ${line}\n      ${asInvoked(what)}`;
+  return `  $ ${programName()} ${line}\n${indented(asInvoked(what), 6)}`;
 }
 
 /** A parsed and validated command line. */

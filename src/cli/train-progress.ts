@@ -8,7 +8,7 @@ import { formatPercent as percent } from '../util/format.js';
 import type { Reporter } from '../util/reporter.js';
 import { describeAccuracy, describePreflight } from './run-summary.js';
 import type { Paint } from './terminal/paint.js';
-import { curveLine, updateProgress } from './update-progress.js';
+import { curveLines, updateProgress } from './update-progress.js';
 
 /** Updates between lines in a log. Updates with a held-out accuracy always get a line. */
 const lineEveryUpdates = 5;
@@ -79,12 +79,12 @@ function describeUpdate(metrics: StepMetrics, updates: number): string | undefin
 function curves(history: readonly StepMetrics[], heldOutBefore: number | undefined, width: number): string[] {
   if (history.length === 0) return [];
   const curve = (name: string, first: number, values: readonly number[], show: (value: number) => string) =>
-    curveLine(name, [show(first), show(values.at(-1)!)], values, width);
+    curveLines(name, [show(first), show(values.at(-1)!)], values, width);
   const rewards = history.map(({ reward }) => reward);
   const rates = history.map(({ exactRate }) => exactRate);
   const lines = [
-    curve('reward', rewards[0]!, rewards, (value) => value.toFixed(3)),
-    curve('training, sampled', rates[0]!, rates, percent),
+    ...curve('reward', rewards[0]!, rewards, (value) => value.toFixed(3)),
+    ...curve('training, sampled', rates[0]!, rates, percent),
   ];
   if (heldOutBefore !== undefined && history.some(({ heldOutGreedy }) => heldOutGreedy !== undefined)) {
     // Between two measurements, the earlier one is drawn.
@@ -93,7 +93,7 @@ function curves(history: readonly StepMetrics[], heldOutBefore: number | undefin
       held = heldOutGreedy ?? held;
       return held;
     });
-    lines.push(curve('held out, greedy', heldOutBefore, values, percent));
+    lines.push(...curve('held out, greedy', heldOutBefore, values, percent));
   }
   return lines;
 }

@@ -5,6 +5,7 @@
 import { counted, formatSeconds } from '../util/format.js';
 import type { Reporter, Work, WorkState } from '../util/reporter.js';
 import { sparkline } from './terminal/sparkline.js';
+import { columnsOf } from './terminal/width.js';
 
 interface UpdateProgress<Metrics> {
   /** A resumed run: `history` holds the updates that it has. */
@@ -17,10 +18,10 @@ interface UpdateProgress<Metrics> {
   end(): void;
 }
 
-/** Width of the curves printed at the end. */
+/** Most columns that the curves at the end take. */
 const closingWidth = 79;
 
-/** @param curves of the updates so far, one line each, at most `width` wide. */
+/** @param curves of the updates so far, as lines of at most `width` characters. */
 export function updateProgress<Metrics>(
   reporter: Reporter,
   title: string,
@@ -36,7 +37,7 @@ export function updateProgress<Metrics>(
     work = undefined;
     const made = done === 0 ? counted(updates, 'update') : `updates ${done + 1} to ${updates}`;
     reporter.line(`${title}: ${made} in ${formatSeconds((performance.now() - startMs) / 1000)}.`);
-    for (const line of curves(history, closingWidth)) reporter.line(line);
+    for (const line of curves(history, Math.min(closingWidth, columnsOf(process.stderr)))) reporter.line(line);
   };
 
   return {
@@ -64,13 +65,18 @@ export function updateProgress<Metrics>(
   };
 }
 
-/** A line with the first and the latest value, and a curve of `levels`, which are from 0 to 1. */
-export function curveLine(
+/** Narrower curves get a line of their own. */
+const minCurveWidth = 10;
+
+/** The first and the latest value, and a curve of `levels`, which are from 0 to 1: one line, or two if it is narrow. */
+export function curveLines(
   name: string,
   [first, latest]: readonly [string, string],
   levels: readonly number[],
   width: number,
-): string {
-  const start = `  ${name.padEnd(17)} ${first.padStart(7)} -> ${latest.padStart(7)}  `;
-  return start + sparkline(levels, width - start.length);
+): string[] {
+  const start = `  ${name.padEnd(17)} ${first.padStart(7)} -> ${latest.padStart(7)}`;
+  const room = width - start.length - 2;
+  if (room >= minCurveWidth) return [`${start}  ${sparkline(levels, room)}`];
+  return [`  ${name} ${first} -> ${latest}`, `    ${sparkline(levels, width - 4)}`];
 }

@@ -84,7 +84,7 @@ function checkSplit(
     });
   }
   return test.length < numTest
-    ? [`Only ${test.length} held-out problems exist (${numTest} were requested); all of them are evaluated.`]
+    ? [`There are ${test.length} held-out problems, fewer than --num-test ${numTest}: all are evaluated.`]
     : [];
 }
 

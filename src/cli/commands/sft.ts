@@ -20,7 +20,7 @@ import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
-import { curveLine, updateProgress } from '../update-progress.js';
+import { curveLines, updateProgress } from '../update-progress.js';
 
 type Values = OptionValues<
   (typeof sftOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName
@@ -113,12 +113,12 @@ function curves(history: readonly SftMetrics[], width: number): string[] {
   const curve = (name: string, values: readonly number[]) => {
     const largest = Math.max(...values, Number.MIN_VALUE);
     const levels = values.map((value) => value / largest);
-    return curveLine(name, [values[0]!.toFixed(3), values.at(-1)!.toFixed(3)], levels, width);
+    return curveLines(name, [values[0]!.toFixed(3), values.at(-1)!.toFixed(3)], levels, width);
   };
   if (history.length === 0) return [];
   const losses = history.map(({ loss }) => loss);
   const held = history.flatMap(({ heldOutLoss }) => heldOutLoss ?? []);
-  return [curve('loss', losses), ...(held.length > 1 ? [curve('loss, held out', held)] : [])];
+  return [...curve('loss', losses), ...(held.length > 1 ? curve('loss, held out', held) : [])];
 }
 
 function describeLoss({ loss, tokens }: TokenLoss): string {

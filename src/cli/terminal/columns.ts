@@ -36,6 +36,7 @@ export function sideBySide(columns: readonly (readonly string[])[], width: numbe
 
 /** Additional indentation of wrapped lines. */
 const hanging = '    ';
+const unbreakable = '\u00A0';
 
 /**
  * Wraps `text` between words if `stream` is a terminal, otherwise returns it unchanged. Commands stay on one line, so that
@@ -48,8 +49,10 @@ export function fitted(text: string, stream: Pick<NodeJS.WriteStream, 'isTTY' | 
   const lines = text.split('\n').flatMap((line) => {
     const indent = /^ */.exec(line)![0];
     if (stringWidth(line) <= columns || line.startsWith(command, indent.length)) return [line];
-    const parts = wrap(line.slice(indent.length), Math.max(minLineWidth, columns - indent.length - hanging.length));
-    return parts.map((part, i) => indent + (i > 0 ? hanging : '') + part);
+    // A number stays with its unit.
+    const joined = line.slice(indent.length).replaceAll(' %', `${unbreakable}%`);
+    const parts = wrap(joined, Math.max(minLineWidth, columns - indent.length - hanging.length));
+    return parts.map((part, i) => indent + (i > 0 ? hanging : '') + part.replaceAll(unbreakable, ' '));
   });
   return lines.join('\n');
 }
@@ -60,8 +63,9 @@ const minLineWidth = 10;
 /** Lines of at most `width` characters. Words that are too long are split. Indentation is kept. */
 function wrap(text: string, width: number): string[] {
   return text.split('\n').flatMap((line) => {
-    const parts = wrapAnsi(line, Math.max(1, width), { hard: true, trim: false }).split('\n');
-    return parts.map((part, i) => (i > 0 ? part.trimStart() : part)).map((part) => part.trimEnd());
+    const indent = /^ */.exec(line)![0].slice(0, width - 1);
+    const parts = wrapAnsi(line.slice(indent.length), Math.max(1, width), { hard: true }).split('\n');
+    return parts.map((part, i) => (i === 0 ? (indent + part).trimEnd() : part));
   });
 }
 
