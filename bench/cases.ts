@@ -10,7 +10,7 @@ import { builtin, forcedJob, fullSize, naturalJob, type WholeJob } from './jobs.
 import type { Part } from './parts.js';
 import { peer } from './python.js';
 
-export interface Side {
+interface Side {
   readonly name: string;
   /** The command; the path of the input is appended. */
   readonly command: readonly string[];
