@@ -248,7 +248,7 @@ const otherNames: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
   input: ['i', 'file', 'input-file'],
   temperature: ['t', 'temp'],
   maxNewTokens: ['max-tokens', 'max-length', 'max-completion-length'],
-  samples: ['n', 'num-completions'],
+  samples: ['n', 'num-completions', 'eval-samples'],
   numTrain: ['train-size'],
   numTest: ['test-size'],
   seed: ['s', 'random-seed'],
@@ -265,9 +265,12 @@ const otherNames: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
 /** @param wrong `--learning-rate` or `-o`. @param names options of the command. */
 function flagMeantBy(wrong: string, names: readonly OptionName[]): string | undefined {
   const word = wrong.replace(/^-+/, '');
-  const named = names.find((name) => otherNames[name]?.includes(word));
+  const named = names.find((name) => flag(name) === wrong || otherNames[name]?.includes(word));
   if (named !== undefined) return flag(named);
   // With more than a third of the letters wrong, it is a different word.
   const maxDistance = Math.max(2, Math.floor(wrong.length / 3));
-  return word.length > 1 ? closestMatch(wrong, names.map(flag), { maxDistance }) : undefined;
+  if (word.length === 1) return undefined;
+  const words = names.flatMap((name) => [flag(name), ...(otherNames[name] ?? []).map((other) => `--${other}`)]);
+  const closest = closestMatch(wrong, words, { maxDistance });
+  return closest && flagMeantBy(closest, names);
 }

@@ -60,9 +60,9 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
 /** How the reference answers a few training problems. */
 function describeProbe(probe: Probe): string[] {
   const { problems, samplesPerProblem, greedyExact, sampledExact, lastNumberRight, examples } = probe;
-  const last = lastNumberRight === null ? '' : `, last number right in ${percent(lastNumberRight)}`;
+  const last = lastNumberRight === null ? '' : `, the last number is right in ${percent(lastNumberRight)}`;
   return [
-    `  on ${problems} of them: greedy ${percent(greedyExact)} exact, ${samplesPerProblem} samples each ${percent(sampledExact)}${last}; ${counted(examples.length, 'sample')}:`,
+    `  a look at ${counted(problems, 'problem')}, ${counted(samplesPerProblem, 'sample')} each: ${percent(sampledExact)} exact${last}; greedy ${percent(greedyExact)}. For example:`,
     ...examples.map(({ completion, exact, truncated }) => {
       const end = truncated ? 'cut off' : exact ? 'right' : 'wrong';
       return `    ${end.padEnd(7)} ${JSON.stringify(completion)}`;
@@ -195,10 +195,11 @@ export function describeEvaluation(evaluation: EvalSummary, paint: Paint = plain
       `  The best constant answer, ${constantAnswer.answer}, earns a mean reward of ${constantAnswer.meanReward.toFixed(3)}.`,
     );
   }
+  lines.push(`  greedy${sampled === undefined ? '' : '  sampled'}  question and greedy answer`);
   for (const { id, greedy: result, sampled: rates } of perProblem) {
     const rate = rates === undefined ? '' : ` ${percent(rates.exactRate).padStart(8)}`;
     lines.push(
-      `  ${result.exact ? paint.good('right') : paint.bad('wrong')}${rate}  ${JSON.stringify(id)} ${JSON.stringify(result.completion)}`,
+      `  ${result.exact ? paint.good('right') : paint.bad('wrong')} ${rate}  ${JSON.stringify(id)} ${JSON.stringify(result.completion)}`,
     );
   }
   return lines;

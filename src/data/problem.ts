@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { UserError } from '../util/errors.js';
+import { counted } from '../util/format.js';
 import { quote } from '../util/json.js';
 import { keyedRandom, type Random } from '../util/random.js';
 import type { ChatMessage, Question } from './prompt.js';
@@ -84,7 +85,7 @@ function checkSplit(
     });
   }
   return test.length < numTest
-    ? [`There are ${test.length} held-out problems, fewer than --num-test ${numTest}: all are evaluated.`]
+    ? [`Only ${counted(test.length, 'problem')} can be held out, fewer than --num-test ${numTest}.`]
     : [];
 }
 

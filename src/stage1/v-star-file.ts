@@ -163,13 +163,18 @@ export function requireFingerprint(path: string, file: VStarFile, expected: Part
   );
   if (differing.length === 0) return;
   const list = (fingerprint: Partial<Fingerprint>) =>
-    differing.map((field) => `${field} ${quote(fingerprint[field])}`).join(', ');
+    differing.map((field) => `${field} ${shortHash(fingerprint[field])}`).join(', ');
   throw new UserError({
     problem: `${path} holds V* for other settings: ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'}.`,
     expected: list(expected),
     found: list(file.fingerprint),
     fix: 'Use the options it was made with, or make a new one with `tinyzero estimate-vstar`.',
   });
+}
+
+/** `hash 0123456789…` for a hash, anything else as it is. */
+function shortHash(value: unknown): string {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value) ? `hash ${value.slice(0, 10)}…` : quote(value);
 }
 
 /**

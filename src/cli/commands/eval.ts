@@ -14,6 +14,7 @@ import { trainedModel } from '../../run/final.js';
 import { runFiles } from '../../run/folder.js';
 import { evaluationOptionsOf } from '../../run/record.js';
 import { exitCodes } from '../../util/errors.js';
+import type { Reporter } from '../../util/reporter.js';
 import { describeComparison, describeEvaluation } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
@@ -28,7 +29,9 @@ export async function run(
 ): Promise<number> {
   const { compare: other, json, model = builtinModel } = values;
   const options = problemOptions(model, values, given);
-  const evaluateModel = (name: string) => interruptible((signal) => evaluateOne(values, options, name, signal));
+  const reporter = withoutRepeats(consoleReporter(values));
+  const evaluateModel = (name: string) =>
+    interruptible((signal) => evaluateOne(values, options, name, reporter, signal));
   const summary = await evaluateModel(model);
   let compared: ComparableEvaluation | undefined;
   if (other?.endsWith('.json')) compared = readEvaluation(other);
@@ -39,6 +42,16 @@ export async function run(
     ...(comparison === undefined ? [] : [`Against ${comparison.model}:`, ...describeComparison(comparison, paint)]),
   ]);
   return exitCodes.ok;
+}
+
+/** The second model of a comparison has the engine and the problems of the first. */
+function withoutRepeats(reporter: Reporter): Reporter {
+  const lines = new Set<string>();
+  const line = (text: string) => {
+    if (!lines.has(text)) reporter.line(text);
+    lines.add(text);
+  };
+  return { ...reporter, line };
 }
 
 /**
@@ -55,12 +68,12 @@ function problemOptions(model: string, values: Values, given: ReadonlySet<Option
 }
 
 async function evaluateOne(
-  { samples, engine, install, quiet }: Values,
+  { samples, engine, install }: Values,
   given: Partial<TrainingOptions>,
   name: string,
+  reporter: Reporter,
   signal: AbortSignal,
 ): Promise<EvalSummary> {
-  const reporter = consoleReporter({ quiet });
   const { evaluateModel } = await import('../../run/job.js');
   const options = defaultOptions({
     ...given,

@@ -38,7 +38,7 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   printResult(json, result, () => [
     `${result.path} (${formatBytes(result.bytes)})`,
     ...result.notes,
-    ...(to === 'web' ? [`Serve it with any static server: npx http-server ${out}`] : []),
+    ...(to === 'web' ? ['Serve it with any static server:', `  npx http-server ${out}`] : []),
     ...(result.check ? checkLines(result.check) : []),
   ]);
   const exact = format === undefined || format === 'f32';

@@ -122,7 +122,7 @@ function curves(history: readonly SftMetrics[], width: number): string[] {
 }
 
 function describeLoss({ loss, tokens }: TokenLoss): string {
-  return `loss ${loss.toFixed(3)} nats a token (a token has probability ${formatPercent(Math.exp(-loss))}), over ${counted(tokens, 'token')}`;
+  return `loss ${loss.toFixed(3)} nats a token (probability of a token ${formatPercent(Math.exp(-loss))}), over ${counted(tokens, 'token')}`;
 }
 
 function summarize(
@@ -144,7 +144,7 @@ function summarize(
     `${counted(updates, 'update')}, ${formatSeconds(seconds)}. The report is ${report}, the trained model ${folder}/final.`,
     '',
     paint.strong('Next:'),
-    ...[`generate --model ${word} --prompt TEXT`, `train --model ${word}`].map(
+    ...[`report ${word} --open`, `play --model ${word}`, `train --model ${word}`].map(
       (command) => `  ${programName()} ${command}`,
     ),
   ];

@@ -7,7 +7,7 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { UserError } from '../../util/errors.js';
 import { explainAsyncWrites, readRegularFile } from '../../util/file.js';
 import { describe, readJsonRecord } from '../../util/json.js';
@@ -96,9 +96,17 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
       'Set HF_HOME to a writable folder.',
     );
   } catch (error) {
-    const folder = error instanceof HubUnreachable ? snapshotOf(cache, id, options) : undefined;
+    if (!(error instanceof HubUnreachable)) throw error;
+    const { reason } = error;
+    const folder = snapshotOf(cache, id, options);
+    // A misspelt path is more likely than a hub that is down.
+    if (folder === undefined && existsSync(dirname(reference))) {
+      throw new UserError(
+        { problem: `There is no folder ${reference}. As a hub id: ${error.message}` },
+        { cause: error },
+      );
+    }
     if (folder === undefined) throw error;
-    const { reason } = error as HubUnreachable;
     options.onNotice?.(`The hub does not answer (${reason}): using the cached copy of ${reference}.`);
     return folder;
   }
