@@ -3,15 +3,15 @@
  */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
-import { type OptionValues, options } from '../../options/table.js';
-import { shellWord } from '../../report/command.js';
-import { listRuns, type RunEntry } from '../../run/list.js';
-import { exitCodes } from '../../util/errors.js';
-import { formatPercent } from '../../util/format.js';
-import { programName } from '../program-name.js';
-import { printResult } from '../terminal/output.js';
-import type { Paint } from '../terminal/paint.js';
-import { fittedColumns, tableLines, tableWidth } from '../terminal/table.js';
+import { type OptionValues, options } from '../../../options/table.js';
+import { shellWord } from '../../../report/command.js';
+import { listRuns, type RunEntry } from '../../../run/list.js';
+import { exitCodes } from '../../../util/errors.js';
+import { formatPercent } from '../../../util/format.js';
+import { programName } from '../../program-name.js';
+import { printResult } from '../../terminal/output.js';
+import type { Paint } from '../../terminal/paint.js';
+import { fittedColumns, tableLines, tableWidth } from '../../terminal/table.js';
 
 const defaultFolder = 'runs';
 

@@ -2,11 +2,11 @@
  * @file `tinyzero report`: makes the report of a run from its files and, with --open, opens it in a browser.
  */
 import { resolve } from 'node:path';
-import type { OptionValues } from '../../options/table.js';
-import { commandOfRun } from '../../run/folder.js';
-import { exitCodes, UserError } from '../../util/errors.js';
-import { printResult } from '../terminal/output.js';
-import { consoleReporter } from '../terminal/progress.js';
+import type { OptionValues } from '../../../options/table.js';
+import { commandOfRun } from '../../../run/folder.js';
+import { exitCodes, UserError } from '../../../util/errors.js';
+import { printResult } from '../../terminal/output.js';
+import { consoleReporter } from '../../terminal/progress.js';
 
 export async function run(
   { compareRuns, open, out, json, quiet }: OptionValues<'compareRuns' | 'open' | 'out' | 'json' | 'quiet'>,
@@ -17,12 +17,12 @@ export async function run(
       const problem = `--compare: ${folder} is a run of supervised training, whose report shows no other run.`;
       throw new UserError(problem, { exitCode: exitCodes.usage });
     }
-    const { writeSftReport } = await import('../../report/sft.js');
+    const { writeSftReport } = await import('../../../report/sft.js');
     const path = writeSftReport(folder!, out);
     printResult(json, { path }, () => [`The report is in ${path}.`]);
     return await shown(path, open, quiet);
   }
-  const { writeReport } = await import('../../report/page.js');
+  const { writeReport } = await import('../../../report/page.js');
   const { path, verdict } = writeReport({ folder: folder!, compare: compareRuns, ...(out !== undefined && { out }) });
   printResult(json, { verdict, path }, () => [verdict.sentence, ...verdict.notes, `The report is in ${path}.`]);
   return await shown(path, open, quiet);

@@ -1,0 +1,139 @@
+/** @file Commands that ask a model something, or write it in another form. */
+import { type CommandSpec, command } from '../command-spec.js';
+import { engineOptions, modelOrRun, sampling } from './shared.js';
+
+export const modelCommands: readonly CommandSpec[] = [
+  command({
+    words: ['generate'],
+    summary: 'complete a prompt, or a file of prompts, with a model',
+    details:
+      'Text is printed as it is drawn. Sampling follows the flags, then the generation_config.json of the model, then the plain softmax; a model that recommends no sampling is greedy. A completion depends on model, prompt, seed and sampling alone, not on what else is generated with it. A line of --input is {"prompt": text or token ids}; with --json a line of output is { prompt, promptIds, completions: [{ ids, text, logProbs, finishReason }] }, where log-probs are of the softmax at the temperature, before top-p and top-k.',
+    options: [
+      'model',
+      'prompt',
+      'input',
+      'chat',
+      'promptStyle',
+      'temperature',
+      'topP',
+      'topK',
+      'maxNewTokens',
+      'samples',
+      'seed',
+      'precision',
+      'json',
+      ...engineOptions,
+    ],
+    texts: {
+      model: modelOrRun,
+      temperature: { ...sampling, default: 'as the model recommends' },
+      topP: { default: 'as the model recommends' },
+      topK: { default: 'as the model recommends' },
+      maxNewTokens: { default: '256' },
+      samples: { default: '1' },
+    },
+    examples: [
+      ['generate --prompt "What is 7 × 8?"', 'the built-in model'],
+      ['generate --model Qwen/Qwen2.5-0.5B-Instruct --chat --prompt "What is 7 × 12?"', 'an answer, as it is drawn'],
+      ['generate --model runs/mine --input prompts.jsonl --samples 4 --json', 'four completions of each prompt'],
+    ],
+    load: () => import('../commands/generate.js'),
+  }),
+  command({
+    words: ['play'],
+    summary: 'ask one or two models questions interactively and see the rewards of their answers',
+    details:
+      'A multiplication such as `7 x 8` or `7*8` is asked as the model knows it and graded; any other text is asked as it stands. Answers are greedy unless --temperature says otherwise. Arrow keys bring back earlier lines, Ctrl-C stops an answer, Ctrl-D leaves. Lines may also come through a pipe; with --json a line of output is { input, completions: [{ model, prompt, text, finished, tokens, reward, exact, parsed, parts }] }.',
+    options: [
+      'model',
+      'compare',
+      'preset',
+      'temperature',
+      'maxNewTokens',
+      'seed',
+      'reward',
+      'precision',
+      ...engineOptions,
+      'json',
+    ],
+    texts: {
+      model: modelOrRun,
+      temperature: { ...sampling, default: '0' },
+    },
+    examples: [
+      ['play --model runs/mine --compare builtin', 'what training changed, answer by answer'],
+      ['play --temperature 1 --seed 3', 'samples of the built-in model'],
+      ['play --json <<< "7 x 8"', 'as JSON'],
+    ],
+    load: () => import('../commands/play.js'),
+  }),
+  command({
+    words: ['score'],
+    summary: 'compute the log-prob of every token in given completions',
+    details:
+      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The output is JSON with and without --json.',
+    options: ['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      temperature: { help: 'divides the logits before the softmax; above 0', default: '1' },
+    },
+    examples: [
+      ['score --model runs/mine --input answers.jsonl', 'one line of JSON for each line'],
+      [
+        'score --model runs/mine --input - --temperature 0.7 < answers.jsonl',
+        'at the temperature they were sampled at',
+      ],
+    ],
+    load: () => import('../commands/score.js'),
+  }),
+  command({
+    words: ['merge'],
+    summary: 'merge an adapter into its base model: a full model folder, in float32',
+    operands: '<folder>',
+    options: ['out', 'json'],
+    examples: [
+      ['merge runs/lora --out merged', 'the trained adapter of a run as a full model'],
+      ['merge adapter --out merged --json', "any LoRA adapter in PEFT's format"],
+    ],
+    load: () => import('../commands/merge.js'),
+  }),
+  command({
+    words: ['export'],
+    summary: 'write a model in the form that other programs run: GGUF, ONNX, or a page for a browser',
+    details:
+      'Takes a run, a checkpoint, an adapter (which is merged into its base), a hub id, a GGUF file or a built-in model. --check asks 20 multiplications of the model and of its export, greedily, where it is for: in node-llama-cpp, in @huggingface/transformers, or with the code of the page. With f32 one different token ends in exit code 1; for narrower numbers the differences are told. docs/export.md says what each form carries.',
+    operands: '<checkpoint>',
+    options: ['to', 'dtype', 'check', 'reference', 'out', ...engineOptions, 'json'],
+    texts: {
+      to: { default: 'gguf' },
+      dtype: { default: 'f16 for gguf, f32 for onnx, as stored for web' },
+      reference: {
+        group: 'Output',
+        help: 'with --to web: the model that the page shows beside it',
+        default: 'what the run began from',
+      },
+      out: { help: 'the folder', default: 'exports/NAME-FORM' },
+    },
+    examples: [
+      ['export runs/mine --to gguf', 'the trained model of a run as one file, in float16'],
+      ['export runs/mine --to onnx --dtype q8 --out site/model', 'for transformers.js, in bytes'],
+      ['export runs/mine --to web', 'a folder for any static server: the model before and after, side by side'],
+      ['export builtin --to onnx --check', 'the built-in model, compared in transformers.js'],
+    ],
+    load: () => import('../commands/export.js'),
+  }),
+  command({
+    words: ['push'],
+    summary: 'upload a model to the Hugging Face hub, with a model card made from its run',
+    details:
+      'Creates the repository where it is missing and commits the files of the model with a README.md: what was trained, the verdict, the table before and after, the command. Asks first unless --yes is given. The token comes from HF_TOKEN or `hf auth login`, the hub from HF_ENDPOINT.',
+    operands: '<org/name>',
+    options: ['model', 'private', 'yes', 'json'],
+    texts: { model: { help: 'the run, the checkpoint or the adapter to upload' } },
+    examples: [
+      ['push me/multiplier --model runs/mine', 'the trained model of a run; asks first'],
+      ['push me/multiplier --model runs/mine --private --yes', 'without a question, for a script'],
+    ],
+    load: () => import('../commands/push.js'),
+  }),
+];

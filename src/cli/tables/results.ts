@@ -1,0 +1,55 @@
+/** @file Commands that measure a model, or show what runs did. */
+import { evaluationOptionNames } from '../../options/names.js';
+import { type CommandSpec, command } from '../command-spec.js';
+import { engineOptions, modelOrRun } from './shared.js';
+
+export const resultCommands: readonly CommandSpec[] = [
+  command({
+    words: ['eval'],
+    summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
+    details:
+      'For a run folder, the trained model is measured, on the problems and with the sampling of that run unless flags change them: the result equals what `tinyzero train` measured after training.',
+    options: [...evaluationOptionNames, ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      compare: { help: 'another model to measure on the same problems, or the JSON file of an evaluation' },
+      samples: { help: 'samples per problem', default: '64' },
+      temperature: { help: 'divides the logits before the softmax' },
+    },
+    examples: [
+      ['eval --model runs/mine', 'the model that a run trained'],
+      ['eval --model runs/mine --compare builtin', 'the same against the model it came from, with paired tests'],
+      ['eval --samples 8 --json', 'the built-in model, as JSON'],
+    ],
+    load: () => import('../commands/eval.js'),
+  }),
+  command({
+    words: ['report'],
+    summary: 'write the report of a run, one HTML file: what it learned, how, what it cost, how to repeat it',
+    details:
+      'Reads the files in the run folder, finished or not, and writes report.html there; `tinyzero train` does this at the end. With --compare, it overlays the curves and accuracies of more runs, tests the differences between them and lists the options that differ.',
+    operands: '<folder>',
+    options: ['compareRuns', 'open', 'out', 'json'],
+    texts: {
+      compareRuns: { group: 'Output' },
+      out: { help: 'the HTML file', default: 'report.html in the run folder' },
+    },
+    examples: [
+      ['report runs/mine --open', 'see what the run learned'],
+      ['report runs/mine --compare runs/other runs/third --out three.html', 'three runs in one report'],
+    ],
+    load: () => import('../commands/results/report.js'),
+  }),
+  command({
+    words: ['runs'],
+    summary: 'list runs: when, which model, accuracy before and after, progress, finished or not',
+    details: 'Lists runs/, or the given folder. Only reads, so it can be used while a run is in progress.',
+    operands: '[folder]',
+    options: ['json'],
+    examples: [
+      ['runs', 'the runs in runs/, the newest first'],
+      ['runs experiments --json', 'the runs in another folder, as JSON'],
+    ],
+    load: () => import('../commands/results/runs.js'),
+  }),
+];

@@ -1,0 +1,108 @@
+/** @file Commands that train a model, or compute a part of training. */
+import { sftDefaults } from '../../options/defaults.js';
+import { samplingOptionNames, sftOptionNames, trainingOptionNames } from '../../options/names.js';
+import { type CommandSpec, command } from '../command-spec.js';
+import { engineOptions, modelOrRun, theModel } from './shared.js';
+
+export const trainingCommands: readonly CommandSpec[] = [
+  command({
+    words: ['train'],
+    summary: 'train a model with A*PO and show on held-out problems what it learned',
+    details:
+      'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn something, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
+    options: [...trainingOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      reference: theModel,
+      temperature: { group: 'Stage 1', help: 'divides the logits before the softmax, in both stages' },
+      maxNewTokens: { group: 'Stage 1', help: 'longest completion, in both stages' },
+      seed: { group: 'Problems', help: 'the same seed draws the same problems and samples' },
+      microBatch: { default: 'by model and memory' },
+      out: { help: 'folder of the run', default: 'runs/MODEL-DATE-TIME' },
+    },
+    examples: [
+      ['train', 'the built-in model, about half a minute'],
+      ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model from the Hugging Face hub'],
+      ['train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run', 'what the original needs'],
+      ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'your own problems, see docs/tasks.md'],
+      ['train --resume runs/mine', 'resume an interrupted run'],
+    ],
+    load: () => import('../commands/train.js'),
+  }),
+  command({
+    words: ['sft'],
+    summary: 'teach a model from examples: supervised training on prompts with their completions',
+    details:
+      'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, of which every turn of the assistant is learned. The loss counts completions and their end token only. A share of the lines is held out, and the loss on them is measured before and after. Writes everything to the run folder, which `tinyzero train` takes as its --model. Ctrl-C saves and says how to continue.',
+    options: [...sftOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      seed: { group: 'Data', help: 'chooses the held-out lines and their order in training' },
+      epochs: { group: 'Training', help: 'how often every line is seen', default: String(sftDefaults.epochs) },
+      batchSize: { group: 'Training', help: 'lines of one update', default: String(sftDefaults.batchSize) },
+      microBatch: { group: 'Training', default: 'by model and memory' },
+      lr: { group: 'Training' },
+      warmup: { group: 'Training' },
+      loraRank: { group: 'Training' },
+      loraAlpha: { group: 'Training' },
+      loraTargets: { group: 'Training' },
+      evalEvery: { help: 'measure the held-out loss every so many updates; 0 for never' },
+      out: { help: 'folder of the run', default: 'runs/sft-MODEL-DATE-TIME' },
+    },
+    examples: [
+      ['sft --data examples/worked.jsonl --out runs/worked', 'teach the built-in model to show its work'],
+      ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --lora-rank 16', 'adapters of a model from the hub'],
+      ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --dry-run', 'what that would need'],
+      ['sft --resume runs/worked', 'continue a run that was stopped'],
+    ],
+    load: () => import('../commands/sft.js'),
+  }),
+  command({
+    words: ['estimate-vstar'],
+    summary: 'stage 1 alone: sample every training problem and write v_star_dict.json',
+    details:
+      'Resumes an existing file. With --from, V* for another beta1 or for fewer samples is derived from the rewards of a file, without sampling.',
+    options: [...samplingOptionNames, 'fromVStar', 'shard', 'out', ...engineOptions, 'json'],
+    texts: {
+      model: modelOrRun,
+      reference: theModel,
+      temperature: { group: 'Stage 1', help: 'divides the logits before the softmax' },
+      maxNewTokens: { group: 'Stage 1' },
+      seed: { group: 'Problems', help: 'the same seed draws the same problems and samples' },
+      out: { help: 'the file', default: 'v_star_dict.json' },
+    },
+    examples: [
+      ['estimate-vstar --out v_star_dict.json', 'for `tinyzero train --v-star v_star_dict.json`'],
+      ['estimate-vstar --from v_star_dict.json --beta1 0.1 --out sharper.json', 'another beta1 from the same rewards'],
+      ['estimate-vstar --shard 2/4 --out part-2.json', 'the second quarter of the problems, on one of four machines'],
+    ],
+    load: () => import('../commands/estimate-vstar.js'),
+  }),
+  command({
+    words: ['merge-vstar'],
+    summary: 'join the parts of V* that several machines made with --shard',
+    operands: '<files...>',
+    options: ['out', 'partial', 'json'],
+    texts: { out: { help: 'the file', default: 'v_star_dict.json' } },
+    examples: [
+      ['merge-vstar part-1.json part-2.json --out v_star_dict.json', 'one file from two'],
+      ['merge-vstar part-*.json', 'into v_star_dict.json in this folder'],
+    ],
+    load: async () => ({ run: (await import('../commands/estimate-vstar.js')).merge }),
+  }),
+  command({
+    words: ['pretrain'],
+    summary: 'make a built-in model from scratch, by next-token training on worked multiplications',
+    options: ['corpus', 'out', 'force', 'steps', ...engineOptions, 'json'],
+    texts: {
+      out: { help: 'folder of the model', default: 'a new one in runs/' },
+      force: { group: 'Output', help: 'replace the contents of the folder' },
+      steps: { default: 'the recipe, 2120' },
+    },
+    examples: [
+      ['pretrain', 'into a new folder in runs/; about ten minutes'],
+      ['pretrain --steps 50 --out /tmp/try', 'a quick try'],
+    ],
+    load: () => import('../commands/pretrain.js'),
+  }),
+];
