@@ -12,29 +12,49 @@
 #include "ops.h"
 #include "sessions.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace {
 
 struct InstructionSet {
   const char *name;
   const Math *math;
-  /** Whether TensorFlow has instructions for products of bfloat16. */
-  bool bfloat16;
 };
+
+#if defined(__x86_64__)
+/** A bit of the leaf of extended features. Compilers learned the names of these only lately. */
+bool hasFeature(unsigned subleaf, unsigned eaxBit, unsigned edxBit) {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, subleaf, &a, &b, &c, &d) != 0 && (a & eaxBit) == eaxBit && (d & edxBit) == edxBit;
+}
+
+/** Whether oneDNN may use the tiles of AMX. */
+bool oneDnnMayUseTiles() {
+  const char *limit = std::getenv("ONEDNN_MAX_CPU_ISA");
+  if (limit == nullptr || *limit == '\0') return true;
+  return std::strstr(limit, "AMX") != nullptr || std::strcmp(limit, "DEFAULT") == 0;
+}
+#endif
 
 /** Those that this processor can run, the best last. */
 std::vector<InstructionSet> supported() {
-  std::vector<InstructionSet> sets{{"baseline", &baselineMath, false}};
+  std::vector<InstructionSet> sets{{"baseline", &baselineMath}};
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return sets;
-  sets.push_back({"avx2", &avx2Math, false});
+  sets.push_back({"avx2", &avx2Math});
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
       !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl") ||
       !__builtin_cpu_supports("avx512cd")) {
     return sets;
   }
-  sets.push_back({"avx512", &avx512Math, false});
-  if (__builtin_cpu_supports("avx512bf16")) sets.push_back({"avx512bf16", &avx512Math, true});
+  sets.push_back({"avx512", &avx512Math});
+  const unsigned bf16 = 1u << 5, tiles = 1u << 24 | 1u << 22;
+  if (!hasFeature(1, bf16, 0) || !avx512Bf16Math.multipliesPairs) return sets;
+  sets.push_back({"avx512bf16", &avx512Bf16Math});
+  if (hasFeature(0, 0, tiles) && oneDnnMayUseTiles()) sets.push_back({"amx", &avx512Bf16Math});
 #endif
   return sets;
 }
@@ -47,11 +67,11 @@ InstructionSet choose() {
   for (const InstructionSet &set : sets) {
     if (std::strcmp(set.name, limit) == 0) return set;
   }
-  for (const char *better : {"avx2", "avx512", "avx512bf16"}) {
+  for (const char *better : {"avx2", "avx512", "avx512bf16", "amx"}) {
     if (std::strcmp(better, limit) == 0) return sets.back();
   }
   throw std::runtime_error(std::string("TINYZERO_CPU is \"") + limit +
-                           "\"; expected baseline, avx2, avx512 or avx512bf16");
+                           "\"; expected baseline, avx2, avx512, avx512bf16 or amx");
 }
 
 const InstructionSet &chosen() {
@@ -81,7 +101,6 @@ napi_value init(napi_env env, napi_value exports) {
     }
     js.set(exports, "ops", js.array(ops));
     js.set(exports, "instructions", js.text(chosen().name));
-    js.set(exports, "bfloat16", js.boolean(chosen().bfloat16));
     exportSessions(js, exports);
   } catch (const std::exception &error) {
     napi_throw_error(env, nullptr, error.what());

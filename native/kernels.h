@@ -105,7 +105,8 @@ struct MatMul {
   Factor rows, lanes;
   float *y;
   int64_t K, yRow, yLane;
-  /** `panelCount` panels of the factor in the lanes, from number `firstPanel` on, as `matMulArrange` leaves them. */
+  /** `panelCount` panels of the factor in the lanes, from number `firstPanel` on, as `matMulArrange` leaves them: floats,
+   *  or words of two bfloat16. */
   float *panels;
   int64_t firstPanel, panelCount;
 };
@@ -159,6 +160,8 @@ struct DecoderLayer {
 struct Math {
   /** Floats in a vector. */
   int64_t lanes;
+  /** Whether `matMul` has an instruction for pairs of bfloat16. */
+  bool multipliesPairs;
   /** Columns of a result that are one unit of `linear`. */
   int64_t linearUnit;
   /** Most rows of `linear`. */
@@ -193,4 +196,4 @@ struct Math {
   void (*decoderLayer)(const DecoderLayer &, int64_t, int64_t, float *);
 };
 
-extern "C" const Math baselineMath, avx2Math, avx512Math;
+extern "C" const Math baselineMath, avx2Math, avx512Math, avx512Bf16Math;

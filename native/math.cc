@@ -15,6 +15,7 @@
 
 extern "C" const Math MATH = {
     .lanes = lanes,
+    .multipliesPairs = multipliesPairs,
     .linearUnit = resultsTogether,
     .linearRows = mostRows,
     .linearWidth = linearWidth,

@@ -3,10 +3,14 @@
  * high-performance matrix multiplication", 2008). The factor in the vector's lanes is rearranged once; the other is read
  * in groups of rows. A sum runs over its terms in order, in pieces of `termsTogether`, so an element of the result does
  * not depend on the sizes of the other dimensions, on the number of threads or on which factor is in the lanes.
+ *
+ * Where the processor multiplies bfloat16 (AVX-512-BF16) and both factors are of bfloat16 or rounded to it, terms are
+ * taken in pairs (pairs.h): a word of four bytes holds two terms instead of one, and an instruction adds both.
  */
 #pragma once
 #include "../kernels.h"
 #include "linear.h"
+#include "pairs.h"
 #include "vector.h"
 
 /** A tile of results that is summed in registers: `tileRows` rows, `tileVectors` vectors. */
@@ -17,7 +21,7 @@ const int tileRows = 6, tileVectors = 2;
 #endif
 const int64_t tileWidth = tileVectors * lanes;
 
-/** Terms of a sum that are added before the sum goes back to memory. */
+/** Terms of a sum, or pairs of them, that are added before the sum goes back to memory. */
 const int64_t termsTogether = 384;
 
 /** Rows whose terms one thread keeps in the second-level cache. */
@@ -65,19 +69,45 @@ static void packFactor(const Factor &f, int64_t first, int64_t rows, int64_t wid
   }
 }
 
-/** The sums of one tile: `w[i * wRow + k * wColumn]` times `x[k * tileWidth + ...]`, over `terms` terms. */
-static inline __attribute__((always_inline)) void sumTile(const float *w, int64_t wRow, int64_t wColumn, const float *x,
-                                                          int64_t terms, Floats (&sums)[tileRows][tileVectors]) {
+/** Terms that lie in memory as floats, one in a word. */
+struct Singles {
+  static const int64_t terms = 1;
+  static const bool narrow = false;
+  /** Adds the term at `factor` times those in the lanes. */
+  static inline Floats add(Floats sum, const char *factor, Floats columns) {
+    float value;
+    memcpy(&value, factor, sizeof value);
+    return sum + splat(value) * columns;
+  }
+  /** `packFactor` for words `begin` to `end` of factors with K terms. */
+  static void pack(const Factor &f, int64_t first, int64_t rows, int64_t width, int64_t begin, int64_t end, int64_t,
+                   float *to) {
+    packFactor(f, first, rows, width, begin, end, to);
+  }
+};
+
+#if defined(__AVX512BF16__)
+const bool multipliesPairs = true;
+#else
+const bool multipliesPairs = false;
+typedef Singles Pairs;
+#endif
+
+const int64_t wordBytes = 4;
+
+/** The sums of one tile over `words` words: those at `w + i * wRow + k * wColumn` times `x[k * tileWidth + ...]`. */
+template <class Terms>
+static inline __attribute__((always_inline)) void sumTile(const char *w, int64_t wRow, int64_t wColumn, const float *x,
+                                                          int64_t words, Floats (&sums)[tileRows][tileVectors]) {
   Floats local[tileRows][tileVectors] = {};
-  for (int64_t k = 0; k < terms; k++) {
+  for (int64_t k = 0; k < words; k++) {
     Floats columns[tileVectors];
 #pragma GCC unroll 2
     for (int j = 0; j < tileVectors; j++) columns[j] = load(x + j * lanes);
 #pragma GCC unroll 12
     for (int i = 0; i < tileRows; i++) {
-      const Floats factor = splat(w[i * wRow]);
 #pragma GCC unroll 2
-      for (int j = 0; j < tileVectors; j++) local[i][j] += factor * columns[j];
+      for (int j = 0; j < tileVectors; j++) local[i][j] = Terms::add(local[i][j], w + i * wRow, columns[j]);
     }
     w += wColumn;
     x += tileWidth;
@@ -85,16 +115,29 @@ static inline __attribute__((always_inline)) void sumTile(const float *w, int64_
   memcpy(sums, local, sizeof local);
 }
 
-/** Panels of the factor in the lanes, `matMulPanel` floats each. */
+static inline bool isNarrow(const Factor &f) { return f.narrow || f.round; }
+static inline bool inPairs(const MatMul &m) { return multipliesPairs && isNarrow(m.rows) && isNarrow(m.lanes); }
+
+/** Words of all terms of a row. */
+static inline int64_t wordsOf(const MatMul &m) { return inPairs(m) ? (m.K + 1) / 2 : m.K; }
+
+/** Panels of the factor in the lanes, `matMulPanel` words each. */
 static int64_t matMulPanels(const MatMul &m) { return (m.lanes.rows + tileWidth - 1) / tileWidth; }
-static int64_t matMulPanel(const MatMul &m) { return m.K * tileWidth; }
+static int64_t matMulPanel(const MatMul &m) { return wordsOf(m) * tileWidth; }
+
+template <class Terms> static void arrangePanels(const MatMul &m, int64_t begin, int64_t end) {
+  const int64_t words = wordsOf(m);
+  for (int64_t panel = begin; panel < end; panel++) {
+    const int64_t first = (m.firstPanel + panel) * tileWidth, left = m.lanes.rows - first;
+    const int64_t rows = left < tileWidth ? left : tileWidth;
+    Terms::pack(m.lanes, first, rows, tileWidth, 0, words, m.K, m.panels + panel * words * tileWidth);
+  }
+}
 
 /** Rearranges panels `begin` to `end` from panel `m.firstPanel` on into `m.panels`. */
 static void matMulArrange(const MatMul &m, int64_t begin, int64_t end) {
-  for (int64_t panel = begin; panel < end; panel++) {
-    const int64_t first = (m.firstPanel + panel) * tileWidth, left = m.lanes.rows - first;
-    packFactor(m.lanes, first, left < tileWidth ? left : tileWidth, tileWidth, 0, m.K, m.panels + panel * matMulPanel(m));
-  }
+  if (inPairs(m)) arrangePanels<Pairs>(m, begin, end);
+  else arrangePanels<Singles>(m, begin, end);
 }
 
 /** Writes the part of a tile that the result has; `first` says that these are the first terms of the sums. */
@@ -119,29 +162,37 @@ static inline void writeTile(const MatMul &m, int64_t row, int64_t column, int64
 
 static int64_t matMulScratch(const MatMul &) { return rowsPerBlock * termsTogether; }
 
-/** For blocks `begin` to `end` of `rowsPerBlock` rows, and the panels that are arranged. */
-static void matMul(const MatMul &m, int64_t begin, int64_t end, float *scratch) {
+/** Whether the rows can be read as they lie: few panels pass by, and rearranging the rows would take too long. */
+template <class Terms> static bool readsDirectly(const MatMul &m) {
+  if (m.rows.column != 1 || m.rows.narrow != Terms::narrow || m.rows.round) return false;
+  return m.K % Terms::terms == 0 && m.panelCount * tileWidth < 512;
+}
+
+template <class Terms> static void multiplyBlocks(const MatMul &m, int64_t begin, int64_t end, float *scratch) {
   const int64_t last = end * rowsPerBlock < m.rows.rows ? end * rowsPerBlock : m.rows.rows;
-  const bool direct = m.rows.column == 1 && !m.rows.narrow && !m.rows.round && m.panelCount * tileWidth < 512;
+  const int64_t all = wordsOf(m);
+  const bool direct = readsDirectly<Terms>(m);
   for (int64_t block = begin * rowsPerBlock; block < last; block += rowsPerBlock) {
     const int64_t blockEnd = block + rowsPerBlock < last ? block + rowsPerBlock : last;
-    for (int64_t from = 0; from < m.K; from += termsTogether) {
-      const int64_t to = from + termsTogether < m.K ? from + termsTogether : m.K, terms = to - from;
+    for (int64_t from = 0; from < all; from += termsTogether) {
+      const int64_t to = from + termsTogether < all ? from + termsTogether : all, words = to - from;
       const int64_t whole = direct ? (blockEnd - block) / tileRows * tileRows : 0;
       for (int64_t row = block + whole; row < blockEnd; row += tileRows) {
         const int64_t rows = blockEnd - row < tileRows ? blockEnd - row : tileRows;
-        packFactor(m.rows, row, rows, tileRows, from, to, scratch + (row - block) * termsTogether);
+        Terms::pack(m.rows, row, rows, tileRows, from, to, m.K, scratch + (row - block) * termsTogether);
       }
       const auto tile = [&](int64_t row, int64_t panel) {
         const int64_t rows = blockEnd - row < tileRows ? blockEnd - row : tileRows;
         const int64_t column = (m.firstPanel + panel) * tileWidth, left = m.lanes.rows - column;
-        const float *x = m.panels + panel * matMulPanel(m) + from * tileWidth;
+        const float *x = m.panels + (panel * all + from) * tileWidth;
         Floats sums[tileRows][tileVectors];
         if (row - block < whole) {
-          const float *w = static_cast<const float *>(m.rows.data) + row * m.rows.row + from;
-          sumTile(w, m.rows.row, 1, x, terms, sums);
+          const int64_t step = wordBytes / Terms::terms;
+          const char *w = static_cast<const char *>(m.rows.data) + row * m.rows.row * step + from * wordBytes;
+          sumTile<Terms>(w, m.rows.row * step, wordBytes, x, words, sums);
         } else {
-          sumTile(scratch + (row - block) * termsTogether, 1, tileRows, x, terms, sums);
+          const float *w = scratch + (row - block) * termsTogether;
+          sumTile<Terms>(reinterpret_cast<const char *>(w), wordBytes, tileRows * wordBytes, x, words, sums);
         }
         writeTile(m, row, column, rows, left < tileWidth ? left : tileWidth, from == 0, sums);
       };
@@ -157,4 +208,10 @@ static void matMul(const MatMul &m, int64_t begin, int64_t end, float *scratch) 
       }
     }
   }
+}
+
+/** For blocks `begin` to `end` of `rowsPerBlock` rows, and the panels that are arranged. */
+static void matMul(const MatMul &m, int64_t begin, int64_t end, float *scratch) {
+  if (inPairs(m)) multiplyBlocks<Pairs>(m, begin, end, scratch);
+  else multiplyBlocks<Singles>(m, begin, end, scratch);
 }

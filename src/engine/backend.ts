@@ -8,10 +8,9 @@ import { join } from 'node:path';
 import * as tfjs from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
-import type { EngineName } from './choices.js';
+import type { EngineName, Precision } from './choices.js';
 import { createEagerProgram } from './eager.js';
 import { findInstalledEngine } from './install/installed.js';
-import { nativeOps as nativeOpNames } from './lowering/native-ops.js';
 import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram } from './session.js';
@@ -23,8 +22,8 @@ export interface Engine {
   readonly description: string;
   readonly tensorflowVersion?: string;
   readonly device: 'cpu' | 'gpu';
-  /** The instruction set of the native kernels: `baseline`, `avx2`, `avx512`, `avx512bf16`; absent without native kernels. */
-  readonly instructions?: string;
+  /** The instruction set in use; absent without native kernels. */
+  readonly instructions?: KernelsAddon['instructions'];
   /** Whether the device has instructions for products of bfloat16. */
   readonly multipliesBfloat16: boolean;
   /** Compiled if the engine can compile, otherwise op by op. */
@@ -64,10 +63,15 @@ async function openTensorFlow(): Promise<Engine> {
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
   const { kernelsPath } = installed;
   const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
+  const products = device === 'gpu' ? gpuProducts : productsOf(addon?.instructions);
+  const { ownFrom, tensorflowBfloat16: multipliesBfloat16 } = products;
   // Native kernels run on the CPU; with a GPU, each would copy its tensors there and back.
-  const nativeOps = new Set(device === 'cpu' ? addon?.ops : []);
-  if (!ownProductIsFaster(addon)) nativeOps.delete(nativeOpNames.product);
-  const multipliesBfloat16 = device === 'gpu' || addon?.bfloat16 === true;
+  const native = {
+    nativeOps: new Set(device === 'cpu' ? addon?.ops : []),
+    ownProductFrom: ownFrom,
+    multipliesBfloat16,
+  };
+  const composed = { nativeOps: new Set<string>(), ownProductFrom: {}, multipliesBfloat16 };
   const where = device === 'gpu' ? 'GPU' : `CPU (${cores()})`;
   return {
     name: 'tensorflow',
@@ -75,20 +79,43 @@ async function openTensorFlow(): Promise<Engine> {
     tensorflowVersion: binding.TF_Version,
     device,
     ...(device === 'cpu' && addon !== undefined && { instructions: addon.instructions }),
-    multipliesBfloat16,
-    createProgram: (spec) => createSessionProgram(binding, addon, spec, nativeOps, multipliesBfloat16),
+    multipliesBfloat16: products.fastBfloat16,
+    createProgram: (spec) => createSessionProgram(binding, addon, spec, native),
     createEagerProgram: (spec) => {
       registerEagerTensorFlow(binding, installed.packageFolder);
       return createEagerProgram('tensorflow', spec);
     },
-    createComposedProgram: (spec) => createSessionProgram(binding, addon, spec, new Set(), multipliesBfloat16),
+    createComposedProgram: (spec) => createSessionProgram(binding, addon, spec, composed),
     tensorCount: () => binding.getNumOfTensors(),
   };
 }
 
-/** Measured (docs/log.md): TensorFlow's products are faster if oneDNN has AVX-512. Not measured on ARM. */
-function ownProductIsFaster(addon: KernelsAddon | undefined): boolean {
-  return process.arch === 'x64' && addon !== undefined && !addon.instructions.startsWith('avx512');
+/** Which kernel computes a product of two matrices. */
+interface Products {
+  /** Precision -> multiplications from which on our own kernel does; without an entry it never does. */
+  readonly ownFrom: Partial<Readonly<Record<Precision, number>>>;
+  /** Whether TensorFlow multiplies bfloat16. Its results are rounded to bfloat16, ours are float32. */
+  readonly tensorflowBfloat16: boolean;
+  /** Whether products of bfloat16 are faster than those of float32. */
+  readonly fastBfloat16: boolean;
+}
+
+const gpuProducts: Products = { ownFrom: {}, tensorflowBfloat16: true, fastBfloat16: true };
+
+/** As measured (docs/log.md). With AVX-512, oneDNN's products of float32 are faster than ours. Not measured on ARM and AMX. */
+function productsOf(instructions: KernelsAddon['instructions'] | undefined): Products {
+  const widened = { tensorflowBfloat16: false, fastBfloat16: false };
+  switch (instructions) {
+    case 'amx':
+      return gpuProducts;
+    case 'avx512bf16':
+      return { ...widened, ownFrom: { bf16: 0 }, fastBfloat16: true };
+    case 'avx2':
+    case 'baseline':
+      return { ...widened, ownFrom: process.arch === 'x64' ? { f32: 8e6, bf16: 8e6 } : {} };
+    default:
+      return { ...widened, ownFrom: {} };
+  }
 }
 
 /** Registers tfjs-node's own backend, which runs one op per call, on the binding that is already loaded. */

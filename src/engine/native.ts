@@ -78,10 +78,8 @@ export type Handle = { readonly handle: unique symbol };
 export interface KernelsAddon {
   /** Names of its ops. */
   readonly ops: readonly string[];
-  /** The instruction set that the kernels use: `baseline`, `avx2`, `avx512` or `avx512bf16`. */
-  readonly instructions: string;
-  /** Whether the processor has bfloat16 instructions and TINYZERO_CPU allows them. */
-  readonly bfloat16: boolean;
+  /** The best instruction set that the processor has and TINYZERO_CPU allows: the kernels use it, `amx` only TensorFlow. */
+  readonly instructions: 'baseline' | 'avx2' | 'avx512' | 'avx512bf16' | 'amx';
   /** A session of the graph in a GraphDef. */
   load(graphDef: Uint8Array): Handle;
   /** A function from the tensors named `feeds` to those named `fetches`. */

@@ -14,19 +14,26 @@ import type { KernelsAddon, NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
 
+/** What graphs may use of the device on which they run. */
+interface GraphDevice {
+  readonly nativeOps: ReadonlySet<string>;
+  /** Precision of a function -> multiplications from which on a product of two matrices uses our own kernel. */
+  readonly ownProductFrom: Partial<Readonly<Record<Precision, number>>>;
+  /** Whether TensorFlow multiplies bfloat16. If not, operands are widened before its products. */
+  readonly multipliesBfloat16: boolean;
+}
+
 /**
  * Traces and loads `spec`.
  *
- * @param addon absent if the engine has no native ops. @param nativeOps those that the graphs may use.
- * @param multipliesBfloat16 whether the device has instructions for products of bfloat16.
+ * @param addon absent if the engine has no native ops.
  * @throws TraceError for code that cannot be compiled, ProgramError for a body whose result does not match the state.
  */
 export function createSessionProgram(
   binding: NativeBinding,
   addon: KernelsAddon | undefined,
   spec: ProgramSpec,
-  nativeOps: ReadonlySet<string>,
-  multipliesBfloat16 = false,
+  { nativeOps, ownProductFrom, multipliesBfloat16 }: GraphDevice,
 ): Program {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
@@ -34,12 +41,9 @@ export function createSessionProgram(
   const entries = new Map<string, Entry>();
   const graphs = [stateGraph];
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
-    const graph = new Graph(
-      `fn_${index}_${plainName(name)}`,
-      usableOps(nativeOps, functionSpec.precision),
-      functionSpec.precision,
-      multipliesBfloat16,
-    );
+    const { precision = 'f32' } = functionSpec;
+    const products = { precision, ownFrom: ownProductFrom[precision] ?? Number.POSITIVE_INFINITY, multipliesBfloat16 };
+    const graph = new Graph(`fn_${index}_${plainName(name)}`, usableOps(nativeOps, precision), products);
     entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);
   }
@@ -101,7 +105,7 @@ export function createSessionProgram(
 }
 
 /** Products to be rounded to bfloat16 must not be inside a float32 op. */
-function usableOps(nativeOps: ReadonlySet<string>, precision: Precision | undefined): ReadonlySet<string> {
+function usableOps(nativeOps: ReadonlySet<string>, precision: Precision): ReadonlySet<string> {
   return precision === 'bf16' ? new Set([...nativeOps].filter((op) => !opsWithProducts.has(op))) : nativeOps;
 }
 

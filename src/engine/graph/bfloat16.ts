@@ -61,7 +61,7 @@ export function castProductsToBfloat16(graph: Graph): (output: Output) => Output
       const types = node.outputs.map(({ shape }) => ({ dtype: 'bfloat16', shape }) as const);
       const part = graph.addNode(node.op, [whole, ...node.inputs.slice(1)], types, { attributes });
       replaced.set(node, widen(types.map((_, index) => outputOf(part, index))));
-    } else if (products.has(node.op) && type?.dtype === 'float32' && !graph.multipliesBfloat16) {
+    } else if (products.has(node.op) && type?.dtype === 'float32' && !graph.products.multipliesBfloat16) {
       node.inputs.splice(0, node.inputs.length, ...node.inputs.map(round));
       graph.nodes.push(node);
     } else if (products.has(node.op) && type?.dtype === 'float32') {

@@ -53,6 +53,15 @@ interface NodeOptions {
   readonly name?: string;
 }
 
+/** How matrix products are computed. */
+export interface ProductRules {
+  readonly precision: Precision;
+  /** Multiplications from which on a product of two matrices uses our own kernel. */
+  readonly ownFrom: number;
+  /** Whether TensorFlow multiplies bfloat16. If not, operands are widened before its products. */
+  readonly multipliesBfloat16: boolean;
+}
+
 /** Collects the nodes of one function (or of the shared state); names start with `prefix`. */
 export class Graph {
   readonly nodes: GraphNode[] = [];
@@ -64,10 +73,11 @@ export class Graph {
     readonly prefix: string,
     /** Native ops (native-ops.ts) that the graph may use. */
     readonly nativeOps: ReadonlySet<string> = new Set(),
-    /** Precision of its matrix products. */
-    readonly precision: Precision = 'f32',
-    /** Whether the device multiplies bfloat16. If not, operands are widened before a product. */
-    readonly multipliesBfloat16 = false,
+    readonly products: ProductRules = {
+      precision: 'f32',
+      ownFrom: Number.POSITIVE_INFINITY,
+      multipliesBfloat16: false,
+    },
   ) {}
 
   /** Appends a node with any number of outputs. */

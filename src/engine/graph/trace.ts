@@ -146,7 +146,7 @@ export function outputOfTensor(tensor: tf.Tensor): Output {
 
 /** The dtype in which TensorFlow's products read a float32 tensor, in the function being traced. */
 export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
-  const { precision, multipliesBfloat16 } = traceBackend().currentGraph();
+  const { precision, multipliesBfloat16 } = traceBackend().currentGraph().products;
   const narrow = precision === 'bf16' && multipliesBfloat16 && widenedFrom(outputOfTensor(tensor)) !== undefined;
   return narrow ? 'bfloat16' : 'float32';
 }
@@ -163,6 +163,11 @@ export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   const attributes = { T: { type: stored.dtype } };
   const control = [target.output(event).node];
   return tracedTensor(cast(graph, graph.add('Identity', [stored], stored, { attributes, control }), value.dtype));
+}
+
+/** Whether a product of two matrices with so many multiplications uses our own kernel, in the function being traced. */
+export function usesOwnProduct(multiplications: number): boolean {
+  return multiplications >= traceBackend().currentGraph().products.ownFrom;
 }
 
 /** True while tracing a function that may use the native op `op`. */

@@ -210,9 +210,6 @@ function splitSizes(whole: number, parts: number | readonly number[]): number[] 
   return parts.map((size) => (size === -1 ? whole - listed : size));
 }
 
-/** With at least this many multiplications, the native product of two matrices is faster than TensorFlow's (docs/log.md). */
-const ownFrom = 8e6;
-
 /**
  * The product over the last two axes. A large product of two matrices uses the native op if the graph may use it; otherwise
  * `MatMul`, which is faster than a batch of one.
@@ -228,7 +225,7 @@ function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transpo
   if (a.shape.length === 2 && b.shape.length === 2) {
     const transposed = { transpose_a: { bool: transposeA }, transpose_b: { bool: transposeB } };
     const result = { dtype: a.dtype, shape: [rowsA, columnsB] };
-    if (a.dtype === 'float32' && graph.nativeOps.has(nativeOps.product) && rowsA * columnsA * columnsB >= ownFrom) {
+    if (a.dtype === 'float32' && rowsA * columnsA * columnsB >= graph.products.ownFrom) {
       const attributes = { Ta: type.T, Tb: type.T, ...transposed, round: { bool: false } };
       return graph.add(nativeOps.product, [a, b], result, { attributes });
     }

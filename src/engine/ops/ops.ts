@@ -6,7 +6,7 @@
  * Shapes use the alphabet of shape.ts.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { canUse, isTracing, productDtype, runOp } from '../graph/trace.js';
+import { canUse, isTracing, productDtype, runOp, usesOwnProduct } from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import { assertShape, type Float, type Int } from '../shape.js';
@@ -64,7 +64,8 @@ function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
   const [[count = 0], [outWidth = 0]] = [rows.shape, weight.shape];
   if (weight.size < largeWeight || !isTracing()) return times(rows, weight);
   if (count <= fewRows[productDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
-  if (count * weight.size < largeProduct || canUse(nativeOps.product)) return times(rows, weight);
+  const multiplications = count * weight.size;
+  if (multiplications < largeProduct || usesOwnProduct(multiplications)) return times(rows, weight);
   if (count <= maxRowsForWeightHalves && outWidth % 2 === 0) {
     return productWithGradient(rows, weight, (x, matrix) =>
       tf.concat(

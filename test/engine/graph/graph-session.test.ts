@@ -7,6 +7,8 @@ import type { ProgramSpec } from '../../../src/engine/program.js';
 import { createSessionProgram } from '../../../src/engine/session.js';
 import { nativeTest } from '../../helpers/native.js';
 
+const withoutNativeOps = { nativeOps: new Set<string>(), ownProductFrom: {}, multipliesBfloat16: false };
+
 const spec: ProgramSpec = {
   state: { total: { dtype: 'float32', shape: [2, 3] }, seen: { dtype: 'bool', shape: [3] } },
   functions: {
@@ -36,7 +38,7 @@ nativeTest('both addons run the same program to the same results', (t) => {
   const binding = loadBinding(engine.bindingPath);
   const addon = loadKernels(engine.kernelsPath);
   for (const each of [addon, undefined]) {
-    const program = createSessionProgram(binding, each, spec, new Set());
+    const program = createSessionProgram(binding, each, spec, withoutNativeOps);
     program.fill('total', 1);
     program.write('seen', Uint8Array.of(0, 0, 1));
     const results = program.run('add', { x: Float32Array.of(1, -2, 0), row: Int32Array.of(1) });

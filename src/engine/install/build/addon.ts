@@ -137,12 +137,15 @@ async function compile(compiler: Compiler, args: readonly string[], signal: Abor
 /** Folder of the sources. */
 export const nativeSources = fileURLToPath(new URL('../../../../../native/', import.meta.url));
 
+const avx512 = ['-mavx512f', '-mavx512bw', '-mavx512cd', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma'];
+
 /** Table of functions in kernels.h -> compiler flags. Other kinds of processors have only the baseline. */
 const instructionSets: Readonly<Record<string, readonly string[]>> = {
   baselineMath: [],
   ...(process.arch === 'x64' && {
     avx2Math: ['-mavx2', '-mfma'],
-    avx512Math: ['-mavx512f', '-mavx512bw', '-mavx512cd', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma'],
+    avx512Math: avx512,
+    avx512Bf16Math: [...avx512, '-mavx512bf16'],
   }),
 };
 
@@ -156,7 +159,13 @@ export async function buildKernels(build: AddonBuild, signal: AbortSignal): Prom
   for (const [table, instructions] of Object.entries(instructionSets)) {
     const object = join(build.sources, `${table}.o`);
     const source = join(nativeSources, 'math.cc');
-    await compile(build.compiler, [...common, ...instructions, `-DMATH=${table}`, '-c', source, '-o', object], signal);
+    const compileWith = (flags: readonly string[]) =>
+      compile(build.compiler, [...common, ...flags, `-DMATH=${table}`, '-c', source, '-o', object], signal);
+    await compileWith(instructions).catch(async (error: unknown) => {
+      // GCC before 10 does not know -mavx512bf16: its table has no such instructions, and says so.
+      if (!(error instanceof Unavailable && instructions.includes('-mavx512bf16'))) throw error;
+      await compileWith(avx512);
+    });
     objects.push(object);
   }
   const sources = readdirSync(nativeSources).filter((name) => name.endsWith('.cc') && name !== 'math.cc');

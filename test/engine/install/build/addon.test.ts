@@ -9,7 +9,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 11, sources: '537aab20f8a754b0f791b9abb854afbfec2c91e8c1991ed442244dc74fc19ee7' };
+const known = { engineFormat: 12, sources: '94edcd92b1fd0f71fc9766776c6b5017a83929b60204c223b9a7ba31a8d4cfbe' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');
