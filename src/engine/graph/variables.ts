@@ -1,7 +1,8 @@
 /**
  * @file Variables that hold state, and access to them from outside. TensorFlow prepares an executable for every distinct set of
- * fed and fetched tensors (33 ms each for a small program). There is therefore one writer and one reader per dtype: they
- * receive the number of the state tensor, and Switch nodes run only its branch.
+ * fed and fetched tensors (33 ms each for a small program). A writer and a reader therefore serve many state tensors: they
+ * receive the number of one, and Switch nodes run only its branch. Branches that do not run cost 11 µs each, so a program of
+ * many tensors has several writers and readers.
  */
 import type { DType } from '../dtype.js';
 import { binary } from '../lowering/emit.js';
@@ -17,6 +18,9 @@ interface Access {
   write(name: string, valuesShape: Shape): { readonly entry: Entry; readonly index: Int32Array };
   read(name: string): { readonly entry: Entry; readonly index: Int32Array };
 }
+
+/** State tensors per writer and reader: balances the two costs above for models of hundreds of tensors. */
+const groupSize = 64;
 
 /** A resource variable per state tensor, shared by name within a session. */
 export function addHandles(graph: Graph, state: ProgramSpec['state']): Map<string, GraphNode> {
@@ -42,59 +46,90 @@ export function addStateAccess(
   state: ProgramSpec['state'],
   handles: ReadonlyMap<string, GraphNode>,
 ): Access {
-  const dtypes = [...new Set(Object.values(state).map((spec) => spec.dtype))];
-  const entries = new Map<DType, { write: Omit<Entry, 'writes'>; read: Omit<Entry, 'reads'> }>();
-  const indices = new Map<string, Int32Array>();
-  for (const dtype of dtypes) {
-    const members = Object.entries(state).filter(([, spec]) => spec.dtype === dtype);
-    const index = addPlaceholder(graph, `${dtype}/index`, { dtype: 'int32', shape: [] });
-    const values = graph.add(
-      'Placeholder',
-      [],
-      { dtype, shape: [] },
-      {
-        name: `${dtype}/values`,
-        attributes: { dtype: { type: dtype }, shape: { unknownShape: true } },
-      },
-    );
-    const written: Output[] = [];
-    const read: Output[] = [];
-    members.forEach(([name, spec], number) => {
-      indices.set(name, Int32Array.of(number));
-      const branch = addBranch(graph, spec, handles.get(name)!, index, values, number);
-      written.push(branch.written);
-      read.push(branch.read);
-    });
-    const indexFeed = { name: 'index', spec: { dtype: 'int32', shape: [] } } as const;
-    entries.set(dtype, {
-      write: {
-        feeds: [indexFeed],
-        feedNames: [tensorName(index), tensorName(values)],
-        fetches: [],
-        fetchNames: [tensorName(merge(graph, written))],
-        reads: [],
-      },
-      read: {
-        feeds: [indexFeed],
-        feedNames: [tensorName(index)],
-        fetches: ['values'],
-        fetchNames: [tensorName(merge(graph, read))],
-        writes: [],
-      },
+  const entries = new Map<string, { index: Int32Array; write: Omit<Entry, 'writes'>; read: Omit<Entry, 'reads'> }>();
+  for (const [number, [dtype, members]] of groups(state).entries()) {
+    const access = addGroup(graph, `${dtype}_${number}`, dtype, members, handles);
+    members.forEach(([name], place) => {
+      entries.set(name, { index: Int32Array.of(place), ...access });
     });
   }
-  const entryOf = (name: string) => {
-    const { dtype } = state[name]!;
-    return { dtype, ...entries.get(dtype)! };
-  };
   return {
     write(name, valuesShape) {
-      const { dtype, write } = entryOf(name);
-      const feeds = [...write.feeds, { name: 'values', spec: { dtype, shape: valuesShape } }];
-      return { entry: { ...write, feeds, writes: [name] }, index: indices.get(name)! };
+      const { write, index } = entries.get(name)!;
+      const feeds = [...write.feeds, { name: 'values', spec: { dtype: state[name]!.dtype, shape: valuesShape } }];
+      return { entry: { ...write, feeds, writes: [name] }, index };
     },
     read(name) {
-      return { entry: { ...entryOf(name).read, reads: [name] }, index: indices.get(name)! };
+      const { read, index } = entries.get(name)!;
+      return { entry: { ...read, reads: [name] }, index };
+    },
+  };
+}
+
+type Member = readonly [name: string, spec: StateSpec];
+
+/** The state tensors of each dtype, in groups of `groupSize`. */
+function groups(state: ProgramSpec['state']): [DType, Member[]][] {
+  const found: [DType, Member[]][] = [];
+  for (const dtype of new Set(Object.values(state).map((spec) => spec.dtype))) {
+    const members = Object.entries(state).filter(([, spec]) => spec.dtype === dtype);
+    for (let start = 0; start < members.length; start += groupSize) {
+      found.push([dtype, members.slice(start, start + groupSize)]);
+    }
+  }
+  return found;
+}
+
+/** The writer and the reader of the state tensors of a group, whose nodes' names start with `label`. */
+function addGroup(
+  graph: Graph,
+  label: string,
+  dtype: DType,
+  members: readonly Member[],
+  handles: ReadonlyMap<string, GraphNode>,
+): { write: Omit<Entry, 'writes'>; read: Omit<Entry, 'reads'> } {
+  const index = addPlaceholder(graph, `${label}/index`, { dtype: 'int32', shape: [] });
+  const values = graph.add(
+    'Placeholder',
+    [],
+    { dtype, shape: [] },
+    {
+      name: `${label}/values`,
+      attributes: { dtype: { type: dtype }, shape: { unknownShape: true } },
+    },
+  );
+  const branches = members.map(([name, spec], place) =>
+    addBranch(graph, spec, handles.get(name)!, index, values, place),
+  );
+  const indexFeed = { name: 'index', spec: { dtype: 'int32', shape: [] } } as const;
+  return {
+    write: {
+      feeds: [indexFeed],
+      feedNames: [tensorName(index), tensorName(values)],
+      fetches: [],
+      fetchNames: [
+        tensorName(
+          merge(
+            graph,
+            branches.map(({ written }) => written),
+          ),
+        ),
+      ],
+      reads: [],
+    },
+    read: {
+      feeds: [indexFeed],
+      feedNames: [tensorName(index)],
+      fetches: ['values'],
+      fetchNames: [
+        tensorName(
+          merge(
+            graph,
+            branches.map(({ read }) => read),
+          ),
+        ),
+      ],
+      writes: [],
     },
   };
 }
