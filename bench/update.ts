@@ -86,6 +86,7 @@ async function measure(folder: string): Promise<void> {
   const promptIds = Array.from({ length: rows! }, () => [...prefix, ...ids(prompt! - sharedPrefix)]);
   const sampling: number[] = [];
   const updating: number[] = [];
+  const busy: number[] = [];
   let tokens = 0;
   for (let step = 1; step <= updates!; step += 1) {
     let start = performance.now();
@@ -104,8 +105,11 @@ async function measure(folder: string): Promise<void> {
     }));
     tokens = batch.reduce((sum, row) => sum + row.promptIds.length + row.completionIds.length, 0);
     const advantages = batch.map((_, row) => (row % 2 === 0 ? 1 : -1));
+    const used = process.cpuUsage();
     await phase('update', () => policy.update({ rows: batch, advantages, temperature: 1, step, learningRate: 1e-6 }));
     updating.push((performance.now() - start) / 1000);
+    const { user, system } = process.cpuUsage(used);
+    busy.push((user + system) / 1e6 / updating.at(-1)!);
   }
   const shape = chooseUpdateShape(config, { ...sizes, ...training });
   const plan = planMemory(config, sizes, { batchSize: rows!, microBatch, precision, lora });
@@ -121,6 +125,7 @@ async function measure(folder: string): Promise<void> {
       shape,
       loadSeconds: Number(loadSeconds.toFixed(1)),
       sampleSeconds: Number(median(sampling).toFixed(2)),
+      processors: Number(median(busy.slice(busy.length > 1 ? 1 : 0)).toFixed(2)),
       updateSeconds: Number(median(updating.slice(updating.length > 1 ? 1 : 0)).toFixed(2)),
       peakGigabytes: peaks,
       plannedGigabytes: Object.fromEntries(plan.map(({ stage, bytes }) => [stage, Number((bytes / 1e9).toFixed(2))])),

@@ -170,6 +170,15 @@ export function usesOwnProduct(multiplications: number): boolean {
   return multiplications >= traceBackend().currentGraph().products.ownFrom;
 }
 
+/**
+ * {@link tensorAfter} for state stored as bfloat16, which is then wide only while it is used; any other tensor, and any outside of
+ * a trace, as it is.
+ */
+export function widenedAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
+  if (!isTracing() || widenedFrom(traceBackend().output(tensor)) === undefined) return tensor;
+  return tensorAfter(tensor, event);
+}
+
 /** True while tracing a function that may use the native op `op`. */
 export function canUse(op: string): boolean {
   return backend?.graph?.nativeOps.has(op) ?? false;

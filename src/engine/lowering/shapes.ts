@@ -2,8 +2,20 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { slice_util as sliceUtil } from '@tensorflow/tfjs-core';
 import { type Graph, type Output, outputOf } from '../graph/graph.js';
+import { widenedFrom } from '../graph/stored.js';
 import { broadcastShapes, normalizeAxes, normalizeAxis, type Shape } from '../shape.js';
-import { binary, filled, graphDType, type Inputs, type Lowering, reshape, scalar, select, unary } from './emit.js';
+import {
+  binary,
+  cast,
+  filled,
+  graphDType,
+  type Inputs,
+  type Lowering,
+  reshape,
+  scalar,
+  select,
+  unary,
+} from './emit.js';
 import { nativeOps } from './native-ops.js';
 
 /** tfjs's name of an activation -> TensorFlow op. */
@@ -139,13 +151,16 @@ export const shapeLowerings = {
   GatherV2: (graph, { x, indices }: Inputs<'x' | 'indices'>, { axis: along, batchDims = 0 }: tf.GatherV2Attrs) => {
     const axis = normalizeAxis(along, x.shape.length);
     const shape = [...x.shape.slice(0, axis), ...indices.shape.slice(batchDims), ...x.shape.slice(axis + 1)];
+    // Of a matrix stored as bfloat16, only the chosen rows are widened.
+    const source = widenedFrom(x) ?? x;
     const attributes = {
-      Tparams: { type: x.dtype },
+      Tparams: { type: source.dtype },
       Tindices: { type: indices.dtype },
       Taxis: { type: 'int32' },
       batch_dims: { int: batchDims },
     } as const;
-    return graph.add('GatherV2', [x, indices, graph.int(axis)], { dtype: x.dtype, shape }, { attributes });
+    const inputs = [source, indices, graph.int(axis)];
+    return cast(graph, graph.add('GatherV2', inputs, { dtype: source.dtype, shape }, { attributes }), x.dtype);
   },
   GatherNd: (graph, { params, indices }: Inputs<'params' | 'indices'>) => {
     const shape = [...indices.shape.slice(0, -1), ...params.shape.slice(indices.shape.at(-1))];

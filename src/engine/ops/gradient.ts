@@ -1,5 +1,6 @@
 /** @file Custom gradients, and gradients with respect to named parameters: typed forms of tfjs's functions. */
 import * as tf from '@tensorflow/tfjs-core';
+import { widenedAfter } from '../graph/trace.js';
 import type { TensorRecord } from '../program.js';
 
 /**
@@ -21,7 +22,10 @@ export function withGradient<Inputs extends tf.Tensor[], Saved extends tf.Tensor
   return op(...inputs);
 }
 
-/** `x @ weight^T` as `forward` computes it, with the gradient of such a product. */
+/**
+ * `x @ weight^T` as `forward` computes it, with the gradient of such a product. A weight stored as bfloat16 is widened again for
+ * the gradient: its wide copies would otherwise all be in memory at the end of the forward pass.
+ */
 export function productWithGradient(
   x: tf.Tensor,
   weight: tf.Tensor,
@@ -30,7 +34,7 @@ export function productWithGradient(
   return withGradient(
     [x, weight],
     (rows, matrix) => ({ value: forward(rows, matrix), save: [rows, matrix] }),
-    (dy, [rows, matrix]) => [matMul(dy, matrix), matMul(dy, rows, true, false)],
+    (dy, [rows, matrix]) => [matMul(dy, widenedAfter(matrix, dy)), matMul(dy, rows, true, false)],
   );
 }
 

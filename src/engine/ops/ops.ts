@@ -79,7 +79,8 @@ function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
 }
 
 function times(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
-  return matMul(rows, weight, false, true);
+  const forward = (x: tf.Tensor, matrix: tf.Tensor) => matMul(x, matrix, false, true);
+  return isTracing() ? productWithGradient(rows, weight, forward) : forward(rows, weight);
 }
 
 /**
