@@ -27,8 +27,12 @@ export interface DiskPlan {
 }
 
 const floatBytes = 4;
-/** Overhead of Node and TensorFlow: the measured peak of a run with 0.1 GB of tensors, minus those. */
-const runtimeBytes = 0.5e9;
+
+/**
+ * Node, TensorFlow and the compiled graphs, in bytes: measured as the memory of a process minus its tensors. The graphs of a
+ * layer take about as much for wide layers as for narrow ones.
+ */
+const runtimeBytes = ({ layers }: ModelConfig) => 0.42e9 + 14.5e6 * layers;
 
 export interface UpdatePlan {
   /** Rows per update, and sequences per pass (absent: chosen automatically). */
@@ -53,7 +57,7 @@ export function planMemory(
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
   const drawing = layout.sizes.slots * drawingBytes(config);
-  const programs = { 'TensorFlow and Node': runtimeBytes };
+  const programs = { 'TensorFlow and Node': runtimeBytes(config) };
   const forSampling = {
     caches,
     ...(copies > 0 && { [lora === undefined ? 'bf16 weights for sampling' : 'merged weights for sampling']: copies }),
@@ -80,7 +84,7 @@ export function planLearnerMemory(
   const layout = trainingLayout(config, { lora, isNarrow: () => config.dtype === 'bfloat16' });
   return [
     stage('training', {
-      'TensorFlow and Node': runtimeBytes,
+      'TensorFlow and Node': runtimeBytes(config),
       weights: stateBytes(layout.parameters) + stateBytes(layout.adapters),
       ...ofUpdates(config, shape, layout, lora),
     }),
@@ -94,11 +98,14 @@ function ofUpdates(
   { moments, gradients }: TrainingLayout,
   lora: LoraOptions | undefined,
 ): Parts {
-  // The gradient of a tied embedding comes from two places, each as large as the table.
+  // The gradient of a tied embedding comes from two places, each as large as the table. With adapters the output layer is
+  // frozen and stored as bfloat16, and the policy and the reference widen it.
   const table = floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
+  const isWidened = lora !== undefined && config.dtype === 'bfloat16';
   return {
     'moments of AdamW': stateBytes(moments),
     gradients: stateBytes(gradients) + (lora === undefined ? (config.tied ? 2 : 1) * table : 0),
+    ...(isWidened && { 'output layer in float32': 2 * table }),
     activations: floatBytes * sequences * length * activationsPerToken(config, length, recompute.layers),
     // Logits of some completion tokens, their softmax and their gradient.
     'logits and their gradient': 3 * floatBytes * recompute.logitRows * config.vocabSize,

@@ -47,6 +47,19 @@ testEveryWay('all functions see a state update, and a function sees the state fr
   });
 });
 
+testEveryWay('each of 150 state tensors keeps its own values', (way) => {
+  const names = Array.from({ length: 150 }, (_, i) => `tensor ${i}`);
+  const state = Object.fromEntries(names.map((name, i) => [name, { ...vector, shape: [1 + (i % 3)] }]));
+  const valuesOf = (i: number) => new Float32Array(1 + (i % 3)).fill(i + 0.5);
+  withProgram(way, { state, functions: {} }, (program) => {
+    for (const [i, name] of names.entries()) program.write(name, valuesOf(i));
+    program.fill('tensor 100', 7);
+    for (const [i, name] of names.entries()) {
+      assert.deepEqual(program.read(name), i === 100 ? Float32Array.of(7, 7) : valuesOf(i), name);
+    }
+  });
+});
+
 testEveryWay('every dtype and rank can be written, filled and read', (way) => {
   const state = {
     float: { dtype: 'float32', shape: [2, 1, 2] },

@@ -82,18 +82,19 @@ for (const rows of [1, 3, 4, 5, 16, 17, 128, 130, 4000]) {
 
 nativeTest('rows chosen from a table stored as bfloat16 are its rows', async () => {
   const ids = Int32Array.of(249, 0, 7, 7);
+  const choose = (precision: 'f32' | 'bf16'): FunctionSpec => ({
+    inputs: { ids: { dtype: 'int32', shape: [4] } },
+    precision,
+    body: (state, inputs) => ({ outputs: { rows: embedding(state.table as tf.Tensor, inputs.ids as tf.Tensor) } }),
+  });
   const program = (await compiledWay()).create({
     state: { table: { dtype: 'float32', shape: [results, width], stored: 'bf16' } },
-    functions: {
-      f: {
-        inputs: { ids: { dtype: 'int32', shape: [4] } },
-        precision: 'bf16',
-        body: (state, inputs) => ({ outputs: { rows: embedding(state.table as tf.Tensor, inputs.ids as tf.Tensor) } }),
-      },
-    },
+    functions: { f32: choose('f32'), bf16: choose('bf16') },
   });
   program.write('table', weight);
   const expected = [...ids].flatMap((id) => [...rounded(weight.slice(id * width, (id + 1) * width))]);
-  assert.deepEqual([...(program.run('f', { ids }).rows as Float32Array)], expected);
+  for (const name of ['f32', 'bf16']) {
+    assert.deepEqual([...(program.run(name, { ids }).rows as Float32Array)], expected, name);
+  }
   program.dispose();
 });
