@@ -93,7 +93,7 @@ const apo: Algorithm = {
     y: 'β₂·(S − S_ref)',
     ratioName: 'implicit reward',
     ratio: (delta, { beta2 }) => beta2 * delta,
-    note: 'The loss pulls every point to the line where both are equal: up on the right, down on the left.',
+    note: 'The loss pulls every point to the line where both are equal (dashed): up on the right, down on the left.',
   },
 };
 

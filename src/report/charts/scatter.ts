@@ -62,7 +62,7 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
     title: plot.title,
     unit: '○ first half of the updates, ● second half',
     chart: svg,
-    note: `${named ? `${name}: ` : ''}${shown}${edge}. ${plot.note}${diagonal === undefined ? '' : ' The dashed line is where both are equal.'}${scaleNote(stretch)}`,
+    note: `${named ? `${name}: ` : ''}${shown}${edge}. ${plot.note}${scaleNote(stretch)}`,
   });
 }
 

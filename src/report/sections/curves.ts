@@ -16,6 +16,8 @@ interface Quantity {
   readonly value: (step: StepRecord) => number;
   /** Whether the axis goes from 0 to 100 %. */
   readonly rate?: true;
+  /** Whether it has no noise, so that no running mean is drawn. */
+  readonly exact?: true;
   /** A second value of the same update, for the tooltip. */
   readonly also?: { readonly name: string; readonly value: (step: StepRecord) => number };
 }
@@ -32,7 +34,7 @@ const beforeLooks: readonly Quantity[] = [
 
 const afterLooks: readonly Quantity[] = [
   { title: 'Loss', unit: 'mean of the rollouts of an update', value: ({ loss }) => loss },
-  { title: 'Learning rate', unit: 'of AdamW', value: ({ learningRate }) => learningRate },
+  { title: 'Learning rate', unit: 'of AdamW', exact: true, value: ({ learningRate }) => learningRate },
   { title: 'KL to the reference', unit: 'nats per completion', value: ({ kl }) => kl },
   { title: 'Entropy', unit: 'nats per token', value: ({ entropy }) => entropy },
   { title: 'Length', unit: 'tokens per completion, end token included', value: ({ meanTokens }) => meanTokens },
@@ -97,7 +99,7 @@ function pointsOf({ rate, value, also }: Quantity, run: RunRecord, name: string)
 }
 
 function curveFigure(quantity: Quantity, runs: readonly RunRecord[]): Html {
-  const { title, unit, rate } = quantity;
+  const { title, unit, rate, exact } = quantity;
   const series = runs.map((run) => pointsOf(quantity, run, runs.length === 1 ? title.toLowerCase() : run.name));
   const values = series.flat().map(({ value }) => value);
   const [low, high] = [Math.min(0, ...values), Math.max(...values)];
@@ -113,18 +115,18 @@ function curveFigure(quantity: Quantity, runs: readonly RunRecord[]): Html {
         ? percentAxis
         : { domain: [low, high === low ? low + 1 : high], nice: true, ticks: 4, tickFormat: tickText }),
     },
-    marks: [...series.flatMap((points, i) => lines(points, i, runs.length === 1)), bands(series)],
+    marks: [...series.flatMap((points, i) => lines(points, i, exact ? 'values' : runs.length === 1 ? 'both' : 'means')), bands(series)],
   });
   return figure({ title, unit, chart: svg });
 }
 
-function lines(points: readonly Point[], run: number, single: boolean): Plot.Markish[] {
+function lines(points: readonly Point[], run: number, what: 'values' | 'means' | 'both'): Plot.Markish[] {
   const { color, dash } = runStyle(run);
-  const window = Math.max(1, 2 * Math.floor(points.length / 20) + 1);
+  const window = what === 'values' ? 1 : Math.max(1, 2 * Math.floor(points.length / 20) + 1);
   const options = { x: 'step', y: 'value', stroke: color };
   const running = Plot.windowY({ k: window, anchor: 'middle', reduce: 'mean', strict: false }, options);
   return [
-    ...(single && window > 1 ? [Plot.lineY(points, { ...options, strokeOpacity: 0.35, strokeWidth: 1 })] : []),
+    ...(what === 'both' && window > 1 ? [Plot.lineY(points, { ...options, strokeOpacity: 0.35, strokeWidth: 1 })] : []),
     Plot.lineY(points, { ...running, strokeWidth: 2, ...(dash !== undefined && { strokeDasharray: dash }) }),
   ];
 }
