@@ -1,4 +1,4 @@
-/** @file What a run needs of memory and disk, in words, and the refusal of one that cannot fit. */
+/** @file Describes the memory and disk space that a run needs, and rejects a run that cannot fit. */
 import type { Parts } from '../run/memory-plan.js';
 import type { Needs } from '../run/needs.js';
 import { UserError } from '../util/errors.js';

@@ -1,6 +1,6 @@
 /**
- * @file The settings of a run of supervised training: the options that a user gave, completed by defaults that follow the
- * model. A function of both, so a run that stored its options is set up again exactly alike.
+ * @file The settings of a run of supervised training: the given options, completed by defaults that depend on the model. A pure
+ * function, so that a resumed run gets the same settings from its stored options.
  */
 import type { PromptStyle } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
@@ -20,17 +20,17 @@ export type SftSettings = Omit<SftOptions, Completed> & {
   readonly [Name in Completed]: NonNullable<SftOptions[Name]>;
 } & {
   readonly promptStyle: PromptStyle;
-  /** Absent: all weights are trained. */
+  /** Absent if all weights are trained. */
   readonly lora?: LoraOptions;
-  /** Share of the updates in which the learning rate grows, without `warmup`. */
+  /** Share of the updates with a growing learning rate, if `warmup` is absent. */
   readonly warmupShare: number;
-  /** Fraction of the learning rate that a cosine leads down to at the last update. */
+  /** Fraction of the peak learning rate at the end of the cosine. */
   readonly decayTo: number;
   readonly optimizer: AdamWOptions;
   readonly maxGradientNorm: number;
 };
 
-/** @throws UserError (wrong usage) that lists every option that makes no sense. */
+/** @throws UserError (wrong usage) that lists every invalid option. */
 export function completeSftSettings(options: SftOptions, model: ModelFacts): SftSettings {
   const problems: string[] = [];
   const lora = loraOptions(options, problems);

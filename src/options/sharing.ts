@@ -1,4 +1,4 @@
-/** @file The part of the option table about results: where they go, exports and uploads. */
+/** @file The options of results in the option table: output paths, exports and uploads. */
 import { exportFormats, exportTargetNames } from '../model/export/targets.js';
 import type { OptionSpec } from './spec.js';
 

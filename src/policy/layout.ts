@@ -19,10 +19,10 @@ import { frozenState, narrowState, samplerCopies } from '../model/sampling/weigh
 export interface PolicySizes {
   /** Length in tokens of each prompt. */
   readonly promptLengths: readonly number[];
-  /** Tokens that all of them begin with, less than any has. Default 0. */
+  /** Number of tokens that all prompts start with; less than any prompt's length. Default 0. */
   readonly sharedPrefix?: number;
   readonly maxNewTokens: number;
-  /** Completions decoded at once, memory permitting. */
+  /** Completions decoded together, memory permitting. */
   readonly slots: number;
 }
 
@@ -38,9 +38,9 @@ const leastCacheBytes = 2 ** 28;
 
 type State = Readonly<Record<string, StateSpec>>;
 
-/** What training keeps, whatever it learns from. */
+/** The state of training, for every kind of data. */
 export interface TrainingLayout {
-  /** Names and shapes of what is trained. */
+  /** Names and shapes of the trained tensors. */
   readonly trained: ParameterSpecs;
   /** The model's parameters; with adapters frozen, as they are stored. */
   readonly parameters: State;
@@ -127,7 +127,7 @@ export function referenceOf(state: TensorRecord, layout: PolicyLayout): TensorRe
   return pick(state, Object.keys(layout.parameters), isOwn ? referenceName : undefined);
 }
 
-/** What a forward pass uses beside the trained tensors: with adapters the frozen parameters. */
+/** The untrained tensors of a forward pass: with adapters, the frozen parameters. */
 export function frozenOf(state: TensorRecord, layout: TrainingLayout, lora: LoraOptions | undefined): TensorRecord {
   return lora === undefined ? {} : withAdapterScale(pick(state, Object.keys(layout.parameters)), lora);
 }

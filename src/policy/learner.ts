@@ -1,6 +1,6 @@
 /**
  * @file A model that learns from given completions: the negative log-likelihood of their tokens, its gradient in packed
- * passes, AdamW. Trains all weights or adapters. Knows tokens and numbers, nothing of text, samples or files.
+ * passes, AdamW. Trains all weights or adapters. Handles tokens and numbers, not text, samples or files.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
@@ -34,9 +34,9 @@ export interface LearnerOptions {
   readonly optimizer: AdamWOptions;
   readonly maxGradientNorm: number;
   readonly lora?: LoraOptions | undefined;
-  /** Frozen weights whose values are bfloat16's, so that they lose nothing when they are kept so. Default: none. */
+  /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
   readonly isNarrow?: (name: string) => boolean;
-  /** Of the adapters' starting values. */
+  /** Seed of the adapters' initial values. */
   readonly seed: number;
 }
 
@@ -56,9 +56,9 @@ export interface TokenLoss {
 
 export interface Learner extends TrainedState {
   readonly config: ModelConfig;
-  /** One step of AdamW on the mean loss of the rows' tokens. @throws NumericsError; no weight is changed then. */
+  /** One step of AdamW on the mean loss of the rows' tokens. @throws NumericsError; the weights are then unchanged. */
   update(batch: LearnerBatch): TokenLoss & { readonly gradientNorm: number };
-  /** The loss of rows as the model is; `onRows` is called after each pass with the number of rows that are done. */
+  /** The loss of rows, without an update. `onRows` is called after each pass with the number of finished rows. */
   measure(rows: readonly CompletionRow[], onRows?: (done: number) => Promise<void>): Promise<TokenLoss>;
   dispose(): void;
 }

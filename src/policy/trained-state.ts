@@ -1,6 +1,5 @@
 /**
- * @file Loading and reading what training keeps in a program: parameters, adapters and moments. Whole tensors pass through here
- * one at a time.
+ * @file Loads and reads the state of training in a program: parameters, adapters and moments. Tensors are copied one at a time.
  */
 import { floats, type Program } from '../engine/program.js';
 import { initialAdapter } from '../model/network/lora.js';
@@ -27,7 +26,7 @@ export interface TrainedState {
   read(name: string): Float32Array;
 }
 
-/** @param lora absent where all weights are trained. @param seed of the adapters' starting values. */
+/** @param lora absent if all weights are trained. @param seed of the adapters' initial values. */
 export function trainedState(
   program: Program,
   layout: Pick<TrainingLayout, 'trained' | 'parameters'>,

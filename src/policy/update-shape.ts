@@ -1,5 +1,5 @@
 /**
- * @file How much of an update is computed at once: the sequences per pass, and what the backward pass recomputes. Depends
+ * @file How an update is divided: the sequences per pass, and what the backward pass recomputes. Depends
  * only on the model's config and the sizes of the work, never on the machine, so that a run can be resumed elsewhere with
  * the same result.
  */
@@ -22,7 +22,7 @@ export interface UpdateShape extends PassShape {
 export interface UpdateWork {
   /** Length in tokens of each prompt. */
   readonly promptLengths: readonly number[];
-  /** Tokens that all of them begin with. Default 0. */
+  /** Number of tokens that all prompts start with. Default 0. */
   readonly sharedPrefix?: number | undefined;
   readonly maxNewTokens: number;
   /** Rows per update. */
@@ -46,7 +46,7 @@ export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): Update
   const { promptLengths, maxNewTokens, batchSize, microBatch } = work;
   const longest = Math.max(...promptLengths) + maxNewTokens;
   const sharedPrefix = worthSharing(work) ? work.sharedPrefix! : 0;
-  // Rows that share a prefix lie in one sequence behind it; others have a sequence each, which shorter ones share.
+  // Rows with a shared prefix follow it in one sequence; otherwise each has a sequence, which shorter rows share.
   const sizesOf = (rows: number) =>
     sharedPrefix > 0
       ? { sequences: 1, length: sharedPrefix + rows * (longest - sharedPrefix) }

@@ -45,7 +45,7 @@ function unbroken(markup: string): string {
   return markup.replace(/>[^<]+</g, (text) => text.replace(/(held-)(out)/gi, '$1\u2060$2'));
 }
 
-/** Nothing is loaded; styles may stand in the page; of scripts only ours runs, whatever a completion may hold. */
+/** Loads nothing. Allows inline styles, and of scripts only ours, even if a completion contains one. */
 const policy = [
   "default-src 'none'",
   "style-src 'unsafe-inline'",

@@ -1,6 +1,6 @@
 /**
- * @file The README.md of an uploaded model: what was trained from what, the verdict, the table of the run, and the command that
- * repeats it, behind the metadata that a Hugging Face hub reads.
+ * @file The README.md of an uploaded model: metadata for the Hugging Face hub, the base model, the verdict, the table of the run and
+ * the command that repeats it.
  */
 import { trainingOptionNames } from '../options/names.js';
 import { counted } from '../util/format.js';
@@ -10,7 +10,7 @@ import { rowsFor } from './sections/before-after.js';
 import { judge } from './verdict.js';
 
 export interface CardFacts {
-  /** What the model is called. */
+  /** The model's name. */
   readonly name: string;
   readonly parameters: number;
   readonly isAdapter: boolean;
@@ -18,10 +18,10 @@ export interface CardFacts {
 
 const algorithms = { apo: 'A\\*PO', grpo: 'GRPO', reinforce: 'REINFORCE' } as const;
 
-/** @param run absent for a model that is in no run folder, of which less is known. */
+/** @param run absent for a model outside a run folder, about which less is known. */
 export function modelCard({ name, parameters, isAdapter }: CardFacts, run?: RunRecord): string {
   const base = run && (run.stored.options.model ?? 'builtin');
-  // Only an id of the hub means anything there.
+  // Only hub ids have a meaning there.
   const isHubId = base !== undefined && /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(base) && !base.startsWith('runs/');
   const metadata = [
     `library_name: ${isAdapter ? 'peft' : 'transformers'}`,

@@ -122,7 +122,7 @@ const quantities: readonly Quantity[] = [
   { title: 'Learning rate', unit: 'of AdamW', value: ({ learningRate }) => learningRate },
 ];
 
-/** More points than a chart has pixels to tell apart. */
+/** A chart has too few pixels for more points. */
 const maxPoints = 160;
 
 function curves({ steps, before }: SftRecord): Html | undefined {

@@ -26,7 +26,7 @@ import type { RunFolder } from './folder.js';
 import { type LogWriter, requireLog } from './logs.js';
 
 /**
- * Where training starts: after `state`, or at the beginning without one. `finished`: the trained model is there already.
+ * Where training starts: after `state`, or at the beginning if undefined. `finished`: the trained model exists already.
  *
  * @param updates of the whole run.
  */
@@ -59,7 +59,7 @@ export async function saveNewest(
   folder.prune(keep);
 }
 
-/** What a checkpoint says of the model it is of. */
+/** The description of the model in a checkpoint. */
 export function checkpointModel(
   { model, lora }: Pick<Settings, 'model'> & Partial<Pick<Settings, 'lora'>>,
   { configRecord, folder }: Pretrained,

@@ -18,7 +18,7 @@ export const runFiles = {
   problems: 'problems.json',
   /** How the reference answered a few training problems before stage 1. */
   probe: 'probe.json',
-  /** What supervised training learns from, as it was given; its presence tells such a run from one of `train`. */
+  /** The lines of supervised training, unchanged; only runs of `sft` have this file. */
   examples: 'examples.jsonl',
   vStar: 'v_star_dict.json',
   /** One object for each update; the same seed gives the same bytes. */

@@ -1,5 +1,5 @@
 /**
- * @file What a run needs against what there is, for `--dry-run`: before weights are fetched or an engine is opened.
+ * @file Compares what a run needs with what is available, for `--dry-run`, before weights are downloaded or an engine is opened.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ export interface Needs {
   readonly device: 'cpu' | 'gpu' | 'wasm';
   /** Bytes that the device may use (absent for a GPU), and free bytes where the run would be written. */
   readonly available: { readonly memory?: number; readonly disk: number };
-  /** What needs more than is available. */
+  /** Resources that do not suffice. */
   readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
 }
 
@@ -45,13 +45,13 @@ export function weighNeeds(
   return { memory, disk, device, available, shortfalls };
 }
 
-/** Bytes of weights that a run would still have to fetch. */
+/** Bytes of weights that a run would still have to download. */
 export function missingBytes(name: string, { folder, config }: Pick<Pretrained, 'folder' | 'config'>): number {
   const isHere = isGguf(name) || [singleWeightFile, weightIndexFile].some((file) => existsSync(join(folder, file)));
   return isHere ? 0 : parameterCount(config) * bytesPerElement[config.dtype];
 }
 
-/** @throws UserError when the engine that would run is known, and does not have the precision. */
+/** @throws UserError when the engine is known and does not support the precision. */
 export async function requireEngine(
   { engine, install, precision }: EngineRequest,
   reporter: Reporter,
@@ -59,7 +59,7 @@ export async function requireEngine(
 ): Promise<void> {
   const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
   if (!isCertain) return;
-  // Only an open engine tells whether the processor has bfloat16 instructions.
+  // Only an open engine knows whether the processor has bfloat16 instructions.
   if (precision === 'bf16') await openRequestedEngine({ engine, install: false, precision }, reporter, signal);
   else await chooseEngine({ engine, install: false, reporter, signal });
 }

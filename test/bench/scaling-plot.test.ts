@@ -60,7 +60,7 @@ test('a panel for each thing that grows, a line for each phase and one of linear
   assert.match(panel('Problems, seconds').getAttribute('aria-label')!, /×1 10, ×2 20, ×4 40$/);
 });
 
-test('what grows as the work does lies on the line of linear growth, what does not grow is level', () => {
+test('proportional growth is drawn on the line of linear growth, constant cost is level', () => {
   const [linear, total] = linesOf('Problems');
   assert.deepEqual(total, linear);
   const [, , stage1, stage2, evaluations] = linesOf('Samples a problem');

@@ -26,7 +26,7 @@ const evaluated = (greedy: number): TrainEvent => {
   return { kind: 'evaluated', when: 'before', summary: { greedy: { exact } }, seconds: 3 } as never;
 };
 
-test('stage 2 as it goes: where it stands, what the evaluation after will add, the curves', () => {
+test('stage 2: progress, the time of the evaluation to come, the curves', () => {
   const { progress, lines, states } = listen();
   progress.onEvent(evaluated(0.4));
   progress.onEvent({ kind: 'stage2', updates: 12 });
@@ -63,7 +63,7 @@ test('a log gets a line every fifth update and for every evaluation', () => {
   );
 });
 
-test('a resumed run: the curves begin where the run began, the clock where it was resumed', () => {
+test('a resumed run: the curves start with the run, the clock when it is resumed', () => {
   const { progress, lines, states, ended } = listen();
   const history = [1, 2, 3].map((number) => ({ step: number, reward: 0.25, exactRate: 0.125 }) as StepMetrics);
   progress.onEvent({ kind: 'resumed', step: 3, history });

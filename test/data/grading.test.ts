@@ -30,7 +30,7 @@ test('scores come in the order of the completions, whatever the order of the ans
   );
 });
 
-test('never more rewards are awaited at once than the task allows', async () => {
+test('no more rewards are pending than the task allows', async () => {
   let running = 0;
   let most = 0;
   const task = judged(

@@ -43,7 +43,7 @@ test('training problems are dealt: each once before any comes again, in an order
   );
 });
 
-test('without a split about a fifth is for testing, the same whatever else is in the file', (t) => {
+test('without a split about a fifth is held out, independent of the other lines', (t) => {
   const { task } = load(t, many(300));
   const test = new Set(all(task, 'heldOut', 300));
   const train = new Set(all(task, 'problems', 1000));
@@ -128,7 +128,7 @@ test('answers of the file are read as those of a completion are', (t) => {
   ]);
 });
 
-test('what is wrong is told with its line', (t) => {
+test('errors name the line', (t) => {
   const good = { prompt: 'a', answer: 1 };
   refused(t, [good, '{'], /Line 2 of .*problems\.jsonl is not JSON/);
   refused(t, [good, '[1]'], /Line 2 of .* is not a JSON object/);

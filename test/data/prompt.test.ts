@@ -24,7 +24,7 @@ test('system message and examples come first, as paragraphs or as messages', () 
   });
 });
 
-test('a conversation keeps its own system message, and examples stand behind it', () => {
+test('a conversation keeps its own system message, and examples follow it', () => {
   const own = [
     { role: 'system', content: 'Mine.' },
     { role: 'user', content: 'Q' },

@@ -38,7 +38,7 @@ const source = (members: Record<string, string> = {}) => {
     .join(', ')} };`;
 };
 
-test('TypeScript with imports of tinyzero and of its own files, wherever it lies', async () => {
+test('TypeScript with imports of tinyzero and of its own files, in any folder', async () => {
   writeFileSync(join(folder, 'helper.ts'), 'export const sum = (x: number, y: number): number => x + y;');
   const { task, hash } = await load(`
     import { defineTask, UserError } from 'tinyzero';

@@ -32,7 +32,7 @@ test('a new run has its own folder; a second run does not get it', () => {
   assert.deepEqual(readdirSync(run.path), ['config.json']);
 });
 
-test('a folder with other things in it is left alone; remains of a run without configuration are not', () => {
+test('a folder with other files is not touched; the remains of a run without configuration are replaced', () => {
   const path = fresh();
   mkdirSync(path);
   writeFileSync(join(path, 'thesis.tex'), 'precious');
@@ -176,7 +176,7 @@ test('a folder that is removed or taken over while it is locked is noticed', () 
   assert.ok(existsSync(join(taken.path, 'run.lock')), 'the lock of another is left alone');
 });
 
-test('where no folder can be created, that is explained at once', {
+test('if no folder can be created, an error explains it', {
   skip: !existsSync('/proc/self') && 'no /proc',
 }, () => {
   assertUserError(

@@ -1,4 +1,4 @@
-/** @file `tinyzero export`: a model in the form that other programs run, and the check that it answers the same there. */
+/** @file `tinyzero export`: writes a model for other programs, and checks that it answers the same there. */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { ExportCheck } from '../../model/export/check.js';
@@ -45,7 +45,7 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   return exact && check && differs(result.check!) ? exitCodes.failure : exitCodes.ok;
 }
 
-/** @throws UserError (wrong usage) for a format that the target lacks. Undefined where it has none to choose. */
+/** @throws UserError (wrong usage) for a format that the target lacks. Undefined if the target has no choice. */
 function formatOf({ to = 'gguf', dtype }: Values): ExportFormat | undefined {
   const formats: readonly ExportFormat[] = exportTargets[to];
   if (dtype === undefined || formats.includes(dtype)) return dtype ?? formats[0];
@@ -53,7 +53,7 @@ function formatOf({ to = 'gguf', dtype }: Values): ExportFormat | undefined {
   throw usageError(`--to ${to} has no --dtype ${dtype}.`, fix);
 }
 
-/** Of a run the page shows the trained model beside what it began from. */
+/** The page of a run shows the trained model beside the model before training. */
 async function exportPage(
   { reference, engine, install, check }: Values,
   given: string,

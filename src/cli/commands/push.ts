@@ -50,7 +50,7 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   });
 }
 
-/** Of a run, or of the checkpoint of one, the run is told. */
+/** The model card. For a run folder, or a checkpoint in one, it describes the run. */
 async function cardOf(given: string, folder: string, repo: string): Promise<string> {
   const [{ modelCard }, { readRunRecord }] = await Promise.all([
     import('../../report/model-card.js'),

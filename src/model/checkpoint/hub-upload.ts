@@ -1,6 +1,6 @@
 /**
- * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in hub.ts. Nothing is
- * asked here: that is the caller's business.
+ * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in hub.ts. Asking
+ * the user is left to the caller.
  */
 import { closeSync, fstatSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -17,7 +17,7 @@ export interface FileToUpload {
   readonly bytes: number;
 }
 
-/** The files of the model in `folder`; not those of training beside it. @throws UserError where there is no model. */
+/** The files of the model in `folder`, without those of training. @throws UserError if there is no model. */
 export function modelFilesOf(folder: string): FileToUpload[] {
   const known: readonly string[] = [...carriedFiles, 'config.json', adapterConfigFile];
   const weights = /^(model|adapter_model).*\.safetensors(\.index\.json)?$/;
@@ -46,10 +46,10 @@ export interface Upload {
 }
 
 /**
- * Creates the repository where it is missing and commits the files.
+ * Creates the repository if it is missing, and commits the files.
  *
  * @returns the address of the repository.
- * @throws UserError for a missing token and for whatever the hub refuses.
+ * @throws UserError for a missing token, and when the hub rejects the upload.
  */
 export async function uploadModel(
   { repo, folder, files, card, private: isPrivate }: Upload,
@@ -82,7 +82,7 @@ export async function uploadModel(
       signal.throwIfAborted();
       if (error instanceof HubApiError) throw refused(repo, endpoint, error);
       if (!(error instanceof TypeError)) throw error;
-      // Node's fetch, when there is no answer.
+      // Node's fetch failed: no answer.
       const cause = error.cause instanceof Error ? error.cause.message : error.message;
       throw new UserError(`Cannot get an answer from the hub at ${endpoint}: ${cause}.`, { cause: error });
     }
@@ -91,7 +91,7 @@ export async function uploadModel(
     try {
       await createRepo({ ...call, ...(isPrivate && { visibility: 'private' }) });
     } catch (error) {
-      // It exists.
+      // The repository exists.
       if (!(error instanceof HubApiError) || error.statusCode !== 409) throw error;
     }
   });

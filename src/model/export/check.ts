@@ -1,6 +1,6 @@
 /**
  * @file Compares an exported model with the model it came from: the same prompts, answered greedily by tinyzero and by a
- * program that runs the export, token for token.
+ * program that runs the export, token by token.
  */
 import { wordings } from '../../data/prompt.js';
 import type { Reporter } from '../../util/reporter.js';
@@ -9,7 +9,7 @@ import { endTokens } from '../prompt-input.js';
 import { isBuiltin } from '../shipped.js';
 import type { Peer } from './peer.js';
 
-/** Multiplications that are asked, and tokens of the longest answer. */
+/** Number of multiplications, and tokens of the longest answer. */
 const checkSize = { prompts: 20, maxNewTokens: 32 };
 
 interface Expected {
@@ -20,7 +20,7 @@ interface Expected {
   readonly logProbs: readonly number[];
 }
 
-/** What tinyzero answers. */
+/** Tinyzero's answers. */
 export interface ExpectedAnswers {
   readonly answers: readonly Expected[];
   readonly endIds: readonly number[];
@@ -29,15 +29,15 @@ export interface ExpectedAnswers {
 export interface ExportCheck {
   readonly program: string;
   readonly prompts: number;
-  /** Prompts whose text both turned into the same token ids. */
+  /** Prompts that both tokenized to the same ids. */
   readonly sameTokens: number;
   /** Answers with the same token ids. */
   readonly sameAnswers: number;
-  /** Over all tokens up to the first different one; absent where the program gives no log-probs. */
+  /** Over all tokens up to the first different one; absent if the program gives no log-probs. */
   readonly largestLogProbGap?: number;
   readonly firstDifference?: {
     readonly prompt: string;
-    /** Place in the answer, from 0. */
+    /** Index in the answer, from 0. */
     readonly position: number;
     readonly expected: number | null;
     readonly found: number | null;
@@ -75,12 +75,12 @@ export async function expectedAnswers(
   }
 }
 
-/** Tokens that the longest prompt and answer take together. */
+/** Tokens of the longest prompt and answer together. */
 export function longestOf({ answers }: ExpectedAnswers): number {
   return Math.max(...answers.map(({ promptIds }) => promptIds.length)) + checkSize.maxNewTokens;
 }
 
-/** Asks `peer` the same and closes it. */
+/** Gives `peer` the same prompts, and closes it. */
 export async function checkAgainst(
   peer: Peer,
   { answers, endIds }: ExpectedAnswers,

@@ -1,6 +1,6 @@
 /**
- * @file Exports a checkpoint to where others run models, and checks the result there. An adapter is merged into its base as
- * the weights are read.
+ * @file Exports a checkpoint for other programs, and checks the result there. An adapter is merged into its base as the weights
+ * are read.
  */
 import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -24,7 +24,7 @@ export interface ExportRequest extends Pick<LoadRequest, 'engine' | 'install'> {
   readonly format: ExportFormat;
   /** The folder to write into. */
   readonly out: string;
-  /** What the model is called there. */
+  /** The name of the exported model. */
   readonly name: string;
   readonly check: boolean;
 }
@@ -58,7 +58,7 @@ export async function exportModel(
   return { ...written, check: await checkExport(request, open, reporter, signal) };
 }
 
-/** Compares an export with its model. @param open opens the export where it is for. */
+/** Compares an export with its model. @param open opens the export in the program that it is made for. */
 export async function checkExport(
   request: Pick<ExportRequest, 'model' | 'engine' | 'install'>,
   open: (expected: ExpectedAnswers) => Promise<Peer>,
@@ -77,7 +77,7 @@ export async function checkExport(
   }
 }
 
-/** The package that runs each form. */
+/** The package that runs each target. */
 const peers: Readonly<Record<FileTarget, string>> = { gguf: 'node-llama-cpp', onnx: '@huggingface/transformers' };
 
 type PeerOpener = (path: string, request: ExportRequest, expected: ExpectedAnswers) => Promise<Peer>;

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { loadPeer, type Peer } from './peer.js';
 
-/** What is used of the package (3.22). */
+/** The parts of the package (3.22) that are used. */
 interface LlamaModule {
   getLlama(options: object): Promise<Llama>;
 }
@@ -22,16 +22,16 @@ interface LlamaSequence {
   evaluate(tokens: readonly number[], options: object): AsyncIterable<number>;
 }
 
-/** @param contextSize tokens of the longest prompt and answer together. @throws UserError where the package is missing. */
+/** @param contextSize tokens of the longest prompt and answer together. @throws UserError if the package is missing. */
 export async function openInLlamaCpp(modelPath: string, contextSize: number): Promise<Peer> {
   const { module, program } = await loadPeer<LlamaModule>('node-llama-cpp');
-  // Neither compiles llama.cpp nor downloads it: the package brings it.
+  // The package contains llama.cpp, so nothing is compiled or downloaded.
   const quiet = { build: 'never', skipDownload: true, progressLogs: false, logLevel: 'error', logger: () => {} };
-  // Its threads wait for each other busily, so one processor is left to everything else.
+  // Its threads spin while they wait, so one processor is left free.
   const maxThreads = Math.max(1, availableParallelism() - 1);
   const llama = await module.getLlama({ gpu: false, maxThreads, ...quiet });
   const model = await llama.loadModel({ modelPath });
-  // Its cache of keys and values is float16 unless told otherwise, which would show as a difference of the export.
+  // The default cache of keys and values is float16, whose rounding would look like an error of the export.
   const exact = { flashAttention: false, experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' };
   const context = await model.createContext({ contextSize, sequences: 1, ...exact });
   const sequence = context.getSequence();

@@ -1,6 +1,6 @@
 /**
- * @file A program of others that runs an exported model, loaded when a check asks for it: it belongs to the user's project or
- * to tinyzero's, and is none of tinyzero's dependencies.
+ * @file Another program that runs an exported model. It is loaded only for a check, from the user's project or from tinyzero's,
+ * and is not a dependency of tinyzero.
  */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -8,19 +8,19 @@ import { pathToFileURL } from 'node:url';
 import { systemErrorCode, UserError } from '../../util/errors.js';
 import { readJsonRecord } from '../../util/json.js';
 
-/** What a program made of one prompt, greedily. */
+/** A program's greedy answer to a prompt. */
 interface PeerAnswer {
-  /** Ids of the prompt's text, by the program's own tokenizer. */
+  /** Ids of the prompt, by the program's own tokenizer. */
   readonly promptIds: readonly number[];
-  /** The end token included when there is one. */
+  /** Includes the end token, if there is one. */
   readonly ids: readonly number[];
-  /** Of each token; absent where the program gives none. */
+  /** Per token; absent if the program gives none. */
   readonly logProbs?: readonly number[];
 }
 
 interface PeerQuestion {
   readonly text: string;
-  /** False for a chat, whose template writes them. */
+  /** False for a chat: its template writes them. */
   readonly addSpecialTokens: boolean;
   readonly promptIds: readonly number[];
   readonly maxNewTokens: number;
@@ -37,16 +37,16 @@ export interface Peer {
 }
 
 /**
- * The module of a package that may be missing, from the current folder's packages or tinyzero's own.
+ * The module of an optional package, from the current folder's packages or tinyzero's own.
  *
- * @throws UserError that says how to add it.
+ * @throws UserError that says how to install it.
  */
 export async function loadPeer<Module>(name: string): Promise<{ module: Module; program: string }> {
   const entry = requirePeer(name);
   return { module: await import(pathToFileURL(entry).href), program: `${name} ${versionOf(entry, name)}` };
 }
 
-/** The file that {@link loadPeer} would load. @throws UserError that says how to add it. */
+/** The file that {@link loadPeer} would load. @throws UserError that says how to install it. */
 export function requirePeer(name: string): string {
   for (const from of [join(process.cwd(), 'package.json'), import.meta.url]) {
     try {

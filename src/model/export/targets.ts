@@ -1,4 +1,4 @@
-/** @file What a model can be exported to, and the number formats of each. Loads nothing. */
+/** @file The targets of exports, and the number formats of each. Loads nothing. */
 
 /** `q8` is q8_0 in GGUF and quantised bytes in ONNX. */
 export const exportFormats = ['f32', 'f16', 'bf16', 'q8'] as const;
@@ -8,7 +8,7 @@ export type ExportFormat = (typeof exportFormats)[number];
 export const exportTargets = {
   gguf: ['f16', 'f32', 'bf16', 'q8'],
   onnx: ['f32', 'f16', 'q8'],
-  /** Keeps the formats that the weights are stored in. */
+  /** Keeps the weights' stored formats. */
   web: [],
 } as const satisfies Record<string, readonly ExportFormat[]>;
 export type ExportTarget = keyof typeof exportTargets;

@@ -5,7 +5,7 @@
 import { basename, dirname } from 'node:path';
 import { loadPeer, type Peer } from './peer.js';
 
-/** What is used of the package (4.3). */
+/** The parts of the package (4.3) that are used. */
 interface TransformersModule {
   readonly env: { allowRemoteModels: boolean; allowLocalModels: boolean; localModelPath: string };
   readonly AutoTokenizer: { from_pretrained(name: string, options: object): Promise<PeerTokenizer> };
@@ -25,7 +25,7 @@ interface PeerModel {
   dispose(): Promise<unknown>;
 }
 
-/** @param dtype as transformers.js calls it. @throws UserError where the package is missing. */
+/** @param dtype its name in transformers.js. @throws UserError if the package is missing. */
 export async function openInTransformersJs(folder: string, dtype: string): Promise<Peer> {
   const { module, program } = await loadPeer<TransformersModule>('@huggingface/transformers');
   const { env, AutoTokenizer, AutoModelForCausalLM, Tensor } = module;

@@ -12,9 +12,9 @@ export interface TensorFormat {
   readonly name: string;
   /** Number in the file, `ggml_type`. */
   readonly id: number;
-  /** Numbers that are stored together. */
+  /** Numbers per block; 1 for formats without blocks. */
   readonly elements: number;
-  /** Bytes of those. */
+  /** Bytes per block. */
   readonly bytes: number;
   /** float32 for the block formats, whose numbers no narrower format holds exactly. */
   readonly dtype: Dtype;
@@ -64,13 +64,13 @@ export function formatOf(id: number): TensorFormat | undefined {
   return Object.values(tensorFormats).find((format) => format.id === id);
 }
 
-/** `q6_K`, or `type 99` where the number has no name here. */
+/** `q6_K`, or `type 99` for an unknown number. */
 export function formatName(id: number): string {
   return formatOf(id)?.name ?? otherFormats[id] ?? `type ${id}`;
 }
 
 /**
- * Widens whole blocks to float32. Products and sums are rounded to float32 one by one, as the reference rounds them.
+ * Widens whole blocks to float32. Products and sums are rounded to float32 one by one, as in the reference.
  *
  * @param source `target.length / format.elements` blocks.
  */

@@ -1,6 +1,6 @@
 /**
- * @file Writes a model as one GGUF file, which llama.cpp and the programs made of it run: weights, tokenizer, special tokens
- * and chat template. Names of metadata are those of llama.cpp's `constants.py`.
+ * @file Writes a model as one GGUF file for llama.cpp and the programs built on it: weights, tokenizer, special tokens and chat
+ * template. The names of the metadata are those of llama.cpp's `constants.py`.
  */
 import type { Pretrained } from '../checkpoint/pretrained.js';
 import type { Tokenizer } from '../checkpoint/tokenizer.js';
@@ -21,12 +21,12 @@ export interface GgufModel {
   readonly pretrained: Pretrained;
   readonly tokenizer: Tokenizer;
   readonly tokenizerFolder: string;
-  /** What the model is called. */
+  /** The model's name. */
   readonly name: string;
 }
 
 /**
- * @returns what of the model the file does not carry, one sentence each.
+ * @returns what the file leaves out of the model, one sentence each.
  * @throws UserError for a model that the format or llama.cpp cannot express.
  */
 export async function exportGguf(path: string, model: GgufModel, format: GgufFormat): Promise<string[]> {
@@ -107,7 +107,7 @@ function tensorsToWrite({ config, weights }: Pretrained, format: GgufFormat, not
     return {
       name: ggufName(name),
       shape,
-      // llama.cpp wants norms and biases in float32.
+      // llama.cpp requires norms and biases in float32.
       format: shape.length === 1 ? tensorFormats.f32 : fits ? matrix : tensorFormats.f16,
       read: () =>
         heads === undefined ? weights.read(name) : turnRows(weights.read(name), heads, config.headDim, 'gguf'),

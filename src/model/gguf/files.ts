@@ -1,6 +1,6 @@
 /**
  * @file The small files of a model folder (config.json, tokenizer files, chat template) from the metadata of a GGUF file. They
- * are written into the cache, so that all that reads a model folder reads a GGUF file too; the weights stay where they are.
+ * are written into the cache, so that the code for model folders also reads GGUF files. The weights stay in the GGUF file.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ const architectures: Readonly<Record<string, string>> = {
   qwen2: 'Qwen2ForCausalLM',
   qwen3: 'Qwen3ForCausalLM',
 };
-/** Changes when the files that are made change. */
+/** Incremented when the generated files change. */
 const version = 1;
 
 /**
@@ -40,7 +40,7 @@ export function cachedFiles(file: GgufFile): string {
   return folder;
 }
 
-/** Content by file name; config.json is last, which makes a folder whole. */
+/** Content by file name. config.json is last: a folder with it is complete. */
 export function ggufFiles(file: GgufFile): Readonly<Record<string, string>> {
   const { metadata, path } = file;
   const unsupported = (reason: string) => wrong({ path, what: 'a model that tinyzero can run' }, [reason]);
@@ -57,7 +57,7 @@ export function ggufFiles(file: GgufFile): Readonly<Record<string, string>> {
     return typeof id === 'number' && typeof names[id] === 'string' ? id : undefined;
   };
   const text = (name: string) => names[special(name) ?? -1] as string | undefined;
-  // llama.cpp's "llama-bpe" begins texts with the begin token unless the file says otherwise.
+  // With llama.cpp's "llama-bpe", texts start with the begin token unless the file disables it.
   const addBos = metadata.get('tokenizer.ggml.add_bos_token') ?? metadata.get('tokenizer.ggml.pre') === 'llama-bpe';
   if (metadata.get('tokenizer.ggml.add_eos_token') === true) throw unsupported('its tokenizer ends texts with a token');
   const ends = [special('eos'), special('eot')].filter((id) => id !== undefined);
@@ -131,7 +131,7 @@ function configRecord(file: GgufFile, family: string, { get, unsupported, specia
   };
 }
 
-/** A float32 as the decimal number it was made from: 1e-5, not 9.999999747378752e-6. */
+/** The shortest decimal number that rounds to this float32: 1e-5, not 9.999999747378752e-6. */
 function plain(value: MetadataValue | undefined): MetadataValue | undefined {
   if (typeof value !== 'number') return value;
   const short = Number(value.toPrecision(7));

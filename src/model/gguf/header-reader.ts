@@ -1,6 +1,6 @@
 /**
- * @file Reads the numbers, texts and lists of a GGUF header one after another. Each length is checked against what is left of
- * the file and against a bound over the whole header before it is read.
+ * @file Reads the numbers, texts and lists of a GGUF header one after another. Each length is checked against the
+ * rest of the file, and against a limit for the whole header, before anything is read.
  */
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
@@ -9,7 +9,7 @@ import type { MetadataValue } from './header.js';
 
 /** Gemma's vocabulary of 262,144 tokens with its merges takes 16 MB. */
 const maxHeaderBytes = 128 * 2 ** 20;
-/** Of all lists together: Gemma's have 1.5 million. */
+/** In all lists together: Gemma's have 1.5 million. */
 const maxElements = 4_000_000;
 const chunkBytes = 2 ** 20;
 
@@ -37,7 +37,7 @@ export class HeaderReader {
   #elements = 0;
   readonly #hash = createHash('sha256');
 
-  /** @param corrupt makes the error for a reason. */
+  /** @param corrupt returns the error for a reason. */
   constructor(
     private readonly fd: number,
     private readonly fileBytes: number,
@@ -52,7 +52,7 @@ export class HeaderReader {
     return this.#take(4, 'a number').readUInt32LE();
   }
 
-  /** @throws for one that a float64 does not hold. */
+  /** @throws for a number beyond the integers of float64. */
   uint64(): number {
     const value = this.#take(8, 'a number').readBigUInt64LE();
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.corrupt(`it holds the impossible size ${value}`);
@@ -79,13 +79,13 @@ export class HeaderReader {
     }
   }
 
-  /** A value with its type before it. */
+  /** A type, then a value of it. */
   value(key: string): MetadataValue {
     const type = this.uint32();
     return type === types.list ? this.#list(key) : this.#single(type, key);
   }
 
-  /** SHA-256 of what was read so far. */
+  /** SHA-256 of all bytes read so far. */
   hash(): string {
     return this.#hash.copy().digest('hex');
   }

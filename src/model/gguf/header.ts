@@ -1,7 +1,7 @@
 /**
  * @file Reads the header of a GGUF file: metadata and the list of tensors (the format is described in docs/gguf.md of
- * github.com/ggml-org/ggml). Every count, length and offset is held to a bound and to the file's size before memory is taken
- * for it. Tensors are read one at a time, in pieces. Knows nothing of models.
+ * github.com/ggml-org/ggml). Every count, length and offset is checked against a limit and the file's size before memory is
+ * allocated. Tensors are read one at a time, in pieces. Knows nothing of models.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
@@ -16,15 +16,15 @@ export type MetadataValue = number | boolean | string | readonly number[] | read
 
 export interface GgufTensor {
   readonly name: string;
-  /** `q4_1`; may be one that cannot be read. */
+  /** `q4_1`; may be unsupported. */
   readonly formatName: string;
-  /** Undefined for one that cannot be read. */
+  /** Undefined if unsupported. */
   readonly format: TensorFormat | undefined;
-  /** Row-major, as PyTorch has it: the reverse of the file's order. */
+  /** Row-major, as in PyTorch: the reverse of the file's order. */
   readonly shape: readonly number[];
   /** From the start of the file. */
   readonly offset: number;
-  /** 0 for a format that cannot be read, whose size is unknown. */
+  /** 0 for an unsupported format, whose size is unknown. */
   readonly byteLength: number;
 }
 
@@ -38,20 +38,20 @@ export interface GgufFile {
 }
 
 const limits = {
-  /** Llama 4's has some 150 entries. */
+  /** Llama 4 has about 150 entries. */
   entries: 65_536,
   tensors: 150_000,
   dimensions: 4,
   nameBytes: 4096,
   alignment: 2 ** 20,
 };
-/** Bytes converted at once: fits the second-level cache; a multiple of every block. */
+/** Bytes per piece: fits the second-level cache; a multiple of every block. */
 const pieceBlocks = 16_384;
 
 /**
  * Opens a file and checks its header. The caller closes it with {@link closeGguf}.
  *
- * @throws UserError that names the file and what is wrong.
+ * @throws UserError that names the file and the problem.
  */
 export function openGguf(path: string): GgufFile {
   return openWithHeader(path, readHeader);
@@ -146,7 +146,7 @@ function readTensorInfo(reader: HeaderReader, path: string): GgufTensor {
   return { name, formatName: formatName(id), format, shape: sizes.reverse(), offset, byteLength };
 }
 
-/** Tensors follow one another, each from the next multiple of the alignment on. */
+/** Each tensor starts at the next multiple of the alignment after the previous one. */
 function placeTensors(
   path: string,
   listed: readonly GgufTensor[],

@@ -1,6 +1,6 @@
 /**
- * @file Tensor names of GGUF and of Hugging Face, and the one difference in content: llama.cpp's `llama` turns neighbouring
- * channels of a query or key, Hugging Face's channels half a head apart, so rows of these two matrices change places.
+ * @file Tensor names of GGUF and of Hugging Face, and the one difference in content: llama.cpp's `llama` rotates pairs of
+ * neighbouring channels of queries and keys, Hugging Face pairs of channels half a head apart, so these two matrices are permuted.
  */
 import type { ModelConfig } from '../network/config.js';
 import { embeddingName, headName } from '../network/params.js';
@@ -24,7 +24,7 @@ const inner: readonly (readonly [string, string])[] = [
   ['mlp.down_proj', 'ffn_down'],
 ];
 
-/** Factors by which Llama 3 stretches the wavelengths of its channel pairs, `[C / 2]`. No parameter of the model. */
+/** Factors by which Llama 3 stretches the wavelengths of its channel pairs, `[C / 2]`. Not a parameter of the model. */
 export const ropeFactorsName = 'rope_freqs.weight';
 
 /** `blk.0.attn_q.weight` of `model.layers.0.self_attn.q_proj.weight`. */
@@ -37,7 +37,7 @@ export function ggufName(name: string): string {
   return `blk.${layer}.${theirs}.${kind}`;
 }
 
-/** Heads of the matrix or bias `name` whose rows change places; undefined where none do. */
+/** Heads of the matrix or bias `name` if its rows are permuted, otherwise undefined. */
 export function turnedHeads(name: string, config: ModelConfig): number | undefined {
   if (config.family !== 'llama') return undefined;
   if (name.includes('self_attn.q_proj')) return config.heads;
@@ -45,7 +45,7 @@ export function turnedHeads(name: string, config: ModelConfig): number | undefin
 }
 
 /**
- * Rows in another order: row (i, pair) of a head, i being its half, goes to (pair, i) on the way to GGUF, and back.
+ * Permutes rows: row (i, pair) of a head, i being its half, becomes (pair, i) in GGUF, and the reverse.
  *
  * @param values row-major, `heads * C` rows.
  */

@@ -13,12 +13,12 @@ import { cachedFiles } from './files.js';
 import { closeGguf, type GgufFile, type GgufTensor, hashGgufTensor, openGguf, readGgufTensor } from './header.js';
 import { ggufName, ropeFactorsName, turnedHeads, turnRows } from './names.js';
 
-/** Whether `reference` names something that exists and is called `.gguf`. */
+/** Whether `reference` is an existing file whose name ends in `.gguf`. */
 export function isGguf(reference: string): boolean {
   return /\.gguf$/i.test(reference) && existsSync(reference);
 }
 
-/** The folder in the cache with all files of the model but its weights. @throws UserError for whatever is wrong with it. */
+/** The cache folder with all files of the model except the weights. @throws UserError for an unsupported file. */
 export function ggufFolder(path: string): string {
   const file = openGguf(path);
   try {
@@ -71,7 +71,7 @@ export function ggufWeights(file: GgufFile, config: ModelConfig): Weights {
 function checkTensors(file: GgufFile, config: ModelConfig): Map<string, GgufTensor> {
   const found = new Map<string, GgufTensor>();
   const problems: string[] = [];
-  // A file that claims more layers than it has tensors is refused before they are spelled out.
+  // A file that claims more layers than it has tensors is rejected before their names are built.
   if (config.layers > file.tensors.size) problems.push(`it claims ${config.layers} layers`);
   else {
     const known = new Set([ropeFactorsName]);

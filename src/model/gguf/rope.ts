@@ -1,6 +1,6 @@
 /**
- * @file Rotary embedding as GGUF has it: base and scaling as metadata; Llama 3's stretched wavelengths as a tensor of factors,
- * without the settings they came from, which are found again here.
+ * @file Rotary embedding in GGUF: base and scaling are metadata. Llama 3's stretched wavelengths are a tensor of factors without
+ * the settings that they came from, which are recovered here.
  */
 import { UserError } from '../../util/errors.js';
 import type { JsonRecord } from '../../util/json.js';
@@ -9,10 +9,10 @@ import { inverseFrequencies, type RopeConfig } from '../network/rope.js';
 import type { MetadataValue } from './header.js';
 import type { MetadataEntry } from './write.js';
 
-/** What Llama 3.1 and later have, beside `factor` and the original length. */
+/** Settings of Llama 3.1 and later, besides `factor` and the original length. */
 const llama3 = { low_freq_factor: 1, high_freq_factor: 4 };
 
-/** What each channel pair's frequency is divided by: `[C / 2]`; undefined where llama.cpp computes it from metadata. */
+/** The divisor of each channel pair's frequency, `[C / 2]`; undefined if llama.cpp computes it from metadata. */
 export function ropeFactors({ rope, headDim }: ModelConfig): Float32Array | undefined {
   if (rope.scaling.kind !== 'llama3') return undefined;
   const plain = inverseFrequencies({ ...rope, scaling: { kind: 'default' } }, headDim);
@@ -20,7 +20,7 @@ export function ropeFactors({ rope, headDim }: ModelConfig): Float32Array | unde
   return plain.map((frequency, i) => frequency / scaled[i]!);
 }
 
-/** @throws UserError for settings that GGUF or llama.cpp has no field for. */
+/** @throws UserError for settings without a field in GGUF or llama.cpp. */
 export function ropeMetadata(config: ModelConfig, prefix: string): MetadataEntry[] {
   const { rope, family } = config;
   const { scaling } = rope;
@@ -60,7 +60,7 @@ export function inexpressible(reason: string): UserError {
 /**
  * The `rope_scaling` of a config.json; undefined for none.
  *
- * @param factors the tensor of {@link ropeFactors}, where the file has one.
+ * @param factors the tensor of {@link ropeFactors}, if the file has one.
  */
 export function ropeRecord(
   get: (name: string) => MetadataValue | undefined,

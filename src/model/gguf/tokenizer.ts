@@ -1,7 +1,7 @@
 /**
- * @file Tokenizers in GGUF: byte-level BPE (`tokenizer.ggml.model` "gpt2"). Of how text is split before BPE the format has only
- * a name, whose meaning is in llama.cpp's code; the names and splits known here are in {@link splits}. What the format or
- * llama.cpp cannot express is refused by name.
+ * @file Tokenizers in GGUF: byte-level BPE (`tokenizer.ggml.model` "gpt2"). The format stores only a
+ * name for the splitting before BPE; its meaning is in llama.cpp's code. {@link splits} has the names known here. Anything that
+ * the format or llama.cpp cannot express is rejected by name.
  */
 import { isRecord, type JsonRecord } from '../../util/json.js';
 import type { TokenizerFiles } from '../checkpoint/tokenizer-file.js';
@@ -19,13 +19,13 @@ const afterContractions = (digits: string) =>
 const spelledContractions = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
 
 interface Split {
-  /** What llama.cpp calls it; the first is written. */
+  /** Its names in llama.cpp; the first is written. */
   readonly names: readonly string[];
-  /** The regular expressions by which it is known in a tokenizer.json; absent for the steps without one. */
+  /** The regular expressions that identify it in a tokenizer.json; absent if it has none. */
   readonly patterns?: readonly string[];
   /** Whether digits are split off one by one before GPT-2's expression. */
   readonly digits?: boolean;
-  /** Whether a whole word that is a token stays one, whatever the merges say. */
+  /** Whether a word that is a token is never split, regardless of the merges. */
   readonly ignoreMerges: boolean;
   /** Whether Hugging Face's files of this family normalize to NFC, which llama.cpp never does. */
   readonly nfc: boolean;
@@ -124,7 +124,7 @@ function splitOf(json: JsonRecord, ignoreMerges: boolean): Split {
   return found;
 }
 
-/** What a tokenizer.json holds, from the metadata of a GGUF file. */
+/** The content of a tokenizer.json, from the metadata of a GGUF file. */
 export function tokenizerRecord(
   metadata: ReadonlyMap<string, MetadataValue>,
   addBos: string | undefined,

@@ -1,6 +1,6 @@
 /**
  * @file Writes a GGUF file, version 3, little-endian: metadata, the list of tensors, then their data, each aligned to 32 bytes.
- * Tensors are asked for one after another and converted in pieces. The file is written beside and renamed.
+ * Tensors are read one after another and converted in pieces. The file is written under a temporary name, then renamed.
  */
 import { writeAllAsync, writeAtomicAsync } from '../../util/file.js';
 import { elementCount } from '../network/params.js';
@@ -20,15 +20,15 @@ export interface GgufTensorToWrite {
   /** Row-major. */
   readonly shape: readonly number[];
   readonly format: TensorFormat;
-  /** float32, not kept. */
+  /** Returns float32 values, which are not kept. */
   read(): Float32Array;
 }
 
 const alignment = 32;
-/** Numbers converted at once; whole blocks. */
+/** Numbers per piece; whole blocks. */
 const pieceElements = 2 ** 18;
 
-/** @throws the system error of the failing call; then nothing is left behind and an older file stays. */
+/** @throws the system error of the failing call; an older file is then unchanged. */
 export async function writeGguf(
   path: string,
   metadata: readonly MetadataEntry[],

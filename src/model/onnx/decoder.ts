@@ -1,7 +1,7 @@
 /**
- * @file The forward pass of network/transformer.ts as an ONNX graph, with a cache of keys and values: what transformers.js
- * calls a decoder with past. Activations are `[N, D]`, N = B·T, so that a projection is one Gemm. Names of inputs and outputs are
- * those of Hugging Face's exporter (optimum).
+ * @file The forward pass of network/transformer.ts as an ONNX graph, with a cache of keys and values (in
+ * transformers.js, a decoder with past). Activations are `[N, D]`, N = B·T, so that a projection is one Gemm. Inputs and
+ * outputs are named as by Hugging Face's exporter (optimum).
  */
 import type { Weights } from '../checkpoint/pretrained.js';
 import type { ModelConfig } from '../network/config.js';
@@ -10,7 +10,7 @@ import { inverseFrequencies } from '../network/rope.js';
 import { apply, applyMany, emptyGraph, floats, integers, type OnnxGraph, onnxTypes, scalar } from './graph.js';
 import { linear, type OnnxFormat, type ParameterStore, rows, vector } from './parameters.js';
 
-/** What every layer needs: names of tensors in the graph. */
+/** Names of the tensors that every layer uses. */
 interface Context extends ParameterStore {
   readonly config: ModelConfig;
   /** Shapes for Reshape. */
@@ -27,7 +27,7 @@ interface Context extends ParameterStore {
   readonly visible: string;
 }
 
-/** @param weights asked for tensor by tensor while the graph is written. */
+/** @param weights read tensor by tensor while the graph is written. */
 export function decoderGraph(config: ModelConfig, weights: Pick<Weights, 'read'>, format: OnnxFormat): OnnxGraph {
   const graph = emptyGraph();
   const { kvHeads: K, headDim: C, vocabSize: V } = config;
@@ -91,7 +91,7 @@ function sharedTensors(graph: OnnxGraph, config: ModelConfig): Pick<Context, 'sh
   return { shapes, cos: turned('Cos'), sin: turned('Sin'), visible: visiblePositions(graph, T) };
 }
 
-/** A position sees itself and those before it, by their place in the cache, but for what the mask hides. */
+/** A position attends to itself and earlier ones in the cache, except those that the mask hides. */
 function visiblePositions(graph: OnnxGraph, T: string): string {
   const one = integers(graph, [1], []);
   const zero = integers(graph, [0], []);
@@ -138,7 +138,7 @@ function attention(context: Context, layer: number, x: string): string {
   const turnedKeys = apply(graph, 'Transpose', [k], { perm: { ints: [0, 1, 3, 2] } });
   const group = (name: string) => apply(graph, 'Unsqueeze', [name, integers(graph, [2])]); // for every query head
   const scores = apply(graph, 'MatMul', [scaled, group(turnedKeys)]); // [B, K, H / K, T, S]
-  // The lowest float32 and not minus infinity: a row of padding sees nothing, and must not become NaN.
+  // The lowest float32, not minus infinity: a row of padding attends to nothing, and must not become NaN.
   const hidden = apply(graph, 'Where', [visible, scores, scalar(graph, -3.4028234663852886e38)]);
   const mixed = apply(graph, 'MatMul', [apply(graph, 'Softmax', [hidden], { axis: { int: -1 } }), group(v)]);
   const back = apply(graph, 'Transpose', [mixed], { perm: { ints: [0, 3, 1, 2, 4] } }); // [B, T, K, H / K, C]

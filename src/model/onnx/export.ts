@@ -1,5 +1,5 @@
 /**
- * @file Writes a model as transformers.js loads it: the graph in `onnx/`, beside it config.json, tokenizer and generation files.
+ * @file Writes a model for transformers.js: the graph in `onnx/`, and config.json, tokenizer and generation files.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { decoderGraph } from './decoder.js';
 import type { OnnxFormat } from './parameters.js';
 import { writeOnnx } from './write.js';
 
-/** How transformers.js calls the formats, and the ends of its file names. */
+/** The formats' names in transformers.js, and the suffixes of its file names. */
 export const onnxDtypes = { f32: 'fp32', f16: 'fp16', q8: 'q8' } as const satisfies Record<OnnxFormat, string>;
 const suffixes: Readonly<Record<OnnxFormat, string>> = { f32: '', f16: '_fp16', q8: '_quantized' };
 
@@ -25,7 +25,7 @@ export interface OnnxModel {
 /**
  * Writes the folder.
  *
- * @param limit bytes from which on tensors lie in files beside the graph; default 2 GB.
+ * @param limit size in bytes above which tensors are stored in files beside the graph; default 2 GB.
  * @returns the files of the graph.
  * @throws the system error of a failing write.
  */
@@ -49,7 +49,7 @@ export async function exportOnnx(
     if (source !== undefined) put(file, readRegularFile(source));
   }
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
-  // transformers.js reads the template from here alone.
+  // transformers.js reads the template only from this file.
   const settings = join(folder, 'tokenizer_config.json');
   const tokenizerConfig = existsSync(settings) ? readJsonRecord(settings) : {};
   const template = tokenizer.chatTemplate === null ? {} : { chat_template: tokenizer.chatTemplate };

@@ -1,6 +1,6 @@
 /**
- * @file An ONNX graph under construction: operators in the order in which they run, and the tensors that they are given. Knows the
- * operators' names and attributes, and nothing of models.
+ * @file An ONNX graph under construction: operators in the order in which they run, and stored tensors. Knows the operators'
+ * names and attributes, and nothing of models.
  */
 
 /** Element types, by their number in `onnx.proto`. */
@@ -22,11 +22,11 @@ export interface Initializer {
   readonly type: OnnxType;
   readonly shape: readonly number[];
   readonly byteLength: number;
-  /** Little-endian, row-major; asked for when the file is written. */
+  /** Little-endian, row-major; called when the file is written. */
   bytes(): Uint8Array;
 }
 
-/** What goes into the graph or comes out; a size that is a text is only known when the graph runs. */
+/** An input or output of the graph. A size given as text is known only when the graph runs. */
 export interface OnnxValue {
   readonly name: string;
   readonly type: OnnxType;
@@ -86,7 +86,7 @@ export function scalar(graph: OnnxGraph, value: number): string {
   return floats(graph, `float_${value}`, Float32Array.of(value), []);
 }
 
-/** A tensor that is at hand; one of that name is used again. @returns the name. */
+/** A tensor whose data is in memory; an existing one of that name is reused. @returns the name. */
 export function constant(
   graph: OnnxGraph,
   { bytes, ...rest }: Omit<Initializer, 'bytes' | 'byteLength'> & { readonly bytes: Uint8Array },
@@ -94,7 +94,7 @@ export function constant(
   return store(graph, { ...rest, byteLength: bytes.byteLength, bytes: () => bytes });
 }
 
-/** Adds a tensor unless there is one of that name. @returns the name. */
+/** Adds a tensor unless one of that name exists. @returns the name. */
 export function store(graph: OnnxGraph, initializer: Initializer): string {
   if (!graph.initializers.some(({ name }) => name === initializer.name)) graph.initializers.push(initializer);
   return initializer.name;

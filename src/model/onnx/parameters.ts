@@ -1,7 +1,7 @@
 /**
- * @file The parameters of a model as tensors of an ONNX graph, in float32, float16 or bytes, and the operators that use them. float16
- * and bytes are forms of storage: the graph widens them when it is loaded, and computes in float32. Bytes have a scale for each
- * row. Activations are never bytes: that changed all 20 of 20 greedy answers of SmolLM2-135M.
+ * @file The parameters of a model as tensors of an ONNX graph, in float32, float16 or bytes, and the operators that use them.
+ * float16 and bytes are only storage: the graph widens them on loading and computes in float32. Bytes have a scale per row. Activations
+ * are never bytes: that changed all of 20 greedy answers of SmolLM2-135M.
  */
 import { narrow } from '../checkpoint/dtype.js';
 import type { Weights } from '../checkpoint/pretrained.js';
@@ -39,7 +39,7 @@ function toFloat(graph: OnnxGraph, x: string): string {
   return apply(graph, 'Cast', [x], { to: { int: onnxTypes.float32 } });
 }
 
-/** A matrix in float32, widened by the graph where it is stored in less. */
+/** A matrix in float32, widened by the graph if it is stored in a narrower format. */
 function matrix(parameters: ParameterStore, name: string): string {
   const { graph, format, specs, weights } = parameters;
   const shape = specs[name]!;
@@ -59,7 +59,7 @@ function matrix(parameters: ParameterStore, name: string): string {
   return half ? toFloat(graph, stored) : stored;
 }
 
-/** Bytes `[out, in]` around 128 and a scale for each row. */
+/** Bytes `[out, in]` with zero point 128, and a scale per row. */
 function quantized({ graph, specs, weights }: ParameterStore, name: string) {
   const shape = specs[name]!;
   const [rowCount, width] = shape as [number, number];
@@ -81,7 +81,7 @@ function quantized({ graph, specs, weights }: ParameterStore, name: string) {
   return { bytes, zero, scales: floats(graph, `${name}.scales`, scales) };
 }
 
-/** A 127th of the largest magnitude of each row. */
+/** The largest magnitude of each row, divided by 127. */
 function rowScales(values: Float32Array, rowCount: number): Float32Array {
   const width = values.length / rowCount;
   const scales = new Float32Array(rowCount);

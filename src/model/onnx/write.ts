@@ -1,6 +1,6 @@
 /**
- * @file Writes a graph as an ONNX file (`onnx.proto3`, IR version 8), with the tensors inside or, where they would make it
- * larger than protobuf allows, in files beside it. Tensors are asked for one after another and never all in memory.
+ * @file Writes a graph as an ONNX file (`onnx.proto3`, IR version 8), with the tensors inside or, if the file would
+ * exceed protobuf's limit, in files beside it. Tensors are read one after another and never all in memory.
  */
 import { basename } from 'node:path';
 import type { Message } from '../../engine/graph/protobuf.js';
@@ -10,17 +10,17 @@ import { packageVersion } from '../../util/version.js';
 import { type Attribute, type Initializer, type OnnxGraph, type OnnxNode, type OnnxValue, onnxTypes } from './graph.js';
 
 const irVersion = 8;
-/** Operators as of ONNX 1.12. */
+/** The operators of ONNX 1.12. */
 const opset = 17;
 /** Protobuf's limit is 2^31 - 1, which readers apply to the whole file; browsers apply it to an ArrayBuffer. */
 const maxBytes = 2_000_000_000;
 
 export interface OnnxFiles {
-  /** Names of the files beside with the tensors' data; none where they are inside. */
+  /** Names of the files with the tensors' data; empty if it is inside. */
   readonly dataFiles: readonly string[];
 }
 
-/** @throws the system error of the failing call; an older file stays. */
+/** @throws the system error of the failing call; an older file is then unchanged. */
 export async function writeOnnx(path: string, graph: OnnxGraph, limit = maxBytes): Promise<OnnxFiles> {
   const total = graph.initializers.reduce((sum, { byteLength }) => sum + byteLength, 0);
   if (total < limit) {
@@ -54,7 +54,7 @@ interface External {
   readonly length: number;
 }
 
-/** Shapes and other small tensors stay in the file: readers want them while they build the graph. */
+/** Shapes and other small tensors stay in the file: readers need them to build the graph. */
 const isLarge = ({ byteLength }: Initializer) => byteLength > 1024;
 
 function chunksOf(tensors: readonly Initializer[], limit: number): Initializer[][] {
@@ -71,7 +71,7 @@ function chunksOf(tensors: readonly Initializer[], limit: number): Initializer[]
   return chunks;
 }
 
-/** A tensor's data in the file, or the fields that say where it is. */
+/** A tensor's data, or the fields that locate it. */
 type Placed = (tensor: Initializer) => {
   readonly parts: readonly Initializer[];
   readonly fields: readonly (readonly [string, string | number])[];

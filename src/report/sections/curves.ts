@@ -115,7 +115,10 @@ function curveFigure(quantity: Quantity, runs: readonly RunRecord[]): Html {
         ? percentAxis
         : { domain: [low, high === low ? low + 1 : high], nice: true, ticks: 4, tickFormat: tickText }),
     },
-    marks: [...series.flatMap((points, i) => lines(points, i, exact ? 'values' : runs.length === 1 ? 'both' : 'means')), bands(series)],
+    marks: [
+      ...series.flatMap((points, i) => lines(points, i, exact ? 'values' : runs.length === 1 ? 'both' : 'means')),
+      bands(series),
+    ],
   });
   return figure({ title, unit, chart: svg });
 }

@@ -1,9 +1,9 @@
 /**
- * @file The forward pass of network/transformer.ts in plain JavaScript, one token at a time with a cache of keys and values: what
- * a web page runs, and Node where the page is checked. Imports nothing, since it is copied beside the page. Sums are float64.
+ * @file The forward pass of network/transformer.ts in plain JavaScript, one token at a time with a cache of keys and values. Runs
+ * in the web page, and in Node for its check. Imports nothing, since it is copied into the page's folder. Sums are float64.
  */
 
-/** What the forward pass depends on; a part of the page's `model.json`. */
+/** The config of the forward pass; a part of the page's `model.json`. */
 export interface DecoderConfig {
   readonly layers: number;
   readonly heads: number;
@@ -19,7 +19,7 @@ export interface DecoderConfig {
 }
 
 export interface Decoder {
-  /** Forgets all tokens. */
+  /** Clears the cache. */
   reset(): void;
   /** Takes the next token. @returns logits over the vocabulary, `[V]`, valid until the next call. */
   step(id: number): Float32Array;
@@ -165,7 +165,7 @@ export function createDecoder(config: DecoderConfig, tensors: Tensors): Decoder 
   };
 }
 
-/** The place of the largest number, the first of equal ones. */
+/** Index of the largest number, the first of equal ones. */
 export function argMax(values: Float32Array): number {
   let best = 0;
   for (let i = 1; i < values.length; i += 1) if (values[i]! > values[best]!) best = i;
@@ -178,7 +178,7 @@ function multiply({ weight, bias }: { weight: Float32Array; bias?: Float32Array 
   const result = new Float32Array(weight.length / width);
   for (let row = 0; row < result.length; row += 1) {
     const start = row * width;
-    // Four sums side by side: the processor need not wait for one before it begins the next.
+    // Four independent sums, which the processor can compute in parallel.
     let [a, b, c, d] = [0, 0, 0, 0];
     let i = 0;
     for (; i + 3 < width; i += 4) {

@@ -1,6 +1,6 @@
 /**
  * @file Writes a folder that any static server can serve: one or two models, and a page that asks them side by side. The
- * weights keep the number format that they are stored in.
+ * weights keep their stored format.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -25,7 +25,7 @@ import { script } from './script.js';
 import type { PageModel } from './session.js';
 
 export interface WebRequest extends Pick<LoadRequest, 'engine' | 'install'> {
-  /** The trained model, then what it is shown beside, if anything. */
+  /** The trained model, then the one to compare it with, if any. */
   readonly models: readonly { readonly reference: string; readonly name: string }[];
   /** Wording, prompt style and reward follow from these and the model, as in a run. */
   readonly training: TrainingOptions;
@@ -36,7 +36,7 @@ export interface WebRequest extends Pick<LoadRequest, 'engine' | 'install'> {
 /** Factors of the table on the page. */
 const factors = Array.from({ length: 11 }, (_, i) => i + 2);
 
-/** @throws UserError for whatever is wrong with a model, and for a folder that cannot be written. */
+/** @throws UserError for an invalid model, and for a folder that cannot be written. */
 export async function exportWeb(request: WebRequest, reporter: Reporter, signal: AbortSignal): Promise<ExportResult> {
   const { out, models, training } = request;
   const written: string[] = [];
@@ -98,7 +98,7 @@ function settingsOf({ pretrained, tokenizer }: OpenModel, training: TrainingOpti
   });
 }
 
-/** Names of the pairs that a built-in model was never shown; none of other models. */
+/** Names of the pairs that a built-in model never saw; none for other models. */
 function heldOutPairs({ pretrained }: OpenModel): string[] {
   const split = heldOutSplitOf(pretrained.configRecord);
   return split === undefined ? [] : heldOutSplits[split].map(([a, b]) => pairName({ a, b }));
@@ -148,7 +148,7 @@ async function writeModel(
   put(`${place}/model.json`, json(model));
 }
 
-/** What a prompt has before and after its question. */
+/** The texts of a prompt before and after its question. */
 function surroundings(tokenizer: Tokenizer, style: 'raw' | 'chat', system: string | undefined): PageModel['around'] {
   const mark = 'QUESTION-4f1c';
   const input = promptInput(mark, { style, system });

@@ -1,4 +1,4 @@
-/** @file A model of a web export in Node, with the page's own code: for the check of an export. */
+/** @file Runs a model of a web export in Node with the page's own code, to check the export. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';

@@ -1,8 +1,8 @@
-/** @file The page of a web export: its markup and style. It loads what lies beside it and nothing else. */
+/** @file The page of a web export: its markup and style. It loads only files of its own folder. */
 import { type Html, html, pageHead } from '../html.js';
 import { themes } from '../style.js';
 
-/** @param title what the trained model is called. @param note a sentence about the reward. */
+/** @param title name of the trained model. @param note a sentence about the reward. */
 export function webPage(title: string, note: string): string {
   const page: Html = html`<!doctype html>
 <html lang="en">

@@ -1,6 +1,6 @@
 /**
- * @file The page's own script, `page.js` of a web export: loads the models that lie beside it, asks them side by side, shows
- * rewards and fills the multiplication table. An ES module as text, since it alone knows a browser.
+ * @file The page's own script, `page.js` of a web export: loads the models of its folder, asks them side by side, shows
+ * rewards and fills the multiplication table. An ES module as text, since only this file uses a browser's API.
  */
 export const script = `
 import { createSession } from './session.js';
@@ -35,7 +35,7 @@ async function open(folder) {
   return createSession(model, weights, new Tokenizer(json, config));
 }
 
-/** The factors of '7 x 8' and the like. */
+/** The factors of a text such as '7 x 8'. */
 const product = /^(?:what\\s+is\\s+)?(\\d{1,4})\\s*[x×*·⋅]\\s*(\\d{1,4})\\s*[=?]*$/iu;
 
 async function ask(line) {

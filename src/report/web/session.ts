@@ -1,5 +1,5 @@
 /**
- * @file A model of a web export: prompts to token ids, and greedy answers. Copied beside the page, so it imports only what lies there.
+ * @file A model of a web export: prompts to token ids, and greedy answers. Copied into the page's folder, so it imports only files there.
  */
 import { argMax, createDecoder, type DecoderConfig, readTensors } from './decoder.js';
 
@@ -12,13 +12,13 @@ export interface PageModel {
   readonly maxNewTokens: number;
   /** The text of a multiplication, with `{a}` and `{b}` for its factors. */
   readonly wording: string;
-  /** What stands before and after a question: of a chat template, else empty. */
+  /** The texts before and after a question: the chat template's, or empty. */
   readonly around: readonly [before: string, after: string];
   /** Whether the tokenizer adds its special tokens; a chat template writes them itself. */
   readonly addSpecialTokens: boolean;
 }
 
-/** What is used of @huggingface/tokenizers. */
+/** The parts of @huggingface/tokenizers that are used. */
 export interface PageTokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
   decode(ids: readonly number[], options: object): string;
@@ -26,7 +26,7 @@ export interface PageTokenizer {
 
 interface PageAnswer {
   readonly promptIds: readonly number[];
-  /** The end token included when there is one. */
+  /** Includes the end token, if there is one. */
   readonly ids: readonly number[];
   readonly text: string;
   /** The model ended the answer itself. */
@@ -39,7 +39,7 @@ export interface PageSession {
   product(a: number, b: number): string;
   /** The prompt of any other text. */
   prompt(question: string): string;
-  /** @param onText gets the text so far, after every token. */
+  /** @param onText receives the text so far after every token. */
   answer(prompt: string, onText?: (text: string) => void | Promise<void>): Promise<PageAnswer>;
 }
 

@@ -1,8 +1,7 @@
 /**
- * @file `sft --dry-run`: what a run would do and need. Refuses what a run would refuse. Computes, writes and installs nothing;
- * of a model on the hub it fetches everything but the weights.
+ * @file `sft --dry-run`: the work and the resources of a run. Rejects whatever a run would reject. Computes, writes and installs
+ * nothing; of a hub model it downloads everything except the weights.
  */
-
 import { completionTokens, tokensOf } from '../../model/network/log-probs.js';
 import { parameterCount } from '../../model/network/params.js';
 import { describeModel } from '../../model/open.js';
@@ -20,14 +19,14 @@ export interface SftDryRun extends Needs {
   readonly model: string;
   readonly parameters: number;
   readonly lines: ExampleSet['lines'];
-  /** Completion tokens that are learned, once an epoch. */
+  /** Completion tokens that are learned in each epoch. */
   readonly tokens: number;
   /** Tokens of the longest row, prompt and completion. */
   readonly longest: number;
   readonly updates: number;
 }
 
-/** @throws UserError for options, model or lines that a run would refuse. */
+/** @throws UserError for options, model or lines that a run would reject. */
 export async function sftDryRun(
   { options, folder, engine, install }: SftRequest,
   reporter: Reporter,

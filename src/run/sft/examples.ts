@@ -1,6 +1,6 @@
 /**
- * @file What supervised training learns from: lines of `{prompt, completion}` or `{messages}` become prompts and completions
- * in tokens, as the model meets and writes them when it is sampled. A share of the lines is held out.
+ * @file The examples of supervised training: lines of `{prompt, completion}` or `{messages}` become prompts and completions in
+ * tokens, tokenized as in sampling. A share of the lines is held out.
  */
 import { promptInput } from '../../data/prompt.js';
 import type { Pretrained } from '../../model/checkpoint/pretrained.js';
@@ -12,21 +12,21 @@ import { type JsonLine, parseJsonLines } from '../../util/json-lines.js';
 import { keyedRandom } from '../../util/random.js';
 import { check, list, object, oneOf, text } from '../../util/schema.js';
 
-/** A line as errors show it. */
+/** An example of a line, for errors. */
 export const exampleLine = '{"prompt": "What is 7 × 12?", "completion": "7 × 12 = 84"}';
 
-/** All that turns lines into tokens. */
+/** Everything that determines the tokens of a line. */
 export interface ExampleReader {
   readonly tokenizer: Tokenizer;
   readonly pretrained: Pick<Pretrained, 'config' | 'generation' | 'configRecord'>;
   readonly promptStyle: 'raw' | 'chat';
-  /** Before each prompt, and before conversations that bring none of their own. */
+  /** The system message of each prompt, and of conversations without one. */
   readonly system: string | undefined;
 }
 
-/** What one line teaches. */
+/** The content of one line. */
 interface Example {
-  /** Lines with one key stand on one side of the split. */
+  /** Lines with the same key are on the same side of the split. */
   readonly key: string;
   /** One for each turn of the assistant. */
   readonly rows: readonly TokenRow[];
@@ -42,8 +42,8 @@ export interface ExampleSet {
 /**
  * Reads the lines of `content` and splits them.
  *
- * @param source where they are from, for errors. @param share of the lines to hold out; @param seed chooses them.
- * @throws UserError that names the first line that cannot be used.
+ * @param source their origin, for errors. @param share of the lines to hold out; @param seed chooses them.
+ * @throws UserError that names the first invalid line.
  */
 export function readExamples(
   source: string,
@@ -58,7 +58,7 @@ export function readExamples(
   return { train, heldOut, lines: { train: sides[0].length, heldOut: sides[1].length } };
 }
 
-/** Keys of at least `share` of the lines, at most half of the keys; none of a single key. */
+/** Keys that cover at least `share` of the lines, at most half of the keys; none if there is only one key. */
 function heldOutKeys(examples: readonly Example[], share: number, seed: number): ReadonlySet<string> {
   const counts = new Map<string, number>();
   for (const { key } of examples) counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -111,11 +111,11 @@ interface Message {
   readonly content: string;
 }
 
-/** What was asked first. */
+/** The first question. */
 const keyOf = (conversation: readonly Message[]) =>
   JSON.stringify(conversation.find(({ role }) => role === 'user')?.content ?? '');
 
-/** A prompt as plain text or ids, and what follows it up to the end token. */
+/** A prompt as plain text or ids, and its completion up to the end token. */
 function textRow(prompt: unknown, completion: unknown, where: string, reader: ExampleReader): TokenRow {
   if (completion === undefined) throw unusable(where, 'it has no `completion`');
   if (typeof completion === 'string' ? completion === '' : Array.isArray(completion) && completion.length === 0) {
@@ -125,14 +125,14 @@ function textRow(prompt: unknown, completion: unknown, where: string, reader: Ex
   return ended(row, where, reader);
 }
 
-/** A text as it is asked, in its template or behind the system message; ids and everything else as they are. */
+/** A text as a chat, or after the system message; ids are unchanged. */
 function asked(prompt: unknown, { tokenizer, promptStyle, system }: ExampleReader): unknown {
   if (typeof prompt !== 'string' || (promptStyle === 'raw' && system === undefined)) return prompt;
   const input = promptInput(prompt, { style: promptStyle, system });
   return 'messages' in input ? tokenizer.encodeChat(input.messages) : input.text;
 }
 
-/** Each turn of the assistant, after all that was said before it. */
+/** Each turn of the assistant, with everything before it as the prompt. */
 function conversationRows(given: readonly Message[], where: string, reader: ExampleReader): TokenRow[] {
   const { system } = reader;
   const conversation: readonly Message[] =
@@ -142,7 +142,7 @@ function conversationRows(given: readonly Message[], where: string, reader: Exam
   return turns.map((place) => turnRow(conversation.slice(0, place + 1), where, reader));
 }
 
-/** The last message as the completion of those before, in the tokens of the template's own rendering of all. */
+/** The last message as the completion of the earlier ones, in the tokens of the rendered conversation. */
 function turnRow(conversation: readonly Message[], where: string, reader: ExampleReader): TokenRow {
   const { tokenizer } = reader;
   const before = tokenizer.renderChat(conversation.slice(0, -1));
@@ -158,13 +158,13 @@ function turnRow(conversation: readonly Message[], where: string, reader: Exampl
   const encode = (written: string) => tokenizer.encode(written, { addSpecialTokens: false });
   const promptIds = encode(before);
   const wholeIds = encode(whole);
-  // A token across the border would be one that no sampled completion can begin with.
+  // No sampled completion could start inside a token that spans the border.
   const agree = promptIds.every((id, place) => wholeIds[place] === id);
   const completionIds = agree ? wholeIds.slice(promptIds.length) : encode(whole.slice(before.length));
   return ended({ promptIds, completionIds }, where, reader);
 }
 
-/** `row` up to its first end token; where it has none, one is added. What a template writes after a turn is not learned. */
+/** `row` up to its first end token, which is added if there is none. Text that a template writes after a turn is not learned. */
 function ended({ promptIds, completionIds }: TokenRow, where: string, reader: ExampleReader): TokenRow {
   const { maxPositions } = reader.pretrained.config;
   const ends = endTokens(reader);

@@ -1,6 +1,6 @@
 /**
- * @file The loop of supervised training: update, check, record, measure, save. Which rows an update sees is a function of the
- * seed; files, clocks and options are the caller's.
+ * @file The loop of supervised training: update, check, record, measure, save. The rows of an update are a function of the
+ * seed; files, timing and options are left to the caller.
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { learningRateAt, type Schedule } from '../../engine/optim/settings.js';
@@ -12,7 +12,7 @@ import { keyedRandom } from '../../util/random.js';
 /** One line of metrics.jsonl. */
 export interface SftMetrics {
   readonly step: number;
-  /** From 0; how often all rows had been seen before. */
+  /** From 0: completed passes over all rows. */
   readonly epoch: number;
   /** Mean of -log p over the completion tokens of the update's rows, before it; nats. */
   readonly loss: number;
@@ -22,14 +22,14 @@ export interface SftMetrics {
   readonly trainedTokens: number;
   readonly gradientNorm: number;
   readonly learningRate: number;
-  /** The loss on the held-out rows after this update, where it was measured. Nothing is chosen by it. */
+  /** The loss on the held-out rows after this update, if it was measured. For monitoring only. */
   readonly heldOutLoss?: number;
 }
 
 interface SftProgress {
   /** Updates made. */
   readonly step: number;
-  /** Completion tokens that they were made with. */
+  /** Completion tokens of these updates. */
   readonly trainedTokens: number;
 }
 
@@ -65,7 +65,7 @@ export interface SftLoopOptions {
   readonly onStep: (metrics: SftMetrics) => void;
   readonly saveDue: (step: number) => boolean;
   readonly save: (progress: SftProgress) => Promise<void>;
-  /** When aborted, the update under way is finished and saved; the loop then throws the reason. */
+  /** When aborted, the current update is finished and saved; the loop then throws the reason. */
   readonly signal: AbortSignal;
 }
 

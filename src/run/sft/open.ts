@@ -1,4 +1,4 @@
-/** @file The part of a run of supervised training that needs no weights and no engine: its settings and its examples. */
+/** @file The settings and examples of supervised training. Needs neither weights nor an engine. */
 import { parameterCount } from '../../model/network/params.js';
 import { type DescribedModel, usageError } from '../../model/open.js';
 import { heldOutSplitOf, requireNoAdapter } from '../../options/settings.js';
@@ -6,7 +6,7 @@ import { completeSftSettings, type SftOptions, type SftSettings } from '../../op
 import { readText } from '../../util/json-lines.js';
 import { type ExampleSet, exampleLine, readExamples } from './examples.js';
 
-/** @param content the lines to learn from. @throws UserError for options or lines that cannot be used. */
+/** @param content the lines to learn from. @throws UserError for invalid options or lines. */
 export function openExamples(
   options: SftOptions,
   content: string,

@@ -1,6 +1,6 @@
 /**
  * @file The description of a run of supervised training in its folder: `config.json` with all options, versions and hashes,
- * and `examples.jsonl`, a copy of what it learns from. A resumed run reads and checks both.
+ * and `examples.jsonl`, a copy of the data. A resumed run reads and checks both.
  */
 import { readFileSync } from 'node:fs';
 import type { EngineName } from '../../engine/choices.js';
@@ -15,7 +15,7 @@ import { packageVersion } from '../../util/version.js';
 import type { RunFolder } from '../folder.js';
 import { requireCommand, storedOptions } from '../record.js';
 
-/** Changes when older readers would misread a run. */
+/** Incremented when older versions would misread a run. */
 const format = 'tinyzero-sft-1';
 
 export interface StoredSft {
@@ -64,7 +64,7 @@ const runShape = object({
   options: anyObject,
 });
 
-/** Reads the `config.json` at `path`. @throws UserError that lists every option that is wrong, or says that the file was changed. */
+/** Reads the `config.json` at `path`. @throws UserError that lists every invalid option, or reports that the file was changed. */
 export function readSftRun(path: string): StoredSft {
   const source = { path, what: 'the configuration of a run of `tinyzero sft`', fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);

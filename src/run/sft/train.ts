@@ -1,7 +1,7 @@
 /**
- * @file A whole run of supervised training: measure the loss on held-out lines, train, measure again. Each part leaves its
- * file in the run folder and is skipped when that file is there, so a run that was stopped at any moment ends with the
- * same bytes as one left alone.
+ * @file A whole run of supervised training: measure the loss on held-out lines, train, measure again. Each part writes
+ * its file into the run folder and is skipped if that file exists, so a run that was stopped at any moment and resumed ends
+ * with the same bytes as an uninterrupted one.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,9 +35,9 @@ import { openExamples, readData } from './open.js';
 import { readSftRun, readStoredExamples, type StoredSft, writeSftRun } from './record.js';
 
 export interface SftRequest {
-  /** Of a new run; a resumed run keeps its own. */
+  /** Options of a new run; a resumed run keeps its own. */
   readonly options: SftOptions;
-  /** The folder of a new run, or the one to continue. */
+  /** The folder of a new run, or of the run to resume. */
   readonly folder: string;
   readonly resume: boolean;
   readonly engine: EngineSetting;
@@ -59,7 +59,7 @@ export type SftEvent =
   | { readonly kind: 'measured'; readonly when: 'before' | 'after'; readonly loss: TokenLoss }
   /** Training continues after update `step`. */
   | { readonly kind: 'resumed'; readonly step: number; readonly history: readonly SftMetrics[] }
-  /** Training begins or continues. `updates`: of the whole run. */
+  /** Training starts or continues. `updates`: of the whole run. */
   | { readonly kind: 'training'; readonly updates: number }
   | { readonly kind: 'step'; readonly metrics: SftMetrics; readonly updates: number };
 
@@ -67,12 +67,12 @@ export interface SftResult {
   readonly folder: string;
   readonly updates: number;
   readonly lines: ExampleSet['lines'];
-  /** Loss on the held-out rows; null where nothing is held out. */
+  /** Loss on the held-out rows; null if nothing is held out. */
   readonly before: TokenLoss | null;
   readonly after: TokenLoss | null;
 }
 
-/** @throws UserError for whatever stops the run; with exit code 130 the signal. */
+/** @throws UserError when the run fails or stops; exit code 130 after the signal. */
 export async function sft(
   request: SftRequest,
   onEvent: (event: SftEvent) => void,
@@ -150,7 +150,7 @@ async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftRe
   }
 }
 
-/** Describes the run in its folder, or checks that its model is still the one described there. */
+/** Describes the run in its folder, or checks that its model is the one described there. */
 function describeRun({ settings, engine, content, folder, pretrained }: SftJob, stored: StoredSft | undefined): void {
   const modelHash = fingerprintModel(pretrained);
   if (stored === undefined) {

@@ -80,7 +80,7 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-test('a run is uploaded whole, with a card that tells verdict, table and command', async (t) => {
+test('the files of a run are uploaded, with a card that has the verdict, the table and the command', async (t) => {
   const run = join(temporaryFolder(t), 'mine');
   const trained = await tinyzero(beginOrResume(run, 'wasm'));
   assert.equal(trained.code, 0, trained.stderr);
@@ -119,7 +119,7 @@ test('a repository that exists gets a commit', async (t) => {
   );
 });
 
-test('nothing is sent without --yes where nobody can be asked, without a token, or to a wrong name', async (t) => {
+test('nothing is sent without --yes and a terminal, without a token, or to an invalid name', async (t) => {
   const hub = await startHub(t);
   const env = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 'hf_x' };
   const push = (args: string[], change: Record<string, string | undefined> = {}) =>
@@ -135,7 +135,7 @@ test('nothing is sent without --yes where nobody can be asked, without a token, 
   assert.equal(hub.tokens.size, 0);
 });
 
-test('a refused token is told', async (t) => {
+test('a rejected token is reported', async (t) => {
   const hub = await startHub(t);
   const env = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 'hf_other' };
   const { code, stderr } = await tinyzero(['push', 'me/model', '--model', 'builtin', '--yes'], env);

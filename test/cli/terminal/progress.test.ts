@@ -44,7 +44,7 @@ test('a line replaces the bar, wrapped between words to fit the terminal', (t) =
   work.end();
 });
 
-test('a log: the note of the work with the time left, or a line when nothing was said for a while', (t) => {
+test('a log: the note of the work with the time left, or a line after a pause', (t) => {
   let ms = 0;
   t.mock.method(performance, 'now', () => ms);
   const { stream, written } = fakeStream();

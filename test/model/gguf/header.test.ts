@@ -44,7 +44,7 @@ test('a file cut off anywhere is refused', (t) => {
   }
 });
 
-test('counts and lengths are held to the size of the file before memory is taken', (t) => {
+test('counts and lengths are checked against the size of the file before memory is allocated', (t) => {
   const put = (at: number, value: bigint) => (bytes: Buffer) => {
     bytes.writeBigUInt64LE(value, at);
     return bytes;

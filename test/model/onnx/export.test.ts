@@ -40,7 +40,7 @@ test('float16 and bytes: half and a quarter of the size, the same token ids of p
   assert.ok(bytes.check!.largestLogProbGap! < 1, `${bytes.check!.largestLogProbGap}`);
 });
 
-test('tensors beside the graph, in files below the limit, are the same model', async (t) => {
+test('tensors in files beside the graph, below the limit, give the same model', async (t) => {
   const model = await openModel(fixture('llama'), silentReporter, never);
   const root = temporaryFolder(t);
   const limit = 200_000;

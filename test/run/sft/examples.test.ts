@@ -48,7 +48,7 @@ test("messages have the tokens of the template's own rendering, up to the end to
   }
 });
 
-test('prompt and completion are a conversation in chat style, plain text in raw style, and ids as they are', () => {
+test('prompt and completion become a conversation in chat style and plain text in raw style; ids are unchanged', () => {
   const line = { prompt: 'What is 7 × 8?', completion: '56' };
   const asMessages = { messages: [user(line.prompt), assistant(line.completion)] };
   assert.deepEqual(read(chat, [line]).train, read(chat, [asMessages]).train);
@@ -65,7 +65,7 @@ test('prompt and completion are a conversation in chat style, plain text in raw 
   assert.deepEqual(withSystem.promptIds, expected);
 });
 
-test('held-out lines: the share that was asked for, none with a prompt that is trained on, chosen by the seed', () => {
+test('held-out lines: the requested share, no prompt that is trained on, chosen by the seed', () => {
   const lines = Array.from({ length: 60 }, (_, i) => ({ prompt: `Q${i % 30}`, completion: `A${i}` }));
   const { train, heldOut, lines: count } = read(raw, lines, 0.2);
   assert.deepEqual(count, { train: 48, heldOut: 12 });
