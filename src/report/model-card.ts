@@ -3,6 +3,7 @@
  * the command that repeats it.
  */
 import { trainingOptionNames } from '../options/names.js';
+import { algorithms } from '../stage2/algorithm.js';
 import { counted } from '../util/format.js';
 import { repeatCommand } from './command.js';
 import type { RunRecord } from './read.js';
@@ -15,8 +16,6 @@ export interface CardFacts {
   readonly parameters: number;
   readonly isAdapter: boolean;
 }
-
-const algorithms = { apo: 'A\\*PO', grpo: 'GRPO', reinforce: 'REINFORCE' } as const;
 
 /** @param run absent for a model outside a run folder, about which less is known. */
 export function modelCard({ name, parameters, isAdapter }: CardFacts, run?: RunRecord): string {
@@ -44,7 +43,7 @@ function trained(what: string, base: string, { stored, before, problems }: RunRe
   const { algo, task, problems: file } = stored.options;
   const subject = before?.task ?? task ?? file ?? 'multiplication';
   const rows = `${counted(problems.rows.length, 'row')} of ${counted(problems.train.length, 'distinct problem')}`;
-  return `${what}, trained from \`${base}\` by tinyzero with ${algorithms[algo]} on ${subject}: ${rows}.`;
+  return `${what}, trained from \`${base}\` by tinyzero with ${algorithms[algo].title.replace('*', '\\*')} on ${subject}: ${rows}.`;
 }
 
 function results(run: RunRecord): string[] {

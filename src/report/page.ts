@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { requireRun, runFiles } from '../run/folder.js';
+import { algorithms } from '../stage2/algorithm.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { counted, formatBytes, formatSeconds } from '../util/format.js';
 import { documentOf, type PageSection } from './document.js';
@@ -53,7 +54,6 @@ const signs = {
   unfinished: '…',
   stopped: '■',
 } as const;
-const algorithms = { apo: 'A*PO', grpo: 'GRPO', reinforce: 'REINFORCE' } as const;
 
 function opening(run: RunRecord, { kind, label, sentence, notes }: Verdict): Html {
   const { stored, before, problems } = run;
@@ -63,7 +63,7 @@ function opening(run: RunRecord, { kind, label, sentence, notes }: Verdict): Htm
 <div>
 <p class="badge"><span aria-hidden="true">${signs[kind]}</span> ${label}</p>
 <h1>${headline(sentence)}</h1>
-<p class="lead">${model ?? 'builtin'}, ${algorithms[algo]} on ${what}: ${problems.rows.length.toLocaleString('en-US')} rows of ${problems.train.length.toLocaleString('en-US')} distinct problems.</p>
+<p class="lead">${model ?? 'builtin'}, ${algorithms[algo].title} on ${what}: ${problems.rows.length.toLocaleString('en-US')} rows of ${problems.train.length.toLocaleString('en-US')} distinct problems.</p>
 <ul class="key-facts">${keyFacts(run).map((fact) => html`<li>${fact}</li>`)}</ul>
 ${notes.map((note) => html`<p class="note">${note}</p>`)}
 </div>
