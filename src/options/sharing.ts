@@ -3,19 +3,19 @@ import { exportFormats, exportTargetNames } from '../model/export/targets.js';
 import type { OptionSpec } from './spec.js';
 
 export const sharingOptions = {
-  out: { type: 'string', placeholder: 'path', help: 'where the result goes' },
+  out: { type: 'string', placeholder: 'path', help: 'path of the result' },
   open: { type: 'boolean', default: false, help: 'open the report in a browser' },
   to: {
     type: 'choice',
     choices: exportTargetNames,
-    help: 'the form: gguf for llama.cpp, onnx for transformers.js, web for a page in a browser',
+    help: 'gguf for llama.cpp, onnx for transformers.js, web for a page in a browser',
   },
-  dtype: { type: 'choice', choices: exportFormats, help: 'how numbers are stored' },
+  dtype: { type: 'choice', choices: exportFormats, help: 'number format of the weights' },
   check: {
     type: 'boolean',
     default: false,
-    help: 'run the result where it is for, and compare greedy answers token for token',
+    help: 'open the result in the program it is made for, and compare greedy answers token by token',
   },
-  private: { type: 'boolean', default: false, help: 'make the repository one that only you and your organisation see' },
-  yes: { type: 'boolean', default: false, help: 'do not ask first' },
+  private: { type: 'boolean', default: false, help: 'make the repository private' },
+  yes: { type: 'boolean', default: false, help: 'do not ask for confirmation' },
 } as const satisfies Record<string, OptionSpec>;

@@ -40,7 +40,7 @@ export const options = {
   data: {
     type: 'string',
     placeholder: 'file',
-    help: 'JSON lines to learn from, {"prompt": …, "completion": …} or {"messages": […]}; - reads standard input',
+    help: 'examples as JSON lines, {"prompt": …, "completion": …} or {"messages": […]}; - reads standard input',
   },
   heldOut: {
     type: 'number',
@@ -48,7 +48,7 @@ export const options = {
     max: 0.5,
     default: 0.1,
     unit: 'share',
-    help: 'share of the lines that is not trained on; the loss on them is measured before and after',
+    help: 'share of the lines that is held out to measure the loss before and after',
   },
   steps: { type: 'integer', min: 1, unit: 'steps', help: 'fewer steps than the recipe, for a quick try' },
   precision: {
@@ -64,7 +64,7 @@ export const options = {
     type: 'choice',
     choices: ['raw', 'chat'],
     default: 'raw',
-    help: 'give the model the plain text, or a user message in its chat template',
+    help: 'pass the text unchanged, or as a user message in the chat template',
   },
   questionStyle: {
     type: 'choice',
@@ -94,12 +94,12 @@ export const options = {
   task: {
     type: 'string',
     placeholder: 'file',
-    help: 'problems and reward from this JavaScript or TypeScript file instead of multiplication',
+    help: 'take problems and reward from this JavaScript or TypeScript file instead of multiplication',
   },
   problems: {
     type: 'string',
     placeholder: 'file',
-    help: 'problems from this file of JSON lines, {"prompt": …, "answer": …}, instead of multiplication',
+    help: 'take problems from this file of JSON lines, {"prompt": …, "answer": …}, instead of multiplication',
   },
   min: { type: 'integer', min: 0, default: 2, help: 'smallest factor of the multiplications' },
   max: { type: 'integer', min: 0, default: 12, help: 'largest factor of the multiplications' },
@@ -109,7 +109,7 @@ export const options = {
     type: 'choice',
     choices: ['none', 'seed'],
     default: 'none',
-    help: 'none keeps test and training problems apart; seed draws the one from the other, for comparison only',
+    help: 'none separates test and training problems; seed draws test problems from the training problems, for comparison only',
   },
   reward: {
     type: 'choice',
@@ -136,7 +136,7 @@ export const options = {
     default: false,
     help: 'merge although shards are missing, interrupted or given twice',
   },
-  force: { type: 'boolean', default: false, help: 'train even where stage 1 finds nothing to learn' },
+  force: { type: 'boolean', default: false, help: 'train even if stage 1 finds nothing to learn' },
   algo: {
     type: 'choice',
     choices: algorithmNames,
@@ -155,31 +155,31 @@ export const options = {
     type: 'integer',
     min: 1,
     unit: 'rank',
-    help: 'train low-rank adapters of this rank and keep the weights frozen; absent: train all weights',
+    help: 'train LoRA adapters of this rank with frozen weights; default: train all weights',
   },
-  loraAlpha: { type: 'number', above: 0, help: 'adapters are multiplied by alpha / rank; twice the rank if absent' },
+  loraAlpha: { type: 'number', above: 0, help: 'adapters are multiplied by alpha / rank; default: twice the rank' },
   loraTargets: {
     type: 'string',
     placeholder: 'layers',
-    help: 'linear layers with adapters, such as q_proj,v_proj; all if absent',
+    help: 'linear layers with adapters, such as q_proj,v_proj; default: all',
   },
   lr: { type: 'number', above: 0, help: 'learning rate of AdamW' },
   warmup: {
     type: 'integer',
     min: 0,
     unit: 'updates',
-    help: 'updates in which the learning rate grows; a tenth of all if absent',
+    help: 'updates in which the learning rate grows; default: a tenth of all',
   },
   beta2: { type: 'number', above: 0, help: 'weight of the log-ratio to the reference in the loss' },
   trainOn: {
     type: 'choice',
     choices: trainedProblemsChoices,
-    help: 'train on problems whose samples of stage 1 differ in reward, on those with an exact one, or on all',
+    help: 'train on problems whose stage 1 rewards vary, on those with an exact sample, or on all',
   },
   curriculum: {
     type: 'choice',
     choices: ['none', 'mixed'],
-    help: 'mixed draws the rows of stage 2 by the variance of their rewards in stage 1: more of what is in reach',
+    help: 'mixed draws the rows of stage 2 in proportion to the variance of their rewards in stage 1',
   },
   evalEvery: {
     type: 'integer',
@@ -198,7 +198,7 @@ export const options = {
   dryRun: {
     type: 'boolean',
     default: false,
-    help: 'say what the run would do and need of memory and disk, then stop; exit code 1 where it cannot fit',
+    help: 'print the work, memory and disk space of the run, then stop; exit code 1 if it cannot fit',
   },
   saveEvery: {
     type: 'integer',
@@ -222,21 +222,25 @@ export const options = {
     choices: engineSettings,
     default: 'auto',
     env: 'TINYZERO_ENGINE',
-    help: 'what computes: native TensorFlow, WebAssembly, or the faster one that is available',
+    help: 'native TensorFlow, WebAssembly, or the faster available one',
   },
   install: {
     type: 'boolean',
     default: true,
     env: 'TINYZERO_NO_INSTALL',
-    help: 'do not install the native engine when it is missing',
+    help: 'do not install the native engine if it is missing',
   },
-  gpu: { type: 'boolean', default: false, help: 'take the CUDA build of TensorFlow (Linux x86-64, 3.4 GB download)' },
+  gpu: {
+    type: 'boolean',
+    default: false,
+    help: 'install the CUDA build of TensorFlow (Linux x86-64, 3.4 GB download)',
+  },
   from: {
     type: 'string',
     placeholder: 'path',
     help: 'install from this wheel, or folder of wheels, without a network',
   },
-  reinstall: { type: 'boolean', default: false, word: 'force', help: 'install again where an engine is installed' },
+  reinstall: { type: 'boolean', default: false, word: 'force', help: 'install again even if an engine is installed' },
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof options;
