@@ -11,7 +11,7 @@ interface Packed {
 
 const maxBytes = 8_000_000;
 
-/** Everything that a package needs, and nothing of how it is made. */
+/** Everything that a package needs, without development files. */
 const wanted = [
   /^package\.json$/,
   /^README\.md$/,
@@ -42,7 +42,7 @@ test('the tarball holds what it must, no development files, and is small', () =>
       `${pattern}`,
     );
   assert.ok(packed!.size < maxBytes, `${packed!.size} bytes`);
-  // Nothing is left over from a source that is gone, and nothing is missing.
+  // No output of a deleted source file, and none missing.
   for (const path of paths) {
     const source = path.replace(/^dist\/(.*)\.(js|d\.ts)$/, '$1.ts');
     assert.ok(existsSync(source), `${path} without ${source}`);

@@ -1,4 +1,4 @@
-/** Forty flipped bits, each in another copy of a run, drawn over all its files by their number and over their bits. */
+/** Forty flipped bits, each in a new copy of a run: a random file, then a random bit. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { tinyzero } from './helpers/cli.js';

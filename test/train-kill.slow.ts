@@ -1,4 +1,4 @@
-/** Runs killed at random moments, each resumed until it comes through, end with the bytes of one left alone. */
+/** Runs killed at random moments, each resumed until it ends, end with the bytes of an uninterrupted one. */
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

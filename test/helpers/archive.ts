@@ -1,5 +1,5 @@
 /**
- * @file Makes small archives: zip (stored) and tar.gz, as the readers under test get them from the world.
+ * @file Makes small archives: zip (stored) and tar.gz, as input for the readers under test.
  */
 import { crc32, gzipSync } from 'node:zlib';
 

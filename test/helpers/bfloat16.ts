@@ -1,4 +1,4 @@
-/** @file What values become when they are kept as bfloat16, by the conversion that checkpoints go through. */
+/** @file Rounds values to bfloat16 with the conversion of checkpoints. */
 import { narrow, widen } from '../../src/model/checkpoint/dtype.js';
 
 export function rounded(values: Float32Array): Float32Array {

@@ -1,5 +1,5 @@
 /**
- * @file An installed Chromium, for tests that look at the report as a reader does, and for scripts/screenshot.mjs.
+ * @file An installed Chromium, for tests of the rendered report and for scripts/screenshot.mjs.
  * `TINYZERO_CHROMIUM` names its program; otherwise the usual names are looked for. Nothing is downloaded.
  */
 import { type TestContext, test } from 'node:test';
@@ -19,16 +19,16 @@ function findChromium(): string | undefined {
   return process.env.TINYZERO_CHROMIUM ?? names.map((name) => findProgram(name)).find((path) => path !== undefined);
 }
 
-/** A headless browser, or undefined where none is installed. */
+/** A headless browser, or undefined if none is installed. */
 export async function openChromium(): Promise<Browser | undefined> {
   const executablePath = findChromium();
-  // It need not reach anything: a report must do without a network.
+  // No network is needed: a report must work without one.
   return executablePath === undefined
     ? undefined
     : await chromium.launch({ executablePath, args: ['--disable-gpu', '--disable-quic'] });
 }
 
-/** A test in a browser of its own; skipped, by name and with the reason, where there is none. */
+/** A test in a browser of its own; skipped, by name and with the reason, if there is none. */
 export function browserTest(name: string, fn: (browser: Browser, context: TestContext) => Promise<void>): void {
   const skip = findChromium() === undefined && 'no Chromium is installed (TINYZERO_CHROMIUM names one)';
   test(name, { skip }, async (context) => {

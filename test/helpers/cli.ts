@@ -39,7 +39,7 @@ export function runNode(
   });
 }
 
-/** Runs a command line. The commands that it prints begin with `tinyzero`, whatever started it. */
+/** Runs a command line. The commands that it prints start with `tinyzero`, independent of how it was started. */
 export async function tinyzero(
   args: readonly string[],
   env: Record<string, string | undefined> = {},
@@ -51,7 +51,7 @@ export async function tinyzero(
 }
 
 export function merge(env: Record<string, string | undefined>): NodeJS.ProcessEnv {
-  // A test process's own settings for its coverage and reporters are none of the child's business.
+  // The test process's settings of coverage and reporters must not reach the child.
   return { ...process.env, NODE_TEST_CONTEXT: undefined, ...env };
 }
 
@@ -60,8 +60,8 @@ export function temporaryFolder(name: string): string {
 }
 
 /**
- * Runs the command line and tells the URL of every module that it loaded, whoever asked for it: a hook that is registered
- * before anything else writes them down.
+ * Runs the command line and returns the URL of every module that it loaded: a hook that is registered first records
+ * them.
  */
 export async function modulesLoadedBy(args: readonly string[]): Promise<CliResult & { readonly loaded: string[] }> {
   const folder = temporaryFolder('imports');

@@ -1,6 +1,6 @@
 /**
- * @file One flipped bit in a file of a run, and what resuming makes of it: the run ends with the bytes of an undamaged one and
- * names the file, or it is refused by the file's name.
+ * @file Flips one bit in a file of a run and resumes it: the run must name the file and end with the bytes of an undamaged one, or
+ * be rejected with the file's name.
  */
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { silentReporter } from '../../src/util/reporter.js';
 import { flipBit } from './fuzz.js';
 import { runBytes } from './runs.js';
 
-/** Files that no result depends on, or that are made from the others. */
+/** Files that no result depends on, or that are derived from others. */
 const without = ['timings.jsonl', 'report.html', 'run.lock'];
 
 /** The files of a run in which damage matters, as paths below its folder, ascending. */
@@ -54,7 +54,7 @@ export async function resumeDamaged(
   }
   assert.ok(lines.some(names), `${file}: not noticed among ${lines.join('\n')}`);
   const found = Object.entries(runBytes(copy)).filter(([path]) => !path.startsWith('checkpoints/damaged-'));
-  // A damaged checkpoint that is not the newest is set aside and not made again.
+  // A damaged checkpoint that is not the newest is renamed and not replaced.
   const [, checkpoint] = /^(checkpoints\/step-\d+\/)/.exec(file) ?? [];
   const isGone = (name: string) =>
     checkpoint !== undefined && name.startsWith(checkpoint) && !existsSync(join(copy, name));

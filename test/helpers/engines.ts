@@ -1,5 +1,5 @@
 /**
- * @file The ways in which a program can run, for tests that hold them equal: compiled, compiled without native ops,
+ * @file The ways in which a program can run, for tests that compare them: compiled, compiled without native ops,
  * and op by op on native TensorFlow, and op by op on WebAssembly.
  */
 import { test } from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * @file Reads TensorBoard's event files by the documents of the format, with nothing of the code that writes them: the frames
- * with both checksums, bit by bit, and of the messages what scalars need.
+ * @file Reads TensorBoard's event files as the format is documented, independent of the code that writes them: frames with both
+ * checksums, and the message fields of scalars.
  */
 import assert from 'node:assert/strict';
 
@@ -11,7 +11,7 @@ export interface ReadEvent {
   readonly scalars: Record<string, number>;
 }
 
-/** CRC-32C, one bit at a time: the polynomial 0x1EDC6F41, turned around. */
+/** CRC-32C, one bit at a time: the polynomial 0x1EDC6F41, reflected. */
 export function crc32c(data: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of data) {

@@ -1,4 +1,4 @@
-/** @file Folders for tests: the fixtures, and temporary ones that are gone afterwards. */
+/** @file Folders for tests: the fixtures, and temporary ones that are removed afterwards. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
  * @file Seeded random damage for fuzz tests. A run without settings is the same every time;
- * TINYZERO_FUZZ_SECONDS makes it go on that long with new seeds, and a failure names its seed.
+ * TINYZERO_FUZZ_SECONDS makes it run that long with new seeds, and a failure names its seed.
  */
 
 /** Mulberry32 (Tommy Ettinger, public domain): enough for choosing damage. Uniform on [0, 1). */
@@ -14,7 +14,7 @@ export function uniform(seed: number): () => number {
   };
 }
 
-/** Calls `attempt` with one generator per seed; `seeds` of them, or for the time the environment asks for. */
+/** Calls `attempt` with one generator per seed; `seeds` of them, or for the time that the environment sets. */
 export function fuzz(seeds: number, attempt: (random: () => number, seed: number) => void): void {
   const until = performance.now() + 1000 * Number(process.env.TINYZERO_FUZZ_SECONDS ?? 0);
   for (let seed = 0; seed < seeds || performance.now() < until; seed += 1) {

@@ -1,7 +1,7 @@
 /**
  * @file A Hugging Face hub on loopback: serves a folder as the repository `org/model` through the same calls and
  * headers as the real one. Large files are redirected to a second server on another port, as to a content network.
- * Faults are switched on by the test.
+ * Tests switch faults on.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';

@@ -1,7 +1,6 @@
 /**
- * @file A process that installs an engine, to be killed: the installer as it is, with one rung in place of the ladder
- * that takes its files from an engine that is already installed (argument 1) by hard links, so that it takes two
- * seconds. Prints the result as JSON.
+ * @file A process that installs an engine, to be killed: the real installer with a single rung, which
+ * hard-links the files of an installed engine (argument 1), so that it takes two seconds. Prints the result as JSON.
  */
 import { cpSync, linkSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

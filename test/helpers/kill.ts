@@ -1,6 +1,6 @@
 /**
- * @file Kills an installing process at a moment and judges what it left: the old engine whole, the new one whole, or
- * none; and that `engine status` and the next install cope with the rest.
+ * @file Kills an installing process at a given moment and checks the result: a complete old engine, a complete new one, or
+ * none; `engine status` and the next install must cope with the leftovers.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -30,7 +30,7 @@ export async function runAndKill(
   return { killed, elapsedMs: performance.now() - start };
 }
 
-/** Checks the state that a killed install left in `cache`. Returns a word for it. */
+/** Checks the state that a killed install left in `cache`. Returns its name. */
 export async function judgeState(cache: string, before: string | undefined): Promise<'old' | 'new' | 'none'> {
   const state = inspectEngine({ TINYZERO_CACHE: cache });
   assert.equal(state.broken, undefined, 'never half an engine');

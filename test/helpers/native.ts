@@ -1,6 +1,5 @@
 /**
- * @file Tests that need native TensorFlow: they run for real where the engine is installed (scripts/test.mjs sees to
- * that), and are reported as skipped, by name and with the reason, if it is unavailable.
+ * @file Tests that need native TensorFlow: they run if the engine is installed (by scripts/test.mjs), and are reported as skipped, by name and with the reason, if it is unavailable.
  */
 import { type TestContext, test } from 'node:test';
 import { findInstalledEngine } from '../../src/engine/install/installed.js';

@@ -1,5 +1,5 @@
 /**
- * @file Records of runs for the report's tests, put together by the code that real runs use, from outcomes that a test
+ * @file Records of runs for the report's tests, built by the code of real runs from outcomes that a test
  * chooses.
  */
 import { multiplicationTask } from '../../src/data/multiplication-task.js';
@@ -22,7 +22,7 @@ export const task = multiplicationTask({
 
 const model = { heldOut: 'tiny', hasChatTemplate: false, parameters: 413_000 } as const;
 
-/** An evaluation in which `right` of the `samples` samples of each problem are right, the others one too much. */
+/** An evaluation in which `right` of the `samples` samples of each problem are right, the others are off by one. */
 function evaluation(
   problems: readonly Problem[],
   right: (problem: Product, index: number) => number,
@@ -119,7 +119,7 @@ export function runRecord({
   };
 }
 
-/** One that changes evenly with the step; every fifth looks at the held-out problems. */
+/** One that changes evenly with the step; every fifth has a held-out evaluation. */
 export function stepRecord(step: number): StepRecord {
   return {
     step,

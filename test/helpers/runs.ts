@@ -1,5 +1,5 @@
 /**
- * @file Short training runs in processes of their own, and what of a run must be the same bytes again.
+ * @file Short training runs in separate processes, and the files of a run whose bytes must not differ.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CliResult, cliPath, merge } from './cli.js';
 
-/** Five updates of eight rollouts, with checkpoints and a look at held-out problems on the way. */
+/** Five updates of eight rollouts, with checkpoints and an evaluation on held-out problems. */
 export const shortRun = [
   '--num-train',
   '20',
@@ -33,7 +33,7 @@ export const shortRun = [
   'all', // so that the number of updates is known whatever the model solves
 ];
 
-/** Everything in the folder that no clock has a part in, by path, as hashes. */
+/** Hashes of all files in the folder that contain no times, by path. */
 export function runBytes(folder: string): Record<string, string> {
   const clocks = (path: string) => ['timings.jsonl', 'run.lock', 'report.html'].includes(path);
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
@@ -54,7 +54,7 @@ export interface Killed extends CliResult {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** Runs the command line and sends it `signal` when `due` says so, asked at every piece of output and every 5 ms. */
+/** Runs the command line and sends it `signal` when `due` returns true, called at every piece of output and every 5 ms. */
 export function runUntil(
   args: readonly string[],
   signal: NodeJS.Signals,
@@ -85,7 +85,7 @@ export function runUntil(
   });
 }
 
-/** The command line that begins a short run in `folder`, or goes on with the one that is there. */
+/** The command line that starts a short run in `folder`, or resumes an existing one. */
 export function beginOrResume(folder: string, engine: string): string[] {
   const engineFlags = ['--engine', engine, '--no-install'];
   if (existsSync(join(folder, 'config.json'))) return ['train', '--resume', folder, ...engineFlags];

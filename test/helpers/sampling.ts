@@ -61,7 +61,7 @@ export function rollouts(
   return plans.map(({ prompt, length, maxNewTokens }, sample) => {
     const promptRandom = rolloutRandom({ seed, stage: 'prompt', problem: `${prompt}`, sample: 0 });
     const promptIds = Array.from({ length }, () => promptRandom.int(0, config.vocabSize - 1));
-    // A generator is used up by its rollout, so each run gets fresh ones.
+    // A rollout consumes its generator, so each run gets new ones.
     return () => {
       const { uniform } = rolloutRandom({ seed, stage: 'test', problem: `${prompt}`, sample });
       return { promptIds, maxNewTokens, uniform };
@@ -116,7 +116,7 @@ export function naiveCompletion(
   return { ids, logProbs };
 }
 
-/** Candidates stand in the order of their ids, or most likely first where top-k or top-p sorted them. */
+/** Candidates are in the order of their ids, or most likely first if top-k or top-p sorted them. */
 function inverseCdf(candidates: { id: number; probability: number }[], uniform: number, draw: DrawOptions): number {
   const sorted = draw.topK > 0 || draw.topP < 1;
   const ordered = sorted ? candidates : candidates.toSorted((a, b) => a.id - b.id);
@@ -130,7 +130,7 @@ function inverseCdf(candidates: { id: number; probability: number }[], uniform: 
 
 /**
  * p-value of Pearson's chi-square test that `drawn` comes from `expected`; tokens that should come fewer than ten times
- * are counted together. 0 when a token was drawn that cannot be.
+ * are counted together. 0 when an impossible token was drawn.
  */
 export function chiSquarePValue(
   drawn: ArrayLike<number>,

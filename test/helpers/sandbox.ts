@@ -1,6 +1,6 @@
 /**
- * @file Another machine for the installer: its own cache, a PATH with only the programs a test names, a mirror that is
- * not there. For tests that run in one process, one after the other.
+ * @file Another machine for the installer: its own cache, a PATH with only the programs a test names, an
+ * unreachable mirror. For tests that run one after the other in one process.
  */
 import { chmodSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -68,7 +68,7 @@ function assign(settings: Record<string, string | undefined>): void {
   }
 }
 
-/** Scripts that behave as the real programs do. */
+/** Scripts that behave like the real programs. */
 export const fake = {
   /** Answers `--version`, and prints `words` and fails when asked to download. */
   failingPip: (words: string): Program => ({

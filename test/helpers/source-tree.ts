@@ -26,12 +26,12 @@ function summary(path: string): string {
   const text = header.replace(/\s*\n\s*\*\s?/g, ' ').trim();
   const sentence = (/^.*?[.](?=\s|$)/.exec(text)?.[0] ?? text).replace(/\.$/, '');
   if (sentence.length <= longest) return sentence;
-  // A long sentence is cut where a phrase of it ends.
+  // A long sentence is cut after a phrase.
   const ends = [...sentence.matchAll(/: |; |, | \(/g)].map((match) => match.index).filter((end) => end >= shortest);
   const end = ends.findLast((each) => each <= longest) ?? ends[0] ?? sentence.length;
   return sentence.slice(0, end);
 }
 
-/** Characters of a phrase: what fits beside a file's name, and what still says something. */
+/** Lengths of a phrase: the most that fits beside a file's name, and the least that is meaningful. */
 const longest = 86;
 const shortest = 20;

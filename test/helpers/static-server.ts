@@ -1,4 +1,4 @@
-/** @file A server of static files on loopback, as a page of a web export wants one. */
+/** @file A server of static files on loopback, for the page of a web export. */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

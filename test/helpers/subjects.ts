@@ -1,6 +1,5 @@
 /**
- * @file Differentiable operations as test subjects: what they are given, and a function that computes their value and
- * their gradients.
+ * @file Differentiable operations as test subjects: their inputs, and a function that computes their value and gradients.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from '../../src/engine/dtype.js';

@@ -1,6 +1,6 @@
 /**
- * @file The command line at a terminal: Python's standard library opens one (Node has no such call), types when it has
- * read what it waits for, and hands back all that was written. Skipped by name where there is no Python, as on Windows.
+ * @file Runs the command line in a pseudo-terminal, which Python's standard library opens (Node has no such call). It types when
+ * an expected text appears, and returns everything that was written. Tests are skipped by name without Python, as on Windows.
  */
 import { cliPath } from './cli.js';
 import { runPython, withoutPython } from './python.js';
@@ -54,7 +54,7 @@ export interface TerminalOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs `tinyzero` in a terminal of so many characters; it is killed after a minute. */
+/** Runs `tinyzero` in a terminal of the given size; it is killed after a minute. */
 export function inTerminal(
   args: readonly string[],
   steps: readonly Step[],

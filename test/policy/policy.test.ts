@@ -103,7 +103,7 @@ test('updates leave no tensors behind (wasm)', async () => {
 
 const total = (values: ArrayLike<number>) => Array.from(values).reduce((sum, value) => sum + value, 0);
 
-/** `reset` puts the policy to its reference, or as far from it as `noise` says. */
+/** `reset` sets the policy to its reference, plus noise of size `noise`. */
 async function withPolicy<Result>(
   engineName: EngineName,
   body: (policy: Policy, reset: (noise?: number) => void) => Promise<Result>,

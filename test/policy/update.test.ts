@@ -1,4 +1,4 @@
-/** The gradient of an update does not depend on how its rows are packed, split or computed again. */
+/** The gradient of an update does not depend on how its rows are packed, split or recomputed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
@@ -24,7 +24,7 @@ const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
 const loss = (arithmetic: never, row: never) => squaredError(arithmetic, row, beta2);
 const longest = { prompt: 5, completion: 7 };
 
-/** Rows of all lengths; the last is one token after one. */
+/** Rows of various lengths; the last has a prompt and a completion of one token each. */
 const rows = Array.from({ length: 6 }, (_, i) => {
   const random = keyedRandom('rows', i);
   const ids = (count: number) => Array.from({ length: count }, () => 2 + Math.floor(60 * random.uniform()));
@@ -128,7 +128,7 @@ function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, wha
   }
 }
 
-/** The same gradient by the plain formula: rows padded to the longest, one function, nothing computed again. */
+/** The same gradient by the plain formula: rows padded to the longest, one function, no recomputation. */
 async function plainGradients(engine: Engine, start: Record<string, Float32Array>) {
   const { config, weights } = openPretrained(fixture('qwen2-tied-f32'));
   const [B, W] = [rows.length, longest.completion];

@@ -54,7 +54,7 @@ let messages: { SavedModel: { deserializeBinary(bytes: Uint8Array): Reader } } |
 try {
   messages = require('@tensorflow/tfjs-node-gpu/dist/proto/api_pb.js');
 } catch {}
-/** An optional dependency: where npm could not install it, it is not there. */
+/** An optional dependency, absent if npm could not install it. */
 const skip = messages === undefined ? '@tensorflow/tfjs-node-gpu is not installed' : false;
 
 function decode(graphs: readonly Graph[]): ReturnType<Reader['getMetaGraphsList']>[0] {

@@ -1,4 +1,4 @@
-/** Tracing refuses what cannot be compiled, with a reason and the calling line. Needs no native engine. */
+/** Tracing rejects code that cannot be compiled, with a reason and the calling line. Needs no native engine. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';

@@ -114,7 +114,7 @@ test('a graph recomputes a layer once the gradient of its result is available, a
   const sigmoids = (graph: Graph) => graph.nodes.filter(({ op }) => op === 'Sigmoid');
   assert.equal(sigmoids(plain).length, layers);
   assert.equal(sigmoids(again).length, 2 * layers);
-  // No two have the same input, so TensorFlow does not take one for the other.
+  // No two have the same input, so TensorFlow does not merge them.
   assert.equal(new Set(sigmoids(again).map(({ inputs: [x] }) => x?.node)).size, 2 * layers);
   const waiting = sigmoids(again).filter((node) =>
     [...ancestors(node)].some(({ op, control }) => op === 'Identity' && control.length > 0),
@@ -130,7 +130,7 @@ function ancestors(node: GraphNode, found = new Set<GraphNode>()): Set<GraphNode
   return found;
 }
 
-/** The most bytes that results of nodes hold at once, run in their order and freed after their last use. */
+/** The most bytes that results of nodes hold together when they run in order and freed after their last use. */
 function peakBytes(graph: Graph): number {
   const needed = new Set(
     graph.nodes.filter(({ name }) => name.includes('output')).flatMap((node) => [node, ...ancestors(node)]),
@@ -141,7 +141,7 @@ function peakBytes(graph: Graph): number {
     for (const { node: source } of node.inputs) lastUse.set(source, index);
   });
   const bytesOf = ({ op, outputs }: GraphNode) =>
-    // These hand on their input's memory.
+    // These return their input's memory.
     op === 'Identity' || op === 'Reshape'
       ? 0
       : outputs.reduce(

@@ -1,7 +1,7 @@
 /**
- * The native ops against the compositions that they replace (which ops.test.ts holds to finite differences), in
- * sizes that are no multiple of a vector or block. A row's results are the same to the last bit whatever is computed beside
- * it, and values that are not finite stay so.
+ * The native ops against the compositions that they replace (which ops.test.ts compares with finite differences), in
+ * sizes that are no multiple of a vector or block. A row's results have the same bits regardless of other rows, and
+ * values that are not finite stay so.
  */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';

@@ -1,6 +1,6 @@
 /**
- * Our own product of matrices against sums in float64: every way in which its factors may lie, sizes that fit no tile and
- * no block, and an element's bits whatever is computed beside it.
+ * The native product of matrices against sums in float64: every layout of its factors, sizes that are no multiple of tiles or
+ * blocks, and bits of an element that do not depend on the others.
  */
 import assert from 'node:assert/strict';
 import { nativeOps } from '../../../src/engine/lowering/native-ops.js';

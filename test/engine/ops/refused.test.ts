@@ -1,6 +1,6 @@
 /**
- * Empty heads would be a division by zero in our kernels, which ends the process: they are refused when a function is
- * traced, and by the kernels themselves for graphs that did not come from the tracer.
+ * Empty heads would be a division by zero in the native kernels, which ends the process: they are rejected when a function is
+ * traced, and by the kernels themselves for other graphs.
  */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';

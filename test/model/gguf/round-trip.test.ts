@@ -1,4 +1,4 @@
-/** What is exported as GGUF and opened again is the same model: config, weights, token ids, chat. */
+/** A model exported as GGUF and opened again is the same: config, weights, token ids, chat. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';

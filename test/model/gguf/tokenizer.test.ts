@@ -1,4 +1,4 @@
-/** Tokenizers that llama.cpp would run differently are refused by the reason. */
+/** Tokenizers that llama.cpp would run differently are rejected with the reason. */
 import { test } from 'node:test';
 import type { TokenizerFiles } from '../../../src/model/checkpoint/tokenizer-file.js';
 import { readTokenizerFiles } from '../../../src/model/checkpoint/tokenizer-file.js';

@@ -35,7 +35,7 @@ test('float16 and bytes: half and a quarter of the size, the same token ids of p
   ];
   assert.ok(half.bytes < 0.55 * exact.bytes && bytes.bytes < 0.3 * exact.bytes);
   assert.equal(bytes.check!.sameTokens, 20);
-  // The built-in model is stored in bfloat16: float16 holds its numbers but for the smallest.
+  // The built-in model is stored in bfloat16: float16 holds all but its smallest numbers.
   assert.ok(half.check!.largestLogProbGap! < 1e-2, `${half.check!.largestLogProbGap}`);
   assert.ok(bytes.check!.largestLogProbGap! < 1, `${bytes.check!.largestLogProbGap}`);
 });

@@ -319,7 +319,7 @@ async function checkDraws(engineName: EngineName): Promise<void> {
     const name = `temperature ${temperature}, ${JSON.stringify(options)}`;
     const p = chiSquarePValue(drawn, distribution(logits as number[], temperature, options));
     assert.ok(p > 1e-3, `${name}: p = ${p}`);
-    // The test has teeth: a temperature a quarter off is noticed.
+    // The test can fail: a temperature that is off by a quarter is detected.
     const other = chiSquarePValue(drawn, distribution(logits as number[], temperature * 1.25, options));
     assert.ok(other < 1e-6, `${name}: p = ${other} for another temperature`);
   });
@@ -379,7 +379,7 @@ async function checkStops(engine: EngineName): Promise<void> {
   });
   await assert.rejects(stopped, /enough/);
   assert.equal(drawn, 5);
-  // The program is as good as before.
+  // The program still works.
   const again = await sample(sampler.program, small, fresh(make), { temperature: 1, endIds: noEnd });
   assert.equal(again.completions[0]?.ids.length, 40);
   for (const [plan, message] of [
@@ -399,7 +399,7 @@ async function checkStops(engine: EngineName): Promise<void> {
   sampler.program.dispose();
 }
 
-/** Where nothing can be drawn the error says so, whatever limits the choice. */
+/** If nothing can be drawn, an error says so, with every kind of limit. */
 async function checkDamaged(engine: EngineName): Promise<void> {
   for (const options of [limited, greedy, { ...limited, topP: 1 }, { ...limited, topK: 0 }]) {
     const sampler = await fixtureSampler(engine, 'qwen2-tied-f32', small, options);
