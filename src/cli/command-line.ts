@@ -63,7 +63,7 @@ function indented(text: string, indent: number): string {
 }
 
 const firstExamples = [
-  ['train', 'the built-in model learns to multiply, in about half a minute'],
+  ['train', 'the built-in model learns to multiply, in some ten seconds'],
   ['play --model runs/mine --compare builtin', 'what a run changed, answer by answer'],
 ] as const;
 

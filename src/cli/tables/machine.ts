@@ -5,12 +5,12 @@ import { engineOptions } from './shared.js';
 export const machineCommands: readonly CommandSpec[] = [
   command({
     words: ['doctor'],
-    summary: 'check this machine: Node, engine, speed, gradients, disk; say what to do about each problem',
+    summary: 'check this machine: Node, engine, speed, gradients, disk; explain how to fix each problem',
     options: [...engineOptions, 'model', 'json'],
     texts: { model: { help: 'also check this model' } },
     examples: [
       ['doctor', 'check everything, with the engine that commands would use'],
-      ['doctor --engine wasm --json', 'the same for the WebAssembly engine, as JSON'],
+      ['doctor --engine wasm --json', 'check the WebAssembly engine, as JSON'],
     ],
     load: () => import('../commands/doctor.js'),
   }),
@@ -18,7 +18,7 @@ export const machineCommands: readonly CommandSpec[] = [
     words: ['engine', 'install'],
     summary: 'install native TensorFlow into the cache (274 MB download, 860 MB on disk)',
     details:
-      "TensorFlow's library comes from the Python package index by way of pip, or else from the place that tfjs-node's own installer takes it from. Node modules are never changed. Where neither is available, tinyzero runs on WebAssembly.",
+      "Downloads TensorFlow's library with pip from the Python package index, otherwise from the server of tfjs-node's own installer. Node modules are never changed. If neither is available, tinyzero runs on WebAssembly.",
     options: ['gpu', 'from', 'reinstall', 'json'],
     examples: [
       ['engine install', 'the CPU build'],
@@ -28,11 +28,11 @@ export const machineCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['engine', 'status'],
-    summary: 'say which native engine is installed, and what a stopped install left behind',
+    summary: 'show the installed native engine and the remains of stopped installs',
     options: ['json'],
     examples: [
       ['engine status', 'one line, and what to do'],
-      ['engine status --json', 'for a program to read'],
+      ['engine status --json', 'as JSON'],
     ],
     load: async () => ({ run: (await import('../commands/engine.js')).status }),
   }),
@@ -42,7 +42,7 @@ export const machineCommands: readonly CommandSpec[] = [
     options: ['json'],
     examples: [
       ['engine remove', 'free disk space'],
-      ['engine remove --json', 'say which folder was removed, for a program to read'],
+      ['engine remove --json', 'print the removed folder as JSON'],
     ],
     load: async () => ({ run: (await import('../commands/engine.js')).remove }),
   }),

@@ -7,7 +7,7 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['generate'],
     summary: 'complete a prompt, or a file of prompts, with a model',
     details:
-      'Text is printed as it is drawn. Sampling follows the flags, then the generation_config.json of the model, then the plain softmax; a model that recommends no sampling is greedy. A completion depends on model, prompt, seed and sampling alone, not on what else is generated with it. A line of --input is {"prompt": text or token ids}; with --json a line of output is { prompt, promptIds, completions: [{ ids, text, logProbs, finishReason }] }, where log-probs are of the softmax at the temperature, before top-p and top-k.',
+      'Text is printed as it is drawn. Flags decide how to sample, then the generation_config.json of the model, then the plain softmax; a model that recommends no sampling is greedy. A completion depends only on model, prompt, seed and sampling, not on other completions. A line of --input is {"prompt": text or token ids}; with --json a line of output is { prompt, promptIds, completions: [{ ids, text, logProbs, finishReason }] }, where log-probs are of the softmax at the temperature, before top-p and top-k.',
     options: [
       'model',
       'prompt',
@@ -43,7 +43,7 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['play'],
     summary: 'ask one or two models questions interactively and see the rewards of their answers',
     details:
-      'A multiplication such as `7 x 8` or `7*8` is asked as the model knows it and graded; any other text is asked as it stands. Answers are greedy unless --temperature says otherwise. Arrow keys bring back earlier lines, Ctrl-C stops an answer, Ctrl-D leaves. Lines may also come through a pipe; with --json a line of output is { input, completions: [{ model, prompt, text, finished, tokens, reward, exact, parsed, parts }] }.',
+      'A multiplication such as `7 x 8` or `7*8` becomes a question in the wording of the model and is graded; any other text is asked unchanged. Answers are greedy without --temperature. The arrow keys bring back earlier lines, Ctrl-C stops an answer, Ctrl-D quits. Lines can also come from a pipe; with --json a line of output is { input, completions: [{ model, prompt, text, finished, tokens, reward, exact, parsed, parts }] }.',
     options: [
       'model',
       'compare',
@@ -71,7 +71,7 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['score'],
     summary: 'compute the log-prob of every token in given completions',
     details:
-      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized on its own and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The output is JSON with and without --json.',
+      'A line of --input is {"prompt": …, "completion": …}, each a text or token ids; the completion is tokenized separately and follows the prompt, and "eos": true appends the end token. A line of output, in the same order, is { promptIds, completionIds, logProbs, sum }. The output is always JSON.',
     options: ['model', 'input', 'chat', 'promptStyle', 'temperature', 'precision', ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
@@ -99,9 +99,9 @@ export const modelCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['export'],
-    summary: 'write a model in the form that other programs run: GGUF, ONNX, or a page for a browser',
+    summary: 'write a model for other programs: GGUF, ONNX, or a web page',
     details:
-      'Takes a run, a checkpoint, an adapter (which is merged into its base), a hub id, a GGUF file or a built-in model. --check asks 20 multiplications of the model and of its export, greedily, where it is for: in node-llama-cpp, in @huggingface/transformers, or with the code of the page. With f32 one different token ends in exit code 1; for narrower numbers the differences are told. docs/export.md says what each form carries.',
+      'Takes a run, a checkpoint, an adapter (which is merged into its base), a hub id, a GGUF file or a built-in model. --check compares greedy answers to 20 multiplications with those of the export in node-llama-cpp, in @huggingface/transformers, or in the code of the page. With f32 a different token means exit code 1; with narrower formats the differences are printed. docs/export.md describes each format.',
     operands: '<checkpoint>',
     options: ['to', 'dtype', 'check', 'reference', 'out', ...engineOptions, 'json'],
     texts: {
@@ -116,7 +116,7 @@ export const modelCommands: readonly CommandSpec[] = [
     },
     examples: [
       ['export runs/mine --to gguf', 'the trained model of a run as one file, in float16'],
-      ['export runs/mine --to onnx --dtype q8 --out site/model', 'for transformers.js, in bytes'],
+      ['export runs/mine --to onnx --dtype q8 --out site/model', 'for transformers.js, quantised to bytes'],
       ['export runs/mine --to web', 'a folder for any static server: the model before and after, side by side'],
       ['export builtin --to onnx --check', 'the built-in model, compared in transformers.js'],
     ],
@@ -126,13 +126,13 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['push'],
     summary: 'upload a model to the Hugging Face hub, with a model card made from its run',
     details:
-      'Creates the repository where it is missing and commits the files of the model with a README.md: what was trained, the verdict, the table before and after, the command. Asks first unless --yes is given. The token comes from HF_TOKEN or `hf auth login`, the hub from HF_ENDPOINT.',
+      'Creates the repository if it is missing, and commits the files of the model with a README.md: base model, verdict, accuracy before and after, command. Asks first, unless --yes is given. The token comes from HF_TOKEN or `hf auth login`, the hub from HF_ENDPOINT.',
     operands: '<org/name>',
     options: ['model', 'private', 'yes', 'json'],
     texts: { model: { help: 'the run, the checkpoint or the adapter to upload' } },
     examples: [
       ['push me/multiplier --model runs/mine', 'the trained model of a run; asks first'],
-      ['push me/multiplier --model runs/mine --private --yes', 'without a question, for a script'],
+      ['push me/multiplier --model runs/mine --private --yes', 'without confirmation, for a script'],
     ],
     load: () => import('../commands/push.js'),
   }),

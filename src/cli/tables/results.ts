@@ -8,7 +8,7 @@ export const resultCommands: readonly CommandSpec[] = [
     words: ['eval'],
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
     details:
-      'For a run folder, the trained model is measured, on the problems and with the sampling of that run unless flags change them: the result equals what `tinyzero train` measured after training.',
+      'With a run folder, the trained model is measured on the problems and with the sampling of that run, unless flags change them. The result equals the evaluation of `tinyzero train` after training.',
     options: [...evaluationOptionNames, ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
@@ -17,8 +17,8 @@ export const resultCommands: readonly CommandSpec[] = [
       temperature: { help: 'divides the logits before the softmax' },
     },
     examples: [
-      ['eval --model runs/mine', 'the model that a run trained'],
-      ['eval --model runs/mine --compare builtin', 'the same against the model it came from, with paired tests'],
+      ['eval --model runs/mine', 'the trained model of a run'],
+      ['eval --model runs/mine --compare builtin', 'compared with the model before training, with paired tests'],
       ['eval --samples 8 --json', 'the built-in model, as JSON'],
     ],
     load: () => import('../commands/eval.js'),
@@ -42,7 +42,7 @@ export const resultCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['runs'],
-    summary: 'list runs: when, which model, accuracy before and after, progress, finished or not',
+    summary: 'list runs: date, model, accuracy before and after, state',
     details: 'Lists runs/, or the given folder. Only reads, so it can be used while a run is in progress.',
     operands: '[folder]',
     options: ['json'],

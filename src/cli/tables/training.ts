@@ -9,7 +9,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     words: ['train'],
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
-      'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn something, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
+      'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn anything, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
     options: [...trainingOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
@@ -21,9 +21,12 @@ export const trainingCommands: readonly CommandSpec[] = [
       out: { help: 'folder of the run', default: 'runs/MODEL-DATE-TIME' },
     },
     examples: [
-      ['train', 'the built-in model, about half a minute'],
+      ['train', 'the built-in model, some ten seconds'],
       ['train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16', 'a model from the Hugging Face hub'],
-      ['train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run', 'what the original needs'],
+      [
+        'train --preset seed --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --dry-run',
+        'what the original project needs',
+      ],
       ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'your own problems, see docs/tasks.md'],
       ['train --resume runs/mine', 'resume an interrupted run'],
     ],
@@ -33,12 +36,12 @@ export const trainingCommands: readonly CommandSpec[] = [
     words: ['sft'],
     summary: 'teach a model from examples: supervised training on prompts with their completions',
     details:
-      'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, of which every turn of the assistant is learned. The loss counts completions and their end token only. A share of the lines is held out, and the loss on them is measured before and after. Writes everything to the run folder, which `tinyzero train` takes as its --model. Ctrl-C saves and says how to continue.',
+      'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, from which every turn of the assistant is learned. The loss counts only completions and their end tokens. A share of the lines is held out to measure the loss before and after. Writes everything to the run folder, which `tinyzero train` takes as its --model. Ctrl-C saves the run; the printed command resumes it.',
     options: [...sftOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
       seed: { group: 'Data', help: 'chooses the held-out lines and their order in training' },
-      epochs: { group: 'Training', help: 'how often every line is seen', default: String(sftDefaults.epochs) },
+      epochs: { group: 'Training', help: 'passes over all lines', default: String(sftDefaults.epochs) },
       batchSize: { group: 'Training', help: 'lines of one update', default: String(sftDefaults.batchSize) },
       microBatch: { group: 'Training', default: 'by model and memory' },
       lr: { group: 'Training' },
@@ -52,8 +55,8 @@ export const trainingCommands: readonly CommandSpec[] = [
     examples: [
       ['sft --data examples/worked.jsonl --out runs/worked', 'teach the built-in model to show its work'],
       ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --lora-rank 16', 'adapters of a model from the hub'],
-      ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --dry-run', 'what that would need'],
-      ['sft --resume runs/worked', 'continue a run that was stopped'],
+      ['sft --data examples.jsonl --model Qwen/Qwen2.5-0.5B --dry-run', 'its work, memory and disk space'],
+      ['sft --resume runs/worked', 'resume an interrupted run'],
     ],
     load: () => import('../commands/sft.js'),
   }),
