@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-/** What is not as expected is thrown as an exception of C++; `define` turns it into one of JavaScript. */
+/** Errors are C++ exceptions, which `define` turns into JavaScript's. */
 class Js {
 public:
   explicit Js(napi_env env) : env(env) {}
@@ -51,7 +51,7 @@ public:
     return *static_cast<T *>(object);
   }
 
-  /** A handle that frees its object when it is not used any more. */
+  /** A handle that frees its object when it is garbage collected. */
   template <class T> napi_value hold(std::unique_ptr<T> object) const {
     napi_value handle = nullptr;
     const auto finalize = [](napi_env, void *data, void *) { delete static_cast<T *>(data); };
@@ -111,7 +111,7 @@ public:
     check(napi_set_named_property(env, object, name, value));
   }
 
-  /** Gives `object` a method of so many arguments; what `body` throws is thrown in JavaScript. */
+  /** Adds a method with this number of arguments to `object`; exceptions of `body` are thrown in JavaScript. */
   template <napi_value (*body)(const Js &, const napi_value *), size_t count>
   void define(napi_value object, const char *name) const {
     const auto method = [](napi_env env, napi_callback_info info) -> napi_value {

@@ -1,6 +1,6 @@
 /**
- * @file The addon that brings TensorFlow kernels of our own: loading it registers them, and it exports their names,
- * the instruction set that they use and what runs graphs. It must be loaded into a process that has TensorFlow, once.
+ * @file The addon with tinyzero's TensorFlow kernels. Loading it registers them; it exports their names, their instruction
+ * set and the functions that run graphs. It must be loaded once, into a process that has TensorFlow.
  */
 #include <cstdlib>
 #include <cstring>
@@ -24,7 +24,7 @@ struct InstructionSet {
 };
 
 #if defined(__x86_64__)
-/** A bit of the leaf of extended features. Compilers learned the names of these only lately. */
+/** A bit of the leaf of extended features. Older compilers lack names for them. */
 bool hasFeature(unsigned subleaf, unsigned eaxBit, unsigned edxBit) {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, subleaf, &a, &b, &c, &d) != 0 && (a & eaxBit) == eaxBit && (d & edxBit) == edxBit;
@@ -38,7 +38,7 @@ bool oneDnnMayUseTiles() {
 }
 #endif
 
-/** Those that this processor can run, the best last. */
+/** The sets that this processor can run, the best last. */
 std::vector<InstructionSet> supported() {
   std::vector<InstructionSet> sets{{"baseline", &baselineMath}};
 #if defined(__x86_64__)

@@ -1,9 +1,9 @@
 /**
- * @file What the kernels compute, as plain records, and the table through which they are called. The arithmetic
+ * @file The arguments of the arithmetic, as plain records, and the table through which it is called. The arithmetic
  * (math.cc) is compiled once per instruction set; kernels.cc takes the best table that the processor can run.
  *
- * Arrays are row-major. Every function does a range of independent units, so that threads can share the work; what a
- * unit's result is never depends on how units are shared out. Letters are those of src/engine/shape.ts.
+ * Arrays are row-major. Every function computes a range of independent units, so that threads can share the work; the
+ * result of a unit never depends on how units are divided. Letters are those of src/engine/shape.ts.
  */
 #pragma once
 #include <stdint.h>
@@ -37,7 +37,7 @@ struct Rope {
   int64_t N, C;
   /** Rows of cos and sin: T or B * T. */
   int64_t angles;
-  /** 1, or -1 to turn back. */
+  /** 1, or -1 for the inverse rotation. */
   float direction;
 };
 
@@ -45,7 +45,7 @@ struct LogProb {
   const float *logits;
   const int32_t *ids;
   float *logProbs;
-  /** Of each row `[N, 2]`: its largest logit, and the sum of e^(scale * (logit - largest)). */
+  /** For each row, `[N, 2]`: its largest logit, and the sum of e^(scale * (logit - largest)). */
   float *stats;
   int64_t V;
   float scale;
@@ -81,9 +81,9 @@ struct SumOfSquares {
 
 /** y `[R, E]` = x `[R, D]` @ w `[E, D]`^T */
 struct Linear {
-  /** As `arrangeRows` leaves them. */
+  /** Arranged by `arrangeRows`. */
   const float *x;
-  /** Of floats, or of bfloat16 if `narrow`. */
+  /** float32, or bfloat16 if `narrow`. */
   const void *w;
   bool narrow;
   float *y;
@@ -94,7 +94,7 @@ struct Linear {
 struct Factor {
   const void *data;
   int64_t rows, row, column;
-  /** Of bfloat16 instead of floats. */
+  /** bfloat16 instead of float32. */
   bool narrow;
   /** Floats are rounded to bfloat16 before they are multiplied. */
   bool round;
@@ -114,10 +114,10 @@ struct MatMul {
 struct Attention {
   const float *q, *k, *v, *bias;
   float *out;
-  /** Of each row `[B, H, T, 2]`: its largest score, and the sum of e^(score - largest). */
+  /** For each row, `[B, H, T, 2]`: its largest score, and the sum of e^(score - largest). */
   float *stats;
   int64_t B, T, H, S, K, C;
-  /** Sequences that `bias` has: 1 or B. */
+  /** Sequences in `bias`: 1 or B. */
   int64_t biases;
   float scale;
 };
@@ -139,7 +139,7 @@ struct CachedAttention {
   float *out;
   Cache cache;
   int64_t T, H;
-  /** How many positions are given: T or B * T. */
+  /** Number of positions: T or B * T. */
   int64_t positionCount;
   float scale;
 };
@@ -149,7 +149,7 @@ struct DecoderLayer {
   const int32_t *positions;
   float *y;
   const float *inputNorm, *q, *k, *v, *o, *postNorm, *gate, *up, *down;
-  /** Null where the model has none. */
+  /** Null if the model has none. */
   const float *qBias, *kBias, *vBias, *qNorm, *kNorm;
   Cache cache;
   int64_t B, D, H, F;
@@ -162,14 +162,14 @@ struct Math {
   int64_t lanes;
   /** Whether `matMul` has an instruction for pairs of bfloat16. */
   bool multipliesPairs;
-  /** Columns of a result that are one unit of `linear`. */
+  /** Columns of a result in one unit of `linear`. */
   int64_t linearUnit;
   /** Most rows of `linear`. */
   int64_t linearRows;
   int64_t (*linearWidth)(const Linear &);
   void (*arrangeRows)(const Linear &, const float *, float *);
   void (*linear)(const Linear &, int64_t, int64_t);
-  /** Rows that are one unit of `matMul`. */
+  /** Rows in one unit of `matMul`. */
   int64_t matMulRows;
   int64_t (*matMulPanels)(const MatMul &);
   int64_t (*matMulPanel)(const MatMul &);
@@ -185,7 +185,7 @@ struct Math {
   void (*logProbGradient)(const LogProbGradient &, int64_t, int64_t);
   void (*adamW)(const AdamW &, int64_t, int64_t);
   void (*sumOfSquares)(const SumOfSquares &, int64_t, int64_t);
-  /** These work in a scratch of so many floats per thread. */
+  /** These need a scratch of this many floats per thread. */
   void (*draw)(const Draw &, int64_t, int64_t, float *);
   int64_t (*attentionScratch)(const Attention &);
   void (*attention)(const Attention &, int64_t, int64_t, float *);

@@ -1,7 +1,7 @@
 /**
- * @file The arithmetic of the kernels, compiled once per instruction set (MATH names the table). Uses nothing of the
- * C++ library: the linker would keep one copy of its inline functions, which might then need a processor that is not
- * there.
+ * @file The arithmetic of the kernels, compiled once per instruction set (MATH names the table). Does not use
+ * the C++ library: the linker would keep one copy of its inline functions, perhaps with instructions that the processor
+ * lacks.
  */
 #include "math/activation.h"
 #include "math/adamw.h"

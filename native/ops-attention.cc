@@ -20,7 +20,7 @@ Attention describe(const Tensor &q, const Tensor &k, const Tensor &v, const Tens
   return a;
 }
 
-/** Nanoseconds of a unit: one sequence, one key/value head. */
+/** Nanoseconds per unit: one sequence, one key/value head. */
 double unitCost(const Attention &a) { return 0.05 * a.T * a.S * a.C * (a.H / a.K); }
 
 struct AttentionKernel {

@@ -87,7 +87,7 @@ struct DecoderLayersKernel {
       require(step.cache.C % 2 == 0, "decoder layers: the heads' width must be even");
       const int64_t half = step.cache.C / 2;
       require(cos.size() == step.B * half && sin.size() == cos.size(), "decoder layers: the angles do not fit");
-      // The first layer reads x; each block of rows is read before it is written, so the others work in y.
+      // The first layer reads x. Each block of rows is read before it is written, so the other layers work in y.
       step.x = layer == 0 ? x.floats() : y.floats(), step.y = y.floats();
       step.cos = cos.floats(), step.sin = sin.floats(), step.positions = positions.ints();
       step.scale = scale, step.epsilon = epsilon;
@@ -96,7 +96,7 @@ struct DecoderLayersKernel {
     }
     require(next == call.inputs(), "decoder layers: there are more weights than layers need");
 
-    // Each thread takes rows through all layers, and meets the others once.
+    // Each thread takes its rows through all layers; threads synchronise once.
     const DecoderLayer &step = steps[0];
     const int64_t lanes = math().lanes, Q = step.H * step.cache.C, KV = kvHeads * step.cache.C;
     const int64_t vectors = (step.B + lanes - 1) / lanes;

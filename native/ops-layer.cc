@@ -7,10 +7,10 @@
 
 namespace {
 
-/** Rows whose contributions to a weight's gradient are summed together: fixed, so that threads change no sum. */
+/** Rows whose contributions to a weight's gradient are summed together: fixed, so that sums do not depend on the number of threads. */
 constexpr int64_t chunkRows = 64;
 
-/** Its type is not called T: TensorFlow with oneDNN warns of every node whose T is bfloat16 where there is no AVX-512. */
+/** Its type attribute is not named T: without AVX-512, TensorFlow with oneDNN warns about every node whose T is bfloat16. */
 struct LinearKernel {
   static OpDefinition op() {
     return {"TinyzeroLinear", {"x: float", "weight: W"}, {"y: float"}, {"W: {float, bfloat16}"}};
@@ -28,7 +28,7 @@ struct LinearKernel {
     float *rows = scratch(R * math().linearWidth(args));
     math().arrangeRows(args, x.floats(), rows);
     args.x = rows;
-    // A number of the matrix takes its time to come, and then that of its products.
+    // Each number of the matrix costs the time of its read, then that of its products.
     share((E + unit - 1) / unit, unit * D * ((narrow ? 0.15 : 0.3) + 0.01 * R),
           [&](int64_t begin, int64_t end) { math().linear(args, begin, end); });
   }
@@ -77,7 +77,7 @@ struct RmsNormGradientKernel {
   }
 };
 
-/** Calls `work` for elements, in pieces that begin at whole vectors. */
+/** Calls `work` for elements, in pieces that start at whole vectors. */
 template <class Work> void shareElements(int64_t size, double cost, const Work &work) {
   const int64_t lanes = math().lanes, vectors = (size + lanes - 1) / lanes;
   share(vectors, cost * lanes, [&](int64_t begin, int64_t end) { work(begin * lanes, std::min(end * lanes, size)); });

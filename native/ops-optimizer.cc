@@ -51,7 +51,7 @@ struct SumOfSquaresKernel {
   explicit SumOfSquaresKernel(const Attributes &) {}
 
   void compute(const Call &call) const {
-    // Fixed, so that threads change no sum.
+    // Fixed, so that sums do not depend on the number of threads.
     constexpr int64_t chunkSize = 4096;
     const Tensor x = call.input(0);
     const int64_t chunks = (x.size() + chunkSize - 1) / chunkSize;

@@ -1,4 +1,4 @@
-/** @file Products of two matrices, each of floats or bfloat16 and as it lies or transposed; the result is of floats. */
+/** @file Products of two matrices, each float32 or bfloat16, transposed or not; the result is float32. */
 #include <algorithm>
 #include <vector>
 
@@ -8,13 +8,13 @@
 
 namespace {
 
-/** Floats of rearranged panels at a time: they are shared by all threads through the last cache. */
+/** Floats of rearranged panels at a time: all threads share them in the last-level cache. */
 constexpr int64_t panelFloats = 2 << 20;
 
-/** Rows up to which a factor goes into the lanes whatever the other is: rearranging the other would take longer. */
+/** A factor with at most this many rows always goes into the lanes: rearranging the other one would take longer. */
 constexpr int64_t fewRows = 512;
 
-/** A scratch of this thread that the threads which help it read; `scratch` is what each writes. */
+/** This thread's scratch, which helping threads read; each writes to its own `scratch`. */
 float *sharedScratch(int64_t size) {
   thread_local std::vector<float> memory;
   if (static_cast<int64_t>(memory.size()) < size) memory.resize(size);

@@ -11,10 +11,10 @@
 
 namespace {
 
-/** Work for which waking a thread pays, in nanoseconds. */
+/** Nanoseconds of work from which on waking a thread pays. */
 constexpr double worthSharing = 50000;
 
-/** Pieces per thread: more even out threads that started late. */
+/** Pieces per thread: several, to balance threads that start late. */
 constexpr int64_t piecesPerThread = 4;
 
 class Job {
@@ -22,7 +22,7 @@ public:
   Job(int64_t count, int64_t pieces, const std::function<void(int64_t, int64_t)> &work)
       : count(count), pieces(pieces), work(work) {}
 
-  /** Does pieces until none is left to begin. */
+  /** Runs pieces until none is left to start. */
   void help() {
     for (int64_t piece = next++; piece < pieces; piece = next++) {
       work(count * piece / pieces, count * (piece + 1) / pieces);
@@ -31,7 +31,7 @@ public:
     }
   }
 
-  /** Until other threads have done the pieces that they began. */
+  /** Waits until other threads have finished their pieces. */
   void wait() {
     std::unique_lock<std::mutex> lock(mutex);
     finished.wait(lock, [this] { return done == pieces; });
@@ -39,7 +39,7 @@ public:
 
 private:
   const int64_t count, pieces;
-  /** Not used any more once all pieces are done. */
+  /** Unused after all pieces are done. */
   const std::function<void(int64_t, int64_t)> &work;
   std::atomic<int64_t> next{0};
   int64_t done = 0;
@@ -47,7 +47,7 @@ private:
   std::condition_variable finished;
 };
 
-/** Threads that wait for jobs as long as the process lives. */
+/** Threads that wait for jobs until the process ends. */
 class Pool {
 public:
   explicit Pool(int64_t threads) {
@@ -100,7 +100,7 @@ void share(int64_t count, double cost, const std::function<void(int64_t, int64_t
     if (count > 0) work(0, count);
     return;
   }
-  // Never destroyed: threads may still wait in it when the process ends.
+  // Never destroyed: threads may still wait on it when the process ends.
   static Pool *pool = new Pool(threadCount() - 1);
   const auto job = std::make_shared<Job>(count, std::min(count, threads * piecesPerThread), work);
   pool->offer(job, threads - 1);

@@ -1,7 +1,7 @@
 /**
  * @file Running graphs from JavaScript. A graph is loaded from memory, and its functions are prepared once, so that a run
- * looks up no name. Ops never run on the calling thread: TensorFlow's matrix products are code made at run time that uses
- * the stack pointer for numbers, and a signal (Ctrl-C, a profiler's) would then be handled on top of the heap.
+ * looks up no names. Ops never run on the calling thread: TensorFlow's matrix products are generated code that uses the
+ * stack pointer for data, so a signal handler (Ctrl-C, a profiler) would write to the heap.
  */
 #include "sessions.h"
 
@@ -20,12 +20,12 @@ template <class T> using Owned = std::unique_ptr<T, Deleter>;
 
 /**
  * ConfigProto { graph_options { rewrite_options { disable_meta_optimizer: true } } experimental { disable_thread_spinning:
- * true } }. TensorFlow's graph optimiser finds next to nothing in our graphs, and looks at all of a graph for each
- * function of it. Threads that spin while they wait take time from those that work.
+ * true } }. TensorFlow's graph optimiser finds almost nothing in these graphs, and reads the whole graph for each
+ * function. Threads that spin while they wait slow down those that work.
  */
 constexpr unsigned char config[] = {0x52, 0x05, 0x52, 0x03, 0x98, 0x01, 0x01, 0x82, 0x01, 0x02, 0x48, 0x01};
 
-/** A graph and what its resources hold, until it is closed. */
+/** A graph with its resources, until it is closed. */
 class Session {
 public:
   Session(const void *graphDef, size_t size) : graph(TF_NewGraph()) {
@@ -52,7 +52,7 @@ public:
     return session;
   }
 
-  /** Of the tensor called `name:index`. */
+  /** The output `name:index`. */
   TF_Output find(const std::string &name) const {
     const size_t colon = name.rfind(':');
     require(colon != std::string::npos, "a tensor's name has no index");
@@ -70,7 +70,7 @@ struct Function {
   std::vector<TF_Output> feeds, fetches;
 };
 
-/** `values` as a tensor, which uses their memory where it is aligned well enough. */
+/** `values` as a tensor, which uses their memory if the alignment suffices. */
 Tensor fed(const Js &js, napi_value values, napi_value shape) {
   const Js::Array array = js.typedArray(values);
   const TF_DataType type = array.type == napi_float32_array ? TF_FLOAT

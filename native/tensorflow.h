@@ -1,4 +1,4 @@
-/** @file TensorFlow's C API for kernels, as far as it is used here: a kernel is a class that `registerKernel` takes. */
+/** @file The parts of TensorFlow's C API for kernels that are used here. `registerKernel` takes a class. */
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -16,7 +16,7 @@ using Status = std::unique_ptr<TF_Status, StatusDeleter>;
 
 inline Status newStatus() { return Status(TF_NewStatus()); }
 
-/** Thrown errors become the error of the op. */
+/** Exceptions become the error of the op. */
 inline void check(const Status &status) {
   if (TF_GetCode(status.get()) != TF_OK) throw std::runtime_error(TF_Message(status.get()));
 }
@@ -87,7 +87,7 @@ public:
     return Tensor(tensor);
   }
 
-  /** Hands on `tensor` itself, no copy. */
+  /** Returns `tensor` itself, without a copy. */
   void forward(int index, const Tensor &tensor) const {
     TF_SetOutput(context, index, tensor.get(), status.get());
     check(status);
@@ -98,7 +98,7 @@ private:
   Status status;
 };
 
-/** Where a kernel reads its attributes when it is made. */
+/** The attributes of a kernel, read by its constructor. */
 class Attributes {
 public:
   explicit Attributes(TF_OpKernelConstruction *construction) : construction(construction) {}
@@ -131,11 +131,11 @@ private:
   TF_OpKernelConstruction *construction;
 };
 
-/** An op as TensorFlow's registry describes it: `x: float`, `epsilon: float`. */
+/** An op in the notation of TensorFlow's registry: `x: float`, `epsilon: float`. */
 struct OpDefinition {
   const char *name;
   std::vector<const char *> inputs, outputs, attributes;
-  /** Writes into the memory of an input: must run exactly once, whatever its outputs are used for. */
+  /** Writes into the memory of an input, so it must run exactly once, even if its outputs are unused. */
   bool inPlace = false;
 };
 
@@ -145,7 +145,7 @@ inline void registerOp(const OpDefinition &op) {
   for (const char *input : op.inputs) TF_OpDefinitionBuilderAddInput(builder, input);
   for (const char *output : op.outputs) TF_OpDefinitionBuilderAddOutput(builder, output);
   TF_OpDefinitionBuilderSetIsStateful(builder, op.inPlace);
-  // The tracer knows all shapes; TensorFlow need not.
+  // The tracer knows all shapes, so TensorFlow needs none.
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, [](TF_ShapeInferenceContext *context, TF_Status *status) {
     TF_ShapeInferenceContextSetUnknownShape(context, status);
   });

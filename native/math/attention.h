@@ -1,8 +1,8 @@
 /**
- * @file Grouped-query attention of whole sequences, and its gradient. The work of one sequence and one key/value head
- * is a unit: its keys and values are laid out once for all query heads that read them, then queries go by in blocks of
- * rows. A block computes nothing beyond the last position that one of its rows may attend to; weights are computed
- * again for the gradient instead of being kept, so nothing of size T x S ever lies in memory.
+ * @file Grouped-query attention of whole sequences, and its gradient. A unit of work is one sequence and one key/value head:
+ * its keys and values are arranged once for all query heads that read them, then queries follow in blocks of rows. A
+ * block computes nothing beyond the last position that one of its rows may attend to. The gradient recomputes the
+ * weights, so nothing of size T x S is ever stored.
  */
 #pragma once
 #include "../kernels.h"
@@ -11,12 +11,12 @@
 /** Rows of queries at a time. */
 const int64_t blockRows = 32;
 
-/** Memory of one unit, carved from a scratch of `attentionScratch` floats. */
+/** Memory of one unit, within a scratch of `attentionScratch` floats. */
 struct AttentionMemory {
   /** [C, S] with S rounded up, and [S, C] with C rounded up. */
   float *keysT, *valuesT, *keys, *values;
   float *dKeys, *dValues;
-  /** Of a block: [rows, S] weights and their gradient, [rows, C] queries, gradients and results. */
+  /** For a block: [rows, S] weights and their gradient, [rows, C] queries, gradients and results. */
   float *weights, *dWeights, *queries, *dOut, *result;
 };
 
@@ -37,7 +37,7 @@ static int64_t attentionScratch(const Attention &a) {
   return 2 * a.C * S + 4 * a.S * C + 2 * blockRows * S + 3 * blockRows * C;
 }
 
-/** Copies rows of C numbers, filling up with 0. */
+/** Copies rows of C numbers, padded with 0. */
 static void packRows(const float *from, int64_t row, int64_t rows, int64_t C, float *to) {
   const int64_t width = roundUp(C);
   for (int64_t r = 0; r < rows; r++) {
@@ -45,7 +45,7 @@ static void packRows(const float *from, int64_t row, int64_t rows, int64_t C, fl
   }
 }
 
-/** Copies rows of C numbers as columns; what fills up the last vector is 0. */
+/** Copies rows of C numbers as columns; the last vector is padded with 0. */
 static void packColumns(const float *from, int64_t row, int64_t rows, int64_t C, float *to) {
   const int64_t width = roundUp(rows);
   for (int64_t c = 0; c < C; c++) {
@@ -54,10 +54,10 @@ static void packColumns(const float *from, int64_t row, int64_t rows, int64_t C,
   }
 }
 
-/** Half of what is added to scores that may not be attended to. */
+/** Half of the number that is added to masked scores. */
 const float barred = -0.5e9f;
 
-/** How many positions rows `t` to `t + rows` may attend to: up to the last one that is open to any of them, or all. */
+/** Number of positions that rows `t` to `t + rows` may attend to: up to the last one visible to any of them, or all. */
 static int64_t reach(const float *bias, int64_t rows, int64_t S) {
   int64_t last = 0;
   for (int64_t r = 0; r < rows; r++) {

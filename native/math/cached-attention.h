@@ -1,12 +1,12 @@
 /**
  * @file Grouped-query attention of single positions to a cache whose rows are `[(slot * K + head) * S + position, C]`:
- * reads the positions up to the query's own, nothing beyond.
+ * reads only the positions up to the query's own.
  */
 #pragma once
 #include "../kernels.h"
 #include "vector.h"
 
-/** Weights for `scores`, in place, but for a common factor, which is returned. */
+/** Replaces `scores` by weights without their common factor, which is returned. */
 static float softmaxInPlace(float *scores, int64_t count) {
   Floats tops = splat(-__builtin_inff()), totals = splat(0.0f);
   for (int64_t s = 0; s < count; s += lanes) tops = max(loadPart(scores + s, count - s, -__builtin_inff()), tops);
@@ -19,13 +19,13 @@ static float softmaxInPlace(float *scores, int64_t count) {
   return 1.0f / sum(totals);
 }
 
-/** Asks for memory that will be read soon. */
+/** Prefetches memory that will be read soon. */
 static inline void prefetch(const float *at, int64_t count) {
   for (int64_t i = 0; i < count; i += 16) __builtin_prefetch(at + i);
 }
 
 /**
- * Heads query heads that read the same `count` rows of keys and values, of a width that the compiler knows, so that
+ * `Heads` query heads that read the same `count` rows of keys and values, of a width known at compile time, so that
  * sums stay in registers. `weights` has room for `room` positions of each head.
  */
 template <int64_t C, int Heads>
@@ -78,7 +78,7 @@ static void attendHead(const float *q, const float *keys, const float *values, i
   }
 }
 
-/** Heads that are done together at most; each needs room for its weights. */
+/** Most heads that are computed together; each needs memory for its weights. */
 const int64_t headsTogether = 2;
 
 template <int64_t C>

@@ -1,7 +1,7 @@
 /**
  * @file One layer of a decoder for one new position of each row: norm, projections, rotary embedding, cache, attention,
- * norm, feed-forward. Up to four vectors of rows go through together; a vector's lanes are rows, so that weights are
- * used as they lie and a row's numbers do not depend on the rows beside it.
+ * norm, feed-forward. Up to four vectors of rows are computed together. A vector's lanes are rows, so weights need
+ * no rearranging and a row's numbers do not depend on other rows.
  */
 #pragma once
 #include "cached-attention.h"
@@ -51,7 +51,7 @@ static void project(const float *weight, const float *bias, int64_t out, int64_t
   multiply({out, in, L, weight, in, 1, x, L, y, L, bias, accumulate});
 }
 
-/** Turns heads of columns `[N * C, L]` by the angles of `rows` rows. */
+/** Rotates heads of columns `[N * C, L]` by the angles of `rows` rows. */
 static void ropeColumns(const DecoderLayer &l, int64_t first, int64_t rows, int64_t L, int64_t N, float *x) {
   const int64_t C = l.cache.C, half = C / 2;
   for (int64_t c = 0; c < half; c++) {
@@ -71,7 +71,7 @@ static void ropeColumns(const DecoderLayer &l, int64_t first, int64_t rows, int6
   }
 }
 
-/** Columns `[C, L]` to rows, `rows` of them, each `step` numbers after the one before. */
+/** Columns `[C, L]` to rows, `rows` of them, `step` numbers apart. */
 static void columnsToRows(const float *from, int64_t C, int64_t L, int64_t rows, float *to, int64_t step) {
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t c = 0; c < C; c++) to[r * step + c] = from[c * L + r];

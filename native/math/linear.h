@@ -1,21 +1,21 @@
 /**
- * @file Few rows times a large matrix, y = x @ w^T: the matrix is read once, as it lies, since its way through memory is
- * what takes the time. A vector's lanes are terms of a sum, so a result does not depend on the rows beside it.
+ * @file Few rows times a large matrix, y = x @ w^T: the matrix is read once, without conversion, since reading
+ * memory takes most of the time. A vector's lanes are terms of a sum, so a result does not depend on other rows.
  */
 #pragma once
 #include "../kernels.h"
 #include "vector.h"
 
-/** Rows and results that are summed together: as many sums as there are registers for. */
+/** Rows and results that are summed together: as many sums as registers allow. */
 const int rowsTogether = 4, resultsTogether = LANES == 16 ? 6 : 2;
 
-/** Columns of that many results which the first-level cache holds while all rows pass by. */
+/** Columns of these results that the first-level cache holds while all rows are read. */
 const int64_t columnsTogether = 1024;
 
 /** Most rows: their sums are kept on the stack. */
 const int64_t mostRows = 16;
 
-/** To the nearest bfloat16, of two to the even one; NaN stays NaN. */
+/** Rounds to the nearest bfloat16, ties to even; NaN stays NaN. */
 static inline float roundToNarrow(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
@@ -25,7 +25,7 @@ static inline float roundToNarrow(float value) {
   return value == value ? rounded : value;
 }
 
-/** How a matrix of floats becomes vectors. */
+/** Reads vectors from a float32 matrix. */
 struct Wide {
   typedef float Element;
   static const int vectors = 1;
@@ -33,7 +33,7 @@ struct Wide {
   static inline float round(float value) { return value; }
 };
 
-/** How one of bfloat16 does: two vectors at a time, of the even and of the odd columns. */
+/** Reads vectors from a bfloat16 matrix: two at a time, of the even and of the odd columns. */
 struct Narrow {
   typedef uint16_t Element;
   static const int vectors = 2;
@@ -50,13 +50,13 @@ struct Narrow {
   static inline float round(float value) { return roundToNarrow(value); }
 };
 
-/** Floats of a row as {@link arrangeRows} leaves it. */
+/** Floats of a row that {@link arrangeRows} has arranged. */
 static int64_t linearWidth(const Linear &l) {
   const int64_t step = (l.narrow ? Narrow::vectors : Wide::vectors) * lanes;
   return (l.D + step - 1) / step * step;
 }
 
-/** The columns of one step in the order in which the matrix gives them. */
+/** The columns of one step, in the order of the matrix. */
 template <class Matrix> static inline void arrangeStep(const float *x, float *to) {
   for (int v = 0; v < Matrix::vectors; v++) {
     for (int i = 0; i < LANES; i++) to[v * LANES + i] = Matrix::round(x[i * Matrix::vectors + v]);
@@ -75,15 +75,15 @@ template <class Matrix> static void arrange(const Linear &l, const float *x, flo
 }
 
 /**
- * The rows x `[R, D]` in the order in which the matrix is read, filled up with zeros: `[R, linearWidth]`. Beside a matrix
- * of bfloat16 they are rounded too.
+ * The rows x `[R, D]` in the order in which the matrix is read, padded with zeros: `[R, linearWidth]`. For a bfloat16
+ * matrix they are rounded too.
  */
 static void arrangeRows(const Linear &l, const float *x, float *to) {
   if (l.narrow) arrange<Narrow>(l, x, to);
   else arrange<Wide>(l, x, to);
 }
 
-/** Of one step, of which the matrix has `count` columns. The loops must be gone for the sums to stay in registers. */
+/** One step, with `count` columns of the matrix. The loops must be unrolled so that the sums stay in registers. */
 template <class Matrix, int Rows, int Outs>
 static inline __attribute__((always_inline)) void addStep(const float *x, int64_t width,
                                                           const typename Matrix::Element *w, int64_t D, int64_t count,

@@ -8,7 +8,7 @@ struct Softmax {
   float top, total;
 };
 
-/** Differences are scaled, not logits: the product of a large scale would be rounded once here and once not (fma). */
+/** Scales differences, not logits: with a large scale, one product would be rounded and the other not (fma). */
 static inline Floats weightsOf(Floats logits, float scale, float top) { return exp((logits - top) * scale); }
 
 static inline Softmax softmaxOf(const float *logits, int64_t V, float scale) {

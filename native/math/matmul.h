@@ -4,8 +4,8 @@
  * in groups of rows. A sum runs over its terms in order, in pieces of `termsTogether`, so an element of the result does
  * not depend on the sizes of the other dimensions, on the number of threads or on which factor is in the lanes.
  *
- * Where the processor multiplies bfloat16 (AVX-512-BF16) and both factors are of bfloat16 or rounded to it, terms are
- * taken in pairs (pairs.h): a word of four bytes holds two terms instead of one, and an instruction adds both.
+ * If the processor multiplies bfloat16 (AVX-512-BF16) and both factors are bfloat16 or rounded to it, terms form pairs
+ * (pairs.h): a word of four bytes holds two terms instead of one, and one instruction adds both.
  */
 #pragma once
 #include "../kernels.h"
@@ -27,7 +27,7 @@ const int64_t termsTogether = 384;
 /** Rows whose terms one thread keeps in the second-level cache. */
 const int64_t rowsPerBlock = 16 * tileRows;
 
-/** `count` elements of a factor, each `step` after the one before, as floats. */
+/** `count` elements of a factor, `step` apart, as floats. */
 static inline void readFactor(const Factor &f, int64_t offset, int64_t step, int64_t count, float *to) {
   if (f.narrow) {
     const uint16_t *from = static_cast<const uint16_t *>(f.data) + offset;
@@ -45,8 +45,8 @@ static inline void readFactor(const Factor &f, int64_t offset, int64_t step, int
 }
 
 /**
- * Terms `begin` to `end` of `rows` rows from `first` on as `[end - begin, width]`, filled up with zeros. Reads along the
- * direction in which the factor lies.
+ * Terms `begin` to `end` of `rows` rows from `first` on as `[end - begin, width]`, padded with zeros. Reads along
+ * the factor's contiguous direction.
  */
 static void packFactor(const Factor &f, int64_t first, int64_t rows, int64_t width, int64_t begin, int64_t end,
                        float *to) {
@@ -69,7 +69,7 @@ static void packFactor(const Factor &f, int64_t first, int64_t rows, int64_t wid
   }
 }
 
-/** Terms that lie in memory as floats, one in a word. */
+/** Terms stored as floats, one per word. */
 struct Singles {
   static const int64_t terms = 1;
   static const bool narrow = false;
@@ -140,7 +140,7 @@ static void matMulArrange(const MatMul &m, int64_t begin, int64_t end) {
   else arrangePanels<Singles>(m, begin, end);
 }
 
-/** Writes the part of a tile that the result has; `first` says that these are the first terms of the sums. */
+/** Writes the part of a tile that is inside the result; `first`: these are the first terms of the sums. */
 static inline void writeTile(const MatMul &m, int64_t row, int64_t column, int64_t rows, int64_t columns, bool first,
                              const Floats (&sums)[tileRows][tileVectors]) {
   if (m.yLane == 1 && columns == tileWidth) {
@@ -162,7 +162,7 @@ static inline void writeTile(const MatMul &m, int64_t row, int64_t column, int64
 
 static int64_t matMulScratch(const MatMul &) { return rowsPerBlock * termsTogether; }
 
-/** Whether the rows can be read as they lie: few panels pass by, and rearranging the rows would take too long. */
+/** Whether rows are read in place: there are few panels, so rearranging the rows would take too long. */
 template <class Terms> static bool readsDirectly(const MatMul &m) {
   if (m.rows.column != 1 || m.rows.narrow != Terms::narrow || m.rows.round) return false;
   return m.K % Terms::terms == 0 && m.panelCount * tileWidth < 512;
@@ -197,7 +197,7 @@ template <class Terms> static void multiplyBlocks(const MatMul &m, int64_t begin
         writeTile(m, row, column, rows, left < tileWidth ? left : tileWidth, from == 0, sums);
       };
       if (direct) {
-        // Rows come from memory once and stay in the first-level cache while all panels pass by.
+        // Rows are read from memory once and stay in the first-level cache while all panels are read.
         for (int64_t row = block; row < blockEnd; row += tileRows) {
           for (int64_t panel = 0; panel < m.panelCount; panel++) tile(row, panel);
         }

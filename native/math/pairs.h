@@ -12,14 +12,14 @@ static inline __m512i narrowFloats(const float *from, __mmask16 mask) {
   return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from)));
 }
 
-/** `count` elements that lie side by side, from `offset` on, in the lower halves of 16 words; zeros for the others. */
+/** `count` contiguous elements from `offset` on, in the lower halves of 16 words; the others are zero. */
 static inline __m512i readSideBySide(const Factor &f, int64_t offset, int64_t count) {
   const __mmask16 mask = count >= 16 ? 0xffff : (1u << count) - 1;
   if (!f.narrow) return narrowFloats(static_cast<const float *>(f.data) + offset, mask);
   return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, static_cast<const uint16_t *>(f.data) + offset));
 }
 
-/** 16 words of terms that lie side by side, from `offset` on, of which the first `count` terms exist. */
+/** 16 words of contiguous terms from `offset` on; the first `count` terms exist. */
 static inline __m512i readTerms(const Factor &f, int64_t offset, int64_t count) {
   const __mmask32 mask = count >= 32 ? ~0u : (1u << (count > 0 ? count : 0)) - 1;
   if (f.narrow) return _mm512_maskz_loadu_epi16(mask, static_cast<const uint16_t *>(f.data) + offset);
@@ -29,7 +29,7 @@ static inline __m512i readTerms(const Factor &f, int64_t offset, int64_t count) 
   return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
-/** Swaps rows and columns of 16 times 16 words. */
+/** Transposes 16 x 16 words. */
 static inline void transposeWords(__m512i (&r)[16]) {
   __m512i t[16];
   for (int i = 0; i < 16; i += 2) {
@@ -54,7 +54,7 @@ static inline void transposeWords(__m512i (&r)[16]) {
   for (int i = 0; i < 16; i++) r[i] = t[i];
 }
 
-/** Two terms of a factor in a word: the first is in the lower half. */
+/** Two terms of a factor per word, the first in the lower half. */
 struct Pairs {
   static const int64_t terms = 2;
   static const bool narrow = true;
@@ -65,7 +65,7 @@ struct Pairs {
     return (Floats)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(word), (__m512bh)columns);
   }
 
-  /** Words `begin` to `end` of `rows` rows from `first` on as `[end - begin, width]`, filled up with zeros. */
+  /** Words `begin` to `end` of `rows` rows from `first` on as `[end - begin, width]`, padded with zeros. */
   static void pack(const Factor &f, int64_t first, int64_t rows, int64_t width, int64_t begin, int64_t end, int64_t K,
                    float *to) {
     for (int64_t i = 0; i < width; i += lanes) {
@@ -77,7 +77,7 @@ struct Pairs {
   }
 
 private:
-  /** Where rows lie side by side. */
+  /** If rows are contiguous. */
   static inline void packAcross(const Factor &f, int64_t first, int64_t count, int64_t width, int64_t begin, int64_t end,
                                 int64_t K, __mmask16 mask, float *to) {
     for (int64_t k = 2 * begin; k < 2 * end; k += 2, to += width) {
@@ -90,7 +90,7 @@ private:
     }
   }
 
-  /** Where the terms of a row lie side by side. */
+  /** If the terms of a row are contiguous. */
   static inline void packAlong(const Factor &f, int64_t first, int64_t count, int64_t width, int64_t begin, int64_t end,
                                int64_t K, __mmask16 mask, float *to) {
     for (int64_t k = begin; k < end; k += 16) {

@@ -1,5 +1,5 @@
 /**
- * @file Small matrix products whose second factor lies with its result's rows in the vector's lanes. Every sum runs
+ * @file Small matrix products whose second factor has the result's rows in the vector's lanes. Every sum runs
  * over its terms in order, so an element of the result does not depend on the sizes of the other dimensions.
  */
 #pragma once
@@ -15,7 +15,7 @@ struct Product {
   int64_t xRow;
   float *y;
   int64_t yRow;
-  /** What the sums start from: one number per e, or what y holds, or 0. */
+  /** Initial values of the sums: one number per e, the content of y, or 0. */
   const float *bias;
   bool accumulate;
 };
@@ -50,7 +50,7 @@ template <int Rows, int Vectors> static inline void strip(const Product &p, int6
   for (; e < p.E; e++) tile<1, Vectors>(p, e, l);
 }
 
-/** As many sums at a time as there are registers for: 16 or 8 of them, beside the factors. */
+/** As many sums at a time as registers allow besides the factors: 16 or 8. */
 static void multiply(const Product &p) {
   int64_t l = 0;
 #if LANES == 16

@@ -1,7 +1,7 @@
 /**
  * @file Vectors of floats in the compiler's own vector types, as wide as a register of the instruction set compiled
- * for. A loop treats what is left at its end with the same operations on a vector that is filled up, so that an
- * element's result never depends on where in its row it stands.
+ * for. The end of a loop uses the same operations on a padded vector, so that an element's result never depends
+ * on its place in the row.
  */
 #pragma once
 #include <stdint.h>
@@ -23,7 +23,7 @@ const int64_t lanes = LANES;
 
 static inline int64_t roundUp(int64_t count) { return (count + lanes - 1) / lanes * lanes; }
 
-/** Minus, because value + 0 is not value for -0, so that the compiler would have to add. */
+/** Subtracts 0: value + 0 differs from value for -0, so the compiler could not drop the addition. */
 static inline Floats splat(float value) { return value - Floats{}; }
 
 static inline Floats load(const float *from) {
