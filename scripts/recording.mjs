@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import wrapAnsi from 'wrap-ansi';
+import { fitted } from '../dist/src/cli/terminal/columns.js';
 
 const [picture] = process.argv.slice(2);
 if (picture === undefined) {
@@ -59,7 +59,7 @@ function spans(line) {
 
 // Printed commands depend on where the recording was made; show readers `npx tinyzero`.
 const shown = [{ seconds: 0, line: `$ npx tinyzero ${args.join(' ')}` }, ...lines].flatMap(({ seconds, line }) =>
-  wrapAnsi(line.replaceAll(`node ${cli}`, 'npx tinyzero'), columns, { trim: false })
+  fitted(line.replaceAll(`node ${cli}`, 'npx tinyzero'), { isTTY: true, columns })
     .split('\n')
     .map((part) => ({ seconds, line: part })),
 );

@@ -49,8 +49,11 @@ export function fitted(text: string, stream: Pick<NodeJS.WriteStream, 'isTTY' | 
   const lines = text.split('\n').flatMap((line) => {
     const indent = /^ */.exec(line)![0];
     if (stringWidth(line) <= columns || line.startsWith(command, indent.length)) return [line];
-    // A number stays with its unit.
-    const joined = line.slice(indent.length).replaceAll(' %', `${unbreakable}%`);
+    // A number stays with its unit, and with its name.
+    const joined = line
+      .slice(indent.length)
+      .replaceAll(' %', `${unbreakable}%`)
+      .replaceAll('p = ', `p${unbreakable}=${unbreakable}`);
     const parts = wrap(joined, Math.max(minLineWidth, columns - indent.length - hanging.length));
     return parts.map((part, i) => indent + (i > 0 ? hanging : '') + part.replaceAll(unbreakable, ' '));
   });
