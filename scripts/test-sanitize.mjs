@@ -1,6 +1,7 @@
 // `npm run test:sanitize`: the tests of our C++ under AddressSanitizer and UndefinedBehaviorSanitizer (Linux, g++).
 // Installs an engine whose addons are compiled with both into a cache of its own, which is removed afterwards; the first
 // finding ends the test's process and prints a stack. Leaks are not looked for: Node and TensorFlow keep memory for good.
+// The tests run with each table of kernels: that of the processor, of AVX2 and of the baseline.
 // `npm run test:sanitize -- FILTER...` takes other tests than the default ones.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -24,10 +25,16 @@ const env = {
   ASAN_OPTIONS: 'detect_leaks=0:alloc_dealloc_mismatch=0',
   UBSAN_OPTIONS: 'print_stacktrace=1',
 };
-let status = 1;
+let status = 0;
 try {
-  const run = spawnSync(process.execPath, ['scripts/test.mjs', ...tests], { stdio: 'inherit', env });
-  status = run.status ?? 1;
+  for (const TINYZERO_CPU of ['', 'avx2', 'baseline']) {
+    console.log(`\nTINYZERO_CPU=${TINYZERO_CPU}`);
+    const run = spawnSync(process.execPath, ['scripts/test.mjs', ...tests], {
+      stdio: 'inherit',
+      env: { ...env, TINYZERO_CPU },
+    });
+    status ||= run.status ?? 1;
+  }
 } finally {
   rmSync(cache, { recursive: true, force: true });
 }
