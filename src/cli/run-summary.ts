@@ -160,7 +160,7 @@ export function describeComparison({ greedy, sampled }: Comparison, paint: Paint
     );
   }
   lines.push(
-    `Greedy: ${greedy.gained} problems gained, ${greedy.lost} lost, McNemar's exact test ${describePValue(greedy)}.`,
+    `Greedy: ${counted(greedy.gained, 'problem')} gained, ${greedy.lost} lost, McNemar's exact test ${describePValue(greedy)}.`,
   );
   return lines;
 }

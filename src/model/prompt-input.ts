@@ -3,6 +3,7 @@
  * error names the place in the input.
  */
 import { UserError } from '../util/errors.js';
+import { counted } from '../util/format.js';
 import { describe } from '../util/json.js';
 import { rolloutRandom } from '../util/random.js';
 import type { Pretrained } from './checkpoint/pretrained.js';
@@ -116,7 +117,7 @@ export function planRollouts(
 ): Rollout[] {
   if (prompts.length * samples > maxCompletions) {
     throw new UserError({
-      problem: `${samples} samples of ${prompts.length} prompts make ${prompts.length * samples} completions.`,
+      problem: `${samples} samples of ${counted(prompts.length, 'prompt')} make ${prompts.length * samples} completions.`,
       expected: `at most ${maxCompletions} at once`,
       fix: 'Use fewer samples, or fewer prompts at once.',
     });

@@ -17,6 +17,7 @@ import {
 } from '../../stage1/v-star-file.js';
 import { exitCodes } from '../../util/errors.js';
 import { explainWrites } from '../../util/file.js';
+import { counted } from '../../util/format.js';
 import { describePreflight } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
@@ -75,7 +76,7 @@ export async function merge(
   writeVStarFile(out, merged);
   const problems = merged.entries.size;
   printResult(json, { file: out, problems, samples: merged.samples }, () => [
-    `${problems} problems from ${files.length} files, written to ${out}.`,
+    `${counted(problems, 'problem')} from ${counted(files.length, 'file')}, written to ${out}.`,
   ]);
   return exitCodes.ok;
 }
