@@ -77,6 +77,15 @@ test('npm pack, installed into an empty project: the command, a run, and the typ
 
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   assert.equal(run(folder, 'npx', 'tinyzero', '--version'), `${version}\n`);
+  const installed = join(folder, 'node_modules', 'tinyzero');
+  const links = [...readFileSync(join(installed, 'README.md'), 'utf8').matchAll(/\]\(([^)#]*)/g)].map(
+    ([, link]) => link!,
+  );
+  for (const link of links) {
+    assert.match(link, /^https:/);
+    const [published, path] = link.split(`https://unpkg.com/tinyzero@${version}/`);
+    if (published === '') assert.ok(existsSync(join(installed, path!)), link);
+  }
   const sizes = ['--num-train', '8', '--num-test', '2', '--epochs', '1', '--batch-size', '8', '--num-samples', '2'];
   const engine = ['--engine', 'wasm', '--no-install'];
   const trained = run(folder, 'npx', 'tinyzero', 'train', ...sizes, '--eval-samples', '0', '--json', ...engine);
