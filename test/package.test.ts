@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 
 interface Packed {
@@ -47,6 +48,20 @@ test('the tarball holds what it must, no development files, and is small', () =>
     const source = path.replace(/^dist\/(.*)\.(js|d\.ts)$/, '$1.ts');
     assert.ok(existsSync(source), `${path} without ${source}`);
   }
+});
+
+test('the types of the library need none of tfjs, which would need those of a browser', () => {
+  const seen = new Set<string>();
+  const read = (path: string, from: string) => {
+    if (seen.has(path)) return;
+    seen.add(path);
+    for (const [, name] of readFileSync(path, 'utf8').matchAll(/(?:from|import\() ?'([^']+)'/g)) {
+      assert.doesNotMatch(name!, /tensorflow/, `${path}, imported by ${from}`);
+      if (name!.startsWith('.')) read(join(dirname(path), name!.replace(/\.js$/, '.d.ts')), path);
+    }
+  };
+  read('dist/src/index.d.ts', 'package.json');
+  assert.ok(seen.size > 10, `only ${seen.size} files`);
 });
 
 test('what package.json points at is in the tarball', () => {

@@ -5,7 +5,8 @@
 import type { Product } from '../data/products.js';
 import { type PromptStyle, promptInput, type Wording, wordings } from '../data/prompt.js';
 import { textStream } from '../model/checkpoint/tokenizer.js';
-import { type LoadedModel, prepareSampling, sample, stateOf } from '../model/loaded-model.js';
+import { type LoadedModel, prepareSampling, sample } from '../model/loaded-model.js';
+import { stateOf } from '../model/model-state.js';
 import { parameterCount } from '../model/network/params.js';
 import { isBuiltin } from '../model/shipped.js';
 import { completeSettings, heldOutSplitOf, type TrainingOptions } from '../options/settings.js';

@@ -10,7 +10,7 @@ import type { Verdict } from '../report/verdict.js';
 import type { DryRun } from '../run/dry-run.js';
 import type { TrainResult } from '../run/events.js';
 import type { Preflight } from '../stage1/preflight.js';
-import type { Probe } from '../stage1/probe.js';
+import type { Probe } from '../stage1/probe-file.js';
 import {
   counted,
   describeInterval,

@@ -7,39 +7,19 @@ import type { EngineSetting, Precision } from '../engine/choices.js';
 import type { Program, ProgramSpec } from '../engine/program.js';
 import type { Reporter } from '../util/reporter.js';
 import { checkMemory, createModelProgram, samplingSizes } from './load.js';
-import { type OpenModel, openModel, openRequestedEngine } from './open.js';
+import { type ModelState, stateOf, states } from './model-state.js';
+import { openModel, openRequestedEngine } from './open.js';
 import { endTokens, planRollouts, readCompletionRow, readPrompt } from './prompt-input.js';
 import type { CacheSizes } from './sampling/kv-cache.js';
 import { sample as runSampling, samplingParts } from './sampling/sample.js';
 import { planScoring, score as runScoring, scoreFunctions } from './score.js';
 
-/** An open model. Its parts are private (see {@link stateOf}), so that callers do not depend on the engine's types. */
+/** An open model. Its parts are private (model-state.ts), so that callers do not depend on the engine's types. */
 export interface LoadedModel {
   /** Precision of matrix products. */
   readonly precision: Precision;
   /** Frees the memory and closes the files. */
   close(): void;
-}
-
-interface ModelState extends OpenModel {
-  readonly request: LoadRequest;
-  readonly reporter: Reporter;
-  /** Opened by the first call that computes. */
-  engine: Engine | undefined;
-  /**
-   * The latest program, with the weights loaded. It is reused by calls of the same form; lengths are rounded up to 16 tokens,
-   * so similar calls share a form. Another form needs a new program, which loads the weights again.
-   */
-  current: { readonly form: string; readonly program: Program } | undefined;
-}
-
-const states = new WeakMap<LoadedModel, ModelState>();
-
-/** Config, weights and tokenizer of a model. @throws RangeError when the model is closed. */
-export function stateOf(model: LoadedModel): ModelState {
-  const state = states.get(model);
-  if (state === undefined) throw new RangeError('this model is closed');
-  return state;
 }
 
 export interface SampleCall {

@@ -10,7 +10,7 @@ import { requireRun, runFiles } from '../run/folder.js';
 import { readLog } from '../run/logs.js';
 import { readProblems, readRun, type StoredRun } from '../run/record.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
-import { type Probe, readProbe } from '../stage1/probe.js';
+import { type Probe, readProbe } from '../stage1/probe-file.js';
 import type { TrainedProblems } from '../stage1/trained.js';
 import { readVStarFile, type VStarEntry } from '../stage1/v-star-file.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';

@@ -25,7 +25,8 @@ import {
   type TrainingOptions as PolicyTraining,
 } from '../policy/policy.js';
 import { promptIds, type RolloutKit } from '../policy/rollout.js';
-import { chooseWording, type Probe, type ProbeRecord, probe, probeSize } from '../stage1/probe.js';
+import { chooseWording, probe, probeSize } from '../stage1/probe.js';
+import type { Probe, ProbeRecord } from '../stage1/probe-file.js';
 import {
   deriveVStar,
   type Fingerprint,

@@ -16,7 +16,8 @@ import type { Policy, TrainingOptions as PolicyTraining } from '../policy/policy
 import { noteFirstToken, type RolloutKit } from '../policy/rollout.js';
 import { estimate } from '../stage1/estimate.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
-import { type Probe, probe, probeSize, readProbe, writeProbe } from '../stage1/probe.js';
+import { probe, probeSize } from '../stage1/probe.js';
+import { type Probe, readProbe, writeProbe } from '../stage1/probe-file.js';
 import { readVStarFile, requireFingerprint, type VStarFile, vStarOf, writeVStarFile } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import { plannedUpdates } from '../stage2/plan.js';

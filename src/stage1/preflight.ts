@@ -3,7 +3,7 @@
  * stage 1 and draws no new samples.
  */
 import { mean, passAtK } from '../util/statistics.js';
-import type { Probe } from './probe.js';
+import type { Probe } from './probe-file.js';
 import { isTrained, isVaried, type TrainedProblems } from './trained.js';
 import type { VStarEntry, VStarFile } from './v-star-file.js';
 import { vStar } from './vstar.js';

@@ -3,7 +3,7 @@
  * it needs V*, which settings it rejects and how reports describe it. To add an algorithm, add an entry; options, runs and
  * reports follow. Imports no tensor library, since options and reports load this file.
  */
-import type { Arithmetic, LossRow } from '../policy/update.js';
+import type { Arithmetic, LossRow } from '../policy/row-loss.js';
 import { grpoAdvantages, nextBaseline, policyGradient, reinforceAdvantages, squaredError } from './loss.js';
 
 /** The settings that algorithms read. */

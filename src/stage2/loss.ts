@@ -13,7 +13,7 @@
  *  4. problems without an exact sample are left out by default (`--train-on all` keeps them);
  *  5. beta1 = 0 is the mean, as in the authors' code, not the limit (see stage1/vstar.ts).
  */
-import type { Arithmetic, LossRow } from '../policy/update.js';
+import type { Arithmetic, LossRow } from '../policy/row-loss.js';
 import { mean } from '../util/statistics.js';
 
 /** Arithmetic on plain numbers. */

@@ -21,7 +21,7 @@ import { openModel } from '../../src/model/open.js';
 import { readRunRecord } from '../../src/report/read.js';
 import { runFiles } from '../../src/run/folder.js';
 import { listRuns } from '../../src/run/list.js';
-import { writeProbe } from '../../src/stage1/probe.js';
+import { writeProbe } from '../../src/stage1/probe-file.js';
 import { mergeVStarFiles, readVStarFile, vStarOf, writeVStarFile } from '../../src/stage1/v-star-file.js';
 import { readCheckpointState } from '../../src/stage2/resume.js';
 import { checksumOf, emptyChecksum, sealJson } from '../../src/util/checksum.js';

@@ -8,7 +8,7 @@ import { openEngine } from '../../src/engine/backend.js';
 import type { EngineName } from '../../src/engine/choices.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { createPolicy, type Policy, type UpdateBatch } from '../../src/policy/policy.js';
-import type { RowLoss } from '../../src/policy/update.js';
+import type { RowLoss } from '../../src/policy/row-loss.js';
 import { policyGradient, squaredError } from '../../src/stage2/loss.js';
 import { keyedRandom } from '../../src/util/random.js';
 import { fixture } from '../helpers/files.js';

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { defineTask } from '../../src/data/task.js';
 import type { RolloutKit } from '../../src/policy/rollout.js';
-import { chooseWording, type Probe, probe, readProbe, writeProbe } from '../../src/stage1/probe.js';
+import { chooseWording, probe } from '../../src/stage1/probe.js';
+import { type Probe, readProbe, writeProbe } from '../../src/stage1/probe-file.js';
 import { assertUserError } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { openEngine } from '../../src/engine/backend.js';
-import type { RowLoss } from '../../src/policy/update.js';
+import type { RowLoss } from '../../src/policy/row-loss.js';
 import {
   apoLoss,
   grpoAdvantages,

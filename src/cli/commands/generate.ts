@@ -8,14 +8,8 @@ import {
   type SamplingChoice,
 } from '../../model/checkpoint/generation-config.js';
 import { type Tokenizer, textStream } from '../../model/checkpoint/tokenizer.js';
-import {
-  type LoadedModel,
-  loadModel,
-  type SampleCall,
-  type SampledText,
-  sample,
-  stateOf,
-} from '../../model/loaded-model.js';
+import { type LoadedModel, loadModel, type SampleCall, type SampledText, sample } from '../../model/loaded-model.js';
+import { stateOf } from '../../model/model-state.js';
 import { usageError } from '../../model/open.js';
 import { readPrompt } from '../../model/prompt-input.js';
 import { builtinModel } from '../../model/shipped.js';

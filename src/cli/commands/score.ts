@@ -1,7 +1,8 @@
 /**
  * @file `tinyzero score`: log-probs of given completions, a line of JSON for each line of input, in the same order.
  */
-import { loadModel, type ScoreInput, score, stateOf } from '../../model/loaded-model.js';
+import { loadModel, type ScoreInput, score } from '../../model/loaded-model.js';
+import { stateOf } from '../../model/model-state.js';
 import { usageError } from '../../model/open.js';
 import { readCompletionRow } from '../../model/prompt-input.js';
 import { builtinModel } from '../../model/shipped.js';

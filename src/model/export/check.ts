@@ -4,7 +4,8 @@
  */
 import { wordings } from '../../data/prompt.js';
 import type { Reporter } from '../../util/reporter.js';
-import { type LoadRequest, loadModel, sample, stateOf } from '../loaded-model.js';
+import { type LoadRequest, loadModel, sample } from '../loaded-model.js';
+import { stateOf } from '../model-state.js';
 import { endTokens } from '../prompt-input.js';
 import { isBuiltin } from '../shipped.js';
 import type { Peer } from './peer.js';
