@@ -4,7 +4,7 @@
  * codes. A command's code is loaded only when it runs, so that `--help` is quick.
  */
 import { CommanderError } from 'commander';
-import { findCommand, helpProgram, normalize, parseArguments } from './cli/command-line.js';
+import { findCommand, helpProgram, namesConfig, normalize, parseArguments } from './cli/command-line.js';
 import { asInvoked } from './cli/program-name.js';
 import { exitCodes, systemErrorCode, UserError } from './util/errors.js';
 import { packageVersion } from './util/version.js';
@@ -23,7 +23,9 @@ export async function main(given: readonly string[]): Promise<number> {
       helpProgram(packageVersion()).parse(args, { from: 'user' });
       return exitCodes.ok;
     }
-    const { values, operands, given: flags } = parseArguments(command, args.slice(command.words.length), process.env);
+    const rest = args.slice(command.words.length);
+    const readConfig = namesConfig(rest) ? (await import('./options/config-file.js')).readConfig : undefined;
+    const { values, operands, given: flags } = parseArguments(command, rest, process.env, readConfig);
     const { run } = await command.load();
     return await run(values as never, operands, flags);
   } catch (error) {

@@ -5,9 +5,10 @@
 import { parseArgs } from 'node:util';
 import { Command, Help, Option } from 'commander';
 import { closestMatch } from 'leven';
+import type { ConfigFlags } from '../options/config-file.js';
 import { commonOptionNames } from '../options/names.js';
 import { type OptionSpec, resolveOptions } from '../options/spec.js';
-import { flag, type OptionName, type OptionValues, options, usage } from '../options/table.js';
+import { flag, type OptionName, type OptionValues, oppositeFlag, options, usage } from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import type { CommandSpec } from './command-spec.js';
@@ -113,6 +114,9 @@ function addGroup(program: Command, name: string): Command {
     .addHelpText('after', `\nExamples:\n${examples.map(example).join('\n')}`);
 }
 
+/** Options of every command; `config` is read before the command runs. */
+const everyCommand = [...commonOptionNames, 'config'] as const satisfies readonly OptionName[];
+
 /** With at least this many options, help groups them under headings. */
 const minGrouped = 8;
 
@@ -128,7 +132,7 @@ function addCommand(parent: Command, name: string, spec: CommandSpec): void {
       command.addOption(grouped ? entry.helpGroup(`${group}:`) : entry);
     }
   }
-  for (const option of commonOptionNames) {
+  for (const option of everyCommand) {
     command.addOption(new Option(usage(option), describeOption(option)).helpGroup('Every command:'));
   }
   command.addHelpOption(new Option('-h, --help', 'show help').helpGroup('Every command:'));
@@ -158,16 +162,35 @@ export interface ParsedArguments {
   readonly given: ReadonlySet<OptionName>;
 }
 
+/** Reads the file of `--config`; `command`: its words, for errors. */
+export type ConfigReader = (path: string, names: readonly OptionName[], command: string) => ConfigFlags;
+
+/** Whether these arguments name a file of options, whose reader is loaded only then. */
+export function namesConfig(args: readonly string[]): boolean {
+  return args.some((arg) => /^--config(=|$)/.test(arg));
+}
+
 /**
  * Parses the arguments after the command.
  *
+ * @param readConfig absent: a file of options is not read.
  * @throws UserError (wrong usage) that lists every problem.
  */
-export function parseArguments(spec: CommandSpec, args: readonly string[], env: NodeJS.ProcessEnv): ParsedArguments {
+export function parseArguments(
+  spec: CommandSpec,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  readConfig?: ConfigReader,
+): ParsedArguments {
   const problems: string[] = [];
-  const names = [...spec.options, ...commonOptionNames];
+  const names = [...spec.options, ...everyCommand];
   const { flags, operands } = readTokens(spec, names, args, problems);
-  const values = resolveOptions(names, flags, env, problems);
+  const { config, ...given } = flags;
+  const file =
+    typeof config === 'string'
+      ? readConfig?.(config, [...spec.options, ...commonOptionNames], `\`tinyzero ${spec.words.join(' ')}\``)
+      : undefined;
+  const { config: _, ...values } = resolveOptions(names, given, env, problems, file);
   if (problems.length > 0) {
     const list =
       problems.length === 1
@@ -176,35 +199,49 @@ export function parseArguments(spec: CommandSpec, args: readonly string[], env: 
     const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
     throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
   }
-  return { values: values as OptionValues, operands, given: new Set(Object.keys(flags) as OptionName[]) };
+  const named = Object.keys({ ...file?.flags, ...given }) as OptionName[];
+  return { values: values as OptionValues, operands, given: new Set(named) };
 }
 
 function readTokens(spec: CommandSpec, names: readonly OptionName[], args: readonly string[], problems: string[]) {
   const flags: Partial<Record<OptionName, string | boolean | string[]>> = {};
   const operands: string[] = [];
   const byFlag = new Map(names.map((name) => [flag(name).slice(2), name]));
+  const opposites = new Map(
+    names.filter((name) => options[name].type === 'boolean').map((name) => [oppositeFlag(name).slice(2), name]),
+  );
   const { tokens } = parseArgs({
     args: [...args],
     options: Object.fromEntries(
-      [...byFlag].map(([long, name]) => [long, { type: options[name].type === 'boolean' ? 'boolean' : 'string' }]),
+      [...opposites, ...byFlag].map(([long, name]) => [
+        long,
+        { type: options[name].type === 'boolean' ? 'boolean' : 'string' },
+      ]),
     ),
     strict: false,
     allowPositionals: true,
     tokens: true,
   });
   let unknown = false;
+  const noValue = (value: string | undefined, rawName: string) => {
+    if (value !== undefined) problems.push(`${rawName}: takes no value, found '${value}'`);
+  };
   /** The list option that takes all words up to the next flag or `--`. */
   let list: string[] | undefined;
   for (const token of tokens) {
     if (token.kind !== 'positional') list = undefined;
     if (token.kind === 'option') {
       const name = byFlag.get(token.name);
+      const opposite = opposites.get(token.name);
       const type = name && (options[name] as OptionSpec).type;
-      if (name === undefined) {
+      if (name === undefined && opposite !== undefined) {
+        noValue(token.value, token.rawName);
+        flags[opposite] = false;
+      } else if (name === undefined) {
         unknown = true;
         problems.push(`${token.rawName}: no such option${suggestion(token.rawName, names)}`);
       } else if (type === 'boolean') {
-        if (token.value !== undefined) problems.push(`${token.rawName}: takes no value, found '${token.value}'`);
+        noValue(token.value, token.rawName);
         flags[name] = true;
       } else if (token.value === undefined) problems.push(`${token.rawName}: needs a value, ${usage(name)}`);
       else if (type === 'list') {

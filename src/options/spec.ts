@@ -1,4 +1,5 @@
 /** @file The form of entries in the option table, and how texts of the command line and the environment become checked values. */
+import type { ConfigFlags } from './config-file.js';
 import { type Flags, flag, type OptionName, type OptionValues, options } from './table.js';
 
 interface Common {
@@ -29,28 +30,32 @@ interface Range {
 }
 
 /**
- * Converts texts from the command line (`flags`: undefined if absent; true for a given boolean flag; all texts of a list) and
- * the environment to values. Adds every problem to `problems`, with its flag or variable.
+ * Converts texts from the command line (`flags`: undefined if absent; true for a given boolean flag, false for its opposite; all
+ * texts of a list), the environment and a file of options to values: the first of these that has an option decides. Adds every
+ * problem to `problems`, with its flag, variable or key.
  */
 export function resolveOptions<Name extends OptionName>(
   names: readonly Name[],
   flags: Flags,
   env: NodeJS.ProcessEnv,
   problems: string[],
+  file?: ConfigFlags,
 ): OptionValues<Name> {
   const values: Partial<Record<OptionName, unknown>> = {};
   for (const name of names) {
     const spec: OptionSpec = options[name];
-    const text = flags[name];
     const fromEnv = spec.env === undefined ? undefined : env[spec.env] || undefined;
+    const isInFile = flags[name] === undefined && fromEnv === undefined && file !== undefined;
+    const text = isInFile ? file.flags[name] : flags[name];
+    const source = isInFile ? file.source(name) : flag(name);
     if (spec.type === 'boolean') {
-      const set = text === true || (fromEnv !== undefined && isTrue(fromEnv, spec.env as string, problems));
-      values[name] = set ? !spec.default : spec.default;
+      const set = text ?? (fromEnv !== undefined && isTrue(fromEnv, spec.env as string, problems));
+      values[name] = set === true ? !spec.default : spec.default;
     } else if (spec.type === 'list') {
       const texts = Array.isArray(text) ? text : spec.default;
-      for (const each of texts) parse(spec, each, flag(name), problems);
+      for (const each of texts) parse(spec, each, source, problems);
       values[name] = texts;
-    } else if (typeof text === 'string') values[name] = parse(spec, text, flag(name), problems);
+    } else if (typeof text === 'string') values[name] = parse(spec, text, source, problems);
     else if (fromEnv !== undefined) values[name] = parse(spec, fromEnv, spec.env as string, problems);
     else values[name] = spec.default;
   }

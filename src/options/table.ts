@@ -211,6 +211,11 @@ export const options = {
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run folder' },
   ...sharingOptions,
   json: { type: 'boolean', default: false, help: 'print the result as JSON' },
+  config: {
+    type: 'string',
+    placeholder: 'file',
+    help: 'take options from this TOML or JSON file, or from a run; flags win over it',
+  },
   quiet: { type: 'boolean', default: false, help: 'print results and errors only' },
   color: {
     type: 'boolean',
@@ -266,7 +271,7 @@ export type OptionValues<Name extends OptionName = OptionName> = {
   readonly [Key in Name]: ValueOf<(typeof options)[Key]>;
 };
 
-/** What stands on a command line, before it is checked. */
+/** What stands on a command line or in a file, before it is checked. A boolean that is false has its default. */
 export type Flags = Readonly<Partial<Record<OptionName, string | boolean | readonly string[]>>>;
 
 /** `--no-install`, `--engine <auto|tensorflow|wasm>`, `--compare <folder...>`: as help texts show it. */
@@ -279,8 +284,18 @@ export function usage(name: OptionName): string {
 /** The flag alone. */
 export function flag(name: OptionName): string {
   const spec: OptionSpec = options[name];
-  const kebab = (spec.word ?? name).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return spec.type === 'boolean' && spec.default ? `--no-${kebab}` : `--${kebab}`;
+  return spec.type === 'boolean' && spec.default ? `--no-${keyOf(name)}` : `--${keyOf(name)}`;
+}
+
+/** The flag that gives a boolean its default, where a file gave it the other value: `--no-force`, `--install`. */
+export function oppositeFlag(name: OptionName): string {
+  return flag(name).startsWith('--no-') ? `--${keyOf(name)}` : `--no-${keyOf(name)}`;
+}
+
+/** The option's key in a file: `batch-size`. */
+export function keyOf(name: OptionName): string {
+  const spec: OptionSpec = options[name];
+  return (spec.word ?? name).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 function placeholder(spec: Exclude<OptionSpec, { type: 'boolean' }>): string {

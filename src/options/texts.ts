@@ -43,6 +43,7 @@ export const optionGroups = {
     'json',
     'quiet',
     'color',
+    'config',
   ],
   Engine: ['engine', 'install', 'gpu', 'from', 'reinstall'],
 } as const satisfies Record<string, readonly OptionName[]>;

@@ -4,6 +4,7 @@
  */
 import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { repeatFile } from '../options/config-file.js';
 import { checkpointStateFile } from '../stage2/resume.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
 import { explainWrites, makeFolder, syncFolder, unreadable } from '../util/file.js';
@@ -14,6 +15,8 @@ import { type FolderLock, lockFolder, lockName } from './lock.js';
 export const runFiles = {
   /** All resolved options, versions and hashes. A folder with this file is a run. */
   config: 'config.json',
+  /** The options in a form that `--config` takes, to repeat the run; nothing is read from it. */
+  repeat: repeatFile,
   /** Distinct problems, and the rows drawn from them. */
   problems: 'problems.json',
   /** How the reference answered a few training problems before stage 1. */

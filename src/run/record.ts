@@ -5,6 +5,7 @@
 import { dirname } from 'node:path';
 import type { ProblemSet } from '../data/problem.js';
 import type { EngineName } from '../engine/choices.js';
+import { configText } from '../options/config-file.js';
 import { evaluationOptionNames, trainingOptionNames } from '../options/names.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
 import { resolveOptions } from '../options/spec.js';
@@ -58,6 +59,10 @@ export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): v
   };
   explainWrites(folder.path, () => {
     writeFileAtomic(folder.file('problems'), problems);
+    writeFileAtomic(
+      folder.file('repeat'),
+      configText('train', [...trainingOptionNames, 'engine'], { ...options, engine: engine.name }),
+    );
     writeFileAtomic(folder.file('config'), sealJson(`${JSON.stringify(config, null, 2)}\n`));
   });
 }

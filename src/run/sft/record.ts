@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { EngineName } from '../../engine/choices.js';
+import { configText } from '../../options/config-file.js';
 import { sftOptionNames } from '../../options/names.js';
 import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
 import { checksumOf, sealJson } from '../../util/checksum.js';
@@ -39,6 +40,7 @@ export interface SftFacts {
 /** Writes both files; `config.json` last, because it makes the folder a run. */
 export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, content }: SftFacts): void {
   const { promptStyle, warmupShare, decayTo, optimizer, maxGradientNorm } = settings;
+  const options = Object.fromEntries(sftOptionNames.map((name) => [name, settings[name]]));
   const config = {
     format,
     createdBy: `tinyzero ${packageVersion()}`,
@@ -47,11 +49,15 @@ export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, co
     node: process.version,
     modelHash,
     examplesChecksum: checksumOf(content).crc32,
-    options: Object.fromEntries(sftOptionNames.map((name) => [name, settings[name]])),
+    options,
     derived: { promptStyle, warmupShare, decayTo, optimizer, maxGradientNorm },
   };
   explainWrites(folder.path, () => {
     writeFileAtomic(folder.file('examples'), content);
+    writeFileAtomic(
+      folder.file('repeat'),
+      configText('sft', [...sftOptionNames, 'engine'], { ...options, engine: engine.name }),
+    );
     writeFileAtomic(folder.file('config'), sealJson(`${JSON.stringify(config, null, 2)}\n`));
   });
 }
