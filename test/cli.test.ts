@@ -67,6 +67,7 @@ test('--help imports commander, leven, a few files of ours, and nothing of a ten
       'engine/choices.js',
       'options/defaults.js',
       'model/export/targets.js',
+      'options/listing.js',
       'options/names.js',
       'options/sharing.js',
       'options/spec.js',

@@ -19,7 +19,9 @@ import { columnsOf } from './terminal/width.js';
 /** The command at the start of `args`, unless they ask for its help. */
 export function findCommand(args: readonly string[]): CommandSpec | undefined {
   if (asksForHelp(args)) return undefined;
-  return commands.find(({ words }) => words.every((word, index) => args[index] === word));
+  const named = commands.filter(({ words }) => words.every((word, index) => args[index] === word));
+  // `runs rm` is a command of its own, and not `runs` of a folder.
+  return named.sort((a, b) => b.words.length - a.words.length)[0];
 }
 
 /**
@@ -99,7 +101,7 @@ export function helpProgram(version: string): Command {
       parent = parents.get(first) ?? addGroup(program, first);
       parents.set(first, parent);
     }
-    addCommand(parent, second ?? first, spec);
+    parents.set(spec.words.join(' '), addCommand(parent, second ?? first, spec));
   }
   return program;
 }
@@ -120,8 +122,8 @@ const everyCommand = [...commonOptionNames, 'config'] as const satisfies readonl
 /** With at least this many options, help groups them under headings. */
 const minGrouped = 8;
 
-function addCommand(parent: Command, name: string, spec: CommandSpec): void {
-  const command = parent.command(name).summary(asInvoked(spec.summary));
+function addCommand(parent: Command, name: string, spec: CommandSpec): Command {
+  const command = parent.command(name).helpCommand(false).summary(asInvoked(spec.summary));
   const details = spec.details === undefined ? '' : `\n\n${spec.details}`;
   command.description(asInvoked(`${capitalize(spec.summary)}.${details}`));
   if (spec.operands !== undefined) command.argument(spec.operands);
@@ -136,7 +138,7 @@ function addCommand(parent: Command, name: string, spec: CommandSpec): void {
     command.addOption(new Option(usage(option), describeOption(option)).helpGroup('Every command:'));
   }
   command.addHelpOption(new Option('-h, --help', 'show help').helpGroup('Every command:'));
-  command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
+  return command.addHelpText('after', `\nExamples:\n${spec.examples.map(example).join('\n')}`);
 }
 
 /** The options of a command under their headings, in the order of {@link optionGroups}. */

@@ -46,6 +46,9 @@ export const samplingOptionNames = [
   ...answerOptionNames,
 ] as const satisfies readonly OptionName[];
 
+/** What a user calls a run. */
+const labelOptionNames = ['name', 'note'] as const satisfies readonly OptionName[];
+
 /** Options that decide the rest of a run's bytes. */
 export const trainingOptionNames = [
   ...samplingOptionNames,
@@ -62,6 +65,7 @@ export const trainingOptionNames = [
   'saveEvery',
   'keep',
   'tensorboard',
+  ...labelOptionNames,
 ] as const satisfies readonly OptionName[];
 
 /** Options that decide the bytes of a run of supervised training. */
@@ -78,6 +82,7 @@ export const sftOptionNames = [
   'evalEvery',
   'saveEvery',
   'keep',
+  ...labelOptionNames,
 ] as const satisfies readonly OptionName[];
 
 /** Options of an evaluation by itself. */

@@ -6,6 +6,7 @@ import { type Wording, wordings } from '../data/prompt.js';
 import { engineSettings, precisions } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
+import { listingOptions } from './listing.js';
 import { sharingOptions } from './sharing.js';
 import type { OptionSpec } from './spec.js';
 
@@ -117,6 +118,17 @@ export const options = {
     help: 'graded gives 0.3 for a near miss; exact gives 1 or 0',
   },
   seed: { type: 'integer', min: 0, default: 0, help: 'the same seed draws the same random numbers' },
+  seeds: {
+    type: 'string',
+    placeholder: 'list',
+    help: 'one run for each of these seeds, such as 1..5 or 1,3,7, and what they show together',
+  },
+  parallel: {
+    type: 'string',
+    placeholder: 'number|auto',
+    default: 'auto',
+    help: 'runs side by side; auto: as processors and memory allow',
+  },
   numSamples: { type: 'integer', min: 1, unit: 'samples', help: 'samples of each distinct problem in stage 1' },
   beta1: { type: 'number', min: 0, help: 'temperature of V*: small is near the best reward, large near the mean' },
   vStar: { type: 'string', placeholder: 'file', help: 'take V* from this v_star_dict.json instead of sampling' },
@@ -210,6 +222,7 @@ export const options = {
   keep: { type: 'integer', min: 1, default: 2, unit: 'checkpoints', help: 'newest checkpoints to keep' },
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run folder' },
   ...sharingOptions,
+  ...listingOptions,
   json: { type: 'boolean', default: false, help: 'print the result as JSON' },
   config: {
     type: 'string',

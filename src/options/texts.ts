@@ -9,6 +9,7 @@ export const optionGroups = {
   Prompts: ['prompt', 'input', 'chat', 'promptStyle', 'wording', 'questionStyle', 'system', 'shots'],
   Sampling: ['temperature', 'topP', 'topK', 'maxNewTokens', 'samples'],
   Problems: ['task', 'problems', 'min', 'max', 'numTrain', 'numTest', 'overlap', 'reward', 'seed'],
+  'Many runs': ['seeds', 'parallel'],
   Data: ['data', 'heldOut'],
   Training: [],
   'Stage 1': ['numSamples', 'beta1', 'vStar', 'fromVStar', 'shard', 'partial', 'force'],
@@ -29,6 +30,10 @@ export const optionGroups = {
   Evaluation: ['evalEvery', 'evalSamples'],
   Output: [
     'out',
+    'name',
+    'note',
+    'sort',
+    'filter',
     'to',
     'dtype',
     'check',

@@ -168,10 +168,21 @@ export const significance = 0.05;
 /** Gains below 5 points are small. */
 const smallGain = 0.05;
 
+/** A difference of two rates with the p-value of its test. */
+interface TestedDifference {
+  readonly difference: number;
+  readonly pValue: number;
+}
+
 /** The outcome from both accuracies, or from the greedy one alone if nothing was sampled. */
-export function outcomeOf({ greedy, sampled }: Pick<Comparison, 'greedy' | 'sampled'>): TrainingOutcome {
-  const direction = ({ difference, pValue }: { difference: number; pValue: number }) =>
-    pValue < significance ? Math.sign(difference) : 0;
+export function outcomeOf({
+  greedy,
+  sampled,
+}: {
+  readonly greedy: TestedDifference;
+  readonly sampled?: TestedDifference;
+}): TrainingOutcome {
+  const direction = ({ difference, pValue }: TestedDifference) => (pValue < significance ? Math.sign(difference) : 0);
   const byGreedy = direction(greedy);
   const main = sampled ?? greedy;
   const byMain = direction(main);

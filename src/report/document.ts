@@ -54,3 +54,10 @@ const policy = [
   "base-uri 'none'",
   "form-action 'none'",
 ].join('; ');
+
+/** The sentence with parentheses in small type, and without line breaks between a number and its unit. */
+export function headline(sentence: string): Html {
+  const [, claim = sentence, evidence = ''] = /^([^(]*)(\(.*)$/.exec(sentence) ?? [];
+  const tight = (text: string) => text.replace(/ (?=%|→|= )|(?<=[→=]) /g, '\u00a0');
+  return html`${tight(claim)}${evidence !== '' && html`<small>${tight(evidence)}</small>`}`;
+}

@@ -7,7 +7,7 @@ import { requireRun, runFiles } from '../run/folder.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { counted, formatBytes, formatSeconds } from '../util/format.js';
-import { documentOf, type PageSection } from './document.js';
+import { documentOf, headline, type PageSection } from './document.js';
 import { type Html, html } from './html.js';
 import { type RunRecord, readRunRecord } from './read.js';
 import { accuracyFigure, beforeAfterSection } from './sections/before-after.js';
@@ -57,13 +57,14 @@ const signs = {
 
 function opening(run: RunRecord, { kind, label, sentence, notes }: Verdict): Html {
   const { stored, before, problems } = run;
-  const { model, algo, task } = stored.options;
+  const { model, algo, task, name, note } = stored.options;
   const what = before?.task ?? task ?? 'multiplication';
   return html`<section class="verdict ${kind}">
 <div>
 <p class="badge"><span aria-hidden="true">${signs[kind]}</span> ${label}</p>
 <h1>${headline(sentence)}</h1>
-<p class="lead">${model ?? 'builtin'}, ${algorithms[algo].title} on ${what}: ${problems.rows.length.toLocaleString('en-US')} rows of ${problems.train.length.toLocaleString('en-US')} distinct problems.</p>
+<p class="lead">${name !== undefined && `${name}: `}${model ?? 'builtin'}, ${algorithms[algo].title} on ${what}: ${problems.rows.length.toLocaleString('en-US')} rows of ${problems.train.length.toLocaleString('en-US')} distinct problems.</p>
+${note !== undefined && html`<p class="said">${note}</p>`}
 <ul class="key-facts">${keyFacts(run).map((fact) => html`<li>${fact}</li>`)}</ul>
 ${notes.map((note) => html`<p class="note">${note}</p>`)}
 </div>
@@ -90,13 +91,6 @@ function dateText(iso: string): string {
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return iso;
   return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' });
-}
-
-/** The sentence with parentheses in small type, and without line breaks between a number and its unit. */
-function headline(sentence: string): Html {
-  const [, claim = sentence, evidence = ''] = /^([^(]*)(\(.*)$/.exec(sentence) ?? [];
-  const tight = (text: string) => text.replace(/ (?=%|→|= )|(?<=[→=]) /g, '\u00a0');
-  return html`${tight(claim)}${evidence !== '' && html`<small>${tight(evidence)}</small>`}`;
 }
 
 export interface ReportRequest {

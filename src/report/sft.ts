@@ -94,11 +94,13 @@ function opening({ stored, before, after, isFinished, steps }: SftRecord): Html 
         : (['worse', '▼', 'The held-out loss did not fall'] as const);
   const per = (loss: number) => `${loss.toFixed(3)} nats a token (${formatPercent(Math.exp(-loss))} a token)`;
   const last = steps.at(-1);
+  const { name, note } = stored.options;
   return html`<section class="verdict ${kind}">
 <div>
 <p class="badge"><span aria-hidden="true">${sign}</span> ${label}</p>
 <h1>${before && after ? `Held-out loss ${before.loss.toFixed(3)} → ${after.loss.toFixed(3)}` : 'Supervised training'}</h1>
-<p class="lead">${stored.options.model ?? 'builtin'}, supervised training on ${stored.options.data ?? 'given lines'}.</p>
+<p class="lead">${name !== undefined && `${name}: `}${stored.options.model ?? 'builtin'}, supervised training on ${stored.options.data ?? 'given lines'}.</p>
+${note !== undefined && html`<p class="said">${note}</p>`}
 <ul class="key-facts">${[
     ...(last ? [counted(last.step, 'update'), counted(last.trainedTokens, 'completion token')] : []),
     ...(before ? [`before: ${per(before.loss)}`] : []),

@@ -78,11 +78,13 @@ th, td { padding: .34rem .9rem .34rem 0; text-align: left; vertical-align: top; 
 th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--muted); font-size: .8125rem; vertical-align: bottom; }
 .numbers td, .numbers thead th { text-align: right; white-space: nowrap; }
+.numbers thead th:first-child { text-align: left; }
 .numbers .long { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
 .headline tbody tr:first-child :is(th, td) { font-weight: 650; }
 .options th { color: var(--muted); width: 42%; }
 .options td { overflow-wrap: anywhere; white-space: pre-wrap; }
 .scroll { overflow-x: auto; }
+.wide svg.plot { width: auto; max-width: none; }
 .said { margin: 0 0 1rem; }
 .command { margin: 0 0 .6rem; padding: .9rem 1.1rem; background: var(--panel); border: 1px solid var(--line); border-radius: 6px; font: .8125rem/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; white-space: normal; overflow-wrap: anywhere; user-select: all; }
 .copied { position: relative; }

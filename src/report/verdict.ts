@@ -25,7 +25,7 @@ export interface Verdict {
 }
 
 /** The label, and the start of the sentence. */
-const words: Readonly<Record<TrainingOutcome, { readonly label: string; readonly opening: string }>> = {
+export const words: Readonly<Record<TrainingOutcome, { readonly label: string; readonly opening: string }>> = {
   learned: { label: 'Learned', opening: 'It learned' },
   small: { label: 'Learned a little', opening: 'It learned a little' },
   mixed: { label: 'Mixed', opening: 'The result is mixed' },

@@ -103,12 +103,12 @@ export function createRunFolder(path: string): RunFolder {
   }
 }
 
-/** A new folder in `runs/`, named after the model and the local time: `runs/builtin-20260131-235959`. */
-export function newFolder(model: string, now = new Date()): string {
+/** A new folder in `runs/`, named after the model or the run's name, and the local time: `runs/builtin-20260131-235959`. */
+export function newFolder(what: string, now = new Date()): string {
   const digits = (value: number) => String(value).padStart(2, '0');
   const day = `${now.getFullYear()}${digits(now.getMonth() + 1)}${digits(now.getDate())}`;
   const time = `${digits(now.getHours())}${digits(now.getMinutes())}${digits(now.getSeconds())}`;
-  return join('runs', `${basename(model)}-${day}-${time}`);
+  return join('runs', `${basename(what).replace(/[^\w.-]+/g, '-')}-${day}-${time}`);
 }
 
 /** @throws UserError, ending in `fix`, when something is in the folder or in its place. */

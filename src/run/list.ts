@@ -19,6 +19,7 @@ import { hasFinal } from './final.js';
 import { checkpointName, commandOfRun, runFiles, wholeCheckpoints } from './folder.js';
 import { lockHolder } from './lock.js';
 import { readLog } from './logs.js';
+import { holdsPlan } from './many/plan.js';
 import { readProblems, readRun } from './record.js';
 import { readSftRun } from './sft/record.js';
 
@@ -31,6 +32,13 @@ export interface RunEntry {
   readonly started: string | null;
   readonly model: string | null;
   readonly algo: string | null;
+  /** `multiplication`, or the file of the task, the problems or the lines. */
+  readonly task: string | null;
+  /** What the user called it. */
+  readonly name: string | null;
+  readonly note: string | null;
+  /** All options in use, as resolved; null before the configuration is written. */
+  readonly options: Readonly<Record<string, unknown>> | null;
   /** Exact rate on held-out problems: sampled if there are samples, otherwise greedy. Null while unknown. */
   readonly before: number | null;
   readonly after: number | null;
@@ -45,7 +53,7 @@ export interface RunEntry {
 }
 
 /**
- * Lists the runs in `folder`, newest first. If `folder` is itself a run, lists only that run.
+ * Lists the runs in `folder` and in its sets of runs, newest first. If `folder` is itself a run, lists only that run.
  *
  * @throws UserError when the folder cannot be read.
  */
@@ -58,8 +66,13 @@ export function listRuns(folder: string): RunEntry[] {
     throw unreadable(folder, error);
   }
   const folders = names.includes(runFiles.config) ? [folder] : names.map((name) => join(folder, name));
-  return folders.filter(isRun).map(describeRun).sort(newestFirst);
+  const inSets = folders.filter(holdsPlan).flatMap((set) => readdirSync(set).map((name) => join(set, name)));
+  const single = folders.filter((path) => !holdsPlan(path));
+  return [...single, ...inSets].filter(isRun).map(describeRun).sort(newestFirst);
 }
+
+/** The built-in task. */
+const multiplication = 'multiplication';
 
 /** A run that has just started has a lock but no configuration yet. */
 function isRun(folder: string): boolean {
@@ -76,6 +89,10 @@ const unknown = {
   started: null,
   model: null,
   algo: null,
+  task: null,
+  name: null,
+  note: null,
+  options: null,
   before: null,
   after: null,
   updates: 0,
@@ -83,7 +100,8 @@ const unknown = {
   resumesAfter: null,
 } as const;
 
-function describeRun(folder: string): RunEntry {
+/** The state of the run in `folder`, which has a configuration or a lock. */
+export function describeRun(folder: string): RunEntry {
   const holder = lockHolder(folder);
   const running =
     holder &&
@@ -101,7 +119,8 @@ function describeRun(folder: string): RunEntry {
       return running ? { ...sft, ...running } : sft;
     }
     const { options } = readRun(config);
-    known = { ...known, model: options.model ?? null, algo: options.algo };
+    const { model = null, algo, name = null, note = null, task, problems } = options;
+    known = { ...known, model, algo, task: task ?? problems ?? multiplication, name, note, options: givenOf(options) };
     known = { ...known, before: exactRate(folder, 'evalBefore'), after: exactRate(folder, 'evalAfter') };
     known = { ...known, ...updatesOf(folder, options) };
     return { ...known, ...(running ?? stateOf(folder, options, known)) };
@@ -112,6 +131,11 @@ function describeRun(folder: string): RunEntry {
   }
 }
 
+/** Without options that the run did not use. */
+function givenOf(options: object): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
 /** A run of supervised training: it measures a loss, and no accuracy. */
 function describeSft(folder: string, known: Omit<RunEntry, 'state' | 'detail'>): RunEntry {
   const { options } = readSftRun(join(folder, runFiles.config));
@@ -119,7 +143,8 @@ function describeSft(folder: string, known: Omit<RunEntry, 'state' | 'detail'>):
   for (const { step } of readLog(join(folder, runFiles.metrics))) updates = Number(step);
   const isFinished = hasFinal(folder);
   const resumesAfter = isFinished ? null : (wholeCheckpoints(folder).at(-1) ?? 0);
-  const entry = { ...known, model: options.model ?? null, algo: 'sft', updates, resumesAfter };
+  const { model = null, data: task = null, name = null, note = null } = options;
+  const entry = { ...known, model, algo: 'sft', task, name, note, options: givenOf(options), updates, resumesAfter };
   return isFinished
     ? { ...entry, plannedUpdates: updates, state: 'finished', detail: null }
     : { ...entry, state: 'stopped', detail: `after update ${resumesAfter}` };

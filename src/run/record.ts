@@ -59,12 +59,13 @@ export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): v
   };
   explainWrites(folder.path, () => {
     writeFileAtomic(folder.file('problems'), problems);
-    writeFileAtomic(
-      folder.file('repeat'),
-      configText('train', [...trainingOptionNames, 'engine'], { ...options, engine: engine.name }),
-    );
+    writeFileAtomic(folder.file('repeat'), repeatText({ options, engine: engine.name }));
     writeFileAtomic(folder.file('config'), sealJson(`${JSON.stringify(config, null, 2)}\n`));
   });
+}
+
+function repeatText({ options, engine }: { readonly options: object; readonly engine: EngineName }): string {
+  return configText('train', [...trainingOptionNames, 'engine'], { ...options, engine });
 }
 
 /** Settings that follow from the options and the model, for human readers; recomputed on resuming. */
@@ -173,17 +174,13 @@ export function evaluationOptionsOf(path: string): Partial<TrainingOptions> {
 }
 
 /**
- * Checks that a resumed run has the model and the problems it started with. A damaged `problems.json` is written again.
+ * Checks that a resumed run has the model and the problems it started with. A damaged `problems.json` or `options.toml` is written
+ * again.
  *
- * @returns a message about the repair; undefined if nothing was repaired.
+ * @returns messages about repairs.
  * @throws UserError when the model or the problems have changed.
  */
-export function requireSameRun(
-  folder: RunFolder,
-  stored: StoredRun,
-  job: RunFacts,
-  modelHash: string,
-): string | undefined {
+export function requireSameRun(folder: RunFolder, stored: StoredRun, job: RunFacts, modelHash: string): string[] {
   requireSameModel(folder, stored, job.settings.model, modelHash);
   const path = folder.file('problems');
   const text = problemsJson(job.problems);
@@ -193,8 +190,13 @@ export function requireSameRun(
       fix: 'If the --task or --problems file was changed, restore it; otherwise start a new run.',
     });
   }
+  return [...repaired(path, text), ...repaired(folder.file('repeat'), repeatText(stored))];
+}
+
+/** Writes a file again that does not hold `text`. @returns a message, if it did so. */
+export function repaired(path: string, text: string): string[] {
   const found = checksumOfFile(path);
-  if (found !== undefined && sameChecksum(found, checksumOf(text))) return undefined;
+  if (found !== undefined && sameChecksum(found, checksumOf(text))) return [];
   explainWrites(path, () => writeFileAtomic(path, text));
-  return `${path} was damaged and has been rewritten.`;
+  return [`${path} was ${found === undefined ? 'missing' : 'damaged'} and has been rewritten.`];
 }

@@ -96,8 +96,7 @@ async function runJob(
     if (job.probes !== undefined) writeProbe(folder.file('probe'), probeRecord(job.probes));
     writeRun(folder, job, modelHash);
   } else {
-    const repaired = requireSameRun(folder, stored, job, modelHash);
-    if (repaired !== undefined) reporter.line(repaired);
+    requireSameRun(folder, stored, job, modelHash).forEach(reporter.line);
   }
   const onEvent = settings.tensorboard ? withTensorboard(folder, listener) : listener;
   onEvent({ kind: 'opened', model: settings.model, engine: job.engine.description, problems });

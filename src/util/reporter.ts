@@ -19,7 +19,7 @@ export interface Transfer {
   end(): void;
 }
 
-export type WorkUnit = 'bytes' | 'checks' | 'completions' | 'lines' | 'steps' | 'updates' | 'wordings';
+export type WorkUnit = 'bytes' | 'checks' | 'completions' | 'lines' | 'runs' | 'steps' | 'updates' | 'wordings';
 
 export interface Work {
   /** May be called as often as is convenient. */
@@ -38,6 +38,8 @@ export interface WorkState {
   readonly after?: number;
   /** Additional lines for a terminal of `width` characters; called only when they are shown. */
   readonly details?: (width: number) => readonly string[];
+  /** Appended to the lines of a log; called only when one is written. */
+  readonly summary?: () => string;
   /** A line for a log, which shows no live progress. */
   readonly note?: string;
 }

@@ -19,13 +19,19 @@ test('every state of a run is recognised from its files', async (t) => {
   const trained = await tinyzero(['train', ...shortRun, '--keep', '9', '--out', whole, ...engine]);
   assert.equal(trained.code, 0, trained.stderr);
   assert.equal(trained.stderr, '', 'quiet');
-  const [finished] = listRuns(whole);
+  const [entry] = listRuns(whole);
+  const { options, ...finished } = entry!;
+  assert.equal(options?.batchSize, 8);
+  assert.ok(!('loraRank' in options!), 'only those in use');
   const rate = (name: string) => readEvaluation(join(whole, name)).sampled!.exact.rate;
   assert.deepEqual(finished, {
     folder: whole,
-    started: finished?.started,
+    started: finished.started,
     model: 'builtin',
     algo: 'apo',
+    task: 'multiplication',
+    name: null,
+    note: null,
     before: rate('eval-before.json'),
     after: rate('eval-after.json'),
     updates: 5,
@@ -102,8 +108,8 @@ test('every state of a run is recognised from its files', async (t) => {
 
   const shown = await tinyzero(['runs', runs]);
   assert.equal(shown.code, 0, shown.stderr);
-  assert.match(shown.stdout, /^run +started +model +held-out accuracy +state\n/);
-  assert.match(shown.stdout, /runs\/midway .* builtin +\d+\.\d % +stopped at update 2 of 5\n/);
+  assert.match(shown.stdout, /^run +started +model +task +held-out accuracy +state\n/);
+  assert.match(shown.stdout, /runs\/midway .* builtin +multiplication +\d+\.\d % +stopped at update 2 of 5\n/);
   assert.match(shown.stdout, /To resume one:\n {2}tinyzero train --resume .*evaluating\n$/);
   const json = await tinyzero(['runs', runs, '--json']);
   assert.deepEqual(JSON.parse(json.stdout), listRuns(runs));

@@ -23,14 +23,38 @@ import { consoleReporter } from '../terminal/progress.js';
 import { curveLines, updateProgress } from '../update-progress.js';
 
 type Values = OptionValues<
-  (typeof sftOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName
+  | (typeof sftOptionNames)[number]
+  | 'seeds'
+  | 'parallel'
+  | 'out'
+  | 'resume'
+  | 'dryRun'
+  | 'engine'
+  | 'install'
+  | 'json'
+  | CommonOptionName
 >;
 
 export async function run(values: Values): Promise<number> {
-  const { out, resume, dryRun, engine, install, json, quiet, color: _, ...given } = values;
+  const {
+    seeds: _seeds,
+    parallel: _parallel,
+    out,
+    resume,
+    dryRun,
+    engine,
+    install,
+    json,
+    quiet,
+    color: _,
+    ...given
+  } = values;
+  const { runSeeds } = await import('../many/seeds.js');
+  const ofSet = await runSeeds('sft', values);
+  if (ofSet !== undefined) return ofSet;
   const reporter = consoleReporter({ quiet });
   const started = performance.now();
-  const folder = resume ?? out ?? newFolder(`sft-${(given.model ?? builtinModel).split('/').at(-1)}`);
+  const folder = resume ?? out ?? newFolder(given.name ?? `sft-${(given.model ?? builtinModel).split('/').at(-1)}`);
   const options = { ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) };
   const request = { options, folder, resume: resume !== undefined, engine, install };
   if (dryRun) return await printPlan(request, reporter, json);

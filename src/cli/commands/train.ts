@@ -18,16 +18,40 @@ import { consoleReporter } from '../terminal/progress.js';
 import { trainProgress } from '../train-progress.js';
 
 type Values = OptionValues<
-  (typeof trainingOptionNames)[number] | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName
+  | (typeof trainingOptionNames)[number]
+  | 'seeds'
+  | 'parallel'
+  | 'out'
+  | 'resume'
+  | 'dryRun'
+  | 'engine'
+  | 'install'
+  | 'json'
+  | CommonOptionName
 >;
 
 const taskApi = () => import('../../index.js');
 
 export async function run(values: Values): Promise<number> {
-  const { out, resume, dryRun, engine, install, json, quiet, color: _, ...given } = values;
+  const {
+    seeds: _seeds,
+    parallel: _parallel,
+    out,
+    resume,
+    dryRun,
+    engine,
+    install,
+    json,
+    quiet,
+    color: _,
+    ...given
+  } = values;
+  const { runSeeds } = await import('../many/seeds.js');
+  const ofSet = await runSeeds('train', values);
+  if (ofSet !== undefined) return ofSet;
   const reporter = consoleReporter({ quiet });
   const started = performance.now();
-  const folder = resume ?? out ?? newFolder(given.model ?? builtinModel);
+  const folder = resume ?? out ?? newFolder(given.name ?? given.model ?? builtinModel);
   const options = { ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) };
   if (dryRun) return await printPlan({ options, folder, engine, install, taskApi }, reporter, json);
   const { train } = await import('../../run/train.js');

@@ -45,11 +45,25 @@ export const resultCommands: readonly CommandSpec[] = [
     summary: 'list runs: date, model, accuracy before and after, state',
     details: 'Lists runs/, or the given folder. Only reads, so it can be used while a run is in progress.',
     operands: '[folder]',
-    options: ['json'],
+    options: ['sort', 'filter', 'json'],
     examples: [
       ['runs', 'the runs in runs/, the newest first'],
+      ["runs --sort after --filter 'state = finished and lr < 1e-3'", 'the best first, by any column or option'],
       ['runs experiments --json', 'the runs in another folder, as JSON'],
     ],
     load: () => import('../commands/results/runs.js'),
+  }),
+  command({
+    words: ['runs', 'rm'],
+    summary: 'remove runs with all their files',
+    details:
+      'A name is the path of a run or of a set of runs, or its name in runs/. Asks first unless --yes is given, and refuses runs in progress.',
+    operands: '<names...>',
+    options: ['yes', 'json'],
+    examples: [
+      ['runs rm builtin-20260131-235959', 'one run in runs/; asks first'],
+      ['runs rm runs/try-1 runs/try-2 --yes', 'two runs without a question, for a script'],
+    ],
+    load: () => import('../commands/results/runs-rm.js'),
   }),
 ];

@@ -10,7 +10,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
       'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn anything, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
-    options: [...trainingOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    options: [...trainingOptionNames, 'seeds', 'parallel', 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
       reference: theModel,
@@ -28,7 +28,9 @@ export const trainingCommands: readonly CommandSpec[] = [
         'what the original project needs',
       ],
       ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'your own problems, see docs/tasks.md'],
-      ['train --resume runs/mine', 'resume an interrupted run'],
+      ['train --seeds 1..5 --out runs/five', 'five runs, with mean, spread and a test over all; see docs/many-runs.md'],
+      ['train --config runs/mine --lr 1e-4', 'a run again, with another learning rate'],
+      ['train --resume runs/mine', 'resume an interrupted run, or set of runs'],
     ],
     load: () => import('../commands/train.js'),
   }),
@@ -37,7 +39,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'teach a model from examples: supervised training on prompts with their completions',
     details:
       'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, from which every turn of the assistant is learned. The loss counts only completions and their end tokens. A share of the lines is held out to measure the loss before and after. Writes everything to the run folder, which `tinyzero train` takes as its --model. Ctrl-C saves the run; the printed command resumes it.',
-    options: [...sftOptionNames, 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    options: [...sftOptionNames, 'seeds', 'parallel', 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
       seed: { group: 'Data', help: 'chooses the held-out lines and their order in training' },
@@ -59,6 +61,24 @@ export const trainingCommands: readonly CommandSpec[] = [
       ['sft --resume runs/worked', 'resume an interrupted run'],
     ],
     load: () => import('../commands/sft.js'),
+  }),
+  command({
+    words: ['sweep'],
+    summary: 'try many settings of train or sft from a file, and rank them by training reward',
+    details:
+      'The file, TOML or JSON, gives options lists of values or ranges under [options]: all combinations are tried, or random ones. Settings are ranked by the training reward, not by held-out results, since choosing by those is selection. Each run is an ordinary run; Ctrl-C saves all, and --resume continues. Ends with a table and a report with parallel coordinates. docs/many-runs.md describes the file.',
+    operands: '[file]',
+    options: ['parallel', 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    texts: {
+      out: { help: 'folder of the sweep', default: 'runs/FILE-DATE-TIME' },
+      resume: { help: 'continue the sweep in this folder' },
+    },
+    examples: [
+      ['sweep examples/sweep.toml --dry-run', 'the settings that the file means, and what they need'],
+      ['sweep examples/sweep.toml --out runs/rates', 'try them all, then rank them'],
+      ['sweep --resume runs/rates', 'continue after a stop'],
+    ],
+    load: () => import('../commands/sweep.js'),
   }),
   command({
     words: ['estimate-vstar'],

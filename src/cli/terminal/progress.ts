@@ -14,6 +14,7 @@ import {
   type WorkUnit,
 } from '../../util/reporter.js';
 import { asInvoked } from '../program-name.js';
+import { reportingToParent } from './channel.js';
 import { fitted } from './columns.js';
 import { barLook, type LiveArea, liveArea } from './live.js';
 import { type TimeLeft, timeLeft } from './time-left.js';
@@ -30,7 +31,9 @@ export function consoleReporter(
   { quiet = false }: { readonly quiet?: boolean } = {},
   stream: NodeJS.WriteStream = process.stderr,
 ): Reporter {
-  const reporter = quiet ? silentReporter : stream.isTTY ? terminalReporter(stream) : logReporter(stream);
+  const reporter = reportingToParent(
+    quiet ? silentReporter : stream.isTTY ? terminalReporter(stream) : logReporter(stream),
+  );
   const ask = terminalAsker();
   return ask === undefined ? reporter : { ...reporter, ask };
 }
@@ -82,7 +85,8 @@ function logReporter(stream: NodeJS.WriteStream): Reporter {
         update(state) {
           note(left, state);
           if (state.note !== undefined) line(`${state.note}${timeNote(state, left)}`);
-          else if (performance.now() - spokenMs >= plainEveryMs) line(`${title}: ${facts(state, unit, left)}`);
+          else if (performance.now() - spokenMs >= plainEveryMs)
+            line(`${title}: ${facts(state, unit, left)}${summaryOf(state)}`);
         },
         hide: () => {},
         end: () => {},
@@ -93,6 +97,10 @@ function logReporter(stream: NodeJS.WriteStream): Reporter {
 
 function note(left: TimeLeft, { done, total, effort = { done, total } }: WorkState): void {
   left.reached(effort.done, effort.total);
+}
+
+function summaryOf({ summary }: WorkState): string {
+  return summary === undefined ? '' : `; ${summary()}`;
 }
 
 /** `640 of 1300 completions, 2 s left`. */

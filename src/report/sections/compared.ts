@@ -69,7 +69,8 @@ function against(run: RunRecord, other: RunRecord): string {
 function differences(runs: readonly RunRecord[]): Html {
   const show = (value: unknown) => (value === undefined ? '–' : String(value));
   const differing = trainingOptionNames.filter(
-    (name) => new Set(runs.map(({ stored }) => show(stored.options[name]))).size > 1,
+    (name) =>
+      name !== 'name' && name !== 'note' && new Set(runs.map(({ stored }) => show(stored.options[name]))).size > 1,
   );
   if (differing.length === 0) return html`<p class="note">All options of these runs are the same.</p>`;
   return html`<h3>Options that differ</h3>${scrolled(

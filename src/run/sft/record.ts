@@ -14,7 +14,7 @@ import { type JsonRecord, readJsonRecord } from '../../util/json.js';
 import { anyObject, check, object, oneOf, text } from '../../util/schema.js';
 import { packageVersion } from '../../util/version.js';
 import type { RunFolder } from '../folder.js';
-import { requireCommand, storedOptions } from '../record.js';
+import { repaired, requireCommand, storedOptions } from '../record.js';
 
 /** Incremented when older versions would misread a run. */
 const format = 'tinyzero-sft-1';
@@ -54,12 +54,18 @@ export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, co
   };
   explainWrites(folder.path, () => {
     writeFileAtomic(folder.file('examples'), content);
-    writeFileAtomic(
-      folder.file('repeat'),
-      configText('sft', [...sftOptionNames, 'engine'], { ...options, engine: engine.name }),
-    );
+    writeFileAtomic(folder.file('repeat'), repeatText({ options, engine: engine.name }));
     writeFileAtomic(folder.file('config'), sealJson(`${JSON.stringify(config, null, 2)}\n`));
   });
+}
+
+function repeatText({ options, engine }: { readonly options: object; readonly engine: EngineName }): string {
+  return configText('sft', [...sftOptionNames, 'engine'], { ...options, engine });
+}
+
+/** Writes a damaged `options.toml` again. @returns messages about it. */
+export function repairSftRun(folder: RunFolder, stored: StoredSft): string[] {
+  return repaired(folder.file('repeat'), repeatText(stored));
 }
 
 const runShape = object({

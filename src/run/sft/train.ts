@@ -32,7 +32,7 @@ import { requireSameModel } from '../record.js';
 import type { ExampleSet } from './examples.js';
 import { planSft, runSft, type SftBatch, type SftMetrics } from './loop.js';
 import { openExamples, readData } from './open.js';
-import { readSftRun, readStoredExamples, type StoredSft, writeSftRun } from './record.js';
+import { readSftRun, readStoredExamples, repairSftRun, type StoredSft, writeSftRun } from './record.js';
 
 export interface SftRequest {
   /** Options of a new run; a resumed run keeps its own. */
@@ -151,12 +151,16 @@ async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftRe
 }
 
 /** Describes the run in its folder, or checks that its model is the one described there. */
-function describeRun({ settings, engine, content, folder, pretrained }: SftJob, stored: StoredSft | undefined): void {
+function describeRun(
+  { settings, engine, content, folder, pretrained, reporter }: SftJob,
+  stored: StoredSft | undefined,
+): void {
   const modelHash = fingerprintModel(pretrained);
   if (stored === undefined) {
     writeSftRun(folder, { settings, engine, modelHash, content });
   } else {
     requireSameModel(folder, stored, settings.model, modelHash);
+    repairSftRun(folder, stored).forEach(reporter.line);
   }
 }
 

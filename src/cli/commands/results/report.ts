@@ -4,6 +4,7 @@
 import { resolve } from 'node:path';
 import type { OptionValues } from '../../../options/table.js';
 import { commandOfRun } from '../../../run/folder.js';
+import { holdsPlan } from '../../../run/many/plan.js';
 import { exitCodes, UserError } from '../../../util/errors.js';
 import { printResult } from '../../terminal/output.js';
 import { consoleReporter } from '../../terminal/progress.js';
@@ -12,6 +13,7 @@ export async function run(
   { compareRuns, open, out, json, quiet }: OptionValues<'compareRuns' | 'open' | 'out' | 'json' | 'quiet'>,
   [folder]: readonly string[],
 ): Promise<number> {
+  if (holdsPlan(folder!)) return await ofSet(folder!, { compareRuns, open, out, json, quiet });
   if (commandOfRun(folder!) === 'sft') {
     if (compareRuns.length > 0) {
       const problem = `--compare: ${folder} is a run of supervised training, whose report shows no other run.`;
@@ -24,6 +26,26 @@ export async function run(
   }
   const { writeReport } = await import('../../../report/page.js');
   const { path, verdict } = writeReport({ folder: folder!, compare: compareRuns, ...(out !== undefined && { out }) });
+  printResult(json, { verdict, path }, () => [verdict.sentence, ...verdict.notes, `The report is in ${path}.`]);
+  return await shown(path, open, quiet);
+}
+
+async function ofSet(
+  folder: string,
+  { compareRuns, open, out, json, quiet }: OptionValues<'compareRuns' | 'open' | 'out' | 'json' | 'quiet'>,
+): Promise<number> {
+  if (compareRuns.length > 0) {
+    const problem = `--compare: ${folder} is a set of runs, whose report shows all of them.`;
+    throw new UserError(problem, { exitCode: exitCodes.usage });
+  }
+  const [{ writeSetReport }, { judgeSet }, { readSummary }] = await Promise.all([
+    import('../../../report/many/page.js'),
+    import('../../../report/many/verdict.js'),
+    import('../../many/run-set.js'),
+  ]);
+  const { plan, summary } = readSummary(folder);
+  const path = writeSetReport(folder, plan, summary, out);
+  const verdict = judgeSet(summary, plan);
   printResult(json, { verdict, path }, () => [verdict.sentence, ...verdict.notes, `The report is in ${path}.`]);
   return await shown(path, open, quiet);
 }

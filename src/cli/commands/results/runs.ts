@@ -2,12 +2,14 @@
  * @file `tinyzero runs`: lists the runs in a folder, one per line, or on two lines each if the terminal is narrow.
  */
 import { existsSync } from 'node:fs';
-import { relative } from 'node:path';
+import { basename, dirname, relative } from 'node:path';
 import { type OptionValues, options } from '../../../options/table.js';
 import { shellWord } from '../../../report/command.js';
 import { listRuns, type RunEntry } from '../../../run/list.js';
+import { filterRuns, sortRuns } from '../../../run/listing/query.js';
+import { holdsPlan, readPlan } from '../../../run/many/plan.js';
 import { exitCodes } from '../../../util/errors.js';
-import { formatPercent } from '../../../util/format.js';
+import { counted, formatPercent } from '../../../util/format.js';
 import { programName } from '../../program-name.js';
 import { printResult } from '../../terminal/output.js';
 import type { Paint } from '../../terminal/paint.js';
@@ -15,54 +17,72 @@ import { fittedColumns, tableLines, tableWidth } from '../../terminal/table.js';
 
 const defaultFolder = 'runs';
 
-export async function run({ json }: OptionValues<'json'>, operands: readonly string[]): Promise<number> {
+export async function run(
+  { sort, filter, json }: OptionValues<'sort' | 'filter' | 'json'>,
+  operands: readonly string[],
+): Promise<number> {
   const [folder = defaultFolder] = operands;
   // Before the first run, the folder does not exist, which is not an error.
-  const runs = operands.length === 0 && !existsSync(folder) ? [] : listRuns(folder);
-  printResult(json, runs, (paint, width) =>
-    runs.length === 0
-      ? [`There are no runs in ${folder}. Start one with \`tinyzero train\`.`]
-      : describeRuns(runs, paint, width),
-  );
+  const all = operands.length === 0 && !existsSync(folder) ? [] : listRuns(folder);
+  const fitting = filter === undefined ? all : filterRuns(all, filter);
+  const runs = sort === undefined ? fitting : sortRuns(fitting, sort);
+  printResult(json, runs, (paint, width) => {
+    if (all.length === 0) return [`There are no runs in ${folder}. Start one with \`tinyzero train\`.`];
+    if (runs.length === 0) return [`None of the ${counted(all.length, 'run')} in ${folder} fits '${filter}'.`];
+    return describeRuns(runs, paint, width);
+  });
   return exitCodes.ok;
 }
+
+/** The place of the task in a row. */
+const taskColumn = 3;
 
 /** With narrower columns, a run takes two lines. */
 const minCell = 12;
 
 /** @param width width of the terminal; undefined: lines may have any length. */
 function describeRuns(runs: readonly RunEntry[], paint: Paint, width = Number.POSITIVE_INFINITY): string[] {
-  const cells = runs.map((entry) => describeRun(entry, paint));
-  const table = [['run', 'started', 'model', 'held-out accuracy', 'state'], ...cells];
+  const titles = ['run', 'started', 'model', 'task', 'held-out accuracy', 'state'];
+  const whole = runs.map((entry) => describeRun(entry, paint));
+  // Where there is little room, a column that says the same of every run makes room for the others.
+  const hasRoom = tableWidth(tableLines([titles, ...whole])) <= width;
+  const isSameTask = new Set(runs.map(({ task }) => task)).size === 1;
+  const shown = (row: readonly string[]) => row.filter((_, i) => hasRoom || !isSameTask || i !== taskColumn);
+  const cells = whole.map(shown);
+  const table = [shown(titles), ...cells];
   const [head, ...rows] = tableLines(fittedColumns(table, width, minCell));
   const isWide = tableWidth([head!, ...rows]) <= width;
   const facts = tableLines(cells.map(([, ...rest]) => rest.slice(0, -1)));
-  const lines = runs.flatMap(({ state, detail }, i) => [
+  const lines = runs.flatMap(({ state, detail, name, note }, i) => [
     ...(isWide ? [rows[i]!] : [`${cells[i]!.at(0)}: ${cells[i]!.at(-1)}`, `  ${facts[i]}`]),
+    ...(name === null && note === null ? [] : [paint.faint(`  ${[name, note].filter(Boolean).join(': ')}`)]),
     ...(state === 'damaged' ? [`  ${detail}`] : []),
   ]);
   const stopped = runs.find(({ state }) => state === 'stopped');
   return [
     ...(isWide ? [paint.faint(head!)] : []),
     ...lines,
-    ...(stopped === undefined
-      ? []
-      : [
-          '',
-          'To resume one:',
-          `  ${programName()} ${stopped.algo === 'sft' ? 'sft' : 'train'} --resume ${shellWord(stopped.folder)}`,
-        ]),
+    ...(stopped === undefined ? [] : ['', 'To resume one:', `  ${programName()} ${resumeCommand(stopped)}`]),
   ];
 }
 
+/** Of the set that the run belongs to, if there is one. */
+function resumeCommand({ folder, algo }: RunEntry): string {
+  const set = dirname(folder);
+  if (!holdsPlan(set)) return `${algo === 'sft' ? 'sft' : 'train'} --resume ${shellWord(folder)}`;
+  const { kind, command } = readPlan(set);
+  return `${kind === 'sweep' ? kind : command} --resume ${shellWord(set)}`;
+}
+
 function describeRun(entry: RunEntry, paint: Paint): string[] {
-  const { folder, started, model, algo, before, after } = entry;
+  const { folder, started, model, algo, task, before, after } = entry;
   const percent = (rate: number | null) => (rate === null ? '' : formatPercent(rate));
   return [
     relative('', folder) || folder,
     // Swedish dates have the format of ISO 8601.
     started === null ? '' : new Date(started).toLocaleString('sv-SE', { dateStyle: 'short', timeStyle: 'short' }),
     [model ?? '', algo === options.algo.default ? '' : algo].filter(Boolean).join(', '),
+    basename(task ?? ''),
     after === null ? percent(before) : `${percent(before)} -> ${percent(after)}`,
     describeState(entry, paint),
   ];

@@ -1,0 +1,25 @@
+/** @file `tinyzero sweep`: tries the settings that a file lists, and ranks them. */
+import { parse } from 'node:path';
+import type { CommonOptionName } from '../../options/names.js';
+import type { OptionValues } from '../../options/table.js';
+import { newFolder } from '../../run/folder.js';
+import { readSweep } from '../../run/many/sweep-file.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { isSet, runSet } from '../many/run-set.js';
+
+type Values = OptionValues<'out' | 'resume' | 'parallel' | 'dryRun' | 'engine' | 'install' | 'json' | CommonOptionName>;
+
+export async function run(values: Values, [file]: readonly string[]): Promise<number> {
+  const { out, resume, color: _, ...common } = values;
+  if (resume !== undefined) {
+    if (file !== undefined) throw usage('--resume: the sweep in the folder has its own settings; leave the file out');
+    if (!isSet(resume)) throw usage(`--resume: ${resume} holds no sweep`);
+    return await runSet({ folder: resume, ...common });
+  }
+  if (file === undefined) throw usage("'sweep' needs a file of options, or --resume with the folder of a sweep");
+  return await runSet({ folder: out ?? newFolder(parse(file).name), plan: readSweep(file), ...common });
+}
+
+function usage(problem: string): UserError {
+  return new UserError(problem, { exitCode: exitCodes.usage });
+}

@@ -1,0 +1,196 @@
+/**
+ * @file A set of runs from its plan to its summary, for `--seeds`, `sweep` and `--resume` of either: checks every setting, decides how
+ * many go side by side, gets the engine and the weights once for all, runs, and writes the summary, the table and the report.
+ */
+import { join } from 'node:path';
+import type { EngineSetting } from '../../engine/choices.js';
+import { chooseEngine } from '../../engine/install/choose.js';
+import { openModel } from '../../model/open.js';
+import { builtinModel } from '../../model/shipped.js';
+import { sftOptionNames, trainingOptionNames } from '../../options/names.js';
+import { trainedModel } from '../../run/final.js';
+import { requireEmptyFolder } from '../../run/folder.js';
+import { holdsPlan, optionsOf, type PlannedRun, type RunPlan, readPlan, writePlan } from '../../run/many/plan.js';
+import { readSet, type SetSummary, summarizeSet, writeSummary } from '../../run/many/summary.js';
+import type { Needs } from '../../run/needs.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { makeFolder } from '../../util/file.js';
+import { counted, formatBytes } from '../../util/format.js';
+import { type Reporter, silentReporter } from '../../util/reporter.js';
+import { describeNeeds, requireFit } from '../needs.js';
+import { interruptible } from '../terminal/interrupt.js';
+import { printResult } from '../terminal/output.js';
+import { consoleReporter } from '../terminal/progress.js';
+import { describeSet } from './describe.js';
+import { execute, type FailedRun } from './execute.js';
+import { chooseParallel, type Parallel, parseParallel } from './parallel.js';
+
+export interface SetRequest {
+  readonly folder: string;
+  /** Of a new set; absent: resume the one in the folder. */
+  readonly plan?: RunPlan;
+  readonly parallel: string;
+  readonly engine: EngineSetting;
+  readonly install: boolean;
+  readonly dryRun: boolean;
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
+/** @returns the exit code: 0, or that of the failed runs. */
+export async function runSet(request: SetRequest): Promise<number> {
+  const { folder, json, quiet, dryRun } = request;
+  const wanted = parseParallel(request.parallel);
+  const reporter = consoleReporter({ quiet });
+  const plan = request.plan ?? readPlan(folder);
+  if (request.plan !== undefined) requireFree(folder);
+  return await interruptible(async (signal) => {
+    const needs = await needsOf(plan, request, reporter, signal);
+    const parallel = chooseParallel(wanted, plan.runs.length, needs);
+    if (dryRun) {
+      printResult(json, { runs: plan.runs, parallel, ...needs }, () => describePlan(plan, parallel, needs));
+      requireFit(needs, 'Use a smaller model, a smaller --batch-size, or fewer runs.');
+      return exitCodes.ok;
+    }
+    reporter.line(`${counted(plan.runs.length, 'run')} into ${folder}, ${sideBySide(parallel)}.`);
+    const { name } = await chooseEngine({ ...request, reporter, signal });
+    await fetchWeights(plan, reporter, signal);
+    if (request.plan !== undefined) {
+      makeFolder(folder);
+      writePlan(folder, plan);
+    }
+    const failed = await execute(
+      { folder, plan, parallel, common: ['--engine', name, '--no-install'] },
+      reporter,
+      signal,
+    );
+    const summary = summarizeSet(folder, plan, readSet(folder, plan));
+    writeSummary(summary);
+    const { writeSetReport } = await import('../../report/many/page.js');
+    const report = writeSetReport(folder, plan, summary);
+    printResult(json, { ...summary, failed, report }, (paint, width) =>
+      describeSet({ summary, plan, failed, report }, paint, width),
+    );
+    return exitCodeOf(failed);
+  });
+}
+
+function requireFree(folder: string): void {
+  if (holdsPlan(folder)) {
+    throw new UserError({
+      problem: `${folder} already holds a set of runs.`,
+      fix: `Resume it with --resume ${folder}, or choose another folder with --out.`,
+    });
+  }
+  requireEmptyFolder(folder, 'Choose another folder with --out.');
+}
+
+function sideBySide({ count, reason }: Parallel): string {
+  return count === 1 ? `one after the other (${reason})` : `${count} side by side (${reason})`;
+}
+
+/** All runs failed alike: their exit code; otherwise 1. */
+function exitCodeOf(failed: readonly FailedRun[]): number {
+  const codes = new Set(failed.map(({ exitCode }) => exitCode ?? exitCodes.failure));
+  if (codes.size === 0) return exitCodes.ok;
+  return codes.size === 1 ? [...codes][0]! : exitCodes.failure;
+}
+
+type RunNeeds = Needs & { readonly parameters: number };
+
+/** Those of the largest run. */
+interface SetNeeds extends RunNeeds {
+  /** Bytes for all runs. */
+  readonly totalDisk: number;
+}
+
+/** The needs of the largest run. Rejects what a run would reject, before any starts. */
+async function needsOf(plan: RunPlan, request: SetRequest, reporter: Reporter, signal: AbortSignal): Promise<SetNeeds> {
+  // Runs of one setting differ in their seeds only.
+  const firsts = plan.settings.flatMap((_, setting) => plan.runs.find((run) => run.setting === setting) ?? []);
+  const work = reporter.work('Checking settings', 'checks');
+  let largest: RunNeeds | undefined;
+  try {
+    for (const [i, run] of firsts.entries()) {
+      const needs = await dryRunOf(plan.command, run, request, signal);
+      const bytes = ({ memory }: RunNeeds) => Math.max(...memory.map((stage) => stage.bytes));
+      if (largest === undefined || bytes(needs) > bytes(largest)) largest = needs;
+      work.update({ done: i + 1, total: firsts.length });
+      signal.throwIfAborted();
+    }
+  } finally {
+    work.end();
+  }
+  if (largest === undefined) throw new UserError('The plan has no runs.');
+  const totalDisk = largest.disk.bytes * plan.runs.length;
+  const { shortfalls, available } = largest;
+  const others = shortfalls.filter(({ what }) => what !== 'disk space');
+  const what = `disk space for ${counted(plan.runs.length, 'run')}`;
+  const short = totalDisk > available.disk ? [{ what, needed: totalDisk, available: available.disk }] : [];
+  return { ...largest, totalDisk, shortfalls: [...others, ...short] };
+}
+
+async function dryRunOf(
+  command: RunPlan['command'],
+  run: PlannedRun,
+  { folder, engine, install }: SetRequest,
+  signal: AbortSignal,
+): Promise<RunNeeds> {
+  const where = { folder: join(folder, run.name), engine, install };
+  const named = <Options extends { readonly model: string | undefined }>(options: Options): Options =>
+    options.model === undefined ? options : { ...options, model: trainedModel(options.model) };
+  try {
+    if (command === 'sft') {
+      const { sftDryRun } = await import('../../run/sft/dry-run.js');
+      const request = { ...where, options: named(optionsOf(sftOptionNames, run)), resume: false };
+      return await sftDryRun(request, silentReporter, signal);
+    }
+    const { dryRun } = await import('../../run/dry-run.js');
+    const taskApi = () => import('../../index.js');
+    return await dryRun(
+      { ...where, options: named(optionsOf(trainingOptionNames, run)), taskApi },
+      silentReporter,
+      signal,
+    );
+  } catch (error) {
+    if (!(error instanceof UserError) || signal.aborted) throw error;
+    throw new UserError(`${run.name}: ${error.message}`, { exitCode: error.exitCode, cause: error });
+  }
+}
+
+/** Downloads what is missing once, so that runs side by side do not. */
+async function fetchWeights(plan: RunPlan, reporter: Reporter, signal: AbortSignal): Promise<void> {
+  const names = plan.runs.flatMap(({ flags }) => [flags.model ?? builtinModel, flags.reference ?? []].flat());
+  for (const name of new Set(names)) {
+    if (typeof name !== 'string') continue;
+    const { pretrained } = await openModel(trainedModel(name), reporter, signal);
+    pretrained.weights.close();
+  }
+}
+
+function describePlan(plan: RunPlan, parallel: Parallel, needs: SetNeeds): string[] {
+  const { runs } = plan;
+  const shown = runs.slice(0, 20).map(({ name, seed, flags }) => {
+    const values = plan.swept.map((option) => `${option} ${flags[option]}`);
+    return `  ${name}: ${[...values, `seed ${seed}`].join(', ')}`;
+  });
+  return [
+    `${counted(runs.length, 'run')} of \`tinyzero ${plan.command}\`, ${sideBySide(parallel)}:`,
+    ...shown,
+    ...(runs.length > shown.length ? [`  and ${runs.length - shown.length} more`] : []),
+    'The largest run:',
+    ...describeNeeds(needs),
+    `All runs together: ${formatBytes(needs.totalDisk)} of disk.`,
+  ];
+}
+
+/** What the set in `folder` shows so far. @throws UserError when a finished run is damaged. */
+export function readSummary(folder: string): { readonly plan: RunPlan; readonly summary: SetSummary } {
+  const plan = readPlan(folder);
+  return { plan, summary: summarizeSet(folder, plan, readSet(folder, plan)) };
+}
+
+/** Whether `folder` names a set, so that --resume continues all of it. */
+export function isSet(folder: string | undefined): folder is string {
+  return folder !== undefined && holdsPlan(folder);
+}

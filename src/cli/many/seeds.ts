@@ -1,0 +1,37 @@
+/** @file `--seeds` of `train` and `sft`, and `--resume` of such a set. */
+import { builtinModel } from '../../model/shipped.js';
+import { parseSeeds } from '../../options/seeds.js';
+import type { OptionValues } from '../../options/table.js';
+import { newFolder } from '../../run/folder.js';
+import type { RunPlan } from '../../run/many/plan.js';
+import { planSeeds } from '../../run/many/seeds-plan.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { isSet, runSet } from './run-set.js';
+
+type SeedsValues = OptionValues<
+  'seeds' | 'parallel' | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | 'quiet' | 'model' | 'name'
+> & { readonly vStar?: string | undefined; readonly data?: string | undefined };
+
+/**
+ * Runs the set that `--seeds` or `--resume` names.
+ *
+ * @returns the exit code; undefined if neither names a set, so that the command is about one run.
+ */
+export async function runSeeds(command: RunPlan['command'], values: SeedsValues): Promise<number | undefined> {
+  const { seeds, parallel, out, resume, dryRun, engine, install, json, quiet, model, name } = values;
+  const common = { parallel, engine, install, json, quiet, dryRun };
+  if (isSet(resume)) return await runSet({ folder: resume, ...common });
+  if (seeds === undefined) return undefined;
+  const problems: string[] = [];
+  const parsed = parseSeeds(seeds);
+  if (typeof parsed === 'string') problems.push(`--seeds: ${parsed}`);
+  if (resume !== undefined) problems.push(`--seeds: ${resume} is a single run; --resume continues it alone`);
+  if (values.vStar !== undefined)
+    problems.push('--v-star: the samples of one seed; with --seeds, each run draws its own');
+  if (values.data === '-') problems.push('--data: several runs cannot read standard input; give a file');
+  if (typeof parsed === 'string' || problems.length > 0) {
+    throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });
+  }
+  const what = name ?? `${command === 'sft' ? 'sft-' : ''}${(model ?? builtinModel).split('/').at(-1)}-seeds`;
+  return await runSet({ folder: out ?? newFolder(what), plan: planSeeds(command, values, parsed), ...common });
+}

@@ -1,0 +1,166 @@
+/**
+ * @file The curves of the runs of a set laid over each other, one chart for each metric: of seeds with their mean, of a sweep with the
+ * best setting in front.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { runFiles } from '../../run/folder.js';
+import { readLog } from '../../run/logs.js';
+import { counted, formatPercent } from '../../util/format.js';
+import type { JsonRecord } from '../../util/json.js';
+import { mean } from '../../util/statistics.js';
+import { chart, figure, hits, Plot, percentAxis, section, short, tickText } from '../charts/chart.js';
+import { binned } from '../charts/thin.js';
+import { type Html, html } from '../html.js';
+
+/** A run in the charts. */
+export interface CurveRun {
+  readonly name: string;
+  readonly records: readonly JsonRecord[];
+  /** Drawn in front, in the accent colour. */
+  readonly front: boolean;
+}
+
+interface Metric {
+  readonly field: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly rate?: true;
+}
+
+const metrics: Readonly<Record<'train' | 'sft', readonly Metric[]>> = {
+  train: [
+    { field: 'reward', title: 'Reward', unit: 'mean of the rollouts of an update' },
+    { field: 'exactRate', title: 'Exact answers', unit: 'share of the rollouts of an update', rate: true },
+    { field: 'heldOutGreedy', title: 'Held out', unit: 'greedy answers exact, during training', rate: true },
+    { field: 'kl', title: 'KL to the reference', unit: 'nats per completion' },
+    { field: 'entropy', title: 'Entropy', unit: 'nats per token' },
+    { field: 'meanTokens', title: 'Length', unit: 'tokens per completion' },
+  ],
+  sft: [
+    { field: 'loss', title: 'Loss', unit: 'nats a completion token, of the rows of an update' },
+    { field: 'heldOutLoss', title: 'Held-out loss', unit: 'nats a completion token' },
+    { field: 'gradientNorm', title: 'Gradient norm', unit: 'before clipping' },
+  ],
+};
+
+/** The log of updates of a run; empty before its first update. */
+export function readCurve(folder: string): readonly JsonRecord[] {
+  const path = join(folder, runFiles.metrics);
+  return existsSync(path) ? [...readLog(path)] : [];
+}
+
+export function setCurvesSection(
+  runs: readonly CurveRun[],
+  { command, kind }: { readonly command: 'train' | 'sft'; readonly kind: 'seeds' | 'sweep' },
+): Html | undefined {
+  const drawn = runs.filter(({ records }) => records.length > 0);
+  if (drawn.length === 0) return undefined;
+  const figures = metrics[command].map((metric) => curves(metric, drawn, kind === 'seeds'));
+  const lines =
+    kind === 'seeds'
+      ? 'Thin lines are single runs, the bold line is their mean.'
+      : 'The bold line is the best setting, thin lines are the others.';
+  return section({
+    id: 'training',
+    title: 'Training, laid over each other',
+    lead: `${counted(drawn.length, 'run')}. ${lines} All are running means. Point at a chart, or focus it and use the arrow keys, for values.`,
+    body: html`<div class="charts">${figures.map((each) => each ?? false)}</div>`,
+  });
+}
+
+interface Point {
+  readonly step: number;
+  readonly value: number;
+}
+
+/** Most points of a curve; a chart has too few pixels for more. */
+const maxPoints = 120;
+/** More runs in a tooltip would fill the screen. */
+const maxNamed = 8;
+
+function curves({ field, title, unit, rate }: Metric, runs: readonly CurveRun[], withMean: boolean): Html | undefined {
+  const series = runs
+    .map((run) => ({ ...run, points: pointsOf(run.records, field) }))
+    .filter(({ points }) => points.length > 0);
+  const all = series.flatMap(({ points }) => points.map(({ value }) => value));
+  if (all.length < 2) return undefined;
+  const [low, high] = [Math.min(0, ...all), Math.max(...all)];
+  const show = rate ? formatPercent : short;
+  const middle = withMean && series.length > 1 ? meanCurve(series.map(({ points }) => points)) : [];
+  const place = { x: 'step', y: 'value' };
+  const smooth = (points: readonly Point[], options: Plot.LineYOptions) => {
+    const k = Math.max(1, 2 * Math.floor(points.length / 20) + 1);
+    return Plot.lineY(
+      points,
+      Plot.windowY({ k, anchor: 'middle', reduce: 'mean', strict: false }, { ...place, ...options }),
+    );
+  };
+  const isBold = (front: boolean) => front && !withMean;
+  const svg = chart({
+    description: `${title} (${unit}) by update, ${counted(series.length, 'run')}: ${series
+      .slice(0, maxNamed)
+      .map(({ name, points }) => `${name} ends at ${show(points.at(-1)!.value)}`)
+      .join(', ')}`,
+    x: { label: 'update', ticks: 5, tickFormat: 'd' },
+    y: {
+      label: null,
+      grid: true,
+      ...(rate
+        ? percentAxis
+        : { domain: [low, high === low ? low + 1 : high], nice: true, ticks: 4, tickFormat: tickText }),
+    },
+    marks: [
+      ...series
+        .filter(({ front }) => !isBold(front))
+        .map(({ points }) => smooth(points, { stroke: 'var(--muted)', strokeWidth: 1, strokeOpacity: 0.65 })),
+      ...series
+        .filter(({ front }) => isBold(front))
+        .map(({ points }) => smooth(points, { stroke: 'var(--accent)', strokeWidth: 2.5 })),
+      ...(middle.length > 0 ? [smooth(middle, { stroke: 'var(--accent)', strokeWidth: 2.5 })] : []),
+      Plot.dot(tips(series, show), { ...place, r: 7, title: 'text', ...hits }),
+    ],
+  });
+  return figure({ title, unit, chart: svg });
+}
+
+function pointsOf(records: readonly JsonRecord[], field: string): Point[] {
+  const measured = records.flatMap((record) =>
+    typeof record[field] === 'number' ? [{ step: Number(record.step), value: record[field] }] : [],
+  );
+  return binned(measured, maxPoints).map(({ last, items }) => ({
+    step: last.step,
+    value: mean(items.map(({ value }) => value)),
+  }));
+}
+
+/** The mean over the runs at each step that at least half of them have. */
+function meanCurve(series: readonly (readonly Point[])[]): Point[] {
+  return [...byStep(series.map((points) => ({ name: '', points })))]
+    .filter(([, values]) => 2 * values.length >= series.length)
+    .map(([step, values]) => ({ step, value: mean(values.map(({ value }) => value)) }));
+}
+
+function byStep(series: readonly { readonly name: string; readonly points: readonly Point[] }[]) {
+  const steps = new Map<number, { name: string; value: number }[]>();
+  for (const { name, points } of series) {
+    for (const { step, value } of points) steps.set(step, [...(steps.get(step) ?? []), { name, value }]);
+  }
+  return [...steps].sort(([a], [b]) => a - b);
+}
+
+/** One tooltip for each step, with the runs' values, at their mean. */
+function tips(series: readonly (CurveRun & { readonly points: readonly Point[] })[], show: (value: number) => string) {
+  return byStep(series).map(([step, values]) => {
+    const numbers = values.map(({ value }) => value);
+    const middle = mean(numbers);
+    const spread = `mean ${show(middle)}, ${show(Math.min(...numbers))} to ${show(Math.max(...numbers))} (${counted(values.length, 'run')})`;
+    const named = values.map(({ name, value }) => `${name} ${show(value)}`);
+    const text = [
+      `update ${step}`,
+      ...(values.length > 1 ? [spread] : []),
+      ...(named.length <= maxNamed ? named : []),
+    ].join('\n');
+    return { step, value: middle, text };
+  });
+}

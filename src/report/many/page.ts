@@ -1,0 +1,200 @@
+/**
+ * @file The report of a set of runs, one HTML file: what seeds or settings show together, their table, their curves laid over each
+ * other, and links to the reports of the single runs.
+ */
+import { existsSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { readEvaluation } from '../../policy/eval-compare.js';
+import type { EvalSummary } from '../../policy/eval-summary.js';
+import { runFiles } from '../../run/folder.js';
+import { type RunPlan, setFiles } from '../../run/many/plan.js';
+import type { SetSummary } from '../../run/many/summary.js';
+import { tableOf } from '../../run/many/table.js';
+import { explainWrites, writeFileAtomic } from '../../util/file.js';
+import { counted, formatPercent } from '../../util/format.js';
+import { mean } from '../../util/statistics.js';
+import { packageVersion } from '../../util/version.js';
+import { figure, section } from '../charts/chart.js';
+import { intervalChart, type Measured } from '../charts/intervals.js';
+import { shellWord } from '../command.js';
+import { documentOf, headline, type PageSection } from '../document.js';
+import { type Html, html } from '../html.js';
+import { commandBox } from '../sections/facts.js';
+import { readCurve, setCurvesSection } from './curves.js';
+import { parallelChart } from './parallel.js';
+import { judgeSet, rankingName, type SetVerdict } from './verdict.js';
+
+/** Writes the report of the set in `folder` and returns its path. @throws UserError when a run is damaged, or the report cannot be written. */
+export function writeSetReport(
+  folder: string,
+  plan: RunPlan,
+  summary: SetSummary,
+  out = join(folder, setFiles.report),
+): string {
+  explainWrites(out, () => writeFileAtomic(out, renderSet(folder, plan, summary)));
+  return out;
+}
+
+function renderSet(folder: string, plan: RunPlan, summary: SetSummary): string {
+  const verdict = judgeSet(summary, plan);
+  const runs = plan.runs.map(({ name, setting }) => ({
+    name,
+    records: readCurve(join(folder, name)),
+    front: summary.ranking !== undefined && plan.settings[setting]?.name === summary.ranking[0]?.name,
+  }));
+  const sections: readonly (readonly [id: string, name: string, body: Html | undefined])[] = [
+    ['runs', plan.kind === 'sweep' ? 'Settings' : 'Seeds', tableSection(plan, summary)],
+    ['coordinates', 'Coordinates', coordinates(plan, summary)],
+    ['training', 'Training', setCurvesSection(runs, plan)],
+    ['problems', 'Problems', plan.kind === 'seeds' ? problemsSection(folder, summary) : undefined],
+    ['repeat', 'Repeat it', repeatSection(folder, plan, summary)],
+  ];
+  return documentOf({
+    title: `${basename(resolve(folder))}: ${counted(plan.runs.length, 'run')} · tinyzero report`,
+    path: folder,
+    createdBy: `tinyzero ${packageVersion()}`,
+    opening: opening(plan, summary, verdict),
+    sections: sections.filter((entry): entry is PageSection => entry[2] !== undefined),
+  });
+}
+
+const signs: Readonly<Partial<Record<SetVerdict['kind'], string>>> = {
+  learned: '▲',
+  small: '▲',
+  worse: '▼',
+  unfinished: '…',
+};
+
+function opening(plan: RunPlan, summary: SetSummary, { kind, label, sentence, notes }: SetVerdict): Html {
+  const flags = plan.runs[0]?.flags ?? {};
+  const what =
+    plan.command === 'sft'
+      ? `supervised training on ${flags.data}`
+      : `${flags.algo ?? 'apo'} on ${flags.task ?? flags.problems ?? 'multiplication'}`;
+  const seedsEach = plan.runs.length / plan.settings.length;
+  const kindText =
+    plan.kind === 'sweep'
+      ? `${counted(plan.settings.length, 'setting')}${seedsEach > 1 ? ` with ${seedsEach} seeds each` : ''}`
+      : `${counted(plan.runs.length, 'seed')}`;
+  const named = typeof flags.name === 'string' ? `${flags.name}: ` : '';
+  return html`<section class="verdict ${kind}">
+<div>
+<p class="badge"><span aria-hidden="true">${signs[kind] ?? '◆'}</span> ${label}</p>
+<h1>${headline(sentence)}</h1>
+<p class="lead">${named}${String(flags.model ?? 'builtin')}, ${what}, ${kindText}.</p>
+${typeof flags.note === 'string' && html`<p class="said">${flags.note}</p>`}
+${notes.map((note) => html`<p class="note">${note}</p>`)}
+</div>
+${accuracies(summary)}
+</section>`;
+}
+
+/** More rows make the figure higher than the page. */
+const maxRows = 10;
+
+function accuracies({ kind, runs, overSeeds }: SetSummary): Html | false {
+  if (kind === 'sweep' || overSeeds === undefined || runs.length > maxRows) return false;
+  const measured = runs.flatMap((row): Measured[] => {
+    const [before, after] = [row.sampledBefore ?? row.greedyBefore, row.sampledAfter ?? row.greedyAfter];
+    if (before === undefined || after === undefined) return [];
+    const shared = { row: `seed ${row.seed}`, ci95: null };
+    return [
+      { ...shared, when: 'before', rate: before },
+      { ...shared, when: 'after', rate: after },
+    ];
+  });
+  const what = overSeeds.sampled === undefined ? 'greedy answers' : 'samples';
+  return figure({
+    title: 'Held-out accuracy',
+    unit: `exact ${what}: ○ before, ● after training`,
+    chart: intervalChart(measured, 70),
+  });
+}
+
+function tableSection(plan: RunPlan, summary: SetSummary): Html {
+  const { head, rows, totals } = tableOf(summary);
+  const line = (cells: readonly string[]) =>
+    html`<tr>${cells.map((cell, i) => (i === 0 ? html`<th scope="row">${cell}</th>` : html`<td>${cell}</td>`))}</tr>`;
+  const isSweep = plan.kind === 'sweep';
+  return section({
+    id: 'runs',
+    title: isSweep ? 'Settings, the best first' : 'Seeds',
+    lead: isSweep
+      ? `Ranked by ${rankingName(summary)}${plan.runs.length > plan.settings.length ? ', means over the seeds ± standard deviation' : ''}.`
+      : 'One row for each run. Its p-values are those of its own tests; the test over all runs is in the sentence above.',
+    body: html`<div class="scroll" role="region" tabindex="0" aria-label="Runs"><table class="numbers"><thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>
+<tbody>${[...rows, ...totals].map(line)}</tbody></table></div>`,
+  });
+}
+
+function coordinates(plan: RunPlan, summary: SetSummary): Html | undefined {
+  const { ranking } = summary;
+  const name = rankingName(summary);
+  const svg = ranking && parallelChart(ranking, plan, name);
+  return (
+    svg &&
+    section({
+      id: 'coordinates',
+      title: 'Which values go with which result',
+      lead: `Each line is a setting: its values, and on the right its ${name}. The bold line is the best.`,
+      body: html`<div class="scroll" role="region" tabindex="0" aria-label="Parallel coordinates"><div class="wide">${svg}</div></div>`,
+    })
+  );
+}
+
+/** More problems than a reader looks through. */
+const maxProblems = 60;
+
+/** Mean accuracies of each held-out problem over the finished runs. */
+function problemsSection(folder: string, { runs, overSeeds }: SetSummary): Html | undefined {
+  if (overSeeds === undefined) return undefined;
+  const rates = new Map<string, { before: number[]; after: number[] }>();
+  const add = (summary: EvalSummary, when: 'before' | 'after') => {
+    for (const { id, sampled, greedy } of summary.perProblem) {
+      const known = rates.get(id) ?? { before: [], after: [] };
+      known[when].push(overSeeds.sampled ? (sampled?.exactRate ?? 0) : Number(greedy.exact));
+      rates.set(id, known);
+    }
+  };
+  for (const { name, state } of runs) {
+    if (state !== 'finished') continue;
+    add(readEvaluation(join(folder, name, runFiles.evalBefore)), 'before');
+    add(readEvaluation(join(folder, name, runFiles.evalAfter)), 'after');
+  }
+  const rows = [...rates].map(([id, { before, after }]) => ({
+    id,
+    before: mean(before),
+    after: mean(after),
+    runs: after.length,
+  }));
+  const shown = rows.sort((a, b) => a.after - b.after || a.id.localeCompare(b.id)).slice(0, maxProblems);
+  const rest = rows.length > shown.length ? ` The ${shown.length} with the lowest accuracy of ${rows.length}.` : '';
+  return section({
+    id: 'problems',
+    title: 'Held-out problems',
+    lead: `Share of exact ${overSeeds.sampled ? 'samples' : 'greedy answers'}, the mean over the runs, the hardest first.${rest}`,
+    body: html`<div class="scroll" role="region" tabindex="0" aria-label="Held-out problems"><table class="numbers"><thead><tr><td></td><th scope="col">before</th><th scope="col">after</th><th scope="col">runs</th></tr></thead>
+<tbody>${shown.map(({ id, before, after, runs: count }) => html`<tr><th scope="row" class="long">${id.trim()}</th><td>${formatPercent(before)}</td><td>${formatPercent(after)}</td><td>${count}</td></tr>`)}</tbody></table></div>`,
+  });
+}
+
+function repeatSection(folder: string, plan: RunPlan, { runs }: SetSummary): Html {
+  const first = plan.runs[0]?.name ?? '';
+  const seeds = [...new Set(plan.runs.map(({ seed }) => seed))].join(',');
+  const one = `--config ${shellWord(`${folder}/${first}`)}`;
+  const pieces = [`tinyzero ${plan.command}`, one, ...(plan.kind === 'seeds' ? [`--seeds ${seeds}`] : [])];
+  const reports = runs.map(({ name, state }) =>
+    existsSync(join(folder, name, runFiles.report))
+      ? html`<li><a href="${name}/${runFiles.report}">${name}</a></li>`
+      : html`<li>${name}: ${state}</li>`,
+  );
+  return section({
+    id: 'repeat',
+    title: 'How to repeat it, and the single runs',
+    lead:
+      plan.kind === 'seeds'
+        ? 'The same command gives the same runs again: all random numbers follow from the seeds.'
+        : 'This repeats the first run; each run has such a file. A finished sweep is repeated from its own file.',
+    body: html`${commandBox(pieces)}<h3>Reports of the runs</h3><ul>${reports}</ul>`,
+  });
+}

@@ -1,0 +1,119 @@
+/**
+ * @file What the runs of a set show together: mean and spread over seeds with the test over problems, or the ranking of a sweep's
+ * settings. Read from the folders of the runs, finished or not.
+ */
+import { join } from 'node:path';
+import { compareSeeds, type SeedsComparison, type Spread, spreadOf } from '../../policy/eval-seeds.js';
+import { explainWrites, writeFileAtomic } from '../../util/file.js';
+import { type RankBy, type RunPlan, setFiles, type TextFlags } from './plan.js';
+import { type Member, type MemberRow, readMember } from './state.js';
+import { markdownTable } from './table.js';
+
+export interface SetSummary {
+  readonly kind: RunPlan['kind'];
+  readonly command: RunPlan['command'];
+  readonly folder: string;
+  readonly finished: number;
+  readonly planned: number;
+  readonly runs: readonly MemberRow[];
+  /** Of the finished runs of a set of seeds; absent before the first one, and for supervised training. */
+  readonly overSeeds?: SeedsComparison;
+  /** Of the finished runs of `sft` that held lines out: nats a token. A fall is a negative `change`. */
+  readonly losses?: { readonly before: Spread; readonly after: Spread; readonly change: Spread; readonly fell: number };
+  /** The settings of a sweep, the best first. */
+  readonly ranking?: readonly RankedSetting[];
+  readonly rankBy?: RankBy;
+}
+
+export interface RankedSetting {
+  readonly name: string;
+  readonly values: TextFlags;
+  /** Runs of this setting, and how many are finished. */
+  readonly runs: number;
+  readonly finished: number;
+  /** What ranks it, over its finished runs; null without any. */
+  readonly score: Spread | null;
+  readonly trainReward: Spread | null;
+  readonly trainExact: Spread | null;
+  readonly trainLoss: Spread | null;
+  /** Held-out accuracy: sampled if all runs sampled, otherwise greedy; of supervised training, the held-out loss. */
+  readonly heldOutBefore: Spread | null;
+  readonly heldOutAfter: Spread | null;
+}
+
+export function readSet(folder: string, plan: RunPlan): readonly Member[] {
+  return plan.runs.map((run) => readMember(folder, plan, run));
+}
+
+export function summarizeSet(folder: string, plan: RunPlan, members: readonly Member[]): SetSummary {
+  const { kind, command, rankBy } = plan;
+  const rows = members.map(({ row }) => row);
+  const evaluated = members.flatMap(({ evaluations }) => evaluations ?? []);
+  const measured = rows.filter(({ lossBefore, lossAfter }) => lossBefore !== undefined && lossAfter !== undefined);
+  return {
+    ...{ kind, command, folder },
+    finished: rows.filter(({ state }) => state === 'finished').length,
+    planned: rows.length,
+    runs: rows,
+    ...(kind === 'seeds' && evaluated.length > 0 && { overSeeds: compareSeeds(evaluated) }),
+    ...(kind === 'seeds' && measured.length > 0 && { losses: lossSpread(measured) }),
+    ...(kind === 'sweep' && rankBy && { rankBy, ranking: rank(plan, rows, rankBy) }),
+  };
+}
+
+function lossSpread(rows: readonly MemberRow[]): NonNullable<SetSummary['losses']> {
+  const changes = rows.map(({ lossBefore, lossAfter }) => lossAfter! - lossBefore!);
+  return {
+    before: spreadOf(rows.map(({ lossBefore }) => lossBefore!)),
+    after: spreadOf(rows.map(({ lossAfter }) => lossAfter!)),
+    change: spreadOf(changes),
+    fell: changes.filter((change) => change < 0).length,
+  };
+}
+
+function rank({ settings, command }: RunPlan, rows: readonly MemberRow[], rankBy: RankBy): RankedSetting[] {
+  const ranked = settings.map(({ name, values }, setting): RankedSetting => {
+    const own = rows.filter((row) => row.setting === setting);
+    const done = own.filter(({ state }) => state === 'finished');
+    const spread = (figure: (row: MemberRow) => number | undefined) => {
+      const found = done.flatMap((row) => figure(row) ?? []);
+      return found.length === done.length && done.length > 0 ? spreadOf(found) : null;
+    };
+    const figures = {
+      trainReward: spread(({ trainReward }) => trainReward),
+      trainExact: spread(({ trainExact }) => trainExact),
+      trainLoss: spread(({ trainLoss }) => trainLoss),
+      heldOutBefore: spread((row) => row.sampledBefore) ?? spread((row) => row.greedyBefore ?? row.lossBefore),
+      heldOutAfter: spread((row) => row.sampledAfter) ?? spread((row) => row.greedyAfter ?? row.lossAfter),
+    };
+    const score = scoreOf(figures, command, rankBy);
+    return { name, values, runs: own.length, finished: done.length, score, ...figures };
+  });
+  // Less is better for losses. Settings without a score come last, in the order of the plan.
+  const sign = command === 'sft' ? 1 : -1;
+  return ranked.sort((a, b) =>
+    a.score === null || b.score === null
+      ? Number(a.score === null) - Number(b.score === null)
+      : sign * (a.score.mean - b.score.mean),
+  );
+}
+
+function scoreOf(
+  figures: Pick<RankedSetting, 'trainReward' | 'trainExact' | 'trainLoss' | 'heldOutAfter'>,
+  command: RunPlan['command'],
+  rankBy: RankBy,
+): Spread | null {
+  if (rankBy === 'held-out') return figures.heldOutAfter;
+  if (command === 'sft') return figures.trainLoss;
+  return rankBy === 'train-exact' ? figures.trainExact : figures.trainReward;
+}
+
+/** Writes `summary.json` and `table.md`. */
+export function writeSummary(summary: SetSummary): void {
+  const write = (name: keyof typeof setFiles, text: string) => {
+    const path = join(summary.folder, setFiles[name]);
+    explainWrites(path, () => writeFileAtomic(path, text));
+  };
+  write('summary', `${JSON.stringify(summary, null, 2)}\n`);
+  write('table', markdownTable(summary));
+}

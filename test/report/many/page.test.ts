@@ -1,0 +1,111 @@
+/** The reports of sets of runs, in a browser: from files that the test writes, so that no model is trained. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { parseHTML } from 'linkedom';
+import { writeSetReport } from '../../../src/report/many/page.js';
+import type { RunPlan } from '../../../src/run/many/plan.js';
+import type { Member } from '../../../src/run/many/state.js';
+import { summarizeSet } from '../../../src/run/many/summary.js';
+import { browserTest } from '../../helpers/chromium.js';
+import { temporaryFolder } from '../../helpers/files.js';
+import { runRecord, stepRecord } from '../../helpers/run-record.js';
+
+/** Writes what the report reads of each run, and the report. */
+function reportOf(t: TestContext, plan: RunPlan): { path: string; page: string } {
+  const folder = temporaryFolder(t);
+  const members = plan.runs.map((run, i): Member => {
+    const { before, after } = runRecord({ before: () => 2, after: () => 5 + (i % 3) });
+    const own = join(folder, run.name);
+    mkdirSync(own);
+    const steps = Array.from({ length: 20 }, (_, step) => ({ ...stepRecord(step + 1), reward: (step + i) / 30 }));
+    writeFileSync(join(own, 'metrics.jsonl'), steps.map((step) => `${JSON.stringify(step)}\n`).join(''));
+    writeFileSync(join(own, 'eval-before.json'), JSON.stringify(before));
+    writeFileSync(join(own, 'eval-after.json'), JSON.stringify(after));
+    writeFileSync(join(own, 'report.html'), '');
+    const { name, seed, setting } = run;
+    const figures = { trainReward: i / 10, trainExact: i / 10, formatRate: 1, signFlipP: 0.001, mcnemarP: 0.01 };
+    const rates = {
+      greedyBefore: before!.greedy.exact.rate,
+      greedyAfter: after!.greedy.exact.rate,
+      sampledBefore: before!.sampled!.exact.rate,
+      sampledAfter: after!.sampled!.exact.rate,
+    };
+    const row = { name, seed, setting, state: 'finished', updates: 20, ...figures, ...rates } as const;
+    return { row, evaluations: { before: before!, after: after! } };
+  });
+  const path = writeSetReport(folder, plan, summarizeSet(folder, plan, members));
+  return { path, page: readFileSync(path, 'utf8') };
+}
+
+const seeds: RunPlan = {
+  ...{ kind: 'seeds', command: 'train', swept: [], settings: [{ name: 'all', values: {} }] },
+  runs: [1, 2, 3].map((seed) => ({ name: `seed-${seed}`, seed, setting: 0, flags: { note: 'a <b>note</b>' } })),
+};
+const settings = ['1e-4', '2e-4', '8e-3'].flatMap((lr) =>
+  ['apo', 'grpo'].map((algo) => ({ name: `trial-${lr}-${algo}`, values: { lr, algo } })),
+);
+const sweep: RunPlan = {
+  ...{ kind: 'sweep', command: 'train', swept: ['lr', 'algo'], settings, rankBy: 'train-reward' },
+  runs: settings.map(({ name, values }, i) => ({ name, seed: 0, setting: i, flags: values })),
+};
+
+test('a set of seeds: a row for each run, mean and deviation, curves with their mean, problems, links', (t) => {
+  const { page } = reportOf(t, seeds);
+  const { document } = parseHTML(page);
+  assert.match(document.querySelector('h1')!.textContent!, /^It learned, over 3 seeds/);
+  assert.equal(document.querySelectorAll('#runs tbody tr').length, 5);
+  assert.equal(document.querySelectorAll('#training svg.plot').length, 6);
+  assert.equal(document.querySelectorAll('#problems tbody tr').length, 20);
+  assert.deepEqual(
+    [...document.querySelectorAll('#repeat a')].map((link) => link.getAttribute('href')),
+    ['seed-1/report.html', 'seed-2/report.html', 'seed-3/report.html'],
+  );
+  assert.match(document.querySelector('#command')!.textContent!, /^tinyzero train --config .*seed-1 --seeds 1,2,3$/);
+  assert.match(page, /a &lt;b&gt;note/, 'text of the user is no markup');
+});
+
+test('a sweep: settings in order, and a line for each through its values', (t) => {
+  const { page } = reportOf(t, sweep);
+  const { document } = parseHTML(page);
+  const rows = [...document.querySelectorAll('#runs tbody tr')].map((row) => row.querySelector('td')!.textContent);
+  assert.deepEqual(rows, settings.map(({ name }) => name).reverse(), 'the last has the highest reward');
+  const plot = document.querySelector('#coordinates svg.plot')!;
+  assert.match(
+    plot.getAttribute('aria-label')!,
+    /^6 settings by lr \(log\), algo, mean training reward\. Best: trial-8e-3-grpo/,
+  );
+  assert.equal(plot.querySelectorAll('.hits circle').length, 18, 'a mark for each value');
+});
+
+browserTest('both reports: axe finds nothing serious, and nothing is wider than the window', async (browser, t) => {
+  const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
+  for (const plan of [seeds, sweep]) {
+    const { path } = reportOf(t, plan);
+    for (const [width, colorScheme] of [
+      [390, 'light'],
+      [1280, 'dark'],
+    ] as const) {
+      const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+      await page.goto(pathToFileURL(path).href);
+      const found = await page.evaluate(`${axe}; axe.run().then(({ violations }) => violations)`);
+      const serious = (found as { id: string; impact: string }[]).filter(({ impact }) =>
+        /serious|critical/.test(impact),
+      );
+      assert.deepEqual(
+        serious.map(({ id }) => id),
+        [],
+        `${plan.kind}, ${width}, ${colorScheme}`,
+      );
+      assert.ok(
+        Number(await page.evaluate('document.documentElement.scrollWidth')) <= width,
+        `${plan.kind} at ${width}`,
+      );
+      await page.locator('#training svg.plot').first().hover();
+      assert.match(await page.locator('#tip').innerText(), /^update \d+\nmean /);
+      await page.close();
+    }
+  }
+});
