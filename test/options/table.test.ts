@@ -52,7 +52,7 @@ test('the table for the documents has a row per option', () => {
   assert.equal(rows.length, names.length + 2);
   assert.ok(
     rows.includes(
-      '| `--engine <auto\\|tensorflow\\|wasm>` | auto | `TINYZERO_ENGINE` | what computes: native TensorFlow, WebAssembly, or the faster one that is available |',
+      '| `--engine <auto\\|tensorflow\\|wasm>` | auto | `TINYZERO_ENGINE` | native TensorFlow, WebAssembly, or the faster available one |',
     ),
   );
 });
