@@ -5,6 +5,12 @@ import type { OptionSpec } from './spec.js';
 export const sharingOptions = {
   out: { type: 'string', placeholder: 'path', help: 'path of the result' },
   open: { type: 'boolean', default: false, help: 'open the report in a browser' },
+  watch: {
+    type: 'boolean',
+    default: false,
+    help: 'show the run in a browser while it lasts: prints the address of a page on this machine',
+  },
+  port: { type: 'integer', min: 0, max: 65535, default: 0, help: 'port of the page on 127.0.0.1; 0 for any free one' },
   to: {
     type: 'choice',
     choices: exportTargetNames,

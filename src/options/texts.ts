@@ -44,6 +44,8 @@ export const optionGroups = {
     'saveEvery',
     'keep',
     'tensorboard',
+    'watch',
+    'port',
     'open',
     'json',
     'quiet',

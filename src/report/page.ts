@@ -7,7 +7,8 @@ import { requireRun, runFiles } from '../run/folder.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { counted, formatBytes, formatSeconds } from '../util/format.js';
-import { documentOf, headline, type PageSection } from './document.js';
+import type { JsonRecord } from '../util/json.js';
+import { documentOf, headline, pageSections, type SectionSpec } from './document.js';
 import { type Html, html } from './html.js';
 import { type RunRecord, readRunRecord } from './read.js';
 import { accuracyFigure, beforeAfterSection } from './sections/before-after.js';
@@ -23,25 +24,54 @@ import { judge, type Verdict } from './verdict.js';
 export function renderPage(runs: readonly [RunRecord, ...RunRecord[]]): { page: string; verdict: Verdict } {
   const [run] = runs;
   const verdict = judge(run);
-  const sections: readonly (readonly [id: string, name: string, body: Html | undefined])[] = [
-    ['compared', 'Runs compared', comparedSection(runs)],
-    ['before-after', 'Before and after', beforeAfterSection(run)],
-    ['problems', 'Problems', problemsSection(run)],
-    ['training', 'Training', curvesSection(runs)],
-    ['stage-1', 'Stage 1', preflightSection(run)],
-    ['examples', 'Examples', examplesSection(run)],
-    ['repeat', 'Repeat it', factsSection(run)],
-  ];
-  const present = sections.filter((entry): entry is PageSection => entry[2] !== undefined);
   const page = documentOf({
     title: `${run.name}: ${verdict.label.toLowerCase()} · tinyzero report`,
     path: run.path,
-    createdBy: String(run.stored.record.createdBy ?? 'tinyzero'),
+    createdBy: creatorOf(run.stored),
     opening: opening(run, verdict),
-    sections: present,
+    sections: pageSections(sections, runs),
   });
   return { page, verdict };
 }
+
+export function creatorOf({ record }: { readonly record: JsonRecord }): string {
+  return String(record.createdBy ?? 'tinyzero');
+}
+
+export const sections: readonly SectionSpec<RunRecord>[] = [
+  { id: 'compared', name: 'Runs compared', body: comparedSection, shows: (run) => [run.before, run.after, run.steps] },
+  {
+    id: 'before-after',
+    name: 'Before and after',
+    body: ([run]) => beforeAfterSection(run),
+    shows: ({ before, after }) => [before, after],
+  },
+  {
+    id: 'problems',
+    name: 'Problems',
+    body: ([run]) => problemsSection(run),
+    shows: ({ before, after, stage1, rollouts }) => [before, after, stage1, rollouts],
+  },
+  {
+    id: 'training',
+    name: 'Training',
+    body: curvesSection,
+    shows: ({ before, after, plannedUpdates, steps, rollouts }) => [before, after, plannedUpdates, steps, rollouts],
+  },
+  { id: 'stage-1', name: 'Stage 1', body: ([run]) => preflightSection(run), shows: ({ stage1 }) => [stage1] },
+  {
+    id: 'examples',
+    name: 'Examples',
+    body: ([run]) => examplesSection(run),
+    shows: ({ before, after }) => [before, after],
+  },
+  {
+    id: 'repeat',
+    name: 'Repeat it',
+    body: ([run]) => factsSection(run),
+    shows: ({ before, after, stage1, steps, rollouts, timings }) => [before, after, stage1, steps, rollouts, timings],
+  },
+];
 
 const signs = {
   learned: '▲',
@@ -55,21 +85,29 @@ const signs = {
   stopped: '■',
 } as const;
 
-function opening(run: RunRecord, { kind, label, sentence, notes }: Verdict): Html {
-  const { stored, before, problems } = run;
-  const { model, algo, task, name, note } = stored.options;
-  const what = before?.task ?? task ?? 'multiplication';
+/** The verdict and what it is about. */
+export function opening(run: RunRecord, { kind, label, sentence, notes }: Verdict): Html {
+  const { note } = run.stored.options;
   return html`<section class="verdict ${kind}">
 <div>
 <p class="badge"><span aria-hidden="true">${signs[kind]}</span> ${label}</p>
 <h1>${headline(sentence)}</h1>
-<p class="lead">${name !== undefined && `${name}: `}${model ?? 'builtin'}, ${algorithms[algo].title} on ${what}: ${problems.rows.length.toLocaleString('en-US')} rows of ${problems.train.length.toLocaleString('en-US')} distinct problems.</p>
+<p class="lead">${subject(run)}</p>
 ${note !== undefined && html`<p class="said">${note}</p>`}
 <ul class="key-facts">${keyFacts(run).map((fact) => html`<li>${fact}</li>`)}</ul>
 ${notes.map((note) => html`<p class="note">${note}</p>`)}
 </div>
 ${accuracyFigure(run)}
 </section>`;
+}
+
+/** What is trained on what: `builtin, A*PO on multiplication: 500 rows of 101 distinct problems.` */
+export function subject({ stored, before, problems }: RunRecord): string {
+  const { model, algo, task, name } = stored.options;
+  const what = before?.task ?? task ?? 'multiplication';
+  const named = name === undefined ? '' : `${name}: `;
+  const [rows, distinct] = [problems.rows, problems.train].map(({ length }) => length.toLocaleString('en-US'));
+  return `${named}${model ?? 'builtin'}, ${algorithms[algo].title} on ${what}: ${rows} rows of ${distinct} distinct problems.`;
 }
 
 /** Size, updates, time, machine, date and memory of the run, if recorded. */

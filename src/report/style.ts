@@ -31,6 +31,9 @@ body {
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif;
   font-variant-numeric: tabular-nums;
 }
+.skip { position: absolute; left: -100vw; }
+.skip:focus { left: 1rem; top: .5rem; z-index: 2; padding: .4rem .8rem; background: var(--page); }
+main:focus { outline: none; }
 header { display: flex; flex-wrap: wrap; gap: .25rem 2rem; justify-content: space-between; padding: 1.1rem 0 .9rem; border-bottom: 1px solid var(--line); font-size: .875rem; }
 header p, header ul { margin: 0; padding: 0; }
 header .run span { color: var(--muted); margin-left: .5rem; }
@@ -108,7 +111,7 @@ footer p { margin: 0; }
   @page { margin: 14mm; }
   :root { color-scheme: light; font-size: 11px; }
   body { max-width: none; padding: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  nav, #tip, summary { display: none; }
+  nav, #tip, summary, .skip { display: none; }
   h2, h3, .lead, .legend, figcaption { break-after: avoid; }
   .to-clipboard { display: none; }
   #before-after, #stage-1, #problems { break-inside: avoid; }

@@ -8,10 +8,9 @@ import { join } from 'node:path';
 import type { TrainingOptions } from '../options/settings.js';
 import { readEvaluation } from '../policy/eval-compare.js';
 import { preflight } from '../stage1/preflight.js';
-import { isTrained } from '../stage1/trained.js';
-import { missingSamples, readVStarFile } from '../stage1/v-star-file.js';
+import { readVStarFile } from '../stage1/v-star-file.js';
 import { algorithms } from '../stage2/algorithm.js';
-import { plannedUpdates } from '../stage2/plan.js';
+import { plannedFrom } from '../stage2/plan.js';
 import { readCheckpointState } from '../stage2/resume.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
 import { unreadable } from '../util/file.js';
@@ -138,16 +137,22 @@ function givenOf(options: object): Readonly<Record<string, unknown>> {
 
 /** A run of supervised training: it measures a loss, and no accuracy. */
 function describeSft(folder: string, known: Omit<RunEntry, 'state' | 'detail'>): RunEntry {
-  const { options } = readSftRun(join(folder, runFiles.config));
+  const { options, updates: planned } = readSftRun(join(folder, runFiles.config));
   let updates = 0;
   for (const { step } of readLog(join(folder, runFiles.metrics))) updates = Number(step);
   const isFinished = hasFinal(folder);
   const resumesAfter = isFinished ? null : (wholeCheckpoints(folder).at(-1) ?? 0);
+  const plannedUpdates = planned ?? null;
   const { model = null, data: task = null, name = null, note = null } = options;
-  const entry = { ...known, model, algo: 'sft', task, name, note, options: givenOf(options), updates, resumesAfter };
+  const about = { model, algo: 'sft', task, name, note, options: givenOf(options) };
+  const entry = { ...known, ...about, updates, plannedUpdates, resumesAfter };
   return isFinished
     ? { ...entry, plannedUpdates: updates, state: 'finished', detail: null }
-    : { ...entry, state: 'stopped', detail: `after update ${resumesAfter}` };
+    : {
+        ...entry,
+        state: 'stopped',
+        detail: `at update ${resumesAfter}${planned === undefined ? '' : ` of ${planned}`}`,
+      };
 }
 
 /** Null before the evaluation. */
@@ -173,18 +178,13 @@ function updatesOf(folder: string, options: TrainingOptions) {
 
 /** Number of planned updates; null until stage 1 has chosen the problems to train on. */
 function plannedIn(folder: string, options: TrainingOptions): number | null {
-  const { algo, epochs, batchSize, numSamples, trainOn = 'solved' } = options;
+  const { algo, epochs, batchSize, numSamples } = options;
   if (batchSize === undefined || numSamples === undefined || epochs === undefined) {
     throw new UserError(`${join(folder, runFiles.config)} lacks the batch size, the epochs or the number of samples.`);
   }
   const { train, rows } = readProblems(join(folder, runFiles.problems));
-  const work = { algo, epochs, batchSize, numSamples };
-  if (!algorithms[algo].needsVStar) return plannedUpdates(work, { rows: rows.length, problems: train.length });
-  const file = vStarIn(folder);
-  const ids = train.map(({ id }) => id);
-  if (file === undefined || missingSamples(file, ids).length > 0) return null;
-  const trained = rows.filter((row) => isTrained(file.entries.get(ids[row]!)!, trainOn));
-  return plannedUpdates(work, { rows: trained.length, problems: train.length });
+  const samples = algorithms[algo].needsVStar ? vStarIn(folder)?.entries : undefined;
+  return plannedFrom(options, { rows, ids: train.map(({ id }) => id) }, samples) ?? null;
 }
 
 function vStarIn(folder: string) {

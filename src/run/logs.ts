@@ -112,6 +112,14 @@ function lastLineEnd(fd: number, size: number): number {
 /** Longest line that a reader accepts. A rollout with a long completion has about 100 kB. */
 const maxLineBytes = 16 * 2 ** 20;
 
+/** A place in a log: after so many whole lines. */
+export interface LogPlace {
+  readonly bytes: number;
+  readonly lines: number;
+}
+
+export const logStart: LogPlace = { bytes: 0, lines: 0 };
+
 /**
  * Iterates over the objects of a log of any size. An incomplete last line (the run was killed, or is writing it now) is
  * skipped. A missing file counts as an empty log.
@@ -119,6 +127,14 @@ const maxLineBytes = 16 * 2 ** 20;
  * @throws UserError naming the line that is not a JSON object or is too long.
  */
 export function* readLog(path: string): Generator<Readonly<Record<string, unknown>>> {
+  for (const { record } of readLogFrom(path, logStart)) yield record;
+}
+
+/** As {@link readLog}, for the lines after `start`, each with the place after it, from which a later call continues. */
+export function* readLogFrom(
+  path: string,
+  start: LogPlace,
+): Generator<{ readonly record: Readonly<Record<string, unknown>>; readonly place: LogPlace }> {
   let fd: number;
   try {
     fd = openRegularFile(path);
@@ -129,17 +145,19 @@ export function* readLog(path: string): Generator<Readonly<Record<string, unknow
   try {
     const block = Buffer.alloc(1 << 20);
     let rest = Buffer.alloc(0);
-    let number = 0;
+    let position = start.bytes;
+    let place = start;
     for (;;) {
-      const read = readSync(fd, block, 0, block.length, null);
+      const read = readSync(fd, block, 0, block.length, position);
       if (read === 0) return;
+      position += read;
       let text = Buffer.concat([rest, block.subarray(0, read)]);
       for (let end = text.indexOf(newline); end !== -1; end = text.indexOf(newline)) {
-        number++;
-        yield parseLine(text.toString('utf8', 0, end), path, number);
+        place = { bytes: place.bytes + end + 1, lines: place.lines + 1 };
+        yield { record: parseLine(text.toString('utf8', 0, end), path, place.lines), place };
         text = text.subarray(end + 1);
       }
-      if (text.length > maxLineBytes) throw badLine(path, number + 1, `a line of more than ${maxLineBytes} bytes`);
+      if (text.length > maxLineBytes) throw badLine(path, place.lines + 1, `a line of more than ${maxLineBytes} bytes`);
       rest = text;
     }
   } finally {

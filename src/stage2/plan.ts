@@ -3,6 +3,8 @@
  * so that resumed and uninterrupted runs are identical.
  */
 import type { Problem } from '../data/problem.js';
+import { isTrained, type TrainedProblems } from '../stage1/trained.js';
+import type { VStarEntry } from '../stage1/v-star-file.js';
 import { keyedRandom } from '../util/random.js';
 import { type AlgorithmName, algorithms } from './algorithm.js';
 
@@ -53,6 +55,26 @@ export function plannedUpdates(work: PlannedWork, count: PlannedCount): number {
   const groupSize = algorithms[work.algo].groupSize(work);
   const visits = Math.ceil(plannedRollouts(work, count) / groupSize) * groupSize;
   return Math.ceil(visits / work.batchSize);
+}
+
+/**
+ * The updates of a whole run, from the samples of its stage 1; undefined while they are incomplete, or if the options lack a
+ * number that an older version did not record.
+ *
+ * @param rows indices into `ids`. @param samples by problem id; undefined before stage 1.
+ */
+export function plannedFrom(
+  options: Partial<PlannedWork> & Pick<PlannedWork, 'algo'> & { readonly trainOn?: TrainedProblems | undefined },
+  { rows, ids }: { readonly rows: readonly number[]; readonly ids: readonly string[] },
+  samples: ReadonlyMap<string, Pick<VStarEntry, 'rewards' | 'exact'>> | undefined,
+): number | undefined {
+  const { algo, epochs, batchSize, numSamples, trainOn = 'solved' } = options;
+  if (batchSize === undefined || numSamples === undefined || epochs === undefined) return undefined;
+  const work = { algo, epochs, batchSize, numSamples };
+  if (!algorithms[algo].needsVStar) return plannedUpdates(work, { rows: rows.length, problems: ids.length });
+  if (!ids.every((id) => samples?.get(id)?.rewards.length === numSamples)) return undefined;
+  const trained = rows.filter((row) => isTrained(samples!.get(ids[row]!)!, trainOn));
+  return plannedUpdates(work, { rows: trained.length, problems: ids.length });
 }
 
 /**

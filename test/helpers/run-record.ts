@@ -8,7 +8,8 @@ import { heldOutSplits, type Product } from '../../src/data/products.js';
 import { scoreCompletion } from '../../src/data/task.js';
 import { completeSettings, defaultOptions, type TrainingOptions } from '../../src/options/settings.js';
 import { type EvalSummary, summarizeEvaluation } from '../../src/policy/eval-summary.js';
-import type { RunRecord, StepRecord } from '../../src/report/read.js';
+import type { StepRecord } from '../../src/report/log-records.js';
+import type { RunRecord } from '../../src/report/read.js';
 import { preflight } from '../../src/stage1/preflight.js';
 import type { VStarEntry } from '../../src/stage1/v-star-file.js';
 
@@ -93,6 +94,7 @@ export function runRecord({
       samplesPerProblem: 4,
       done: entries.size,
       total: entries.size,
+      histogram: [0, 0, entries.size, 0, 0],
       entries,
       preflight: preflight([...entries.values()], { beta1: 0.5, trainOn: 'solved' }),
     },
@@ -106,6 +108,7 @@ export function runRecord({
         advantage: (i % 2) - 0.5,
         delta: 0.1 * i,
       })),
+      newest: [],
       ...(steps > 0 && {
         lastEpoch: {
           epoch: 1,

@@ -3,7 +3,7 @@
  */
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, sftOptionNames } from '../../options/names.js';
-import type { OptionValues } from '../../options/table.js';
+import type { OptionName, OptionValues } from '../../options/table.js';
 import type { TokenLoss } from '../../policy/learner.js';
 import { shellWord } from '../../report/command.js';
 import { trainedModel } from '../../run/final.js';
@@ -21,34 +21,18 @@ import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 import { curveLines, updateProgress } from '../update-progress.js';
+import { requireWatch, watchedRun } from '../watch-beside.js';
 
 type Values = OptionValues<
   | (typeof sftOptionNames)[number]
-  | 'seeds'
-  | 'parallel'
-  | 'out'
-  | 'resume'
-  | 'dryRun'
-  | 'engine'
-  | 'install'
-  | 'json'
+  | ('seeds' | 'parallel' | 'out' | 'resume' | 'dryRun' | 'watch' | 'port' | 'open' | 'engine' | 'install' | 'json')
   | CommonOptionName
 >;
 
-export async function run(values: Values): Promise<number> {
-  const {
-    seeds: _seeds,
-    parallel: _parallel,
-    out,
-    resume,
-    dryRun,
-    engine,
-    install,
-    json,
-    quiet,
-    color: _,
-    ...given
-  } = values;
+export async function run(values: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
+  const { seeds: _seeds, parallel: _parallel, ...single } = values;
+  const { out, resume, dryRun, watch, port, open, engine, install, json, quiet, color: __, ...given } = single;
+  requireWatch({ watch, port, open }, flags);
   const { runSeeds } = await import('../many/seeds.js');
   const ofSet = await runSeeds('sft', values);
   if (ofSet !== undefined) return ofSet;
@@ -62,9 +46,11 @@ export async function run(values: Values): Promise<number> {
   const progress = sftProgress(reporter);
   const result = await interruptible(async (signal) => {
     try {
-      const trained = await sft(request, progress.onEvent, reporter, signal);
-      const { writeSftReport } = await import('../../report/sft.js');
-      return { ...trained, report: writeSftReport(folder) };
+      const trained = await watchedRun({ watch, port, open }, folder, reporter, () =>
+        sft(request, progress.onEvent, reporter, signal),
+      );
+      const { writeSftReport } = await import('../../report/sft/page.js');
+      return { ...trained, report: writeSftReport({ folder }) };
     } finally {
       progress.end();
     }

@@ -3,7 +3,7 @@
  */
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, trainingOptionNames } from '../../options/names.js';
-import type { OptionValues } from '../../options/table.js';
+import type { OptionName, OptionValues } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
 import { trainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
@@ -16,36 +16,20 @@ import { printResult } from '../terminal/output.js';
 import { paintFor } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 import { trainProgress } from '../train-progress.js';
+import { requireWatch, watchedRun } from '../watch-beside.js';
 
 type Values = OptionValues<
   | (typeof trainingOptionNames)[number]
-  | 'seeds'
-  | 'parallel'
-  | 'out'
-  | 'resume'
-  | 'dryRun'
-  | 'engine'
-  | 'install'
-  | 'json'
+  | ('seeds' | 'parallel' | 'out' | 'resume' | 'dryRun' | 'watch' | 'port' | 'open' | 'engine' | 'install' | 'json')
   | CommonOptionName
 >;
 
 const taskApi = () => import('../../index.js');
 
-export async function run(values: Values): Promise<number> {
-  const {
-    seeds: _seeds,
-    parallel: _parallel,
-    out,
-    resume,
-    dryRun,
-    engine,
-    install,
-    json,
-    quiet,
-    color: _,
-    ...given
-  } = values;
+export async function run(values: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
+  const { seeds: _seeds, parallel: _parallel, ...single } = values;
+  const { out, resume, dryRun, watch, port, open, engine, install, json, quiet, color: __, ...given } = single;
+  requireWatch({ watch, port, open }, flags);
   const { runSeeds } = await import('../many/seeds.js');
   const ofSet = await runSeeds('train', values);
   if (ofSet !== undefined) return ofSet;
@@ -59,7 +43,9 @@ export async function run(values: Values): Promise<number> {
   const result = await interruptible(async (signal) => {
     const request = { options, folder, resume: resume !== undefined, engine, install, taskApi };
     try {
-      const trained = await train(request, progress.onEvent, reporter, signal);
+      const trained = await watchedRun({ watch, port, open }, folder, reporter, () =>
+        train(request, progress.onEvent, reporter, signal),
+      );
       const { writeReport } = await import('../../report/page.js');
       const { path, verdict } = writeReport({ folder });
       return { ...trained, verdict, report: path };

@@ -4,6 +4,13 @@ import type { OptionName } from '../../options/table.js';
 /** Options of every command that computes. */
 export const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
 
+/** Options of the page that shows a run while it lasts. */
+export const pageOptions = ['watch', 'port', 'open'] as const satisfies readonly OptionName[];
+export const pageTexts = {
+  port: { help: 'with --watch: port of the page on 127.0.0.1; 0 for any free one' },
+  open: { help: 'with --watch: open the page in a browser' },
+} as const;
+
 export const sampling = { help: 'divides the logits before the softmax; 0 is greedy' } as const;
 export const modelOrRun = { default: 'builtin' } as const;
 export const theModel = { default: 'the model' } as const;

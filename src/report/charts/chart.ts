@@ -100,6 +100,14 @@ export function runStyle(index: number): (typeof runStyles)[number] {
   return runStyles[index % runStyles.length]!;
 }
 
+/** The legend of runs, shared by all charts of a section. */
+export function legend(runs: readonly { readonly name: string }[]): Html {
+  return html`<ul class="legend">${runs.map((run, i) => {
+    const { color, dash } = runStyle(i);
+    return html`<li><svg width="28" height="10" aria-hidden="true"><line x1="1" x2="27" y1="5" y2="5" stroke="${color}" stroke-width="2.5" stroke-dasharray="${dash ?? 'none'}"/></svg>${run.name}</li>`;
+  })}</ul>`;
+}
+
 /** A number with about three significant digits: `0.0213`, `14.4`, `1,504`. */
 export function short(value: number): string {
   if (value === 0) return '0';

@@ -6,7 +6,8 @@ import type { EvalSummary } from '../../policy/eval-summary.js';
 import { formatPercent } from '../../util/format.js';
 import { isRecord } from '../../util/json.js';
 import { type Html, html } from '../html.js';
-import type { RunRecord, Tally } from '../read.js';
+import type { Tally } from '../log-records.js';
+import type { RunRecord } from '../read.js';
 import { chart, figure, hits, Plot } from './chart.js';
 
 interface GridCell extends ProblemCell {

@@ -7,7 +7,8 @@ import { type Algorithm, type AlgorithmSettings, algorithms } from '../../stage2
 import { counted } from '../../util/format.js';
 import { quantile } from '../../util/statistics.js';
 import type { Html } from '../html.js';
-import type { RolloutPoint, RunRecord } from '../read.js';
+import type { RolloutPoint } from '../log-records.js';
+import type { RunRecord } from '../read.js';
 import { chart, figure, hits, Plot, short, tickText } from './chart.js';
 
 /** @param named whether to name the run, if several are shown. */

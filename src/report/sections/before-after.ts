@@ -34,7 +34,7 @@ export function beforeAfterSection({ before, after, stored }: RunRecord): Html |
 }
 
 /** The accuracies that the verdict is based on; undefined before any evaluation. */
-export function accuracyFigure({ before, after }: RunRecord): Html | undefined {
+export function accuracyFigure({ before, after }: Pick<RunRecord, 'before' | 'after'>): Html | undefined {
   if (before === undefined) return undefined;
   return figure({
     title: 'Accuracy',

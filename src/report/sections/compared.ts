@@ -7,12 +7,11 @@ import { flag } from '../../options/table.js';
 import { compareEvaluations } from '../../policy/eval-compare.js';
 import { UserError } from '../../util/errors.js';
 import { describePValue, formatPercent as percent } from '../../util/format.js';
-import { figure, section } from '../charts/chart.js';
+import { figure, legend, section } from '../charts/chart.js';
 import { intervalChart, type Measured } from '../charts/intervals.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
 import { judge } from '../verdict.js';
-import { legend } from './curves.js';
 
 export function comparedSection(runs: readonly RunRecord[]): Html | undefined {
   const [run, ...others] = runs;

@@ -4,11 +4,12 @@
  */
 import { formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
-import { chart, figure, hits, Plot, percentAxis, runStyle, section, short, tickText } from '../charts/chart.js';
+import { chart, figure, hits, legend, Plot, percentAxis, runStyle, section, short, tickText } from '../charts/chart.js';
 import { scatterFigure } from '../charts/scatter.js';
 import { binned } from '../charts/thin.js';
 import { type Html, html } from '../html.js';
-import type { RunRecord, StepRecord } from '../read.js';
+import type { StepRecord } from '../log-records.js';
+import type { RunRecord } from '../read.js';
 
 interface Quantity {
   readonly title: string;
@@ -65,14 +66,6 @@ ${beforeLooks.map(drawn)}${looksFigure(runs)}${afterLooks.map(drawn)}${scatterFi
   });
 }
 
-/** The legend of runs, shared by all charts of a section. */
-export function legend(runs: readonly RunRecord[]): Html {
-  return html`<ul class="legend">${runs.map((run, i) => {
-    const { color, dash } = runStyle(i);
-    return html`<li><svg width="28" height="10" aria-hidden="true"><line x1="1" x2="27" y1="5" y2="5" stroke="${color}" stroke-width="2.5" stroke-dasharray="${dash ?? 'none'}"/></svg>${run.name}</li>`;
-  })}</ul>`;
-}
-
 /** Consecutive updates of a run that are drawn as one point. */
 interface Point {
   readonly step: number;
@@ -107,7 +100,7 @@ function curveFigure(quantity: Quantity, runs: readonly RunRecord[]): Html {
   const description = `${title} (${unit}) by update: from ${short(first[0]!.value)} to ${short(first.at(-1)!.value)}`;
   const svg = chart({
     description,
-    x: { label: 'update', ticks: 5, tickFormat: 'd' },
+    x: { label: 'update', ticks: 5, tickFormat: 'd', domain: [0.5, lastUpdate(runs) + 0.5] },
     y: {
       label: null,
       grid: true,
@@ -121,6 +114,14 @@ function curveFigure(quantity: Quantity, runs: readonly RunRecord[]): Html {
     ],
   });
   return figure({ title, unit, chart: svg });
+}
+
+/** Where the axis of updates ends: for a run that is not finished, at the end of its plan. */
+function lastUpdate(runs: readonly RunRecord[]): number {
+  const ends = runs.map(({ steps, after, plannedUpdates = 0 }) =>
+    Math.max(after === undefined ? plannedUpdates : 0, steps.at(-1)?.step ?? 0),
+  );
+  return Math.max(1, ...ends);
 }
 
 function lines(points: readonly Point[], run: number, what: 'values' | 'means' | 'both'): Plot.Markish[] {
@@ -166,7 +167,7 @@ function looksFigure(runs: readonly RunRecord[]): Html {
   const all = series.flat();
   const svg = chart({
     description: `Held-out greedy accuracy by update: ${all.map(({ step, rate }) => `${formatPercent(rate)} at ${step}`).join(', ')}`,
-    x: { label: 'update', ticks: 5, tickFormat: 'd', domain: [0, Math.max(1, ...all.map(({ step }) => step))] },
+    x: { label: 'update', ticks: 5, tickFormat: 'd', domain: [0, lastUpdate(runs)] },
     y: { label: null, grid: true, ...percentAxis },
     marks: [
       ...series.flatMap((looks, i) => {

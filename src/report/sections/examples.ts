@@ -98,6 +98,6 @@ function doubt(logProb: number): string {
 }
 
 /** Shows line breaks as symbols and an empty text as a word. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text === '' ? '(nothing)' : text.replaceAll('\n', '↵\n');
 }

@@ -6,7 +6,7 @@ import { algorithms } from '../../stage2/algorithm.js';
 import { counted, formatPercent as percent } from '../../util/format.js';
 import { chart, figure, hits, Plot, section, short } from '../charts/chart.js';
 import { type Html, html } from '../html.js';
-import type { RunRecord } from '../read.js';
+import type { RunRecord, Stage1Record } from '../read.js';
 
 export function preflightSection({ stage1, stored }: RunRecord): Html | undefined {
   if (stage1 === undefined) {
@@ -23,18 +23,17 @@ export function preflightSection({ stage1, stored }: RunRecord): Html | undefine
   const title = 'Could training learn anything?';
   if (preflight === undefined) {
     const lead = `Stage 1 has sampled ${done} of ${counted(total, 'training problem')}, ${n} times each; the verdict needs all of them.`;
-    return section({ id: 'stage-1', title, lead, body: html`` });
+    return section({ id: 'stage-1', title, lead, body: done > 0 ? histogramFigure(stage1) : html`` });
   }
   return section({
     id: 'stage-1',
     title,
     lead: `Before training, stage 1 sampled each of ${counted(preflight.problems, 'distinct training problem')} ${n} times from the reference. Reinforcement learning moves probability between samples, so it needs problems with both correct and wrong samples.`,
-    body: html`<div class="split">${histogram(preflight)}<div>${verdict(preflight)}${figures(preflight)}</div></div>`,
+    body: html`<div class="split">${histogramFigure(stage1)}<div>${verdict(preflight)}${figures(preflight)}</div></div>`,
   });
 }
 
-function histogram(preflight: Preflight): Html {
-  const { histogram: counts, samplesPerProblem: n, problems } = preflight;
+function histogramFigure({ histogram: counts, samplesPerProblem: n, done: problems }: Stage1Record): Html {
   const kind = (k: number) => (k === 0 ? 'none correct' : k === n ? 'all correct' : 'some correct');
   const data = counts.map((count, k) => ({
     k,

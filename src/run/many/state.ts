@@ -12,7 +12,7 @@ import { runFiles } from '../folder.js';
 import { describeRun, type RunEntry } from '../list.js';
 import { lockHolder } from '../lock.js';
 import { readLog } from '../logs.js';
-import { readLoss } from '../sft/train.js';
+import { readLoss } from '../sft/record.js';
 import type { PlannedRun, RunPlan } from './plan.js';
 
 /** `waiting`: not begun. */

@@ -7,11 +7,12 @@ import type { EngineName } from '../../engine/choices.js';
 import { configText } from '../../options/config-file.js';
 import { sftOptionNames } from '../../options/names.js';
 import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
-import { checksumOf, sealJson } from '../../util/checksum.js';
+import type { TokenLoss } from '../../policy/learner.js';
+import { checksumOf, requireSeal, sealJson } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../../util/json.js';
-import { anyObject, check, object, oneOf, text } from '../../util/schema.js';
+import { anyObject, check, integer, number, object, oneOf, optional, text } from '../../util/schema.js';
 import { packageVersion } from '../../util/version.js';
 import type { RunFolder } from '../folder.js';
 import { repaired, requireCommand, storedOptions } from '../record.js';
@@ -25,6 +26,8 @@ export interface StoredSft {
   readonly modelHash: string;
   /** Of `examples.jsonl`. */
   readonly examplesChecksum: string;
+  /** Of the whole run; undefined for runs of versions that did not record it. */
+  readonly updates: number | undefined;
   /** The whole file; its other fields are for people. */
   readonly record: JsonRecord;
 }
@@ -35,10 +38,12 @@ export interface SftFacts {
   readonly modelHash: string;
   /** Content of `examples.jsonl`. */
   readonly content: string;
+  /** Of the whole run. */
+  readonly updates: number;
 }
 
 /** Writes both files; `config.json` last, because it makes the folder a run. */
-export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, content }: SftFacts): void {
+export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, content, updates }: SftFacts): void {
   const { promptStyle, warmupShare, decayTo, optimizer, maxGradientNorm } = settings;
   const options = Object.fromEntries(sftOptionNames.map((name) => [name, settings[name]]));
   const config = {
@@ -49,6 +54,7 @@ export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, co
     node: process.version,
     modelHash,
     examplesChecksum: checksumOf(content).crc32,
+    updates,
     options,
     derived: { promptStyle, warmupShare, decayTo, optimizer, maxGradientNorm },
   };
@@ -73,6 +79,7 @@ const runShape = object({
   engine: oneOf(['tensorflow', 'wasm']),
   modelHash: text,
   examplesChecksum: text,
+  updates: optional(integer({ min: 0 })),
   options: anyObject,
 });
 
@@ -81,9 +88,9 @@ export function readSftRun(path: string): StoredSft {
   const source = { path, what: 'the configuration of a run of `tinyzero sft`', fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);
   requireCommand(path, 'sft');
-  const { engine, modelHash, examplesChecksum, options: stored } = check(runShape, record, source);
+  const { engine, modelHash, examplesChecksum, updates, options: stored } = check(runShape, record, source);
   const options = storedOptions(path, sftOptionNames, stored, source.fix);
-  return { options, engine, modelHash, examplesChecksum, record };
+  return { options, engine, modelHash, examplesChecksum, updates, record };
 }
 
 /** The lines that a run learns from. @throws UserError when the file was changed. */
@@ -96,4 +103,19 @@ export function readStoredExamples(path: string, { examplesChecksum }: StoredSft
     found: `CRC-32 ${checksumOf(content).crc32}`,
     fix: 'Put a copy of the lines back, or start a new run.',
   });
+}
+
+const lossFormat = 'tinyzero-loss-1';
+const lossShape = object({ format: oneOf([lossFormat]), loss: number({ min: 0 }), tokens: integer({ min: 1 }) });
+
+/** The loss on held-out rows in one of a run's files. @throws UserError when it is damaged. */
+export function readLoss(path: string): TokenLoss {
+  const { loss, tokens } = check(lossShape, readJsonRecord(path), { path, what: 'a measured loss' });
+  requireSeal(path);
+  return { loss, tokens };
+}
+
+export function writeLoss(path: string, loss: TokenLoss): void {
+  const content = { format: lossFormat, ...loss };
+  explainWrites(path, () => writeFileAtomic(path, sealJson(`${JSON.stringify(content, null, 2)}\n`)));
 }

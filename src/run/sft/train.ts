@@ -18,12 +18,9 @@ import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
 import { createLearner, type Learner, type TokenLoss } from '../../policy/learner.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import { loadCheckpoint, loadPolicy } from '../../stage2/resume.js';
-import { emptyChecksum, requireSeal, sealJson } from '../../util/checksum.js';
+import { emptyChecksum } from '../../util/checksum.js';
 import { exitCodes, UserError } from '../../util/errors.js';
-import { explainWrites, writeFileAtomic } from '../../util/file.js';
-import { readJsonRecord } from '../../util/json.js';
 import type { Reporter } from '../../util/reporter.js';
-import { check, integer, number, object, oneOf } from '../../util/schema.js';
 import { checkpointModel, saveNewest, startOf } from '../checkpoints.js';
 import { saveFinal } from '../final.js';
 import { createRunFolder, openRunFolder, type RunFolder, runFiles } from '../folder.js';
@@ -32,7 +29,15 @@ import { requireSameModel } from '../record.js';
 import type { ExampleSet } from './examples.js';
 import { planSft, runSft, type SftBatch, type SftMetrics } from './loop.js';
 import { openExamples, readData } from './open.js';
-import { readSftRun, readStoredExamples, repairSftRun, type StoredSft, writeSftRun } from './record.js';
+import {
+  readLoss,
+  readSftRun,
+  readStoredExamples,
+  repairSftRun,
+  type StoredSft,
+  writeLoss,
+  writeSftRun,
+} from './record.js';
 
 export interface SftRequest {
   /** Options of a new run; a resumed run keeps its own. */
@@ -119,12 +124,12 @@ interface SftJob extends OpenModel {
 
 async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftResult> {
   const { settings, examples, engine, folder, pretrained, onEvent } = job;
-  describeRun(job, stored);
   const { train, heldOut, lines } = examples;
+  const plan = planSft(train.length, settings);
+  describeRun(job, stored, plan.length);
   const tokens = completionTokens(train);
   onEvent({ kind: 'opened', model: settings.model, engine: engine.description, lines, tokens });
 
-  const plan = planSft(train.length, settings);
   const batches = plan.map(({ rows }) => rows.map((row) => train[row]!));
   const { precision, optimizer, maxGradientNorm, lora, seed } = settings;
   const learner = createLearner(engine, pretrained.config, {
@@ -154,24 +159,15 @@ async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftRe
 function describeRun(
   { settings, engine, content, folder, pretrained, reporter }: SftJob,
   stored: StoredSft | undefined,
+  updates: number,
 ): void {
   const modelHash = fingerprintModel(pretrained);
   if (stored === undefined) {
-    writeSftRun(folder, { settings, engine, modelHash, content });
+    writeSftRun(folder, { settings, engine, modelHash, content, updates });
   } else {
     requireSameModel(folder, stored, settings.model, modelHash);
     repairSftRun(folder, stored).forEach(reporter.line);
   }
-}
-
-const lossFormat = 'tinyzero-loss-1';
-const lossShape = object({ format: oneOf([lossFormat]), loss: number({ min: 0 }), tokens: integer({ min: 1 }) });
-
-/** The loss on held-out rows in one of a run's files. @throws UserError when it is damaged. */
-export function readLoss(path: string): TokenLoss {
-  const { loss, tokens } = check(lossShape, readJsonRecord(path), { path, what: 'a measured loss' });
-  requireSeal(path);
-  return { loss, tokens };
 }
 
 /** The loss on the held-out rows before or after training: from its file, or measured now. */
@@ -197,8 +193,7 @@ async function measured(
       .finally(work.end);
     timings.append({ phase: `eval-${when}`, seconds: (performance.now() - start) / 1000 });
     folder.requirePresent();
-    const content = { format: lossFormat, ...loss };
-    explainWrites(path, () => writeFileAtomic(path, sealJson(`${JSON.stringify(content, null, 2)}\n`)));
+    writeLoss(path, loss);
   }
   onEvent({ kind: 'measured', when, loss });
   return loss;

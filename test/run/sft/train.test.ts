@@ -89,7 +89,8 @@ test('the whole command: plan, run, list, report, the model in use, and refusals
   const page = readFileSync(join(out, 'report.html'), 'utf8');
   assert.match(page, /The held.out loss fell|loss fell/);
   assert.match(page, /tinyzero sft/);
-  await ok('report', out, '--out', join(root, 'again.html'));
+  await ok('report', out, '--compare', out, '--out', join(root, 'again.html'));
+  assert.match(readFileSync(join(root, 'again.html'), 'utf8'), /class="legend"/);
   const [entry] = JSON.parse((await ok('runs', root, '--json')).stdout);
   assert.deepEqual([entry.algo, entry.state, entry.updates], ['sft', 'finished', 3]);
   const generated = await ok('generate', '--model', out, '--prompt', 'What is 7 × 8?', '--temperature', '0', ...wasm);
@@ -103,7 +104,6 @@ test('the whole command: plan, run, list, report, the model in use, and refusals
   await refused(2, /--data is missing: a file of JSON lines.*A line looks like/, 'sft', ...wasm);
   await refused(1, /already holds a run/, 'sft', '--data', data, '--out', out, ...wasm);
   await refused(1, /holds a run of `tinyzero sft`, not of `tinyzero train`/, 'train', '--resume', out, ...wasm);
-  await refused(2, /whose report shows no other run/, 'report', out, '--compare', out);
   await refused(2, /--prompt-style: chat needs/, 'sft', '--data', data, '--prompt-style', 'chat', ...wasm);
   await refused(1, /Line 1 of .*cannot spell "H"/, 'sft', '--data', bad(root), ...wasm);
 });

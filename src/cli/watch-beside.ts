@@ -1,0 +1,88 @@
+/** @file `--watch`: shows a run in a browser while this process trains. */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { flag, type OptionName } from '../options/table.js';
+import { shellWord } from '../report/command.js';
+import { exitCodes, UserError } from '../util/errors.js';
+import type { Reporter } from '../util/reporter.js';
+import { openInBrowser } from './open-browser.js';
+import { asInvoked } from './program-name.js';
+
+/** The first message to the child process; the second, whatever it is, ends it. */
+export interface ToChild {
+  readonly folder: string;
+  readonly port: number;
+  /** Shown by the page once the run is over. */
+  readonly farewell: string;
+}
+
+export type FromChild = { readonly url: string } | { readonly error: string };
+
+export interface WatchRequest {
+  readonly watch: boolean;
+  readonly port: number;
+  readonly open: boolean;
+}
+
+/** @throws UserError (wrong usage) for options of a page without the page, and for a set of runs, which has no page. */
+export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionName>): void {
+  if (watch && given.has('seeds')) {
+    throw new UserError('--watch shows one run, not those of --seeds. Show them with `tinyzero watch` and their folders.', {
+      exitCode: exitCodes.usage,
+    });
+  }
+  const useless = (['port', 'open'] as const).find((name) => given.has(name));
+  if (watch || useless === undefined) return;
+  throw new UserError(`${flag(useless)} is about the page of --watch, which is missing.`, {
+    exitCode: exitCodes.usage,
+  });
+}
+
+/** Milliseconds after which a page that does not end is ended. */
+const endMs = 15_000;
+
+/**
+ * Runs `work` with a page that shows the run in `folder`, if asked to. The page gets the last state of the run, whether `work`
+ * succeeds or fails, and ends with it.
+ *
+ * @throws UserError when the page cannot be served.
+ */
+export async function watchedRun<T>(
+  { watch, port, open }: WatchRequest,
+  folder: string,
+  reporter: Reporter,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (!watch) return await work();
+  const child = fork(fileURLToPath(new URL('./watch-child.js', import.meta.url)), {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  const exited = once(child, 'exit');
+  const end = async () => {
+    if (child.connected) child.send('end', () => {}); // it may have ended by itself
+    const timer = setTimeout(() => child.kill('SIGKILL'), endMs);
+    await exited;
+    clearTimeout(timer);
+  };
+  try {
+    const farewell = asInvoked(
+      `The run is over. \`tinyzero report ${shellWord(folder)} --open\` or \`tinyzero watch ${shellWord(folder)}\` shows it again.`,
+    );
+    child.send({ folder, port, farewell } satisfies ToChild);
+    const url = await addressOf(child, exited);
+    // Not by the reporter: the address is what --watch is for, so --quiet does not hide it, and it is never wrapped.
+    process.stderr.write(`Watch it at ${url}\n`);
+    if (open && !(await openInBrowser(url))) reporter.line('No browser could be opened. Open the address in one.');
+    return await work();
+  } finally {
+    await end();
+  }
+}
+
+async function addressOf(child: ReturnType<typeof fork>, exited: Promise<unknown>): Promise<string> {
+  const answer = await Promise.race([once(child, 'message'), exited.then(() => undefined)]);
+  const message: FromChild = answer?.[0] ?? { error: 'The page of --watch could not be started.' };
+  if ('error' in message) throw new UserError(message.error);
+  return message.url;
+}
