@@ -28,9 +28,12 @@ export interface WatchRequest {
 /** @throws UserError (wrong usage) for options of a page without the page, and for a set of runs, which has no page. */
 export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionName>): void {
   if (watch && given.has('seeds')) {
-    throw new UserError('--watch shows one run, not those of --seeds. Show them with `tinyzero watch` and their folders.', {
-      exitCode: exitCodes.usage,
-    });
+    throw new UserError(
+      '--watch shows one run, not those of --seeds. Show them with `tinyzero watch` and their folders.',
+      {
+        exitCode: exitCodes.usage,
+      },
+    );
   }
   const useless = (['port', 'open'] as const).find((name) => given.has(name));
   if (watch || useless === undefined) return;

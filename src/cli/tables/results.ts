@@ -47,7 +47,10 @@ export const resultCommands: readonly CommandSpec[] = [
       "Serves the report of the first run as a page on this machine that follows the files in its folder, with the other runs overlaid. The folders may not exist yet, be on another machine's disk, or be written, resumed or removed meanwhile; they are only read. The page is on 127.0.0.1, at an address that nobody can guess. When a run is finished, its page is its report. Ends with Ctrl-C; a run goes on without it. `tinyzero train --watch` does this for the run it starts.",
     operands: '<folders...>',
     options: ['port', 'open', 'json'],
-    texts: { open: { help: 'open the page in a browser' } },
+    texts: {
+      open: { help: 'open the page in a browser' },
+      json: { help: 'print the address, then each change of state, as a line of JSON' },
+    },
     examples: [
       ['watch runs/mine --open', 'see a run grow'],
       ['watch runs/mine runs/other --port 8123', 'two runs laid over each other, at a port that can be forwarded'],
