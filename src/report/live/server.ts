@@ -122,6 +122,8 @@ function refusalOf({ headers: asked, url = '', method }: IncomingMessage, token:
 
 const headers = {
   'Cache-Control': 'no-store',
+  // Nothing is asked twice, and a connection that is kept may be cut just as it is used again.
+  Connection: 'close',
   'Content-Security-Policy': "frame-ancestors 'none'",
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
