@@ -53,6 +53,13 @@ export const percentAxis = {
   tickFormat: (rate: number) => `${Math.round(100 * rate)} %`,
 };
 
+/** The axis of updates. Between few updates there are ticks at fractions, which get no number. */
+export const updateAxis = {
+  label: 'update',
+  ticks: 5,
+  tickFormat: (update: number) => (Number.isInteger(update) ? String(update) : ''),
+} as const;
+
 export { Plot };
 
 interface Figure {

@@ -4,7 +4,19 @@
  */
 import { formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
-import { chart, figure, hits, legend, Plot, percentAxis, runStyle, section, short, tickText } from '../charts/chart.js';
+import {
+  chart,
+  figure,
+  hits,
+  legend,
+  Plot,
+  percentAxis,
+  runStyle,
+  section,
+  short,
+  tickText,
+  updateAxis,
+} from '../charts/chart.js';
 import { scatterFigure } from '../charts/scatter.js';
 import { binned } from '../charts/thin.js';
 import { type Html, html } from '../html.js';
@@ -100,7 +112,7 @@ function curveFigure(quantity: Quantity, runs: readonly RunRecord[]): Html {
   const description = `${title} (${unit}) by update: from ${short(first[0]!.value)} to ${short(first.at(-1)!.value)}`;
   const svg = chart({
     description,
-    x: { label: 'update', ticks: 5, tickFormat: 'd', domain: [0.5, lastUpdate(runs) + 0.5] },
+    x: { ...updateAxis, domain: [0.5, lastUpdate(runs) + 0.5] },
     y: {
       label: null,
       grid: true,
@@ -167,7 +179,7 @@ function looksFigure(runs: readonly RunRecord[]): Html {
   const all = series.flat();
   const svg = chart({
     description: `Held-out greedy accuracy by update: ${all.map(({ step, rate }) => `${formatPercent(rate)} at ${step}`).join(', ')}`,
-    x: { label: 'update', ticks: 5, tickFormat: 'd', domain: [0, lastUpdate(runs)] },
+    x: { ...updateAxis, domain: [0, lastUpdate(runs)] },
     y: { label: null, grid: true, ...percentAxis },
     marks: [
       ...series.flatMap((looks, i) => {

@@ -9,7 +9,7 @@ import type { SftMetrics } from '../../run/sft/loop.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { counted, formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
-import { chart, figure, hits, legend, Plot, runStyle, section, short, tickText } from '../charts/chart.js';
+import { chart, figure, hits, legend, Plot, runStyle, section, short, tickText, updateAxis } from '../charts/chart.js';
 import { binned } from '../charts/thin.js';
 import { repeatCommand } from '../command.js';
 import { documentOf, pageSections, type SectionSpec } from '../document.js';
@@ -144,7 +144,7 @@ function curve({ title, unit }: Quantity, series: readonly (readonly Point[])[],
     unit,
     chart: chart({
       description: `${title} (${unit}) by update: from ${short(first[0]!.value)} to ${short(first.at(-1)!.value)}`,
-      x: { label: 'update', ticks: 5, tickFormat: 'd', domain: [Math.min(1, ...all.map(({ step }) => step)), last] },
+      x: { ...updateAxis, domain: [Math.min(1, ...all.map(({ step }) => step)), last] },
       y: {
         label: null,
         grid: true,
