@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { kinds } from './kinds.js';
-import { type Finding, limits, type Progress, seedFile } from './reports.js';
+import { type Finding, limits, type Progress, seedFile, starvedMs } from './reports.js';
 
 export interface Outcome {
   readonly kind: string;
@@ -69,7 +69,13 @@ function runProcess(outcome: Outcome, folder: string, { start, end, suspects, sk
     // The process reports at least every half second unless an attempt takes longer. Starting it may take a while.
     const watch = (milliseconds: number = limits.hangMs + 1000) => {
       clearTimeout(timer);
-      timer = setTimeout(() => child.kill('SIGKILL'), milliseconds);
+      const starved = starvedMs(child.pid!);
+      timer = setTimeout(() => {
+        // Given as much time again as other processes took from it.
+        const lost = starvedMs(child.pid!) - starved;
+        if (lost > 100) watch(lost);
+        else child.kill('SIGKILL');
+      }, milliseconds);
     };
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-2000);

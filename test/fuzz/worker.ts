@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { UserError } from '../../src/util/errors.js';
 import { uniform } from '../helpers/fuzz.js';
 import { kinds } from './kinds.js';
-import { limits, type Progress, seedFile } from './reports.js';
+import { limits, type Progress, seedFile, starvedMs } from './reports.js';
 
 const [kind, folder, start, end, skipped = ''] = process.argv.slice(2) as [string, string, string, string, string?];
 const skips = new Set(skipped === '' ? [] : skipped.split(',').map(Number));
@@ -19,7 +19,7 @@ for (let seed = Number(start); seed < Number(end); seed += 1) {
   if (skips.has(seed)) continue;
   // Read by the parent when this process does not come back from the attempt.
   writeFileSync(join(folder, seedFile), `${seed}`);
-  const began = performance.now();
+  const began = ownTime();
   try {
     await attempt(uniform(seed));
     progress.succeeded += 1;
@@ -28,18 +28,18 @@ for (let seed = Number(start); seed < Number(end); seed += 1) {
     const complaint = complaintAbout(error);
     if (complaint !== undefined) progress.findings.push({ seed, what: 'stack', text: complaint });
   }
-  const now = performance.now();
+  const took = ownTime() - began;
   progress.seed = seed;
-  progress.longestMs = Math.max(progress.longestMs, now - began);
-  if (now - began > limits.hangMs && (await takesLong(seed)))
-    progress.findings.push({ seed, what: 'hang', text: `${now - began} ms` });
+  progress.longestMs = Math.max(progress.longestMs, took);
+  if (took > limits.hangMs && (await takesLong(seed)))
+    progress.findings.push({ seed, what: 'hang', text: `${took} ms` });
   progress.peakBytes = process.resourceUsage().maxRSS * 1024;
   const tooLarge = progress.peakBytes > limits.bytes && peakBefore <= limits.bytes;
   if (tooLarge) progress.findings.push({ seed, what: 'memory', text: `${progress.peakBytes} bytes` });
   peakBefore = progress.peakBytes;
   if (tooLarge) break; // the peak cannot be measured again in this process
-  if (now - told > 500 || seed % 100 === 99) {
-    told = now;
+  if (performance.now() - told > 500 || seed % 100 === 99) {
+    told = performance.now();
     await report();
   }
 }
@@ -54,13 +54,18 @@ async function report(): Promise<void> {
 
 /** Whether `seed` takes too long once more: the first time the machine may have stood still. */
 async function takesLong(seed: number): Promise<boolean> {
-  const began = performance.now();
+  const began = ownTime();
   try {
     await attempt(uniform(seed));
   } catch {
     // What it ends in has been judged.
   }
-  return performance.now() - began > limits.hangMs;
+  return ownTime() - began > limits.hangMs;
+}
+
+/** Milliseconds, less those in which other processes had the processors. */
+function ownTime(): number {
+  return performance.now() - starvedMs(process.pid);
 }
 
 /** Why an error is not one that a user should see; undefined for a good one. */
