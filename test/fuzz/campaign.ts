@@ -93,8 +93,11 @@ function runProcess(outcome: Outcome, folder: string, { start, end, suspects, sk
     child.on('close', (code, signal) => {
       clearTimeout(timer);
       if (code === 0) return resolve(seed + 1);
-      // A process that never came to its first seed has left no file.
       const noted = join(work, seedFile);
+      if (code !== null && !existsSync(noted)) {
+        return reject(new Error(`the process for ${outcome.kind} ended before its first attempt: ${stderr}`));
+      }
+      // A process that was killed before its first seed has left no file.
       const stopped = existsSync(noted) ? Number(readFileSync(noted, 'utf8')) : start;
       // What it has not reported yet is done again.
       if (signal === 'SIGKILL' && !suspects.has(stopped)) {

@@ -230,7 +230,8 @@ function runFolder(root: string): Attempt {
   writeVStarFile(path('vStar'), { createdBy: 'fuzz', fingerprint, beta1: 0.5, samples: 4, entries });
   writeProbe(path('probe'), { probe });
   const problem = problems.train[0]!.id;
-  const rollout = { problem, exact: true, reward: 1, advantage: 0.5, logProb: -1, refLogProb: -1.5 };
+  const answer = { completion: 'answer: 84', exact: true, finished: true, tokens: 4 };
+  const rollout = { problem, ...answer, reward: 1, advantage: 0.5, logProb: -1, refLogProb: -1.5 };
   for (const { step } of steps) {
     appendFileSync(path('metrics'), `${JSON.stringify(stepRecord(step))}\n`);
     appendFileSync(path('rollouts'), `${JSON.stringify({ step, ...rollout })}\n`);
