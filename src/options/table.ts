@@ -121,7 +121,7 @@ export const options = {
   seeds: {
     type: 'string',
     placeholder: 'list',
-    help: 'one run for each of these seeds, such as 1..5 or 1,3,7, and what they show together',
+    help: 'one run for each of these seeds instead of --seed: 1..5 or 1,3,7; with a test over all',
   },
   parallel: {
     type: 'string',

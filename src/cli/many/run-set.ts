@@ -45,25 +45,10 @@ export async function runSet(request: SetRequest): Promise<number> {
   const plan = request.plan ?? readPlan(folder);
   if (request.plan !== undefined) requireFree(folder);
   return await interruptible(async (signal) => {
-    const needs = await needsOf(plan, request, reporter, signal);
-    const parallel = chooseParallel(wanted, plan.runs.length, needs);
-    if (dryRun) {
-      printResult(json, { runs: plan.runs, parallel, ...needs }, () => describePlan(plan, parallel, needs));
-      requireFit(needs, 'Use a smaller model, a smaller --batch-size, or fewer runs.');
-      return exitCodes.ok;
-    }
-    reporter.line(`${counted(plan.runs.length, 'run')} into ${folder}, ${sideBySide(parallel)}.`);
-    const { name } = await chooseEngine({ ...request, reporter, signal });
-    await fetchWeights(plan, reporter, signal);
-    if (request.plan !== undefined) {
-      makeFolder(folder);
-      writePlan(folder, plan);
-    }
-    const failed = await execute(
-      { folder, plan, parallel, common: ['--engine', name, '--no-install'] },
-      reporter,
-      signal,
-    );
+    // Nothing is left to do: the model and the task need not be there any more.
+    const isDone = readSet(folder, plan).every(({ row }) => row.state === 'finished');
+    const failed = isDone && !dryRun ? [] : await runLeft(request, plan, wanted, reporter, signal);
+    if (failed === undefined) return exitCodes.ok;
     const summary = summarizeSet(folder, plan, readSet(folder, plan));
     writeSummary(summary);
     const { writeSetReport } = await import('../../report/many/page.js');
@@ -73,6 +58,33 @@ export async function runSet(request: SetRequest): Promise<number> {
     );
     return exitCodeOf(failed);
   });
+}
+
+/** Runs what is not finished. @returns the failed runs; undefined if the plan was only shown. */
+async function runLeft(
+  request: SetRequest,
+  plan: RunPlan,
+  wanted: ReturnType<typeof parseParallel>,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<readonly FailedRun[] | undefined> {
+  const { folder, json, dryRun } = request;
+  const needs = await needsOf(plan, request, reporter, signal);
+  const parallel = chooseParallel(wanted, plan.runs.length, needs);
+  if (dryRun) {
+    printResult(json, { runs: plan.runs, parallel, ...needs }, () => describePlan(plan, parallel, needs));
+    requireFit(needs, 'Use a smaller model, a smaller --batch-size, or fewer runs.');
+    return undefined;
+  }
+  reporter.line(`${counted(plan.runs.length, 'run')} into ${folder}, ${sideBySide(parallel)}.`);
+  // All runs of a set have the same engine, also those that start after a stop.
+  const { name } = await chooseEngine({ ...request, engine: plan.engine ?? request.engine, reporter, signal });
+  await fetchWeights(plan, reporter, signal);
+  if (request.plan !== undefined) {
+    makeFolder(folder);
+    writePlan(folder, { ...plan, engine: name });
+  }
+  return await execute({ folder, plan, parallel, common: ['--engine', name, '--no-install'] }, reporter, signal);
 }
 
 function requireFree(folder: string): void {

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { EngineName } from '../../engine/choices.js';
 import { sftOptionNames, trainingOptionNames } from '../../options/names.js';
 import { resolveOptions } from '../../options/spec.js';
 import { flag, type OptionName, options } from '../../options/table.js';
@@ -48,6 +49,8 @@ export interface RunPlan {
   /** What ranks the settings of a sweep. */
   readonly rankBy?: RankBy;
   readonly runs: readonly PlannedRun[];
+  /** Of all runs, once the first has started. */
+  readonly engine?: EngineName;
 }
 
 export const rankings = ['train-reward', 'train-exact', 'held-out'] as const;
@@ -62,6 +65,7 @@ const planShape = object({
   swept: list(text),
   settings: list(object({ name: text, values: flagsShape })),
   rankBy: optional(oneOf(rankings)),
+  engine: optional(oneOf(['tensorflow', 'wasm'])),
   runs: list(object({ name: text, seed: integer({ min: 0 }), setting: integer({ min: 0 }), flags: flagsShape })),
 });
 
@@ -81,7 +85,7 @@ export function readPlan(folder: string): RunPlan {
   const path = join(folder, setFiles.plan);
   const fix = 'Start a new set of runs; the finished runs in the folder stay usable one by one.';
   const source = { path, what: 'the plan of a set of runs', fix };
-  const { kind, command, swept, settings, rankBy, runs } = check(planShape, readJsonRecord(path, fix), source);
+  const { kind, command, swept, settings, rankBy, runs, engine } = check(planShape, readJsonRecord(path, fix), source);
   requireSeal(path, fix);
   const isOption = (name: string): name is OptionName => Object.hasOwn(options, name);
   const members = runs.map((run) => ({ ...run, flags: Object.fromEntries(run.flags) }));
@@ -90,7 +94,8 @@ export function readPlan(folder: string): RunPlan {
   if (isWrong || !swept.every(isOption)) {
     throw new UserError({ problem: `${path} names a run, a setting or an option that cannot be.`, fix });
   }
-  return { kind, command, swept: swept.filter(isOption), settings: tried, ...(rankBy && { rankBy }), runs: members };
+  const chosen = { ...(rankBy && { rankBy }), ...(engine && { engine }) };
+  return { kind, command, swept: swept.filter(isOption), settings: tried, ...chosen, runs: members };
 }
 
 /** The names of the options of a command's runs. */

@@ -70,6 +70,12 @@ test('random settings: different, in their ranges, the same for a seed, and more
   assert.equal(settings('trials = 4', 'lr = [1e-4, 2e-4]\nalgo = ["apo", "grpo"]').length, 4, 'all there are');
 });
 
+test('the examples are sweeps', () => {
+  const { settings, runs } = readSweep('examples/sweep.toml');
+  assert.deepEqual([settings.length, runs.length], [6, 18], 'as its comment says');
+  assert.equal(readSweep('examples/algorithms.toml').runs.length, 15);
+});
+
 test('everything wrong with a file is said at once, with what was meant', (t) => {
   const path = join(temporaryFolder(t), 'wrong.toml');
   const fails = (text: string, ...patterns: RegExp[]) => {
