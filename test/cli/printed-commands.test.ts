@@ -59,7 +59,7 @@ test('commands in the messages of the source are accepted', () => {
 
 /** Examples that need a network, a long time, or change the machine: they are accepted, and not run here. */
 const isNotRun = (line: string) =>
-  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus|$)|^doctor$|^push /.test(line);
+  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus|$)|^doctor$|^push |^runs rm builtin-/.test(line);
 
 let folder: string;
 const run = promisify(execFile);
@@ -79,6 +79,10 @@ before(async () => {
   folder = temporaryFolder('printed');
   mkdirSync(join(folder, 'experiments'));
   cpSync('examples', join(folder, 'examples'), { recursive: true });
+  // The same keys with fewer and shorter runs.
+  const few = 'seeds = "1..2"\n[options]\nlr = [1e-4, 2e-4]\nepochs = 1\nforce = true\n';
+  const tiny = 'num-train = 12\nnum-test = 4\nbatch-size = 6\nnum-samples = 4\neval-samples = 2\n';
+  writeFileSync(join(folder, 'examples', 'sweep.toml'), few + tiny);
   writeFileSync(join(folder, 'prompts.jsonl'), lines({ prompt: 'What is 7 × 8?' }));
   writeFileSync(
     join(folder, 'answers.jsonl'),
@@ -118,7 +122,9 @@ test('a run ends with commands that run as they are printed, and so do the examp
           ? `${line} --dry-run`
           : line === 'pretrain --steps 50 --out /tmp/try'
             ? `pretrain --steps 2 --out try`
-            : line;
+            : line.startsWith('train --seeds')
+              ? `${line} ${short}`
+              : line;
       // Two examples write there, and neither replaces what the other made.
       rmSync(join(folder, 'merged'), { recursive: true, force: true });
       await inShell(`${program} ${quick} < /dev/null`.replace(/(<.*) < \/dev\/null$/, '$1'));
