@@ -28,12 +28,9 @@ export interface WatchRequest {
 /** @throws UserError (wrong usage) for options of a page without the page, and for a set of runs, which has no page. */
 export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionName>): void {
   if (watch && given.has('seeds')) {
-    throw new UserError(
-      '--watch shows one run, not those of --seeds. Show them with `tinyzero watch` and their folders.',
-      {
-        exitCode: exitCodes.usage,
-      },
-    );
+    const problem =
+      '--watch shows one run, not a set. Show its runs with `tinyzero watch FOLDER/seed-1 FOLDER/seed-2`.';
+    throw new UserError(problem, { exitCode: exitCodes.usage });
   }
   const useless = (['port', 'open'] as const).find((name) => given.has(name));
   if (watch || useless === undefined) return;
