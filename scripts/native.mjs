@@ -16,8 +16,10 @@ export function setUpNative() {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   if (install.status === 0) return { env: {} };
-  if (!install.stdout.startsWith('{')) return skipped('engine install failed', 'engine install printed no result');
-  const { attempts } = JSON.parse(install.stdout);
+  const result = install.stdout.trimEnd().split('\n').at(-1);
+  if (!result.startsWith('{"event":"result"'))
+    return skipped('engine install failed', 'engine install printed no result');
+  const { attempts } = JSON.parse(result);
   return skipped(attempts.map(({ sentence }) => sentence).join(' '), judge(attempts));
 }
 

@@ -30,6 +30,15 @@ export async function main(given: readonly string[]): Promise<number> {
     return await run(values as never, operands, flags);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    const exitCode = error instanceof UserError ? error.exitCode : exitCodes.failure;
+    if (given.includes('--json')) {
+      const { printEvent } = await import('./cli/terminal/output.js');
+      printEvent({
+        event: 'error',
+        exitCode,
+        message: error instanceof Error ? asInvoked(error.message) : String(error),
+      });
+    }
     const [{ paintFor }, { fitted }] = await Promise.all([
       import('./cli/terminal/paint.js'),
       import('./cli/terminal/columns.js'),
@@ -37,10 +46,10 @@ export async function main(given: readonly string[]): Promise<number> {
     const name = paintFor(process.stderr).bad('tinyzero:');
     if (error instanceof UserError) {
       process.stderr.write(`${fitted(`${name} ${asInvoked(error.message)}`, process.stderr)}\n`);
-      return error.exitCode;
+      return exitCode;
     }
     process.stderr.write(`${name} this is a bug in tinyzero.\n${error instanceof Error ? error.stack : error}\n`);
-    return exitCodes.failure;
+    return exitCode;
   }
 }
 

@@ -120,7 +120,7 @@ export async function generateProblems(
     import('./options/problems.js'),
   ]);
   const model = await describeModel(given.model ?? builtinModel, reporter, signal);
-  return (await openProblems(defaultOptions(given), model, taskApi)).problems;
+  return (await openProblems(defaultOptions(given), model, { taskApi, reporter, signal })).problems;
 }
 
 /** Opens a model folder, a run folder, a hub id or `builtin`. The first call that needs the weights loads them. */

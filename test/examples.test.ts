@@ -9,7 +9,7 @@ import { loadTaskFile } from '../src/data/task-file.js';
 import { defineTask, parseAnswer } from '../src/index.js';
 import { readLog } from '../src/run/logs.js';
 import { keyedRandom } from '../src/util/random.js';
-import { tinyzero } from './helpers/cli.js';
+import { lastLine, tinyzero } from './helpers/cli.js';
 import { fixture, temporaryFolder } from './helpers/files.js';
 
 const quick = ['--engine', 'auto', '--no-install'];
@@ -104,7 +104,7 @@ test('addition trains the built-in model', async (t) => {
   const args = ['train', '--task', 'examples/addition.ts', ...sizes, '--eval-samples', '2', '--out', out, '--json'];
   const { code, stdout, stderr } = await tinyzero([...args, ...quick]);
   assert.equal(code, 0, stderr);
-  const { before } = JSON.parse(stdout);
+  const { before } = lastLine(stdout);
   assert.equal(before.task, 'addition');
   assert.ok(before.greedy.formatRate === 1, 'the model knows this form');
   assert.ok([...readLog(join(out, 'metrics.jsonl'))].length >= 1);
@@ -158,13 +158,13 @@ test('a problems file: trained on, evaluated on its own test problems, and V* is
   ];
   const trained = await tinyzero([...training, '--out', join(folder, 'run'), '--json']);
   assert.equal(trained.code, 0, trained.stderr);
-  const { before } = JSON.parse(trained.stdout);
+  const { before } = lastLine(trained.stdout);
   assert.deepEqual(
     before.perProblem.map(({ id }: { id: string }) => id),
     ['What is 45 + 9?\n'],
   );
   const evaluated = await tinyzero(['eval', '--problems', path, '--samples', '1', '--json', ...quick]);
-  assert.deepEqual(JSON.parse(evaluated.stdout).perProblem.length, 1);
+  assert.deepEqual(lastLine(evaluated.stdout).perProblem.length, 1);
 
   // One more test problem changes nothing that is trained on, but it is another file.
   write([{ prompt: 'What is 50 + 9?\n', answer: 59, split: 'test' }]);

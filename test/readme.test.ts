@@ -7,7 +7,7 @@ import { findCommand, parseArguments } from '../src/cli/command-line.js';
 import { commands } from '../src/cli/command-table.js';
 import { optionTable } from '../src/options/texts.js';
 import type { TrainResult } from '../src/run/events.js';
-import { runNode, tinyzero } from './helpers/cli.js';
+import { lastLine, runNode, tinyzero } from './helpers/cli.js';
 import { temporaryFolder } from './helpers/files.js';
 import { nativeTest } from './helpers/native.js';
 import { sourceTree } from './helpers/source-tree.js';
@@ -106,7 +106,7 @@ nativeTest('npm start trains the built-in model, and it learns', async (t) => {
   const folder = join(temporaryFolder(t), 'run');
   const { code, stdout, stderr } = await tinyzero([...line!, '--out', folder, '--json']);
   assert.equal(code, 0, stderr);
-  const { before, after, compare } = JSON.parse(stdout) as TrainResult;
+  const { before, after, compare } = lastLine(stdout) as TrainResult;
   assert.ok(before.greedy.exact.rate <= 0.4 && before.sampled!.exact.rate <= 0.45);
   assert.ok(after.greedy.exact.rate >= 0.8, `${after.greedy.exact.rate}`);
   assert.ok(after.sampled!.exact.rate >= 0.78, `${after.sampled!.exact.rate}`);

@@ -10,7 +10,7 @@ import { commonOptionNames } from '../options/names.js';
 import { type OptionSpec, resolveOptions } from '../options/spec.js';
 import { flag, type OptionName, type OptionValues, oppositeFlag, options, usage } from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
-import { exitCodes, UserError } from '../util/errors.js';
+import { exitCodes, exitCodeTable, UserError } from '../util/errors.js';
 import type { CommandSpec } from './command-spec.js';
 import { commands, groups } from './command-table.js';
 import { asInvoked, programName } from './program-name.js';
@@ -88,6 +88,8 @@ export function helpProgram(version: string): Command {
       formatItem,
       subcommandTerm: (command) => command.name(),
     });
+  const codes = exitCodeTable.map(([code, text]) => `  ${String(code).padEnd(5)}${indented(text, 7).trimStart()}`);
+  program.addHelpText('after', `\nExit codes:\n${codes.join('\n')}`);
   program.addHelpText(
     'after',
     `\nExamples:\n${firstExamples.map(example).join('\n')}\n\n` +

@@ -6,6 +6,7 @@ import type { CommandSpec } from './command-spec.js';
 import { machineCommands } from './tables/machine.js';
 import { modelCommands } from './tables/models.js';
 import { resultCommands } from './tables/results.js';
+import { startCommands } from './tables/start.js';
 import { trainingCommands } from './tables/training.js';
 
 export const commands: readonly CommandSpec[] = [
@@ -13,9 +14,11 @@ export const commands: readonly CommandSpec[] = [
   ...resultCommands,
   ...modelCommands,
   ...machineCommands,
+  ...startCommands(() => ({ commands, groups })),
 ];
 
 /** Summaries of command groups. */
 export const groups: Readonly<Record<string, string>> = {
   engine: 'install, show or remove the native TensorFlow engine',
+  init: 'write a commented file to start from: a task, or problems with answers',
 };

@@ -112,12 +112,24 @@ export function summarize(
       : [
           `The best constant answer, ${before.constantAnswer.answer}, would earn a mean reward of ${before.constantAnswer.meanReward.toFixed(3)}.`,
         ]),
+    ...describeEnding(result),
     `${counted(updates, 'update')}, ${formatSeconds(seconds)}. The report is ${join(folder, 'report.html')}, the trained model ${join(folder, 'final')}.`,
     '',
     paint.strong('Next:'),
     ...[`report ${word} --open`, `play --model ${word} --compare ${shellWord(model)}`, 'runs'].map(
       (command) => `  ${programName()} ${command}`,
     ),
+  ];
+}
+
+function describeEnding({ updates, stopped, best }: TrainResult): string[] {
+  return [
+    ...(stopped === undefined ? [] : [`Training ended after update ${updates}: its reward no longer rose.`]),
+    ...(best === undefined
+      ? []
+      : [
+          `The model is that of update ${best.step}, which answered ${percent(best.accuracy)} of the validation problems correctly.`,
+        ]),
   ];
 }
 

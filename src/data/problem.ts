@@ -26,6 +26,8 @@ export interface ProblemSet<P = unknown> {
   readonly rows: readonly number[];
   /** Distinct test problems. */
   readonly test: readonly Problem<P>[];
+  /** Distinct problems set aside from training to choose a model by; absent if there are none. Neither trained on nor tested. */
+  readonly validation?: readonly Problem<P>[];
   /** Notes for the user, in full sentences. */
   readonly notes: readonly string[];
 }

@@ -1,42 +1,56 @@
 /**
- * @file `--problems`: turns a JSON Lines file of prompts and answers into a task. The answer of a completion is compared with
- * the one in the file; no user code runs.
+ * @file `--problems`: turns files of prompts and answers (JSON lines, CSV or Parquet) into a task. The answer of a completion is
+ * compared with the one in the file; no user code runs.
  */
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
-import { parseAnswer, parseNaturalAnswer } from '../reward/answer.js';
+import { parseNaturalAnswer } from '../reward/answer.js';
 import { UserError } from '../util/errors.js';
 import { readRegularFile } from '../util/file.js';
 import { quote } from '../util/json.js';
-import { decodeText, type JsonLine, parseJsonLines } from '../util/json-lines.js';
+import type { ColumnMap } from './column-map.js';
+import { type FileProblem, type ProblemRow, readProblemRows } from './problem-rows.js';
 import { defineTask, type Task } from './task.js';
 
-/** One line of the file. */
-export interface FileProblem {
-  readonly prompt: string;
-  /** The answer as text; whole numbers in plain digits. */
-  readonly answer: string;
+/** Where problems come from: a file, or the files of a dataset. */
+export interface ProblemSource {
+  /** Of the file or the dataset. */
+  readonly name: string;
+  readonly files: readonly {
+    readonly path: string;
+    /** For errors. */
+    readonly name: string;
+    /** What all of its rows are for; undefined if the rows say. */
+    readonly part: 'train' | 'test' | undefined;
+  }[];
+  readonly map: ColumnMap;
+  /** A dataset is somebody else's: its rows may repeat, and only the columns of prompt and answer are known by their names. */
+  readonly isDataset: boolean;
 }
 
 export interface LoadedProblems {
   readonly task: Task<FileProblem>;
-  /** SHA-256 of the file, in hexadecimal. */
+  /** SHA-256 of the content, in hexadecimal. */
   readonly hash: string;
+  /** For the user, in full sentences. */
+  readonly notes: readonly string[];
 }
-
-const example = '{"prompt": "What is 7 × 12?", "answer": 84}';
 
 /** One in this many clusters is used for testing if the file does not say. */
 const testEvery = 5;
 
-/** Loads a problems file. @throws UserError that names the invalid line, or says what the file lacks. */
-export function loadProblemsFile(path: string): LoadedProblems {
-  const bytes = readRegularFile(path);
-  const lines = readLines(path, decodeText(path, bytes));
-  const { train, test } = split(path, lines);
+/** The source of a file on disk. */
+export function fileSource(path: string, map: ColumnMap = {}): ProblemSource {
+  return { name: basename(path), files: [{ path, name: path, part: undefined }], map, isDataset: false };
+}
+
+/** Loads problems. @throws UserError that names the invalid line, or says what the source lacks. */
+export async function loadProblems(source: ProblemSource): Promise<LoadedProblems> {
+  const { rows: lines, notes } = await readProblemRows(source);
+  const { train, test } = split(source.files.length === 1 ? source.files[0]!.name : source.name, lines);
   const clusterOf = new Map(lines.map(({ problem, cluster }) => [problem.prompt, cluster]));
   const task = defineTask<FileProblem>({
-    name: `problems of ${basename(path)}`,
+    name: `problems of ${source.name}`,
     // Each problem once before any is repeated.
     problems: (random, n) => {
       const dealt: FileProblem[] = [];
@@ -56,8 +70,19 @@ export function loadProblemsFile(path: string): LoadedProblems {
       return { reward: Number(exact), exact, parsed: stated !== undefined, parts: {} };
     },
   });
-  return { task, hash: createHash('sha256').update(bytes).digest('hex') };
+  return { task, hash: hashOfSource(source), notes };
 }
+
+/** Of a single file without a map, that of its bytes. */
+function hashOfSource({ files, map, isDataset }: ProblemSource): string {
+  const sha256 = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex');
+  const hashes = files.map(({ path, part }) => [sha256(readRegularFile(path, maxHashedBytes)), part ?? null] as const);
+  if (!isDataset && Object.keys(map).length === 0) return hashes[0]![0];
+  return sha256(JSON.stringify([hashes, map]));
+}
+
+/** A file of a dataset may be larger than one that is read whole otherwise. */
+const maxHashedBytes = 2 ** 30;
 
 const wholeNumber = /^-?\d+$/;
 
@@ -76,63 +101,18 @@ function normalized(answer: string): string {
   return answer.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim().replace(/\.$/, '').trim();
 }
 
-interface FileLine {
-  readonly problem: FileProblem;
-  readonly cluster: string;
-  readonly split: 'train' | 'test' | undefined;
-}
-
-function readLines(path: string, text: string): FileLine[] {
-  const seen = new Map<string, string>();
-  return parseJsonLines(path, text, example).map((line) => {
-    const read = readLine(line);
-    const { prompt } = read.problem;
-    const earlier = seen.get(prompt);
-    if (earlier !== undefined) throw refused(line, `it repeats the prompt of ${earlier}, ${quote(prompt)}`);
-    seen.set(prompt, line.where);
-    return read;
-  });
-}
-
-function readLine(line: JsonLine): FileLine {
-  const { prompt, answer, split: part, cluster } = line.record;
-  if (typeof prompt !== 'string' || prompt.trim() === '') {
-    throw refused(line, `\`prompt\` must be a nonempty string, not ${quote(prompt)}`);
-  }
-  const isAnswer = (typeof answer === 'string' && answer.trim() !== '') || Number.isSafeInteger(answer);
-  if (!isAnswer) throw refused(line, `\`answer\` must be a string or a whole number, not ${quote(answer)}`);
-  if (part !== undefined && part !== 'train' && part !== 'test') {
-    throw refused(line, `\`split\` must be "train" or "test", not ${quote(part)}`);
-  }
-  if (cluster !== undefined && (typeof cluster !== 'string' || cluster === '')) {
-    throw refused(line, `\`cluster\` must be a nonempty string, not ${quote(cluster)}`);
-  }
-  return { problem: { prompt, answer: plain(String(answer)) }, cluster: cluster ?? prompt, split: part };
-}
-
-/** Reads `1,234` and `+84` in the same way as answers in completions. */
-function plain(answer: string): string {
-  const { value } = parseAnswer(`answer: ${answer.trim()}`);
-  return value === undefined ? answer.trim() : String(value);
-}
-
-function refused({ where }: JsonLine, reason: string): UserError {
-  const problem = `${where.charAt(0).toUpperCase()}${where.slice(1)} cannot be used: ${reason}.`;
-  return new UserError({ problem, fix: `Example of a line: ${example}` });
-}
-
 /**
  * Splits the problems into training and test problems. If no line has a `split`, a hash of the cluster's name decides, so the
  * split does not depend on the seed, and adding lines does not move the others.
  */
-function split(path: string, lines: readonly FileLine[]): { train: FileProblem[]; test: FileProblem[] } {
+function split(name: string, lines: readonly ProblemRow[]): { train: FileProblem[]; test: FileProblem[] } {
   const told = lines.some((line) => line.split === 'test');
-  const isTest = (line: FileLine) => (told ? line.split === 'test' : hashOf(line.cluster) % testEvery === 0);
+  const isTest = (line: ProblemRow) => (told ? line.split === 'test' : hashOf(line.cluster) % testEvery === 0);
   const test = lines.filter((line) => isTest(line));
   const train = lines.filter((line) => !isTest(line));
   if (train.length === 0 || test.length === 0) {
     throw new UserError({
-      problem: `${path} has too few problems.`,
+      problem: `${name} has too few problems.`,
       expected: 'at least one to train on and one to test on',
       found: `${train.length} and ${test.length} in ${lines.length} lines`,
       fix: told
@@ -144,7 +124,7 @@ function split(path: string, lines: readonly FileLine[]): { train: FileProblem[]
   const both = test.find(({ cluster }) => trained.has(cluster));
   if (both !== undefined) {
     throw new UserError({
-      problem: `${path} has problems of cluster ${quote(both.cluster)} both for training and for testing.`,
+      problem: `${name} has problems of cluster ${quote(both.cluster)} both for training and for testing.`,
       found: `${quote(both.problem.prompt)} for testing`,
       fix: 'All problems of a cluster must have the same split.',
     });

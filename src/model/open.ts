@@ -12,10 +12,11 @@ import { exitCodes, UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 import type { Reporter, Transfer } from '../util/reporter.js';
 import { adapterConfigFile, mergedWeights, readAdapterConfig } from './checkpoint/adapter.js';
-import { resolveModel } from './checkpoint/hub.js';
 import { describePretrained, openWeights, type Pretrained, type Weights } from './checkpoint/pretrained.js';
 import { checkVocabulary, loadTokenizer, type Tokenizer } from './checkpoint/tokenizer.js';
 import { ggufFolder, isGguf, openGgufWeights } from './gguf/open.js';
+import { resolveModel } from './hub/model.js';
+import type { HubProgress } from './hub/repo.js';
 import type { ModelConfig } from './network/config.js';
 import { shippedModel } from './shipped.js';
 
@@ -113,19 +114,26 @@ async function findModel(reference: string, weights: boolean, reporter: Reporter
   if (isGguf(reference)) {
     return { folder: ggufFolder(reference), openWeights: (config) => openGgufWeights(reference, config) };
   }
-  let download: Transfer | undefined;
-  const folder = await resolveModel(shippedModel(reference), {
-    signal,
-    weights,
-    onNotice: reporter.line,
-    onProgress: ({ receivedBytes, totalBytes }) => {
-      // The config comes first and is small; the bar starts when the total size is known.
-      if (totalBytes < 1e6) return;
-      download ??= reporter.transfer(`Downloading ${reference} (${formatBytes(totalBytes)})`, totalBytes);
-      download.update(receivedBytes);
-    },
-  }).finally(() => download?.end());
+  const folder = await withDownloads(reference, reporter, (onProgress) =>
+    resolveModel(shippedModel(reference), { signal, weights, onNotice: reporter.line, onProgress }),
+  );
   return { folder, openWeights: (config) => openWeights(folder, config) };
+}
+
+/** Shows the download of `reference` while `work` runs. */
+export async function withDownloads<T>(
+  reference: string,
+  reporter: Reporter,
+  work: (onProgress: (progress: HubProgress) => void) => Promise<T>,
+): Promise<T> {
+  let download: Transfer | undefined;
+  const onProgress = ({ receivedBytes, totalBytes }: HubProgress) => {
+    // The config comes first and is small; the bar starts when the total size is known.
+    if (totalBytes < 1e6) return;
+    download ??= reporter.transfer(`Downloading ${reference} (${formatBytes(totalBytes)})`, totalBytes);
+    download.update(receivedBytes);
+  };
+  return await work(onProgress).finally(() => download?.end());
 }
 
 export interface EngineRequest {

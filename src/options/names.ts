@@ -6,7 +6,16 @@ export const commonOptionNames = ['quiet', 'color'] as const satisfies readonly 
 export type CommonOptionName = (typeof commonOptionNames)[number];
 
 /** Options that decide which problems there are, of the built-in task or another. */
-const problemOptionNames = ['task', 'problems', 'min', 'max'] as const satisfies readonly OptionName[];
+const problemOptionNames = [
+  'task',
+  'problems',
+  'map',
+  'subset',
+  'split',
+  'testSplit',
+  'min',
+  'max',
+] as const satisfies readonly OptionName[];
 
 /** Options that decide how a problem is asked, answered and graded. */
 const answerOptionNames = [
@@ -39,6 +48,7 @@ export const samplingOptionNames = [
   ...problemOptionNames,
   'numTrain',
   'numTest',
+  'numValidation',
   'overlap',
   'seed',
   'numSamples',
@@ -58,6 +68,8 @@ export const trainingOptionNames = [
   'beta2',
   'trainOn',
   'curriculum',
+  'maxSteps',
+  'stopWhenFlat',
   'vStar',
   'force',
   'evalEvery',

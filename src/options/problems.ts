@@ -2,20 +2,24 @@
  * @file The problems of a job: the task named by the options, its problems, and how they are asked. Needs the options and the
  * model's config and tokenizer, but no weights and no engine.
  */
+
+import { parseColumnMap } from '../data/column-map.js';
 import { multiplicationTask } from '../data/multiplication-task.js';
 import { buildProblemSet, hashProblems, type Problem, type ProblemSet, questionOfProblem } from '../data/problem.js';
-import { loadProblemsFile } from '../data/problems-file.js';
+import { fileSource, loadProblems, type ProblemSource } from '../data/problems-file.js';
 import { drawHeldOut, heldOutSplits } from '../data/products.js';
 import { contentOf, describeForm, type PromptForm, wordings } from '../data/prompt.js';
 import type { Task } from '../data/task.js';
 import { loadTaskFile, type TaskApi } from '../data/task-file.js';
+import { isDatasetId, resolveDataset } from '../model/hub/dataset.js';
 import { parameterCount } from '../model/network/params.js';
-import type { DescribedModel } from '../model/open.js';
+import { type DescribedModel, withDownloads } from '../model/open.js';
 import { promptIds, type RolloutKit } from '../policy/rollout.js';
 import type { Fingerprint } from '../stage1/v-star-file.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { keyedRandom } from '../util/random.js';
-import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
+import type { Reporter } from '../util/reporter.js';
+import { completeSettings, defaultSplit, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
 
 export interface JobProblems {
   readonly settings: Settings;
@@ -26,23 +30,35 @@ export interface JobProblems {
   readonly sampledWith: Omit<Fingerprint, 'model'>;
 }
 
+export interface ProblemsContext {
+  readonly taskApi: TaskApi;
+  /** Hears of downloads. */
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+}
+
 /** The part of a job that needs no weights and no engine. @throws UserError */
 export async function openProblems(
   options: TrainingOptions,
   { pretrained, tokenizer }: DescribedModel,
-  taskApi: TaskApi,
+  context: ProblemsContext,
 ): Promise<JobProblems> {
   const heldOut = heldOutSplitOf(pretrained.configRecord);
   const hasChatTemplate = tokenizer.chatTemplate !== null;
-  const settings = completeSettings(options, {
+  const completed = completeSettings(options, {
     heldOut,
     hasChatTemplate,
     parameters: parameterCount(pretrained.config),
   });
-  const { task, rewardName } = await openTask(settings, heldOut, taskApi);
-  const { problems, examples } = withoutExamples(task, buildProblemSet(task, settings), settings);
+  const { task, rewardName, pinned, notes = [] } = await openTask(completed, heldOut, context);
+  // A run is repeated with the dataset as it was.
+  const settings = pinned === undefined ? completed : { ...completed, problems: pinned };
+  const drawn = buildProblemSet(task, settings);
+  const noted = { ...drawn, notes: [...notes, ...drawn.notes] };
+  const { problems: unshown, examples } = withoutExamples(task, noted, settings);
+  const problems = withValidation(task, unshown, settings);
   const form: PromptForm = { style: settings.promptStyle, system: settings.system, examples };
-  requireSpellable(task, [...problems.train, ...problems.test], { tokenizer, form });
+  requireSpellable(task, [...problems.train, ...problems.test, ...(problems.validation ?? [])], { tokenizer, form });
   const { temperature, maxNewTokens, seed, precision } = settings;
   const sampledWith = {
     tokenizer: tokenizer.fingerprint,
@@ -81,13 +97,50 @@ function withoutExamples(task: Task, problems: ProblemSet, { shots, seed }: Sett
       found: `${problems.train.length} in total`,
     });
   }
-  const index = new Map(train.map((problem, i) => [problem, i]));
-  const rows = problems.rows.flatMap((row) => index.get(problems.train[row]!) ?? []);
   const examples = [...shown.values()].map((problem) => ({
     question: contentOf(questionOfProblem(problem)),
     solution: solution(problem.value),
   }));
-  return { problems: { ...problems, train, rows }, examples };
+  return { problems: withTrain(problems, train), examples };
+}
+
+/**
+ * Sets `numValidation` training problems aside to choose a model by, with all others of their clusters, at most half of the clusters.
+ *
+ * @throws UserError when the task has too few problems.
+ */
+function withValidation(task: Task, problems: ProblemSet, { numValidation, seed }: Settings): ProblemSet {
+  if (numValidation === 0) return problems;
+  const clusters = keyedRandom(seed, 'validation').shuffle([...new Set(problems.train.map(({ cluster }) => cluster))]);
+  const held = new Set<string>();
+  let count = 0;
+  for (const cluster of clusters.slice(0, Math.floor(clusters.length / 2))) {
+    if (count >= numValidation) break;
+    held.add(cluster);
+    count += problems.train.filter((problem) => problem.cluster === cluster).length;
+  }
+  if (count < numValidation) {
+    throw new UserError({
+      problem: `Task "${task.name}" has too few training problems for --num-validation ${numValidation}.`,
+      expected: 'that many in half of the clusters of the training problems',
+      found: `${count} of ${problems.train.length}`,
+    });
+  }
+  const isHeld = ({ cluster }: Problem) => held.has(cluster);
+  return {
+    ...withTrain(
+      problems,
+      problems.train.filter((problem) => !isHeld(problem)),
+    ),
+    validation: problems.train.filter(isHeld).slice(0, numValidation),
+  };
+}
+
+/** Only these of the training problems, and their rows. */
+function withTrain(problems: ProblemSet, train: readonly Problem[]): ProblemSet {
+  const index = new Map(train.map((problem, i) => [problem, i]));
+  const rows = problems.rows.flatMap((row) => index.get(problems.train[row]!) ?? []);
+  return { ...problems, train, rows };
 }
 
 /** @throws UserError naming the first problem that the model's tokenizer cannot encode. */
@@ -112,19 +165,28 @@ function requireSpellable(
   }
 }
 
+interface OpenedTask {
+  readonly task: Task;
+  readonly rewardName: string;
+  /** The dataset with its commit. */
+  readonly pinned?: string;
+  readonly notes?: readonly string[];
+}
+
 async function openTask(
   settings: Settings,
   heldOut: keyof typeof heldOutSplits | undefined,
-  taskApi: TaskApi,
-): Promise<{ task: Task; rewardName: string }> {
+  context: ProblemsContext,
+): Promise<OpenedTask> {
   const { min, max, numTest, overlap, reward, rewardReads, seed, wording } = settings;
   if (settings.task !== undefined) {
-    const { task, hash } = await loadTaskFile(settings.task, await taskApi());
+    const { task, hash } = await loadTaskFile(settings.task, await context.taskApi());
     return { task, rewardName: `${task.name} ${hash}` };
   }
   if (settings.problems !== undefined) {
-    const { task, hash } = loadProblemsFile(settings.problems);
-    return { task: task as Task, rewardName: `${task.name} ${hash}` };
+    const { source, pinned } = await findProblems(settings.problems, settings, context);
+    const { task, hash, notes } = await loadProblems(source);
+    return { task: task as Task, rewardName: `${task.name} ${hash}`, notes, ...(pinned && { pinned }) };
   }
   const pairs =
     overlap === 'seed'
@@ -135,4 +197,24 @@ async function openTask(
   const rewardOptions = { kind: reward, read: rewardReads };
   const task = multiplicationTask({ min, max, heldOut: pairs, wording, reward: rewardOptions });
   return { task: task as Task, rewardName: `${reward}, ${rewardReads}, ${wordings[wording]({ a: 7, b: 8 })}` };
+}
+
+/** The file, or the dataset of the hub, downloaded where it is not in the cache. */
+async function findProblems(
+  reference: string,
+  { map: given, subset, split, testSplit }: Settings,
+  { reporter, signal }: ProblemsContext,
+): Promise<{ readonly source: ProblemSource; readonly pinned?: string }> {
+  const map = parseColumnMap(given, []);
+  if (!isDatasetId(reference)) return { source: fileSource(reference, map) };
+  const { pinned, files } = await withDownloads(reference, reporter, (onProgress) =>
+    resolveDataset(
+      reference,
+      { subset, split: split ?? defaultSplit, testSplit },
+      { onProgress, onNotice: reporter.line, signal },
+    ),
+  );
+  const name = reference.split('@')[0]!;
+  const named = files.map((file) => ({ ...file, name: `${file.name} of ${name}` }));
+  return { source: { name, files: named, map, isDataset: true }, pinned };
 }

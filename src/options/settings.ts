@@ -2,9 +2,11 @@
  * @file The settings of a run: the given options, completed by defaults that depend on the model and the preset (defaults.ts).
  * Since they depend on nothing else, a stored run gets the same settings on resuming.
  */
+import { parseColumnMap } from '../data/column-map.js';
 import { type HeldOutSplit, heldOutSplits } from '../data/products.js';
 import type { PromptStyle, Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
+import { isDatasetId } from '../model/hub/dataset.js';
 import { type LoraOptions, loraTargets } from '../model/network/lora-options.js';
 import { builtinModel, heldOutField } from '../model/shipped.js';
 import { algorithms } from '../stage2/algorithm.js';
@@ -19,7 +21,7 @@ import {
 } from './defaults.js';
 import { trainingOptionNames } from './names.js';
 import { resolveOptions } from './spec.js';
-import type { OptionName, OptionValues } from './table.js';
+import { flag, type OptionName, type OptionValues } from './table.js';
 
 export type TrainingOptions = OptionValues<(typeof trainingOptionNames)[number]>;
 
@@ -145,6 +147,8 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
   const { task, problems, temperature, algo, vStar, curriculum, promptStyle } = settings;
   const refused: string[] = [...found];
   if (task !== undefined && problems !== undefined) refused.push('--problems: --task already provides the problems');
+  refused.push(...sourceProblems(settings));
+  refused.push(...keepProblems(settings));
   if (temperature === 0) refused.push('--temperature: must be above 0, since training samples');
   const algorithm = algorithms[algo];
   refused.push(...algorithm.problems(settings));
@@ -156,6 +160,38 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
     refused.push('--prompt-style: chat needs a model with a chat template');
   }
   if (refused.length > 0) throw new UserError(refused.join('\n'), { exitCode: exitCodes.usage });
+}
+
+/** The split of a dataset whose problems are taken if no other is named. */
+export const defaultSplit = 'train';
+
+/** What is wrong with the options that say how `--problems` is read. */
+function sourceProblems({ problems, map, ...options }: Settings): string[] {
+  const found: string[] = [];
+  parseColumnMap(map, found);
+  if (map !== undefined && problems === undefined) found.push('--map: names columns of --problems, which is missing');
+  const splits = (['split', 'testSplit', 'subset'] as const).filter((name) => options[name] !== undefined);
+  if (splits.length > 0 && (problems === undefined || !isDatasetId(problems))) {
+    const needs = 'needs --problems with a dataset of the hub, such as org/name';
+    found.push(...splits.map((name) => `${flag(name)}: ${needs}`));
+  }
+  if (options.testSplit !== undefined && options.testSplit === (options.split ?? defaultSplit)) {
+    found.push(`--test-split: ${options.testSplit} is also the split to train on`);
+  }
+  return found;
+}
+
+function keepProblems({ keep, numValidation, evalEvery }: Settings): string[] {
+  if (keep !== 'best') return [];
+  return [
+    ...(numValidation === 0 ? ['--keep: best needs --num-validation problems to choose by'] : []),
+    ...(evalEvery === 0 ? ['--keep: best is chosen every --eval-every updates, which is 0'] : []),
+  ];
+}
+
+/** Checkpoints to continue from that are kept; `best` keeps the best model beside two of them. */
+export function newestKept(keep: TrainingOptions['keep']): number {
+  return keep === 'best' ? 2 : keep;
 }
 
 /** Number of updates, of `updates` in total, during which the learning rate rises; 0 if there are only a few updates. */

@@ -39,6 +39,7 @@ export function completeSftSettings(options: SftOptions, model: ModelFacts): Sft
   if (promptStyle === 'chat' && !model.hasChatTemplate) {
     problems.push('--prompt-style: chat needs a model with a chat template');
   }
+  if (options.keep === 'best') problems.push('--keep: best is for tinyzero train, which has validation problems');
   if (problems.length > 0) throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });
   const { lr, warmupShare, decayTo } = defaultsTable[modelKindOf(model)];
   return {

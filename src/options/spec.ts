@@ -17,7 +17,12 @@ export type OptionSpec = Common &
     | { readonly type: 'choice'; readonly choices: readonly string[]; readonly default?: string }
     | { readonly type: 'string'; readonly placeholder: string; readonly default?: string }
     | { readonly type: 'list'; readonly placeholder: string; readonly default: readonly [] }
-    | ({ readonly type: 'integer' | 'number'; readonly default?: number } & Range)
+    | ({
+        readonly type: 'integer' | 'number';
+        readonly default?: number;
+        /** A word that may stand for the number. */
+        readonly or?: string;
+      } & Range)
   );
 
 interface Range {
@@ -76,6 +81,7 @@ function parse(spec: OptionSpec, text: string, source: string, problems: string[
   if (spec.type === 'choice') return spec.choices.includes(text) ? text : fail(spec.choices.join(' or '));
   if (spec.type === 'string' || spec.type === 'list') return text === '' ? fail(`a ${spec.placeholder}`) : text;
   if (spec.type === 'boolean') return undefined;
+  if (text === spec.or) return text;
   const number = text.trim() === '' ? Number.NaN : Number(text);
   const { min = -Infinity, above = -Infinity, max = Infinity } = spec;
   const whole = spec.type === 'integer';
@@ -86,5 +92,6 @@ function parse(spec: OptionSpec, text: string, source: string, problems: string[
     above > -Infinity ? `above ${above}` : '',
     max < Infinity ? `at most ${max}` : '',
   ].filter(Boolean);
-  return fail([whole ? 'a whole number' : 'a number', ...bounds].join(', '));
+  const expected = [whole ? 'a whole number' : 'a number', ...bounds].join(', ');
+  return fail(spec.or === undefined ? expected : `${expected}, or ${spec.or}`);
 }

@@ -6,6 +6,7 @@ import { type Wording, wordings } from '../data/prompt.js';
 import { engineSettings, precisions } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
+import { datasetOptions } from './dataset.js';
 import { listingOptions } from './listing.js';
 import { sharingOptions } from './sharing.js';
 import type { OptionSpec } from './spec.js';
@@ -99,13 +100,21 @@ export const options = {
   },
   problems: {
     type: 'string',
-    placeholder: 'file',
-    help: 'take problems from this file of JSON lines, {"prompt": …, "answer": …}, instead of multiplication',
+    placeholder: 'file|id',
+    help: 'take problems from this file (.jsonl, .csv, .parquet) or this dataset of the hub instead of multiplication',
   },
+  ...datasetOptions,
   min: { type: 'integer', min: 0, default: 2, help: 'smallest factor of the multiplications' },
   max: { type: 'integer', min: 0, default: 12, help: 'largest factor of the multiplications' },
   numTrain: { type: 'integer', min: 1, unit: 'rows', help: 'training rows, drawn with replacement' },
   numTest: { type: 'integer', min: 1, default: 50, unit: 'problems', help: 'held-out problems to evaluate on' },
+  numValidation: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    unit: 'problems',
+    help: 'problems set aside from training for --keep best, measured every --eval-every updates',
+  },
   overlap: {
     type: 'choice',
     choices: ['none', 'seed'],
@@ -193,6 +202,13 @@ export const options = {
     choices: ['none', 'mixed'],
     help: 'mixed draws the rows of stage 2 in proportion to the variance of their rewards in stage 1',
   },
+  maxSteps: { type: 'integer', min: 1, unit: 'updates', help: 'end after this many updates' },
+  stopWhenFlat: {
+    type: 'integer',
+    min: 2,
+    unit: 'updates',
+    help: 'end when the mean training reward of so many updates is no higher than that of as many before',
+  },
   evalEvery: {
     type: 'integer',
     min: 0,
@@ -219,11 +235,18 @@ export const options = {
     unit: 'updates',
     help: 'save a checkpoint every so many updates; 0 for only at the end',
   },
-  keep: { type: 'integer', min: 1, default: 2, unit: 'checkpoints', help: 'newest checkpoints to keep' },
+  keep: {
+    type: 'integer',
+    min: 1,
+    default: 2,
+    or: 'best',
+    unit: 'checkpoints',
+    help: 'newest checkpoints to keep; best ends with the model that answered the validation problems best',
+  },
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run folder' },
   ...sharingOptions,
   ...listingOptions,
-  json: { type: 'boolean', default: false, help: 'print the result as JSON' },
+  json: { type: 'boolean', default: false, help: 'print events and the result as lines of JSON' },
   config: {
     type: 'string',
     placeholder: 'file',
@@ -272,7 +295,7 @@ type ValueOf<Spec> = Spec extends { type: 'boolean' }
         ? Choice
         : Choice | undefined
       : Spec extends { type: 'integer' | 'number'; default: number }
-        ? number
+        ? number | (Spec extends { or: infer Word } ? Word : never)
         : Spec extends { type: 'integer' | 'number' }
           ? number | undefined
           : Spec extends { default: string }
@@ -314,5 +337,6 @@ export function keyOf(name: OptionName): string {
 function placeholder(spec: Exclude<OptionSpec, { type: 'boolean' }>): string {
   if (spec.type === 'choice') return spec.choices.join('|');
   if (spec.type === 'string' || spec.type === 'list') return spec.placeholder;
-  return spec.unit ?? 'number';
+  const unit = spec.unit ?? 'number';
+  return spec.or === undefined ? unit : `${unit}|${spec.or}`;
 }

@@ -7,7 +7,7 @@ import { evenly } from './charts/thin.js';
 import type { Collector } from './follow.js';
 
 /** A line of metrics.jsonl; docs/metrics.md has the formulas. */
-export type StepRecord = Pick<StepMetrics, keyof typeof stepNumbers | 'step' | 'epoch' | 'heldOutGreedy'>;
+export type StepRecord = Pick<StepMetrics, keyof typeof stepNumbers | 'step' | 'epoch' | 'heldOutGreedy' | 'validationGreedy'>;
 
 const stepNumbers = {
   loss: number(),
@@ -28,6 +28,7 @@ const stepShape = object({
   step: integer({ min: 1 }),
   epoch: integer({ min: 0 }),
   heldOutGreedy: optional(share),
+  validationGreedy: optional(share),
 });
 
 export function stepRecords(path: string): Collector<readonly StepRecord[]> {

@@ -8,7 +8,7 @@ import { parameterCount } from '../model/network/params.js';
 import { describeModel } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import { openProblems } from '../options/problems.js';
-import type { TrainingOptions } from '../options/settings.js';
+import { newestKept, type TrainingOptions } from '../options/settings.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import type { Reporter } from '../util/reporter.js';
@@ -48,11 +48,15 @@ export async function dryRun(
 ): Promise<DryRun> {
   const name = options.model ?? builtinModel;
   const model = await describeModel(name, reporter, signal);
-  const { settings, task, problems, form, sampledWith } = await openProblems(options, model, taskApi);
+  const { settings, task, problems, form, sampledWith } = await openProblems(options, model, {
+    taskApi,
+    reporter,
+    signal,
+  });
   // The weights may not have been downloaded, so V* is checked against everything else.
   readGivenVStar(settings, sampledWith);
   await requireEngine({ engine, install, precision: settings.precision }, reporter, signal);
-  const { train, rows, test } = problems;
+  const { train, rows, test, validation = [] } = problems;
   const { config } = model.pretrained;
   const { algo, numSamples, evalSamples, maxNewTokens, keep } = settings;
   const stage1 = algorithms[algo].needsVStar ? numSamples * train.length : 0;
@@ -60,11 +64,15 @@ export async function dryRun(
 
   const memory = planMemory(
     config,
-    policySizes(settings, { tokenizer: model.tokenizer, form }, [...train, ...test], settings),
+    policySizes(settings, { tokenizer: model.tokenizer, form }, [...train, ...test, ...validation], settings),
     settings,
   );
   const parameters = parameterCount(config);
-  const disk = planDisk(config, { keep, lora: settings.lora, download: missingBytes(name, model.pretrained) });
+  const disk = planDisk(config, {
+    keep: newestKept(keep) + Number(keep === 'best') / 3,
+    lora: settings.lora,
+    download: missingBytes(name, model.pretrained),
+  });
   return {
     model: name,
     parameters,

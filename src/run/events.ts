@@ -57,6 +57,10 @@ export interface TrainResult {
   readonly before: EvalSummary;
   readonly after: EvalSummary;
   readonly compare: Comparison;
+  /** Training ended after `updates` because its reward no longer rose (`--stop-when-flat`). */
+  readonly stopped?: 'flat';
+  /** The model is that of this update, chosen by the validation problems (`--keep best`). */
+  readonly best?: { readonly step: number; readonly accuracy: number };
   /** Absent for algorithms without stage 1. */
   readonly preflight?: Preflight;
 }

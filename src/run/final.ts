@@ -4,12 +4,19 @@
  */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CheckpointModel, checksumsShape, requireWhole, savePolicy, type Trainable } from '../stage2/resume.js';
+import {
+  type CheckpointModel,
+  checksumsShape,
+  loadPolicy,
+  requireWhole,
+  savePolicy,
+  type Trainable,
+} from '../stage2/resume.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainAsyncWrites, writeFileAtomic } from '../util/file.js';
 import { readJsonRecord } from '../util/json.js';
-import { check, object, oneOf } from '../util/schema.js';
+import { check, integer, object, oneOf, share } from '../util/schema.js';
 import { commandOfRun, type RunFolder, runFiles } from './folder.js';
 
 /** Incremented when older versions would misread the file. */
@@ -63,4 +70,44 @@ export function trainedModel(name: string): string {
     );
   }
   return join(name, runFiles.final);
+}
+
+/** Incremented when older versions would misread the file. */
+const bestFormat = 'tinyzero-best-1';
+const bestShape = object({
+  format: oneOf([bestFormat]),
+  step: integer({ min: 1 }),
+  accuracy: share,
+  files: checksumsShape,
+});
+
+/**
+ * `--keep best`: replaces the model of the update that answered the validation problems best so far, `best/`, with `best.json`,
+ * written last. Training is deterministic: a run that is resumed before it writes it again.
+ *
+ * @param facts `accuracy` on the validation problems after update `step`.
+ */
+export async function saveBest(
+  folder: RunFolder,
+  policy: Trainable,
+  model: CheckpointModel,
+  { step, accuracy }: { readonly step: number; readonly accuracy: number },
+): Promise<void> {
+  const [path, facts] = [folder.file('best'), folder.file('bestFacts')];
+  folder.requirePresent();
+  await explainAsyncWrites(path, async () => {
+    rmSync(facts, { force: true });
+    const files = await savePolicy(path, policy, model);
+    writeFileAtomic(facts, sealJson(`${JSON.stringify({ format: bestFormat, step, accuracy, files }, null, 2)}\n`));
+  });
+}
+
+/** Loads the best model. @throws UserError when it is missing, damaged, or not that of update `step`. */
+export function loadBest(folder: RunFolder, policy: Trainable, step: number): void {
+  const path = folder.file('bestFacts');
+  const { step: saved, files } = check(bestShape, readJsonRecord(path), { path, what: 'facts of the best model' });
+  requireSeal(path);
+  if (saved !== step) throw new UserError(`${folder.file('best')} is of update ${saved}, not of update ${step}.`);
+  requireWhole(folder.file('best'), Object.fromEntries(files));
+  loadPolicy(folder.file('best'), policy);
 }

@@ -35,6 +35,9 @@ export const runFiles = {
   checkpoints: 'checkpoints',
   /** The trained model as a Hugging Face folder. */
   final: 'final',
+  /** The model that `--keep best` has chosen so far, and the facts about it, written last. */
+  best: 'best',
+  bestFacts: 'best.json',
   /** Checksums of the files of `final`; written last. */
   finalChecksums: 'final.json',
   report: 'report.html',

@@ -96,7 +96,8 @@ export async function withJob<T>(
       ({ pretrained: reference } = await openModel(options.reference, reporter, signal));
       requireSameShape(pretrained, reference);
     }
-    const open = (given: TrainingOptions) => openProblems(given, { pretrained, tokenizer }, taskApi);
+    const open = (given: TrainingOptions) =>
+      openProblems(given, { pretrained, tokenizer }, { taskApi, reporter, signal });
     let opened = await open(options);
     const { precision, wordings } = opened.settings;
     const openEngine = () => openRequestedEngine({ ...engineRequest, precision }, reporter, signal);

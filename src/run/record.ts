@@ -15,7 +15,7 @@ import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from 
 import { UserError } from '../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
-import { anyObject, anything, check, integer, list, object, oneOf, text } from '../util/schema.js';
+import { anyObject, anything, check, integer, list, object, oneOf, optional, text } from '../util/schema.js';
 import { packageVersion } from '../util/version.js';
 import { commandOfRun, type RunFolder } from './folder.js';
 
@@ -81,9 +81,10 @@ function derivedSettings({
   return { wording, promptStyle, rewardReads, warmupShare, decayTo, optimizer, maxGradientNorm };
 }
 
-function problemsJson({ train, rows, test }: ProblemSet): string {
+function problemsJson({ train, rows, test, validation }: ProblemSet): string {
   const list = (items: readonly unknown[]) => items.map((item) => `    ${JSON.stringify(item)}`).join(',\n');
-  return `{\n  "train": [\n${list(train)}\n  ],\n  "rows": ${JSON.stringify(rows)},\n  "test": [\n${list(test)}\n  ]\n}\n`;
+  const more = validation === undefined ? '' : `,\n  "validation": [\n${list(validation)}\n  ]`;
+  return `{\n  "train": [\n${list(train)}\n  ],\n  "rows": ${JSON.stringify(rows)},\n  "test": [\n${list(test)}\n  ]${more}\n}\n`;
 }
 
 const runShape = object({
@@ -149,14 +150,19 @@ export function requireSameModel(
 }
 
 const problemShape = object({ id: text, cluster: text, value: anything });
-const problemsShape = object({ train: list(problemShape), rows: list(integer({ min: 0 })), test: list(problemShape) });
+const problemsShape = object({
+  train: list(problemShape),
+  rows: list(integer({ min: 0 })),
+  test: list(problemShape),
+  validation: optional(list(problemShape)),
+});
 
 /** Reads the `problems.json` at `path`. @throws UserError that names the invalid field. */
-export function readProblems(path: string): Pick<ProblemSet, 'train' | 'rows' | 'test'> {
+export function readProblems(path: string): Omit<ProblemSet, 'notes'> {
   const source = { path, what: 'a list of problems', fix: 'Start a new run.' };
-  const { train, rows, test } = check(problemsShape, readJsonRecord(path, source.fix), source);
+  const { train, rows, test, validation } = check(problemsShape, readJsonRecord(path, source.fix), source);
   check(list(integer({ min: 0, max: train.length - 1 })), rows, source, 'rows');
-  return { train, rows, test };
+  return { train, rows, test, ...(validation && { validation }) };
 }
 
 /**

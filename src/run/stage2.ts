@@ -2,7 +2,7 @@
  * @file Stage 2 of a run: which problems to train on, which checkpoint to start from, what to log and when to save. The
  * training loop itself is stage2/loop.ts.
  */
-import { warmupSteps } from '../options/settings.js';
+import { newestKept, warmupSteps } from '../options/settings.js';
 import { greedyAccuracy } from '../policy/evaluate.js';
 import { trainedRows } from '../stage1/trained.js';
 import { type VStarFile, vStarOf } from '../stage1/v-star-file.js';
@@ -11,30 +11,40 @@ import { freshProgress, type TrainedRollout, trainPolicy } from '../stage2/loop.
 import { planBatches, plannedRollouts, type Visit } from '../stage2/plan.js';
 import { type CheckpointState, loadCheckpoint, loadPolicy } from '../stage2/resume.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
+import { bestOf, flatAt, type History, isFlat } from '../stage2/stopping.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { keyedRandom } from '../util/random.js';
 import { checkpointModel, saveNewest, startOf } from './checkpoints.js';
-import { saveFinal } from './final.js';
+import type { TrainResult } from './events.js';
+import { loadBest, saveBest, saveFinal } from './final.js';
+import type { RunFolder } from './folder.js';
 import { openLog, readLog } from './logs.js';
 import type { Run } from './train.js';
 
-/**
- * Trains from the newest undamaged checkpoint or from the start; for a finished run, loads its model.
- *
- * @returns the number of updates.
- */
-export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promise<number> {
+/** How stage 2 ended. */
+export type Ending = Pick<TrainResult, 'updates' | 'stopped' | 'best'>;
+
+/** Trains from the newest undamaged checkpoint or from the start; for a finished run, loads its model. */
+export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promise<Ending> {
   const { job, folder, policy, kit, signal } = run;
   const { settings, problems, pretrained } = job;
   const algorithm: Algorithm = algorithms[settings.algo];
   const plan = planOf(run, algorithm, vStar);
+  const warmup = warmupSteps(settings, plan.length);
+  const flat = settings.stopWhenFlat === undefined ? undefined : { window: settings.stopWhenFlat, after: warmup };
+  const endOf = (history: History): Ending => {
+    const updates = history.length;
+    const best = settings.keep === 'best' ? bestOf(history) : undefined;
+    return { updates, ...(updates < plan.length && { stopped: 'flat' }), ...(best && { best }) };
+  };
 
   // Start from the newest undamaged checkpoint.
-  const { finished, state } = startOf(folder, job.reporter, plan.length);
+  const recorded = flat === undefined ? undefined : flatAt(historyOf(folder), flat);
+  const { finished, state } = startOf(folder, job.reporter, recorded ?? plan.length);
   if (finished) {
     loadPolicy(folder.file('final'), policy);
-    return plan.length;
+    return endOf(historyOf(folder));
   }
   load(run, state);
   policy.loadReference(job.reference.weights.read);
@@ -53,6 +63,10 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
     );
   const { evalEvery, saveEvery, keep, precision } = settings;
   const isDue = (every: number, step: number) => every > 0 && step % every === 0;
+  const history: StepMetrics[] = historyOf(folder);
+  const isOver = (steps: History) => flat !== undefined && isFlat(steps, flat);
+  const { validation = [] } = problems;
+  const isLast = (step: number, reward: number) => step === plan.length || isOver([...history, { step, reward }]);
   try {
     await run.timed('stage2', () =>
       trainPolicy({
@@ -67,11 +81,16 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
         vStarOf: (id) => values!.get(id)!,
         schedule: {
           peak: settings.lr,
-          warmupSteps: warmupSteps(settings, plan.length),
+          warmupSteps: warmup,
           cosine: { steps: plan.length, floor: settings.decayTo },
         },
         evalHeldOut: (step) => (isDue(evalEvery, step) ? greedyAccuracy(kit, problems.test) : undefined),
+        validate: (step, reward) =>
+          validation.length > 0 && (isDue(evalEvery, step) || isLast(step, reward))
+            ? greedyAccuracy(kit, validation)
+            : undefined,
         onStep: (record, trained) => {
+          history.push(record);
           metrics.append({ ...record });
           for (const rollout of trained) rollouts.append(rolloutRecord(record.step, rollout));
           const seconds = (performance.now() - last) / 1000;
@@ -79,8 +98,13 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
           run.timings.append({ step: record.step, seconds });
           run.onEvent({ kind: 'step', metrics: record, updates: plan.length, seconds });
         },
+        keepIfBest: async ({ step }) => {
+          const best = keep === 'best' ? bestOf(history) : undefined;
+          if (best?.step === step) await saveBest(folder, policy, model, best);
+        },
+        isOver: () => isOver(history),
         saveDue: (step) => isDue(saveEvery, step),
-        save: (progress) => saveNewest(folder, keep, policy, model, progress, { metrics, rollouts }),
+        save: (progress) => saveNewest(folder, newestKept(keep), policy, model, progress, { metrics, rollouts }),
       }),
     );
   } finally {
@@ -88,8 +112,28 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
     rollouts.close();
   }
   folder.requirePresent();
+  const ending = endOf(history);
+  if (ending.best !== undefined && !hasBest(run, ending.best.step)) return await trainOrLoad(run, vStar);
   await saveFinal(folder, policy, model);
-  return plan.length;
+  return ending;
+}
+
+/** The metrics of the updates so far. */
+function historyOf(folder: RunFolder): StepMetrics[] {
+  return [...readLog(folder.file('metrics'))] as unknown as StepMetrics[];
+}
+
+/** Loads the best model into the policy. A damaged one is reported, and training has to begin again to make it. */
+function hasBest({ folder, policy, job }: Run, step: number): boolean {
+  try {
+    loadBest(folder, policy, step);
+    return true;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    job.reporter.line(`${error.message} Training starts from the beginning to make it again.`);
+    for (const saved of folder.checkpoints()) folder.setAside(saved);
+    return false;
+  }
 }
 
 /** The rows that stage 2 trains on, as indices of training problems. */
@@ -115,7 +159,7 @@ function planOf(run: Run, algorithm: Algorithm, vStar: VStarFile | undefined): V
     batchSize: settings.batchSize,
     groupSize: algorithm.groupSize(settings),
     rollouts: plannedRollouts(settings, { rows: rows.length, problems: problems.train.length }),
-  });
+  }).slice(0, settings.maxSteps);
 }
 
 /** Restores the policy from a checkpoint, or to its state before the first update. */

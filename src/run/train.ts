@@ -112,29 +112,43 @@ async function runJob(
     loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
   };
   try {
-    return await withPolicy(job, [...problems.train, ...problems.test], training, async ({ policy, kit: untimed }) => {
-      const onFirst = () => timings.append({ phase: 'first-token', seconds: process.uptime() });
-      const kit = { ...untimed, policy: noteFirstToken(policy, onFirst) };
-      const run: Run = { job, folder, policy, kit, timings, timed: timedBy(timings), onEvent, signal };
+    return await withPolicy(
+      job,
+      [...problems.train, ...problems.test, ...(problems.validation ?? [])],
+      training,
+      async ({ policy, kit: untimed }) => {
+        const onFirst = () => timings.append({ phase: 'first-token', seconds: process.uptime() });
+        const kit = { ...untimed, policy: noteFirstToken(policy, onFirst) };
+        const run: Run = { job, folder, policy, kit, timings, timed: timedBy(timings), onEvent, signal };
 
-      // Evaluate before training.
-      const before = await evaluated(run, 'before');
+        // Evaluate before training.
+        const before = await evaluated(run, 'before');
 
-      // Stage 1: estimate V* of every problem from the reference, and stop if training has nothing to learn.
-      const vStar = algorithm.needsVStar ? await estimated(run) : undefined;
-      const verdict = vStar && judged(run, vStar, await probed(run));
-      if (verdict?.verdict === 'stop' && !force) throw hopeless(folder, verdict);
+        // Stage 1: estimate V* of every problem from the reference, and stop if training has nothing to learn.
+        const vStar = algorithm.needsVStar ? await estimated(run) : undefined;
+        const verdict = vStar && judged(run, vStar, await probed(run));
+        if (verdict?.verdict === 'stop' && !force) throw hopeless(folder, verdict);
 
-      // Stage 2: train.
-      const updates = await trainOrLoad(run, vStar);
+        // Stage 2: train.
+        const { updates, ...ending } = await trainOrLoad(run, vStar);
 
-      // Evaluate after training, on the same problems.
-      const after = await evaluated(run, 'after', before);
-      folder.requirePresent();
-      timings.append({ phase: 'process', ...processFacts(), parameters: parameterCount(job.pretrained.config) });
-      const compare = compareEvaluations(after, before);
-      return { folder: folder.path, updates, overlap, before, after, compare, ...(verdict && { preflight: verdict }) };
-    });
+        // Evaluate after training, on the same problems.
+        const after = await evaluated(run, 'after', before);
+        folder.requirePresent();
+        timings.append({ phase: 'process', ...processFacts(), parameters: parameterCount(job.pretrained.config) });
+        const compare = compareEvaluations(after, before);
+        return {
+          folder: folder.path,
+          updates,
+          overlap,
+          before,
+          after,
+          compare,
+          ...(verdict && { preflight: verdict }),
+          ...ending,
+        };
+      },
+    );
   } finally {
     timings.close();
   }

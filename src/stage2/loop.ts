@@ -45,7 +45,13 @@ export interface TrainOptions<P> {
   readonly start: Progress;
   /** Greedy accuracy on held-out problems; undefined when no evaluation is due. */
   readonly evalHeldOut: (step: number) => Promise<number> | undefined;
+  /** Greedy accuracy on the validation problems; undefined when no evaluation is due. `reward`: of this update. */
+  readonly validate: (step: number, reward: number) => Promise<number> | undefined;
   readonly onStep: (metrics: StepMetrics, rollouts: readonly TrainedRollout<P>[]) => void;
+  /** Called after `onStep`, with the policy as the update left it. */
+  readonly keepIfBest: (metrics: StepMetrics) => Promise<void>;
+  /** Whether training ends before its plan does. */
+  readonly isOver: () => boolean;
   readonly saveDue: (step: number) => boolean;
   readonly save: (progress: Progress) => Promise<void>;
   /** When aborted, the current step is finished and saved; the loop then throws the reason. */
@@ -59,7 +65,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
   const probe = probeName(policy);
   let before = policy.read(probe);
 
-  while (progress.step < plan.length) {
+  while (progress.step < plan.length && !options.isOver()) {
     const step = progress.step + 1;
     const visits = plan[progress.step]!;
 
@@ -103,12 +109,14 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       baseline: algorithm.nextBaseline?.(rollouts, baseline) ?? null,
       sampledTokens: progress.sampledTokens + sum(tokens),
     };
+    const grades = gradeMeans(rollouts);
     const heldOutGreedy = await options.evalHeldOut(step);
+    const validationGreedy = await options.validate(step, grades.reward);
     const metrics: StepMetrics = {
       step,
       epoch: visits[0]!.epoch,
       loss: update.loss,
-      ...gradeMeans(rollouts),
+      ...grades,
       meanTokens: mean(tokens),
       meanAbsAdvantage: mean(remaining.map(Math.abs)),
       kl: mean(deltas),
@@ -119,6 +127,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       signal: hasSignal,
       sampledTokens: progress.sampledTokens,
       ...(heldOutGreedy !== undefined && { heldOutGreedy }),
+      ...(validationGreedy !== undefined && { validationGreedy }),
     };
     const trained = rollouts.map((rollout, i) => ({
       rollout,
@@ -127,6 +136,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       advantage: remaining[i]!,
     }));
     options.onStep(metrics, trained);
+    await options.keepIfBest(metrics);
 
     // Save. Ctrl-C is only received between two turns of the event loop.
     await eventLoopTurn();

@@ -33,6 +33,8 @@ export interface PlannedWork {
   readonly batchSize: number;
   /** Samples per problem: in stage 1, or in a GRPO group. */
   readonly numSamples: number;
+  /** No more updates than this. */
+  readonly maxSteps?: number | undefined;
 }
 
 interface PlannedCount {
@@ -54,7 +56,7 @@ export function plannedRollouts({ algo, epochs, numSamples }: PlannedWork, { row
 export function plannedUpdates(work: PlannedWork, count: PlannedCount): number {
   const groupSize = algorithms[work.algo].groupSize(work);
   const visits = Math.ceil(plannedRollouts(work, count) / groupSize) * groupSize;
-  return Math.ceil(visits / work.batchSize);
+  return Math.min(Math.ceil(visits / work.batchSize), work.maxSteps ?? Number.POSITIVE_INFINITY);
 }
 
 /**

@@ -25,4 +25,6 @@ export interface StepMetrics {
   readonly sampledTokens: number;
   /** Greedy accuracy on held-out problems after this update, when evaluated. For monitoring only. */
   readonly heldOutGreedy?: number;
+  /** Greedy accuracy on the validation problems after this update, when evaluated. `--keep best` chooses by it. */
+  readonly validationGreedy?: number;
 }

@@ -4,17 +4,22 @@
  */
 
 /** Exit codes of every command; scripts may rely on them. */
-export const exitCodes = {
-  ok: 0,
-  /** Something the user can fix: a bad file, a missing model, a full disk. */
-  failure: 1,
-  /** Invalid command line. */
-  usage: 2,
-  /** Stage 1 found nothing that reinforcement learning could learn from (`--force` continues). */
-  preflight: 3,
-  /** Stopped by Ctrl-C. */
-  interrupted: 130,
-} as const;
+export const exitCodes = { ok: 0, failure: 1, usage: 2, preflight: 3, interrupted: 130 } as const;
+
+/** What they mean, for `--help` and docs/agents.md. */
+export const exitCodeTable: readonly (readonly [code: number, meaning: string])[] = [
+  [exitCodes.ok, 'done'],
+  [
+    exitCodes.failure,
+    'something to fix: a bad file, a missing model, a full disk, a failed check; stderr says what to do',
+  ],
+  [
+    exitCodes.usage,
+    'wrong usage: an unknown command or option, or values that contradict each other; nothing was done',
+  ],
+  [exitCodes.preflight, 'stage 1 found nothing that training could learn from; --force trains anyway'],
+  [exitCodes.interrupted, 'stopped by Ctrl-C, SIGTERM or SIGHUP; a run is saved and --resume continues it'],
+];
 
 export interface UserErrorParts {
   /** What went wrong, in one sentence. */

@@ -60,6 +60,17 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
   writeAtomic(path, (fd) => writeAll(fd, typeof data === 'string' ? Buffer.from(data) : data));
 }
 
+/** Writes a file that must not exist yet. @throws the system error, EEXIST if it does. */
+export function writeNewFile(path: string, data: string): void {
+  makeFolder(dirname(path));
+  const fd = openSync(path, 'wx');
+  try {
+    writeAll(fd, Buffer.from(data));
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** As {@link writeFileAtomic}, for content produced in pieces: `write` receives the open file descriptor. */
 export function writeAtomic(path: string, write: (fd: number) => void): void {
   const file = beginAtomic(path);

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type FileProblem, loadProblemsFile } from '../../src/data/problems-file.js';
+import type { FileProblem } from '../../src/data/problem-rows.js';
+import { fileSource, type LoadedProblems, loadProblems } from '../../src/data/problems-file.js';
 import { scoreCompletion } from '../../src/data/task.js';
 import { UserError } from '../../src/util/errors.js';
 import { keyedRandom } from '../../src/util/random.js';
@@ -11,11 +12,11 @@ import { temporaryFolder } from '../helpers/files.js';
 function load(t: TestContext, lines: readonly unknown[]) {
   const path = join(temporaryFolder(t), 'problems.jsonl');
   writeFileSync(path, lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join('\n'));
-  return loadProblemsFile(path);
+  return loadProblems(fileSource(path));
 }
 
 const refused = (t: TestContext, lines: readonly unknown[], message: RegExp) =>
-  assert.throws(
+  assert.rejects(
     () => load(t, lines),
     (error) => {
       assert.ok(error instanceof UserError, `${error}`);
@@ -25,11 +26,11 @@ const refused = (t: TestContext, lines: readonly unknown[], message: RegExp) =>
   );
 
 const many = (n: number) => Array.from({ length: n }, (_, i) => ({ prompt: `What is ${i} + 1?`, answer: i + 1 }));
-const all = (task: ReturnType<typeof load>['task'], what: 'problems' | 'heldOut', n: number) =>
+const all = (task: LoadedProblems['task'], what: 'problems' | 'heldOut', n: number) =>
   (what === 'heldOut' ? task.heldOut! : task.problems)(keyedRandom('test'), n).map(({ prompt }) => prompt);
 
-test('training problems are dealt: each once before any comes again, in an order that the seed decides', (t) => {
-  const { task, hash } = load(t, many(50));
+test('training problems are dealt: each once before any comes again, in an order that the seed decides', async (t) => {
+  const { task, hash } = await load(t, many(50));
   assert.equal(task.name, 'problems of problems.jsonl');
   assert.match(hash, /^[0-9a-f]{64}$/);
   const train = new Set(all(task, 'problems', 1000));
@@ -43,8 +44,8 @@ test('training problems are dealt: each once before any comes again, in an order
   );
 });
 
-test('without a split about a fifth is held out, independent of the other lines', (t) => {
-  const { task } = load(t, many(300));
+test('without a split about a fifth is held out, independent of the other lines', async (t) => {
+  const { task } = await load(t, many(300));
   const test = new Set(all(task, 'heldOut', 300));
   const train = new Set(all(task, 'problems', 1000));
   assert.equal(test.size + train.size, 300);
@@ -53,13 +54,13 @@ test('without a split about a fifth is held out, independent of the other lines'
     [...test].filter((prompt) => train.has(prompt)),
     [],
   );
-  const fewer = new Set(all(load(t, many(200)).task, 'heldOut', 300));
+  const fewer = new Set(all((await load(t, many(200))).task, 'heldOut', 300));
   for (const prompt of fewer) assert.ok(test.has(prompt));
   assert.equal(all(task, 'heldOut', 7).length, 7);
 });
 
-test('split and cluster', (t) => {
-  const { task } = load(t, [
+test('split and cluster', async (t) => {
+  const { task } = await load(t, [
     { prompt: 'a', answer: 1, split: 'train', cluster: 'x', source: 'fields of others are no matter' },
     { prompt: 'b', answer: 2, cluster: 'x' },
     { prompt: 'c', answer: 3, split: 'test' },
@@ -73,8 +74,8 @@ test('split and cluster', (t) => {
   );
 });
 
-test('answers: whole numbers in the forms that models use, texts by the last line that states one', (t) => {
-  const { task } = load(t, [...many(20), { prompt: 'a', answer: 1, split: 'test' }]);
+test('answers: whole numbers in the forms that models use, texts by the last line that states one', async (t) => {
+  const { task } = await load(t, [...many(20), { prompt: 'a', answer: 1, split: 'test' }]);
   const score = (completion: string, answer: string, finished = true) => {
     const { reward, exact, parsed } = scoreCompletion(task, completion, { prompt: 'p', answer } as FileProblem, {
       finished,
@@ -111,8 +112,8 @@ test('answers: whole numbers in the forms that models use, texts by the last lin
   }
 });
 
-test('answers of the file are read as those of a completion are', (t) => {
-  const { task } = load(t, [
+test('answers of the file are read as those of a completion are', async (t) => {
+  const { task } = await load(t, [
     { prompt: 'a', answer: '1,234' },
     { prompt: 'b', answer: ' +84 ' },
     { prompt: 'c', answer: -7 },
@@ -128,26 +129,30 @@ test('answers of the file are read as those of a completion are', (t) => {
   ]);
 });
 
-test('errors name the line', (t) => {
+test('errors name the line', async (t) => {
   const good = { prompt: 'a', answer: 1 };
-  refused(t, [good, '{'], /Line 2 of .*problems\.jsonl is not JSON/);
-  refused(t, [good, '[1]'], /Line 2 of .* is not a JSON object/);
-  refused(t, [], /is empty.*Example of a line: \{"prompt"/s);
-  refused(t, [good, '', { answer: 2 }], /Line 3 of .*`prompt` must be a nonempty string, not nothing/);
-  refused(t, [{ prompt: ' ', answer: 2 }], /Line 1 of .*`prompt` must be a nonempty string/);
-  refused(t, [{ prompt: 'b', anwser: 2 }], /Line 1 of .*`answer` must be a string or a whole number, not nothing/);
-  refused(t, [{ prompt: 'b', answer: 2.5 }], /`answer` must be .*not 2\.5/);
-  refused(t, [{ prompt: 'b', answer: '' }], /`answer` must be/);
-  refused(t, [{ prompt: 'b', answer: 1, split: 'dev' }], /`split` must be "train" or "test", not "dev"/);
-  refused(t, [{ prompt: 'b', answer: 1, cluster: 3 }], /`cluster` must be a nonempty string/);
-  refused(t, [good, { prompt: 'b', answer: 2 }, good], /Line 3 of .* it repeats the prompt of line 1 of .*, "a"/);
-  refused(
+  await refused(t, [good, '{'], /Line 2 of .*problems\.jsonl is not JSON/);
+  await refused(t, [good, '[1]'], /Line 2 of .* is not a JSON object/);
+  await refused(t, [], /is empty.*Example of a line: \{"prompt"/s);
+  await refused(t, [good, '', { answer: 2 }], /Line 3 of .*`prompt` must be a nonempty string, not nothing/);
+  await refused(t, [{ prompt: ' ', answer: 2 }], /Line 1 of .*`prompt` must be a nonempty string/);
+  await refused(
+    t,
+    [{ prompt: 'b', anwser: 2 }],
+    /Line 1 of .*`answer` must be a string or a whole number, not nothing/,
+  );
+  await refused(t, [{ prompt: 'b', answer: 2.5 }], /`answer` must be .*not 2\.5/);
+  await refused(t, [{ prompt: 'b', answer: '' }], /`answer` must be/);
+  await refused(t, [{ prompt: 'b', answer: 1, split: 'dev' }], /`split` must be "train" or "test", not "dev"/);
+  await refused(t, [{ prompt: 'b', answer: 1, cluster: 3 }], /`cluster` must be a nonempty string/);
+  await refused(t, [good, { prompt: 'b', answer: 2 }, good], /Line 3 of .* it repeats the prompt of line 1 of .*, "a"/);
+  await refused(
     t,
     [good, { prompt: 'b', answer: 2, split: 'train' }].slice(0, 1),
     /too few problems.*one line in 5 is chosen/s,
   );
-  refused(t, [{ ...good, split: 'test' }], /too few problems.*Found 0 and 1 in 1 lines/s);
-  refused(
+  await refused(t, [{ ...good, split: 'test' }], /too few problems.*Found 0 and 1 in 1 lines/s);
+  await refused(
     t,
     [
       { ...good, cluster: 'x' },
@@ -155,8 +160,8 @@ test('errors name the line', (t) => {
     ],
     /cluster "x" both for training and for testing/,
   );
-  assert.throws(() => loadProblemsFile('/nowhere.jsonl'), /Cannot read \/nowhere\.jsonl: no such file/);
+  await assert.rejects(loadProblems(fileSource('/nowhere.jsonl')), /Cannot read \/nowhere\.jsonl: no such file/);
   const path = join(temporaryFolder(t), 'latin1.jsonl');
   writeFileSync(path, Buffer.from([0x7b, 0xe9, 0x7d]));
-  assert.throws(() => loadProblemsFile(path), /latin1\.jsonl is not UTF-8 text/);
+  await assert.rejects(loadProblems(fileSource(path)), /latin1\.jsonl is not UTF-8 text/);
 });

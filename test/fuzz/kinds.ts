@@ -6,8 +6,8 @@ import { appendFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from '
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { loadProblemsFile } from '../../src/data/problems-file.js';
-import { hubSettings, resolveModel } from '../../src/model/checkpoint/hub.js';
+import type { ColumnMap } from '../../src/data/column-map.js';
+import { fileSource, loadProblems } from '../../src/data/problems-file.js';
 import { fingerprintModel, openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { closeSafetensors, hashTensor, openSafetensors, readTensor } from '../../src/model/checkpoint/safetensors.js';
 import { checkVocabulary, loadTokenizer } from '../../src/model/checkpoint/tokenizer.js';
@@ -15,6 +15,8 @@ import { exportGguf } from '../../src/model/gguf/export.js';
 import { ggufFiles } from '../../src/model/gguf/files.js';
 import { closeGguf, openGguf, readGgufTensor } from '../../src/model/gguf/header.js';
 import { ggufWeights } from '../../src/model/gguf/open.js';
+import { resolveModel } from '../../src/model/hub/model.js';
+import { hubSettings } from '../../src/model/hub/repo.js';
 import { parseModelConfig } from '../../src/model/network/config.js';
 import { inverseFrequencies } from '../../src/model/network/rope.js';
 import { openModel } from '../../src/model/open.js';
@@ -28,7 +30,7 @@ import { checksumOf, emptyChecksum, sealJson } from '../../src/util/checksum.js'
 import { keyedRandom } from '../../src/util/random.js';
 import { silentReporter } from '../../src/util/reporter.js';
 import { type FixtureModel, fixture } from '../helpers/files.js';
-import { damage, pick } from '../helpers/fuzz.js';
+import { damage, flipBit, pick } from '../helpers/fuzz.js';
 import { runRecord, stepRecord } from '../helpers/run-record.js';
 import { damagedJson, damagedTemplate } from './mutate.js';
 
@@ -49,6 +51,8 @@ export const kinds: Readonly<Record<string, (folder: string) => Attempt | Promis
   'V*': vStarFile,
   'run folder': runFolder,
   problems: problemsFile,
+  'problems csv': problemsCsv,
+  'problems parquet': problemsParquet,
   'hub answers': hubAnswers,
 };
 
@@ -293,11 +297,55 @@ function problemsFile(folder: string): Attempt {
   const path = join(folder, 'problems.jsonl');
   const line = (i: number) => ({ prompt: `What is ${i} × 7?`, answer: 7 * i, split: i % 3 === 0 ? 'test' : 'train' });
   const good = Array.from({ length: 12 }, (_, i) => JSON.stringify({ ...line(i), cluster: `c${i}` })).join('\n');
-  return (random) => {
+  return async (random) => {
     writeFileSync(path, damagedLines(good, random));
-    const { task } = loadProblemsFile(path);
-    const problems = task.problems(keyedRandom('fuzz'), 5);
-    for (const problem of problems) task.reward('answer: 7', problem, { finished: true });
+    await useProblems(path);
+  };
+}
+
+async function useProblems(path: string, map: ColumnMap = {}): Promise<void> {
+  const { task } = await loadProblems(fileSource(path, map));
+  const problems = task.problems(keyedRandom('fuzz'), 5);
+  for (const problem of problems) task.reward('answer: 7', problem, { finished: true });
+}
+
+function problemsCsv(folder: string): Attempt {
+  const path = join(folder, 'problems.csv');
+  const lines = Array.from(
+    { length: 12 },
+    (_, i) => `"What is ${i}, ""times"" 7?",${7 * i},${i % 3 ? '' : 'test'},c${i}`,
+  );
+  const good = Buffer.from(['prompt,answer,split,cluster', ...lines].join('\r\n'));
+  const pieces = ['"', '""', ',', '\n', '\r', ';', '\ufeff', ',,,,,,,,', '"\n'.repeat(5000), ','.repeat(50_000), '\0'];
+  return async (random) => {
+    const at = Math.floor(random() * good.length);
+    const piece = Buffer.from(pick(pieces, random));
+    const grown = Buffer.concat([good.subarray(0, at), piece, good.subarray(at)]);
+    writeFileSync(path, random() < 0.5 ? grown : damage(grown, random));
+    await useProblems(path);
+  };
+}
+
+function problemsParquet(folder: string): Attempt {
+  const path = join(folder, 'problems.parquet');
+  const good = ['none', 'snappy', 'gzip', 'zstd', 'brotli', 'lz4'].map((codec) =>
+    readFileSync(fixture('tables', `${codec}.parquet`)),
+  );
+  return async (random) => {
+    const bytes = pick(good, random);
+    const footer = bytes.length - 8 - bytes.readUInt32LE(bytes.length - 8);
+    const parts = [bytes.subarray(0, footer), bytes.subarray(footer, -8), bytes.subarray(-8)];
+    // The pages, the schema and counts at the end, or all of it.
+    const kind = random();
+    const hurt = (part: Uint8Array) => (random() < 0.5 ? damage(part, random) : flipBit(part, random));
+    const [pages, schema, end] = [
+      kind < 0.45 ? hurt(parts[0]!) : parts[0]!,
+      kind > 0.4 ? hurt(parts[1]!) : parts[1]!,
+      kind > 0.95 ? hurt(parts[2]!) : Buffer.from(parts[2]!),
+    ];
+    if (kind <= 0.95) Buffer.from(end.buffer, end.byteOffset).writeUInt32LE(schema.length);
+    writeFileSync(path, Buffer.concat([pages, schema, end]));
+    await useProblems(path, { prompt: 'question', answer: 'answer', split: 'part' });
   };
 }
 

@@ -55,6 +55,12 @@ export function merge(env: Record<string, string | undefined>): NodeJS.ProcessEn
   return { ...process.env, NODE_TEST_CONTEXT: undefined, ...env };
 }
 
+/** The result that a command printed with `--json`: the last line, after its events. */
+// biome-ignore lint/suspicious/noExplicitAny: as JSON.parse, whose values are the tests' to judge
+export function lastLine(stdout: string): any {
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!);
+}
+
 export function temporaryFolder(name: string): string {
   return mkdtempSync(join(tmpdir(), `tinyzero-${name}-`));
 }

@@ -9,6 +9,8 @@ export interface ReadEvent {
   readonly step: number;
   readonly version?: string;
   readonly scalars: Record<string, number>;
+  /** Tags of values that are no scalars, with the name of their plugin. */
+  readonly plugins: Record<string, string>;
 }
 
 /** CRC-32C, one bit at a time: the polynomial 0x1EDC6F41, reflected. */
@@ -41,7 +43,7 @@ export function readEvents(file: Buffer): ReadEvent[] {
 }
 
 function readEvent(data: Buffer): ReadEvent {
-  let event: ReadEvent = { wallTime: 0, step: 0, scalars: {} };
+  let event: ReadEvent = { wallTime: 0, step: 0, scalars: {}, plugins: {} };
   for (const { field, value } of fields(data)) {
     if (field === 1) event = { ...event, wallTime: (value as Buffer).readDoubleLE() };
     else if (field === 2) event = { ...event, step: Number(value) };
@@ -49,7 +51,10 @@ function readEvent(data: Buffer): ReadEvent {
     else if (field === 5) {
       for (const { value: scalar } of fields(value as Buffer)) {
         const parts = new Map(fields(scalar as Buffer).map((part) => [part.field, part.value]));
-        event.scalars[String(parts.get(1))] = (parts.get(2) as Buffer).readFloatLE();
+        const tag = String(parts.get(1));
+        const metadata = parts.get(9) as Buffer | undefined;
+        if (metadata === undefined) event.scalars[tag] = (parts.get(2) as Buffer).readFloatLE();
+        else event.plugins[tag] = String(fields(fields(metadata)[0]!.value as Buffer)[0]!.value);
       }
     } else assert.fail(`field ${field}`);
   }

@@ -1,13 +1,13 @@
 /**
- * @file A Hugging Face hub on loopback: serves a folder as the repository `org/model` through the same calls and
- * headers as the real one. Large files are redirected to a second server on another port, as to a content network.
+ * @file A Hugging Face hub on loopback: serves a folder as the repository `org/model`, or as the dataset `org/data`, through the
+ * same calls and headers as the real one. Large files are redirected to a second server on another port, as to a content network.
  * Tests switch faults on.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import type { TestContext } from 'node:test';
 
 interface HubFaults {
@@ -26,6 +26,8 @@ interface HubFaults {
   /** Say that the blob's name is this. */
   etag?: string;
   token?: string;
+  /** The dataset has no branch `refs/convert/parquet`. */
+  unconverted?: boolean;
 }
 
 interface HubRequest {
@@ -46,11 +48,23 @@ export interface TestHub {
 
 const commit = 'c0ffee'.padEnd(40, '0');
 
+type Kind = 'model' | 'dataset';
+
 /** Starts the servers; they stop with the test. */
-export async function startHub(t: TestContext, folder: string, largeFrom = 20_000): Promise<TestHub> {
+export async function startHub(
+  t: TestContext,
+  folder: string,
+  largeFrom = 20_000,
+  kind: Kind = 'model',
+): Promise<TestHub> {
   const faults: HubFaults = {};
   const requests: HubRequest[] = [];
-  const files = new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]));
+  const files = new Map(
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .map((path) => [relative(folder, path).replaceAll('\\', '/'), readFileSync(path)]),
+  );
   const log = (server: HubRequest['server'], { method, url, headers }: IncomingMessage) =>
     requests.push({
       server,
@@ -66,7 +80,8 @@ export async function startHub(t: TestContext, folder: string, largeFrom = 20_00
   });
   const hub = createServer((request, response) => {
     log('hub', request);
-    const { status, headers, body } = answer(request, files, faults, largeFrom, `http://127.0.0.1:${portOf(content)}`);
+    const origin = `http://127.0.0.1:${portOf(content)}`;
+    const { status, headers, body } = answer(request, kind, files, faults, largeFrom, origin);
     response.writeHead(status, headers).end(body);
   });
   await Promise.all([hub, content].map((server) => new Promise<void>((done) => server.listen(0, '127.0.0.1', done))));
@@ -92,6 +107,7 @@ interface Reply {
 
 function answer(
   request: IncomingMessage,
+  kind: Kind,
   files: ReadonlyMap<string, Buffer>,
   faults: HubFaults,
   largeFrom: number,
@@ -113,12 +129,15 @@ function answer(
   }
   if (faults.token !== undefined && request.headers.authorization !== `Bearer ${faults.token}`) return fail(401);
 
-  const revision = /^\/api\/models\/org\/model\/revision\/(.+)$/.exec(pathname)?.[1];
-  if (revision !== undefined) {
-    const known = ['main', 'v1', 'refs%2Fpr%2F1', commit].includes(revision);
-    return known ? json({ _id: '1', id: 'org/model', sha: commit }) : fail(404, 'RevisionNotFound');
+  const repo = kind === 'model' ? 'org/model' : 'org/data';
+  const api = `/api/${kind}s/${repo}`;
+  if (pathname.startsWith(`${api}/revision/`)) {
+    const revision = pathname.slice(`${api}/revision/`.length);
+    const converted = kind === 'dataset' && !faults.unconverted ? ['refs%2Fconvert%2Fparquet'] : [];
+    const known = ['main', 'v1', 'refs%2Fpr%2F1', commit, ...converted].includes(revision);
+    return known ? json({ _id: '1', id: repo, sha: commit }) : fail(404, 'RevisionNotFound');
   }
-  if (pathname === `/api/models/org/model/tree/${commit}`) {
+  if (pathname === `${api}/tree/${commit}`) {
     // Two pages, so that a client has to follow the link to the next.
     const all = [...files].map(([path, bytes]) => entryOf(path, bytes, largeFrom, faults.etag));
     const half = Math.ceil(all.length / 2);
@@ -126,7 +145,9 @@ function answer(
     const next = `http://${request.headers.host}${pathname}?recursive=true&cursor=2`;
     return json(all.slice(0, half), { link: `<${next}>; rel="next"` });
   }
-  const path = new RegExp(`^/org/model/resolve/${commit}/(.+)$`).exec(pathname)?.[1];
+  const path = new RegExp(`^/${kind === 'model' ? '' : 'datasets/'}${repo}/resolve/${commit}/(.+)$`).exec(
+    pathname,
+  )?.[1];
   const bytes = path === undefined ? undefined : files.get(path);
   if (bytes === undefined) return fail(404, path === undefined ? 'RepoNotFound' : 'EntryNotFound');
   if (bytes.length >= largeFrom) return { status: 302, headers: { location: `${contentOrigin}/${path}` } };

@@ -16,7 +16,7 @@ import { runFiles } from '../../src/run/folder.js';
 import { sealJson } from '../../src/util/checksum.js';
 import { UserError } from '../../src/util/errors.js';
 import { browserTest } from '../helpers/chromium.js';
-import { temporaryFolder as makeFolder, modulesLoadedBy, packagesOf, tinyzero } from '../helpers/cli.js';
+import { lastLine, temporaryFolder as makeFolder, modulesLoadedBy, packagesOf, tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { damage, fuzz, pick } from '../helpers/fuzz.js';
 import { beginOrResume, runBytes } from '../helpers/runs.js';
@@ -107,7 +107,7 @@ test('the command prints the verdict, overlays runs, and opens nothing without a
 
   const out = join(folder, 'both.html');
   const json = await tinyzero(['report', folder, '--compare', run, run, '--out', out, '--json']);
-  assert.deepEqual(JSON.parse(json.stdout), { verdict: JSON.parse(JSON.stringify(verdict)), path: out });
+  assert.deepEqual(lastLine(json.stdout), { event: 'result', verdict: JSON.parse(JSON.stringify(verdict)), path: out });
   assert.match(readFileSync(out, 'utf8'), /Runs compared/);
 });
 

@@ -8,7 +8,7 @@ import { builtinArchitecture } from '../../src/pretrain/builtin.js';
 import type { DryRun } from '../../src/run/dry-run.js';
 import { planDisk, planMemory } from '../../src/run/memory-plan.js';
 import { writeVStarFile } from '../../src/stage1/v-star-file.js';
-import { tinyzero } from '../helpers/cli.js';
+import { lastLine, tinyzero } from '../helpers/cli.js';
 import { changeJson, copyOfModel, temporaryFolder } from '../helpers/files.js';
 import { startHub } from '../helpers/hub-server.js';
 import { nativeTest } from '../helpers/native.js';
@@ -46,7 +46,7 @@ test('--dry-run shows the work of the default run and writes nothing', async (t)
   const out = join(temporaryFolder(t), 'run');
   const { code, stdout } = await tinyzero(['train', '--dry-run', '--json', '--out', out]);
   assert.equal(code, 0);
-  const plan: DryRun = JSON.parse(stdout);
+  const plan: DryRun = lastLine(stdout);
   assert.deepEqual(plan.problems, { train: plan.problems.train, rows: 500, test: 20 });
   assert.equal(plan.rollouts.evaluation, 20 * 65);
   assert.equal(plan.rollouts.stage1, 8 * plan.problems.train);

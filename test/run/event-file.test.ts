@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eventRecord, fileHeader, type ScalarEvent } from '../../src/run/tensorboard/event-file.js';
+import { eventRecord, fileHeader, type SummaryEvent } from '../../src/run/tensorboard/event-file.js';
 import { crc32c, readEvents } from '../helpers/event-file.js';
 
 test('the reader of these tests computes the checksums of RFC 3720, B.4', () => {
@@ -10,19 +10,19 @@ test('the reader of these tests computes the checksums of RFC 3720, B.4', () => 
 });
 
 test('a file header and events come back as they were written', () => {
-  const events: ScalarEvent[] = [
+  const events: SummaryEvent[] = [
     { wallTime: 1.7e9 + 0.25, step: 0, scalars: { 'train/reward': 0.5 } },
     { wallTime: 1.7e9 + 1.5, step: 300, scalars: { a: -1.5, b: 0, ü: 1e-7 } },
     { wallTime: 1.7e9 + 2, step: 2 ** 40, scalars: {} },
   ];
   const file = Buffer.concat([fileHeader(1.7e9), ...events.map(eventRecord)]);
   const [header, ...read] = readEvents(file);
-  assert.deepEqual(header, { wallTime: 1.7e9, step: 0, version: 'brain.Event:2', scalars: {} });
-  const single = (scalars: ScalarEvent['scalars']) =>
+  assert.deepEqual(header, { wallTime: 1.7e9, step: 0, version: 'brain.Event:2', scalars: {}, plugins: {} });
+  const single = (scalars: SummaryEvent['scalars'] = {}) =>
     Object.fromEntries(Object.entries(scalars).map(([tag, value]) => [tag, Math.fround(value)]));
   assert.deepEqual(
     read,
-    events.map((event) => ({ ...event, scalars: single(event.scalars) })),
+    events.map((event) => ({ ...event, scalars: single(event.scalars), plugins: {} })),
   );
 });
 

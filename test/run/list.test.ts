@@ -8,7 +8,7 @@ import { listRuns } from '../../src/run/list.js';
 import { lockFolder } from '../../src/run/lock.js';
 import { sealJson } from '../../src/util/checksum.js';
 import { UserError } from '../../src/util/errors.js';
-import { tinyzero } from '../helpers/cli.js';
+import { lastLine, tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { shortRun } from '../helpers/runs.js';
 
@@ -112,7 +112,7 @@ test('every state of a run is recognised from its files', async (t) => {
   assert.match(shown.stdout, /runs\/midway .* builtin +multiplication +\d+\.\d % +stopped at update 2 of 5\n/);
   assert.match(shown.stdout, /To resume one:\n {2}tinyzero train --resume .*evaluating\n$/);
   const json = await tinyzero(['runs', runs, '--json']);
-  assert.deepEqual(JSON.parse(json.stdout), listRuns(runs));
+  assert.deepEqual(lastLine(json.stdout).runs, listRuns(runs));
 });
 
 /** A V* file in which no sample is right, and V* says so. */

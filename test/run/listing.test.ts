@@ -8,7 +8,7 @@ import { findRemovable, remove } from '../../src/run/listing/remove.js';
 import { lockFolder } from '../../src/run/lock.js';
 import { writePlan } from '../../src/run/many/plan.js';
 import { planSeeds } from '../../src/run/many/seeds-plan.js';
-import { tinyzero } from '../helpers/cli.js';
+import { lastLine, tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 
 function entry(folder: string, change: Partial<RunEntry> = {}): RunEntry {
@@ -90,7 +90,7 @@ test('runs rm: asks, refuses what is no run or in progress, and removes nothing 
   const { code, stdout } = await tinyzero(['runs', 'rm', run, set, '--yes', '--json']);
   assert.equal(code, 0);
   assert.deepEqual(
-    JSON.parse(stdout).removed.map(({ folder, runs: count }: { folder: string; runs: number }) => [folder, count]),
+    lastLine(stdout).removed.map(({ folder, runs: count }: { folder: string; runs: number }) => [folder, count]),
     [
       [run, 1],
       [set, 2],

@@ -14,7 +14,7 @@ import { createPolicy } from '../../src/policy/policy.js';
 import { policyGradient } from '../../src/stage2/loss.js';
 import { keyedRandom } from '../../src/util/random.js';
 import { silentReporter } from '../../src/util/reporter.js';
-import { tinyzero } from '../helpers/cli.js';
+import { lastLine, tinyzero } from '../helpers/cli.js';
 import { assertUserRejection } from '../helpers/errors.js';
 import { changeJson, fixture, temporaryFolder } from '../helpers/files.js';
 import { nativeTest } from '../helpers/native.js';
@@ -86,7 +86,7 @@ test('an interrupted run with adapters ends with the bytes of an uninterrupted o
   const out = join(root, 'merged');
   const command = await tinyzero(['merge', whole, '--out', out, '--json']);
   assert.equal(command.code, 0, command.stderr);
-  assert.deepEqual(JSON.parse(command.stdout), { folder: out, adapter: final });
+  assert.deepEqual(lastLine(command.stdout), { event: 'result', folder: out, adapter: final });
   const full = openPretrained(out);
   t.after(() => full.weights.close());
   assert.deepEqual(full.weights.read(q), merged);

@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { readEvaluation } from '../../src/policy/eval-compare.js';
 import { readLog } from '../../src/run/logs.js';
 import { keyedRandom } from '../../src/util/random.js';
-import { tinyzero } from '../helpers/cli.js';
+import { lastLine, tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { nativeTest } from '../helpers/native.js';
 import { beginOrResume, runBytes, runUntil, shortRun } from '../helpers/runs.js';
@@ -36,7 +36,7 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
         checksum: ____,
         ...after
       } = JSON.parse(readFileSync(join(whole, 'eval-after.json'), 'utf8'));
-      const { model: ___, ...measured } = JSON.parse(again.stdout);
+      const { model: ___, ...measured } = lastLine(again.stdout);
       assert.deepEqual(measured, after);
 
       const stopped = join(root, 'stopped');

@@ -17,7 +17,7 @@ export async function install(
 ): Promise<number> {
   const { json, quiet, gpu, from, reinstall } = values;
   const result = await interruptible((signal) =>
-    installEngine({ gpu, from, force: reinstall }, consoleReporter({ quiet }), signal),
+    installEngine({ gpu, from, force: reinstall }, consoleReporter({ quiet, json }), signal),
   );
   const { engine } = result;
   const { already, attempts } = result;
@@ -55,7 +55,7 @@ export async function status({ json }: OptionValues<'json'>): Promise<number> {
 }
 
 export async function remove({ json, quiet }: OptionValues<'json' | 'quiet'>): Promise<number> {
-  const removed = await interruptible((signal) => removeEngine(consoleReporter({ quiet }), signal));
+  const removed = await interruptible((signal) => removeEngine(consoleReporter({ quiet, json }), signal));
   printResult(json, { removed }, () => [removed ? `Removed ${removed}.` : 'Nothing to remove.']);
   return exitCodes.ok;
 }

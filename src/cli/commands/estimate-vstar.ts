@@ -48,7 +48,7 @@ export async function run(values: Values): Promise<number> {
       out,
       shard,
     };
-    file = await interruptible((signal) => estimateVStar(request, consoleReporter({ quiet }), signal));
+    file = await interruptible((signal) => estimateVStar(request, consoleReporter({ quiet, json }), signal));
   }
   explainWrites(out, () => writeVStarFile(out, file));
   const report = preflightOf(file);

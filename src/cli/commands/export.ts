@@ -29,7 +29,7 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   }
   const name = basename(resolve(given)).replace(/\.gguf$/i, '');
   const out = values.out ?? join('exports', `${name}-${to}`);
-  const reporter = consoleReporter({ quiet: values.quiet });
+  const reporter = consoleReporter(values);
   const result = await interruptible((signal) =>
     to === 'web'
       ? exportPage(values, given, { name, out }, reporter, signal)

@@ -49,7 +49,7 @@ export async function run(values: Values): Promise<number> {
 async function generate(values: Values, signal: AbortSignal): Promise<void> {
   checkUsage(values);
   const { samples = 1, maxNewTokens, seed } = values;
-  const reporter = consoleReporter(values);
+  const reporter = consoleReporter({ quiet: values.quiet });
   const model = await loadModel(trainedModel(values.model ?? builtinModel), values, reporter, signal);
   try {
     const { pretrained, tokenizer } = stateOf(model);

@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { adapterConfigFile } from '../../model/checkpoint/adapter.js';
-import { hubSettings } from '../../model/checkpoint/hub.js';
-import { modelFilesOf, uploadModel } from '../../model/checkpoint/hub-upload.js';
 import { describePretrained } from '../../model/checkpoint/pretrained.js';
+import { hubSettings } from '../../model/hub/repo.js';
+import { modelFilesOf, uploadModel } from '../../model/hub/upload.js';
 import { parameterCount } from '../../model/network/params.js';
 import { usageError } from '../../model/open.js';
 import { shippedModel } from '../../model/shipped.js';
@@ -32,7 +32,7 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   const settings = hubSettings();
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   const what = `${files.length} files (${formatBytes(bytes)}) of ${folder} to ${settings.endpoint}/${repo}`;
-  const reporter = consoleReporter({ quiet });
+  const reporter = consoleReporter({ quiet, json });
   return await interruptible(async (signal) => {
     if (!yes) {
       if (reporter.ask === undefined) {

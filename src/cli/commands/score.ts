@@ -27,7 +27,7 @@ async function scoreInput(values: Values, signal: AbortSignal): Promise<void> {
   const { input, temperature = 1 } = values;
   if (input === undefined) throw usageError('--input is missing: a file of JSON lines, or - for standard input.');
   if (temperature === 0) throw usageError('--temperature must be above 0.');
-  const reporter = consoleReporter(values);
+  const reporter = consoleReporter({ quiet: values.quiet });
   const model = await loadModel(trainedModel(values.model ?? builtinModel), values, reporter, signal);
   try {
     const lines = await readJsonLines(input, '{"prompt": "7 × 12 =", "completion": " 84", "eos": true}', signal);

@@ -17,6 +17,7 @@ import type { Reporter } from '../../util/reporter.js';
 import { describeNeeds, requireFit } from '../needs.js';
 import { programName } from '../program-name.js';
 import { interruptible } from '../terminal/interrupt.js';
+import { printTrainEvent } from '../terminal/json-events.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
@@ -36,7 +37,7 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
   const { runSeeds } = await import('../many/seeds.js');
   const ofSet = await runSeeds('sft', values);
   if (ofSet !== undefined) return ofSet;
-  const reporter = consoleReporter({ quiet });
+  const reporter = consoleReporter({ quiet, json });
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(given.name ?? `sft-${(given.model ?? builtinModel).split('/').at(-1)}`);
   const options = { ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) };
@@ -44,10 +45,14 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
   if (dryRun) return await printPlan(request, reporter, json);
   const { sft } = await import('../../run/sft/train.js');
   const progress = sftProgress(reporter);
+  const onEvent = (event: SftEvent) => {
+    progress.onEvent(event);
+    if (json) printTrainEvent(event);
+  };
   const result = await interruptible(async (signal) => {
     try {
       const trained = await watchedRun({ watch, port, open }, folder, reporter, () =>
-        sft(request, progress.onEvent, reporter, signal),
+        sft(request, onEvent, reporter, signal),
       );
       const { writeSftReport } = await import('../../report/sft/page.js');
       return { ...trained, report: writeSftReport({ folder }) };

@@ -5,6 +5,7 @@ import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, trainingOptionNames } from '../../options/names.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
+import type { TrainEvent } from '../../run/events.js';
 import { trainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
@@ -12,6 +13,7 @@ import type { Reporter } from '../../util/reporter.js';
 import { requireFit } from '../needs.js';
 import { describeDryRun, summarize } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
+import { printTrainEvent } from '../terminal/json-events.js';
 import { printResult } from '../terminal/output.js';
 import { paintFor } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
@@ -33,18 +35,22 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
   const { runSeeds } = await import('../many/seeds.js');
   const ofSet = await runSeeds('train', values);
   if (ofSet !== undefined) return ofSet;
-  const reporter = consoleReporter({ quiet });
+  const reporter = consoleReporter({ quiet, json });
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(given.name ?? given.model ?? builtinModel);
   const options = { ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) };
   if (dryRun) return await printPlan({ options, folder, engine, install, taskApi }, reporter, json);
   const { train } = await import('../../run/train.js');
   const progress = trainProgress(reporter, paintFor(process.stderr));
+  const onEvent = (event: TrainEvent) => {
+    progress.onEvent(event);
+    if (json) printTrainEvent(event);
+  };
   const result = await interruptible(async (signal) => {
     const request = { options, folder, resume: resume !== undefined, engine, install, taskApi };
     try {
       const trained = await watchedRun({ watch, port, open }, folder, reporter, () =>
-        train(request, progress.onEvent, reporter, signal),
+        train(request, onEvent, reporter, signal),
       );
       const { writeReport } = await import('../../report/page.js');
       const { path, verdict } = writeReport({ folder });

@@ -2,10 +2,12 @@
  * @file The check of `doctor --model`: opens the model as every command does and checks all tensors against the config,
  * without computing. Downloads nothing: a hub id is looked up in the cache.
  */
-import { hubSettings, resolveModel } from '../../model/checkpoint/hub.js';
+
 import { describePretrained, openWeights } from '../../model/checkpoint/pretrained.js';
 import { loadTokenizer } from '../../model/checkpoint/tokenizer.js';
 import { ggufFolder, isGguf, openGgufWeights } from '../../model/gguf/open.js';
+import { resolveModel } from '../../model/hub/model.js';
+import { hubSettings } from '../../model/hub/repo.js';
 import { parameterCount } from '../../model/network/params.js';
 import { trainedModel } from '../../run/final.js';
 import { UserError } from '../../util/errors.js';

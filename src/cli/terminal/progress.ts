@@ -16,6 +16,7 @@ import {
 import { asInvoked } from '../program-name.js';
 import { reportingToParent } from './channel.js';
 import { fitted } from './columns.js';
+import { withJsonEvents } from './json-events.js';
 import { barLook, type LiveArea, liveArea } from './live.js';
 import { type TimeLeft, timeLeft } from './time-left.js';
 import { columnsOf } from './width.js';
@@ -26,14 +27,15 @@ const plainEveryMs = 5000;
 const quietMs = 2000;
 const redrawMs = 100;
 
-/** @param quiet results and errors only. */
+/** @param quiet results and errors only. @param json prints everything as events on stdout too. */
 export function consoleReporter(
-  { quiet = false }: { readonly quiet?: boolean } = {},
+  { quiet = false, json = false }: { readonly quiet?: boolean; readonly json?: boolean } = {},
   stream: NodeJS.WriteStream = process.stderr,
 ): Reporter {
-  const reporter = reportingToParent(
+  const shown = reportingToParent(
     quiet ? silentReporter : stream.isTTY ? terminalReporter(stream) : logReporter(stream),
   );
+  const reporter = json ? withJsonEvents(shown) : shown;
   const ask = terminalAsker();
   return ask === undefined ? reporter : { ...reporter, ask };
 }

@@ -3,6 +3,7 @@
  */
 import { trainingOptionNames } from '../../options/names.js';
 import { flag, type OptionName } from '../../options/table.js';
+import { bestOf, isFlat } from '../../stage2/stopping.js';
 import { counted, formatSeconds } from '../../util/format.js';
 import { isRecord, type JsonRecord } from '../../util/json.js';
 import { quantile } from '../../util/statistics.js';
@@ -42,7 +43,7 @@ export function secondsOf({ phases, updates }: RunRecord['timings']): number {
   return ['eval-before', 'stage1', 'eval-after'].reduce((sum, phase) => sum + (phases.get(phase) ?? 0), stage2);
 }
 
-function costs({ timings, before, after, stage1, steps, rollouts }: RunRecord): Rows {
+function costs({ stored, timings, before, after, stage1, steps, rollouts }: RunRecord): Rows {
   const { phases, updates } = timings;
   const rows: [string, string][] = [];
   const seconds = (phase: string) => phases.get(phase);
@@ -68,6 +69,12 @@ function costs({ timings, before, after, stage1, steps, rollouts }: RunRecord): 
       `${counted(last.step, 'update')}, ${counted(rollouts.count, 'rollout')}, ${counted(last.sampledTokens, 'token')}, ${formatDuration(stage2)}`,
     ]);
     if (updates.length > 0) rows.push(['An update, median', formatDuration(quantile(updates, 0.5))]);
+    const { stopWhenFlat, keep } = stored.options;
+    if (stopWhenFlat !== undefined && after !== undefined && isFlat(steps, { window: stopWhenFlat, after: 0 })) {
+      rows.push(['Stopped', `after update ${last.step}: the training reward no longer rose`]);
+    }
+    const best = keep === 'best' ? bestOf(steps) : undefined;
+    if (best) rows.push(['Kept', `the model after update ${best.step}, the best on the validation problems`]);
     if (updates.length > last.step)
       rows.push(['Repeated updates', `${updates.length - last.step}, after an interruption`]);
   }

@@ -6,6 +6,7 @@ import { completionTokens, tokensOf } from '../../model/network/log-probs.js';
 import { parameterCount } from '../../model/network/params.js';
 import { describeModel } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
+import { newestKept } from '../../options/settings.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import type { Reporter } from '../../util/reporter.js';
 import { planDisk, planLearnerMemory } from '../memory-plan.js';
@@ -44,7 +45,7 @@ export async function sftDryRun(
   const shape = shapeOfBatches(config, [...batches, heldOut], settings);
   const memory = planLearnerMemory(config, shape, settings.lora);
   const disk = planDisk(config, {
-    keep: settings.keep,
+    keep: newestKept(settings.keep),
     lora: settings.lora,
     download: missingBytes(name, model.pretrained),
   });

@@ -13,7 +13,7 @@ import { completionTokens } from '../../model/network/log-probs.js';
 import { type OpenModel, openModel, openRequestedEngine } from '../../model/open.js';
 import type { TokenRow } from '../../model/prompt-input.js';
 import { builtinModel } from '../../model/shipped.js';
-import { warmupSteps } from '../../options/settings.js';
+import { newestKept, warmupSteps } from '../../options/settings.js';
 import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
 import { createLearner, type Learner, type TokenLoss } from '../../policy/learner.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
@@ -248,7 +248,7 @@ async function trainOrLoad(
       saveDue: (at) => isDue(saveEvery, at),
       save: (progress) => {
         const kept = { step: progress.step, baseline: null, sampledTokens: progress.trainedTokens };
-        return saveNewest(folder, keep, learner, model, kept, { metrics });
+        return saveNewest(folder, newestKept(keep), learner, model, kept, { metrics });
       },
     });
   } finally {

@@ -1,15 +1,17 @@
 /**
  * @file Writes TensorBoard event files: TFRecords (tensorflow/core/lib/io/record_writer.h) that each hold an Event message
- * (tensorflow/core/util/event.proto) with scalars.
+ * (tensorflow/core/util/event.proto) with scalars and with what plugins.ts makes.
  */
 import crc32c from 'crc-32/crc32c.js';
 import { double, float, integer, type Message, message, nested, string, toBytes } from '../../engine/graph/protobuf.js';
 
-export interface ScalarEvent {
+export interface SummaryEvent {
   /** Seconds since 1970. */
   readonly wallTime: number;
   readonly step: number;
-  readonly scalars: Readonly<Record<string, number>>;
+  readonly scalars?: Readonly<Record<string, number>>;
+  /** Summary.Value messages of plugins. */
+  readonly values?: readonly Message[];
 }
 
 /** The first record of a file. */
@@ -20,9 +22,10 @@ export function fileHeader(wallTime: number): Uint8Array {
   return frame(toBytes(event));
 }
 
-export function eventRecord({ wallTime, step, scalars }: ScalarEvent): Uint8Array {
+export function eventRecord({ wallTime, step, scalars = {}, values = [] }: SummaryEvent): Uint8Array {
   const summary = message();
   for (const [tag, value] of Object.entries(scalars)) nested(summary, 1, scalarValue(tag, value));
+  for (const value of values) nested(summary, 1, value);
   const event = message();
   double(event, 1, wallTime);
   integer(event, 2, step);

@@ -1,17 +1,22 @@
 /**
- * @file `--tensorboard`: the metrics of a run as scalars in an event file. Whenever stage 2 starts or resumes, the file is
+ * @file `--tensorboard`: a run as an event file: its metrics as scalars, its options as hyperparameters, a few completions as texts,
+ * and stage 1 as scalars and a histogram. Whenever stage 2 starts or resumes, the file is
  * rebuilt from the run's logs, so that they agree; then every update appends to it.
  */
 import { appendFileSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Message } from '../../engine/graph/protobuf.js';
 import { readEvaluation } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
+import { readVStarFile, type VStarFile } from '../../stage1/v-star-file.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
-import type { JsonRecord } from '../../util/json.js';
+import { isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { mean } from '../../util/statistics.js';
 import type { TrainEvent } from '../events.js';
 import type { RunFolder } from '../folder.js';
 import { readLog } from '../logs.js';
-import { eventRecord, fileHeader, type ScalarEvent } from './event-file.js';
+import { eventRecord, fileHeader, type SummaryEvent } from './event-file.js';
+import { endValue, histogramValue, hparamsValue, textValue } from './plugins.js';
 
 /** TensorBoard reads every file with `tfevents` in its name. */
 const fileName = 'events.out.tfevents.tinyzero';
@@ -28,21 +33,31 @@ export function withTensorboard(folder: RunFolder, onEvent: (event: TrainEvent) 
     updates = made.updates;
     explainWrites(path, () => writeFileAtomic(path, made.content));
   };
-  const add = (seconds: number, step: number, scalars: ScalarEvent['scalars']) => {
+  const add = (
+    seconds: number,
+    step: number,
+    content: (wallTime: number) => Omit<SummaryEvent, 'wallTime' | 'step'>,
+  ) => {
     if (elapsed === undefined) begin();
     elapsed! += seconds;
-    const record = eventRecord({ wallTime: beginning(folder) + elapsed!, step, scalars });
+    const wallTime = beginning(folder) + elapsed!;
+    const record = eventRecord({ wallTime, step, ...content(wallTime) });
     explainWrites(path, () => appendFileSync(path, record));
   };
   return (event) => {
     if (event.kind === 'stage2') begin();
     if (event.kind === 'step') {
       updates = event.metrics.step;
-      add(event.seconds, updates, updateScalars({ ...event.metrics }));
+      const scalars = updateScalars({ ...event.metrics });
+      add(event.seconds, updates, () => ({ scalars }));
     }
     if (event.kind === 'evaluated' && event.when === 'after') {
       if (elapsed === undefined) begin();
-      add(event.seconds ?? 0, updates, evaluationScalars(event.summary));
+      const { summary } = event;
+      add(event.seconds ?? 0, updates, (wallTime) => ({
+        scalars: evaluationScalars(summary),
+        values: [completions(summary), endValue(wallTime)],
+      }));
     }
     onEvent(event);
   };
@@ -57,10 +72,16 @@ function beginning(folder: RunFolder): number {
 function fileSoFar(folder: RunFolder): { content: Uint8Array; elapsed: number; updates: number } {
   const start = beginning(folder);
   const clock = readClock(folder);
-  const records = [fileHeader(start)];
+  const { options } = readJsonRecord(folder.file('config'));
+  const hparams = hparamsValue(isRecord(options) ? options : {}, start);
+  const records = [fileHeader(start), eventRecord({ wallTime: start, step: 0, values: [hparams] })];
+  const atStart = { wallTime: start + clock.before, step: 0 };
   if (existsSync(folder.file('evalBefore'))) {
-    const scalars = evaluationScalars(readEvaluation(folder.file('evalBefore')));
-    records.push(eventRecord({ wallTime: start + clock.before, step: 0, scalars }));
+    const summary = readEvaluation(folder.file('evalBefore'));
+    records.push(eventRecord({ ...atStart, scalars: evaluationScalars(summary), values: [completions(summary)] }));
+  }
+  if (existsSync(folder.file('vStar'))) {
+    records.push(eventRecord({ ...atStart, ...stage1(readVStarFile(folder.file('vStar'))) }));
   }
   let [elapsed, updates] = [clock.before, 0];
   for (const record of readLog(folder.file('metrics'))) {
@@ -69,6 +90,39 @@ function fileSoFar(folder: RunFolder): { content: Uint8Array; elapsed: number; u
     records.push(eventRecord({ wallTime: start + elapsed, step: updates, scalars: updateScalars(record) }));
   }
   return { content: Buffer.concat(records), elapsed, updates };
+}
+
+/** Stage 1: what its samples say of the problems, and how many problems have how many exact samples. */
+function stage1({ entries, samples }: VStarFile): Pick<SummaryEvent, 'scalars' | 'values'> {
+  const counts = new Array<number>(samples + 1).fill(0);
+  const all = [...entries.values()];
+  for (const { exact } of all) counts[Math.min(exact.filter(Boolean).length, samples)]! += 1;
+  const exactSamples = all.flatMap(({ exact }) => exact).map(Number);
+  if (exactSamples.length === 0) return {};
+  const share = (count: number) => count / all.length;
+  return {
+    scalars: {
+      'stage1/passAt1': mean(exactSamples),
+      'stage1/passAtN': 1 - share(counts[0]!),
+      'stage1/meanReward': mean(all.flatMap(({ rewards }) => rewards)),
+      'stage1/truncatedRate': mean(all.flatMap(({ truncated }) => truncated).map(Number)),
+      'stage1/parseFailRate': 1 - mean(all.flatMap(({ parsed }) => parsed).map(Number)),
+      'stage1/allWrong': share(counts[0]!),
+      'stage1/allRight': share(counts[samples]!),
+    },
+    values: [histogramValue('stage1/exactSamples', counts)],
+  };
+}
+
+const shownCompletions = 10;
+
+/** Greedy answers to the first held-out problems, as a table. */
+function completions({ perProblem }: EvalSummary): Message {
+  const cell = (text: string) => `\`${JSON.stringify(text).replaceAll('|', '\\|').replaceAll('`', "'")}\``;
+  const rows = perProblem
+    .slice(0, shownCompletions)
+    .map(({ id, greedy }) => `| ${cell(id)} | ${cell(greedy.completion)} | ${greedy.exact ? 'right' : 'wrong'} |`);
+  return textValue('heldOut/completions', ['| problem | greedy answer | |', '| --- | --- | --- |', ...rows].join('\n'));
 }
 
 /** Seconds of work from the start of the run to the end of the evaluation before training, and to the end of each update. */

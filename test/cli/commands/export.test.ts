@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { tinyzero } from '../../helpers/cli.js';
+import { lastLine, tinyzero } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/files.js';
 
 test('a GGUF file is written where --out says, and generates the same text', async (t) => {
@@ -14,7 +14,7 @@ test('a GGUF file is written where --out says, and generates the same text', asy
     env,
   );
   assert.equal(code, 0);
-  const { path, bytes, notes } = JSON.parse(stdout);
+  const { path, bytes, notes } = lastLine(stdout);
   assert.deepEqual([path, notes], [join(out, 'builtin-F32.gguf'), []]);
   assert.ok(bytes > 4 * 413_280);
   const ask = (model: string) =>

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { shippedModel } from '../../../src/model/shipped.js';
-import { tinyzero } from '../../helpers/cli.js';
+import { lastLine, tinyzero } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { beginOrResume } from '../../helpers/runs.js';
 
@@ -91,7 +91,7 @@ test('the files of a run are uploaded, with a card that has the verdict, the tab
     env,
   );
   assert.equal(code, 0, stderr);
-  const { url, files } = JSON.parse(stdout);
+  const { url, files } = lastLine(stdout);
   assert.equal(url, `${hub.endpoint}/me/model`);
   assert.deepEqual([...hub.files.keys()].sort(), [...files].sort());
   assert.equal(hub.created[0]!.visibility, 'private');

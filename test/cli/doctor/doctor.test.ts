@@ -8,14 +8,14 @@ import { installationChecks } from '../../../src/cli/doctor/installation.js';
 import { nodeCheck } from '../../../src/cli/doctor/machine.js';
 import { modelCheck } from '../../../src/cli/doctor/model.js';
 import { engineFormat, inspectEngine } from '../../../src/engine/install/installed.js';
-import { temporaryFolder, tinyzero } from '../../helpers/cli.js';
+import { lastLine, temporaryFolder, tinyzero } from '../../helpers/cli.js';
 import { nativeTest } from '../../helpers/native.js';
 
 const fixture = join('test', 'fixtures', 'qwen2-tied-f32');
 
 async function doctor(args: string[], env: Record<string, string> = {}) {
   const { code, stdout, stderr } = await tinyzero(['doctor', '--json', '--no-install', ...args], env);
-  const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: Check[] };
+  const { ok, checks } = lastLine(stdout) as { ok: boolean; checks: Check[] };
   return { code, ok, stderr, checks, named: (name: string) => checks.find((check) => check.name === name) };
 }
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunEntry } from '../../../src/run/list.js';
 import { lockHolder } from '../../../src/run/lock.js';
 import type { SetSummary } from '../../../src/run/many/summary.js';
-import { tinyzero } from '../../helpers/cli.js';
+import { lastLine, tinyzero } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { runBytes, runUntil } from '../../helpers/runs.js';
 
@@ -21,7 +21,7 @@ test('train --seeds: every run is what train --seed makes; the summary, the tabl
   const folder = join(temporaryFolder(t), 'set');
   const { code, stdout, stderr } = await tinyzero([...seeds(folder), '--json', '--name', 'three', '--note', 'A try.']);
   assert.equal(code, 0, stderr);
-  const summary = JSON.parse(stdout) as SetSummary & { report: string };
+  const summary = lastLine(stdout) as SetSummary & { report: string };
   assert.deepEqual([summary.finished, summary.planned, summary.overSeeds?.runs], [3, 3, 3]);
   assert.deepEqual(
     summary.runs.map(({ name, state, updates }) => [name, state, updates]),
@@ -44,7 +44,7 @@ test('train --seeds: every run is what train --seed makes; the summary, the tabl
   const { runs: _, report: __, ...first } = summary;
   const again = await tinyzero(['train', '--resume', folder, '--json']);
   assert.equal(again.code, 0, again.stderr);
-  const { runs: ___, report: ____, ...second } = JSON.parse(again.stdout) as typeof summary;
+  const { runs: ___, report: ____, ...second } = lastLine(again.stdout) as typeof summary;
   assert.deepEqual(second, first, 'nothing is left to do');
   assert.match(again.stderr, /3 runs of 3 are already finished/);
   const taken = await tinyzero(seeds(folder));
@@ -53,7 +53,7 @@ test('train --seeds: every run is what train --seed makes; the summary, the tabl
 
   const report = await tinyzero(['report', folder, '--json', '--out', join(folder, '..', 'other.html')]);
   assert.equal(report.code, 0, report.stderr);
-  assert.equal(typeof JSON.parse(report.stdout).verdict.sentence, 'string');
+  assert.equal(typeof lastLine(report.stdout).verdict.sentence, 'string');
   const listed = await tinyzero([
     'runs',
     join(folder, '..'),
@@ -63,7 +63,7 @@ test('train --seeds: every run is what train --seed makes; the summary, the tabl
     '--filter',
     'seed > 1 and name = three',
   ]);
-  const entries = JSON.parse(listed.stdout) as RunEntry[];
+  const entries = lastLine(listed.stdout).runs as RunEntry[];
   assert.deepEqual(
     entries.map(({ folder: path, task, note }) => [path.split('/').at(-1), task, note]),
     [
@@ -117,7 +117,7 @@ test('a run that fails does not keep the others from running, and says why', asy
   const flags = ['--task', task, '--seeds', '1..2', '--out', folder, '--force', '--json'];
   const { code, stdout, stderr } = await tinyzero(['train', ...tiny, ...flags]);
   assert.notEqual(code, 0);
-  const { finished, failed } = JSON.parse(stdout);
+  const { finished, failed } = lastLine(stdout);
   assert.equal(finished, 1, stderr);
   assert.equal(failed[0].name, 'seed-2');
   assert.match(stderr, /seed-2 failed with exit code \d+: .*broken on purpose/);

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { SetSummary } from '../../../src/run/many/summary.js';
-import { tinyzero } from '../../helpers/cli.js';
+import { lastLine, tinyzero } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { runUntil } from '../../helpers/runs.js';
 
@@ -37,7 +37,7 @@ test('sweep: tries every setting, ranks by training reward, resumes after a stop
   }
   const { code, stdout, stderr } = await tinyzero(['sweep', '--resume', folder, '--json']);
   assert.equal(code, 0, stderr);
-  const { ranking = [], rankBy, finished, runs } = JSON.parse(stdout) as SetSummary;
+  const { ranking = [], rankBy, finished, runs } = lastLine(stdout) as SetSummary;
   assert.deepEqual([rankBy, finished, ranking.length], ['train-reward', 4, 4]);
   const scores = ranking.map(({ score }) => score!.mean);
   assert.deepEqual(

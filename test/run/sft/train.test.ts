@@ -8,7 +8,7 @@ import type { SftOptions } from '../../../src/options/sft-settings.js';
 import { resolveOptions } from '../../../src/options/spec.js';
 import { type SftEvent, sft } from '../../../src/run/sft/train.js';
 import { silentReporter } from '../../../src/util/reporter.js';
-import { tinyzero } from '../../helpers/cli.js';
+import { lastLine, tinyzero } from '../../helpers/cli.js';
 import { assertUserRejection } from '../../helpers/errors.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { runBytes } from '../../helpers/runs.js';
@@ -77,7 +77,7 @@ test('the whole command: plan, run, list, report, the model in use, and refusals
     return { stdout, stderr };
   };
   const sized = ['--epochs', '1', '--batch-size', '9', ...wasm];
-  const plan = JSON.parse((await ok('sft', '--data', data, '--dry-run', '--json', ...sized)).stdout);
+  const plan = lastLine((await ok('sft', '--data', data, '--dry-run', '--json', ...sized)).stdout);
   assert.deepEqual([plan.updates, plan.lines, plan.shortfalls], [3, { train: 27, heldOut: 3 }, []]);
   assert.ok(plan.longest > 30 && plan.memory[0].bytes > 0);
   assert.ok(!existsSync(out));
@@ -91,7 +91,7 @@ test('the whole command: plan, run, list, report, the model in use, and refusals
   assert.match(page, /tinyzero sft/);
   await ok('report', out, '--compare', out, '--out', join(root, 'again.html'));
   assert.match(readFileSync(join(root, 'again.html'), 'utf8'), /class="legend"/);
-  const [entry] = JSON.parse((await ok('runs', root, '--json')).stdout);
+  const [entry] = lastLine((await ok('runs', root, '--json')).stdout).runs;
   assert.deepEqual([entry.algo, entry.state, entry.updates], ['sft', 'finished', 3]);
   const generated = await ok('generate', '--model', out, '--prompt', 'What is 7 × 8?', '--temperature', '0', ...wasm);
   assert.match(generated.stdout, /answer: \d+/);

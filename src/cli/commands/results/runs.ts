@@ -26,7 +26,7 @@ export async function run(
   const all = operands.length === 0 && !existsSync(folder) ? [] : listRuns(folder);
   const fitting = filter === undefined ? all : filterRuns(all, filter);
   const runs = sort === undefined ? fitting : sortRuns(fitting, sort);
-  printResult(json, runs, (paint, width) => {
+  printResult(json, { runs }, (paint, width) => {
     if (all.length === 0) return [`There are no runs in ${folder}. Start one with \`tinyzero train\`.`];
     if (runs.length === 0) return [`None of the ${counted(all.length, 'run')} in ${folder} fits '${filter}'.`];
     return describeRuns(runs, paint, width);

@@ -1,5 +1,5 @@
 /**
- * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in hub.ts. Asking
+ * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in repo.ts. Asking
  * the user is left to the caller.
  */
 import { closeSync, fstatSync, readdirSync } from 'node:fs';
@@ -7,10 +7,10 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { UserError } from '../../util/errors.js';
 import { openRegularFile } from '../../util/file.js';
-import { adapterConfigFile } from './adapter.js';
-import type { HubSettings } from './hub.js';
-import { requireUsable } from './hub-http.js';
-import { carriedFiles } from './save.js';
+import { adapterConfigFile } from '../checkpoint/adapter.js';
+import { carriedFiles } from '../checkpoint/save.js';
+import { requireUsable } from './http.js';
+import type { HubSettings } from './repo.js';
 
 export interface FileToUpload {
   readonly name: string;

@@ -17,9 +17,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { type HubProgress, type HubSettings, hubSettings, resolveModel } from '../../../src/model/checkpoint/hub.js';
 import { openPretrained } from '../../../src/model/checkpoint/pretrained.js';
 import { loadTokenizer } from '../../../src/model/checkpoint/tokenizer.js';
+import { resolveModel } from '../../../src/model/hub/model.js';
+import { type HubProgress, type HubSettings, hubSettings } from '../../../src/model/hub/repo.js';
 import { assertUserRejection } from '../../helpers/errors.js';
 import { changeJson, copyOfModel, type FixtureModel, fixture, temporaryFolder } from '../../helpers/files.js';
 import { startHub, type TestHub } from '../../helpers/hub-server.js';
@@ -264,7 +265,8 @@ test('names from the hub never become paths outside the cache', async (t) => {
 test('two processes that want the same model share one download', async (t) => {
   const { hub, settings } = await setUp(t);
   const code = `
-    const { hubSettings, resolveModel } = await import(${JSON.stringify(import.meta.resolve('../../../src/model/checkpoint/hub.js'))});
+    const { resolveModel } = await import(${JSON.stringify(import.meta.resolve('../../../src/model/hub/model.js'))});
+    const { hubSettings } = await import(${JSON.stringify(import.meta.resolve('../../../src/model/hub/repo.js'))});
     console.log(await resolveModel('org/model', { settings: hubSettings() }));
   `;
   const env = { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: settings.cacheFolder, HF_HUB_OFFLINE: '' };

@@ -8,9 +8,12 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode, UserError } from '../../util/errors.js';
 import { makeFolder, writeAll } from '../../util/file.js';
-import { checkedJson, maxAnswerBytes, maxPages, readBody } from './hub-answers.js';
+import { checkedJson, maxAnswerBytes, maxPages, readBody } from './answers.js';
+import type { RepoKind } from './cache.js';
 
 export interface HubConnection {
+  /** What is asked for, for errors. */
+  readonly kind: RepoKind;
   /** Origin and path of the hub, without a trailing slash. */
   readonly endpoint: string;
   readonly token: string | undefined;
@@ -26,16 +29,25 @@ export class HubUnreachable extends UserError {
   constructor(
     /** A clause such as "the connection was refused". */
     readonly reason: string,
-    endpoint: string,
+    { endpoint, kind }: Pick<HubConnection, 'endpoint' | 'kind'>,
     cause?: unknown,
   ) {
     const problem = `The hub at ${endpoint} does not answer: ${reason}.`;
     const fix =
-      'Run the command again to resume, set HF_ENDPOINT to a mirror, or use a model folder. ' +
+      `Run the command again to resume, set HF_ENDPOINT to a mirror, or use ${onDisk[kind]}. ` +
       'Node uses a proxy only with NODE_USE_ENV_PROXY=1 (Node 24 and later).';
     super({ problem, fix }, { cause });
   }
 }
+
+/** What does without a hub. */
+const onDisk: Readonly<Record<RepoKind, string>> = {
+  model: 'a model folder',
+  dataset: 'a file of problems (.jsonl, .csv or .parquet)',
+};
+
+/** Thrown when a repository has no such revision. */
+export class RevisionMissing extends UserError {}
 
 const cutReason = 'the connection was cut';
 
@@ -163,9 +175,7 @@ async function downloadPart(
     }
     if (!response.ok) {
       const error = await explain(connection, response, subject);
-      throw isPassing(response.status)
-        ? new HubUnreachable(`it answers ${response.status}`, connection.endpoint)
-        : error;
+      throw isPassing(response.status) ? new HubUnreachable(`it answers ${response.status}`, connection) : error;
     }
     let received = start;
     if (response.status !== 206 || !response.headers.get('content-range')?.startsWith(`bytes ${start}-`)) {
@@ -251,7 +261,8 @@ async function pause({ retryPauseMs, signal }: HubConnection, failures: number):
   await sleep(retryPauseMs * 2 ** (failures - 1), undefined, signal ? { signal } : {});
 }
 
-function unreachable({ endpoint, timeoutMs }: HubConnection, error: unknown): HubUnreachable {
+function unreachable(connection: HubConnection, error: unknown): HubUnreachable {
+  const { timeoutMs } = connection;
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   const name = error instanceof Error ? error.name : '';
   const code = systemErrorCode(cause);
@@ -266,11 +277,15 @@ function unreachable({ endpoint, timeoutMs }: HubConnection, error: unknown): Hu
   const reason = timedOut
     ? `it was silent for ${timeoutMs / 1000} s`
     : ((code && reasons[code]) ?? (cause instanceof Error ? cause.message : String(cause)));
-  return new HubUnreachable(reason, endpoint, error);
+  return new HubUnreachable(reason, connection, error);
 }
 
 /** Explains an unsuccessful response to the user. */
-async function explain({ endpoint, token }: HubConnection, response: Response, subject: string): Promise<UserError> {
+async function explain(
+  { endpoint, token, kind }: HubConnection,
+  response: Response,
+  subject: string,
+): Promise<UserError> {
   const code = response.headers.get('x-error-code');
   const said = response.headers.get('x-error-message');
   await response.body?.cancel();
@@ -279,21 +294,26 @@ async function explain({ endpoint, token }: HubConnection, response: Response, s
   switch (response.status) {
     case 401:
       return token === undefined
-        ? problem('the hub requires a login (401)', 'Check the name. For a private or gated model, set HF_TOKEN.')
+        ? problem('the hub requires a login (401)', `Check the name. For a private or gated ${kind}, set HF_TOKEN.`)
         : problem('the hub does not accept the token (401)', 'Check HF_TOKEN, or the name.');
     case 403:
       return gated || code === null
         ? problem(
             'access is not granted (403)',
-            "Request access on the model's page, and set HF_TOKEN to that account's token.",
+            `Request access on the ${kind}'s page, and set HF_TOKEN to that account's token.`,
           )
         : problem(`access is refused (403${said ? `, ${said}` : ''})`, 'Check what the token is allowed to read.');
     case 404:
       return code === 'RevisionNotFound'
-        ? problem('there is no such revision (404)', 'Leave out what follows the @, or check its spelling.')
+        ? new RevisionMissing({
+            problem: `${subject}: there is no such revision (404).`,
+            fix: 'Leave out what follows the @, or check its spelling.',
+          })
         : problem(
             `the hub at ${endpoint} does not have it (404)`,
-            'Check the name, or give the path of an existing folder.',
+            kind === 'model'
+              ? 'Check the name, or give the path of an existing folder.'
+              : `Check the name, or use ${onDisk[kind]}.`,
           );
     case 429:
       return problem('too many requests to the hub (429)', 'Wait a few minutes, or set HF_TOKEN.');

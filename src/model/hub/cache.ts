@@ -1,6 +1,6 @@
 /**
  * @file The Hugging Face cache on disk, in the layout that huggingface_hub (Python) shares:
- * `models--org--name/` with `blobs/<etag>`, `snapshots/<commit>/<file>` linking to blobs, and `refs/<revision>` naming
+ * `models--org--name/` (`datasets--org--name/` for a dataset) with `blobs/<etag>`, `snapshots/<commit>/<file>` linking to blobs, and `refs/<revision>` naming
  * a commit. Handles only the layout; the caller downloads.
  */
 import { createHash } from 'node:crypto';
@@ -10,6 +10,8 @@ import { pipeline } from 'node:stream/promises';
 import { lock } from 'proper-lockfile';
 import { UserError } from '../../util/errors.js';
 import { makeFolder, readRegularFile, writeFileAtomic } from '../../util/file.js';
+import { readJsonRecord } from '../../util/json.js';
+import { check, integer, list, object, text } from '../../util/schema.js';
 
 const commitPattern = /^[0-9a-f]{40}$/;
 
@@ -25,12 +27,17 @@ export interface RemoteFile {
   readonly etag: string;
 }
 
+const listingShape = object({ files: list(object({ path: text, size: integer({ min: 0 }), etag: text })) });
+
+/** What a repository holds. */
+export type RepoKind = 'model' | 'dataset';
+
 export class RepoCache {
   private readonly root: string;
   private readonly locks: string;
 
-  constructor(cacheFolder: string, repo: string) {
-    const name = `models--${repo.replaceAll('/', '--')}`;
+  constructor(cacheFolder: string, repo: string, kind: RepoKind) {
+    const name = `${kind}s--${repo.replaceAll('/', '--')}`;
     this.root = join(cacheFolder, name);
     this.locks = join(cacheFolder, '.locks', name);
   }
@@ -53,7 +60,33 @@ export class RepoCache {
   }
 
   has(commit: string, file: RemoteFile): boolean {
-    return fileSize(join(this.snapshot(commit), file.path)) === file.size;
+    return fileSize(this.pathOf(commit, file)) === file.size;
+  }
+
+  pathOf(commit: string, { path }: RemoteFile): string {
+    return join(this.snapshot(commit), path);
+  }
+
+  /** Keeps the list of files of `commit`, which the layout itself does not have. */
+  saveListing(commit: string, listed: ReadonlyMap<string, RemoteFile>): void {
+    writeFileAtomic(this.listing(commit), `${JSON.stringify({ files: [...listed.values()] })}\n`);
+  }
+
+  /** The files of `commit`, whether or not they were downloaded; undefined if they were never listed, or not readably. */
+  listingOf(commit: string): ReadonlyMap<string, RemoteFile> | undefined {
+    const path = this.listing(commit);
+    if (!existsSync(path)) return undefined;
+    try {
+      const { files } = check(listingShape, readJsonRecord(path), { path });
+      return new Map(files.map((file) => [file.path, file]));
+    } catch (error) {
+      if (error instanceof UserError) return undefined;
+      throw error;
+    }
+  }
+
+  private listing(commit: string): string {
+    return join(this.root, 'tinyzero', `${commit}.json`);
   }
 
   /**
@@ -80,7 +113,7 @@ export class RepoCache {
     } finally {
       await release().catch(() => {});
     }
-    link(blob, join(this.snapshot(commit), file.path));
+    link(blob, this.pathOf(commit, file));
   }
 }
 

@@ -1,0 +1,179 @@
+/** @file The completion scripts of bash, zsh and fish. They hold all words, so that completing starts no program. */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: variables of shells
+import {
+  type CommandTable,
+  type CommandWords,
+  type CompletionWords,
+  completionWords,
+  type FlagWords,
+  type shells,
+} from './words.js';
+
+export function completionScript(shell: (typeof shells)[number], table: CommandTable): string {
+  const words = completionWords(table);
+  return { bash, zsh, fish }[shell](words);
+}
+
+const note = (shell: string) => `Completion of tinyzero in ${shell}, written by \`tinyzero completion ${shell}\`.`;
+
+/** In single quotes, for any of the three shells. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** Names of groups, and of commands, as alternatives of a `case` on `"$command $word"`. */
+function steps({ first, second }: CompletionWords): string[] {
+  return [
+    ...first.map(([word]) => ` ${word}`),
+    ...[...second].flatMap(([group, subs]) => subs.map(([sub]) => `${group} ${sub}`)),
+  ];
+}
+
+/** The words that can follow a command that is not complete: none yet, or a group. */
+function starts({ first, second }: CompletionWords) {
+  return [['', first] as const, ...second];
+}
+
+function bash(words: CompletionWords): string {
+  const values = (command: CommandWords, { flag, values }: FlagWords) => {
+    const pattern = quoted(`${command.name} ${flag}`);
+    if (values.kind === 'none') return [];
+    if (values.kind === 'text') return [`    ${pattern}) return ;;`];
+    if (values.kind === 'choices')
+      return [`    ${pattern}) _tinyzero_words ${quoted(values.choices.join(' '))}; return ;;`];
+    return [`    ${pattern}) _tinyzero_words ${quoted(values.also.join(' '))}; _tinyzero_files; return ;;`];
+  };
+  const operands = ({ name, operands }: CommandWords) =>
+    operands.kind === 'choices'
+      ? [`    ${quoted(name)}) _tinyzero_words ${quoted(operands.choices.join(' '))} ;;`]
+      : operands.kind === 'files'
+        ? [`    ${quoted(name)}) _tinyzero_files ;;`]
+        : [];
+  const lines = [
+    `# ${note('bash')}`,
+    '_tinyzero_words() {',
+    '  COMPREPLY+=($(compgen -W "$1" -- "$cur"))',
+    '}',
+    '_tinyzero_files() {',
+    "  local IFS=$'\\n'",
+    '  compopt -o filenames 2>/dev/null',
+    '  COMPREPLY+=($(compgen -f -- "$cur"))',
+    '}',
+    '_tinyzero() {',
+    '  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= word i',
+    '  COMPREPLY=()',
+    '  for ((i = 1; i < COMP_CWORD; i++)); do',
+    '    word=${COMP_WORDS[i]}',
+    '    case "$command $word" in',
+    `    ${steps(words).map(quoted).join('|')}) command="\${command:+$command }$word" ;;`,
+    '    esac',
+    '  done',
+    '  case "$command $prev" in',
+    ...words.commands.flatMap((command) => command.flags.flatMap((flag) => values(command, flag))),
+    '  esac',
+    '  if [[ $cur == -* ]]; then',
+    '    case "$command" in',
+    ...words.commands.map(
+      ({ name, flags }) => `    ${quoted(name)}) _tinyzero_words ${quoted(flags.map(({ flag }) => flag).join(' '))} ;;`,
+    ),
+    "    '') _tinyzero_words '--help --version' ;;",
+    '    esac',
+    '    return',
+    '  fi',
+    '  case "$command" in',
+    ...starts(words).map(
+      ([group, subs]) => `    ${quoted(group)}) _tinyzero_words ${quoted(subs.map(([word]) => word).join(' '))} ;;`,
+    ),
+    ...words.commands.flatMap(operands),
+    '  esac',
+    '}',
+    'complete -F _tinyzero tinyzero',
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function zsh(words: CompletionWords): string {
+  // In a specification of _arguments, brackets and colons have a meaning.
+  const plain = (text: string) => text.replace(/[[\]:\\]/g, (char) => `\\${char}`);
+  const action = (values: FlagWords['values']) => {
+    if (values.kind === 'choices') return `(${values.choices.join(' ')})`;
+    if (values.kind !== 'files') return ' ';
+    return values.also.length === 0
+      ? '_files'
+      : `_alternative 'words:name:(${values.also.join(' ')})' 'files:file:_files'`;
+  };
+  const spec = ({ flag, help, values }: FlagWords) =>
+    quoted(`*${flag}[${plain(help)}]${values.kind === 'none' ? '' : `:value:${action(values).replaceAll("'", '"')}`}`);
+  const operand = (values: FlagWords['values']) =>
+    values.kind === 'none' ? [] : [quoted(`*:argument:${action(values)}`)];
+  const described = (subs: readonly (readonly [string, string])[]) =>
+    subs.map(([word, summary]) => quoted(`${word}:${plain(summary)}`)).join(' ');
+  const lines = [
+    '#compdef tinyzero',
+    `# ${note('zsh')}`,
+    '_tinyzero() {',
+    '  local command= word',
+    '  local -a subs',
+    '  integer i at=1',
+    '  for ((i = 2; i < CURRENT; i++)); do',
+    '    word=${words[i]}',
+    '    case "$command $word" in',
+    `    ${steps(words)
+      .map((step) => quoted(step))
+      .join('|')}) command="\${command:+$command }$word"; at=$i ;;`,
+    '    esac',
+    '  done',
+    '  case "$command" in',
+    ...starts(words).map(([group, subs]) => `  ${quoted(group)}) subs=(${described(subs)}); _describe command subs ;;`),
+    ...words.commands.map(
+      ({ name, flags, operands }) =>
+        `  ${quoted(name)}) shift $((at - 1)) words; ((CURRENT -= at - 1)); _arguments ${[...flags.map(spec), ...operand(operands)].join(' ')} ;;`,
+    ),
+    '  esac',
+    '}',
+    // Loaded from a folder of $fpath the file is the function; read by `source` it is not.
+    'if [[ $funcstack[1] == _tinyzero ]]; then _tinyzero "$@"; else compdef _tinyzero tinyzero; fi',
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function fish(words: CompletionWords): string {
+  const text = (value: string) => `'${value.replace(/[\\']/g, (char) => `\\${char}`)}'`;
+  const at = (name: string) => `-n ${text(`__tinyzero_at "${name}"`)}`;
+  const flagLine =
+    (name: string) =>
+    ({ flag, help, values }: FlagWords) => {
+      const given = {
+        none: '',
+        text: ' -x',
+        files: ` -r -F${values.kind === 'files' && values.also.length > 0 ? ` -a ${text(values.also.join(' '))}` : ''}`,
+        choices: ` -x -a ${text(values.kind === 'choices' ? values.choices.join(' ') : '')}`,
+      }[values.kind];
+      return `complete -c tinyzero ${at(name)} -l ${flag.slice(2)}${given} -d ${text(help)}`;
+    };
+  const operandLine = ({ name, operands }: CommandWords) =>
+    operands.kind === 'choices'
+      ? [`complete -c tinyzero ${at(name)} -a ${text(operands.choices.join(' '))}`]
+      : operands.kind === 'files'
+        ? [`complete -c tinyzero ${at(name)} -F`]
+        : [];
+  const lines = [
+    `# ${note('fish')}`,
+    'function __tinyzero_at',
+    '  set -l command ""',
+    '  for word in (commandline -opc)[2..-1]',
+    '    switch "$command $word"',
+    `      case ${steps(words).map(text).join(' ')}`,
+    '        set command (string trim -- "$command $word")',
+    '    end',
+    '  end',
+    '  test "$command" = "$argv[1]"',
+    'end',
+    'complete -c tinyzero -f',
+    ...starts(words).flatMap(([group, subs]) =>
+      subs.map(([word, summary]) => `complete -c tinyzero ${at(group)} -a ${text(word)} -d ${text(summary)}`),
+    ),
+    ...words.commands.flatMap((command) => [...command.flags.map(flagLine(command.name)), ...operandLine(command)]),
+  ];
+  return `${lines.join('\n')}\n`;
+}

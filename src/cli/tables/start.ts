@@ -1,0 +1,48 @@
+/** @file Commands to start with: files to change, and completion in the shell. */
+import type { OptionValues } from '../../options/table.js';
+import { type CommandSpec, command } from '../command-spec.js';
+import type { CommandTable } from '../completion/words.js';
+
+/** @param all the whole table, which completion is made of; read when it runs. */
+export const startCommands = (all: () => CommandTable): readonly CommandSpec[] => [
+  command({
+    words: ['init', 'task'],
+    summary: 'write a task in TypeScript or JavaScript that runs, every part explained, to change into your own',
+    details: 'Never overwrites a file. docs/tasks.md says more about tasks.',
+    operands: '[file]',
+    options: ['json'],
+    examples: [
+      ['init task', 'task.ts, for `tinyzero train --task task.ts`'],
+      ['init task my-task.mjs', 'the same in JavaScript'],
+    ],
+    load: async () => ({ run: (await import('../commands/start/init.js')).task }),
+  }),
+  command({
+    words: ['init', 'problems'],
+    summary: 'write a file of problems with answers, with comments, to replace by your own',
+    details: 'Never overwrites a file. docs/tasks.md says more about such files.',
+    operands: '[file]',
+    options: ['json'],
+    examples: [
+      ['init problems', 'problems.jsonl, for `tinyzero train --problems problems.jsonl`'],
+      ['init problems problems.csv', 'the same as a table'],
+    ],
+    load: async () => ({ run: (await import('../commands/start/init.js')).problems }),
+  }),
+  command({
+    words: ['completion'],
+    summary: 'print a script that completes commands, options, choices and files in bash, zsh or fish',
+    details:
+      'bash: `tinyzero completion bash > ~/.local/share/bash-completion/completions/tinyzero`\n\nzsh: `tinyzero completion zsh > ~/.zfunc/_tinyzero`, with `fpath+=~/.zfunc; autoload -U compinit; compinit` in ~/.zshrc\n\nfish: `tinyzero completion fish > ~/.config/fish/completions/tinyzero.fish`\n\nThen open a new shell. Write the file again after an update.',
+    operands: '<shell>',
+    options: ['json'],
+    examples: [
+      ['completion bash > ~/.local/share/bash-completion/completions/tinyzero', 'install it for bash'],
+      ['completion fish | source', 'try it in this fish'],
+    ],
+    load: async () => {
+      const { printCompletion } = await import('../commands/start/completion.js');
+      return { run: (values: OptionValues<'json'>, operands) => printCompletion(all(), values, operands) };
+    },
+  }),
+];
