@@ -7,7 +7,10 @@ import { evenly } from './charts/thin.js';
 import type { Collector } from './follow.js';
 
 /** A line of metrics.jsonl; docs/metrics.md has the formulas. */
-export type StepRecord = Pick<StepMetrics, keyof typeof stepNumbers | 'step' | 'epoch' | 'heldOutGreedy' | 'validationGreedy'>;
+export type StepRecord = Pick<
+  StepMetrics,
+  keyof typeof stepNumbers | 'step' | 'epoch' | 'heldOutGreedy' | 'validationGreedy'
+>;
 
 const stepNumbers = {
   loss: number(),
@@ -36,9 +39,13 @@ export function stepRecords(path: string): Collector<readonly StepRecord[]> {
   const steps: StepRecord[] = [];
   return {
     add(line, at) {
-      const { heldOutGreedy, ...step } = check(stepShape, line, source, `line ${at}`);
+      const { heldOutGreedy, validationGreedy, ...step } = check(stepShape, line, source, `line ${at}`);
       check(integer({ min: (steps.at(-1)?.step ?? 0) + 1 }), step.step, source, `line ${at}.step`);
-      steps.push({ ...step, ...(heldOutGreedy !== undefined && { heldOutGreedy }) });
+      steps.push({
+        ...step,
+        ...(heldOutGreedy !== undefined && { heldOutGreedy }),
+        ...(validationGreedy !== undefined && { validationGreedy }),
+      });
     },
     value: () => [...steps],
   };

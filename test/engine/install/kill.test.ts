@@ -74,7 +74,9 @@ nativeTest('doctor explains what a killed install left', async (t) => {
   await new Promise((resolve) => installing.on('exit', resolve));
   const { code, stdout } = await tinyzero(['doctor', '--no-install', '--json'], env);
   assert.equal(code, 0, 'WebAssembly is there');
-  const { checks } = JSON.parse(stdout) as { checks: { name: string; ok: boolean; found: string; fix: string }[] };
+  const { checks } = JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as {
+    checks: { name: string; ok: boolean; found: string; fix: string }[];
+  };
   const leftover = checks.find(({ name }) => name === 'leftovers');
   assert.equal(leftover?.ok, false);
   assert.match(leftover?.found ?? '', /an interrupted install left .*staging-/);
