@@ -57,9 +57,11 @@ test('commands in the messages of the source are accepted', () => {
   assert.ok(found > 20, `${found}`);
 });
 
-/** Examples that need a network, a long time, or change the machine: they are accepted, and not run here. */
+/** Examples that need a network, a long time or Ctrl-C, or change the machine: they are accepted, and not run here. */
 const isNotRun = (line: string) =>
-  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus|$)|^doctor$|^push |^runs rm builtin-/.test(line);
+  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus|$)|^doctor$|^push |^runs rm builtin-|^watch /.test(
+    line,
+  );
 
 let folder: string;
 const run = promisify(execFile);

@@ -47,6 +47,7 @@ export async function runSet(request: SetRequest): Promise<number> {
   return await interruptible(async (signal) => {
     // Nothing is left to do: the model and the task need not be there any more.
     const isDone = readSet(folder, plan).every(({ row }) => row.state === 'finished');
+    if (isDone) reporter.line(`All ${counted(plan.runs.length, 'run')} are finished.`);
     const failed = isDone && !dryRun ? [] : await runLeft(request, plan, wanted, reporter, signal);
     if (failed === undefined) return exitCodes.ok;
     const summary = summarizeSet(folder, plan, readSet(folder, plan));

@@ -46,7 +46,7 @@ test('train --seeds: every run is what train --seed makes; the summary, the tabl
   assert.equal(again.code, 0, again.stderr);
   const { runs: ___, report: ____, ...second } = lastLine(again.stdout) as typeof summary;
   assert.deepEqual(second, first, 'nothing is left to do');
-  assert.match(again.stderr, /3 runs of 3 are already finished/);
+  assert.match(again.stderr, /All 3 runs are finished/);
   const taken = await tinyzero(seeds(folder));
   assert.equal(taken.code, 1);
   assert.match(taken.stderr, /already holds a set of runs\. Resume it with --resume/);
