@@ -53,10 +53,10 @@ function teller(title: string, unit: WorkUnit): (done: number, total: number) =>
 export function printTrainEvent({ kind, ...event }: TrainEvent | SftEvent): void {
   if ('problems' in event) {
     const { train, rows, test } = event.problems;
-    printEvent({ ...event, event: kind, problems: { train: train.length, rows: rows.length, test: test.length } });
+    printEvent({ event: kind, ...event, problems: { train: train.length, rows: rows.length, test: test.length } });
   } else if ('summary' in event) {
     const { perProblem: _, ...summary } = event.summary;
-    printEvent({ ...event, event: kind, summary });
+    printEvent({ event: kind, ...event, summary });
   } else if ('history' in event) printEvent({ event: kind, step: event.step });
-  else printEvent({ ...event, event: kind });
+  else printEvent({ event: kind, ...event });
 }
