@@ -24,7 +24,14 @@ import { watchRuns } from '../../../src/report/live/watch.js';
 import { renderPage } from '../../../src/report/page.js';
 import { readRunRecord } from '../../../src/report/read.js';
 import { runFiles } from '../../../src/run/folder.js';
-import { cliPath, temporaryFolder as makeFolder, merge, tinyzero } from '../../helpers/cli.js';
+import {
+  cliPath,
+  temporaryFolder as makeFolder,
+  merge,
+  modulesLoadedBy,
+  packagesOf,
+  tinyzero,
+} from '../../helpers/cli.js';
 import { followEvents } from '../../helpers/events.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { damage, fuzz, pick } from '../../helpers/fuzz.js';
@@ -315,6 +322,14 @@ test('ports and flags that cannot be are refused', async (t) => {
   const inUse = await tinyzero(['watch', run, '--port', String(port)]);
   assert.deepEqual([inUse.code, inUse.stdout], [1, '']);
   assert.match(inUse.stderr, /^tinyzero: Port \d+ is in use\. Choose another with --port/);
+  // The address is there at once: the chart library is loaded when a browser asks, the tensor library never.
+  const { code, loaded } = await modulesLoadedBy(['watch', run, '--port', String(port)]);
+  assert.equal(code, 1);
+  assert.ok(loaded.some((url) => url.endsWith('/report/live/watch.js')));
+  assert.deepEqual(
+    packagesOf(loaded).filter((name) => /observable|d3|linkedom|tensorflow|huggingface/.test(name)),
+    [],
+  );
   const training = await tinyzero(['train', '--watch', '--port', String(port), '--out', join(root, 'never')]);
   assert.equal(training.code, 1);
   assert.match(training.stderr, /is in use/);
