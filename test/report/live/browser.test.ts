@@ -12,12 +12,13 @@ import { runFiles } from '../../../src/run/folder.js';
 import { browserTest } from '../../helpers/chromium.js';
 import { temporaryFolder as makeFolder, tinyzero } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/files.js';
-import { beginOrResume } from '../../helpers/runs.js';
+import { longerRun } from '../../helpers/runs.js';
 
 const root = makeFolder('watch-browser');
 const run = join(root, 'run');
 after(() => rmSync(root, { recursive: true, force: true }));
 const engine = findInstalledEngine() === undefined ? 'wasm' : 'tensorflow';
+const updates = 30;
 
 /** Whatever a page complains about, or asks of anyone but its own server. */
 function complaints(page: Page, url: string): string[] {
@@ -64,8 +65,8 @@ browserTest('pages that are open during a run fill, and end as its report', asyn
   const [{ page: first }] = pages as [(typeof pages)[0]];
   const heading = first.locator('h1');
   assert.match(await heading.innerText(), /no run here yet/);
-  const training = tinyzero(beginOrResume(run, engine));
-  await first.getByText(/^Stage 2: [1-5] of 5 updates/).waitFor({ timeout: 240_000 });
+  const training = tinyzero(['train', ...longerRun, '--out', run, '--engine', engine, '--no-install']);
+  await first.getByText(/^Stage 2: \d+ of 30 updates/).waitFor({ timeout: 240_000 });
   await first.locator('#rollouts .completion').first().waitFor();
   for (const { page, width } of pages) {
     assert.equal(await tooWide(page), 0, `${width}, during the run`);
@@ -103,17 +104,17 @@ browserTest('pages that are open during a run fill, and end as its report', asyn
 });
 
 /** The run as it was after so many updates. */
-function copyAfter(folder: string, updates: number): void {
+function copyAfter(folder: string, made: number): void {
   mkdirSync(folder, { recursive: true });
   for (const name of ['problems', 'config', 'evalBefore', 'vStar', 'probe', 'rollouts'] as const) {
     cpSync(join(run, runFiles[name]), join(folder, runFiles[name]));
   }
-  for (const name of ['metrics', 'timings'] as const) setUpdates(folder, name, updates);
+  for (const name of ['metrics', 'timings'] as const) setUpdates(folder, name, made);
 }
 
-function setUpdates(folder: string, name: 'metrics' | 'timings', updates: number): void {
+function setUpdates(folder: string, name: 'metrics' | 'timings', made: number): void {
   const lines = readFileSync(join(run, runFiles[name]), 'utf8').split('\n');
-  writeFileSync(join(folder, runFiles[name]), `${lines.slice(0, updates).join('\n')}\n`);
+  writeFileSync(join(folder, runFiles[name]), `${lines.slice(0, made).join('\n')}\n`);
 }
 
 async function opened(browser: Browser, t: TestContext, folder: string) {
@@ -128,7 +129,7 @@ browserTest('an update leaves focus, tooltips, open details and the place on the
   const folder = join(temporaryFolder(t), 'run');
   copyAfter(folder, 3);
   const { page } = await opened(browser, t, folder);
-  await page.getByText('Stage 2: 3 of 5 updates').waitFor();
+  await page.getByText(`Stage 2: 3 of ${updates} updates`).waitFor();
   const details = page.locator('#repeat details');
   await details.locator('summary').click();
   const chart = page.locator('#training svg.plot').first();
@@ -140,7 +141,7 @@ browserTest('an update leaves focus, tooltips, open details and the place on the
   const place = async () => (await chart.boundingBox())!.y;
   const before = await place();
   setUpdates(folder, 'metrics', 4);
-  await page.getByText('Stage 2: 4 of 5 updates').waitFor();
+  await page.getByText(`Stage 2: 4 of ${updates} updates`).waitFor();
   await page.locator('#training').getByText('Stage 2 made 4 updates').waitFor();
   assert.match(await tip.innerText(), /^update 2\n/, 'the tooltip stays');
   await page.keyboard.press('End');
@@ -153,7 +154,7 @@ browserTest('the page can be paused, is reached by keyboard, and says when its s
   const folder = join(temporaryFolder(t), 'run');
   copyAfter(folder, 2);
   const { page, watching } = await opened(browser, t, folder);
-  await page.getByText('Stage 2: 2 of 5 updates').waitFor();
+  await page.getByText(`Stage 2: 2 of ${updates} updates`).waitFor();
   await page.keyboard.press('Tab');
   assert.equal(await page.locator(':focus').innerText(), 'Skip to the content');
   await page.keyboard.press('Enter');
@@ -164,9 +165,9 @@ browserTest('the page can be paused, is reached by keyboard, and says when its s
   assert.equal(await pause.getAttribute('aria-pressed'), 'true');
   setUpdates(folder, 'metrics', 4);
   await page.waitForTimeout(2000);
-  assert.equal(await page.getByText('Stage 2: 2 of 5 updates').count(), 1);
+  assert.equal(await page.getByText(`Stage 2: 2 of ${updates} updates`).count(), 1);
   await page.keyboard.press('Space');
-  await page.getByText('Stage 2: 4 of 5 updates').waitFor();
+  await page.getByText(`Stage 2: 4 of ${updates} updates`).waitFor();
   assert.equal(await page.getByRole('progressbar', { name: 'Stage 2' }).getAttribute('value'), '4');
   await watching.close('It ends here.');
   await page.getByRole('status').getByText('It ends here.').waitFor();

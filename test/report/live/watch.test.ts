@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { after, type TestContext, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import { parseHTML } from 'linkedom';
 import { findInstalledEngine } from '../../../src/engine/install/installed.js';
 import { watchRuns } from '../../../src/report/live/watch.js';
@@ -35,11 +35,14 @@ import {
 import { followEvents } from '../../helpers/events.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { damage, fuzz, pick } from '../../helpers/fuzz.js';
-import { beginOrResume } from '../../helpers/runs.js';
+import { beginOrResume, longerRun } from '../../helpers/runs.js';
 
 const engine = findInstalledEngine() === undefined ? 'wasm' : 'tensorflow';
 const root = makeFolder('watch');
 const run = join(root, 'a run');
+before(async () => {
+  assert.equal((await tinyzero(beginOrResume(run, engine))).code, 0);
+});
 after(() => rmSync(root, { recursive: true, force: true }));
 
 /** `tinyzero watch … --json`, and the lines it prints. */
@@ -87,13 +90,14 @@ const mainOf = (page: string) => parseHTML(page).document.querySelector('main')!
 const headingOf = (opening: string) => textOf(/<h1>([\s\S]*?)<\/h1>/.exec(opening)![1]!);
 
 test('a run is followed from before its start to its verdict, and its page is then its report', async (t) => {
-  const { child, lines, url } = await watchCommand(t, run);
+  const folder = join(temporaryFolder(t), 'long run');
+  const { child, lines, url } = await watchCommand(t, folder);
   assert.equal((await lines.next()).state, 'waiting');
   const first = await (await fetch(url)).text();
   assert.match(textOf(mainOf(first)), /There is no run here yet/);
   const version = Number(/data-version="(\d+)"/.exec(first)![1]);
   const events = await followEvents(url, version);
-  const training = tinyzero(beginOrResume(run, engine));
+  const training = tinyzero(['train', ...longerRun, '--out', folder, '--engine', engine, '--no-install']);
 
   const headings: string[] = [];
   const announced: string[] = [];
@@ -116,7 +120,7 @@ test('a run is followed from before its start to its verdict, and its page is th
     headings.join('\n'),
   );
   assert.ok(
-    headings.some((heading) => /^Stage 2: \d of 5 updates/.test(heading)),
+    headings.some((heading) => /^Stage 2: \d+ of 30 updates/.test(heading)),
     headings.join('\n'),
   );
   assert.match(headings.at(-1)!, /held-out accuracy/);
@@ -133,7 +137,7 @@ test('a run is followed from before its start to its verdict, and its page is th
   assert.ok(parts.get('nav')!.at(-1)!.includes('#training'));
 
   // What a browser has assembled, what it would load now, and the report are the same.
-  const report = mainOf(renderPage([readRunRecord(run)]).page).trim();
+  const report = mainOf(renderPage([readRunRecord(folder)]).page).trim();
   assert.equal(mainOf(await (await fetch(url)).text()).trim(), report);
   for (const [key, markups] of parts) {
     if (key === 'nav' || key === 'rollouts') continue;
@@ -148,7 +152,7 @@ test('a run is followed from before its start to its verdict, and its page is th
 
   const allowed = new Set<string>(Object.values(runFiles));
   assert.deepEqual(
-    readdirSync(run).filter((name) => !allowed.has(name)),
+    readdirSync(folder).filter((name) => !allowed.has(name)),
     [],
     'watching leaves nothing behind',
   );
@@ -156,7 +160,7 @@ test('a run is followed from before its start to its verdict, and its page is th
   child.kill('SIGINT');
   const last = await events.next();
   assert.equal(last.event, 'over');
-  assert.match(last.data, /`.*watch '?.*a run'?` shows it again/);
+  assert.match(last.data, /`.*watch '?.*long run'?` shows it again/);
   assert.deepEqual(await exit, [0, null]);
 });
 
