@@ -36,6 +36,8 @@ export interface CaseOptions {
   readonly plainProblems: number;
   /** Folder for models with random weights. */
   readonly models: string;
+  /** A Hugging Face folder that is measured too. */
+  readonly model?: string | undefined;
 }
 
 const ours = (script: string) => [process.execPath, fileURLToPath(new URL(script, import.meta.url))];
@@ -43,7 +45,7 @@ const isOurs = ({ name }: Side) => name.startsWith('tinyzero');
 
 /** All cases; without `peers`, only with the sides of tinyzero. */
 export function benchCases(options: CaseOptions, peers: boolean): Case[] {
-  const all = [...jobCases(options), ...partCases(options)];
+  const all = [...jobCases(options), ...partCases(options), ...modelCases(options)];
   const mine = (each: Case) => ({ ...each, sides: each.sides.filter(isOurs) });
   return peers ? all : all.map(mine).filter(({ sides }) => sides.length > 0);
 }
@@ -124,6 +126,27 @@ function partCases({ models }: CaseOptions): Case[] {
     partCase('sample 0.5B 4', { ...half, kind: 'sample', rows: 4, newTokens: 64, runs: 1 }, halfSampling),
     partCase('sample 0.5B 16', { ...half, kind: 'sample', rows: 16, newTokens: 64, runs: 1 }, halfSampling),
     partCase('step 0.5B', { ...half, kind: 'step', rows: 4, runs: 1 }, halfSteps),
+  ];
+}
+
+/** Sampling and updates of the given model, at the sizes of a run on short questions. */
+function modelCases({ model }: CaseOptions): Case[] {
+  if (model === undefined) return [];
+  const config = JSON.parse(readFileSync(join(model, 'config.json'), 'utf8')) as { vocab_size: number };
+  const sizes = { model, vocabulary: config.vocab_size, promptTokens: 40, runs: 2, large: true };
+  const transformers: Variant = { code: 'transformers' };
+  const sampled = [1, 16, 64, 256].map((rows) =>
+    partCase(
+      `model: sample ${rows}`,
+      { ...sizes, kind: 'sample', rows, newTokens: 64 },
+      { 'transformers generate': transformers },
+    ),
+  );
+  const update = { ...sizes, kind: 'update', rows: 16, newTokens: 56 } as const;
+  return [
+    ...sampled,
+    partCase('model: update', update, { 'transformers eager': transformers }),
+    partCase('model: update LoRA', { ...update, loraRank: 16 }, { 'transformers PEFT': transformers }),
   ];
 }
 

@@ -1,7 +1,7 @@
 /**
  * @file Compares tinyzero with PyTorch: each side in its own process, in alternating order, medians with spread.
- * `npm run bench` runs tinyzero only, `npm run bench:peers` all sides (`-- --install` first installs their Python). Fails
- * if the sides did different work. The last line is JSON. See docs/benchmarks.md.
+ * `npm run bench` runs tinyzero only, `npm run bench:peers` all sides (`-- --install` first installs their Python),
+ * `npm run bench:real -- FOLDER` the cases of a model folder against the peers. Fails if the sides did different work. The last line is JSON. See docs/benchmarks.md.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
@@ -21,6 +21,7 @@ const { values: flags } = parseArgs({
     peers: { type: 'boolean', default: false },
     install: { type: 'boolean', default: false },
     only: { type: 'string' },
+    model: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     cores: { type: 'string', default: String(availableParallelism()) },
     'wait-policy': { type: 'string', default: 'PASSIVE' },
@@ -52,6 +53,7 @@ async function main(): Promise<void> {
     problems: count('problems'),
     plainProblems: count('plain-problems'),
     models: join(scratch, 'models'),
+    model: flags.model,
   };
   const all = benchCases(options, flags.peers);
   const cases = all.filter(({ name, large }) =>

@@ -12,14 +12,16 @@ import { defineFunction, type TensorRecord } from '../src/engine/program.js';
 import { openPretrained, type Pretrained } from '../src/model/checkpoint/pretrained.js';
 import { createModelProgram, parameterState } from '../src/model/load.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../src/model/network/log-probs.js';
+import { loraTargets } from '../src/model/network/lora-options.js';
 import { planScoring, score, scoreFunctions } from '../src/model/score.js';
 import { createPolicy } from '../src/policy/policy.js';
+import { squaredError } from '../src/stage2/loss.js';
 import { mean } from '../src/util/statistics.js';
 import { seededUniform, sinceStart } from './measure.js';
 
 export interface Part {
-  /** `step`: forward, backward, clipping and AdamW. */
-  readonly kind: 'sample' | 'score' | 'step';
+  /** `step`: forward, backward, clipping and AdamW; `update`: the same with the reference's forward pass, as in a run. */
+  readonly kind: 'sample' | 'score' | 'step' | 'update';
   /** A Hugging Face folder; its tokenizer is not used. */
   readonly model: string;
   readonly vocabulary: number;
@@ -35,6 +37,8 @@ export interface Part {
   /** Implementation on the Python side. */
   readonly code?: 'transformers' | 'batched';
   readonly compiled?: boolean;
+  /** Rank of adapters on all linear layers, which alone are trained. */
+  readonly loraRank?: number;
 }
 
 export interface PartResult {
@@ -53,6 +57,7 @@ const prepare: Record<Part['kind'], (engine: Engine, model: Pretrained, part: Pa
   sample: sampling,
   score: scoring,
   step: trainingStep,
+  update: policyUpdate,
 };
 
 if (process.argv[2] !== undefined) {
@@ -114,6 +119,34 @@ async function scoring(engine: Engine, model: Pretrained, part: Part): Promise<R
   return async () => {
     const logProbs = await score(program, plan, scored, { temperature: 1 });
     return mean(logProbs.map((row) => row.reduce((sum, value) => sum + value, 0)));
+  };
+}
+
+/** An update of a run, with its gradient in passes. Rows have the same length, so nothing is saved by packing. */
+async function policyUpdate(engine: Engine, model: Pretrained, part: Part): Promise<Run> {
+  const { rows: batchSize, promptTokens, newTokens: maxNewTokens, precision, loraRank } = part;
+  const { config, weights } = model;
+  const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
+  const policy = createPolicy(engine, config, {
+    sizes: { promptLengths: [promptTokens], maxNewTokens, slots: 1 },
+    precision,
+    training: {
+      batchSize,
+      loss: (arithmetic, row) => squaredError(arithmetic, row, 1e-3),
+      maxGradientNorm: 1,
+      optimizer,
+      isNarrow: (name) => weights.dtypeOf(name) === 'bfloat16',
+      ...(loraRank !== undefined && { lora: { rank: loraRank, alpha: 2 * loraRank, targets: loraTargets } }),
+    },
+  });
+  policy.load(weights.read);
+  policy.loadReference(weights.read);
+  policy.loadMoments();
+  const advantages = new Array<number>(batchSize).fill(0.5);
+  let step = 0;
+  return async () => {
+    step += 1;
+    return policy.update({ rows: rowsOf(part), advantages, temperature: 1, step, learningRate: 1e-4 }).loss;
   };
 }
 

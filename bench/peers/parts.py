@@ -21,7 +21,7 @@ def main():
     with open(sys.argv[1]) as file:
         part = SimpleNamespace(**json.load(file))
     torch.manual_seed(2)
-    prepare = {"sample": sampling, "score": scoring, "step": training_step}[part.kind]
+    prepare = {"sample": sampling, "score": scoring, "step": training_step, "update": update}[part.kind]
     run = prepare(part, batched.Model(part.model) if part.code == "batched" else load_transformers(part))
     loaded = time.time() - float(os.environ["BENCH_STARTED"])
     seconds, values = [], []
@@ -100,6 +100,39 @@ def training_step(part, model):
     def run():
         optimizer.zero_grad(set_to_none=True)
         loss = (summed() * 1e-3 - 0.5).square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        return loss.item()
+
+    return run
+
+
+def update(part, model):
+    """A training step with the reference's forward pass before it; with `loraRank` on adapters, by PEFT."""
+    if getattr(part, "loraRank", None) is None:
+        reference, policy = load_transformers(part), model
+        refer = log_probs(part, reference)
+    else:
+        from peft import LoraConfig, get_peft_model
+
+        rank = part.loraRank
+        policy = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
+        bare = log_probs(part, policy)
+
+        def refer():
+            with policy.disable_adapter():
+                return bare()
+
+    parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    summed = log_probs(part, policy)
+
+    def run():
+        with torch.inference_mode():
+            reference_sums = refer()
+        optimizer.zero_grad(set_to_none=True)
+        loss = ((summed() - reference_sums) * 1e-3 - 0.5).square().mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
