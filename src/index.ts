@@ -15,10 +15,12 @@ import type {
 } from './model/loaded-model.js';
 import { builtinModel } from './model/shipped.js';
 import { defaultOptions, type TrainingOptions } from './options/settings.js';
+import { defaultSftOptions, type SftOptions } from './options/sft-settings.js';
 import type { EvalSummary } from './policy/eval-summary.js';
 import type { ReportRequest } from './report/page.js';
 import type { Verdict } from './report/verdict.js';
 import type { TrainEvent, TrainResult } from './run/events.js';
+import type { SftEvent, SftResult } from './run/sft/train.js';
 import type { VStarFile } from './stage1/v-star-file.js';
 import { type Reporter, silentReporter } from './util/reporter.js';
 
@@ -39,6 +41,7 @@ export { parseAnswer } from './reward/answer.js';
 export { multiplicationReward } from './reward/multiplication.js';
 export type { CompletionInfo, Score } from './reward/score.js';
 export type { TrainEvent, TrainResult } from './run/events.js';
+export type { SftEvent, SftResult } from './run/sft/train.js';
 export type { VStarEntry, VStarFile } from './stage1/v-star-file.js';
 export { vStar } from './stage1/vstar.js';
 export { type ApoRow, apoLoss } from './stage2/loss.js';
@@ -71,6 +74,24 @@ export async function train(
   const request = { options: defaultOptions(given), folder, resume, engine, install, taskApi };
   const result = await run.train(request, onEvent, reporter, signal);
   return { ...result, report: (await report({ folder })).path };
+}
+
+export interface SftCall extends EngineCall, Partial<SftOptions> {
+  /** The folder of a new run, or of the run to resume. */
+  readonly folder: string;
+  readonly resume?: boolean;
+}
+
+/** `tinyzero sft`; a new run needs `data`, the path of its lines. @throws UserError for whatever stops the run. */
+export async function sft(
+  call: SftCall,
+  onEvent: (event: SftEvent) => void = () => {},
+): Promise<SftResult & { readonly report: string }> {
+  const { folder, resume = false, engine, install, reporter, signal, ...given } = withDefaults(call);
+  const [run, { writeSftReport }] = await Promise.all([import('./run/sft/train.js'), import('./report/sft.js')]);
+  const request = { options: defaultSftOptions(given), folder, resume, engine, install };
+  const result = await run.sft(request, onEvent, reporter, signal);
+  return { ...result, report: writeSftReport(folder) };
 }
 
 /** `tinyzero eval`: one greedy completion and `evalSamples` samples of each held-out problem. */

@@ -1,5 +1,6 @@
 /** The package root as a program uses it. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openEngine } from '../src/engine/backend.js';
@@ -12,6 +13,7 @@ import {
   multiplicationReward,
   sample,
   score,
+  sft,
   type TrainEvent,
   train,
   vStar,
@@ -41,6 +43,24 @@ test('train reports its events and returns its measurements; evaluate reproduces
   assert.deepEqual(again.sampled, result.after.sampled);
 });
 
+test('sft trains on given lines and returns the held-out loss', async (t) => {
+  const folder = join(temporaryFolder(t), 'run');
+  const steps: number[] = [];
+  const call = {
+    engine: 'wasm',
+    install: false,
+    folder,
+    data: 'examples/worked.jsonl',
+    epochs: 1,
+    batchSize: 9,
+  } as const;
+  const result = await sft(call, (event) => event.kind === 'step' && steps.push(event.metrics.step));
+  assert.deepEqual(steps, [1, 2, 3]);
+  assert.equal(result.updates, 3);
+  assert.ok(result.after!.loss < result.before!.loss);
+  assert.ok(existsSync(result.report));
+});
+
 test('an aborted run explains how to resume', async (t) => {
   const folder = join(temporaryFolder(t), 'run');
   const stop = new AbortController();
@@ -62,7 +82,7 @@ test('generateProblems gives what train draws, and estimateVStar samples each of
     problems.train.map(({ id }) => id),
   );
   for (const { rewards } of file.entries.values()) assert.equal(rewards.length, 2);
-  // The file is gone on with: two samples stay, two are new.
+  // An existing file is resumed: two samples stay, two are new.
   const more = await estimateVStar({ ...small, out, numSamples: 4 });
   for (const [id, { rewards }] of more.entries) {
     assert.equal(rewards.length, 4);

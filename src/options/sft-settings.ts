@@ -8,11 +8,17 @@ import type { LoraOptions } from '../model/network/lora-options.js';
 import { builtinModel } from '../model/shipped.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { defaultsTable, sftDefaults } from './defaults.js';
-import type { sftOptionNames } from './names.js';
+import { sftOptionNames } from './names.js';
 import { loraOptions, type ModelFacts, modelKindOf } from './settings.js';
+import { resolveOptions } from './spec.js';
 import type { OptionValues } from './table.js';
 
 export type SftOptions = OptionValues<(typeof sftOptionNames)[number]>;
+
+/** All options of supervised training, with defaults for those not `given`. */
+export function defaultSftOptions(given: Partial<SftOptions>): SftOptions {
+  return { ...resolveOptions(sftOptionNames, {}, {}, []), ...given };
+}
 
 type Completed = 'model' | 'epochs' | 'batchSize' | 'lr';
 

@@ -3,9 +3,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { sftOptionNames } from '../../../src/options/names.js';
-import type { SftOptions } from '../../../src/options/sft-settings.js';
-import { resolveOptions } from '../../../src/options/spec.js';
+import { defaultSftOptions, type SftOptions } from '../../../src/options/sft-settings.js';
 import { type SftEvent, sft } from '../../../src/run/sft/train.js';
 import { silentReporter } from '../../../src/util/reporter.js';
 import { lastLine, tinyzero } from '../../helpers/cli.js';
@@ -14,15 +12,7 @@ import { temporaryFolder } from '../../helpers/files.js';
 import { runBytes } from '../../helpers/runs.js';
 
 const data = 'examples/worked.jsonl';
-const options: SftOptions = {
-  ...resolveOptions(sftOptionNames, {}, {}, []),
-  data,
-  batchSize: 8,
-  epochs: 2,
-  saveEvery: 3,
-  evalEvery: 4,
-  seed: 3,
-};
+const options = defaultSftOptions({ data, batchSize: 8, epochs: 2, saveEvery: 3, evalEvery: 4, seed: 3 });
 
 function run(folder: string, given: Partial<SftOptions>, more: { resume?: boolean; stopAfter?: number } = {}) {
   const stop = new AbortController();
