@@ -78,7 +78,8 @@ const checkpoint = {
   warmupShare: 0.1,
   decayTo: 0.1,
   rewardReads: 'natural',
-  trainOn: 'varied',
+  // Also problems that no sample of stage 1 solved: the model solves many of them later, and forgets them if it never sees them.
+  trainOn: 'all',
 } as const;
 
 export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {

@@ -162,7 +162,7 @@ export const options = {
     type: 'choice',
     choices: algorithmNames,
     default: algorithmNames[0],
-    help: 'the algorithm: A*PO, or GRPO or REINFORCE with as many rollouts as the two stages of A*PO',
+    help: 'the algorithm: A*PO, or another with as many rollouts as the two stages of A*PO (docs/algorithms.md)',
   },
   epochs: { type: 'integer', min: 1, help: 'how often stage 2 visits every row' },
   batchSize: { type: 'integer', min: 1, unit: 'rollouts', help: 'rollouts of one update' },

@@ -154,7 +154,8 @@ function adviseOn(figures: Figures, withSignal: number, trainOn: TrainedProblems
         'stop earlier.',
     );
   }
-  if (parseFailRate > limits.parseFail) {
+  // Those that were cut off had no chance to end in an answer.
+  if (parseFailRate - truncatedRate > limits.parseFail) {
     advice.push(
       `${percent(parseFailRate)} of the samples have no answer in a recognised form: look at some with ` +
         '`tinyzero generate`. An instruction-tuned model needs its chat template in its folder.',

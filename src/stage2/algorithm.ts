@@ -4,12 +4,20 @@
  * reports follow. Imports no tensor library, since options and reports load this file.
  */
 import type { Arithmetic, LossRow } from '../policy/row-loss.js';
-import { grpoAdvantages, nextBaseline, policyGradient, reinforceAdvantages, squaredError } from './loss.js';
+import {
+  drGrpoAdvantages,
+  grpoAdvantages,
+  nextBaseline,
+  policyGradient,
+  reinforceAdvantages,
+  rlooAdvantages,
+  squaredError,
+} from './loss.js';
 
 /** The settings that algorithms read. */
 export interface AlgorithmSettings {
   readonly beta2: number;
-  /** Samples per problem: in stage 1, or in a GRPO group. */
+  /** Samples per problem: in stage 1, or in a group. */
   readonly numSamples: number;
   /** Rollouts per update. */
   readonly batchSize: number;
@@ -64,7 +72,7 @@ export interface Algorithm {
 
 const rewardsOf = (rollouts: readonly Graded[]) => rollouts.map(({ score }) => score.reward);
 
-/** Shared by GRPO and REINFORCE. */
+/** Shared by all algorithms but A*PO. */
 const policyGradients = {
   needsVStar: false,
   loss: policyGradient,
@@ -97,20 +105,23 @@ const apo: Algorithm = {
   },
 };
 
-const grpo: Algorithm = {
-  ...policyGradients,
-  title: 'GRPO',
-  groupSize: ({ numSamples }) => numSamples,
-  problems: ({ numSamples, batchSize }) => [
-    ...(batchSize % numSamples === 0
-      ? []
-      : [
-          `--batch-size: GRPO compares ${numSamples} samples of a problem (--num-samples), and ${batchSize} is not a multiple`,
-        ]),
-    ...(numSamples < 2 ? ['--num-samples: GRPO compares at least 2'] : []),
-  ],
-  advantages: (rollouts, { settings }) => grpoAdvantages(rewardsOf(rollouts), settings.numSamples),
-};
+/** A policy gradient whose advantages compare the samples of one problem. */
+function grouped(title: string, advantagesOf: (rewards: readonly number[], groupSize: number) => number[]): Algorithm {
+  return {
+    ...policyGradients,
+    title,
+    groupSize: ({ numSamples }) => numSamples,
+    problems: ({ numSamples, batchSize }) => [
+      ...(batchSize % numSamples === 0
+        ? []
+        : [
+            `--batch-size: ${title} compares ${numSamples} samples of a problem (--num-samples), and ${batchSize} is not a multiple`,
+          ]),
+      ...(numSamples < 2 ? [`--num-samples: ${title} compares at least 2`] : []),
+    ],
+    advantages: (rollouts, { settings }) => advantagesOf(rewardsOf(rollouts), settings.numSamples),
+  };
+}
 
 const reinforce: Algorithm = {
   ...policyGradients,
@@ -122,7 +133,13 @@ const reinforce: Algorithm = {
 };
 
 /** Every algorithm by the value of `--algo`; the first is the default. */
-export const algorithms = { apo, grpo, reinforce };
+export const algorithms = {
+  apo,
+  grpo: grouped('GRPO', grpoAdvantages),
+  'dr-grpo': grouped('Dr. GRPO', drGrpoAdvantages),
+  rloo: grouped('RLOO', rlooAdvantages),
+  reinforce,
+};
 
 export type AlgorithmName = keyof typeof algorithms;
 

@@ -10,7 +10,7 @@
  *  1. log-probs are taken at the sampling temperature; the paper samples at 1;
  *  2. a batch of rollouts gets exactly one update, so rollouts always come from the current policy;
  *  3. V* is estimated once per distinct problem, however often its row is drawn;
- *  4. problems without an exact sample are left out by default (`--train-on all` keeps them);
+ *  4. problems without an exact sample are left out by default with the built-in model (`--train-on all` keeps them);
  *  5. beta1 = 0 is the mean, as in the authors' code, not the limit (see stage1/vstar.ts).
  */
 import type { Arithmetic, LossRow } from '../policy/row-loss.js';
@@ -74,16 +74,54 @@ const grpoEpsilon = 1e-4;
  * @throws RangeError when the rewards are not whole groups of at least 2.
  */
 export function grpoAdvantages(rewards: readonly number[], groupSize: number): number[] {
-  if (!(Number.isInteger(groupSize) && groupSize >= 2 && rewards.length % groupSize === 0)) {
-    throw new RangeError(`grpoAdvantages: expected groups of ${groupSize} >= 2, found ${rewards.length} rewards`);
-  }
-  return rewards.map((reward, i) => {
-    const start = i - (i % groupSize);
-    const group = rewards.slice(start, start + groupSize);
+  return inGroups(rewards, groupSize, (group) => {
     const centre = mean(group);
-    const variance = group.reduce((sum, other) => sum + (other - centre) ** 2, 0) / (groupSize - 1);
-    return (reward - centre) / (Math.sqrt(variance) + grpoEpsilon);
+    const variance = group.reduce((sum, reward) => sum + (reward - centre) ** 2, 0) / (groupSize - 1);
+    return group.map((reward) => (reward - centre) / (Math.sqrt(variance) + grpoEpsilon));
   });
+}
+
+/**
+ * Dr. GRPO: A = r - mean within such groups. Liu et al., "Understanding R1-Zero-Like Training" (2025, arXiv 2503.20783),
+ * section 3.2: without the standard deviation, which gives very easy and very hard problems more weight, and with sums over
+ * tokens.
+ *
+ * @throws RangeError as {@link grpoAdvantages}.
+ */
+export function drGrpoAdvantages(rewards: readonly number[], groupSize: number): number[] {
+  return inGroups(rewards, groupSize, (group) => {
+    const centre = mean(group);
+    return group.map((reward) => reward - centre);
+  });
+}
+
+/**
+ * RLOO: A = r - the mean reward of the other samples of the group, an unbiased baseline. Ahmadian et al., "Back to Basics"
+ * (2024, arXiv 2402.14740), section 2.2. Equals n / (n - 1) times {@link drGrpoAdvantages}. Departure: no KL term in the
+ * reward.
+ *
+ * @throws RangeError as {@link grpoAdvantages}.
+ */
+export function rlooAdvantages(rewards: readonly number[], groupSize: number): number[] {
+  return inGroups(rewards, groupSize, (group) => {
+    const sum = group.reduce((total, reward) => total + reward, 0);
+    return group.map((reward) => reward - (sum - reward) / (groupSize - 1));
+  });
+}
+
+function inGroups(
+  rewards: readonly number[],
+  groupSize: number,
+  advantagesOf: (group: readonly number[]) => number[],
+): number[] {
+  if (!(Number.isInteger(groupSize) && groupSize >= 2 && rewards.length % groupSize === 0)) {
+    throw new RangeError(`expected groups of ${groupSize} >= 2 rewards, found ${rewards.length} rewards`);
+  }
+  const advantages: number[] = [];
+  for (let start = 0; start < rewards.length; start += groupSize) {
+    advantages.push(...advantagesOf(rewards.slice(start, start + groupSize)));
+  }
+  return advantages;
 }
 
 /** Decay of REINFORCE's running baseline, which averages over about ten batches. */

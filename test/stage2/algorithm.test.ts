@@ -14,27 +14,22 @@ import { temporaryFolder } from '../helpers/files.js';
 
 const settings = { beta2: 0.3, numSamples: 4, batchSize: 8 };
 
-/** Leave-one-out: each sample's baseline is the mean of the others in its group (Kool et al., 2019). */
-const leaveOneOut: Algorithm = {
+/** Compares the two samples of each pair. */
+const pairs: Algorithm = {
   ...algorithms.grpo,
-  title: 'RLOO',
-  problems: ({ numSamples }) => (numSamples === 4 ? [] : ['--num-samples: RLOO is tested with 4']),
-  advantages: (rollouts, { settings: { numSamples } }) =>
-    rollouts.map(({ score }, i) => {
-      const start = i - (i % numSamples);
-      const total = rollouts.slice(start, start + numSamples).reduce((sum, other) => sum + other.score.reward, 0);
-      return score.reward - (total - score.reward) / (numSamples - 1);
-    }),
+  title: 'Pairs',
+  problems: ({ numSamples }) => (numSamples === 4 ? [] : ['--num-samples: Pairs is tested with 4']),
+  advantages: (rollouts) => rollouts.map(({ score }, i) => score.reward - rollouts[i ^ 1]!.score.reward),
 };
 
 function added(t: TestContext): AlgorithmName {
-  Object.assign(algorithms, { rloo: leaveOneOut });
-  algorithmNames.push('rloo' as AlgorithmName);
+  Object.assign(algorithms, { pairs });
+  algorithmNames.push('pairs' as AlgorithmName);
   t.after(() => {
-    delete (algorithms as Record<string, Algorithm>).rloo;
+    delete (algorithms as Record<string, Algorithm>).pairs;
     algorithmNames.pop();
   });
-  return 'rloo' as AlgorithmName;
+  return 'pairs' as AlgorithmName;
 }
 
 test('the slope of every loss is proportional to what is left of the advantage', () => {
@@ -61,8 +56,8 @@ test('an algorithm that is added trains from the options to the report', async (
   const folder = join(temporaryFolder(t), 'run');
   const call = { folder, algo, engine: 'wasm', install: false, evalSamples: 2, numTest: 2, maxNewTokens: 40 } as const;
   const work = { numTrain: 6, epochs: 1, batchSize: 8, seed: 3 } as const;
-  await assert.rejects(train({ ...call, ...work, numSamples: 2 }), /--num-samples: RLOO is tested with 4/);
-  await assert.rejects(train({ ...call, ...work, numSamples: 4, vStar: 'v.json' }), /--v-star: RLOO does not use V\*/);
+  await assert.rejects(train({ ...call, ...work, numSamples: 2 }), /--num-samples: Pairs is tested with 4/);
+  await assert.rejects(train({ ...call, ...work, numSamples: 4, vStar: 'v.json' }), /--v-star: Pairs does not use V\*/);
 
   const result = await train({ ...call, ...work, numSamples: 4 });
   assert.equal(result.preflight, undefined);
@@ -77,10 +72,10 @@ test('an algorithm that is added trains from the options to the report', async (
   }
 
   const [entry] = listRuns(folder);
-  assert.equal(entry?.algo, 'rloo');
+  assert.equal(entry?.algo, 'pairs');
   assert.equal(entry?.plannedUpdates, result.updates);
   const page = readFileSync(writeReport({ folder }).path, 'utf8');
-  assert.match(page, /RLOO has no stage 1/);
+  assert.match(page, /Pairs has no stage 1/);
   assert.match(page, /Log-ratio against advantage/);
 });
 

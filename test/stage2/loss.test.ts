@@ -5,11 +5,13 @@ import { openEngine } from '../../src/engine/backend.js';
 import type { RowLoss } from '../../src/policy/row-loss.js';
 import {
   apoLoss,
+  drGrpoAdvantages,
   grpoAdvantages,
   nextBaseline,
   numbers,
   policyGradient,
   reinforceAdvantages,
+  rlooAdvantages,
   squaredError,
 } from '../../src/stage2/loss.js';
 import { keyedRandom } from '../../src/util/random.js';
@@ -108,6 +110,18 @@ test('GRPO by hand: groups are centred and scaled on their own', () => {
   assert.deepEqual(rest.slice(2), [0, 0, 0, 0]); // equal rewards: no signal, no division by zero
   assert.throws(() => grpoAdvantages([1, 0, 1], 2), RangeError);
   assert.throws(() => grpoAdvantages([1, 0], 1), RangeError);
+});
+
+test('Dr. GRPO and RLOO by hand: centred groups, the second with a baseline that leaves the sample out', () => {
+  const rewards = [1, 0, 0, 0, 0.3, 0.3, 0.3, 0.3];
+  const centred = drGrpoAdvantages(rewards, 4);
+  const leftOut = rlooAdvantages(rewards, 4);
+  for (const [i, expected] of [0.75, -0.25, -0.25, -0.25, 0, 0, 0, 0].entries()) near(centred[i]!, expected);
+  for (const [i, expected] of [1, -1 / 3, -1 / 3, -1 / 3, 0, 0, 0, 0].entries()) near(leftOut[i]!, expected);
+  for (const advantages of [drGrpoAdvantages, rlooAdvantages]) {
+    assert.throws(() => advantages([1, 0, 1], 2), RangeError);
+    assert.throws(() => advantages([1, 0], 1), RangeError);
+  }
 });
 
 test('REINFORCE: the baseline is earlier reward, never the batch’s own', () => {
