@@ -75,10 +75,14 @@ test('nearly all samples cut off: stop, whatever their rewards', () => {
 
 test('truncation and unread answers are named before all else', () => {
   const [first, second] = run([
-    entry([1, 0, 0, 0], { truncated: [false, true, true, true], parsed: [true, false, false, false] }),
+    entry([1, 0, 0, 0], { truncated: [false, true, false, false], parsed: [true, false, false, false] }),
   ]).advice;
-  assert.match(first!, /75 % of the samples were cut off: raise --max-new-tokens/);
+  assert.match(first!, /25 % of the samples were cut off: raise --max-new-tokens/);
   assert.match(second!, /75 % of the samples have no answer/);
+  // Answers that were cut off could not be read: the limit is the only advice.
+  const cutOff = run([entry([1, 0], { truncated: [false, true], parsed: [true, false] })]).advice;
+  assert.match(cutOff.join(), /50 % of the samples were cut off/);
+  assert.doesNotMatch(cutOff.join(), /have no answer/);
 });
 
 test('few mixed problems, or a model that already solves them: warn', () => {
