@@ -88,7 +88,7 @@ export async function sft(
   onEvent: (event: SftEvent) => void = () => {},
 ): Promise<SftResult & { readonly report: string }> {
   const { folder, resume = false, engine, install, reporter, signal, ...given } = withDefaults(call);
-  const [run, { writeSftReport }] = await Promise.all([import('./run/sft/train.js'), import('./report/sft.js')]);
+  const [run, { writeSftReport }] = await Promise.all([import('./run/sft/train.js'), import('./report/sft/page.js')]);
   const request = { options: defaultSftOptions(given), folder, resume, engine, install };
   const result = await run.sft(request, onEvent, reporter, signal);
   return { ...result, report: writeSftReport(folder) };
