@@ -91,7 +91,7 @@ export async function sft(
   const [run, { writeSftReport }] = await Promise.all([import('./run/sft/train.js'), import('./report/sft/page.js')]);
   const request = { options: defaultSftOptions(given), folder, resume, engine, install };
   const result = await run.sft(request, onEvent, reporter, signal);
-  return { ...result, report: writeSftReport(folder) };
+  return { ...result, report: writeSftReport({ folder }) };
 }
 
 /** `tinyzero eval`: one greedy completion and `evalSamples` samples of each held-out problem. */
