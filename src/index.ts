@@ -20,7 +20,7 @@ import type { EvalSummary } from './policy/eval-summary.js';
 import type { ReportRequest } from './report/page.js';
 import type { Verdict } from './report/verdict.js';
 import type { TrainEvent, TrainResult } from './run/events.js';
-import type { SftEvent, SftResult } from './run/sft/train.js';
+import type { SftEvent, SftResult } from './run/sft/events.js';
 import type { VStarFile } from './stage1/v-star-file.js';
 import { type Reporter, silentReporter } from './util/reporter.js';
 
@@ -41,7 +41,7 @@ export { parseAnswer } from './reward/answer.js';
 export { multiplicationReward } from './reward/multiplication.js';
 export type { CompletionInfo, Score } from './reward/score.js';
 export type { TrainEvent, TrainResult } from './run/events.js';
-export type { SftEvent, SftResult } from './run/sft/train.js';
+export type { SftEvent, SftResult } from './run/sft/events.js';
 export type { VStarEntry, VStarFile } from './stage1/v-star-file.js';
 export { vStar } from './stage1/vstar.js';
 export { type ApoRow, apoLoss } from './stage2/loss.js';

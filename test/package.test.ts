@@ -23,7 +23,7 @@ const wanted = [
   /^native\/(README\.md|[\w/-]+\.(cc|h))$/,
   // Help texts and reports point to them.
   /^docs\/[\w-]+\.(md|svg|png)$/,
-  /^examples\/[\w-]+\.(ts|jsonl)$/,
+  /^examples\/[\w-]+\.(ts|jsonl|toml)$/,
 ];
 
 test('the tarball holds what it must, no development files, and is small', () => {

@@ -23,6 +23,7 @@ import {
   predictionsOf,
 } from '../model/network/packed.js';
 import { frozenOf, pick, type TrainingLayout, trainingLayout } from './layout.js';
+import type { TokenLoss } from './row-loss.js';
 import { type TrainedState, trainedState } from './trained-state.js';
 import { addGradients, applyFunction, clearFunction } from './update.js';
 import type { UpdateShape } from './update-shape.js';
@@ -45,13 +46,6 @@ interface LearnerBatch {
   /** Number of this update, from 1. */
   readonly step: number;
   readonly learningRate: number;
-}
-
-/** Loss of some rows. */
-export interface TokenLoss {
-  /** Mean of -log p over all completion tokens, in nats. */
-  readonly loss: number;
-  readonly tokens: number;
 }
 
 export interface Learner extends TrainedState {

@@ -18,3 +18,10 @@ export interface LossRow<X> {
 
 /** The loss of each row, differentiable in δ. The loss of a batch is the mean over its rows. */
 export type RowLoss = <X>(arithmetic: Arithmetic<X>, row: LossRow<X>) => X;
+
+/** Loss of some rows. */
+export interface TokenLoss {
+  /** Mean of -log p over all completion tokens, in nats. */
+  readonly loss: number;
+  readonly tokens: number;
+}

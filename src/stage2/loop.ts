@@ -140,7 +140,8 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
 
     // Save. Ctrl-C is only received between two turns of the event loop.
     await eventLoopTurn();
-    if (options.saveDue(step) || step === plan.length || signal.aborted) await options.save(progress);
+    const isLast = step === plan.length || options.isOver();
+    if (options.saveDue(step) || isLast || signal.aborted) await options.save(progress);
     signal.throwIfAborted();
   }
   return progress;

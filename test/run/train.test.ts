@@ -36,7 +36,7 @@ for (const engine of ['tensorflow', 'wasm'] as const) {
         checksum: ____,
         ...after
       } = JSON.parse(readFileSync(join(whole, 'eval-after.json'), 'utf8'));
-      const { model: ___, ...measured } = lastLine(again.stdout);
+      const { event: _____, model: ___, ...measured } = lastLine(again.stdout);
       assert.deepEqual(measured, after);
 
       const stopped = join(root, 'stopped');

@@ -4,13 +4,12 @@
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, sftOptionNames } from '../../options/names.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
-import type { TokenLoss } from '../../policy/learner.js';
+import type { TokenLoss } from '../../policy/row-loss.js';
 import { shellWord } from '../../report/command.js';
 import { trainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
 import type { SftDryRun } from '../../run/sft/dry-run.js';
-import type { SftMetrics } from '../../run/sft/loop.js';
-import type { SftEvent, SftRequest, SftResult } from '../../run/sft/train.js';
+import type { SftEvent, SftMetrics, SftRequest, SftResult } from '../../run/sft/events.js';
 import { exitCodes } from '../../util/errors.js';
 import { counted, formatPercent, formatSeconds } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';

@@ -33,7 +33,7 @@ export const startCommands = (all: () => CommandTable): readonly CommandSpec[] =
     words: ['completion'],
     summary: 'print a script that completes commands, options, choices and files in bash, zsh or fish',
     details:
-      'bash: `tinyzero completion bash > ~/.local/share/bash-completion/completions/tinyzero`\n\nzsh: `tinyzero completion zsh > ~/.zfunc/_tinyzero`, with `fpath+=~/.zfunc; autoload -U compinit; compinit` in ~/.zshrc\n\nfish: `tinyzero completion fish > ~/.config/fish/completions/tinyzero.fish`\n\nThen open a new shell. Write the file again after an update.',
+      'bash: `tinyzero completion bash > ~/.local/share/bash-completion/completions/tinyzero`\n\nzsh: `tinyzero completion zsh > ~/.zfunc/_tinyzero`, with `fpath+=~/.zfunc; autoload -U compinit; compinit` in ~/.zshrc\n\nfish: `tinyzero completion fish > ~/.config/fish/completions/tinyzero.fish`\n\nMake the folder first if it does not exist (`mkdir -p`), and open a new shell afterwards. Write the file again after an update.',
     operands: '<shell>',
     options: ['json'],
     examples: [

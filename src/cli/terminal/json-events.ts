@@ -1,6 +1,6 @@
 /** @file `--json`: what happens while a command works, as lines of JSON on stdout, beside what stderr shows. */
 import type { TrainEvent } from '../../run/events.js';
-import type { SftEvent } from '../../run/sft/train.js';
+import type { SftEvent } from '../../run/sft/events.js';
 import type { Reporter, Work, WorkUnit } from '../../util/reporter.js';
 import { printEvent } from './output.js';
 

@@ -32,7 +32,7 @@ const host = '127.0.0.1';
 /** A connection without a byte for so long may be cut on its way. */
 const heartbeatMs = 15_000;
 /** Milliseconds after which a browser that does not read its last event is given up. */
-const farewellMs = 1000;
+const farewellMs = 5000;
 
 interface Viewer {
   readonly response: ServerResponse;

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { sftOptionNames } from '../../options/names.js';
 import { requireRun, runFiles } from '../../run/folder.js';
-import type { SftMetrics } from '../../run/sft/loop.js';
+import type { SftMetrics } from '../../run/sft/events.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { counted, formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';

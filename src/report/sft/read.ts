@@ -3,9 +3,9 @@
  * lock.
  */
 import { basename, join, resolve } from 'node:path';
-import type { TokenLoss } from '../../policy/learner.js';
+import type { TokenLoss } from '../../policy/row-loss.js';
 import { requireRun, runFiles } from '../../run/folder.js';
-import type { SftMetrics } from '../../run/sft/loop.js';
+import type { SftMetrics } from '../../run/sft/events.js';
 import { readLoss, readSftRun, type StoredSft } from '../../run/sft/record.js';
 import { UserError } from '../../util/errors.js';
 import { check, integer, number, object, optional } from '../../util/schema.js';

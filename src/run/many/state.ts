@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { compareEvaluations, readEvaluation } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
-import type { TokenLoss } from '../../policy/learner.js';
+import type { TokenLoss } from '../../policy/row-loss.js';
 import { UserError } from '../../util/errors.js';
 import { mean } from '../../util/statistics.js';
 import { runFiles } from '../folder.js';

@@ -11,10 +11,10 @@ import { shapeOfBatches } from '../../policy/update-shape.js';
 import type { Reporter } from '../../util/reporter.js';
 import { planDisk, planLearnerMemory } from '../memory-plan.js';
 import { missingBytes, type Needs, requireEngine, weighNeeds } from '../needs.js';
+import type { SftRequest } from './events.js';
 import type { ExampleSet } from './examples.js';
 import { planSft } from './loop.js';
 import { openExamples, readData } from './open.js';
-import type { SftRequest } from './train.js';
 
 export interface SftDryRun extends Needs {
   readonly model: string;

@@ -8,23 +8,7 @@ import type { TokenRow } from '../../model/prompt-input.js';
 import type { Learner } from '../../policy/learner.js';
 import { explainNumerics } from '../../stage2/checks.js';
 import { keyedRandom } from '../../util/random.js';
-
-/** One line of metrics.jsonl. */
-export interface SftMetrics {
-  readonly step: number;
-  /** From 0: completed passes over all rows. */
-  readonly epoch: number;
-  /** Mean of -log p over the completion tokens of the update's rows, before it; nats. */
-  readonly loss: number;
-  /** Completion tokens of the update's rows. */
-  readonly tokens: number;
-  /** Completion tokens of all updates so far. */
-  readonly trainedTokens: number;
-  readonly gradientNorm: number;
-  readonly learningRate: number;
-  /** The loss on the held-out rows after this update, if it was measured. For monitoring only. */
-  readonly heldOutLoss?: number;
-}
+import type { SftMetrics } from './events.js';
 
 interface SftProgress {
   /** Updates made. */

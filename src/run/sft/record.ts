@@ -7,7 +7,7 @@ import type { EngineName } from '../../engine/choices.js';
 import { configText } from '../../options/config-file.js';
 import { sftOptionNames } from '../../options/names.js';
 import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
-import type { TokenLoss } from '../../policy/learner.js';
+import type { TokenLoss } from '../../policy/row-loss.js';
 import { checksumOf, requireSeal, sealJson } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';

@@ -7,15 +7,15 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../../engine/backend.js';
-import type { EngineSetting } from '../../engine/choices.js';
 import { fingerprintModel } from '../../model/checkpoint/pretrained.js';
 import { completionTokens } from '../../model/network/log-probs.js';
 import { type OpenModel, openModel, openRequestedEngine } from '../../model/open.js';
 import type { TokenRow } from '../../model/prompt-input.js';
 import { builtinModel } from '../../model/shipped.js';
 import { newestKept, warmupSteps } from '../../options/settings.js';
-import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
-import { createLearner, type Learner, type TokenLoss } from '../../policy/learner.js';
+import type { SftSettings } from '../../options/sft-settings.js';
+import { createLearner, type Learner } from '../../policy/learner.js';
+import type { TokenLoss } from '../../policy/row-loss.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import { loadCheckpoint, loadPolicy } from '../../stage2/resume.js';
 import { emptyChecksum } from '../../util/checksum.js';
@@ -26,8 +26,9 @@ import { saveFinal } from '../final.js';
 import { createRunFolder, openRunFolder, type RunFolder, runFiles } from '../folder.js';
 import { type LogWriter, openLog, readLog } from '../logs.js';
 import { requireSameModel } from '../record.js';
+import type { SftEvent, SftMetrics, SftRequest, SftResult } from './events.js';
 import type { ExampleSet } from './examples.js';
-import { planSft, runSft, type SftBatch, type SftMetrics } from './loop.js';
+import { planSft, runSft, type SftBatch } from './loop.js';
 import { openExamples, readData } from './open.js';
 import {
   readLoss,
@@ -38,44 +39,6 @@ import {
   writeLoss,
   writeSftRun,
 } from './record.js';
-
-export interface SftRequest {
-  /** Options of a new run; a resumed run keeps its own. */
-  readonly options: SftOptions;
-  /** The folder of a new run, or of the run to resume. */
-  readonly folder: string;
-  readonly resume: boolean;
-  readonly engine: EngineSetting;
-  readonly install: boolean;
-}
-
-/** Events of a run, in the order in which they happen. */
-export type SftEvent =
-  | {
-      readonly kind: 'opened';
-      readonly model: string;
-      /** Description of the engine. */
-      readonly engine: string;
-      readonly lines: ExampleSet['lines'];
-      /** Completion tokens of the rows that are trained on. */
-      readonly tokens: number;
-    }
-  /** The loss on the held-out rows is measured, or read from its file. */
-  | { readonly kind: 'measured'; readonly when: 'before' | 'after'; readonly loss: TokenLoss }
-  /** Training continues after update `step`. */
-  | { readonly kind: 'resumed'; readonly step: number; readonly history: readonly SftMetrics[] }
-  /** Training starts or continues. `updates`: of the whole run. */
-  | { readonly kind: 'training'; readonly updates: number }
-  | { readonly kind: 'step'; readonly metrics: SftMetrics; readonly updates: number };
-
-export interface SftResult {
-  readonly folder: string;
-  readonly updates: number;
-  readonly lines: ExampleSet['lines'];
-  /** Loss on the held-out rows; null if nothing is held out. */
-  readonly before: TokenLoss | null;
-  readonly after: TokenLoss | null;
-}
 
 /** @throws UserError when the run fails or stops; exit code 130 after the signal. */
 export async function sft(

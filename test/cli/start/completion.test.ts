@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { commands, groups } from '../../../src/cli/command-table.js';
 import { completionScript as scriptOf } from '../../../src/cli/completion/script.js';
 import { flag } from '../../../src/options/table.js';
+import { algorithmNames } from '../../../src/stage2/algorithm.js';
 import { lastLine, tinyzero } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/files.js';
 
@@ -85,7 +86,7 @@ for (const [shell, complete] of [
     assert.deepEqual(of('engine', ''), ['install', 'remove', 'status']);
     assert.deepEqual(of('init', 'p'), ['problems']);
     assert.deepEqual(of('train', '--alg'), ['--algo']);
-    assert.deepEqual(of('train', '--algo', ''), ['apo', 'grpo', 'reinforce']);
+    assert.deepEqual(of('train', '--algo', ''), [...algorithmNames].sort());
     assert.deepEqual(of('--quiet', 'train', '--epochs', '3', '--algo', 'g'), ['grpo']);
     assert.deepEqual(of('engine', 'install', '--rein'), [], 'the flag of that option is --force');
     assert.deepEqual(of('engine', 'install', '--fo'), ['--force']);

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { parseSeeds } from '../../../src/options/seeds.js';
 import { argumentsOf, readPlan, writePlan } from '../../../src/run/many/plan.js';
 import { readSweep } from '../../../src/run/many/sweep-file.js';
+import { algorithmNames } from '../../../src/stage2/algorithm.js';
 import { UserError } from '../../../src/util/errors.js';
 import { temporaryFolder } from '../../helpers/files.js';
 
@@ -73,7 +74,7 @@ test('random settings: different, in their ranges, the same for a seed, and more
 test('the examples are sweeps', () => {
   const { settings, runs } = readSweep('examples/sweep.toml');
   assert.deepEqual([settings.length, runs.length], [6, 18], 'as its comment says');
-  assert.equal(readSweep('examples/algorithms.toml').runs.length, 15);
+  assert.equal(readSweep('examples/algorithms.toml').runs.length, 5 * algorithmNames.length);
 });
 
 test('everything wrong with a file is said at once, with what was meant', (t) => {
