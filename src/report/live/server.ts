@@ -70,7 +70,10 @@ export async function servePage(content: Content, port: number): Promise<PageSer
     },
     close: async (message) => {
       clearInterval(heartbeat);
-      for (const { response } of viewers) response.end(event('over', message));
+      for (const viewer of viewers) {
+        sendNow(viewer, content);
+        viewer.response.end(event('over', message));
+      }
       const closed = new Promise((resolve) => server.close(resolve));
       const giveUp = setTimeout(() => server.closeAllConnections(), farewellMs);
       server.closeIdleConnections();
@@ -153,7 +156,12 @@ function welcome(viewers: Set<Viewer>, viewer: Viewer, content: Content): void {
 }
 
 function send(viewer: Viewer, content: Content): void {
-  if (viewer.response.writableNeedDrain || viewer.response.writableEnded) return;
+  if (!viewer.response.writableNeedDrain) sendNow(viewer, content);
+}
+
+/** Sends what changed, although the browser may not have read what it got before. */
+function sendNow(viewer: Viewer, content: Content): void {
+  if (viewer.response.writableEnded) return;
   const update = content.since(viewer.version);
   if (update === undefined) return;
   viewer.version = update.version;
