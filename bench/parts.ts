@@ -14,6 +14,7 @@ import { createModelProgram, parameterState } from '../src/model/load.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../src/model/network/log-probs.js';
 import { loraTargets } from '../src/model/network/lora-options.js';
 import { planScoring, score, scoreFunctions } from '../src/model/score.js';
+import { optimizer } from '../src/options/defaults.js';
 import { createPolicy } from '../src/policy/policy.js';
 import { squaredError } from '../src/stage2/loss.js';
 import { mean } from '../src/util/statistics.js';
@@ -126,7 +127,6 @@ async function scoring(engine: Engine, model: Pretrained, part: Part): Promise<R
 async function policyUpdate(engine: Engine, model: Pretrained, part: Part): Promise<Run> {
   const { rows: batchSize, promptTokens, newTokens: maxNewTokens, precision, loraRank } = part;
   const { config, weights } = model;
-  const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
   const policy = createPolicy(engine, config, {
     sizes: { promptLengths: [promptTokens], maxNewTokens, slots: 1 },
     precision,
@@ -157,7 +157,6 @@ async function trainingStep(engine: Engine, model: Pretrained, part: Part): Prom
   const T = part.promptTokens + W;
   const parameters = parameterState(config);
   const names = Object.keys(parameters);
-  const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
   const program = await createModelProgram(engine, model, {
     state: adamw.optimizerState(parameters),
     functions: {

@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { openEngine } from '../src/engine/backend.js';
 import { openPretrained } from '../src/model/checkpoint/pretrained.js';
 import { loraTargets } from '../src/model/network/lora-options.js';
+import { optimizer } from '../src/options/defaults.js';
 import { createPolicy } from '../src/policy/policy.js';
 import { chooseUpdateShape } from '../src/policy/update-shape.js';
 import { planMemory } from '../src/run/memory-plan.js';
@@ -68,7 +69,7 @@ async function measure(folder: string): Promise<void> {
     lora,
     loss: policyGradient,
     maxGradientNorm: 1,
-    optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
+    optimizer,
     isNarrow: (name: string) => weights.dtypeOf(name) === 'bfloat16',
   };
   const began = performance.now();

@@ -3,10 +3,9 @@
  * file makes it take too long or too much memory.
  */
 import { fork } from 'node:child_process';
-import { closeSync, fstatSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { UserError } from '../util/errors.js';
-import { openRegularFile } from '../util/file.js';
+import { regularFileBytes } from '../util/file.js';
 import { formatBytes } from '../util/format.js';
 import type { JsonRecord } from '../util/json.js';
 
@@ -47,9 +46,7 @@ export async function readParquet(
   wanted: readonly string[],
   maxRows: number,
 ): Promise<{ readonly columns: readonly string[]; readonly rows: readonly JsonRecord[] }> {
-  const fd = openRegularFile(path);
-  const { size } = fstatSync(fd);
-  closeSync(fd);
+  const size = regularFileBytes(path);
   if (size > maxFileBytes) throw tooLarge(name, size, maxFileBytes);
   const answer = await ask({ path, wanted, maxRows, maxBytes }, size);
   switch (answer.kind) {

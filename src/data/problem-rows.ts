@@ -18,6 +18,8 @@ export interface FileProblem {
   readonly answer: string;
 }
 
+type Field = (typeof problemFields)[number];
+
 export interface ProblemRow {
   readonly problem: FileProblem;
   readonly cluster: string;
@@ -63,8 +65,7 @@ function jsonRows(path: string, name: string): JsonLine[] {
 }
 
 async function tableRows(path: string, name: string, { map, isDataset }: ProblemSource): Promise<readonly JsonLine[]> {
-  const required = ['prompt', 'answer'] as const;
-  const wanted = problemFields.flatMap((field) => map[field] ?? (isDataset && !isRequired(field) ? [] : [field]));
+  const wanted = problemFields.flatMap((field) => columnFor(field, map, isDataset) ?? []);
   const { columns, rows } = await readTable(path, name, wanted);
   const missing = [...new Set([...required.map((field) => map[field] ?? field), ...Object.values(map)])].filter(
     (column) => tableColumn(column, columns) === undefined,
@@ -89,14 +90,21 @@ function suggestion(columns: readonly string[], missing: readonly string[]): str
     prompt: ['question', 'problem', 'input', 'instruction', 'text'],
     answer: ['solution', 'target', 'output'],
   };
-  return (['prompt', 'answer'] as const)
+  return required
     .filter((field) => missing.includes(field))
     .map((field) => `${usual[field].find((name) => columns.includes(name)) ?? 'COLUMN'}=${field}`)
     .join(',');
 }
 
-function isRequired(field: (typeof problemFields)[number]): boolean {
-  return field === 'prompt' || field === 'answer';
+const required = ['prompt', 'answer'] as const;
+
+function isRequired(field: Field): boolean {
+  return required.some((name) => name === field);
+}
+
+/** The column of a field: as mapped, or of its own name, but of a dataset, whose columns may mean anything, only if required. */
+function columnFor(field: Field, map: ColumnMap, isDataset: boolean): string | undefined {
+  return map[field] ?? (isDataset && !isRequired(field) ? undefined : field);
 }
 
 interface RowContext {
@@ -107,15 +115,15 @@ interface RowContext {
 }
 
 function readRow(record: JsonRecord, { where, map, isTabular, source }: RowContext): ProblemRow {
-  const value = (field: (typeof problemFields)[number]) => {
-    const column = map[field] ?? (source.isDataset && !isRequired(field) ? undefined : field);
+  const value = (field: Field) => {
+    const column = columnFor(field, map, source.isDataset);
     const found = column === undefined ? undefined : valueAt(record, column);
     if (!isTabular) return found;
     // An empty cell says nothing, and 64-bit numbers are bigints.
     if (found === null || (found === '' && !isRequired(field))) return undefined;
     return typeof found === 'bigint' ? (Number.isSafeInteger(Number(found)) ? Number(found) : String(found)) : found;
   };
-  const bad = (field: (typeof problemFields)[number], expected: string) => {
+  const bad = (field: Field, expected: string) => {
     const column = map[field] ?? field;
     const named = column === field ? `\`${field}\`` : `\`${column}\`, which is the ${field},`;
     return refused(where, `${named} must be ${expected}, not ${quote(value(field))}`, isTabular);

@@ -38,8 +38,7 @@ export function readConfig(path: string, names: readonly OptionName[], command: 
   for (const [key, value] of Object.entries(readTable(file))) {
     const name = byKey.get(key);
     if (name === undefined) {
-      const meant = closestMatch(key, names.map(keyOf), { maxDistance: Math.max(2, Math.floor(key.length / 3)) });
-      problems.push(`${file}: ${key}: no option of ${command}${meant === undefined ? '' : `; did you mean ${meant}?`}`);
+      problems.push(`${file}: ${key}: no option of ${command}${optionMeant(key, names)}`);
       continue;
     }
     const text = flagOf(options[name], value);
@@ -50,6 +49,12 @@ export function readConfig(path: string, names: readonly OptionName[], command: 
   }
   if (problems.length > 0) throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });
   return { flags, source: (name) => `${file}: ${keyOf(name)}` };
+}
+
+/** `; did you mean lr?` for a key that is none of the options; empty if none is close. */
+export function optionMeant(key: string, names: readonly OptionName[]): string {
+  const meant = closestMatch(key, names.map(keyOf), { maxDistance: Math.max(2, Math.floor(key.length / 3)) });
+  return meant === undefined ? '' : `; did you mean ${meant}?`;
 }
 
 /** The table that a TOML or JSON file holds. @throws UserError when it cannot be read or parsed, or is a run's record. */

@@ -3,6 +3,7 @@
  * by runs and help texts. docs/algorithm.md and docs/log.md explain the values.
  */
 import type { Wording } from '../data/prompt.js';
+import type { AdamWOptions } from '../engine/optim/settings.js';
 import type { AnswerReading } from '../reward/multiplication.js';
 import type { TrainedProblems } from '../stage1/trained.js';
 
@@ -133,6 +134,9 @@ export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
     trainOn: 'all',
   },
 };
+
+/** AdamW in every training run. */
+export const optimizer: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
 
 /** Defaults of supervised training that are not those of reinforcement learning, whatever the model. */
 export const sftDefaults = { epochs: 3, batchSize: 16 } as const;

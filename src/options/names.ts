@@ -6,7 +6,7 @@ export const commonOptionNames = ['quiet', 'color'] as const satisfies readonly 
 export type CommonOptionName = (typeof commonOptionNames)[number];
 
 /** Options that decide which problems there are, of the built-in task or another. */
-const problemOptionNames = [
+export const problemOptionNames = [
   'task',
   'problems',
   'map',

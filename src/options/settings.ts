@@ -18,6 +18,7 @@ import {
   type FollowingDefaults,
   type FollowingSettings,
   type ModelKind,
+  optimizer,
 } from './defaults.js';
 import { trainingOptionNames } from './names.js';
 import { resolveOptions } from './spec.js';
@@ -112,7 +113,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     warmupShare: defaults.warmupShare,
     decayTo: defaults.decayTo,
     trainOn: options.trainOn ?? defaults.trainOn,
-    optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
+    optimizer,
     maxGradientNorm: 1,
   };
   refuseContradictions(settings, model, loraProblems);

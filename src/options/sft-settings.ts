@@ -7,7 +7,7 @@ import type { AdamWOptions } from '../engine/optim/settings.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { builtinModel } from '../model/shipped.js';
 import { exitCodes, UserError } from '../util/errors.js';
-import { defaultsTable, sftDefaults } from './defaults.js';
+import { defaultsTable, optimizer, sftDefaults } from './defaults.js';
 import { sftOptionNames } from './names.js';
 import { loraOptions, type ModelFacts, modelKindOf } from './settings.js';
 import { resolveOptions } from './spec.js';
@@ -58,7 +58,7 @@ export function completeSftSettings(options: SftOptions, model: ModelFacts): Sft
     ...(lora && { lora }),
     warmupShare,
     decayTo,
-    optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
+    optimizer,
     maxGradientNorm: 1,
   };
 }

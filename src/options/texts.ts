@@ -1,5 +1,6 @@
 /** @file Texts about options: lines of `--help`, descriptions of defaults, and the tables of docs/commands.md. */
 import { followingDefaultText } from './defaults.js';
+import { problemOptionNames } from './names.js';
 import type { OptionSpec } from './spec.js';
 import { type OptionName, options, usage } from './table.js';
 
@@ -8,22 +9,7 @@ export const optionGroups = {
   Model: ['model', 'reference', 'preset', 'compare', 'compareRuns', 'corpus', 'steps', 'precision'],
   Prompts: ['prompt', 'input', 'chat', 'promptStyle', 'wording', 'questionStyle', 'system', 'shots'],
   Sampling: ['temperature', 'topP', 'topK', 'maxNewTokens', 'samples'],
-  Problems: [
-    'task',
-    'problems',
-    'map',
-    'subset',
-    'split',
-    'testSplit',
-    'min',
-    'max',
-    'numTrain',
-    'numTest',
-    'numValidation',
-    'overlap',
-    'reward',
-    'seed',
-  ],
+  Problems: [...problemOptionNames, 'numTrain', 'numTest', 'numValidation', 'overlap', 'reward', 'seed'],
   'Many runs': ['seeds', 'parallel'],
   Data: ['data', 'heldOut'],
   Training: [],

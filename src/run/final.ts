@@ -46,6 +46,11 @@ export function requireFinal(path: string): void {
   requireWhole(join(path, runFiles.final), Object.fromEntries(files));
 }
 
+/** Options whose model may be the folder of a run, with the trained model in its place. */
+export function withTrainedModel<Options extends { readonly model: string | undefined }>(options: Options): Options {
+  return options.model === undefined ? options : { ...options, model: trainedModel(options.model) };
+}
+
 /**
  * The folder of the trained model if `name` is a run folder; any other name is returned unchanged.
  *

@@ -146,6 +146,16 @@ export function openRegularFile(path: string): number {
   throw new UserError(`Cannot read ${path}: it is ${stat.isDirectory() ? 'a folder' : 'not a regular file'}.`);
 }
 
+/** Bytes in a regular file. @throws UserError as {@link openRegularFile}. */
+export function regularFileBytes(path: string): number {
+  const fd = openRegularFile(path);
+  try {
+    return fstatSync(fd).size;
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** More than any configuration, tokenizer (Llama 3's has 17 MB) or list of problems; less than V8's longest string. */
 const maxFileBytes = 256 * 2 ** 20;
 

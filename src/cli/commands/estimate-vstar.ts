@@ -5,7 +5,7 @@
 import type { CommonOptionName, samplingOptionNames } from '../../options/names.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionValues } from '../../options/table.js';
-import { trainedModel } from '../../run/final.js';
+import { withTrainedModel } from '../../run/final.js';
 import { runFiles } from '../../run/folder.js';
 import { preflightOf } from '../../stage1/preflight.js';
 import {
@@ -41,7 +41,7 @@ export async function run(values: Values): Promise<number> {
   else {
     const { estimateVStar } = await import('../../run/estimate.js');
     const request = {
-      options: defaultOptions({ ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) }),
+      options: defaultOptions(withTrainedModel(given)),
       engine,
       install,
       taskApi: () => import('../../index.js'),

@@ -6,7 +6,7 @@ import type { CommonOptionName, sftOptionNames } from '../../options/names.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import type { TokenLoss } from '../../policy/row-loss.js';
 import { shellWord } from '../../report/command.js';
-import { trainedModel } from '../../run/final.js';
+import { withTrainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
 import type { SftDryRun } from '../../run/sft/dry-run.js';
 import type { SftEvent, SftMetrics, SftRequest, SftResult } from '../../run/sft/events.js';
@@ -39,7 +39,7 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
   const reporter = consoleReporter({ quiet, json });
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(given.name ?? `sft-${(given.model ?? builtinModel).split('/').at(-1)}`);
-  const options = { ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) };
+  const options = withTrainedModel(given);
   const request = { options, folder, resume: resume !== undefined, engine, install };
   if (dryRun) return await printPlan(request, reporter, json);
   const { sft } = await import('../../run/sft/train.js');

@@ -6,7 +6,7 @@ import type { CommonOptionName, trainingOptionNames } from '../../options/names.
 import type { OptionName, OptionValues } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
 import type { TrainEvent } from '../../run/events.js';
-import { trainedModel } from '../../run/final.js';
+import { withTrainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
@@ -38,7 +38,7 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
   const reporter = consoleReporter({ quiet, json });
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(given.name ?? given.model ?? builtinModel);
-  const options = { ...given, ...(given.model !== undefined && { model: trainedModel(given.model) }) };
+  const options = withTrainedModel(given);
   if (dryRun) return await printPlan({ options, folder, engine, install, taskApi }, reporter, json);
   const { train } = await import('../../run/train.js');
   const progress = trainProgress(reporter, paintFor(process.stderr));

@@ -2,8 +2,7 @@
 import { join } from 'node:path';
 import { shellWord } from '../../report/command.js';
 import { judgeSet } from '../../report/many/verdict.js';
-import type { RunPlan } from '../../run/many/plan.js';
-import { setFiles } from '../../run/many/plan.js';
+import { type RunPlan, resumeCommand, setFiles } from '../../run/many/plan.js';
 import type { SetSummary } from '../../run/many/summary.js';
 import { tableOf } from '../../run/many/table.js';
 import { programName } from '../program-name.js';
@@ -42,10 +41,6 @@ export function describeSet(
     ...(failed.length > 0 ? [`  ${programName()} ${resumeCommand(plan)} ${word}`] : []),
     ...nextCommands(summary, word).map((line) => `  ${programName()} ${line}`),
   ];
-}
-
-function resumeCommand({ kind, command }: RunPlan): string {
-  return `${kind === 'sweep' ? 'sweep' : command} --resume`;
 }
 
 function nextCommands({ kind, ranking, runs, command }: SetSummary, word: string): string[] {

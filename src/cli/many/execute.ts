@@ -5,11 +5,12 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lockFolder, lockHolder } from '../../run/lock.js';
-import type { PlannedRun, RunPlan } from '../../run/many/plan.js';
-import { readMember } from '../../run/many/state.js';
+import { type PlannedRun, type RunPlan, resumeCommand } from '../../run/many/plan.js';
+import { memberState, readMember } from '../../run/many/state.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { counted, formatBytes, formatPercent } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
+import { mean } from '../../util/statistics.js';
 import type { Progress } from '../terminal/channel.js';
 import { lastWords, logOf, type RunningMember, startMember } from './member.js';
 import type { Parallel } from './parallel.js';
@@ -48,8 +49,7 @@ export async function execute(
   signal: AbortSignal,
 ): Promise<readonly FailedRun[]> {
   const lock = lockFolder(folder);
-  const stateOf = (run: PlannedRun) => readMember(folder, plan, run).row;
-  const left = plan.runs.filter((run) => stateOf(run).state !== 'finished');
+  const left = plan.runs.filter((run) => memberState(folder, run).state !== 'finished');
   const waiting = [...left];
   const running = new Map<PlannedRun, Running>();
   const failed: FailedRun[] = [];
@@ -79,7 +79,9 @@ export async function execute(
     if (exitCode === exitCodes.ok) {
       finished += 1;
       seconds.push((performance.now() - startedMs) / 1000);
-      reporter.line(`${run.name} finished${outcome(stateOf(run))} (${finished} of ${plan.runs.length}).`);
+      reporter.line(
+        `${run.name} finished${outcome(readMember(folder, plan, run).row)} (${finished} of ${plan.runs.length}).`,
+      );
       return;
     }
     const reason = lastWords(folder, run) ?? 'it printed nothing';
@@ -119,9 +121,8 @@ export async function execute(
     lock.release();
   }
   if (signal.aborted) {
-    const how = plan.kind === 'sweep' ? 'sweep' : plan.command;
     throw new UserError(
-      { problem: 'Stopped; all runs are saved.', fix: `Resume with \`tinyzero ${how} --resume ${folder}\`.` },
+      { problem: 'Stopped; all runs are saved.', fix: `Resume with \`tinyzero ${resumeCommand(plan)} ${folder}\`.` },
       { exitCode: exitCodes.interrupted },
     );
   }
@@ -144,7 +145,7 @@ const maxShare = 0.95;
 /** The running members in units of whole runs, from the time that finished ones took; 0 before there is one. */
 function partsDone(running: ReadonlyMap<PlannedRun, Running>, seconds: readonly number[]): number {
   if (seconds.length === 0) return 0;
-  const usual = seconds.reduce((sum, each) => sum + each, 0) / seconds.length;
+  const usual = mean(seconds);
   const share = ({ startedMs }: Running) => (performance.now() - startedMs) / 1000 / usual;
   return [...running.values()].reduce((sum, member) => sum + Math.min(maxShare, share(member)), 0);
 }

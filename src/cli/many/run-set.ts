@@ -8,7 +8,7 @@ import { chooseEngine } from '../../engine/install/choose.js';
 import { openModel } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
 import { sftOptionNames, trainingOptionNames } from '../../options/names.js';
-import { trainedModel } from '../../run/final.js';
+import { trainedModel, withTrainedModel } from '../../run/final.js';
 import { requireEmptyFolder } from '../../run/folder.js';
 import { holdsPlan, optionsOf, type PlannedRun, type RunPlan, readPlan, writePlan } from '../../run/many/plan.js';
 import { readSet, type SetSummary, summarizeSet, writeSummary } from '../../run/many/summary.js';
@@ -150,18 +150,16 @@ async function dryRunOf(
   signal: AbortSignal,
 ): Promise<RunNeeds> {
   const where = { folder: join(folder, run.name), engine, install };
-  const named = <Options extends { readonly model: string | undefined }>(options: Options): Options =>
-    options.model === undefined ? options : { ...options, model: trainedModel(options.model) };
   try {
     if (command === 'sft') {
       const { sftDryRun } = await import('../../run/sft/dry-run.js');
-      const request = { ...where, options: named(optionsOf(sftOptionNames, run)), resume: false };
+      const request = { ...where, options: withTrainedModel(optionsOf(sftOptionNames, run)), resume: false };
       return await sftDryRun(request, silentReporter, signal);
     }
     const { dryRun } = await import('../../run/dry-run.js');
     const taskApi = () => import('../../index.js');
     return await dryRun(
-      { ...where, options: named(optionsOf(trainingOptionNames, run)), taskApi },
+      { ...where, options: withTrainedModel(optionsOf(trainingOptionNames, run)), taskApi },
       silentReporter,
       signal,
     );

@@ -5,11 +5,23 @@ import type { OptionName } from '../../options/table.js';
 export const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
 
 /** Options of the page that shows a run while it lasts. */
-export const pageOptions = ['watch', 'port', 'open'] as const satisfies readonly OptionName[];
+const pageOptions = ['watch', 'port', 'open'] as const satisfies readonly OptionName[];
 export const pageTexts = {
   port: { help: 'with --watch: port of the page on 127.0.0.1; 0 for any free one' },
   open: { help: 'with --watch: open the page in a browser' },
 } as const;
+
+/** Options of a command that makes runs, beside those of the run. */
+export const runCommandOptions = [
+  'seeds',
+  'parallel',
+  'out',
+  'resume',
+  'dryRun',
+  ...pageOptions,
+  ...engineOptions,
+  'json',
+] as const satisfies readonly OptionName[];
 
 export const sampling = { help: 'divides the logits before the softmax; 0 is greedy' } as const;
 export const modelOrRun = { default: 'builtin' } as const;

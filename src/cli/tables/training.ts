@@ -2,7 +2,7 @@
 import { sftDefaults } from '../../options/defaults.js';
 import { samplingOptionNames, sftOptionNames, trainingOptionNames } from '../../options/names.js';
 import { type CommandSpec, command } from '../command-spec.js';
-import { engineOptions, modelOrRun, pageOptions, pageTexts, theModel } from './shared.js';
+import { engineOptions, modelOrRun, pageTexts, runCommandOptions, theModel } from './shared.js';
 
 export const trainingCommands: readonly CommandSpec[] = [
   command({
@@ -10,17 +10,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
       'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn anything, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
-    options: [
-      ...trainingOptionNames,
-      'seeds',
-      'parallel',
-      'out',
-      'resume',
-      'dryRun',
-      ...pageOptions,
-      ...engineOptions,
-      'json',
-    ],
+    options: [...trainingOptionNames, ...runCommandOptions],
     texts: {
       model: modelOrRun,
       reference: theModel,
@@ -50,17 +40,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'teach a model from examples: supervised training on prompts with their completions',
     details:
       'A line of --data is {"prompt": …, "completion": …}, each a text or token ids, or {"messages": [{"role": …, "content": …}, …]}, from which every turn of the assistant is learned. The loss counts only completions and their end tokens. A share of the lines is held out to measure the loss before and after. Writes everything to the run folder, which `tinyzero train` takes as its --model. Ctrl-C saves the run; the printed command resumes it.',
-    options: [
-      ...sftOptionNames,
-      'seeds',
-      'parallel',
-      'out',
-      'resume',
-      'dryRun',
-      ...pageOptions,
-      ...engineOptions,
-      'json',
-    ],
+    options: [...sftOptionNames, ...runCommandOptions],
     texts: {
       model: modelOrRun,
       seed: { group: 'Data', help: 'chooses the held-out lines and their order in training' },

@@ -8,16 +8,7 @@ import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import { isCommit, type RemoteFile, RepoCache } from './cache.js';
 import { RevisionMissing } from './http.js';
-import {
-  fromHub,
-  type HubId,
-  type HubProgress,
-  type HubSettings,
-  hubSettings,
-  openRepo,
-  parseHubId,
-  type RepoRequest,
-} from './repo.js';
+import { fromHub, type HubId, type HubOptions, hubSettings, openRepo, parseHubId, type RepoRequest } from './repo.js';
 
 export interface DatasetSplits {
   /** Folder of the dataset's files, where it has several. */
@@ -41,14 +32,8 @@ export interface ResolvedDataset {
   readonly files: readonly DatasetFile[];
 }
 
-export interface DatasetOptions {
-  readonly settings?: HubSettings;
-  readonly onProgress?: (progress: HubProgress) => void;
-  readonly onNotice?: (text: string) => void;
-  readonly signal?: AbortSignal | undefined;
-}
-
 const converted = 'refs/convert/parquet';
+const instead = 'a file of problems (.jsonl, .csv or .parquet)';
 /** Of the chosen splits, as they are downloaded. */
 const maxBytes = 2 ** 30;
 /** In order of preference. */
@@ -69,7 +54,7 @@ export function isDatasetId(reference: string): boolean {
 export async function resolveDataset(
   reference: string,
   splits: DatasetSplits,
-  options: DatasetOptions = {},
+  options: HubOptions = {},
 ): Promise<ResolvedDataset> {
   const id = parseHubId(reference, converted)!;
   const settings = options.settings ?? hubSettings();
@@ -84,10 +69,6 @@ export async function resolveDataset(
     const found = cached();
     if (found !== undefined) return found;
   }
-  const missing = new UserError({
-    problem: `${reference} is not fully in the cache, and HF_HUB_OFFLINE is set.`,
-    fix: 'Run once without HF_HUB_OFFLINE, or use a file of problems (.jsonl, .csv or .parquet).',
-  });
   const download = async () => {
     try {
       return await downloadFiles(request, splits);
@@ -96,7 +77,7 @@ export async function resolveDataset(
       return await downloadFiles({ ...request, id: { ...id, revision: 'main' } }, splits);
     }
   };
-  return await fromHub(request, cached, download, missing, options.onNotice);
+  return await fromHub(request, cached, download, instead, options.onNotice);
 }
 
 async function downloadFiles(request: RepoRequest, splits: DatasetSplits): Promise<ResolvedDataset> {

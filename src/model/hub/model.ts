@@ -10,25 +10,11 @@ import { singleWeightFile, weightFiles, weightIndexFile } from '../checkpoint/pr
 import { carriedFiles } from '../checkpoint/save.js';
 import { parseModelConfig } from '../network/config.js';
 import { type RemoteFile, RepoCache } from './cache.js';
-import {
-  fromHub,
-  type HubId,
-  type HubProgress,
-  type HubSettings,
-  hubSettings,
-  openRepo,
-  parseHubId,
-  type RepoRequest,
-} from './repo.js';
+import { fromHub, type HubId, type HubOptions, hubSettings, openRepo, parseHubId, type RepoRequest } from './repo.js';
 
-export interface ResolveOptions {
-  readonly settings?: HubSettings;
-  readonly onProgress?: (progress: HubProgress) => void;
+export interface ResolveOptions extends HubOptions {
   /** False downloads everything except the weights, to inspect a model first. Default true. */
   readonly weights?: boolean;
-  /** Receives a sentence for the user that is neither progress nor an error. */
-  readonly onNotice?: (text: string) => void;
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -48,10 +34,6 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
   }
   const settings = options.settings ?? hubSettings();
   const cache = new RepoCache(settings.cacheFolder, id.repo, 'model');
-  const missing = new UserError({
-    problem: `${reference} is not fully in the cache, and HF_HUB_OFFLINE is set.`,
-    fix: 'Run once without HF_HUB_OFFLINE, or use a model folder.',
-  });
   const { onProgress, signal } = options;
   const subject = id.revision === 'main' ? id.repo : reference;
   const request: RepoRequest = { kind: 'model', id, subject, settings, cache, onProgress, signal };
@@ -59,7 +41,7 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
     { kind: 'model', settings, subject: reference },
     () => snapshotOf(cache, id, options),
     () => download(request, options),
-    missing,
+    'a model folder',
     options.onNotice,
   );
 }

@@ -51,6 +51,15 @@ export interface HubProgress {
   readonly totalBytes: number;
 }
 
+/** How a repository is resolved, whatever is in it. */
+export interface HubOptions {
+  readonly settings?: HubSettings;
+  readonly onProgress?: ((progress: HubProgress) => void) | undefined;
+  /** Receives a sentence for the user that is neither progress nor an error. */
+  readonly onNotice?: ((text: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 export interface HubId {
   readonly repo: string;
   readonly revision: string;
@@ -134,20 +143,23 @@ export async function openRepo(request: RepoRequest): Promise<OpenRepo> {
 /**
  * What `download` returns; what `cached` returns when the hub is not to be asked or does not answer.
  *
- * @param missing the error for a hub that is not to be asked while the cache lacks something.
+ * @param otherwise what can be used instead of the hub, for the error if it is not to be asked and the cache lacks something.
  * @throws UserError
  */
 export async function fromHub<T>(
   { kind, settings, subject }: Pick<RepoRequest, 'kind' | 'settings' | 'subject'>,
   cached: () => T | undefined,
   download: () => Promise<T>,
-  missing: UserError,
+  otherwise: string,
   onNotice?: (text: string) => void,
 ): Promise<T> {
   if (settings.offline) {
     const found = cached();
-    if (found === undefined) throw missing;
-    return found;
+    if (found !== undefined) return found;
+    throw new UserError({
+      problem: `${subject} is not fully in the cache, and HF_HUB_OFFLINE is set.`,
+      fix: `Run once without HF_HUB_OFFLINE, or use ${otherwise}.`,
+    });
   }
   try {
     return await explainAsyncWrites(settings.cacheFolder, download, 'Set HF_HOME to a writable folder.');

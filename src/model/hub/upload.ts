@@ -2,11 +2,11 @@
  * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in repo.ts. Asking
  * the user is left to the caller.
  */
-import { closeSync, fstatSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { UserError } from '../../util/errors.js';
-import { openRegularFile } from '../../util/file.js';
+import { regularFileBytes } from '../../util/file.js';
 import { adapterConfigFile } from '../checkpoint/adapter.js';
 import { carriedFiles } from '../checkpoint/save.js';
 import { requireUsable } from './http.js';
@@ -25,14 +25,7 @@ export function modelFilesOf(folder: string): FileToUpload[] {
   if (!names.some((name) => weights.test(name)) || !names.some((name) => name.endsWith('config.json'))) {
     throw new UserError(`${folder} is not a model folder: it has no weights and config.json.`);
   }
-  return names.sort().map((name) => ({ name, bytes: bytesOf(join(folder, name)) }));
-}
-
-function bytesOf(path: string): number {
-  const fd = openRegularFile(path);
-  const { size } = fstatSync(fd);
-  closeSync(fd);
-  return size;
+  return names.sort().map((name) => ({ name, bytes: regularFileBytes(join(folder, name)) }));
 }
 
 export interface Upload {

@@ -53,6 +53,21 @@ export const percentAxis = {
   tickFormat: (rate: number) => `${Math.round(100 * rate)} %`,
 };
 
+/** The axis of values: of rates, or from 0 or the least to the largest of `values`. */
+export function valueAxis(values: readonly number[], rate = false): Plot.ScaleOptions {
+  const [low, high] = [Math.min(0, ...values), Math.max(...values)];
+  const domain = [low, high === low ? low + 1 : high];
+  return { label: null, grid: true, ...(rate ? percentAxis : { domain, nice: true, ticks: 4, tickFormat: tickText }) };
+}
+
+/** Points per running mean: a tenth of the curve, an odd number. */
+export const meanWindow = (points: number) => Math.max(1, 2 * Math.floor(points / 20) + 1);
+
+/** `options` of a line, with the running mean over `window` points as its y. */
+export function runningMean(window: number, options: Plot.LineYOptions): Plot.LineYOptions {
+  return Plot.windowY({ k: window, anchor: 'middle', reduce: 'mean', strict: false }, options);
+}
+
 /** The axis of updates. Between few updates there are ticks at fractions, which get no number. */
 export const updateAxis = {
   label: 'update',

@@ -2,14 +2,24 @@
  * @file The curves of the runs of a set laid over each other, one chart for each metric: of seeds with their mean, of a sweep with the
  * best setting in front.
  */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { runFiles } from '../../run/folder.js';
 import { readLog } from '../../run/logs.js';
 import { counted, formatPercent } from '../../util/format.js';
 import type { JsonRecord } from '../../util/json.js';
 import { mean } from '../../util/statistics.js';
-import { chart, figure, hits, Plot, percentAxis, section, short, tickText } from '../charts/chart.js';
+import {
+  chart,
+  figure,
+  hits,
+  meanWindow,
+  Plot,
+  runningMean,
+  section,
+  short,
+  updateAxis,
+  valueAxis,
+} from '../charts/chart.js';
 import { binned } from '../charts/thin.js';
 import { type Html, html } from '../html.js';
 
@@ -46,8 +56,7 @@ const metrics: Readonly<Record<'train' | 'sft', readonly Metric[]>> = {
 
 /** The log of updates of a run; empty before its first update. */
 export function readCurve(folder: string): readonly JsonRecord[] {
-  const path = join(folder, runFiles.metrics);
-  return existsSync(path) ? [...readLog(path)] : [];
+  return [...readLog(join(folder, runFiles.metrics))];
 }
 
 export function setCurvesSection(
@@ -85,31 +94,19 @@ function curves({ field, title, unit, rate }: Metric, runs: readonly CurveRun[],
     .filter(({ points }) => points.length > 0);
   const all = series.flatMap(({ points }) => points.map(({ value }) => value));
   if (all.length < 2) return undefined;
-  const [low, high] = [Math.min(0, ...all), Math.max(...all)];
   const show = rate ? formatPercent : short;
   const middle = withMean && series.length > 1 ? meanCurve(series.map(({ points }) => points)) : [];
   const place = { x: 'step', y: 'value' };
-  const smooth = (points: readonly Point[], options: Plot.LineYOptions) => {
-    const k = Math.max(1, 2 * Math.floor(points.length / 20) + 1);
-    return Plot.lineY(
-      points,
-      Plot.windowY({ k, anchor: 'middle', reduce: 'mean', strict: false }, { ...place, ...options }),
-    );
-  };
+  const smooth = (points: readonly Point[], options: Plot.LineYOptions) =>
+    Plot.lineY(points, runningMean(meanWindow(points.length), { ...place, ...options }));
   const isBold = (front: boolean) => front && !withMean;
   const svg = chart({
     description: `${title} (${unit}) by update, ${counted(series.length, 'run')}: ${series
       .slice(0, maxNamed)
       .map(({ name, points }) => `${name} ends at ${show(points.at(-1)!.value)}`)
       .join(', ')}`,
-    x: { label: 'update', ticks: 5, tickFormat: 'd' },
-    y: {
-      label: null,
-      grid: true,
-      ...(rate
-        ? percentAxis
-        : { domain: [low, high === low ? low + 1 : high], nice: true, ticks: 4, tickFormat: tickText }),
-    },
+    x: updateAxis,
+    y: valueAxis(all, rate),
     marks: [
       ...series
         .filter(({ front }) => !isBold(front))

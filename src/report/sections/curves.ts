@@ -9,13 +9,15 @@ import {
   figure,
   hits,
   legend,
+  meanWindow,
   Plot,
   percentAxis,
+  runningMean,
   runStyle,
   section,
   short,
-  tickText,
   updateAxis,
+  valueAxis,
 } from '../charts/chart.js';
 import { scatterFigure } from '../charts/scatter.js';
 import { binned } from '../charts/thin.js';
@@ -107,19 +109,12 @@ function curveFigure(quantity: Quantity, runs: readonly RunRecord[]): Html {
   const { title, unit, rate, exact } = quantity;
   const series = runs.map((run) => pointsOf(quantity, run, runs.length === 1 ? title.toLowerCase() : run.name));
   const values = series.flat().map(({ value }) => value);
-  const [low, high] = [Math.min(0, ...values), Math.max(...values)];
   const first = series[0]!;
   const description = `${title} (${unit}) by update: from ${short(first[0]!.value)} to ${short(first.at(-1)!.value)}`;
   const svg = chart({
     description,
     x: { ...updateAxis, domain: [0.5, lastUpdate(runs) + 0.5] },
-    y: {
-      label: null,
-      grid: true,
-      ...(rate
-        ? percentAxis
-        : { domain: [low, high === low ? low + 1 : high], nice: true, ticks: 4, tickFormat: tickText }),
-    },
+    y: valueAxis(values, rate),
     marks: [
       ...series.flatMap((points, i) => lines(points, i, exact ? 'values' : runs.length === 1 ? 'both' : 'means')),
       bands(series),
@@ -138,9 +133,9 @@ function lastUpdate(runs: readonly RunRecord[]): number {
 
 function lines(points: readonly Point[], run: number, what: 'values' | 'means' | 'both'): Plot.Markish[] {
   const { color, dash } = runStyle(run);
-  const window = what === 'values' ? 1 : Math.max(1, 2 * Math.floor(points.length / 20) + 1);
+  const window = what === 'values' ? 1 : meanWindow(points.length);
   const options = { x: 'step', y: 'value', stroke: color };
-  const running = Plot.windowY({ k: window, anchor: 'middle', reduce: 'mean', strict: false }, options);
+  const running = runningMean(window, options);
   return [
     ...(what === 'both' && window > 1 ? [Plot.lineY(points, { ...options, strokeOpacity: 0.35, strokeWidth: 1 })] : []),
     Plot.lineY(points, { ...running, strokeWidth: 2, ...(dash !== undefined && { strokeDasharray: dash }) }),

@@ -9,7 +9,7 @@ import type { SftMetrics } from '../../run/sft/events.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { counted, formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
-import { chart, figure, hits, legend, Plot, runStyle, section, short, tickText, updateAxis } from '../charts/chart.js';
+import { chart, figure, hits, legend, Plot, runStyle, section, short, updateAxis, valueAxis } from '../charts/chart.js';
 import { binned } from '../charts/thin.js';
 import { repeatCommand } from '../command.js';
 import { documentOf, pageSections, type SectionSpec } from '../document.js';
@@ -136,7 +136,6 @@ function pointsOf({ title, value }: Quantity, { name, steps, before }: SftRecord
 function curve({ title, unit }: Quantity, series: readonly (readonly Point[])[], last: number): Html {
   const all = series.flat();
   const values = all.map(({ value }) => value);
-  const [low, high] = [Math.min(0, ...values), Math.max(...values)];
   const place = { x: 'step', y: 'value' };
   const first = series.find((points) => points.length > 0)!;
   return figure({
@@ -145,14 +144,7 @@ function curve({ title, unit }: Quantity, series: readonly (readonly Point[])[],
     chart: chart({
       description: `${title} (${unit}) by update: from ${short(first[0]!.value)} to ${short(first.at(-1)!.value)}`,
       x: { ...updateAxis, domain: [Math.min(1, ...all.map(({ step }) => step)), last] },
-      y: {
-        label: null,
-        grid: true,
-        domain: [low, high === low ? low + 1 : high],
-        nice: true,
-        ticks: 4,
-        tickFormat: tickText,
-      },
+      y: valueAxis(values),
       marks: [
         ...series.map((points, i) => {
           const { color, dash } = runStyle(i);

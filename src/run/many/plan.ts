@@ -98,6 +98,11 @@ export function readPlan(folder: string): RunPlan {
   return { kind, command, swept: swept.filter(isOption), settings: tried, ...chosen, runs: members };
 }
 
+/** The command that resumes a set, before the name of its folder. */
+export function resumeCommand({ kind, command }: RunPlan): string {
+  return `${kind === 'sweep' ? 'sweep' : command} --resume`;
+}
+
 /** The names of the options of a command's runs. */
 export function runOptionNames(command: RunPlan['command']): readonly OptionName[] {
   return command === 'train' ? trainingOptionNames : sftOptionNames;

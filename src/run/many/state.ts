@@ -49,16 +49,21 @@ export interface Member {
   readonly evaluations?: { readonly before: EvalSummary; readonly after: EvalSummary };
 }
 
-/** The state of one run. @throws UserError when a file of a finished run is damaged. */
+/** How far one run is, without its figures. */
+export function memberState(folder: string, { name }: PlannedRun): Pick<MemberRow, 'state' | 'updates'> {
+  const path = join(folder, name);
+  if (existsSync(join(path, runFiles.config))) {
+    const { state, updates } = describeRun(path);
+    return { state, updates };
+  }
+  return { state: lockHolder(path) === undefined ? 'waiting' : 'running', updates: 0 };
+}
+
+/** One run with its figures. @throws UserError when a file of a finished run is damaged. */
 export function readMember(folder: string, { command }: Pick<RunPlan, 'command'>, run: PlannedRun): Member {
   const path = join(folder, run.name);
   const { name, seed, setting } = run;
-  const begun = existsSync(join(path, runFiles.config));
-  if (!begun) {
-    const state = lockHolder(path) === undefined ? 'waiting' : 'running';
-    return { row: { name, seed, setting, state, updates: 0 } };
-  }
-  const { state, updates } = describeRun(path);
+  const { state, updates } = memberState(folder, run);
   const row: MemberRow = { name, seed, setting, state, updates, ...trainingFigures(path, command) };
   if (state !== 'finished') return { row };
   if (command === 'sft') return { row: { ...row, ...losses(path) } };

@@ -3,7 +3,7 @@
  * list of values, a range, or one value for all settings; the keys above it say how settings are made and ranked.
  */
 import { closestMatch } from 'leven';
-import { flagOf, readTable } from '../../options/config-file.js';
+import { flagOf, optionMeant, readTable } from '../../options/config-file.js';
 import { parseSeeds } from '../../options/seeds.js';
 import { keyOf, type OptionName, options } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
@@ -99,8 +99,7 @@ function readOptions(given: unknown, command: RunPlan['command'], problems: stri
   for (const [key, value] of Object.entries(given)) {
     const name = names.find((each) => each === key || keyOf(each) === key);
     if (name === undefined) {
-      const meant = closestMatch(key, names.map(keyOf), { maxDistance: Math.max(2, Math.floor(key.length / 3)) });
-      problems.push(`options.${key}: no option of \`tinyzero ${command}\`${meant ? `; did you mean ${meant}?` : ''}`);
+      problems.push(`options.${key}: no option of \`tinyzero ${command}\`${optionMeant(key, names)}`);
       continue;
     }
     if (Array.isArray(value)) {

@@ -1,5 +1,6 @@
 /** @file The runs of a set as a table of texts: for the terminal, the report and Markdown. */
-import type { Spread } from '../../policy/eval-seeds.js';
+import { type Spread, spreadOf } from '../../policy/eval-seeds.js';
+import { mean } from '../../util/statistics.js';
 import type { MemberRow } from './state.js';
 import type { RankedSetting, SetSummary } from './summary.js';
 
@@ -64,15 +65,9 @@ function seedsTable({ command, runs }: SetSummary): SetTable {
       ...columns.map((column) => cell(column, row)),
       ...(isPartial ? [row.state] : []),
     ]),
-    totals: done.length < 2 ? [] : [total('mean', meanOf), total('sd', sdOf)],
+    totals: done.length < 2 ? [] : [total('mean', mean), total('sd', (values) => spreadOf(values).sd ?? 0)],
   };
 }
-
-const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-const sdOf = (values: readonly number[]) => {
-  const middle = meanOf(values);
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / Math.max(1, values.length - 1));
-};
 
 /** One row for each setting of a sweep, the best first. */
 function sweepTable({ command, ranking = [], runs }: SetSummary): SetTable {
