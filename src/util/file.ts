@@ -15,12 +15,10 @@ import {
   renameSync,
   rmSync,
   statSync,
-  write,
   writeSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { systemErrorCode, UserError } from './errors.js';
 import { isAlive } from './process.js';
 
@@ -83,19 +81,8 @@ export function writeAtomic(path: string, write: (fd: number) => void): void {
   }
 }
 
-/** As {@link writeAtomic}, for content produced asynchronously. */
-export async function writeAtomicAsync(path: string, write: (fd: number) => Promise<void>): Promise<void> {
-  const file = beginAtomic(path);
-  try {
-    await write(file.fd);
-    file.commit();
-  } catch (error) {
-    file.abandon();
-    throw error;
-  }
-}
-
-function beginAtomic(path: string): { fd: number; commit(): void; abandon(): void } {
+/** A temporary file beside `path`, which `commit` flushes and renames to it and `abandon` removes. */
+export function beginAtomic(path: string): { fd: number; temporary: string; commit(): void; abandon(): void } {
   const folder = dirname(path);
   makeFolder(folder);
   // The folder may be shared, and whether a process on another machine still writes is unknown.
@@ -106,6 +93,7 @@ function beginAtomic(path: string): { fd: number; commit(): void; abandon(): voi
   let open = true;
   return {
     fd,
+    temporary,
     commit() {
       fsyncSync(fd);
       closeSync(fd);
@@ -234,15 +222,6 @@ export function writeAll(fd: number, data: Uint8Array): void {
     offset += writeSync(fd, data, offset, Math.min(data.byteLength - offset, 1 << 30));
   }
 }
-
-/** As {@link writeAll}, on another thread. The caller must not change `data` meanwhile. */
-export async function writeAllAsync(fd: number, data: Uint8Array): Promise<void> {
-  for (let offset = 0; offset < data.byteLength; ) {
-    offset += (await writePiece(fd, data, offset, Math.min(data.byteLength - offset, 1 << 30))).bytesWritten;
-  }
-}
-
-const writePiece = promisify(write);
 
 /** Makes a rename inside `folder` durable. Windows cannot open folders and does not need this. */
 export function syncFolder(folder: string): void {

@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readRegularFile, writeAtomic, writeAtomicAsync, writeFileAtomic } from '../../src/util/file.js';
+import { readRegularFile, writeAtomic, writeFileAtomic } from '../../src/util/file.js';
+import { writeLargeFile } from '../../src/util/large-file.js';
 import { assertUserError } from '../helpers/errors.js';
 
 const folder = () => mkdtempSync(join(tmpdir(), 'tinyzero-file-'));
@@ -28,7 +29,7 @@ test('the next write removes temporary files of killed processes, but not of run
   assert.match(left[0]!, /^\.a\.txt\..*\.tmp$/);
   writeFileAtomic(join(dir, 'b.txt'), 'another');
   assert.deepEqual(readdirSync(dir), [left[0], 'b.txt']);
-  await writeAtomicAsync(path, async () => {
+  await writeLargeFile(path, async () => {
     writeFileAtomic(path, 'meanwhile'); // by this process, which is still writing the other
     assert.equal(readdirSync(dir).length, 3);
   });

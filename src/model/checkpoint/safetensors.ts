@@ -8,8 +8,9 @@ import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { type Checksum, emptyChecksum, extendChecksum } from '../../util/checksum.js';
 import type { UserError } from '../../util/errors.js';
-import { openWithHeader, writeAllAsync, writeAtomicAsync } from '../../util/file.js';
+import { openWithHeader } from '../../util/file.js';
 import { describe, parseJsonRecord } from '../../util/json.js';
+import { writeLargeFile } from '../../util/large-file.js';
 import { check, integer, list, mapOf, object, oneOf, pair, text, wrong } from '../../util/schema.js';
 import { bytesPerElement, type Dtype, narrow, widen } from './dtype.js';
 
@@ -153,11 +154,10 @@ export async function writeSafetensors(
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
   let checksum = emptyChecksum;
-  await writeAtomicAsync(path, async (fd) => {
+  await writeLargeFile(path, async (append) => {
     const put = async (bytes: Uint8Array) => {
-      const written = writeAllAsync(fd, bytes);
+      await append(bytes);
       checksum = extendChecksum(checksum, bytes);
-      await written;
     };
     await put(Buffer.concat([length, padded]));
     for (const tensor of ordered) {

@@ -2,7 +2,7 @@
  * @file Writes a GGUF file, version 3, little-endian: metadata, the list of tensors, then their data, each aligned to 32 bytes.
  * Tensors are read one after another and converted in pieces. The file is written under a temporary name, then renamed.
  */
-import { writeAllAsync, writeAtomicAsync } from '../../util/file.js';
+import { writeLargeFile } from '../../util/large-file.js';
 import { elementCount } from '../network/params.js';
 import { quantize, type TensorFormat } from './blocks.js';
 
@@ -34,17 +34,17 @@ export async function writeGguf(
   metadata: readonly MetadataEntry[],
   tensors: readonly GgufTensorToWrite[],
 ): Promise<void> {
-  await writeAtomicAsync(path, async (fd) => {
-    await writeAllAsync(fd, header(metadata, tensors));
+  await writeLargeFile(path, async (append) => {
+    await append(header(metadata, tensors));
     for (const tensor of tensors) {
       const values = tensor.read();
       if (values.length !== elementCount(tensor.shape)) {
         throw new Error(`${tensor.name} has ${values.length} values, which is not shape [${tensor.shape.join(', ')}]`);
       }
       for (let done = 0; done < values.length; done += pieceElements) {
-        await writeAllAsync(fd, quantize(values.subarray(done, done + pieceElements), tensor.format));
+        await append(quantize(values.subarray(done, done + pieceElements), tensor.format));
       }
-      await writeAllAsync(fd, new Uint8Array(padding(byteLength(tensor))));
+      await append(new Uint8Array(padding(byteLength(tensor))));
     }
   });
 }

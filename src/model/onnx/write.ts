@@ -5,7 +5,7 @@
 import { basename } from 'node:path';
 import type { Message } from '../../engine/graph/protobuf.js';
 import * as proto from '../../engine/graph/protobuf.js';
-import { writeAllAsync, writeAtomicAsync } from '../../util/file.js';
+import { writeLargeFile } from '../../util/large-file.js';
 import { packageVersion } from '../../util/version.js';
 import { type Attribute, type Initializer, type OnnxGraph, type OnnxNode, type OnnxValue, onnxTypes } from './graph.js';
 
@@ -32,10 +32,10 @@ export async function writeOnnx(path: string, graph: OnnxGraph, limit = maxBytes
   for (const chunk of chunksOf(graph.initializers.filter(isLarge), limit)) {
     const location = `${basename(path)}_data${dataFiles.length === 0 ? '' : `_${dataFiles.length}`}`;
     let offset = 0;
-    await writeAtomicAsync(`${path.slice(0, -basename(path).length)}${location}`, async (fd) => {
+    await writeLargeFile(`${path.slice(0, -basename(path).length)}${location}`, async (append) => {
       for (const tensor of chunk) {
         places.set(tensor, { location, offset, length: tensor.byteLength });
-        await writeAllAsync(fd, checkedBytes(tensor));
+        await append(checkedBytes(tensor));
         offset += tensor.byteLength;
       }
     });
@@ -102,11 +102,11 @@ async function writeModel(path: string, graph: OnnxGraph, place: Placed): Promis
     return { whole, header, data, parts, size: whole.size + header.size + data.size + dataBytes };
   });
   const length = body.size + tensors.reduce((sum, { size }) => sum + size, 0);
-  await writeAtomicAsync(path, async (fd) => {
-    for (const part of [model, prefix(7, length), body]) await writeAllAsync(fd, proto.toBytes(part));
+  await writeLargeFile(path, async (append) => {
+    for (const part of [model, prefix(7, length), body]) await append(proto.toBytes(part));
     for (const { whole, header, data, parts } of tensors) {
-      for (const part of [whole, header, data]) await writeAllAsync(fd, proto.toBytes(part));
-      for (const tensor of parts) await writeAllAsync(fd, checkedBytes(tensor));
+      for (const part of [whole, header, data]) await append(proto.toBytes(part));
+      for (const tensor of parts) await append(checkedBytes(tensor));
     }
   });
 }

@@ -1,0 +1,120 @@
+/**
+ * @file Atomic writing of large files from start to end. Where the system allows (`O_DIRECT` on Linux), the bytes go past the
+ * page cache: copying gigabytes into it and flushing them keeps every processor busy, and `fsync` then waits for all of them
+ * (docs/log.md). The blocks are written by other threads while the caller prepares the next ones.
+ */
+import { closeSync, constants, openSync, write } from 'node:fs';
+import { promisify } from 'node:util';
+import { systemErrorCode } from './errors.js';
+import { beginAtomic } from './file.js';
+
+/** Appends bytes. They may be changed once the promise resolves; it rejects when an earlier write has failed. */
+export type Append = (bytes: Uint8Array) => Promise<void>;
+
+/** Direct writes need an address, a position and a length that are multiples of the disk's block, which is no larger. */
+const blockBytes = 4096;
+/** Larger writes were no faster. */
+const bufferBytes = 4 << 20;
+const bufferCount = 3;
+
+/**
+ * As {@link import('./file.js').writeAtomic}, for content that `produce` appends in pieces of any size.
+ *
+ * @throws the system error of the failing call (ENOSPC, EACCES, ...); an older file is then unchanged.
+ */
+export async function writeLargeFile(path: string, produce: (append: Append) => Promise<void>): Promise<void> {
+  const file = beginAtomic(path);
+  const target = openTarget(file.fd, file.temporary);
+  try {
+    await appendBlocks(target.write, produce);
+    target.close();
+    file.commit();
+  } catch (error) {
+    target.close();
+    file.abandon();
+    throw error;
+  }
+}
+
+type WriteAt = (bytes: Uint8Array, position: number) => Promise<void>;
+
+/** Cuts what `produce` appends into whole buffers, a few of which are being written while it goes on. */
+async function appendBlocks(writeAt: WriteAt, produce: (append: Append) => Promise<void>): Promise<void> {
+  const buffers: Uint8Array[] = [];
+  const writing: Promise<void>[] = [];
+  let current = 0;
+  let filled = 0;
+  let position = 0;
+  const send = () => {
+    writing[current] = writeAt(buffers[current]!.subarray(0, filled), position);
+    // An error is thrown where the promise is awaited, which may be later.
+    writing[current]!.catch(() => {});
+    position += filled;
+    current = (current + 1) % bufferCount;
+    filled = 0;
+  };
+  try {
+    await produce(async (bytes) => {
+      for (let done = 0; done < bytes.byteLength; ) {
+        if (filled === 0) {
+          await writing[current];
+          buffers[current] ??= alignedBuffer();
+        }
+        const count = Math.min(bytes.byteLength - done, bufferBytes - filled);
+        buffers[current]!.set(bytes.subarray(done, done + count), filled);
+        filled += count;
+        done += count;
+        if (filled === bufferBytes) send();
+      }
+    });
+    if (filled > 0) send();
+    await Promise.all(writing);
+  } finally {
+    await Promise.allSettled(writing); // nobody may write to a descriptor that is closed
+  }
+}
+
+/** Not among the types of Node 20. */
+declare const WebAssembly: { Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer } };
+
+/** Memory of WebAssembly starts on a page, which no other buffer of JavaScript is sure to do. */
+function alignedBuffer(): Uint8Array {
+  return new Uint8Array(new WebAssembly.Memory({ initial: bufferBytes / 65_536 }).buffer);
+}
+
+const writePiece = promisify(write);
+
+/** Writes whole blocks past the page cache if the file system can, and the rest as usual. */
+function openTarget(fd: number, path: string): { write: WriteAt; close(): void } {
+  let direct = openDirect(path);
+  const close = () => {
+    if (direct !== undefined) closeSync(direct);
+    direct = undefined;
+  };
+  const writeAt: WriteAt = async (bytes, position) => {
+    const whole = bytes.byteLength - (bytes.byteLength % blockBytes);
+    let done = 0;
+    while (done < bytes.byteLength) {
+      const past = direct !== undefined && done < whole && done % blockBytes === 0 ? direct : undefined;
+      const end = past === undefined ? bytes.byteLength : whole;
+      try {
+        done += (await writePiece(past ?? fd, bytes, done, end - done, position + done)).bytesWritten;
+      } catch (error) {
+        // Some file systems accept the flag and reject the writes. The descriptor stays open: others may be writing.
+        if (past === undefined || systemErrorCode(error) !== 'EINVAL') throw error;
+        done += (await writePiece(fd, bytes, done, bytes.byteLength - done, position + done)).bytesWritten;
+      }
+    }
+  };
+  return { write: writeAt, close };
+}
+
+/** @returns undefined where the system or the file system knows no direct writes. */
+function openDirect(path: string): number | undefined {
+  if (constants.O_DIRECT === undefined) return undefined;
+  try {
+    return openSync(path, constants.O_WRONLY | constants.O_DIRECT);
+  } catch {
+    return undefined;
+  }
+}
