@@ -235,8 +235,9 @@ export interface VStarPart {
 }
 
 /**
- * Merges the shards of several machines into one file. With `partial`, shards may be missing, incomplete or repeated; a
- * problem in two files must still have the same samples, though one file may have fewer of them.
+ * Merges the shards of several machines into one file. From all shards, in any order, it has the bytes of a file that was
+ * never divided. With `partial`, shards may be missing, incomplete or repeated; a problem in two files must still have the
+ * same samples, though one file may have fewer of them.
  *
  * @throws UserError naming the file that does not match, or the missing shards.
  */
@@ -245,23 +246,37 @@ export function mergeVStarFiles(parts: readonly VStarPart[], { partial = false }
   if (first === undefined) throw new UserError('No V* files to merge.');
   for (const { path, file } of others) requireSameSettings(path, file, first);
   if (!partial) requireAllShards(parts);
-  const entries = new Map(first.file.entries);
-  for (const { path, file } of others) {
-    for (const [id, entry] of file.entries) {
-      const known = entries.get(id);
-      if (known === undefined || isBeginning(known, entry)) entries.set(id, entry);
-      else if (!isBeginning(entry, known)) {
-        throw new UserError({
-          problem: `${path} and an earlier file have different samples for ${quote(id)}.`,
-          found: `rewards ${quote(entry.rewards)} and ${quote(known.rewards)}`,
-          fix: 'Both files have the same fingerprint, so one of them is damaged. Make it again.',
-        });
-      }
+  const entries = new Map<string, VStarEntry>();
+  for (const { path, id, entry } of inOrder(parts)) {
+    const known = entries.get(id);
+    if (known === undefined || isBeginning(known, entry)) entries.set(id, entry);
+    else if (!isBeginning(entry, known)) {
+      throw new UserError({
+        problem: `${path} and an earlier file have different samples for ${quote(id)}.`,
+        found: `rewards ${quote(entry.rewards)} and ${quote(known.rewards)}`,
+        fix: 'Both files have the same fingerprint, so one of them is damaged. Make it again.',
+      });
     }
   }
   const { shards: _, ...head } = first.file;
   const shards = unionOf(parts.map(({ file }) => shardsOf(file)));
   return { ...head, ...(shards.have.length < shards.of && { shards }), entries };
+}
+
+/**
+ * The entries of all parts in the order of the problems: shard i of n has every n-th problem from the i-th on, so the first
+ * entries of all shards come before the second ones.
+ */
+function inOrder(parts: readonly VStarPart[]): { path: string; id: string; entry: VStarEntry }[] {
+  const placed = parts.flatMap(({ path, file }) => {
+    const { have } = shardsOf(file);
+    return [...file.entries].map(([id, entry], index) => ({
+      round: Math.floor(index / have.length),
+      shard: have[index % have.length]!,
+      item: { path, id, entry },
+    }));
+  });
+  return placed.sort((a, b) => a.round - b.round || a.shard - b.shard).map(({ item }) => item);
 }
 
 /** A file with all problems counts as shard 1 of 1. */

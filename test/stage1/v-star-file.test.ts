@@ -139,6 +139,19 @@ test('all shards merge in any order; some of them only with --partial', () => {
   assert.deepEqual(merge([part, shards[2]!]), whole);
 });
 
+test('merged shards have the order of the problems, however they were merged', () => {
+  const ids = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+  const shards = [1, 2, 3].map((i) => {
+    const own = ids.filter((_, index) => index % 3 === i - 1);
+    return shard(i, Object.fromEntries(own.map((id) => [id, full])), { problems: own.length });
+  });
+  const order = (merged: VStarFile) => [...merged.entries.keys()];
+  assert.deepEqual(order(merge([shards[2]!, shards[0]!, shards[1]!])), ids);
+  const part = merge([shards[2]!, shards[0]!], { partial: true });
+  assert.deepEqual(order(part), ['a', 'c', 'd', 'f', 'g']);
+  assert.deepEqual(order(merge([shards[1]!, part])), ids);
+});
+
 test('the same shard twice, or an interrupted one, is rejected without --partial', () => {
   const [first, second] = [shard(1, { a: full }, { of: 2 }), shard(2, { b: full }, { of: 2 })];
   assertUserError(() => merge([first, second, first]), /part-2 and part-0 are both shard 1 of 2.*--partial/);
