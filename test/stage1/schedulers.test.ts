@@ -4,14 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { cliPath, merge, tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 
-const shards = 3;
+const shards = 2;
 
 /** The code of an example in docs/scale.md. */
 function example(name: string): string {
@@ -34,7 +34,9 @@ const schedulers: Record<string, () => Scheduler> = {
     const [container] = spec.template.spec.containers;
     const [shell, option, script] = container.command;
     assert.deepEqual([shell, option], ['sh', '-c']);
-    const given = Object.fromEntries(container.env.map((each: { name: string; value: string }) => [each.name, each.value]));
+    const given = Object.fromEntries(
+      container.env.map((each: { name: string; value: string }) => [each.name, each.value]),
+    );
     assert.equal(spec.completions, Number(given.SHARDS), 'as many pods as shards');
     return { script, variables: (index) => ({ JOB_COMPLETION_INDEX: `${index}`, SHARDS: `${shards}` }) };
   },
@@ -57,7 +59,7 @@ const schedulers: Record<string, () => Scheduler> = {
 };
 
 /** More problems per shard than one group, after which a file is saved: 32 problems of 8 samples. */
-const problems = Array.from({ length: 14 }, (_, a) => Array.from({ length: 12 }, (_, b) => [a + 2, b + 1] as const))
+const problems = Array.from({ length: 11 }, (_, a) => Array.from({ length: 12 }, (_, b) => [a + 2, b + 1] as const))
   .flat()
   .map(([a, b]) => JSON.stringify({ prompt: `What is ${a} × ${b}?\n`, answer: a * b }));
 
@@ -113,19 +115,22 @@ syncBuiltinESMExports();`,
     const { script, variables } = read();
     const folder = folderOf(name);
     const envOf = (index: number) => ({ ...base, ...variables(index) });
-    const killed = await shell(script, folder, { ...envOf(1), NODE_OPTIONS: `--import ${killer}` });
-    assert.ok(killed.signal === 'SIGKILL' || killed.code === 137, `${name} was killed: ${killed.stderr}`);
-    const begun = join(folder, 'part-2.json');
-    assert.ok(existsSync(begun));
-    const early = await tinyzero(['merge-vstar', begun, '--out', join(folder, 'early.json')]);
-    assert.equal(early.code, 1);
-    assert.match(early.stderr, /part-2\.json is incomplete/);
+    // One is enough: what is killed and resumed is the same command for all.
+    const isKilled = name === 'kubernetes';
+    if (isKilled) {
+      const killed = await shell(script, folder, { ...envOf(1), NODE_OPTIONS: `--import ${killer}` });
+      assert.ok(killed.signal === 'SIGKILL' || killed.code === 137, `${name} was killed: ${killed.stderr}`);
+      const begun = join(folder, 'part-2.json');
+      const early = await tinyzero(['merge-vstar', begun, '--out', join(folder, 'early.json')]);
+      assert.equal(early.code, 1);
+      assert.match(early.stderr, /part-2\.json is incomplete/);
+    }
     const ended = await Promise.all(Array.from({ length: shards }, (_, index) => shell(script, folder, envOf(index))));
     for (const { code, stderr } of ended) assert.equal(code, 0, `${name}: ${stderr}`);
-    assert.match(ended[1]!.stderr, /Resuming part-2\.json/);
+    if (isKilled) assert.match(ended[1]!.stderr, /Resuming part-2\.json/);
     const merged = join(folder, 'v_star_dict.json');
     // In an order that no shell would give.
-    const parts = [3, 1, 2].map((part) => join(folder, `part-${part}.json`));
+    const parts = [2, 1].map((part) => join(folder, `part-${part}.json`));
     const { code, stderr } = await tinyzero(['merge-vstar', ...parts, '--out', merged]);
     assert.equal(code, 0, stderr);
     assert.ok(readFileSync(merged).equals(readFileSync(whole)), `${name}: the bytes of one file`);
