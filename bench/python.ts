@@ -12,6 +12,9 @@ const environment = join(folder, '.venv');
 const python = join(environment, 'bin', 'python');
 const requirements = join(folder, 'requirements.txt');
 
+/** The interpreter of the environment. */
+export const pythonOfPeers = python;
+
 /** The command that runs a script of bench/peers. */
 export const peer = (script: string): string[] => [python, join(folder, script)];
 

@@ -77,6 +77,7 @@ test('--help imports commander, leven, a few files of ours, and nothing of a ten
       'options/texts.js',
       'stage1/trained.js',
       'stage2/algorithm.js',
+      'stage2/control.js',
       'stage2/loss.js',
       'util/errors.js',
       'util/statistics.js',

@@ -98,12 +98,12 @@ export function summarize(
   { seconds, paint = plain, width = wideTable }: { seconds: number; paint?: Paint; width?: number },
 ): string[] {
   const { folder, updates, before, compare, verdict, model } = result;
-  const tone = { learned: paint.good, small: paint.good, worse: paint.bad, memory: paint.warn };
+  const tone = { learned: paint.good, small: paint.good, worse: paint.bad, memory: paint.warn, leak: paint.bad };
   const headline = tone[verdict.kind as keyof typeof tone] ?? paint.strong;
   const word = shellWord(folder);
   return [
     headline(verdict.sentence),
-    ...(verdict.kind === 'memory' ? verdict.notes.slice(0, 1) : []),
+    ...(['memory', 'placebo', 'leak'].includes(verdict.kind) ? verdict.notes.slice(0, 1) : []),
     '',
     ...evaluationTable(result, width),
     ...describeComparison(compare, paint),

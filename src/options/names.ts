@@ -63,6 +63,7 @@ const labelOptionNames = ['name', 'note'] as const satisfies readonly OptionName
 export const trainingOptionNames = [
   ...samplingOptionNames,
   'algo',
+  'control',
   'epochs',
   ...updateOptionNames,
   'beta2',

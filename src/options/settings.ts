@@ -145,7 +145,7 @@ export function loraOptions(
 }
 
 function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFacts, found: readonly string[]): void {
-  const { task, problems, temperature, algo, vStar, curriculum, promptStyle } = settings;
+  const { task, problems, temperature, algo, vStar, curriculum, promptStyle, control, batchSize } = settings;
   const refused: string[] = [...found];
   if (task !== undefined && problems !== undefined) refused.push('--problems: --task already provides the problems');
   refused.push(...sourceProblems(settings));
@@ -153,6 +153,9 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
   if (temperature === 0) refused.push('--temperature: must be above 0, since training samples');
   const algorithm = algorithms[algo];
   refused.push(...algorithm.problems(settings));
+  if (control !== 'none' && batchSize < 2) {
+    refused.push(`--control: ${control} needs updates of at least 2 rollouts (--batch-size)`);
+  }
   if (!algorithm.needsVStar && vStar !== undefined) refused.push(`--v-star: ${algorithm.title} does not use V*`);
   if (!algorithm.needsVStar && curriculum === 'mixed') {
     refused.push(`--curriculum: mixed needs the pass rates of stage 1, and ${algorithm.title} has none`);

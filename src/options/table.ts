@@ -6,6 +6,7 @@ import { type Wording, wordings } from '../data/prompt.js';
 import { engineSettings, precisions } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
+import { controls } from '../stage2/control.js';
 import { datasetOptions } from './dataset.js';
 import { listingOptions } from './listing.js';
 import { sharingOptions } from './sharing.js';
@@ -163,6 +164,12 @@ export const options = {
     choices: algorithmNames,
     default: algorithmNames[0],
     help: 'the algorithm: A*PO, or another with as many rollouts as the two stages of A*PO (docs/algorithms.md)',
+  },
+  control: {
+    type: 'choice',
+    choices: controls,
+    default: controls[0],
+    help: "shuffled-reward gives every rollout another's reward: a placebo, which must show no gain",
   },
   epochs: { type: 'integer', min: 1, help: 'how often stage 2 visits every row' },
   batchSize: { type: 'integer', min: 1, unit: 'rollouts', help: 'rollouts of one update' },

@@ -16,6 +16,7 @@ export const optionGroups = {
   'Stage 1': ['numSamples', 'beta1', 'vStar', 'fromVStar', 'shard', 'partial', 'force'],
   'Stage 2': [
     'algo',
+    'control',
     'epochs',
     'batchSize',
     'microBatch',

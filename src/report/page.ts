@@ -81,6 +81,8 @@ const signs = {
   none: '◆',
   worse: '▼',
   memory: '◆',
+  placebo: '◆',
+  leak: '▲',
   unfinished: '…',
   stopped: '■',
 } as const;

@@ -53,7 +53,7 @@ h3 { margin: 1.4rem 0 .5rem; font-size: 1rem; font-weight: 650; }
 .verdict .note { font-size: .875rem; }
 .key-facts { display: flex; flex-wrap: wrap; gap: .15rem 1.5rem; margin: 0 0 .8rem; padding: 0; list-style: none; color: var(--muted); font-size: .875rem; }
 .badge { display: inline-block; margin: 0; padding: .15rem .7rem .2rem; border-radius: 1rem; font-size: .8125rem; font-weight: 650; background: var(--tone, var(--muted)); color: var(--page); }
-.learned { --tone: var(--gain); } .worse, .memory { --tone: var(--loss); }
+.learned { --tone: var(--gain); } .worse, .memory, .leak { --tone: var(--loss); }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19.5rem), 1fr)); gap: 1.6rem 2rem; align-items: start; }
 .split { display: grid; grid-template-columns: minmax(0, 25rem) minmax(0, 1fr); gap: 1.6rem 3rem; align-items: start; }
 .verdict { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 25rem); gap: 1.6rem 3.5rem; align-items: center; }

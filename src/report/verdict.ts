@@ -13,7 +13,7 @@ import type { EvalSummary } from '../policy/eval-summary.js';
 import { counted, describeInterval, describePValue, formatPercent as percent } from '../util/format.js';
 import type { RunRecord } from './read.js';
 
-type VerdictKind = TrainingOutcome | 'memory' | 'unfinished' | 'stopped';
+type VerdictKind = TrainingOutcome | 'memory' | 'placebo' | 'leak' | 'unfinished' | 'stopped';
 
 export interface Verdict {
   readonly kind: VerdictKind;
@@ -33,6 +33,21 @@ export const words: Readonly<Record<TrainingOutcome, { readonly label: string; r
   none: { label: 'No change', opening: 'Nothing changed' },
   worse: { label: 'Got worse', opening: 'It got worse' },
 };
+
+/** The same for a placebo (`--control`): whether it shows no gain, as it must. */
+export function placeboWords(outcome: TrainingOutcome): {
+  readonly kind: 'placebo' | 'leak';
+  readonly label: string;
+  readonly opening: string;
+} {
+  return outcome === 'learned' || outcome === 'small'
+    ? { kind: 'leak', label: 'Placebo: a gain', opening: 'Something is wrong: the placebo shows a gain' }
+    : { kind: 'placebo', label: 'Placebo: no gain', opening: 'The placebo shows no gain, as it must' };
+}
+
+export const placeboNote =
+  "Every rollout was given another's reward (--control shuffled-reward), so this run could learn nothing from its rewards. " +
+  'The gain of the same run without that option is to be compared with this one; a loss is the harm of training on noise.';
 
 /** @throws UserError when the two evaluations of the run are not of the same problems. */
 export function judge(run: RunRecord): Verdict {
@@ -57,6 +72,15 @@ export function judge(run: RunRecord): Verdict {
   const kind = outcomeOf(compare);
   const { label, opening } = words[kind];
   const over = `over ${counted(before.problems, 'unseen problem')}`;
+  if (run.stored.options.control !== 'none') {
+    const placebo = placeboWords(kind);
+    return {
+      kind: placebo.kind,
+      label: placebo.label,
+      sentence: `${placebo.opening}: held-out accuracy ${rates} ${over} (${evidence}).`,
+      notes: [placeboNote, ...notes],
+    };
+  }
   if (kind === 'mixed') {
     const accuracies = `held-out accuracy sampled ${rates}, greedy ${greedyRates(before, after)}`;
     const sentence = `${opening}: ${accuracies}, ${over} (sampled ${evidence}; greedy ${describePValue(compare.greedy)}).`;

@@ -74,6 +74,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
         policy,
         algorithm,
         settings,
+        shuffleSeed: settings.control === 'none' ? undefined : settings.seed,
         plan,
         precision,
         signal,

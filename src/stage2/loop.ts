@@ -7,9 +7,11 @@ import type { Precision } from '../engine/choices.js';
 import { learningRateAt, type Schedule } from '../engine/optim/settings.js';
 import type { Policy } from '../policy/policy.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
+import { keyedRandom } from '../util/random.js';
 import { mean } from '../util/statistics.js';
 import type { AdvantageContext, Algorithm } from './algorithm.js';
 import { checkSampler, checkUpdate, explainNumerics } from './checks.js';
+import { shuffledScores } from './control.js';
 import type { Visit } from './plan.js';
 import type { StepMetrics } from './step-metrics.js';
 
@@ -31,6 +33,8 @@ export interface TrainedRollout<P = unknown> {
   readonly logProb: number;
   readonly refLogProb: number;
   readonly advantage: number;
+  /** With a control: the reward that it was given, another rollout's. */
+  readonly givenReward?: number;
 }
 
 export interface TrainOptions<P> {
@@ -38,6 +42,8 @@ export interface TrainOptions<P> {
   readonly policy: Policy;
   readonly algorithm: Algorithm;
   readonly settings: AdvantageContext['settings'];
+  /** Present: the placebo of control.ts, with this seed. */
+  readonly shuffleSeed?: number | undefined;
   readonly vStarOf: AdvantageContext['vStarOf'];
   readonly plan: readonly (readonly Visit<P>[])[];
   readonly schedule: Schedule;
@@ -75,7 +81,12 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
 
     // Update: one step of AdamW on the mean loss of the rows.
     const { baseline } = progress;
-    const advantages = algorithm.advantages(rollouts, { settings, vStarOf, baseline });
+    const { shuffleSeed } = options;
+    const given =
+      shuffleSeed === undefined ? rollouts : shuffledScores(rollouts, keyedRandom(shuffleSeed, 'control', step));
+    // Rewards cannot be shuffled if the last batch is a single rollout, which then must not teach either.
+    const isAlone = shuffleSeed !== undefined && rollouts.length === 1;
+    const advantages = isAlone ? [0] : algorithm.advantages(given, { settings, vStarOf, baseline });
     const learningRate = learningRateAt(schedule, step);
     const update = explainNumerics(step, () =>
       policy.update({
@@ -106,7 +117,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const tokens = rollouts.map(({ completionIds }) => completionIds.length);
     progress = {
       step,
-      baseline: algorithm.nextBaseline?.(rollouts, baseline) ?? null,
+      baseline: algorithm.nextBaseline?.(given, baseline) ?? null,
       sampledTokens: progress.sampledTokens + sum(tokens),
     };
     const grades = gradeMeans(rollouts);
@@ -134,6 +145,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       logProb: logProbs[i]!,
       refLogProb: refLogProbs[i]!,
       advantage: remaining[i]!,
+      ...(shuffleSeed !== undefined && { givenReward: given[i]!.score.reward }),
     }));
     options.onStep(metrics, trained);
     await options.keepIfBest(metrics);

@@ -12,10 +12,10 @@ import {
   formatPoints,
   formatPercent as percent,
 } from '../../util/format.js';
-import { words } from '../verdict.js';
+import { placeboNote, placeboWords, words } from '../verdict.js';
 
 export interface SetVerdict {
-  readonly kind: TrainingOutcome | 'memory' | 'unfinished' | 'ranked';
+  readonly kind: TrainingOutcome | 'memory' | 'placebo' | 'leak' | 'unfinished' | 'ranked';
   readonly label: string;
   readonly sentence: string;
   /** What the sentence needs to be understood, most important first. */
@@ -40,15 +40,20 @@ function judgeSeeds({ overSeeds, losses, finished }: SetSummary, plan: RunPlan):
   const isMemory = plan.runs[0]?.flags.overlap === 'seed';
   const tested = ({ gain, pValue }: SeedsMeasure) => ({ difference: gain.mean, pValue });
   const outcome = outcomeOf({ greedy: tested(greedy), ...(sampled && { sampled: tested(sampled) }) });
-  const { label, opening } = isMemory
-    ? { label: 'Memory only', opening: 'This shows memorisation, not learning' }
-    : words[outcome];
+  const control = plan.runs[0]?.flags.control;
+  const isControl = control !== undefined && control !== 'none';
+  const { kind, label, opening } = isMemory
+    ? { kind: 'memory' as const, label: 'Memory only', opening: 'This shows memorisation, not learning' }
+    : isControl
+      ? placeboWords(outcome)
+      : { kind: outcome, ...words[outcome] };
   return {
-    kind: isMemory ? 'memory' : outcome,
+    kind,
     label,
     sentence: `${opening}, over ${counted(overSeeds.runs, 'seed')}: held-out ${name} accuracy ${gainText(main)} (${describePValue(main)} over ${problemsText(overSeeds, main)}).`,
     notes: [
       ...(isMemory ? ['The test problems were drawn from the training problems (--overlap seed).'] : []),
+      ...(isControl && !isMemory ? [placeboNote] : []),
       `Between seeds: ${spreadText(main)}.`,
       ...(sampled === undefined ? [] : [`Greedy accuracy ${gainText(greedy)}; between seeds: ${spreadText(greedy)}.`]),
       testNote(overSeeds, main),

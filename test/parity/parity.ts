@@ -1,0 +1,59 @@
+/**
+ * @file Parity with the other implementations, on request: TRL's trainers as they are installed, and the published formulas in
+ * float64, on the same rows and weights.
+ *
+ *     npm run test:parity -- --install    # first: makes bench/peers/.venv (6 GB)
+ *     npm run test:parity
+ *
+ * Prints the table of docs/parity.md. The exit code is 1 if anything is outside its bounds. Bounds do not depend on a machine's
+ * rounding: tinyzero must be as near to the float64 result as TRL is, within a factor.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { installPeers, peerVersions, warmPeers } from '../../bench/python.js';
+import type { EngineName } from '../../src/engine/choices.js';
+import { casesOf, families } from './cases.js';
+import { compare, type Line, markdown } from './compare.js';
+import { ourResult } from './ours.js';
+import { publishedResults, trlResults } from './python-sides.js';
+
+const { values } = parseArgs({
+  options: {
+    install: { type: 'boolean', default: false },
+    engine: { type: 'string', default: 'tensorflow' },
+    only: { type: 'string', default: '' },
+  },
+});
+const engines = ['tensorflow', 'wasm'] as const satisfies readonly EngineName[];
+const engine = engines.find((name) => name === values.engine);
+if (engine === undefined) throw new Error(`--engine: expected ${engines.join(' or ')}, found ${values.engine}`);
+if (values.install) installPeers();
+warmPeers();
+const folder = mkdtempSync(join(tmpdir(), 'tinyzero-parity-'));
+const lines: Line[] = [];
+try {
+  const cases = families.flatMap(casesOf).filter(({ name }) => name.includes(values.only));
+  if (cases.length === 0) throw new Error(`no case has "${values.only}" in its name`);
+  console.error(`${cases.length} cases with TRL:`);
+  const trl = trlResults(folder, cases);
+  console.error('and by the published formulas in float64:');
+  const published = publishedResults(
+    folder,
+    cases.map((given, i) => ({ ...given, batches: trl[i]!.batches })),
+  );
+  for (const [i, given] of cases.entries()) {
+    const ours = await ourResult(given, trl[i]!.batches, engine);
+    lines.push(...compare(given, { ours, trl: trl[i]!, published: published[i]! }));
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+console.log(markdown(lines));
+console.log(`\n${peerVersions().slice(0, 3).join(', ')}; tinyzero's engine: ${engine}.`);
+const failed = lines.filter(({ holds }) => !holds);
+if (failed.length > 0) {
+  console.error(`\n${failed.length} of ${lines.length} lines are outside their bounds.`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,116 @@
+"""The algorithms as their papers and published code define them, written anew in PyTorch and computed in float64.
+
+    python published.py CASES.json
+
+A*PO by Brantley et al. (2025) and the behaviour of the authors' program: V* from the columns of rewards, the mean for
+beta1 = 0 and nothing (0) for a negative beta1, the filter of problems whose rewards are all 0, the loss
+mean((beta2 (S - S_ref) + V* - r)^2). GRPO, Dr. GRPO, RLOO and REINFORCE as policy gradients. Clipping and AdamW are written
+out. The rows are those of the trainers' reports. Only the models are Hugging Face's. Files as those of trl_trainers.py,
+rounded to float32.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+
+def optimal_values(rewards, beta1):
+    """[problems, samples] -> [problems]."""
+    if beta1 < 0:
+        return torch.zeros(len(rewards), dtype=torch.float64)
+    if beta1 == 0:
+        return rewards.mean(1)
+    return (rewards / beta1).exp().mean(1).log() * beta1
+
+
+def log_prob(model, prompt, completion, temperature):
+    ids = torch.tensor([prompt + completion])
+    logits = model(ids).logits[0, len(prompt) - 1 : -1] / temperature
+    return logits.log_softmax(-1).gather(-1, ids[0, len(prompt) :, None]).sum()
+
+
+def advantages(case, rewards, v_star, baseline):
+    """Of one batch; v_star is None but for A*PO, baseline is REINFORCE's."""
+    rewards = torch.tensor(rewards, dtype=torch.float64)
+    if case["algorithm"] == "apo":
+        return rewards - v_star
+    if case["algorithm"] == "reinforce":
+        return rewards - baseline
+    groups = rewards.view(-1, case["groupSize"])
+    if case["algorithm"] == "rloo":
+        others = groups.sum(1, keepdim=True) - groups
+        return (groups - others / (case["groupSize"] - 1)).flatten()
+    centred = groups - groups.mean(1, keepdim=True)
+    if case["algorithm"] == "grpo":
+        centred = centred / (groups.std(1, keepdim=True) + 1e-4)
+    return centred.flatten()
+
+
+def run(case):
+    out = Path(case["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    load = lambda: AutoModelForCausalLM.from_pretrained(case["model"], dtype=torch.float64, attn_implementation="eager")
+    model, reference = load(), load().requires_grad_(False)
+    problems = case["problems"]
+    rewards = torch.tensor([problem["rewards"] for problem in problems], dtype=torch.float64)
+    v_star = optimal_values(rewards, case["beta1"])
+    named = dict(model.named_parameters())
+    moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in named.items()}
+    report = dict(
+        vStar=v_star.tolist(),
+        vStarMean=optimal_values(rewards, 0).tolist(),
+        vStarNegative=optimal_values(rewards, -1).tolist(),
+        kept=[i for i, row in enumerate(rewards) if row.mean() != 0],
+        batches=case["batches"], losses=[], norms=[], advantages=[],
+    )  # fmt: skip
+    baseline = None
+    for step, batch in enumerate(case["batches"], 1):
+        earned = [problems[at]["visitRewards"][visit] for at, visit in batch]
+        given = advantages(case, earned, v_star[[at for at, _ in batch]], 0 if baseline is None else baseline)
+        report["advantages"].append(given.tolist())
+        mean = sum(earned) / len(earned)
+        baseline = mean if baseline is None else 0.9 * baseline + 0.1 * mean
+        total = 0
+        for (at, visit), advantage in zip(batch, given):
+            row = problems[at]["promptIds"], problems[at]["visits"][visit], case["temperature"]
+            with torch.no_grad():
+                before = log_prob(reference, *row)
+            delta = log_prob(model, *row) - before
+            total = total + ((case["beta2"] * delta - advantage) ** 2 if case["algorithm"] == "apo" else -advantage * delta)
+        loss = total / len(batch)
+        model.zero_grad()
+        loss.backward()
+        norm = torch.sqrt(sum((p.grad**2).sum() for p in named.values()))
+        report["losses"].append(loss.item())
+        report["norms"].append(norm.item())
+        if step == 1:
+            save({name: p.grad for name, p in named.items()}, out / "gradient.safetensors")
+        scale = min(1.0, case["maxGradientNorm"] / (norm.item() + 1e-6))
+        with torch.no_grad():
+            for name, p in named.items():
+                m, v = moments[name]
+                gradient = p.grad * scale
+                m.mul_(0.9).add_(0.1 * gradient)
+                v.mul_(0.95).add_(0.05 * gradient**2)
+                slope = (m / (1 - 0.9**step)) / ((v / (1 - 0.95**step)).sqrt() + case["adamEpsilon"])
+                p.sub_(case["learningRate"] * slope)
+        if step in case["snapshots"]:
+            save(named, out / f"weights-{step}.safetensors")
+    (out / "report.json").write_text(json.dumps(report))
+
+
+def save(tensors, path):
+    save_file({name: value.detach().float().clone().contiguous() for name, value in tensors.items()}, path)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    for case in json.loads(Path(sys.argv[1]).read_text()):
+        run(case)
+        print(case["name"], file=sys.stderr, flush=True)
