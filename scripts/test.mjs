@@ -9,6 +9,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setUpNative } from './native.mjs';
+import { setUpSwiftShader } from './swiftshader.mjs';
 
 const slow = process.argv.includes('--slow');
 const filters = process.argv.slice(2).filter((argument) => argument !== '--slow');
@@ -31,6 +32,7 @@ const numeric = [
 ];
 const lowest = { TINYZERO_CPU: 'baseline', ONEDNN_MAX_CPU_ISA: 'SSE41' };
 const native = setUpNative();
+const gpu = await setUpSwiftShader();
 const temporary = mkdtempSync(join(tmpdir(), 'tinyzero-tests-'));
 let status = runTests(files, {}, 'spec');
 if (filters.length === 0 && !slow && native.missing === undefined) {
@@ -43,6 +45,7 @@ if (filters.length === 0 && !slow && native.missing === undefined) {
   status ||= runTests(again, lowest, 'dot');
 }
 rmSync(temporary, { recursive: true, force: true });
+if (gpu.missing !== undefined) console.error(`\nTests of WebGPU were skipped: ${gpu.missing}`);
 if (native.missing !== undefined) console.error(`\nTests of the native engine were skipped: ${native.missing}`);
 if (native.fault !== undefined) console.error(`They could have run, so this counts as a failure: ${native.fault}`);
 process.exit(status === 0 && native.fault === undefined ? 0 : status || 1);
@@ -57,7 +60,7 @@ function runTests(testFiles, env, reporter) {
       `--test-reporter=${reporter}`,
       ...testFiles,
     ],
-    { stdio: 'inherit', env: { ...process.env, ...native.env, ...env, TMPDIR: temporary } },
+    { stdio: 'inherit', env: { ...process.env, ...native.env, ...gpu.env, ...env, TMPDIR: temporary } },
   );
   return run.status ?? 1;
 }

@@ -168,7 +168,7 @@ test('all problems of a command line are named at once, with exit code 2', async
   --json: takes no value, found 'yes'
   --xyzzy: no such option
   --model: needs a value, ${usage('model')}
-  --engine: expected auto or tensorflow or wasm, found 'cuda'
+  --engine: expected auto or tensorflow or webgpu or wasm, found 'cuda'
   TINYZERO_NO_INSTALL: expected 1 or 0, found 'perhaps'
 Run \`tinyzero doctor --help\` for all options.
 `,

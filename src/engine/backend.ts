@@ -1,5 +1,5 @@
 /**
- * @file Opens an engine: TensorFlow through the native addon, or WebAssembly. The only file that touches tfjs-node-gpu.
+ * @file Opens an engine: TensorFlow through the native addon, WebGPU, or WebAssembly. The only file that touches tfjs-node-gpu.
  */
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
@@ -45,11 +45,17 @@ const opened = new Map<EngineName, Promise<Engine>>();
 export function openEngine(name: EngineName): Promise<Engine> {
   let engine = opened.get(name);
   if (engine === undefined) {
-    engine = name === 'tensorflow' ? openTensorFlow() : openWasm();
+    engine = openers[name]();
     opened.set(name, engine);
   }
   return engine;
 }
+
+const openers: Readonly<Record<EngineName, () => Promise<Engine>>> = {
+  tensorflow: openTensorFlow,
+  webgpu: openWebGpu,
+  wasm: openWasm,
+};
 
 async function openTensorFlow(): Promise<Engine> {
   const installed = findInstalledEngine();
@@ -136,6 +142,12 @@ function registerEagerTensorFlow(binding: NativeBinding, packageFolder: string):
 function restoreRemovedUtilities(util: Record<string, unknown>): void {
   util.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
   util.isArray ??= Array.isArray;
+}
+
+/** Loaded on use: its packages are optional. */
+async function openWebGpu(): Promise<Engine> {
+  const { openWebGpuEngine } = await import('./webgpu/engine.js');
+  return await openWebGpuEngine();
 }
 
 async function openWasm(): Promise<Engine> {

@@ -2,11 +2,12 @@
  * @file The available engines and precisions. Loads no tensor library, so that options and commands can import it.
  */
 
-/** `tensorflow`: native, compiled. `wasm`: WebAssembly, op by op, on every machine. */
-export type EngineName = 'tensorflow' | 'wasm';
+/** `tensorflow`: native, compiled. `webgpu`: any graphics card. `wasm`: WebAssembly, op by op, on every machine. */
+export const engineNames = ['tensorflow', 'webgpu', 'wasm'] as const;
+export type EngineName = (typeof engineNames)[number];
 
-/** Values of `--engine`; `auto` means `tensorflow` if it is or can be installed, otherwise `wasm`. */
-export const engineSettings = ['auto', 'tensorflow', 'wasm'] as const satisfies readonly ('auto' | EngineName)[];
+/** Values of `--engine`; `auto`: `tensorflow` if it is or can be installed, then `webgpu` if a card is there, then `wasm`. */
+export const engineSettings = ['auto', ...engineNames] as const;
 export type EngineSetting = (typeof engineSettings)[number];
 
 /** Precision of the operands of matrix products: float32, or rounded to bfloat16. */

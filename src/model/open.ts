@@ -161,7 +161,10 @@ export async function openRequestedEngine(
 /** @throws UserError (wrong usage) when the engine does not support the precision. */
 function requirePrecision(engine: EngineName, precision: Precision): void {
   if (precision !== 'bf16' || engine === 'tensorflow') return;
-  throw usageError('--precision bf16 needs the tensorflow engine, but the engine is wasm.', 'Use --precision f32.');
+  throw usageError(
+    `--precision bf16 needs the tensorflow engine, but the engine is ${engine}.`,
+    'Use --precision f32.',
+  );
 }
 
 /** The error for invalid combinations of flags. */

@@ -270,7 +270,7 @@ export const options = {
     choices: engineSettings,
     default: 'auto',
     env: 'TINYZERO_ENGINE',
-    help: 'native TensorFlow, WebAssembly, or the faster available one',
+    help: 'native TensorFlow, WebGPU (any graphics card), WebAssembly, or the fastest available one',
   },
   install: {
     type: 'boolean',

@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path';
 import type { ProblemSet } from '../data/problem.js';
-import type { EngineName } from '../engine/choices.js';
+import { type EngineName, engineNames } from '../engine/choices.js';
 import { configText } from '../options/config-file.js';
 import { evaluationOptionNames, trainingOptionNames } from '../options/names.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
@@ -89,7 +89,7 @@ function problemsJson({ train, rows, test, validation }: ProblemSet): string {
 
 const runShape = object({
   format: oneOf([format]),
-  engine: oneOf(['tensorflow', 'wasm']),
+  engine: oneOf(engineNames),
   modelHash: text,
   problemsChecksum: text,
   options: anyObject,

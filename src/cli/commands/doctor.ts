@@ -11,6 +11,7 @@ import { countedWork, type Reporter } from '../../util/reporter.js';
 import { type Check, formatChecks } from '../doctor/check.js';
 import { installationChecks } from '../doctor/installation.js';
 import { machineChecks } from '../doctor/machine.js';
+import { webGpuChecks } from '../doctor/webgpu.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
@@ -40,6 +41,7 @@ async function examine(
     if (!(error instanceof UserError) || signal.aborted) throw error; // the check below reports what is missing
   }
   checks.push(...(await installationChecks(inspectEngine(), wanted === 'tensorflow')));
+  checks.push(...(await webGpuChecks(wanted === 'webgpu', signal)));
   if (name !== undefined) checks.push(...(await computeChecks(name, reporter, signal)));
   return checks;
 }
@@ -57,7 +59,8 @@ async function computeChecks(name: EngineName, reporter: Reporter, signal: Abort
       checks.push(await check());
     } catch (error) {
       const found = error instanceof Error ? error.message : String(error);
-      const fix = 'Run `tinyzero engine install --force`, or use `--engine wasm`.';
+      const other = name === 'tensorflow' ? 'run `tinyzero engine install --force`, or ' : '';
+      const fix = `Follow the message, ${other}use \`--engine wasm\`.`;
       checks.push({ name: what, ok: false, needed: true, found, expected: 'no error', fix });
     }
   };

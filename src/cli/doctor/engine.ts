@@ -27,6 +27,7 @@ export const engineChecks: readonly EngineCheck[] = [
 async function instructionsCheck({ name, device, instructions, multipliesBfloat16 }: Engine): Promise<Check> {
   const common = { name: 'instructions', ok: true, needed: false, expected: 'any' };
   if (name === 'wasm') return { ...common, found: 'WebAssembly SIMD; --precision bf16 is unavailable' };
+  if (name === 'webgpu') return { ...common, found: "the card's own; --precision bf16 is unavailable" };
   const limit = process.env.TINYZERO_CPU ? ` (limited by TINYZERO_CPU=${process.env.TINYZERO_CPU})` : '';
   const set = device === 'gpu' ? 'GPU' : (instructions ?? "TensorFlow's own choice");
   const bf16 = multipliesBfloat16
@@ -38,13 +39,13 @@ async function instructionsCheck({ name, device, instructions, multipliesBfloat1
 const reinstall = 'Run `tinyzero engine install --force`. If the problem persists, please report it with this output.';
 
 /** Far below any idle machine; only a starved or emulated engine is slower. */
-const workingGflops = { tensorflow: 5, wasm: 0.5 } as const;
+const workingGflops = { tensorflow: 5, webgpu: 5, wasm: 0.5 } as const;
 
 /** Milliseconds after which the measurement is not repeated. */
 const maxMatmulMs = 2000;
 
 async function matmulCheck(engine: Engine): Promise<Check> {
-  const size = engine.name === 'wasm' ? 512 : 1024;
+  const size = engine.name === 'tensorflow' ? 1024 : 512;
   const program = engine.createProgram({
     state: { a: { dtype: 'float32', shape: [size, size] }, b: { dtype: 'float32', shape: [size, size] } },
     functions: {

@@ -10,6 +10,7 @@ export const machineCommands: readonly CommandSpec[] = [
     texts: { model: { help: 'also check this model' } },
     examples: [
       ['doctor', 'check everything, with the engine that commands would use'],
+      ['doctor --engine webgpu', 'check the graphics card: adapter, limits, results'],
       ['doctor --engine wasm --json', 'check the WebAssembly engine, as JSON'],
     ],
     load: () => import('../commands/doctor.js'),

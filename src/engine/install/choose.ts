@@ -1,10 +1,11 @@
 /**
- * @file Chooses the engine. `--engine auto` uses native TensorFlow, installing it first if needed, and falls back to
- * WebAssembly on any failure. Prints one line: the engine and the reason. Loads no tensor library.
+ * @file Chooses the engine. `--engine auto` uses native TensorFlow, installing it first if needed. On any failure it uses WebGPU
+ * if a graphics card is there, otherwise WebAssembly. Prints one line: the engine and the reason. Loads no tensor library.
  */
 import { UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import type { EngineName, EngineSetting } from '../choices.js';
+import { probeWebGpu, type WebGpuProbe } from '../webgpu/probe.js';
 import { type InstallResult, installEngine } from './install.js';
 import { findInstalledEngine, type InstalledEngine, inspectEngine } from './installed.js';
 
@@ -22,6 +23,8 @@ export interface ChooseOptions {
   readonly signal: AbortSignal;
   /** Installs the engine; tests replace it. */
   readonly installer?: (reporter: Reporter, signal: AbortSignal) => Promise<InstallResult>;
+  /** Looks for a graphics card; tests replace it. */
+  readonly probe?: (signal: AbortSignal) => Promise<WebGpuProbe>;
 }
 
 /**
@@ -36,7 +39,7 @@ export async function chooseEngine(options: ChooseOptions): Promise<EngineChoice
 }
 
 async function decide(options: ChooseOptions): Promise<EngineChoice> {
-  if (options.engine === 'wasm') return { name: 'wasm', reason: 'as requested' };
+  if (options.engine === 'wasm' || options.engine === 'webgpu') return { name: options.engine, reason: 'as requested' };
   const { engine, broken } = inspectEngine();
   if (options.engine === 'tensorflow') {
     if (engine !== undefined) return native(engine, 'as requested');
@@ -46,27 +49,37 @@ async function decide(options: ChooseOptions): Promise<EngineChoice> {
     });
   }
   if (engine !== undefined) return native(engine, 'it is installed');
-  if (!options.install) return { name: 'wasm', reason: 'native TensorFlow is not installed, and --no-install is set' };
-  return await installFirst(options);
+  if (!options.install)
+    return await withoutNative(options, 'native TensorFlow is not installed, and --no-install is set');
+  const missing = await installFirst(options);
+  return typeof missing === 'string' ? await withoutNative(options, missing) : missing;
 }
 
-async function installFirst({ installer, reporter, signal }: ChooseOptions): Promise<EngineChoice> {
+/** WebGPU if there is a real card, otherwise WebAssembly, with the reason why native TensorFlow does not run. */
+async function withoutNative({ probe = probeWebGpu, signal }: ChooseOptions, reason: string): Promise<EngineChoice> {
+  const { adapter } = await probe(signal);
+  if (adapter === undefined || adapter.software) return { name: 'wasm', reason };
+  return { name: 'webgpu', reason: `${adapter.name}; ${reason}` };
+}
+
+/** The engine that was installed, or why none was. */
+async function installFirst({ installer, reporter, signal }: ChooseOptions): Promise<EngineChoice | string> {
   const offer = 'Native TensorFlow is not installed; it is many times faster than WebAssembly.';
   if (reporter.ask === undefined) {
     reporter.line(`${offer} Installing it (274 MB download, once; --no-install skips it).`);
   } else if (!(await reporter.ask(`${offer} Install it now (274 MB download, 860 MB on disk)?`, signal))) {
-    return { name: 'wasm', reason: 'native TensorFlow was declined; `tinyzero engine install` installs it' };
+    return 'native TensorFlow was declined; `tinyzero engine install` installs it';
   }
   const install = installer ?? ((report, stop) => installEngine({}, report, stop));
   try {
     const { attempts } = await install(reporter, signal);
     const engine = findInstalledEngine();
     if (engine !== undefined) return native(engine, 'just installed');
-    return { name: 'wasm', reason: `native TensorFlow is unavailable: ${attempts[0]?.sentence.replace(/\.$/, '')}` };
+    return `native TensorFlow is unavailable: ${attempts[0]?.sentence.replace(/\.$/, '')}`;
   } catch (error) {
     signal.throwIfAborted();
     const why = error instanceof Error ? error.message.replace(/\.$/, '') : String(error);
-    return { name: 'wasm', reason: `installing native TensorFlow failed: ${why}` };
+    return `installing native TensorFlow failed: ${why}`;
   }
 }
 

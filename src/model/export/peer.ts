@@ -2,11 +2,9 @@
  * @file Another program that runs an exported model. It is loaded only for a check, from the user's project or from tinyzero's,
  * and is not a dependency of tinyzero.
  */
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { systemErrorCode, UserError } from '../../util/errors.js';
-import { readJsonRecord } from '../../util/json.js';
+import { findPackage, packageVersion } from '../../engine/packages.js';
+import { UserError } from '../../util/errors.js';
 
 /** A program's greedy answer to a prompt. */
 interface PeerAnswer {
@@ -43,26 +41,15 @@ export interface Peer {
  */
 export async function loadPeer<Module>(name: string): Promise<{ module: Module; program: string }> {
   const entry = requirePeer(name);
-  return { module: await import(pathToFileURL(entry).href), program: `${name} ${versionOf(entry, name)}` };
+  return { module: await import(pathToFileURL(entry).href), program: `${name} ${packageVersion(entry, name)}` };
 }
 
 /** The file that {@link loadPeer} would load. @throws UserError that says how to install it. */
 export function requirePeer(name: string): string {
-  for (const from of [join(process.cwd(), 'package.json'), import.meta.url]) {
-    try {
-      return createRequire(from).resolve(name);
-    } catch (error) {
-      if (systemErrorCode(error) !== 'MODULE_NOT_FOUND') throw error;
-    }
-  }
+  const entry = findPackage(name);
+  if (entry !== undefined) return entry;
   throw new UserError({
     problem: `The check runs the model in ${name}, which is not installed.`,
     fix: `Add it with \`npm install ${name}\`, or leave --check out.`,
   });
-}
-
-function versionOf(entry: string, name: string): string {
-  let folder = dirname(entry);
-  while (!folder.endsWith(join('node_modules', name)) && dirname(folder) !== folder) folder = dirname(folder);
-  return String(readJsonRecord(join(folder, 'package.json')).version);
 }

@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { EngineName } from '../../engine/choices.js';
+import { type EngineName, engineNames } from '../../engine/choices.js';
 import { sftOptionNames, trainingOptionNames } from '../../options/names.js';
 import { resolveOptions } from '../../options/spec.js';
 import { flag, type OptionName, options } from '../../options/table.js';
@@ -65,7 +65,7 @@ const planShape = object({
   swept: list(text),
   settings: list(object({ name: text, values: flagsShape })),
   rankBy: optional(oneOf(rankings)),
-  engine: optional(oneOf(['tensorflow', 'wasm'])),
+  engine: optional(oneOf(engineNames)),
   runs: list(object({ name: text, seed: integer({ min: 0 }), setting: integer({ min: 0 }), flags: flagsShape })),
 });
 

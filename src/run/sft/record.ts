@@ -3,7 +3,7 @@
  * and `examples.jsonl`, a copy of the data. A resumed run reads and checks both.
  */
 import { readFileSync } from 'node:fs';
-import type { EngineName } from '../../engine/choices.js';
+import { type EngineName, engineNames } from '../../engine/choices.js';
 import { configText } from '../../options/config-file.js';
 import { sftOptionNames } from '../../options/names.js';
 import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
@@ -76,7 +76,7 @@ export function repairSftRun(folder: RunFolder, stored: StoredSft): string[] {
 
 const runShape = object({
   format: oneOf([format]),
-  engine: oneOf(['tensorflow', 'wasm']),
+  engine: oneOf(engineNames),
   modelHash: text,
   examplesChecksum: text,
   updates: optional(integer({ min: 0 })),

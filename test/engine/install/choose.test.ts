@@ -9,8 +9,12 @@ import { tinyzero } from '../../helpers/cli.js';
 import { type Sandbox, sandbox } from '../../helpers/sandbox.js';
 
 function choose(box: Sandbox, options: Partial<ChooseOptions>) {
-  return chooseEngine({ engine: 'auto', install: true, reporter: box.reporter, signal: box.signal, ...options });
+  const base = { engine: 'auto', install: true, reporter: box.reporter, signal: box.signal, probe: noCard } as const;
+  return chooseEngine({ ...base, ...options });
 }
+
+const limits = { maxBindingBytes: 2 ** 31, maxBuffers: 8, maxThreads: 1024, maxSharedBytes: 49152 };
+const noCard = async () => ({ missing: 'there is none' });
 
 /** Writes files that look like an engine until they are loaded. */
 function pretendEngine(root: string): void {
@@ -80,6 +84,22 @@ test('a failed install falls back to WebAssembly', async (t) => {
     },
   });
   assert.deepEqual(failed, { name: 'wasm', reason: 'installing native TensorFlow failed: out of luck' });
+});
+
+test('without native TensorFlow a graphics card runs, but not a processor that pretends to be one', async (t) => {
+  const box = sandbox(t, {});
+  const adapter = { name: 'Some Card', driver: '1.2', software: false, float16: true, ...limits };
+  const chosen = await choose(box, { install: false, probe: async () => ({ adapter }) });
+  assert.deepEqual(chosen, {
+    name: 'webgpu',
+    reason: 'Some Card; native TensorFlow is not installed, and --no-install is set',
+  });
+  const pretending = await choose(box, {
+    install: false,
+    probe: async () => ({ adapter: { ...adapter, software: true } }),
+  });
+  assert.equal(pretending.name, 'wasm');
+  assert.deepEqual(await choose(box, { engine: 'webgpu' }), { name: 'webgpu', reason: 'as requested' });
 });
 
 test('Ctrl-C during the install stops the command instead of using WebAssembly', async (t) => {

@@ -1,0 +1,108 @@
+/**
+ * @file WebGPU in Node: Dawn, the implementation of Chromium, through the optional npm package `webgpu` (0.6).
+ *
+ * Programs return values synchronously, and WebGPU gives them through promises. Dawn delivers its events in a function that it
+ * schedules with `setImmediate` (AsyncRunner.cpp in Dawn's `src/dawn/node/binding`). That function is caught once, when the
+ * device is requested, and called until a buffer is mapped.
+ */
+import { pathToFileURL } from 'node:url';
+import { UserError } from '../../util/errors.js';
+import { findPackage } from '../packages.js';
+import { adapterFacts, deviceDescriptor } from './adapter.js';
+import { openDevice, type WebGpuDevice } from './device.js';
+
+interface DawnModule {
+  create(options: readonly string[]): GPU;
+  readonly globals: Readonly<Record<string, unknown>>;
+}
+
+/** The packages that the engine needs. */
+const webGpuPackages = ['webgpu', '@tensorflow/tfjs-backend-webgpu'] as const;
+
+/** Packages of {@link webGpuPackages} that are not installed. */
+export function missingPackages(): string[] {
+  return webGpuPackages.filter((name) => findPackage(name) === undefined);
+}
+
+/** Opens the adapter that the system prefers. @throws UserError if there is none, or a package is missing. */
+export async function openDawn(): Promise<WebGpuDevice> {
+  const adapter = await openAdapter();
+  const { result, scheduled } = catchScheduled(() => adapter.requestDevice(deviceDescriptor(adapter)));
+  if (scheduled === undefined)
+    throw new Error('the package webgpu delivers its events in an unknown way; use version 0.6');
+  return openDevice(await result, adapterFacts(adapter), (isDone) => waitUntil(isDone, scheduled));
+}
+
+/** @throws UserError if there is no adapter, or a package is missing. */
+export async function openAdapter(): Promise<GPUAdapter> {
+  const gpu = await loadDawn();
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (adapter !== null) return adapter;
+  throw new UserError({
+    problem: 'WebGPU found no graphics card.',
+    expected: 'a card with a current Vulkan (Linux), Direct3D 12 (Windows) or Metal (macOS) driver',
+    fix: 'Install the driver (on Linux also the Vulkan loader, `libvulkan1`), or use `--engine auto`.',
+  });
+}
+
+let loaded: Promise<GPU> | undefined;
+
+/** Loads Dawn once per process. The GPU must stay alive: Dawn stops delivering events when it is collected. */
+function loadDawn(): Promise<GPU> {
+  loaded ??= (async () => {
+    const missing = missingPackages();
+    if (missing.length > 0) {
+      throw new UserError({
+        problem: `The webgpu engine needs ${missing.length === 1 ? 'a package that is' : 'packages that are'} not installed.`,
+        fix: `Add with \`npm install ${missing.join(' ')}\`, or use \`--engine auto\`.`,
+      });
+    }
+    const { create, globals } = (await import(pathToFileURL(findPackage('webgpu')!).href)) as DawnModule;
+    // Classes and constants, such as GPUBufferUsage, which browsers have as globals.
+    for (const [name, value] of Object.entries(globals)) {
+      if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    }
+    return create([]);
+  })();
+  return loaded;
+}
+
+/** Calls `body` and catches the function that it schedules with `setImmediate`, which is scheduled all the same. */
+function catchScheduled<Result>(body: () => Result): { result: Result; scheduled: (() => void) | undefined } {
+  let scheduled: (() => void) | undefined;
+  const { setImmediate } = globalThis;
+  try {
+    Object.assign(globalThis, {
+      setImmediate: (callback: () => void) => {
+        scheduled = callback;
+        return setImmediate(callback);
+      },
+    });
+    return { result: body(), scheduled };
+  } finally {
+    Object.assign(globalThis, { setImmediate });
+  }
+}
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+/** Calls `processEvents` until `isDone`; sleeps between calls once it takes longer than most kernels. */
+function waitUntil(isDone: () => boolean, processEvents: () => void): void {
+  const { setImmediate } = globalThis;
+  let again: (() => void) | undefined;
+  try {
+    // While events are outstanding, Dawn schedules itself in every call. Once is enough, after the wait.
+    Object.assign(globalThis, {
+      setImmediate: (callback: () => void) => {
+        again = callback;
+      },
+    });
+    for (let turn = 0; !isDone(); turn += 1) {
+      processEvents();
+      if (turn > 200) Atomics.wait(sleeper, 0, 0, 0.1);
+    }
+  } finally {
+    Object.assign(globalThis, { setImmediate });
+    if (again !== undefined) setImmediate(again);
+  }
+}

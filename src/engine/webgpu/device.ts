@@ -1,0 +1,107 @@
+/**
+ * @file An open WebGPU device: reads buffers synchronously, as the interface of programs requires, and turns what happens to
+ * the device into errors for the user. Free of Node: how to wait for the device is given (dawn.ts in Node).
+ */
+import { UserError } from '../../util/errors.js';
+import { formatBytes } from '../../util/format.js';
+import type { AdapterFacts } from './adapter.js';
+
+export interface WebGpuDevice {
+  readonly device: GPUDevice;
+  readonly facts: AdapterFacts;
+  /** A copy of the first `bytes` of `buffer`, a multiple of 4, after all submitted work. @throws UserError as `check` does. */
+  read(buffer: GPUBuffer, bytes: number): ArrayBuffer;
+  /**
+   * Throws what went wrong on the device since the last check.
+   *
+   * @throws UserError for a lost device and exhausted memory; Error for commands that the device rejected.
+   */
+  check(): void;
+}
+
+const resumes = 'A run loses nothing: `--resume` continues it from its last checkpoint.';
+
+/**
+ * @param waitUntil processes the device's events until the condition holds. It must block.
+ */
+export function openDevice(
+  device: GPUDevice,
+  facts: AdapterFacts,
+  waitUntil: (isDone: () => boolean) => void,
+): WebGpuDevice {
+  let failure: Error | undefined;
+  let isLost = false;
+  void device.lost.then(({ reason, message }) => {
+    if (reason === 'destroyed') return;
+    isLost = true;
+    failure = lostError(facts, message);
+  });
+  device.addEventListener('uncapturederror', (event) => {
+    event.preventDefault();
+    failure ??= explained((event as GPUUncapturedErrorEvent).error, facts);
+  });
+
+  function check(): void {
+    if (failure === undefined) return;
+    const error = failure;
+    // A lost device stays lost; any other error concerns one call.
+    if (!isLost) failure = undefined;
+    throw error;
+  }
+
+  return {
+    device,
+    facts,
+    check,
+    read(buffer, bytes) {
+      const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
+      const staging = device.createBuffer({ size: bytes, usage });
+      try {
+        const encoder = device.createCommandEncoder();
+        encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+        device.queue.submit([encoder.finish()]);
+        let rejected: unknown;
+        staging.mapAsync(GPUMapMode.READ).catch((error: unknown) => {
+          rejected = error;
+        });
+        // A rejection is seen in the buffer's state first, since promises are settled only after this function.
+        waitUntil(() => staging.mapState !== 'pending');
+        check();
+        if (staging.mapState !== 'mapped') {
+          throw lostError(facts, rejected instanceof Error ? rejected.message : 'a buffer could not be read');
+        }
+        return staging.getMappedRange().slice(0);
+      } finally {
+        staging.destroy();
+      }
+    },
+  };
+}
+
+function lostError({ name }: AdapterFacts, message: string): UserError {
+  return new UserError({
+    problem: `The GPU (${name}) was lost: ${message.trim().replace(/\.$/, '') || 'the driver gave no reason'}.`,
+    fix: `Close other programs that use it, or use \`--engine wasm\`. ${resumes}`,
+  });
+}
+
+/** The error of a call that the device rejected. */
+function explained(error: GPUError, { name, maxBindingBytes }: AdapterFacts): Error {
+  const isTooLarge = /larger than the maximum|exceeds the max|max.*(BufferSize|BindingSize)/i.test(error.message);
+  if (error.constructor.name === 'GPUOutOfMemoryError') {
+    return new UserError({
+      problem: `The GPU (${name}) has no memory left.`,
+      fix: `Use a smaller --batch-size or --micro-batch, shorter texts, or another engine. ${resumes}`,
+    });
+  }
+  if (isTooLarge) return bufferTooLarge({ name, maxBindingBytes });
+  return new Error(`WebGPU: ${error.message}`);
+}
+
+/** The error for a tensor larger than a shader can use. */
+function bufferTooLarge({ name, maxBindingBytes }: Pick<AdapterFacts, 'name' | 'maxBindingBytes'>): UserError {
+  return new UserError({
+    problem: `A tensor is larger than the GPU (${name}) lets a program use: ${formatBytes(maxBindingBytes)}.`,
+    fix: `Use a smaller model, a smaller --batch-size or --micro-batch, or another engine. ${resumes}`,
+  });
+}

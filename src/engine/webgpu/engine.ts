@@ -1,0 +1,50 @@
+/**
+ * @file The webgpu engine in Node: programs on any graphics card, through Dawn.
+ */
+import { pathToFileURL } from 'node:url';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Engine } from '../backend.js';
+import { createEagerProgram } from '../eager.js';
+import { findPackage } from '../packages.js';
+import type { Program, ProgramSpec } from '../program.js';
+import { openDawn } from './dawn.js';
+import type { WebGpuDevice } from './device.js';
+import { registerTfjsWebGpu, tfjsWebGpu } from './tfjs-backend.js';
+
+/** @throws UserError if there is no adapter, or a package is missing. */
+export async function openWebGpuEngine(): Promise<Engine> {
+  const gpu = await openDawn();
+  await registerTfjsWebGpu(gpu, () => import(pathToFileURL(findPackage('@tensorflow/tfjs-backend-webgpu')!).href));
+  const { name, driver, software } = gpu.facts;
+  const create = (spec: ProgramSpec) => withChecks(gpu, createEagerProgram(tfjsWebGpu, spec));
+  return {
+    name: 'webgpu',
+    description: `WebGPU on ${name}${software ? ', a processor pretending to be a card' : ''} (${driver})`,
+    device: 'gpu',
+    multipliesBfloat16: false,
+    createProgram: create,
+    createEagerProgram: create,
+    createComposedProgram: create,
+    tensorCount: () => tf.memory().numTensors,
+  };
+}
+
+/** `program`, whose calls throw what went wrong on the device. */
+function withChecks({ check }: WebGpuDevice, program: Program): Program {
+  const checked =
+    <Arguments extends unknown[], Result>(call: (...given: Arguments) => Result) =>
+    (...given: Arguments): Result => {
+      check();
+      const result = call(...given);
+      check();
+      return result;
+    };
+  return {
+    spec: program.spec,
+    run: checked(program.run),
+    write: checked(program.write),
+    fill: checked(program.fill),
+    read: checked(program.read),
+    dispose: program.dispose,
+  };
+}

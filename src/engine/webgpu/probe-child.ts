@@ -1,0 +1,15 @@
+/**
+ * @file The process of probe.ts: prints the adapter, or why there is none, as a line of JSON.
+ */
+import { UserError } from '../../util/errors.js';
+import { adapterFacts } from './adapter.js';
+import { openAdapter } from './dawn.js';
+
+try {
+  console.log(JSON.stringify({ adapter: adapterFacts(await openAdapter()) }));
+} catch (error) {
+  if (!(error instanceof UserError)) throw error;
+  console.log(JSON.stringify({ missing: error.message }));
+}
+// A driver's threads may keep the process alive, or crash it while it ends.
+process.exit(0);
