@@ -14,7 +14,7 @@ export const sharingOptions = {
   to: {
     type: 'choice',
     choices: exportTargetNames,
-    help: 'gguf for llama.cpp, onnx for transformers.js, web for a page in a browser',
+    help: 'gguf for llama.cpp, gguf-lora for a LoRA adapter alone, onnx for transformers.js, web for a page in a browser',
   },
   dtype: { type: 'choice', choices: exportFormats, help: 'number format of the weights' },
   check: {

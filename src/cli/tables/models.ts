@@ -101,12 +101,12 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['export'],
     summary: 'write a model for other programs: GGUF, ONNX, or a web page',
     details:
-      'Takes a run, a checkpoint, an adapter (which is merged into its base), a hub id, a GGUF file or a built-in model. --check compares greedy answers to 20 multiplications with those of the export in node-llama-cpp, in @huggingface/transformers, or in the code of the page. With f32 a different token means exit code 1; with narrower formats the differences are printed. docs/export.md describes each format.',
+      'Takes a run, a checkpoint, an adapter (merged into its base unless --to gguf-lora), a hub id, a GGUF file or a built-in model. --check compares greedy answers to 20 multiplications with those of the export in node-llama-cpp, in @huggingface/transformers, or in the code of the page. With f32 a different token means exit code 1; with narrower formats the differences are printed. docs/export.md describes each format.',
     operands: '<checkpoint>',
     options: ['to', 'dtype', 'check', 'reference', 'out', ...engineOptions, 'json'],
     texts: {
       to: { default: 'gguf' },
-      dtype: { default: 'f16 for gguf, f32 for onnx, as stored for web' },
+      dtype: { default: 'f16 for gguf, f32 for gguf-lora and onnx, as stored for web' },
       reference: {
         group: 'Output',
         help: 'with --to web: the model that the page shows beside it',

@@ -2,10 +2,14 @@
  * @file Exports a checkpoint for other programs, and checks the result there. An adapter is merged into its base as the weights
  * are read.
  */
-import { statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { UserError } from '../../util/errors.js';
 import { explainAsyncWrites } from '../../util/file.js';
 import type { Reporter } from '../../util/reporter.js';
+import { readAdapterConfig } from '../checkpoint/adapter.js';
+import { exportGgufAdapter, type GgufAdapterFormat } from '../gguf/adapter.js';
 import { exportGguf } from '../gguf/export.js';
 import type { LoadRequest } from '../loaded-model.js';
 import { exportOnnx, onnxDtypes } from '../onnx/export.js';
@@ -54,7 +58,7 @@ export async function exportModel(
     model.pretrained.weights.close();
   }
   if (!request.check) return written;
-  const open = (expected: ExpectedAnswers) => openPeer[to](written.path, request, expected);
+  const open = (expected: ExpectedAnswers) => openPeer[to](written.path, request, expected, { reporter, signal });
   return { ...written, check: await checkExport(request, open, reporter, signal) };
 }
 
@@ -78,12 +82,32 @@ export async function checkExport(
 }
 
 /** The package that runs each target. */
-const peers: Readonly<Record<FileTarget, string>> = { gguf: 'node-llama-cpp', onnx: '@huggingface/transformers' };
+const peers: Readonly<Record<FileTarget, string>> = {
+  gguf: 'node-llama-cpp',
+  'gguf-lora': 'node-llama-cpp',
+  onnx: '@huggingface/transformers',
+};
 
-type PeerOpener = (path: string, request: ExportRequest, expected: ExpectedAnswers) => Promise<Peer>;
+type PeerOpener = (
+  path: string,
+  request: ExportRequest,
+  expected: ExpectedAnswers,
+  work: { readonly reporter: Reporter; readonly signal: AbortSignal },
+) => Promise<Peer>;
 
 const openPeer: Readonly<Record<FileTarget, PeerOpener>> = {
   gguf: (path, _, expected) => openInLlamaCpp(path, longestOf(expected)),
+  async 'gguf-lora'(adapter, { model, name }, expected, { reporter, signal }) {
+    const folder = mkdtempSync(join(tmpdir(), 'tinyzero-base-'));
+    try {
+      const base = await exportBase(model, name, folder, reporter, signal);
+      const peer = await openInLlamaCpp(base, longestOf(expected), adapter);
+      return { ...peer, close: () => peer.close().finally(() => rmSync(folder, { recursive: true })) };
+    } catch (error) {
+      rmSync(folder, { recursive: true });
+      throw error;
+    }
+  },
   onnx: (path, { format }) => openInTransformersJs(resolve(path), onnxDtypes[format as OnnxFormat]),
 };
 
@@ -96,8 +120,43 @@ const writers: Readonly<Record<FileTarget, Writer>> = {
     const notes = await exportGguf(path, { ...model, name }, named);
     return { path, bytes: statSync(path).size, notes };
   },
+  async 'gguf-lora'({ pretrained }, { out, name, format, model }) {
+    const { adapterFolder: folder, config } = pretrained;
+    if (folder === undefined) throw noAdapter(model);
+    const path = join(out, `${name}-lora-${format.toUpperCase()}.gguf`);
+    await exportGgufAdapter(path, { folder, config, name }, format as GgufAdapterFormat);
+    const { base } = readAdapterConfig(folder)!;
+    return { path, bytes: statSync(path).size, notes: [`It needs its base, ${base}, as a GGUF file too.`] };
+  },
   async onnx(model, { out, format }) {
     const files = await exportOnnx(out, model, format as OnnxFormat);
     return { path: out, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0), notes: [] };
   },
 };
+
+/** The base of the adapter `model` as a GGUF file in `folder`. */
+async function exportBase(
+  model: string,
+  name: string,
+  folder: string,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<string> {
+  const adapted = await openModel(model, reporter, signal);
+  adapted.pretrained.weights.close();
+  const base = await openModel(readAdapterConfig(adapted.pretrained.adapterFolder!)!.base, reporter, signal);
+  try {
+    const path = join(folder, 'base.gguf');
+    await exportGguf(path, { ...base, name }, 'f32');
+    return path;
+  } finally {
+    base.pretrained.weights.close();
+  }
+}
+
+function noAdapter(model: string): UserError {
+  return new UserError({
+    problem: `${model} is not a LoRA adapter, so there is nothing to write beside a base.`,
+    fix: 'Export it with --to gguf, or train an adapter with `tinyzero train --lora-rank 8`.',
+  });
+}

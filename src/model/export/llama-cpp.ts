@@ -22,8 +22,12 @@ interface LlamaSequence {
   evaluate(tokens: readonly number[], options: object): AsyncIterable<number>;
 }
 
-/** @param contextSize tokens of the longest prompt and answer together. @throws UserError if the package is missing. */
-export async function openInLlamaCpp(modelPath: string, contextSize: number): Promise<Peer> {
+/**
+ * @param contextSize tokens of the longest prompt and answer together.
+ * @param adapterPath a LoRA adapter as a GGUF file.
+ * @throws UserError if the package is missing.
+ */
+export async function openInLlamaCpp(modelPath: string, contextSize: number, adapterPath?: string): Promise<Peer> {
   const { module, program } = await loadPeer<LlamaModule>('node-llama-cpp');
   // The package contains llama.cpp, so nothing is compiled or downloaded.
   const quiet = { build: 'never', skipDownload: true, progressLogs: false, logLevel: 'error', logger: () => {} };
@@ -33,7 +37,12 @@ export async function openInLlamaCpp(modelPath: string, contextSize: number): Pr
   const model = await llama.loadModel({ modelPath });
   // The default cache of keys and values is float16, whose rounding would look like an error of the export.
   const exact = { flashAttention: false, experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' };
-  const context = await model.createContext({ contextSize, sequences: 1, ...exact });
+  const context = await model.createContext({
+    contextSize,
+    sequences: 1,
+    ...exact,
+    ...(adapterPath !== undefined && { lora: { adapters: [{ filePath: adapterPath, scale: 1 }] } }),
+  });
   const sequence = context.getSequence();
   return {
     program,

@@ -7,6 +7,8 @@ export type ExportFormat = (typeof exportFormats)[number];
 /** Number formats that each target has, its default first. */
 export const exportTargets = {
   gguf: ['f16', 'f32', 'bf16', 'q8'],
+  /** A LoRA adapter without its base. */
+  'gguf-lora': ['f32', 'f16', 'bf16'],
   onnx: ['f32', 'f16', 'q8'],
   /** Keeps the weights' stored formats. */
   web: [],
