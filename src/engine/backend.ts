@@ -9,11 +9,12 @@ import * as tfjs from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
 import type { EngineName, Precision } from './choices.js';
+import { chooseCudaSettings } from './cuda.js';
 import { createEagerProgram } from './eager.js';
 import { findInstalledEngine } from './install/installed.js';
 import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
-import { createSessionProgram } from './session.js';
+import { createSessionProgram, type GraphDevice, gpuDevice } from './session.js';
 import { replaceWasmKernels } from './wasm.js';
 
 export interface Engine {
@@ -65,20 +66,17 @@ async function openTensorFlow(): Promise<Engine> {
       fix: 'Install it with `tinyzero engine install`, or use `--engine wasm`.',
     });
   }
+  if (installed.variant === 'gpu') chooseCudaSettings(installed.folder);
   const binding = loadBinding(installed.bindingPath);
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
   const { kernelsPath } = installed;
   const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
   const products = device === 'gpu' ? gpuProducts : productsOf(addon?.instructions);
-  const { ownFrom, tensorflowBfloat16: multipliesBfloat16 } = products;
-  // Native kernels run on the CPU; with a GPU, each would copy its tensors there and back.
-  const native = {
-    nativeOps: new Set(device === 'cpu' ? addon?.ops : []),
-    ownProductFrom: ownFrom,
-    multipliesBfloat16,
-  };
-  const composed = { nativeOps: new Set<string>(), ownProductFrom: {}, multipliesBfloat16 };
-  const where = device === 'gpu' ? 'GPU' : `CPU (${cores()})`;
+  const composed: GraphDevice = { ...gpuDevice, kind: device, multipliesBfloat16: products.tensorflowBfloat16 };
+  const native =
+    device === 'gpu' ? gpuDevice : { ...composed, nativeOps: new Set(addon?.ops), ownProductFrom: products.ownFrom };
+  const unused = installed.variant === 'gpu' ? '; the CUDA build found no GPU' : '';
+  const where = device === 'gpu' ? 'GPU' : `CPU (${cores()}${unused})`;
   return {
     name: 'tensorflow',
     description: `TensorFlow ${binding.TF_Version} on ${where}`,

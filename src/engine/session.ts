@@ -7,7 +7,7 @@ import type { TypedArray } from './dtype.js';
 import { compileFunction, type Entry } from './graph/compile.js';
 import { Graph, plainName } from './graph/graph.js';
 import { type GraphSession, openGraphs } from './graph/graph-session.js';
-import { addHandles, addStateAccess } from './graph/variables.js';
+import { addHandles, addStateAccess, type StateAccess } from './graph/variables.js';
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/native-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
@@ -15,7 +15,8 @@ import type { Program, ProgramSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
 
 /** What graphs may use of the device on which they run. */
-interface GraphDevice {
+export interface GraphDevice {
+  readonly kind: 'cpu' | 'gpu';
   readonly nativeOps: ReadonlySet<string>;
   /** Precision of a function -> multiplications from which on a product of two matrices uses our own kernel. */
   readonly ownProductFrom: Partial<Readonly<Record<Precision, number>>>;
@@ -23,18 +24,30 @@ interface GraphDevice {
   readonly multipliesBfloat16: boolean;
 }
 
+/** A GPU with TensorFlow's kernels. Our own run on the processor: each would copy its tensors there and back. */
+export const gpuDevice: GraphDevice = {
+  kind: 'gpu',
+  nativeOps: new Set(),
+  ownProductFrom: {},
+  multipliesBfloat16: true,
+};
+
+/** The graphs of a program, and how to call its functions and reach its state in them. */
+export interface TracedProgram {
+  readonly graphs: readonly Graph[];
+  readonly entries: ReadonlyMap<string, Entry>;
+  readonly access: StateAccess;
+}
+
 /**
- * Traces and loads `spec`.
+ * Traces `spec` for a device, which need not be here.
  *
- * @param addon absent if the engine has no native ops.
  * @throws TraceError for code that cannot be compiled, ProgramError for a body whose result does not match the state.
  */
-export function createSessionProgram(
-  binding: NativeBinding,
-  addon: KernelsAddon | undefined,
+export function traceProgram(
   spec: ProgramSpec,
-  { nativeOps, ownProductFrom, multipliesBfloat16 }: GraphDevice,
-): Program {
+  { kind, nativeOps, ownProductFrom, multipliesBfloat16 }: GraphDevice,
+): TracedProgram {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
   const access = addStateAccess(stateGraph, spec.state, handles);
@@ -43,10 +56,26 @@ export function createSessionProgram(
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
     const { precision = 'f32' } = functionSpec;
     const products = { precision, ownFrom: ownProductFrom[precision] ?? Number.POSITIVE_INFINITY, multipliesBfloat16 };
-    const graph = new Graph(`fn_${index}_${plainName(name)}`, usableOps(nativeOps, precision), products);
+    const graph = new Graph(`fn_${index}_${plainName(name)}`, usableOps(nativeOps, precision), products, kind);
     entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);
   }
+  return { graphs, entries, access };
+}
+
+/**
+ * Traces and loads `spec`.
+ *
+ * @param addon absent if the engine has no native ops.
+ * @throws as {@link traceProgram} does.
+ */
+export function createSessionProgram(
+  binding: NativeBinding,
+  addon: KernelsAddon | undefined,
+  spec: ProgramSpec,
+  device: GraphDevice,
+): Program {
+  const { graphs, entries, access } = traceProgram(spec, device);
   let session: GraphSession | undefined = openGraphs(binding, addon, graphs);
   const written = new Set<string>();
 

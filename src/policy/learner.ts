@@ -117,7 +117,7 @@ function learnerFunctions(
       body(state, inputs) {
         const context = passContext(config, inputs, sizes);
         const frozen = frozenOf(state, layout, lora);
-        const weights = tf.mul(tf.greaterEqual(inputs.targetRows, 0).toFloat(), inputs.weight);
+        const weights = tf.mul(tf.greaterEqual(inputs.targetRows.toFloat(), 0).toFloat(), inputs.weight);
         const meanLoss = (trained: TensorRecord) =>
           tf.neg(tf.sum(tf.mul(weights, packedLogProbs(trained, frozen, config, context, recompute))));
         const { value, gradients } = valueAndGradients(state, names, meanLoss);

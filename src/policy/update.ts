@@ -75,8 +75,10 @@ export function updateFunctions(
         const reference = referenceOf(state, layout);
         const frozen = frozenOf(state, layout, lora);
         const refLogProbs = packedLogProbs({}, reference, config, context, recompute);
-        // [R, P]: 1 where a token belongs to a row.
-        const members = tf.equal(tf.range(0, R, 1, 'int32').expandDims(1), targetRows.expandDims(0)).toFloat();
+        // [R, P]: 1 where a token belongs to a row. Floats, since integers would be compared on the host of a GPU.
+        const members = tf
+          .equal(tf.range(0, R, 1, 'float32').expandDims(1), targetRows.toFloat().expandDims(0))
+          .toFloat();
         let kept: tf.Tensor = refLogProbs;
         const meanLoss = (trained: TensorRecord) => {
           kept = tf.keep(packedLogProbs(trained, frozen, config, context, recompute));

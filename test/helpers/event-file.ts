@@ -3,6 +3,7 @@
  * checksums, and the message fields of scalars.
  */
 import assert from 'node:assert/strict';
+import { fields } from './protobuf.js';
 
 export interface ReadEvent {
   readonly wallTime: number;
@@ -59,29 +60,4 @@ function readEvent(data: Buffer): ReadEvent {
     } else assert.fail(`field ${field}`);
   }
   return event;
-}
-
-/** The fields of a message: varints as bigint, everything else as its bytes. */
-function fields(data: Buffer): { field: number; value: bigint | Buffer }[] {
-  const result: { field: number; value: bigint | Buffer }[] = [];
-  let at = 0;
-  const varint = () => {
-    let value = 0n;
-    for (let shift = 0n; ; shift += 7n) {
-      const byte = data[at++]!;
-      value |= BigInt(byte & 127) << shift;
-      if (byte < 128) return value;
-    }
-  };
-  const take = (count: number) => {
-    at += count;
-    return data.subarray(at - count, at);
-  };
-  while (at < data.length) {
-    const key = Number(varint());
-    const wire = key % 8;
-    const value = wire === 0 ? varint() : wire === 1 ? take(8) : wire === 5 ? take(4) : take(Number(varint()));
-    result.push({ field: key >> 3, value });
-  }
-  return result;
 }

@@ -78,6 +78,7 @@ export class Graph {
       ownFrom: Number.POSITIVE_INFINITY,
       multipliesBfloat16: false,
     },
+    readonly device: 'cpu' | 'gpu' = 'cpu',
   ) {}
 
   /** Appends a node with any number of outputs. */

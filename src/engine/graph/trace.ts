@@ -165,6 +165,11 @@ export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   return tracedTensor(cast(graph, graph.add('Identity', [stored], stored, { attributes, control }), value.dtype));
 }
 
+/** Whether the function being traced runs on a GPU. */
+export function onGpu(): boolean {
+  return backend?.graph?.device === 'gpu';
+}
+
 /** Whether a product of two matrices with so many multiplications uses our own kernel, in the function being traced. */
 export function usesOwnProduct(multiplications: number): boolean {
   return multiplications >= traceBackend().currentGraph().products.ownFrom;

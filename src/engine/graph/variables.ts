@@ -13,7 +13,7 @@ import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
 import { tensorName } from './graphdef.js';
 import { addStore, asStored, readStored, storedDtype } from './stored.js';
 
-interface Access {
+export interface StateAccess {
   /** Feeds `index`, and `values` of shape `valuesShape`: the state's own, or all ones to fill it. */
   write(name: string, valuesShape: Shape): { readonly entry: Entry; readonly index: Int32Array };
   read(name: string): { readonly entry: Entry; readonly index: Int32Array };
@@ -45,7 +45,7 @@ export function addStateAccess(
   graph: Graph,
   state: ProgramSpec['state'],
   handles: ReadonlyMap<string, GraphNode>,
-): Access {
+): StateAccess {
   const entries = new Map<string, { index: Int32Array; write: Omit<Entry, 'writes'>; read: Omit<Entry, 'reads'> }>();
   for (const [number, [dtype, members]] of groups(state).entries()) {
     const access = addGroup(graph, `${dtype}_${number}`, dtype, members, handles);

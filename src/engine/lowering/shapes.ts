@@ -111,6 +111,8 @@ export const shapeLowerings = {
     });
     const padding = graph.constant('int32', [paddings.length, 2], Int32Array.from(paddings.flat()));
     const attributes = { T: { type: x.dtype }, Tpaddings: { type: 'int32' } } as const;
+    // On a GPU, PadV2 reads its value on the host, so the host would wait for it.
+    if (constantValue === 0) return graph.add('Pad', [x, padding], { dtype: x.dtype, shape }, { attributes });
     const value = scalar(graph, x.dtype, constantValue);
     return graph.add('PadV2', [x, padding, value], { dtype: x.dtype, shape }, { attributes });
   },

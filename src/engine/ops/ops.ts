@@ -6,7 +6,7 @@
  * Shapes use the alphabet of shape.ts.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { canUse, isTracing, productDtype, runOp, usesOwnProduct } from '../graph/trace.js';
+import { canUse, isTracing, onGpu, productDtype, runOp, usesOwnProduct } from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import { assertShape, type Float, type Int } from '../shape.js';
@@ -44,7 +44,7 @@ const fewRows = { float32: 16, bfloat16: 4 } as const;
 
 /**
  * With at least this many multiplications, a product is split in halves: TensorFlow may compute an op on a single thread (see
- * native.ts), while the other would be idle.
+ * native.ts), while the other would be idle. Not on a GPU, which would only copy the halves.
  */
 const largeProduct = 1e8;
 
@@ -62,7 +62,7 @@ export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'
 
 function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
   const [[count = 0], [outWidth = 0]] = [rows.shape, weight.shape];
-  if (weight.size < largeWeight || !isTracing()) return times(rows, weight);
+  if (weight.size < largeWeight || !isTracing() || onGpu()) return times(rows, weight);
   if (count <= fewRows[productDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
   const multiplications = count * weight.size;
   if (multiplications < largeProduct || usesOwnProduct(multiplications)) return times(rows, weight);
@@ -95,6 +95,20 @@ export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>, scale?: Float
 
 function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
   const V = logits.shape[1]!;
+  if (onGpu()) {
+    // TensorFlow's cross-entropy adds in any order on a GPU, and refuses to run where results must repeat.
+    return withGradient(
+      [logits],
+      (x) => {
+        const all = tf.logSoftmax(x);
+        return { value: elementPerRow(all, ids) as tf.Tensor1D, save: [all] };
+      },
+      (dy, [all]) => {
+        const oneHot = tf.oneHot(ids as tf.Tensor1D, V).toFloat();
+        return [tf.mul(tf.sub(oneHot, tf.exp(all)), dy.expandDims(-1))];
+      },
+    );
+  }
   if (isTracing()) {
     return withGradient(
       [logits],
@@ -118,6 +132,16 @@ function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
       return [tf.mul(tf.sub(oneHot, tf.softmax(x)), dy.expandDims(-1))];
     },
   );
+}
+
+/** `x[row, columns[row]]` for every row of `x` `[B, N]`: `[B]`. */
+export function elementPerRow(x: tf.Tensor, columns: Int<'B'>): tf.Tensor {
+  const [B, N] = x.shape as [number, number];
+  // TensorFlow adds and reshapes integers on the host, even in a program that runs on a GPU.
+  if (isTracing()) return tf.gather(x, columns as tf.Tensor1D, 1, 1);
+  // Gathering with batch dimensions reads out of bounds on tfjs's wasm backend.
+  const starts = tf.mul(tf.range(0, B, 1, 'int32'), tf.scalar(N, 'int32'));
+  return tf.gather(x.reshape([B * N]), tf.add(starts, columns) as tf.Tensor1D);
 }
 
 /** x / sqrt(mean(x^2) + epsilon) * weight over the last axis (Zhang and Sennrich, arXiv 1910.07467). */

@@ -183,13 +183,15 @@ export interface PassContext {
 }
 
 export function passContext(config: ModelConfig, inputs: PassTensors, { sharedPrefix = 0 }: PassShape): PassContext {
-  const { owners, positions } = inputs;
+  const { positions } = inputs;
+  // Compared as floats, exact up to 2^24: integers would be compared on the host, even in a program that runs on a GPU.
+  const owners = inputs.owners.toFloat();
   const [, L] = owners.shape as [number, number];
-  const place = tf.range(0, L, 1, 'int32');
+  const place = tf.range(0, L, 1, 'float32');
   const later = tf.greater(place.expandDims(0), place.expandDims(1)).expandDims(0);
   const keys = owners.expandDims(1);
   const others = tf.notEqual(keys, owners.expandDims(2));
-  const foreign = sharedPrefix > 0 ? tf.logicalAnd(others, tf.notEqual(keys, tf.scalar(prefixOwner, 'int32'))) : others;
+  const foreign = sharedPrefix > 0 ? tf.logicalAnd(others, tf.notEqual(keys, tf.scalar(prefixOwner))) : others;
   const bias = tf.mul(tf.logicalOr(later, foreign).toFloat(), maskedScore);
   return { inputs, at: angles(config, positions.toFloat()), bias };
 }

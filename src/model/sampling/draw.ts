@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { drawTokens } from '../../engine/ops/decoding-ops.js';
+import { elementPerRow } from '../../engine/ops/ops.js';
 import type { TensorSpecs, TensorsOf } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
 
@@ -43,7 +44,7 @@ export function draw(
   const weights = tf.exp(shifted);
   const total = tf.sum(weights, -1);
   const tokens = options.greedy ? tf.argMax(logits, -1).toInt() : drawWeighted(weights, uniforms, options);
-  const picked = pick(shifted, tokens);
+  const picked = elementPerRow(shifted, tokens);
   return { tokens, logProbs: tf.sub(picked, tf.log(total)) };
 }
 
@@ -57,14 +58,14 @@ function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, options: Draw
   if (drawsAll(options, V)) return inverseCdf(weights, uniforms);
   const { topK, topP } = options;
   const sorted = tf.topk(weights, topK > 0 ? Math.min(topK, V) : V, true);
-  if (topP >= 1) return pick(sorted.indices, inverseCdf(sorted.values, uniforms));
+  if (topP >= 1) return elementPerRow(sorted.indices, inverseCdf(sorted.values, uniforms));
   // A token stays if those before it have not yet reached topP of the mass left by top-k (Holtzman et al., arXiv 1904.09751,
   // applied after top-k as in transformers). The first always stays.
   const before = tf.cumsum(sorted.values, 1, true);
   const limit = tf.mul(tf.sum(sorted.values, -1, true), topP);
   // The comparison is false for NaN, so NaN weights stay NaN and the first token is picked, with a log-prob of NaN.
   const kept = tf.where(tf.greaterEqual(before, limit), tf.zerosLike(sorted.values), sorted.values);
-  return pick(sorted.indices, inverseCdf(kept, uniforms));
+  return elementPerRow(sorted.indices, inverseCdf(kept, uniforms));
 }
 
 /**
@@ -77,12 +78,6 @@ function inverseCdf(weights: Float<'B N'>, uniforms: Float<'B'>): Int<'B'> {
   // The axis must be positive: tfjs's wasm cumsum does not support -1.
   const cumulative = tf.cumsum(weights, 1);
   const target = tf.mul(tf.slice(cumulative, [0, N - 1], [B, 1]), uniforms.expandDims(-1));
-  return tf.sum(tf.lessEqual(cumulative, target).toInt(), -1);
-}
-
-/** `x[row, columns[row]]` for every row. (Gathering with batch dimensions reads out of bounds on tfjs's wasm backend.) */
-function pick(x: tf.Tensor, columns: Int<'B'>): tf.Tensor {
-  const [B, N] = x.shape as [number, number];
-  const starts = tf.mul(tf.range(0, B, 1, 'int32'), tf.scalar(N, 'int32'));
-  return tf.gather(x.reshape([B * N]), tf.add(starts, columns) as tf.Tensor1D);
+  // Counted as floats, exact up to 2^24: integers would be added on the host, even in a program that runs on a GPU.
+  return tf.sum(tf.lessEqual(cumulative, target).toFloat(), -1).toInt();
 }

@@ -198,7 +198,8 @@ export function decodeLogits(
 
 /** Attention bias `[B | 1, 1, T, S]`: 0 where `positions` `[B | 1, T]` may attend to cached position s, otherwise maskedScore. */
 function pastBias(positions: Int<'B T'>, length: number): Float<'B 1 T S'> {
-  const later = tf.greater(tf.range(0, length, 1, 'int32'), positions.expandDims(2));
+  // Compared as floats: integers would be compared on the host, even in a program that runs on a GPU.
+  const later = tf.greater(tf.range(0, length, 1, 'float32'), positions.toFloat().expandDims(2));
   return tf.mul(later.toFloat(), maskedScore).expandDims(1);
 }
 

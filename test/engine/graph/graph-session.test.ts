@@ -4,10 +4,15 @@ import * as tf from '@tensorflow/tfjs-core';
 import { findInstalledEngine } from '../../../src/engine/install/installed.js';
 import { loadBinding, loadKernels } from '../../../src/engine/native.js';
 import type { ProgramSpec } from '../../../src/engine/program.js';
-import { createSessionProgram } from '../../../src/engine/session.js';
+import { createSessionProgram, type GraphDevice } from '../../../src/engine/session.js';
 import { nativeTest } from '../../helpers/native.js';
 
-const withoutNativeOps = { nativeOps: new Set<string>(), ownProductFrom: {}, multipliesBfloat16: false };
+const withoutNativeOps: GraphDevice = {
+  kind: 'cpu',
+  nativeOps: new Set<string>(),
+  ownProductFrom: {},
+  multipliesBfloat16: false,
+};
 
 const spec: ProgramSpec = {
   state: { total: { dtype: 'float32', shape: [2, 3] }, seen: { dtype: 'bool', shape: [3] } },
