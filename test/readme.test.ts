@@ -86,7 +86,9 @@ test('every tinyzero command line in the documents is one that tinyzero accepts'
   for (const document of [path, 'CONTRIBUTING.md', ...readdirSync('docs').map((name) => `docs/${name}`)]) {
     if (!document.endsWith('.md')) continue;
     for (const [, block] of readFileSync(document, 'utf8').matchAll(/```sh\n([\s\S]*?)```/g)) {
-      for (const [, command] of block!.matchAll(/(?:^|\| |&& )tinyzero (.*?)(?= \||\s+#|$)/gm)) {
+      // A shell joins lines that end with a backslash, and fills in its variables.
+      const joined = block!.replaceAll(/\\\n\s*/g, '').replaceAll(/\$(\w+|\{.*?\}|\(\(.*?\)\))/g, '1');
+      for (const [, command] of joined.matchAll(/(?:^|\| |&& |; do )tinyzero (.*?)(?= \|| & |\s+#|$)/gm)) {
         const words = command!.match(/"[^"]*"|\S+/g)!.map((word) => word.replace(/^"(.*)"$/, '$1'));
         const spec = findCommand(words);
         assert.ok(spec, `${document}: ${command}`);
