@@ -44,7 +44,7 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
     `  ${problems} problems, ${samplesPerProblem} samples each: pass@1 ${percent(passAt1)}, pass@${samplesPerProblem} ${percent(passAtN)}`,
     `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all correct ${percent(allRight)}`,
     `  problems with 0 to ${samplesPerProblem} correct samples: ${bars(histogram)} (${histogram.join(' ')})`,
-    `  cut off ${percent(truncatedRate)}, no readable answer ${percent(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}`,
+    `  cut off ${rate(truncatedRate)}, no readable answer ${rate(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}`,
     `  ${trainable} problems to train on; ${varied} have rewards that differ, ${solved} an exact sample`,
     ...(plan === undefined
       ? []
@@ -56,6 +56,8 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
     ...advice.map((sentence) => `  ${sentence}`),
   ];
 }
+
+const rate = (value: number | null) => (value === null ? 'unknown' : percent(value));
 
 /** How the reference answers a few training problems. */
 function describeProbe(probe: Probe): string[] {

@@ -27,13 +27,14 @@ export function parseColumnMap(text: string | undefined, problems: string[]): Co
   return map;
 }
 
-/** The value of a column; `answers.text` is a field of a column that holds objects. */
+/** The value of a column; `answers.text` is a field of a column that holds objects, `prompt.0` the first item of a list. */
 export function valueAt(record: JsonRecord, column: string): unknown {
   if (Object.hasOwn(record, column)) return record[column];
   let value: unknown = record;
   for (const part of column.split('.')) {
-    if (!isRecord(value) || !Object.hasOwn(value, part)) return undefined;
-    value = value[part];
+    if (Array.isArray(value)) value = /^\d+$/.test(part) ? value[Number(part)] : undefined;
+    else if (isRecord(value) && Object.hasOwn(value, part)) value = value[part];
+    else return undefined;
   }
   return value;
 }

@@ -28,6 +28,8 @@ export interface JobProblems {
   readonly form: PromptForm;
   /** The fingerprint without the model's weights. */
   readonly sampledWith: Omit<Fingerprint, 'model'>;
+  /** Of `--problems`. */
+  readonly source?: ProblemSource;
 }
 
 export interface ProblemsContext {
@@ -50,7 +52,7 @@ export async function openProblems(
     hasChatTemplate,
     parameters: parameterCount(pretrained.config),
   });
-  const { task, rewardName, pinned, notes = [] } = await openTask(completed, heldOut, context);
+  const { task, rewardName, pinned, source, notes = [] } = await openTask(completed, heldOut, context);
   // A run is repeated with the dataset as it was.
   const settings = pinned === undefined ? completed : { ...completed, problems: pinned };
   const drawn = buildProblemSet(task, settings);
@@ -67,7 +69,7 @@ export async function openProblems(
     sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${precision}`,
     reward: rewardName,
   };
-  return { settings, task, problems, form, sampledWith };
+  return { settings, task, problems, form, sampledWith, ...(source && { source }) };
 }
 
 /**
@@ -170,6 +172,7 @@ interface OpenedTask {
   readonly rewardName: string;
   /** The dataset with its commit. */
   readonly pinned?: string;
+  readonly source?: ProblemSource;
   readonly notes?: readonly string[];
 }
 
@@ -186,7 +189,7 @@ async function openTask(
   if (settings.problems !== undefined) {
     const { source, pinned } = await findProblems(settings.problems, settings, context);
     const { task, hash, notes } = await loadProblems(source);
-    return { task: task as Task, rewardName: `${task.name} ${hash}`, notes, ...(pinned && { pinned }) };
+    return { task: task as Task, rewardName: `${task.name} ${hash}`, notes, source, ...(pinned && { pinned }) };
   }
   const pairs =
     overlap === 'seed'

@@ -1,10 +1,16 @@
 /**
- * @file Stage 1 alone, for the command and the library: draws the samples that a V* file lacks, saving after each group.
+ * @file Stage 1 alone, for the command and the library: draws the samples that a V* file lacks, saving after each group; or takes
+ * V* from the rewards of samples that another program drew.
  */
 import { existsSync } from 'node:fs';
 import type { Problem } from '../data/problem.js';
+import { readSampleRewards } from '../data/sample-rewards.js';
 import type { TaskApi } from '../data/task-file.js';
 import type { EngineSetting } from '../engine/choices.js';
+import { fingerprintModel } from '../model/checkpoint/pretrained.js';
+import { openModel } from '../model/open.js';
+import { builtinModel } from '../model/shipped.js';
+import { openProblems } from '../options/problems.js';
 import type { TrainingOptions } from '../options/settings.js';
 import { estimate } from '../stage1/estimate.js';
 import {
@@ -16,7 +22,9 @@ import {
   writeVStarFile,
 } from '../stage1/v-star-file.js';
 import { exitCodes, UserError } from '../util/errors.js';
+import { quote } from '../util/json.js';
 import type { Reporter } from '../util/reporter.js';
+import { packageVersion } from '../util/version.js';
 import { type Job, withJob, withPolicy } from './job.js';
 
 export interface EstimateRequest {
@@ -102,4 +110,57 @@ function shardOf<T>(
   }
   const own = problems.filter((_, index) => index % n === i - 1);
   return { problems: own, shards: { of: n, have: [i], problems: own.length } };
+}
+
+/**
+ * V* from the rewards of samples that another program drew, in the columns `eval_0`, `eval_1` and so on of `--problems`: those of
+ * the training problems of a run with these options, bound to them, so that `train --v-star` takes the file. That the samples are
+ * the reference's, at the temperature and with the limit of the options, is the user's word.
+ *
+ * @throws UserError when the table lacks a column or a training problem.
+ */
+export async function importVStar(
+  { options, taskApi }: Pick<EstimateRequest, 'options' | 'taskApi'>,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<VStarFile> {
+  const model = await openModel(options.model ?? builtinModel, reporter, signal);
+  const reference = options.reference === undefined ? model : await openModel(options.reference, reporter, signal);
+  try {
+    const { settings, problems, sampledWith, source } = await openProblems(options, model, {
+      taskApi,
+      reporter,
+      signal,
+    });
+    if (source === undefined) {
+      throw new UserError(
+        {
+          problem: '--problems: names the table with the rewards, and is missing.',
+          expected: 'a file or a dataset of the hub with the columns prompt, answer, eval_0, eval_1 and so on',
+        },
+        { exitCode: exitCodes.usage },
+      );
+    }
+    for (const note of problems.notes) reporter.line(note);
+    const { beta1, numSamples: samples } = settings;
+    const rewards = await readSampleRewards(source, samples);
+    const missing = problems.train.find(({ id }) => !rewards.has(id));
+    if (missing !== undefined) throw new UserError(`${source.name} has no row for the problem ${quote(missing.id)}.`);
+    return {
+      createdBy: `tinyzero ${packageVersion()}, from eval_0 to eval_${samples - 1} of ${source.name}`,
+      fingerprint: { model: fingerprintModel(reference.pretrained), ...sampledWith },
+      beta1,
+      samples,
+      entries: new Map(
+        problems.train.map(({ id }) => {
+          const own = rewards.get(id)!;
+          const unknown = { parsed: [], truncated: [], lengths: [] };
+          return [id, { rewards: own, exact: own.map((reward) => reward === 1), ...unknown }];
+        }),
+      ),
+    };
+  } finally {
+    model.pretrained.weights.close();
+    if (reference !== model) reference.pretrained.weights.close();
+  }
 }

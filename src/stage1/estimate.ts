@@ -62,11 +62,19 @@ export async function estimate<P>(
 }
 
 function extended(entry: VStarEntry | undefined, added: readonly GradedRollout[]): VStarEntry {
-  return {
+  // Where only the rewards of the first samples are known, no more is kept of the others.
+  const isKnown = (list: readonly unknown[] | undefined) => list?.length === entry?.rewards.length;
+  const all = {
     rewards: [...(entry?.rewards ?? []), ...added.map(({ score }) => score.reward)],
     exact: [...(entry?.exact ?? []), ...added.map(({ score }) => score.exact)],
     parsed: [...(entry?.parsed ?? []), ...added.map(({ score }) => score.parsed)],
     truncated: [...(entry?.truncated ?? []), ...added.map(({ finished }) => !finished)],
     lengths: [...(entry?.lengths ?? []), ...added.map(({ completionIds }) => completionIds.length)],
+  };
+  return {
+    ...all,
+    parsed: isKnown(entry?.parsed) ? all.parsed : [],
+    truncated: isKnown(entry?.truncated) ? all.truncated : [],
+    lengths: isKnown(entry?.lengths) ? all.lengths : [],
   };
 }

@@ -28,12 +28,12 @@ export interface Preflight {
   readonly allWrong: number;
   readonly mixed: number;
   readonly allRight: number;
-  /** Share of samples cut off at the token limit. */
-  readonly truncatedRate: number;
-  /** Share of samples without an answer in the requested form. */
-  readonly parseFailRate: number;
-  /** Mean completion length in tokens. */
-  readonly meanTokens: number;
+  /** Share of samples cut off at the token limit; null where another program drew them and did not say. */
+  readonly truncatedRate: number | null;
+  /** Share of samples without an answer in the requested form; null as above. */
+  readonly parseFailRate: number | null;
+  /** Mean completion length in tokens; null as above. */
+  readonly meanTokens: number | null;
   /** Problems that stage 2 would train on. */
   readonly trainable: number;
   /** Problems with at least one exact sample. */
@@ -117,9 +117,9 @@ export function preflight(
     allWrong: share(histogram[0]!),
     mixed: share(exact.filter((n) => n > 0 && n < samples).length),
     allRight: share(histogram[samples]!),
-    truncatedRate: mean(entries.map((entry) => count(entry.truncated) / samples)),
-    parseFailRate: mean(entries.map((entry) => 1 - count(entry.parsed) / samples)),
-    meanTokens: mean(entries.map((entry) => mean(entry.lengths))),
+    truncatedRate: meanIfKnown(entries.map((entry) => entry.truncated.map(Number))),
+    parseFailRate: meanIfKnown(entries.map((entry) => entry.parsed.map((parsed) => Number(!parsed)))),
+    meanTokens: meanIfKnown(entries.map((entry) => entry.lengths)),
     trainable: trainable.length,
     solved: exact.filter((n) => n > 0).length,
     varied: entries.filter(isVaried).length,
@@ -128,11 +128,16 @@ export function preflight(
   // Rewards, not exactness, carry the signal: partial credit and free-form rewards differ without any exact sample.
   const withSignal = trainable.filter(isVaried).length;
   const advice = [...adviseOn(figures, withSignal, trainOn), ...adviseOnPlan(plan)];
-  const hopeless = withSignal === 0 || figures.truncatedRate > limits.mostlyTruncated;
+  const hopeless = withSignal === 0 || (figures.truncatedRate ?? 0) > limits.mostlyTruncated;
   const verdict = hopeless ? 'stop' : advice.length > 0 ? 'warn' : 'go';
   const notes = probe === undefined ? [] : notesOn(probe);
   const known = { ...(plan && { plan }), ...(probe && { probe }) };
   return { verdict, ...figures, ceiling: figures.passAtN, ...known, notes, advice };
+}
+
+/** Mean over the problems of the mean over their samples; null if it is not known of every sample. */
+function meanIfKnown(samples: readonly (readonly number[])[]): number | null {
+  return samples.some((values) => values.length === 0) ? null : mean(samples.map(mean));
 }
 
 /** Judges a whole V* file, without a run. */
@@ -145,7 +150,8 @@ type Figures = Omit<Preflight, 'verdict' | 'ceiling' | 'advice' | 'notes' | 'pla
 const percent = (share: number) => `${Math.round(100 * share)} %`;
 
 function adviseOn(figures: Figures, withSignal: number, trainOn: TrainedProblems): string[] {
-  const { problems, samplesPerProblem, passAtN, allRight, truncatedRate, parseFailRate } = figures;
+  const { problems, samplesPerProblem, passAtN, allRight } = figures;
+  const [truncatedRate, parseFailRate] = [figures.truncatedRate ?? 0, figures.parseFailRate ?? 0];
   const advice: string[] = [];
   // Causes first: a truncated or unreadable answer counts as wrong in every figure below.
   if (truncatedRate > limits.truncated) {

@@ -49,7 +49,7 @@ export interface VStarEntry {
   /** From 0 to 1. */
   readonly rewards: readonly number[];
   readonly exact: readonly boolean[];
-  /** An answer in the requested form was found. */
+  /** An answer in the requested form was found. This list and the next two are empty for samples of another program. */
   readonly parsed: readonly boolean[];
   /** The completion was cut off at the token limit. */
   readonly truncated: readonly boolean[];
@@ -147,7 +147,8 @@ function checkEntry(
   const count = entry.rewards.length;
   require(count <= samples, 'rewards', `a list of at most ${samples} samples`, count);
   for (const [name, items] of Object.entries(entry)) {
-    require(items.length === count, name, `as long as rewards, ${count}`, items.length);
+    const isUnknown = items.length === 0 && name !== 'exact';
+    require(items.length === count || isUnknown, name, `as long as rewards, ${count}`, items.length);
   }
   // A stored V* that contradicts its rewards was edited by hand, so neither can be trusted.
   const expected = count === samples ? vStar(entry.rewards, beta1) : null;

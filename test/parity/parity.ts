@@ -3,12 +3,13 @@
  * float64, on the same rows and weights.
  *
  *     npm run test:parity -- --install    # first: makes bench/peers/.venv (6 GB)
- *     npm run test:parity
+ *     npm run test:parity                 # 20 minutes on 2 quiet cores; --only llama for one family
+ *     npm run test:parity -- --folder DIR # keeps what the Python sides computed, and takes what is there already
  *
  * Prints the table of docs/parity.md. The exit code is 1 if anything is outside its bounds. Bounds do not depend on a machine's
  * rounding: tinyzero must be as near to the float64 result as TRL is, within a factor.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     install: { type: 'boolean', default: false },
     engine: { type: 'string', default: 'tensorflow' },
     only: { type: 'string', default: '' },
+    folder: { type: 'string' },
   },
 });
 const engines = ['tensorflow', 'wasm'] as const satisfies readonly EngineName[];
@@ -31,7 +33,8 @@ const engine = engines.find((name) => name === values.engine);
 if (engine === undefined) throw new Error(`--engine: expected ${engines.join(' or ')}, found ${values.engine}`);
 if (values.install) installPeers();
 warmPeers();
-const folder = mkdtempSync(join(tmpdir(), 'tinyzero-parity-'));
+const folder = values.folder ?? mkdtempSync(join(tmpdir(), 'tinyzero-parity-'));
+mkdirSync(folder, { recursive: true });
 const lines: Line[] = [];
 try {
   const cases = families.flatMap(casesOf).filter(({ name }) => name.includes(values.only));
@@ -48,7 +51,7 @@ try {
     lines.push(...compare(given, { ours, trl: trl[i]!, published: published[i]! }));
   }
 } finally {
-  rmSync(folder, { recursive: true, force: true });
+  if (values.folder === undefined) rmSync(folder, { recursive: true, force: true });
 }
 console.log(markdown(lines));
 console.log(`\n${peerVersions().slice(0, 3).join(', ')}; tinyzero's engine: ${engine}.`);

@@ -28,10 +28,17 @@ def optimal_values(rewards, beta1):
     return (rewards / beta1).exp().mean(1).log() * beta1
 
 
-def log_prob(model, prompt, completion, temperature):
-    ids = torch.tensor([prompt + completion])
-    logits = model(ids).logits[0, len(prompt) - 1 : -1] / temperature
-    return logits.log_softmax(-1).gather(-1, ids[0, len(prompt) :, None]).sum()
+def log_probs(model, rows, temperature):
+    """Sums over the completions of `rows`, pairs of prompt and completion: [B]. Padded on the right, which nothing before sees."""
+    longest = max(len(prompt) + len(completion) for prompt, completion in rows)
+    padded = [prompt + completion + [0] * (longest - len(prompt) - len(completion)) for prompt, completion in rows]
+    ids = torch.tensor(padded)
+    logits = model(ids, attention_mask=torch.ones_like(ids)).logits[:, :-1] / temperature
+    tokens = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+    at = torch.arange(1, longest)
+    first = torch.tensor([len(prompt) for prompt, _ in rows])[:, None]
+    end = torch.tensor([len(prompt) + len(completion) for prompt, completion in rows])[:, None]
+    return torch.where((at >= first) & (at < end), tokens, 0.0).sum(1)
 
 
 def advantages(case, rewards, v_star, baseline):
@@ -75,14 +82,12 @@ def run(case):
         report["advantages"].append(given.tolist())
         mean = sum(earned) / len(earned)
         baseline = mean if baseline is None else 0.9 * baseline + 0.1 * mean
-        total = 0
-        for (at, visit), advantage in zip(batch, given):
-            row = problems[at]["promptIds"], problems[at]["visits"][visit], case["temperature"]
-            with torch.no_grad():
-                before = log_prob(reference, *row)
-            delta = log_prob(model, *row) - before
-            total = total + ((case["beta2"] * delta - advantage) ** 2 if case["algorithm"] == "apo" else -advantage * delta)
-        loss = total / len(batch)
+        rows = [(problems[at]["promptIds"], problems[at]["visits"][visit]) for at, visit in batch]
+        with torch.no_grad():
+            before = log_probs(reference, rows, case["temperature"])
+        delta = log_probs(model, rows, case["temperature"]) - before
+        losses = (case["beta2"] * delta - given) ** 2 if case["algorithm"] == "apo" else -given * delta
+        loss = losses.mean()
         model.zero_grad()
         loss.backward()
         norm = torch.sqrt(sum((p.grad**2).sum() for p in named.values()))

@@ -1,6 +1,6 @@
 /**
  * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1. `tinyzero merge-vstar`
- * joins its parts.
+ * joins its parts, `tinyzero import-vstar` takes the rewards from a table.
  */
 import type { CommonOptionName, samplingOptionNames } from '../../options/names.js';
 import { defaultOptions } from '../../options/settings.js';
@@ -50,6 +50,23 @@ export async function run(values: Values): Promise<number> {
     };
     file = await interruptible((signal) => estimateVStar(request, consoleReporter({ quiet, json }), signal));
   }
+  explainWrites(out, () => writeVStarFile(out, file));
+  const report = preflightOf(file);
+  printResult(json, { file: out, preflight: report }, (paint) => [
+    ...describePreflight(report, paint),
+    `Written to ${out}.`,
+  ]);
+  return exitCodes.ok;
+}
+
+/** `tinyzero import-vstar`: a V* file from the rewards in a table. */
+export async function importTable(
+  values: OptionValues<(typeof samplingOptionNames)[number] | 'out' | 'json' | CommonOptionName>,
+): Promise<number> {
+  const { out = runFiles.vStar, json, quiet, color: _, ...given } = values;
+  const { importVStar } = await import('../../run/estimate.js');
+  const request = { options: defaultOptions(withTrainedModel(given)), taskApi: () => import('../../index.js') };
+  const file = await interruptible((signal) => importVStar(request, consoleReporter({ quiet, json }), signal));
   explainWrites(out, () => writeVStarFile(out, file));
   const report = preflightOf(file);
   printResult(json, { file: out, preflight: report }, (paint) => [

@@ -116,6 +116,30 @@ export const trainingCommands: readonly CommandSpec[] = [
     load: async () => ({ run: (await import('../commands/estimate-vstar.js')).merge }),
   }),
   command({
+    words: ['import-vstar'],
+    summary: 'V* from rewards that another program sampled: a table with columns eval_0, eval_1, ...',
+    details:
+      "Reads the rewards, from 0 to 1, beside the prompts of --problems: the form of the data sets that come with the A*PO paper, as Parquet, CSV or JSON lines. Give the options of the run that is to use the file: it is bound to the run's model, problems and prompts as the file of estimate-vstar is. Nothing is sampled, so that the samples are of this model at this temperature is your word.",
+    options: [...samplingOptionNames, 'out', 'json'],
+    texts: {
+      model: modelOrRun,
+      reference: theModel,
+      numSamples: { help: 'samples of each problem to take: the columns eval_0 to eval_N-1' },
+      temperature: { group: 'Stage 1', help: 'divides the logits before the softmax' },
+      maxNewTokens: { group: 'Stage 1' },
+      seed: { group: 'Problems', help: 'the same seed draws the same problems' },
+      out: { help: 'the file', default: 'v_star_dict.json' },
+    },
+    examples: [
+      ['import-vstar --problems samples.csv --num-samples 4', 'columns prompt, answer and eval_0 to eval_3'],
+      [
+        'import-vstar --problems train.parquet --map prompt.0.content=prompt,reward_model.ground_truth=answer --model Qwen/Qwen2.5-1.5B',
+        "a table in the form of the paper's data sets",
+      ],
+    ],
+    load: async () => ({ run: (await import('../commands/estimate-vstar.js')).importTable }),
+  }),
+  command({
     words: ['pretrain'],
     summary: 'make a built-in model from scratch, by next-token training on worked multiplications',
     options: ['corpus', 'out', 'force', 'steps', ...engineOptions, 'json'],

@@ -93,6 +93,8 @@ function verdict({ verdict, advice }: Preflight): Html {
   return html`<p class="said"><strong>${words[verdict]}.</strong> ${shown.join(' ')}</p>`;
 }
 
+const ifKnown = (value: number | null, text: (value: number) => string) => (value === null ? 'unknown' : text(value));
+
 function figures(preflight: Preflight): Html {
   const { samplesPerProblem: n, passAt1, ceiling, allWrong, mixed, allRight } = preflight;
   const { truncatedRate, parseFailRate, meanTokens, meanAbsAdvantage, trainable, problems } = preflight;
@@ -102,8 +104,8 @@ function figures(preflight: Preflight): Html {
     ['Problems with none, some, all correct', `${percent(allWrong)}, ${percent(mixed)}, ${percent(allRight)}`],
     ['Problems to train on', `${trainable} of ${problems}`],
     ['Mean |advantage|, for rewards from 0 to 1', short(meanAbsAdvantage)],
-    ['Cut off; no readable answer', `${percent(truncatedRate)}; ${percent(parseFailRate)}`],
-    ['Length, mean', `${short(meanTokens)} tokens`],
+    ['Cut off; no readable answer', `${ifKnown(truncatedRate, percent)}; ${ifKnown(parseFailRate, percent)}`],
+    ['Length, mean', ifKnown(meanTokens, (tokens) => `${short(tokens)} tokens`)],
   ];
   return html`<table class="numbers"><tbody>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>
 <p class="note">The ceiling is the most that sharpening alone can reach on these problems; learning that generalises can exceed it.</p>`;

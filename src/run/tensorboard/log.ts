@@ -92,6 +92,9 @@ function fileSoFar(folder: RunFolder): { content: Uint8Array; elapsed: number; u
   return { content: Buffer.concat(records), elapsed, updates };
 }
 
+/** A mean as a scalar; nothing where no value is known. */
+const rates = (name: string, values: readonly number[]) => (values.length === 0 ? {} : { [name]: mean(values) });
+
 /** Stage 1: what its samples say of the problems, and how many problems have how many exact samples. */
 function stage1({ entries, samples }: VStarFile): Pick<SummaryEvent, 'scalars' | 'values'> {
   const counts = new Array<number>(samples + 1).fill(0);
@@ -105,8 +108,14 @@ function stage1({ entries, samples }: VStarFile): Pick<SummaryEvent, 'scalars' |
       'stage1/passAt1': mean(exactSamples),
       'stage1/passAtN': 1 - share(counts[0]!),
       'stage1/meanReward': mean(all.flatMap(({ rewards }) => rewards)),
-      'stage1/truncatedRate': mean(all.flatMap(({ truncated }) => truncated).map(Number)),
-      'stage1/parseFailRate': 1 - mean(all.flatMap(({ parsed }) => parsed).map(Number)),
+      ...rates(
+        'stage1/truncatedRate',
+        all.flatMap(({ truncated }) => truncated.map(Number)),
+      ),
+      ...rates(
+        'stage1/parseFailRate',
+        all.flatMap(({ parsed }) => parsed.map((is) => Number(!is))),
+      ),
       'stage1/allWrong': share(counts[0]!),
       'stage1/allRight': share(counts[samples]!),
     },
