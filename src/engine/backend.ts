@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import * as tfjs from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
+import { formatBytes } from '../util/format.js';
 import type { EngineName, Precision } from './choices.js';
-import { chooseCudaSettings } from './cuda.js';
+import { bfloat16Capability, chooseCudaSettings, nvidiaGpus } from './cuda.js';
 import { createEagerProgram } from './eager.js';
 import { findInstalledEngine } from './install/installed.js';
 import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
@@ -23,6 +24,8 @@ export interface Engine {
   readonly description: string;
   readonly tensorflowVersion?: string;
   readonly device: 'cpu' | 'gpu';
+  /** Memory of the GPU in use, in bytes; absent on the processor, and where it is unknown. */
+  readonly memoryBytes?: number;
   /** The instruction set in use; absent without native kernels. */
   readonly instructions?: KernelsAddon['instructions'];
   /** Whether the device has instructions for products of bfloat16. */
@@ -76,14 +79,17 @@ async function openTensorFlow(): Promise<Engine> {
   const native =
     device === 'gpu' ? gpuDevice : { ...composed, nativeOps: new Set(addon?.ops), ownProductFrom: products.ownFrom };
   const unused = installed.variant === 'gpu' ? '; the CUDA build found no GPU' : '';
-  const where = device === 'gpu' ? 'GPU' : `CPU (${cores()}${unused})`;
+  const [card] = device === 'gpu' ? nvidiaGpus() : [];
+  const gpu = card === undefined ? 'GPU' : `${card.name} (${formatBytes(card.memoryBytes)})`;
+  const where = device === 'gpu' ? gpu : `CPU (${cores()}${unused})`;
   return {
     name: 'tensorflow',
     description: `TensorFlow ${binding.TF_Version} on ${where}`,
     tensorflowVersion: binding.TF_Version,
     device,
+    ...(card !== undefined && { memoryBytes: card.memoryBytes }),
     ...(device === 'cpu' && addon !== undefined && { instructions: addon.instructions }),
-    multipliesBfloat16: products.fastBfloat16,
+    multipliesBfloat16: products.fastBfloat16 && (card === undefined || card.capability >= bfloat16Capability),
     createProgram: (spec) => createSessionProgram(binding, addon, spec, native),
     createEagerProgram: (spec) => {
       registerEagerTensorFlow(binding, installed.packageFolder);

@@ -1,9 +1,53 @@
 /**
- * @file Settings of TensorFlow's CUDA build, which TensorFlow and CUDA read from the environment when they start. The user's own
- * take precedence.
+ * @file NVIDIA GPUs of this machine, and the settings of TensorFlow's CUDA build, which TensorFlow and CUDA read from the
+ * environment when they start. The user's own take precedence. Loads no tensor library.
  */
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { cacheFolder } from '../util/machine.js';
+import { findProgram } from '../util/process.js';
+
+export interface NvidiaGpu {
+  readonly name: string;
+  readonly memoryBytes: number;
+  /** Compute capability: 9.0 for Hopper. */
+  readonly capability: number;
+  readonly driver: string;
+}
+
+/** The GPUs that the driver shows and CUDA_VISIBLE_DEVICES leaves, in its order. Empty without a driver. */
+export function nvidiaGpus(env: NodeJS.ProcessEnv = process.env): NvidiaGpu[] {
+  const program = findProgram('nvidia-smi', env);
+  if (program === undefined) return [];
+  const query = ['--query-gpu=uuid,name,memory.total,compute_cap,driver_version', '--format=csv,noheader,nounits'];
+  const { status, stdout } = spawnSync(program, query, { encoding: 'utf8', timeout: 10_000, env });
+  return status === 0 ? visibleGpus(stdout, env.CUDA_VISIBLE_DEVICES) : []; // a driver without a working GPU
+}
+
+/** Compute capability from which NVIDIA's GPUs have instructions for products of bfloat16. */
+export const bfloat16Capability = 8;
+
+const mebibyte = 2 ** 20;
+
+/** @param csv of nvidia-smi: uuid, name, MiB, capability, driver. @param visible CUDA_VISIBLE_DEVICES: numbers or uuids. */
+export function visibleGpus(csv: string, visible: string | undefined): NvidiaGpu[] {
+  const all = csv
+    .split('\n')
+    .map((line) => line.split(',').map((field) => field.trim()))
+    .filter(({ length }) => length === 5)
+    .map(([uuid = '', name = '', memory, capability, driver = '']) => ({
+      uuid,
+      gpu: { name, memoryBytes: Number(memory) * mebibyte, capability: Number(capability), driver },
+    }));
+  if (visible === undefined) return all.map(({ gpu }) => gpu);
+  const chosen: NvidiaGpu[] = [];
+  for (const item of visible.split(',').map((part) => part.trim())) {
+    const found = /^\d+$/.test(item) ? all[Number(item)] : all.find(({ uuid }) => item !== '' && uuid.startsWith(item));
+    if (found === undefined) break; // CUDA ignores what follows an unknown name, such as -1
+    chosen.push(found.gpu);
+  }
+  return chosen;
+}
 
 /** @param folder of the engine, with `nvidia/`. Call it before TensorFlow is loaded. */
 export function chooseCudaSettings(folder: string, env: NodeJS.ProcessEnv = process.env): void {
@@ -13,7 +57,7 @@ export function chooseCudaSettings(folder: string, env: NodeJS.ProcessEnv = proc
   env.TF_DETERMINISTIC_OPS ??= '1';
   // `--precision f32` means float32. With TF32, products would round their operands to 11 significant bits.
   env.NVIDIA_TF32_OVERRIDE ??= '0';
-  // Kernels that the driver compiles for this GPU at the first start are kept, and there is room for all of them.
+  // Kernels that the driver compiles at the first start, on cards newer than the build, are kept, and there is room for all.
   env.CUDA_CACHE_PATH ??= join(cacheFolder(env), 'cuda');
   env.CUDA_CACHE_MAXSIZE ??= '4294967296';
   const flags = env.XLA_FLAGS ?? '';

@@ -2,6 +2,7 @@
  * @file Compiled programs: every function is traced once, all graphs share one session, a run is one native call. State
  * is held in TensorFlow resource variables, which all functions of a session share and which stay on the device.
  */
+import { UserError } from '../util/errors.js';
 import type { Precision } from './choices.js';
 import type { TypedArray } from './dtype.js';
 import { compileFunction, type Entry } from './graph/compile.js';
@@ -138,8 +139,20 @@ function usableOps(nativeOps: ReadonlySet<string>, precision: Precision): Readon
   return precision === 'bf16' ? new Set([...nativeOps].filter((op) => !opsWithProducts.has(op))) : nativeOps;
 }
 
-function explained(functionName: string, error: unknown): unknown {
+/** Exported for tests: no machine without a GPU runs out of its memory. */
+export function explained(functionName: string, error: unknown): unknown {
   if (!(error instanceof Error)) return error;
+  if (/\bOOM when allocating\b.*device:GPU/s.test(error.message)) {
+    const shape = /with shape\[([\d,]*)\]/.exec(error.message)?.[1];
+    const tensor = shape === undefined ? '' : ` No room was left for a tensor [${shape.replaceAll(',', ', ')}].`;
+    return new UserError(
+      {
+        problem: `The GPU has too little memory for ${functionName}.${tensor}`,
+        fix: 'Use a smaller --micro-batch, --precision bf16, --lora-rank or a smaller model; `--dry-run` says what is needed.',
+      },
+      { cause: error },
+    );
+  }
   const numerics = /tinyzero:(.*?): : Tensor had (.*?) values/.exec(error.message);
   if (numerics === null) return new Error(`${functionName}: ${error.message}`, { cause: error });
   return new NumericsError(functionName, numerics[1]!, numerics[2]!.includes('NaN') ? 'NaN' : 'Inf');

@@ -78,8 +78,8 @@ export const wasmHeapBytes = 2 ** 32;
  * @throws UserError
  */
 export function checkMemory(engine: Engine, needed: number, what: string): void {
-  if (engine.device === 'gpu') return; // its memory is not this machine's
-  const memory = memoryLimit();
+  const memory = engine.device === 'gpu' ? (engine.memoryBytes ?? Infinity) : memoryLimit();
+  const where = engine.device === 'gpu' ? 'the GPU' : 'this machine';
   if (engine.name === 'wasm' && needed > wasmHeapBytes) {
     throw new UserError({
       problem: `${what} needs ${formatBytes(needed)} of memory, and the wasm engine has ${formatBytes(wasmHeapBytes)}.`,
@@ -88,7 +88,7 @@ export function checkMemory(engine: Engine, needed: number, what: string): void 
   }
   if (needed > memory) {
     throw new UserError({
-      problem: `${what} needs ${formatBytes(needed)} of memory, and this machine has ${formatBytes(memory)}.`,
+      problem: `${what} needs ${formatBytes(needed)} of memory, and ${where} has ${formatBytes(memory)}.`,
       fix: 'Use a smaller model or shorter texts.',
     });
   }

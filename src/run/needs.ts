@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EngineSetting } from '../engine/choices.js';
+import { nvidiaGpus } from '../engine/cuda.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { findInstalledEngine } from '../engine/install/installed.js';
 import { bytesPerElement } from '../model/checkpoint/dtype.js';
@@ -19,9 +20,9 @@ import type { DiskPlan, MemoryStage } from './memory-plan.js';
 export interface Needs {
   readonly memory: readonly MemoryStage[];
   readonly disk: DiskPlan;
-  /** Whose memory is planned; the size of a GPU's is unknown before it is used. */
+  /** Whose memory is planned. */
   readonly device: 'cpu' | 'gpu' | 'wasm';
-  /** Bytes that the device may use (absent for a GPU), and free bytes where the run would be written. */
+  /** Bytes that the device may use (absent for a GPU that the driver does not show), and free bytes where the run would be written. */
   readonly available: { readonly memory?: number; readonly disk: number };
   /** Resources that do not suffice. */
   readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
@@ -31,9 +32,11 @@ export function weighNeeds(
   { memory, disk }: Pick<Needs, 'memory' | 'disk'>,
   { engine, folder }: { readonly engine: EngineSetting; readonly folder: string },
 ): Needs {
-  const device = engine === 'wasm' ? 'wasm' : findInstalledEngine()?.variant === 'gpu' ? 'gpu' : 'cpu';
-  const memoryBytes =
-    device === 'gpu' ? undefined : Math.min(memoryLimit(), device === 'wasm' ? wasmHeapBytes : Infinity);
+  const isCuda = engine !== 'wasm' && findInstalledEngine()?.variant === 'gpu';
+  const device = engine === 'wasm' ? 'wasm' : isCuda ? 'gpu' : 'cpu';
+  const memoryBytes = isCuda
+    ? nvidiaGpus()[0]?.memoryBytes
+    : Math.min(memoryLimit(), device === 'wasm' ? wasmHeapBytes : Infinity);
   const available = { ...(memoryBytes !== undefined && { memory: memoryBytes }), disk: freeBytes(folder) };
   const needs = [
     ...memory.map(({ stage, bytes }) => ({ what: `memory for ${stage}`, needed: bytes, available: memoryBytes })),

@@ -3,14 +3,16 @@
  * nothing, except that `--engine auto` installs a missing engine first as in every command.
  */
 import type { EngineName } from '../../engine/choices.js';
+import { nvidiaGpus } from '../../engine/cuda.js';
 import { chooseEngine } from '../../engine/install/choose.js';
-import { inspectEngine } from '../../engine/install/installed.js';
+import { findInstalledEngine, inspectEngine } from '../../engine/install/installed.js';
 import type { OptionValues } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { countedWork, type Reporter } from '../../util/reporter.js';
 import { type Check, formatChecks } from '../doctor/check.js';
 import { installationChecks } from '../doctor/installation.js';
 import { machineChecks } from '../doctor/machine.js';
+import { usedGpuChecks } from '../doctor/nvidia.js';
 import { webGpuChecks } from '../doctor/webgpu.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
@@ -70,6 +72,7 @@ async function computeChecks(name: EngineName, reporter: Reporter, signal: Abort
   });
   if (checks[0]?.ok !== true) return checks;
   const engine = await openEngine(name);
+  if (name === 'tensorflow') checks.push(...usedGpuChecks(nvidiaGpus(), findInstalledEngine()?.variant, engine.device));
   return await countedWork(reporter.work('Checking the engine', 'checks'), engineChecks.length, async (tick) => {
     for (const [what, check] of engineChecks) {
       await attempt(what, () => check(engine));

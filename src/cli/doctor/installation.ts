@@ -1,17 +1,20 @@
 /**
  * @file The installation checks of `doctor`: the native engine's files, without loading them.
  */
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { nvidiaGpus } from '../../engine/cuda.js';
 import { type EngineState, findDamagedFiles } from '../../engine/install/installed.js';
 import { lockHolder } from '../../engine/install/lock.js';
-import { findProgram } from '../../util/process.js';
 import type { Check } from './check.js';
+import { nvidiaChecks } from './nvidia.js';
 
 /** @param needed whether the native engine was requested by name. */
 export async function installationChecks(state: EngineState, needed: boolean): Promise<Check[]> {
-  return [await engineCheck(state, needed), ...leftoverCheck(state), ...(await gpuCheck(state))];
+  return [
+    await engineCheck(state, needed),
+    ...leftoverCheck(state),
+    ...nvidiaChecks(nvidiaGpus(), state.engine?.variant),
+  ];
 }
 
 async function engineCheck({ root, engine, broken }: EngineState, needed: boolean): Promise<Check> {
@@ -46,27 +49,4 @@ function leftoverCheck({ root, leftovers }: EngineState): Check[] {
       fix: '`tinyzero engine install` resumes it; `tinyzero engine remove` removes everything.',
     },
   ];
-}
-
-/** Present only with an NVIDIA driver: the GPU, and whether the installed build can use it. */
-async function gpuCheck({ engine }: EngineState): Promise<Check[]> {
-  const program = findProgram('nvidia-smi');
-  if (program === undefined) return [];
-  try {
-    const query = ['--query-gpu=name,memory.total', '--format=csv,noheader'];
-    const { stdout } = await promisify(execFile)(program, query, { timeout: 10_000 });
-    const names = stdout.trim().split('\n').join('; ');
-    return [
-      {
-        name: 'GPU',
-        ok: engine?.variant === 'gpu',
-        needed: false,
-        found: engine?.variant === 'gpu' ? names : `${names}, but the engine is built for the CPU`,
-        expected: 'the CUDA build of TensorFlow',
-        fix: 'Run `tinyzero engine install --gpu` (3.4 GB download).',
-      },
-    ];
-  } catch {
-    return []; // a driver without a working GPU
-  }
 }

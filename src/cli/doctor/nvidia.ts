@@ -1,0 +1,66 @@
+/** @file The checks of `doctor` for NVIDIA GPUs: whether the installed build has code for them, and whether it found them. */
+import { bfloat16Capability, type NvidiaGpu } from '../../engine/cuda.js';
+import { formatBytes } from '../../util/format.js';
+import type { Check } from './check.js';
+
+/** Compute capabilities for which TensorFlow 2.21's wheel has machine code; for later ones the driver compiles its PTX of 9.0. */
+const builtFor = { least: 6, most: 9 };
+/** CUDA 12 runs with drivers from this version on. */
+const leastDriver = 525;
+
+/** One check per GPU. @param variant of the installed engine, if there is one. */
+export function nvidiaChecks(gpus: readonly NvidiaGpu[], variant: 'cpu' | 'gpu' | undefined): Check[] {
+  return gpus.map((gpu, index) => {
+    const { name, memoryBytes, capability, driver } = gpu;
+    const found = `${name}, ${formatBytes(memoryBytes)}, compute capability ${capability.toFixed(1)}, driver ${driver}`;
+    const common = { name: gpus.length > 1 ? `GPU ${index}` : 'GPU', needed: false };
+    const advice = adviceFor(gpu, variant);
+    if (advice !== undefined) return { ...common, ok: false, found, ...advice };
+    const bf16 = capability < bfloat16Capability ? '; no instructions for --precision bf16' : '';
+    return { ...common, ok: true, found: `${found}${bf16}`, expected: 'a GPU for which the build has code' };
+  });
+}
+
+function adviceFor({ capability, driver }: NvidiaGpu, variant: 'cpu' | 'gpu' | undefined) {
+  if (variant !== 'gpu') {
+    return {
+      expected: 'the CUDA build of TensorFlow; the engine is built for the CPU',
+      fix: 'Run `tinyzero engine install --gpu` (3.4 GB download).',
+    };
+  }
+  if (Number.parseInt(driver, 10) < leastDriver) {
+    return { expected: `driver ${leastDriver} or newer, for CUDA 12`, fix: 'Update the NVIDIA driver.' };
+  }
+  const expected = `compute capability ${builtFor.least}.0 to ${builtFor.most}.0, for which TensorFlow 2.21 has code`;
+  if (capability < builtFor.least) {
+    return { expected, fix: 'Use `--engine webgpu`, or the processor: set CUDA_VISIBLE_DEVICES to nothing.' };
+  }
+  if (capability >= builtFor.most + 1) {
+    return {
+      expected,
+      fix:
+        'The first start compiles all kernels for this card, which may take half an hour; they are kept in CUDA_CACHE_PATH. ' +
+        'If it fails, install a newer build with `tinyzero engine install --from`, or use `--engine webgpu`.',
+    };
+  }
+  return undefined;
+}
+
+/** Present only if the CUDA build is installed and the driver shows GPUs. @param device where the open engine computes. */
+export function usedGpuChecks(
+  gpus: readonly NvidiaGpu[],
+  variant: 'cpu' | 'gpu' | undefined,
+  device: 'cpu' | 'gpu',
+): Check[] {
+  if (variant !== 'gpu' || gpus.length === 0) return [];
+  return [
+    {
+      name: 'GPU in use',
+      ok: device === 'gpu',
+      needed: false,
+      found: device === 'gpu' ? 'yes' : 'no: TensorFlow did not open it and computes on the processor',
+      expected: 'yes',
+      fix: 'Run `TF_CPP_MIN_LOG_LEVEL=0 tinyzero doctor`: TensorFlow then names the library that does not load.',
+    },
+  ];
+}
