@@ -107,6 +107,27 @@ public:
     return value;
   }
 
+  /** Keeps a value from being garbage collected. */
+  napi_ref reference(napi_value value) const {
+    napi_ref reference = nullptr;
+    check(napi_create_reference(env, value, 1, &reference));
+    return reference;
+  }
+
+  napi_value promise(napi_deferred *deferred) const {
+    napi_value promise = nullptr;
+    check(napi_create_promise(env, deferred, &promise));
+    return promise;
+  }
+
+  /** A function that other threads may call; `body` then runs on the thread of JavaScript. */
+  napi_threadsafe_function calledFromThreads(const char *name, napi_threadsafe_function_call_js body) const {
+    napi_threadsafe_function function = nullptr;
+    check(napi_create_threadsafe_function(env, nullptr, nullptr, text(name), 0, 1, nullptr, nullptr, nullptr, body,
+                                          &function));
+    return function;
+  }
+
   void set(napi_value object, const char *name, napi_value value) const {
     check(napi_set_named_property(env, object, name, value));
   }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster.h"
 #include "ops.h"
 #include "sessions.h"
 
@@ -96,12 +97,13 @@ napi_value init(napi_env env, napi_value exports) {
     const Js js(env);
     std::vector<napi_value> ops;
     for (const auto &topic : {registerLayerOps, registerProductOps, registerAttentionOps, registerOptimizerOps,
-                              registerDecodingOps}) {
+                              registerDecodingOps, registerClusterOps}) {
       for (const char *name : topic()) ops.push_back(js.text(name));
     }
     js.set(exports, "ops", js.array(ops));
     js.set(exports, "instructions", js.text(chosen().name));
     exportSessions(js, exports);
+    exportCluster(js, exports);
   } catch (const std::exception &error) {
     napi_throw_error(env, nullptr, error.what());
   }

@@ -15,3 +15,4 @@ std::vector<const char *> registerProductOps();
 std::vector<const char *> registerAttentionOps();
 std::vector<const char *> registerOptimizerOps();
 std::vector<const char *> registerDecodingOps();
+std::vector<const char *> registerClusterOps();

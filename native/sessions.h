@@ -2,5 +2,5 @@
 #pragma once
 #include "javascript.h"
 
-/** Gives `exports` the functions `load`, `prepare`, `run` and `close`; src/engine/native.ts has their types. */
+/** Gives `exports` the functions `load`, `prepare`, `run`, `start` and `close`; src/engine/native.ts has their types. */
 void exportSessions(const Js &js, napi_value exports);

@@ -70,6 +70,7 @@ test('--help imports commander, leven, a few files of ours, and nothing of a ten
       'options/defaults.js',
       'model/export/targets.js',
       'options/listing.js',
+      'options/machines.js',
       'options/names.js',
       'options/sharing.js',
       'options/spec.js',

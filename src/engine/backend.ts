@@ -10,6 +10,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 import type { EngineName, Precision } from './choices.js';
+import { joinWorkers, parseAddress, requireSameEngines, serve } from './cluster.js';
 import { bfloat16Capability, chooseCudaSettings, nvidiaGpus } from './cuda.js';
 import { createEagerProgram } from './eager.js';
 import { findInstalledEngine } from './install/installed.js';
@@ -36,6 +37,20 @@ export interface Engine {
   createEagerProgram(spec: ProgramSpec): Program;
   /** As `createProgram`, but without native ops: slower, with the same results. For tests and benchmarks. */
   createComposedProgram(spec: ProgramSpec): Program;
+  /** Processes that run compiled programs together: this one and its workers. Absent: 1. */
+  readonly replicas?: number;
+  /**
+   * An engine whose programs also run on these workers, each at `host:port`. Absent where programs are not compiled.
+   *
+   * @throws UserError when one does not answer.
+   */
+  withWorkers?(workers: readonly string[]): Promise<Engine>;
+  /**
+   * Makes this process a worker: it computes for others until it ends.
+   *
+   * @returns `address:port` where it listens.
+   */
+  serve?(address: string): Promise<string>;
   /** Number of tensors that the engine holds, for tests of leaks. */
   tensorCount(): number;
 }
@@ -82,7 +97,7 @@ async function openTensorFlow(): Promise<Engine> {
   const [card] = device === 'gpu' ? nvidiaGpus() : [];
   const gpu = card === undefined ? 'GPU' : `${card.name} (${formatBytes(card.memoryBytes)})`;
   const where = device === 'gpu' ? gpu : `CPU (${cores()}${unused})`;
-  return {
+  const engine: Engine = {
     name: 'tensorflow',
     description: `TensorFlow ${binding.TF_Version} on ${where}`,
     tensorflowVersion: binding.TF_Version,
@@ -96,8 +111,30 @@ async function openTensorFlow(): Promise<Engine> {
       return createEagerProgram('tensorflow', spec);
     },
     createComposedProgram: (spec) => createSessionProgram(binding, addon, spec, composed),
+    async withWorkers(workers) {
+      const addresses = workers.map((each) => parseAddress('--workers', each));
+      const cluster = await joinWorkers(requireAddon(addon), addresses);
+      requireSameEngines(requireAddon(addon), cluster);
+      return {
+        ...engine,
+        description: `${engine.description}, in ${cluster.addresses.length} processes`,
+        replicas: cluster.addresses.length,
+        createProgram: (spec) => createSessionProgram(binding, addon, spec, native, cluster),
+      };
+    },
+    serve: (address) => serve(requireAddon(addon), parseAddress('--listen', address)),
     tensorCount: () => binding.getNumOfTensors(),
   };
+  return engine;
+}
+
+/** @throws UserError when the engine was built without tinyzero's kernels, which run graphs in several processes. */
+function requireAddon(addon: KernelsAddon | undefined): KernelsAddon {
+  if (addon !== undefined) return addon;
+  throw new UserError({
+    problem: 'This engine was built without the native kernels of tinyzero, which several processes need.',
+    fix: 'Install a C++ compiler, then run `tinyzero engine install --force`.',
+  });
 }
 
 /** Which kernel computes a product of two matrices. */

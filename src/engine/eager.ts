@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from './dtype.js';
 import type { Program, ProgramSpec, TensorSpec } from './program.js';
-import { checkAssigned, checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
+import { alone, checkAssigned, checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
 
 /** A program on the tfjs backend `backendName`, which must be registered and ready. */
 export function createEagerProgram(backendName: string, spec: ProgramSpec): Program {
@@ -23,8 +23,9 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
     state.set(name, tf.keep(tensor));
   }
 
-  return {
+  const program: Program = {
     spec,
+    ...alone((name, inputs) => program.run(name, inputs)),
     run(name, inputs = {}) {
       const functionSpec = lookUp(spec.functions, 'function', name);
       checkInputs(name, functionSpec, inputs);
@@ -86,6 +87,7 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
       disposed = true;
     },
   };
+  return program;
 }
 
 /** Copies the values: some backends use the array itself as the tensor's memory, and the caller may change it. */

@@ -80,12 +80,30 @@ export interface KernelsAddon {
   readonly ops: readonly string[];
   /** The best instruction set that the processor has and TINYZERO_CPU allows: the kernels use it, `amx` only TensorFlow. */
   readonly instructions: 'baseline' | 'avx2' | 'avx512' | 'avx512bf16' | 'amx';
-  /** A session of the graph in a GraphDef. */
-  load(graphDef: Uint8Array): Handle;
+  /**
+   * A session of the graph in a GraphDef.
+   *
+   * @param target the server that divides the graph among processes; empty: all of it runs in this process.
+   * @param config a ConfigProto.
+   */
+  load(graphDef: Uint8Array, target: string, config: Uint8Array): Handle;
   /** A function from the tensors named `feeds` to those named `fetches`. */
   prepare(session: Handle, feeds: readonly string[], fetches: readonly string[]): Handle;
   /** Does not keep the input arrays; the caller owns the output arrays. */
   run(session: Handle, prepared: Handle, shapes: readonly Shape[], values: readonly TypedArray[]): TypedArray[];
+  /** As `run`, on a thread of its own; several may run at a time. Copies the input arrays. */
+  start(
+    session: Handle,
+    prepared: Handle,
+    shapes: readonly Shape[],
+    values: readonly TypedArray[],
+  ): Promise<TypedArray[]>;
+  /**
+   * Starts TensorFlow's server, which listens on `address` (of IPv4) until the process ends.
+   *
+   * @param serverDef a ServerDef. @returns the target of sessions.
+   */
+  serve(serverDef: Uint8Array, address: string): string;
   /** Frees the session, which cannot be used afterwards. */
   close(session: Handle): void;
 }

@@ -19,6 +19,8 @@ export interface StateSpec extends TensorSpec {
    * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again.
    */
   readonly stored?: 'bf16';
+  /** The only replica that has it. Absent: each has its own. */
+  readonly replica?: number;
 }
 
 export type TensorSpecs = Readonly<Record<string, TensorSpec>>;
@@ -45,6 +47,11 @@ export interface FunctionSpec<Inputs extends TensorSpecs = TensorSpecs> {
   body(state: TensorRecord, inputs: TensorsOf<Inputs>): FunctionResult;
   /** Reject NaN and infinities in outputs and assigned state, naming the first; the state is then unchanged. */
   readonly checkNumerics?: boolean;
+  /**
+   * One computation of all replicas together. Its body sees the state of each as {@link stateOn} names it, and says with
+   * `onReplica` who computes what. Without this, each replica can call the function on its own state.
+   */
+  readonly joint?: boolean;
   /** `bf16` rounds the operands of matrix products to bfloat16; sums and everything else stay float32. */
   readonly precision?: Precision;
 }
@@ -59,16 +66,27 @@ export interface ProgramSpec {
   readonly functions: Readonly<Record<string, FunctionSpec>>;
 }
 
+/** The name of replica `replica`'s state `name` in a joint function. */
+export function stateOn(replica: number, name: string): string {
+  return `${name}@${replica}`;
+}
+
 export interface Program {
   readonly spec: ProgramSpec;
+  /** Processes that hold the state: this one, which is replica 0, and the workers of a cluster. */
+  readonly replicas: number;
   /**
-   * Runs one function; `inputs` has exactly the function's inputs, flat in row-major order.
+   * Runs one function, on every replica with the same inputs, and returns the outputs of replica 0; `inputs` has exactly the function's inputs, flat in row-major order.
    *
    * @throws ProgramError for a wrong name, dtype or size, for state that is read and was never written; NumericsError
    *   if `checkNumerics` finds a value that is not finite.
    */
   run(name: string, inputs?: Readonly<Record<string, TypedArray>>): Record<string, TypedArray>;
-  /** Stores `values` (row-major) in a state tensor. The array may be changed afterwards. */
+  /** Runs one function on several replicas at the same time. Returns the outputs of each call. */
+  runEach(name: string, calls: readonly ReplicaCall[]): Record<string, TypedArray>[];
+  /** Runs one function on one replica, without waiting for it. */
+  start(name: string, call: ReplicaCall): Promise<Record<string, TypedArray>>;
+  /** Stores `values` (row-major) in a state tensor of every replica. The array may be changed afterwards. */
   write(name: string, values: TypedArray): void;
   /** Sets every element of a state tensor. */
   fill(name: string, value: number): void;
@@ -76,6 +94,28 @@ export interface Program {
   read(name: string): TypedArray;
   /** Frees the state; the program cannot be used afterwards. */
   dispose(): void;
+}
+
+/** What runs functions: a program, at once, or one of its replicas. */
+export interface Runner {
+  run(name: string, inputs?: ReplicaCall['inputs']): Outputs | Promise<Outputs>;
+}
+
+type Outputs = Readonly<Record<string, TypedArray>>;
+
+/** The part of a program that no other process shares. */
+export function alone(run: Program['run']): Pick<Program, 'replicas' | 'runEach' | 'start'> {
+  return {
+    replicas: 1,
+    runEach: (name, calls) => calls.map(({ inputs }) => run(name, inputs)),
+    start: async (name, { inputs }) => run(name, inputs),
+  };
+}
+
+/** A call of a function on one replica. */
+export interface ReplicaCall {
+  readonly replica: number;
+  readonly inputs: Readonly<Record<string, TypedArray>>;
 }
 
 /** A program was called incorrectly, or computed a value that is not finite. */

@@ -4,16 +4,18 @@
  */
 import { UserError } from '../util/errors.js';
 import type { Precision } from './choices.js';
+import { type Cluster, lostWorker } from './cluster.js';
 import type { TypedArray } from './dtype.js';
 import { compileFunction, type Entry } from './graph/compile.js';
-import { Graph, plainName } from './graph/graph.js';
-import { type GraphSession, openGraphs } from './graph/graph-session.js';
+import { Graph, type GraphNode, plainName } from './graph/graph.js';
+import { type Call, type GraphSession, openGraphs } from './graph/graph-session.js';
+import { replicaPrefix } from './graph/graphdef.js';
 import { addHandles, addStateAccess, type StateAccess } from './graph/variables.js';
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/native-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
-import type { Program, ProgramSpec } from './program.js';
-import { checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
+import type { Program, ProgramSpec, ReplicaCall, StateSpec } from './program.js';
+import { checkInputs, checkValues, lookUp, NumericsError, ProgramError, stateOn } from './program.js';
 
 /** What graphs may use of the device on which they run. */
 export interface GraphDevice {
@@ -43,11 +45,13 @@ export interface TracedProgram {
 /**
  * Traces `spec` for a device, which need not be here.
  *
+ * @param replicas processes that run the program together. Default 1.
  * @throws TraceError for code that cannot be compiled, ProgramError for a body whose result does not match the state.
  */
 export function traceProgram(
   spec: ProgramSpec,
   { kind, nativeOps, ownProductFrom, multipliesBfloat16 }: GraphDevice,
+  replicas = 1,
 ): TracedProgram {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
@@ -55,10 +59,15 @@ export function traceProgram(
   const entries = new Map<string, Entry>();
   const graphs = [stateGraph];
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
-    const { precision = 'f32' } = functionSpec;
+    const { precision = 'f32', joint = false } = functionSpec;
     const products = { precision, ownFrom: ownProductFrom[precision] ?? Number.POSITIVE_INFINITY, multipliesBfloat16 };
-    const graph = new Graph(`fn_${index}_${plainName(name)}`, usableOps(nativeOps, precision), products, kind);
-    entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
+    const graph = new Graph(`fn_${index}_${plainName(name)}`, usableOps(nativeOps, precision), products, kind, joint);
+    if (joint) {
+      const all = ofAllReplicas(spec.state, handles, replicas);
+      const entry = compileFunction(graph, name, functionSpec, all.state, all.handles);
+      const named = (states: readonly string[]) => [...new Set(states.map((state) => all.names.get(state)!))];
+      entries.set(name, { ...entry, reads: named(entry.reads), writes: named(entry.writes) });
+    } else entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);
   }
   return { graphs, entries, access };
@@ -68,6 +77,7 @@ export function traceProgram(
  * Traces and loads `spec`.
  *
  * @param addon absent if the engine has no native ops.
+ * @param cluster the processes that run the program together; absent: this one alone.
  * @throws as {@link traceProgram} does.
  */
 export function createSessionProgram(
@@ -75,62 +85,134 @@ export function createSessionProgram(
   addon: KernelsAddon | undefined,
   spec: ProgramSpec,
   device: GraphDevice,
+  cluster?: Cluster,
 ): Program {
-  const { graphs, entries, access } = traceProgram(spec, device);
-  let session: GraphSession | undefined = openGraphs(binding, addon, graphs);
+  const replicas = cluster?.addresses.length ?? 1;
+  const everywhere = indices(replicas);
+  const { graphs, entries, access } = traceProgram(spec, device, replicas);
+  let session: GraphSession | undefined = openGraphs(binding, addon, graphs, cluster);
   const written = new Set<string>();
 
-  function call(name: string, entry: Entry, inputs: Readonly<Record<string, TypedArray>>): Record<string, TypedArray> {
+  /** The session, for a call of `entry`. */
+  function opened(name: string, entry: Entry): GraphSession {
     if (session === undefined) throw new ProgramError(`${name}: the program has been disposed`);
     for (const state of entry.reads) {
       if (!written.has(state)) throw new ProgramError(`${name} reads state ${state}, which was never written`);
     }
-    let results: TypedArray[];
-    try {
-      results = session.run(
-        entry,
-        entry.feeds.map((feed) => inputs[feed.name]!),
-      );
-    } catch (error) {
-      throw explained(name, error);
-    }
+    return session;
+  }
+
+  /** The outputs of a call, by name. */
+  function outputsOf(entry: Entry, results: readonly TypedArray[]): Record<string, TypedArray> {
     for (const state of entry.writes) written.add(state);
     return Object.fromEntries(entry.fetches.map((output, index) => [output, results[index]!]));
   }
 
+  function call(
+    name: string,
+    entry: Entry,
+    inputs: Readonly<Record<string, TypedArray>>,
+    on: readonly number[],
+  ): Record<string, TypedArray> {
+    const values = valuesOf(entry, inputs);
+    return callEach(
+      name,
+      entry,
+      on.map((replica) => ({ replica, values })),
+    )[0]!;
+  }
+
+  function callEach(name: string, entry: Entry, calls: readonly Call[]): Record<string, TypedArray>[] {
+    const target = opened(name, entry);
+    try {
+      return target.run(entry, calls).map((results) => outputsOf(entry, results));
+    } catch (error) {
+      throw explained(name, error, cluster);
+    }
+  }
+
+  /** The checked call of a function on one replica. */
+  function checked(name: string, { replica, inputs }: ReplicaCall): Call {
+    checkInputs(name, lookUp(spec.functions, 'function', name), inputs);
+    return { replica, values: valuesOf(entries.get(name)!, inputs) };
+  }
+
+  const homes = ({ replica }: StateSpec) => (replica === undefined ? everywhere : [replica]);
+
   return {
     spec,
+    replicas,
     run(name, inputs = {}) {
       const functionSpec = lookUp(spec.functions, 'function', name);
       checkInputs(name, functionSpec, inputs);
-      return call(name, entries.get(name)!, inputs);
+      return call(name, entries.get(name)!, inputs, functionSpec.joint === true ? [0] : everywhere);
+    },
+    runEach(name, calls) {
+      const each = calls.map((one) => checked(name, one));
+      return callEach(name, entries.get(name)!, each);
+    },
+    async start(name, one) {
+      const checkedCall = checked(name, one);
+      const entry = entries.get(name)!;
+      try {
+        return outputsOf(entry, await opened(name, entry).start(entry, checkedCall));
+      } catch (error) {
+        throw explained(name, error, cluster);
+      }
     },
     write(name, values) {
       const stateSpec = lookUp(spec.state, 'state', name);
       checkValues(`state ${name}`, stateSpec, values);
       const { entry, index } = access.write(name, stateSpec.shape);
-      call(`write ${name}`, entry, { index, values });
+      call(`write ${name}`, entry, { index, values }, homes(stateSpec));
     },
     fill(name, value) {
-      const { dtype, shape } = lookUp(spec.state, 'state', name);
-      const { entry, index } = access.write(
-        name,
-        shape.map(() => 1),
-      );
-      call(`fill ${name}`, entry, {
-        index,
-        values: filled(dtype, value),
-      });
+      const stateSpec = lookUp(spec.state, 'state', name);
+      const ones = stateSpec.shape.map(() => 1);
+      const { entry, index } = access.write(name, ones);
+      call(`fill ${name}`, entry, { index, values: filled(stateSpec.dtype, value) }, homes(stateSpec));
     },
     read(name) {
-      lookUp(spec.state, 'state', name);
+      const { replica = 0 } = lookUp(spec.state, 'state', name);
       const { entry, index } = access.read(name);
-      return call(`read ${name}`, entry, { index }).values!;
+      return call(`read ${name}`, entry, { index }, [replica]).values!;
     },
     dispose() {
       session?.close();
       session = undefined;
     },
+  };
+}
+
+function valuesOf({ feeds }: Entry, inputs: Readonly<Record<string, TypedArray>>): TypedArray[] {
+  return feeds.map(({ name }) => inputs[name]!);
+}
+
+function indices(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => index);
+}
+
+/** The state of every replica, as a joint function sees it. */
+function ofAllReplicas(
+  state: ProgramSpec['state'],
+  handles: ReadonlyMap<string, GraphNode>,
+  replicas: number,
+): {
+  readonly state: ProgramSpec['state'];
+  readonly handles: ReadonlyMap<string, GraphNode>;
+  /** The names without their replicas. */
+  readonly names: ReadonlyMap<string, string>;
+} {
+  const all = indices(replicas).flatMap((replica) => Object.keys(state).map((name) => ({ replica, name })));
+  return {
+    state: Object.fromEntries(all.map(({ replica, name }) => [stateOn(replica, name), state[name]!])),
+    handles: new Map(
+      all.map(({ replica, name }) => {
+        const handle = handles.get(name)!;
+        return [stateOn(replica, name), { ...handle, name: `${replicaPrefix(replica)}${handle.name}`, replica }];
+      }),
+    ),
+    names: new Map(all.map(({ replica, name }) => [stateOn(replica, name), name])),
   };
 }
 
@@ -140,7 +222,7 @@ function usableOps(nativeOps: ReadonlySet<string>, precision: Precision): Readon
 }
 
 /** Exported for tests: no machine without a GPU runs out of its memory. */
-export function explained(functionName: string, error: unknown): unknown {
+export function explained(functionName: string, error: unknown, cluster?: Cluster): unknown {
   if (!(error instanceof Error)) return error;
   if (/\bOOM when allocating\b.*device:GPU/s.test(error.message)) {
     const shape = /with shape\[([\d,]*)\]/.exec(error.message)?.[1];
@@ -154,6 +236,8 @@ export function explained(functionName: string, error: unknown): unknown {
     );
   }
   const numerics = /tinyzero:(.*?): : Tensor had (.*?) values/.exec(error.message);
-  if (numerics === null) return new Error(`${functionName}: ${error.message}`, { cause: error });
-  return new NumericsError(functionName, numerics[1]!, numerics[2]!.includes('NaN') ? 'NaN' : 'Inf');
+  if (numerics !== null)
+    return new NumericsError(functionName, numerics[1]!, numerics[2]!.includes('NaN') ? 'NaN' : 'Inf');
+  const lost = cluster && lostWorker(error, cluster);
+  return lost ?? new Error(`${functionName}: ${error.message}`, { cause: error });
 }

@@ -140,6 +140,8 @@ export interface EngineRequest {
   readonly engine: EngineSetting;
   readonly install: boolean;
   readonly precision: Precision;
+  /** Workers that compute as well, each at `host:port`. */
+  readonly workers?: readonly string[] | undefined;
 }
 
 /** Opens the requested engine. @throws UserError when it is unavailable, or does not support the precision. */
@@ -148,14 +150,19 @@ export async function openRequestedEngine(
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<Engine> {
-  const { engine, install, precision } = request;
+  const { engine, install, precision, workers = [] } = request;
   const { name } = await chooseEngine({ engine, install, reporter, signal });
   requirePrecision(name, precision);
   signal.throwIfAborted();
   const { openEngine } = await import('../engine/backend.js');
   const opened = await openEngine(name);
   if (precision === 'bf16' && !opened.multipliesBfloat16) reporter.line(`Note: ${bf16WithoutInstructions}.`);
-  return opened;
+  if (workers.length === 0) return opened;
+  if (opened.withWorkers !== undefined) return await opened.withWorkers(workers);
+  throw usageError(
+    `--workers needs the tensorflow engine, but the engine is ${name}.`,
+    'Run `tinyzero engine install`.',
+  );
 }
 
 /** @throws UserError (wrong usage) when the engine does not support the precision. */

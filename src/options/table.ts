@@ -3,12 +3,13 @@
  * texts, the tables of docs/commands.md and the options saved by a run are all derived from it.
  */
 import { type Wording, wordings } from '../data/prompt.js';
-import { engineSettings, precisions } from '../engine/choices.js';
+import { precisions } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
 import { datasetOptions } from './dataset.js';
 import { listingOptions } from './listing.js';
+import { machineOptions } from './machines.js';
 import { sharingOptions } from './sharing.js';
 import type { OptionSpec } from './spec.js';
 
@@ -253,6 +254,7 @@ export const options = {
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run folder' },
   ...sharingOptions,
   ...listingOptions,
+  ...machineOptions,
   json: { type: 'boolean', default: false, help: 'print events and the result as lines of JSON' },
   config: {
     type: 'string',
@@ -265,30 +267,6 @@ export const options = {
     default: true,
     help: 'print without colours, as NO_COLOR=1 does; FORCE_COLOR=1 colours output that is not a terminal',
   },
-  engine: {
-    type: 'choice',
-    choices: engineSettings,
-    default: 'auto',
-    env: 'TINYZERO_ENGINE',
-    help: 'native TensorFlow, WebGPU (any graphics card), WebAssembly, or the fastest available one',
-  },
-  install: {
-    type: 'boolean',
-    default: true,
-    env: 'TINYZERO_NO_INSTALL',
-    help: 'do not install the native engine if it is missing',
-  },
-  gpu: {
-    type: 'boolean',
-    default: false,
-    help: 'install the CUDA build of TensorFlow (Linux x86-64, 3.4 GB download)',
-  },
-  from: {
-    type: 'string',
-    placeholder: 'path',
-    help: 'install from this wheel, or folder of wheels, without a network',
-  },
-  reinstall: { type: 'boolean', default: false, word: 'force', help: 'install again even if an engine is installed' },
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof options;

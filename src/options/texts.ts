@@ -56,7 +56,7 @@ export const optionGroups = {
     'color',
     'config',
   ],
-  Engine: ['engine', 'install', 'gpu', 'from', 'reinstall'],
+  Engine: ['workers', 'listen', 'engine', 'install', 'gpu', 'from', 'reinstall'],
 } as const satisfies Record<string, readonly OptionName[]>;
 export type OptionGroup = keyof typeof optionGroups;
 

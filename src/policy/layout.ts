@@ -6,6 +6,7 @@
 import type { Precision } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { StateSpec, TensorRecord, TensorSpec } from '../engine/program.js';
+import { sizeOf } from '../engine/shape.js';
 import { samplingSizes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { adaptedModules, adapterSpecs, withAdapterScale } from '../model/network/lora.js';
@@ -28,6 +29,8 @@ export interface PolicySizes {
 
 export interface LayoutOptions {
   readonly precision: Precision;
+  /** Processes that train together. Each keeps the moments of some of the tensors. Default 1. */
+  readonly replicas?: number;
   /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
   readonly isNarrow?: ((name: string) => boolean) | undefined;
   readonly lora?: LoraOptions | undefined;
@@ -64,7 +67,7 @@ export interface PolicyLayout extends TrainingLayout {
 
 export function trainingLayout(
   config: ModelConfig,
-  { isNarrow = () => false, lora }: Omit<LayoutOptions, 'precision'>,
+  { isNarrow = () => false, lora, replicas = 1 }: Omit<LayoutOptions, 'precision'>,
 ): TrainingLayout {
   const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
   const trainedState = floats(trained);
@@ -73,22 +76,52 @@ export function trainingLayout(
     ...(lora === undefined
       ? { parameters: trainedState, adapters: {} }
       : { parameters: narrowState(config, isNarrow), adapters: trainedState }),
-    moments: adamw.optimizerState(trainedState),
+    moments: momentsOf(trainedState, trained, replicas),
     gradients: renamed(trainedState, gradientName),
   };
+}
+
+/**
+ * The replica that updates each trained tensor, and keeps its moments: the one with the fewest numbers so far, in order of
+ * size, so that all have about as many.
+ */
+export function ownersOf(trained: ParameterSpecs, replicas: number): ReadonlyMap<string, number> {
+  const loads = new Array<number>(replicas).fill(0);
+  const bySize = Object.entries(trained).sort(([, a], [, b]) => sizeOf(b) - sizeOf(a));
+  return new Map(
+    bySize.map(([name, shape]) => {
+      const owner = loads.indexOf(Math.min(...loads));
+      loads[owner]! += sizeOf(shape);
+      return [name, owner];
+    }),
+  );
+}
+
+function momentsOf(state: Record<string, TensorSpec>, trained: ParameterSpecs, replicas: number): State {
+  if (replicas === 1) return adamw.optimizerState(state);
+  return Object.fromEntries(
+    [...ownersOf(trained, replicas)].flatMap(([name, replica]) => {
+      const { m, v } = adamw.momentNames(name);
+      const spec = { ...state[name]!, replica };
+      return [
+        [m, spec],
+        [v, spec],
+      ];
+    }),
+  );
 }
 
 export function policyLayout(
   config: ModelConfig,
   { promptLengths, sharedPrefix, maxNewTokens, slots }: PolicySizes,
-  { precision, isNarrow = () => false, lora }: LayoutOptions,
+  { precision, isNarrow = () => false, lora, replicas = 1 }: LayoutOptions,
 ): PolicyLayout {
   const maxCacheBytes = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
   const prompts = { promptLengths, sharedPrefix };
   const sizes = samplingSizes(config, { ...prompts, rollouts: slots, maxNewTokens, maxSlots: slots, maxCacheBytes });
   const samplingOnly = frozenState(config, precision);
   const shared = {
-    ...trainingLayout(config, { isNarrow, lora }),
+    ...trainingLayout(config, { isNarrow, lora, replicas }),
     sizes,
     samplingOnly,
     caches: cacheState(config, sizes),

@@ -9,6 +9,7 @@ import type { ModelConfig } from '../model/network/config.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, onCopies } from '../model/sampling/weights.js';
 import { type PolicySizes, policyLayout, referenceName } from './layout.js';
+import { sampleTogether } from './replicas.js';
 import { type ReadTensor, type TrainedState, trainedState } from './trained-state.js';
 import { runUpdate, type UpdateBatch, type UpdateOptions, type UpdateResult, updateFunctions } from './update.js';
 import { chooseUpdateShape } from './update-shape.js';
@@ -51,7 +52,8 @@ export interface Policy extends TrainedState {
 export function createPolicy(engine: Engine, config: ModelConfig, options: PolicyOptions): Policy {
   const { sizes, training, precision = 'f32' } = options;
   const { lora, isNarrow, seed = 0 } = training ?? {};
-  const layout = policyLayout(config, sizes, { precision, isNarrow, lora });
+  const { replicas = 1 } = engine;
+  const layout = policyLayout(config, sizes, { precision, isNarrow, lora, replicas });
   const shape = training && chooseUpdateShape(config, { ...sizes, ...training });
   // Samples the full distribution: with top-k or top-p the log-probs would not describe the samples.
   const drawing = { greedy: false, topK: 0, topP: 1 };
@@ -75,7 +77,7 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
     state,
     functions: {
       ...(copied ? { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) } : functions),
-      ...(training && shape && updateFunctions(config, layout, shape, training, precision)),
+      ...(training && shape && updateFunctions(config, layout, shape, { ...training, replicas }, precision)),
     },
   });
   for (const name of Object.keys(layout.caches)) program.fill(name, 0);
@@ -101,6 +103,7 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
     async sample(rollouts, sampleOptions) {
       if (outdated) program.run('copy');
       outdated = false;
+      if (replicas > 1) return await sampleTogether(program, layout.sizes, rollouts, sampleOptions);
       return (await sample(program, layout.sizes, rollouts, sampleOptions)).completions;
     },
     update(batch) {

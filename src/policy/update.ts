@@ -14,6 +14,7 @@ import type { CompletionRow } from '../model/network/log-probs.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { packedLogProbs, packPass, passContext, passInputs, planPasses, valuesByRow } from '../model/network/packed.js';
 import { frozenOf, gradientName, type PolicyLayout, referenceOf } from './layout.js';
+import { applyTogether } from './replicas.js';
 import type { RowLoss } from './row-loss.js';
 import type { UpdateShape } from './update-shape.js';
 
@@ -23,6 +24,8 @@ export interface UpdateOptions {
   /** The gradient is scaled down to this global norm if it is larger. */
   readonly maxGradientNorm: number;
   readonly lora?: LoraOptions | undefined;
+  /** Processes that compute it together. Default 1. */
+  readonly replicas?: number;
 }
 
 export interface UpdateBatch {
@@ -52,7 +55,7 @@ export function updateFunctions(
   config: ModelConfig,
   layout: PolicyLayout,
   shape: UpdateShape,
-  { loss, optimizer, maxGradientNorm, lora }: UpdateOptions,
+  { loss, optimizer, maxGradientNorm, lora, replicas = 1 }: UpdateOptions,
   precision: Precision,
 ): Record<'clear' | 'accumulate' | 'apply', FunctionSpec> {
   const names = Object.keys(layout.trained);
@@ -95,7 +98,10 @@ export function updateFunctions(
         };
       },
     }),
-    apply: applyFunction(names, optimizer, maxGradientNorm),
+    apply:
+      replicas === 1
+        ? applyFunction(names, optimizer, maxGradientNorm)
+        : applyTogether(layout.trained, replicas, optimizer, maxGradientNorm),
   };
 }
 
@@ -152,18 +158,22 @@ export function runUpdate(
   const refLogProbs: Float32Array[] = new Array(rows.length);
   let loss = 0;
   program.run('clear');
-  for (const pass of planPasses(rows, shape)) {
-    const weights = new Float32Array(shape.rows);
-    for (const { row } of pass) weights[row] = 1 / rows.length;
-    const results = program.run('accumulate', {
-      ...packPass(rows, pass, shape),
-      inverseTemperature: Float32Array.of(1 / batch.temperature),
-      advantages,
-      weights,
+  const { replicas } = program;
+  const passes = planPasses(rows, shape);
+  for (let first = 0; first < passes.length; first += replicas) {
+    const together = passes.slice(first, first + replicas);
+    const calls = together.map((pass, replica) => {
+      const weights = new Float32Array(shape.rows);
+      for (const { row } of pass) weights[row] = 1 / rows.length;
+      const inverseTemperature = Float32Array.of(1 / batch.temperature);
+      return { replica, inputs: { ...packPass(rows, pass, shape), inverseTemperature, advantages, weights } };
     });
-    loss += floats(results.loss)[0]!;
-    for (const [row, values] of valuesByRow(rows, pass, floats(results.logProbs))) logProbs[row] = values;
-    for (const [row, values] of valuesByRow(rows, pass, floats(results.refLogProbs))) refLogProbs[row] = values;
+    for (const [index, results] of program.runEach('accumulate', calls).entries()) {
+      const pass = together[index]!;
+      loss += floats(results.loss)[0]!;
+      for (const [row, values] of valuesByRow(rows, pass, floats(results.logProbs))) logProbs[row] = values;
+      for (const [row, values] of valuesByRow(rows, pass, floats(results.refLogProbs))) refLogProbs[row] = values;
+    }
   }
   const { norm } = program.run('apply', adamw.stepScalars(batch.step, batch.learningRate, optimizer));
   return { logProbs, refLogProbs, loss, gradientNorm: floats(norm)[0]! };

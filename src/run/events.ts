@@ -18,6 +18,8 @@ export interface TrainRequest {
   readonly resume: boolean;
   readonly engine: EngineSetting;
   readonly install: boolean;
+  /** Workers that compute as well, each at `host:port`. Results are the same up to rounding. */
+  readonly workers?: readonly string[] | undefined;
   readonly taskApi: TaskApi;
 }
 

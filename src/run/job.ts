@@ -74,7 +74,7 @@ export function probeRecord({ chosen, byWording }: WordingProbes): ProbeRecord {
 
 export interface JobRequest {
   readonly options: TrainingOptions;
-  readonly engineRequest: Pick<EngineRequest, 'engine' | 'install'>;
+  readonly engineRequest: Pick<EngineRequest, 'engine' | 'install' | 'workers'>;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
   readonly taskApi: TaskApi;

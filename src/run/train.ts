@@ -53,12 +53,12 @@ export async function train(
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<TrainResult> {
-  const { engine, install, taskApi, resume } = request;
+  const { engine, install, workers, taskApi, resume } = request;
   const folder = resume ? openRunFolder(request.folder) : createRunFolder(request.folder);
   try {
     const stored = resume ? readRun(folder.file('config')) : undefined;
     const options = stored === undefined ? request.options : resumedOptions(stored.options, request.options);
-    const engineRequest = { engine: stored?.engine ?? engine, install };
+    const engineRequest = { engine: stored?.engine ?? engine, install, workers };
     return await withJob({ options, engineRequest, reporter, signal, taskApi }, (job) =>
       runJob(job, folder, stored, onEvent, signal),
     );

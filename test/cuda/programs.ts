@@ -7,7 +7,7 @@ import '@tensorflow/tfjs'; // registers gradients and methods of tensors
 import { qwen2Config, qwenHalfBillion } from '../../bench/checkpoints.js';
 import { blockProgram } from '../../src/cli/doctor/block.js';
 import type { Engine } from '../../src/engine/backend.js';
-import { defineFunction, type Program, type ProgramSpec } from '../../src/engine/program.js';
+import { alone, defineFunction, type Program, type ProgramSpec } from '../../src/engine/program.js';
 import { parameterState, samplingSizes } from '../../src/model/load.js';
 import { type ModelConfig, parseModelConfig } from '../../src/model/network/config.js';
 import { loraTargets } from '../../src/model/network/lora-options.js';
@@ -139,6 +139,7 @@ function collector(collect: (spec: ProgramSpec) => void): Engine {
     collect(spec);
     return {
       spec,
+      ...alone(() => ({})),
       run: () => ({}),
       write: () => {},
       fill: () => {},

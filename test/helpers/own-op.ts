@@ -2,6 +2,7 @@
 import type { TypedArray } from '../../src/engine/dtype.js';
 import { type Attribute, Graph, type Output } from '../../src/engine/graph/graph.js';
 import { encodeGraphDef, tensorName } from '../../src/engine/graph/graphdef.js';
+import { encodeConfig } from '../../src/engine/graph/protocol.js';
 import { findInstalledEngine } from '../../src/engine/install/installed.js';
 import { cast } from '../../src/engine/lowering/emit.js';
 import { type KernelsAddon, loadBinding, loadKernels } from '../../src/engine/native.js';
@@ -36,7 +37,7 @@ export function runOwnOp(
   });
   const given = feeds.map((feed, index): Output => (inputs[index]?.narrow ? cast(graph, feed, 'bfloat16') : feed));
   const result = graph.add(op, given, { dtype: 'float32', shape: [] }, { attributes });
-  const session = addon.load(encodeGraphDef([graph]));
+  const session = addon.load(encodeGraphDef([graph]), '', encodeConfig());
   try {
     const prepared = addon.prepare(session, feeds.map(tensorName), [tensorName(result)]);
     const shapes = inputs.map(({ shape }) => shape);

@@ -22,7 +22,20 @@ import { requireWatch, watchedRun } from '../watch-beside.js';
 
 type Values = OptionValues<
   | (typeof trainingOptionNames)[number]
-  | ('seeds' | 'parallel' | 'out' | 'resume' | 'dryRun' | 'watch' | 'port' | 'open' | 'engine' | 'install' | 'json')
+  | (
+      | 'seeds'
+      | 'parallel'
+      | 'out'
+      | 'resume'
+      | 'dryRun'
+      | 'watch'
+      | 'port'
+      | 'open'
+      | 'engine'
+      | 'install'
+      | 'workers'
+      | 'json'
+    )
   | CommonOptionName
 >;
 
@@ -30,7 +43,21 @@ const taskApi = () => import('../../index.js');
 
 export async function run(values: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
   const { seeds: _seeds, parallel: _parallel, ...single } = values;
-  const { out, resume, dryRun, watch, port, open, engine, install, json, quiet, color: __, ...given } = single;
+  const {
+    out,
+    resume,
+    dryRun,
+    watch,
+    port,
+    open,
+    engine,
+    install,
+    workers: listed,
+    json,
+    quiet,
+    color: __,
+    ...given
+  } = single;
   requireWatch({ watch, port, open }, flags);
   const { runSeeds } = await import('../many/seeds.js');
   const ofSet = await runSeeds('train', values);
@@ -39,6 +66,7 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
   const started = performance.now();
   const folder = resume ?? out ?? newFolder(given.name ?? given.model ?? builtinModel);
   const options = withTrainedModel(given);
+  const workers = listed?.split(',');
   if (dryRun) return await printPlan({ options, folder, engine, install, taskApi }, reporter, json);
   const { train } = await import('../../run/train.js');
   const progress = trainProgress(reporter, paintFor(process.stderr));
@@ -47,7 +75,7 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
     if (json) printTrainEvent(event);
   };
   const result = await interruptible(async (signal) => {
-    const request = { options, folder, resume: resume !== undefined, engine, install, taskApi };
+    const request = { options, folder, resume: resume !== undefined, engine, install, workers, taskApi };
     try {
       const trained = await watchedRun({ watch, port, open }, folder, reporter, () =>
         train(request, onEvent, reporter, signal),

@@ -10,7 +10,7 @@ import { isSet, runSet } from './run-set.js';
 
 type SeedsValues = OptionValues<
   'seeds' | 'parallel' | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | 'quiet' | 'model' | 'name'
-> & { readonly vStar?: string | undefined; readonly data?: string | undefined };
+> & { readonly vStar?: string | undefined; readonly data?: string | undefined; readonly workers?: string | undefined };
 
 /**
  * Runs the set that `--seeds` or `--resume` names.
@@ -20,6 +20,15 @@ type SeedsValues = OptionValues<
 export async function runSeeds(command: RunPlan['command'], values: SeedsValues): Promise<number | undefined> {
   const { seeds, parallel, out, resume, dryRun, engine, install, json, quiet, model, name } = values;
   const common = { parallel, engine, install, json, quiet, dryRun };
+  if (values.workers !== undefined && (isSet(resume) || seeds !== undefined)) {
+    throw new UserError(
+      {
+        problem: '--workers: a worker computes for one run at a time.',
+        fix: 'Start one run for each seed, with --seed.',
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
   if (isSet(resume)) return await runSet({ folder: resume, ...common });
   if (seeds === undefined) return undefined;
   const problems: string[] = [];

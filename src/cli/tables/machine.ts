@@ -16,6 +16,18 @@ export const machineCommands: readonly CommandSpec[] = [
     load: () => import('../commands/doctor.js'),
   }),
   command({
+    words: ['worker'],
+    summary: 'compute for `tinyzero train --workers` of another process, until Ctrl-C',
+    details:
+      'Runs the server of TensorFlow, which has no authentication: whoever can connect to its port can run any computation as this user. It listens on this machine only, unless --listen says otherwise: do that in private networks only. It needs no model and no files; one worker serves one run after another. CUDA_VISIBLE_DEVICES chooses its GPU.',
+    options: ['listen', 'install', 'json'],
+    examples: [
+      ['worker', 'on 127.0.0.1:4001, for a run on this machine'],
+      ['worker --listen 10.0.0.2:4001', 'for runs on other machines of a private network'],
+    ],
+    load: () => import('../commands/worker.js'),
+  }),
+  command({
     words: ['engine', 'install'],
     summary: 'install native TensorFlow into the cache (274 MB download, 860 MB on disk)',
     details:

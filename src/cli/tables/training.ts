@@ -10,7 +10,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
       'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn anything, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
-    options: [...trainingOptionNames, ...runCommandOptions],
+    options: [...trainingOptionNames, ...runCommandOptions, 'workers'],
     texts: {
       model: modelOrRun,
       reference: theModel,
@@ -31,6 +31,7 @@ export const trainingCommands: readonly CommandSpec[] = [
       ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'your own problems, see docs/tasks.md'],
       ['train --seeds 1..5 --out runs/five', 'five runs, with mean, spread and a test over all; see docs/many-runs.md'],
       ['train --config runs/mine --lr 1e-4', 'a run again, with another learning rate'],
+      ['train --workers 10.0.0.2:4001,10.0.0.3:4001', 'with two workers on other machines, see docs/scale.md'],
       ['train --resume runs/mine', 'resume an interrupted run, or set of runs'],
     ],
     load: () => import('../commands/train.js'),

@@ -50,7 +50,7 @@ export function addStores(
   const kept = withCopies(graph, results, updates, early);
   const { outputs, assigns, handles, reads } = kept.results;
   const control = [...new Set(early.map(({ node }) => node)), ...kept.copies, ...gates];
-  const barrier = graph.addNode('NoOp', [], [], { control, name: 'barrier' });
+  const barrier = graph.addNode('NoOp', [], [], { control: gathered(graph, control), name: 'barrier' });
   for (const update of updates) {
     if (!update.atOnce) for (const write of update.writes) write.control.push(barrier);
   }
@@ -64,9 +64,26 @@ export function addStores(
       if (read !== undefined) orderReaders(graph, kept.results, state, read.node, update);
       return update.writes.at(-1)!;
     }
-    return addStore(graph, value, handle, read === undefined ? [barrier] : [read.node, barrier]);
+    const arrives = (value.node.replica ?? 0) !== (handle.replica ?? 0);
+    return addStore(graph, value, handle, read === undefined ? [barrier] : [read.node, barrier], arrives);
   });
   return { outputs, stores: [...new Set(stores)], gates };
+}
+
+/** In a joint graph one node of each replica that waits for those of `nodes` there: one message each to whom waits for all. */
+function gathered(graph: Graph, nodes: readonly GraphNode[]): readonly GraphNode[] {
+  if (!graph.joint) return nodes;
+  const byReplica = new Map<number, GraphNode[]>();
+  for (const node of nodes) {
+    const replica = node.replica ?? 0;
+    byReplica.set(replica, [...(byReplica.get(replica) ?? []), node]);
+  }
+  return [...byReplica].map(([replica, control]) => {
+    graph.replica = replica;
+    const gate = graph.addNode('NoOp', [], [], { control });
+    graph.replica = undefined;
+    return gate;
+  });
 }
 
 /** Replaces old values of states by copies if an update requires it and they are used beyond `early`. */

@@ -38,6 +38,8 @@ export interface GraphNode {
   readonly control: GraphNode[];
   readonly attributes: Record<string, Attribute>;
   readonly outputs: readonly OutputType[];
+  /** The replica that computes it. Absent: that of the graph, of which each replica has a copy. */
+  readonly replica?: number | undefined;
 }
 
 /** The `index`-th result of `node`, with its type. */
@@ -66,6 +68,8 @@ export interface ProductRules {
 export class Graph {
   readonly nodes: GraphNode[] = [];
   private readonly constants = new Map<string, Output>();
+  /** The replica that computes the next nodes, except those that use a variable of another. Only in joint graphs. */
+  replica: number | undefined;
   /** Not `nodes.length`: bfloat16.ts replaces nodes, and names must differ. */
   private added = 0;
 
@@ -79,10 +83,14 @@ export class Graph {
       multipliesBfloat16: false,
     },
     readonly device: 'cpu' | 'gpu' = 'cpu',
+    /** Whether it is one graph across all replicas, whose nodes say which of them computes them. */
+    readonly joint = false,
   ) {}
 
   /** Appends a node with any number of outputs. */
   addNode(op: string, inputs: readonly Output[], outputs: readonly OutputType[], options: NodeOptions = {}): GraphNode {
+    const handle = inputs.find(({ dtype }) => dtype === 'resource');
+    const replica = handle?.node.replica ?? this.replica ?? inputs.find(hasReplica)?.node.replica;
     const node: GraphNode = {
       name: `${this.prefix}/${options.name ?? `${op}_${this.added}`}`,
       op,
@@ -90,6 +98,7 @@ export class Graph {
       control: [...(options.control ?? [])],
       attributes: options.attributes ?? {},
       outputs,
+      ...(replica !== undefined && { replica }),
     };
     this.nodes.push(node);
     this.added += 1;
@@ -108,7 +117,7 @@ export class Graph {
   constant(dtype: GraphDType, shape: Shape, data: ConstantValue['data']): Output {
     // Copied, since the graph is encoded later and the array may have changed by then.
     const value = { dtype, shape, data: uniform(data) ? data.slice(0, 1) : data.slice() };
-    const key = `${dtype} ${shape.join(',')} ${Buffer.from(value.data.buffer, value.data.byteOffset, value.data.byteLength).toString('latin1')}`;
+    const key = `${this.replica} ${dtype} ${shape.join(',')} ${Buffer.from(value.data.buffer, value.data.byteOffset, value.data.byteLength).toString('latin1')}`;
     let output = this.constants.get(key);
     if (output === undefined) {
       output = this.add(
@@ -130,6 +139,10 @@ export class Graph {
   int(value: number): Output {
     return this.constant('int32', [], Int32Array.of(value));
   }
+}
+
+function hasReplica({ node }: Output): boolean {
+  return node.replica !== undefined;
 }
 
 /** `name` with invalid characters for node names replaced. Different names may become equal. */

@@ -14,9 +14,13 @@ const graphDefVersion = 1087;
 /** The tag under which the addon finds the graph. */
 export const savedModelTag = 'serve';
 
-/** A GraphDef with the nodes of all `graphs`; node names must be unique. */
-export function encodeGraphDef(graphs: readonly Graph[]): Uint8Array {
-  return proto.toBytes(graphDefOf(graphs));
+/**
+ * A GraphDef with the nodes of all `graphs`; node names must be unique.
+ *
+ * @param replicas processes of a cluster: each computes a copy of every graph, and its part of a joint one.
+ */
+export function encodeGraphDef(graphs: readonly Graph[], replicas = 1): Uint8Array {
+  return proto.toBytes(graphDefOf(graphs, replicas));
 }
 
 /** The bytes of a `saved_model.pb` with the same content. */
@@ -25,7 +29,7 @@ export function encodeSavedModel(graphs: readonly Graph[]): Uint8Array {
   proto.string(metaInfo, 4, savedModelTag);
   const metaGraph = proto.message();
   proto.nested(metaGraph, 1, metaInfo);
-  proto.nested(metaGraph, 2, graphDefOf(graphs));
+  proto.nested(metaGraph, 2, graphDefOf(graphs, 1));
 
   const savedModel = proto.message();
   proto.integer(savedModel, 1, 1);
@@ -33,10 +37,17 @@ export function encodeSavedModel(graphs: readonly Graph[]): Uint8Array {
   return proto.toBytes(savedModel);
 }
 
-function graphDefOf(graphs: readonly Graph[]): Message {
+function graphDefOf(graphs: readonly Graph[], replicas: number): Message {
   const graphDef = proto.message();
-  for (const graph of graphs) {
-    for (const node of graph.nodes) proto.nested(graphDef, 1, encodeNode(node));
+  for (let replica = 0; replica < replicas; replica++) {
+    const prefix = replicaPrefix(replica);
+    for (const graph of graphs) {
+      if (graph.joint && replica > 0) continue;
+      for (const node of graph.nodes) {
+        const device = replicas > 1 ? replicaDevice(node.replica ?? replica) : '';
+        proto.nested(graphDef, 1, encodeNode(node, prefix, device));
+      }
+    }
   }
   const versions = proto.message();
   proto.integer(versions, 1, graphDefVersion);
@@ -49,12 +60,26 @@ export function tensorName(output: Output): string {
   return `${output.node.name}:${output.index}`;
 }
 
-function encodeNode(node: GraphNode): Message {
+/** The job of all processes of a cluster; replica i is its task i. */
+export const clusterJob = 'tinyzero';
+
+/** Where TensorFlow places the nodes of a replica. */
+function replicaDevice(replica: number): string {
+  return `/job:${clusterJob}/task:${replica}`;
+}
+
+/** What the names of a replica's nodes start with. */
+export function replicaPrefix(replica: number): string {
+  return replica === 0 ? '' : `replica_${replica}/`;
+}
+
+function encodeNode(node: GraphNode, prefix: string, device: string): Message {
   const result = proto.message();
-  proto.string(result, 1, node.name);
+  proto.string(result, 1, `${prefix}${node.name}`);
   proto.string(result, 2, node.op);
-  for (const input of node.inputs) proto.string(result, 3, tensorName(input));
-  for (const control of node.control) proto.string(result, 3, `^${control.name}`);
+  for (const input of node.inputs) proto.string(result, 3, `${prefix}${tensorName(input)}`);
+  for (const control of node.control) proto.string(result, 3, `^${prefix}${control.name}`);
+  if (device !== '') proto.string(result, 4, device);
   for (const [name, attribute] of Object.entries(node.attributes)) {
     const entry = proto.message();
     proto.string(entry, 1, name);

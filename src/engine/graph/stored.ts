@@ -50,14 +50,17 @@ export function copyOf(graph: Graph, value: Output): Output {
  * Stores a copy of `value`, which has the variable's dtype. A value rounded by {@link asStored} already is a copy. Otherwise
  * the state could share memory with an input (owned by JavaScript), a constant, or another state that is later updated in
  * place. Multiplying by 1 would not prevent this, since TensorFlow simplifies x * 1 to x.
+ *
+ * @param arrived whether the value comes from another replica, into memory of its own.
  */
 export function addStore(
   graph: Graph,
   value: Output,
   handle: GraphNode,
   control: readonly GraphNode[] = [],
+  arrived = false,
 ): GraphNode {
-  const own = value.dtype === 'bfloat16' ? value : copyOf(graph, value);
+  const own = arrived || value.dtype === 'bfloat16' ? value : copyOf(graph, value);
   const attributes = { dtype: { type: value.dtype } };
   return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], { attributes, control });
 }

@@ -170,6 +170,19 @@ export function onGpu(): boolean {
   return backend?.graph?.device === 'gpu';
 }
 
+/** Runs `body`, whose ops are computed by this replica. Only in a function with `joint`, while it is traced. */
+export function onReplica<Result>(replica: number, body: () => Result): Result {
+  const graph = traceBackend().currentGraph();
+  if (!graph.joint) throw new TraceError('only a joint function can say which replica computes what');
+  const previous = graph.replica;
+  graph.replica = replica;
+  try {
+    return body();
+  } finally {
+    graph.replica = previous;
+  }
+}
+
 /** Whether a product of two matrices with so many multiplications uses our own kernel, in the function being traced. */
 export function usesOwnProduct(multiplications: number): boolean {
   return multiplications >= traceBackend().currentGraph().products.ownFrom;

@@ -25,6 +25,7 @@ export const nativeOps = {
   cachedAttention: 'TinyzeroCachedAttention',
   decoderLayers: 'TinyzeroDecoderLayers',
   draw: 'TinyzeroDraw',
+  about: 'TinyzeroAbout',
 } as const;
 
 /** Ops that contain matrix products and compute only in float32. */

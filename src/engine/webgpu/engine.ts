@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../backend.js';
 import { createEagerProgram } from '../eager.js';
 import { findPackage } from '../packages.js';
-import type { Program, ProgramSpec } from '../program.js';
+import { alone, type Program, type ProgramSpec } from '../program.js';
 import { openDawn } from './dawn.js';
 import type { WebGpuDevice } from './device.js';
 import { registerTfjsWebGpu, tfjsWebGpu } from './tfjs-backend.js';
@@ -39,9 +39,11 @@ function withChecks({ check }: WebGpuDevice, program: Program): Program {
       check();
       return result;
     };
+  const run = checked(program.run);
   return {
     spec: program.spec,
-    run: checked(program.run),
+    ...alone(run),
+    run,
     write: checked(program.write),
     fill: checked(program.fill),
     read: checked(program.read),

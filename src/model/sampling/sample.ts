@@ -6,7 +6,7 @@
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../../engine/choices.js';
 import type { TypedArray } from '../../engine/dtype.js';
-import { defineFunction, type FunctionSpec, type Program, type TensorSpec } from '../../engine/program.js';
+import { defineFunction, type FunctionSpec, type Runner, type TensorSpec } from '../../engine/program.js';
 import { float32Uniform } from '../../util/random.js';
 import type { ModelConfig } from '../network/config.js';
 import { notFinite } from '../network/log-probs.js';
@@ -124,7 +124,7 @@ const turnEveryMs = 50;
  * @throws RangeError for a rollout that does not fit the caches, UserError when a log-prob is not finite.
  */
 export async function sample(
-  program: Program,
+  program: Runner,
   sizes: CacheSizes,
   rollouts: readonly Rollout[],
   options: SampleOptions,
@@ -149,7 +149,7 @@ export async function sample(
   }
 
   /** Fills free slots from the queue, `admissions` at a time. */
-  function admit(): void {
+  async function admit(): Promise<void> {
     while (next < queue.length && running < sizes.slots) {
       const lot: { slot: number; prompt: number }[] = [];
       while (lot.length < sizes.admissions && next < queue.length && running < sizes.slots) {
@@ -157,7 +157,7 @@ export async function sample(
         const key = keys[index]!;
         if (!cached.places.has(key)) {
           if (lot.length > 0) break; // those already chosen need the prompts that are cached now
-          cached = prefill(program, sizes, rollouts, keys, queue.slice(next), counts, cached.shared);
+          cached = await prefill(program, sizes, rollouts, keys, queue.slice(next), counts, cached.shared);
         }
         next += 1;
         const slot = slots.indexOf(undefined);
@@ -167,7 +167,7 @@ export async function sample(
       }
       // Unused entries fill the slot that no rollout uses.
       const unused = sizes.slots;
-      program.run('admit', {
+      await program.run('admit', {
         prompts: Int32Array.from({ length: sizes.admissions }, (_, i) => lot[i]?.prompt ?? 0),
         slots: Int32Array.from({ length: sizes.admissions }, (_, i) => lot[i]?.slot ?? unused),
       });
@@ -182,10 +182,10 @@ export async function sample(
     }
     options.signal?.throwIfAborted();
     // Filling has a fixed cost, so wait until several slots are free, unless nothing else runs.
-    if (next < queue.length && sizes.slots - running >= Math.min(sizes.admissions, sizes.slots)) admit();
+    if (next < queue.length && sizes.slots - running >= Math.min(sizes.admissions, sizes.slots)) await admit();
     const rows = next < queue.length ? sizes.slots : (batches.findLast((size) => size >= running) as number);
-    if (rows < sizes.slots) slots = compact(program, sizes, slots, rows);
-    const drawn = step(program, slots, rows, options.temperature);
+    if (rows < sizes.slots) slots = await compact(program, sizes, slots, rows);
+    const drawn = await step(program, slots, rows, options.temperature);
     counts.decoded += rows;
     const inStep = running;
     for (let slot = 0; slot < rows; slot++) {
@@ -242,15 +242,15 @@ interface PromptCache {
 }
 
 /** Puts the next P distinct prompts of the queue into the prompt cache. @param inCache what is at its shared positions. */
-function prefill(
-  program: Program,
+async function prefill(
+  program: Runner,
   sizes: CacheSizes,
   rollouts: readonly Rollout[],
   keys: readonly string[],
   queue: readonly number[],
   counts: SampleCounts,
   inCache: string | undefined,
-): PromptCache {
+): Promise<PromptCache> {
   const { prompts: P, chunk, promptPositions: T } = sizes;
   const places = new Map<string, number>();
   const prompts: (readonly number[])[] = [];
@@ -264,7 +264,7 @@ function prefill(
   const prefix = sharedPrefixOf(prompts, sizes);
   const shared = prefix?.join(',');
   if (prefix !== undefined && shared !== inCache) {
-    program.run('prefillShared', { ids: Int32Array.from(prefix) });
+    await program.run('prefillShared', { ids: Int32Array.from(prefix) });
     counts.prefilled += prefix.length;
   }
   const longest = Math.max(...prompts.map((ids) => ids.length - 1));
@@ -275,7 +275,7 @@ function prefill(
     prompts.forEach((prompt, place) => {
       ids.set(prompt.slice(offset, Math.min(offset + chunk, prompt.length - 1)), place * chunk);
     });
-    program.run('prefill', { ids, offset: Int32Array.of(offset) });
+    await program.run('prefill', { ids, offset: Int32Array.of(offset) });
     counts.prefilled += P * chunk;
   }
   counts.prompts += places.size;
@@ -299,12 +299,12 @@ function start(index: number, rollout: Rollout): Running {
 }
 
 /** Moves rollouts from slots at or beyond `rows` to free slots below. The batch never grows again. */
-function compact(
-  program: Program,
+async function compact(
+  program: Runner,
   sizes: CacheSizes,
   slots: readonly (Running | undefined)[],
   rows: number,
-): (Running | undefined)[] {
+): Promise<(Running | undefined)[]> {
   const moved = [...slots];
   const free = [...moved.keys()].filter((slot) => slot < rows && moved[slot] === undefined);
   const pairs: { from: number; to: number }[] = [];
@@ -317,7 +317,7 @@ function compact(
   }
   const unused = sizes.slots;
   for (let first = 0; first < pairs.length; first += sizes.admissions) {
-    program.run('move', {
+    await program.run('move', {
       from: Int32Array.from({ length: sizes.admissions }, (_, i) => pairs[first + i]?.from ?? unused),
       to: Int32Array.from({ length: sizes.admissions }, (_, i) => pairs[first + i]?.to ?? unused),
     });
@@ -325,12 +325,12 @@ function compact(
   return moved;
 }
 
-function step(
-  program: Program,
+async function step(
+  program: Runner,
   slots: readonly (Running | undefined)[],
   rows: number,
   temperature: number,
-): { readonly tokens: TypedArray; readonly logProbs: TypedArray } {
+): Promise<{ readonly tokens: TypedArray; readonly logProbs: TypedArray }> {
   const tokens = new Int32Array(rows);
   const positions = new Int32Array(rows);
   const uniforms = new Float32Array(rows);
@@ -342,6 +342,6 @@ function step(
     uniforms[slot] = float32Uniform(row.rollout.uniform());
   }
   const inverseTemperature = Float32Array.of(temperature > 0 ? 1 / temperature : 1);
-  const drawn = program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature });
+  const drawn = await program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature });
   return { tokens: drawn.tokens!, logProbs: drawn.logProbs! };
 }

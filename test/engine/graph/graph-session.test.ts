@@ -1,6 +1,7 @@
 /** The two addons that run graphs: the same program has the same results through both, and both report what is wrong. */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
+import { encodeConfig } from '../../../src/engine/graph/protocol.js';
 import { findInstalledEngine } from '../../../src/engine/install/installed.js';
 import { loadBinding, loadKernels } from '../../../src/engine/native.js';
 import type { ProgramSpec } from '../../../src/engine/program.js';
@@ -66,8 +67,9 @@ nativeTest('the kernels addon rejects mismatched values before TensorFlow receiv
   if (engine?.kernelsPath === undefined) return t.skip('this engine has no kernels addon');
   loadBinding(engine.bindingPath);
   const addon = loadKernels(engine.kernelsPath);
-  assert.throws(() => addon.load(Uint8Array.of(1, 2, 3)), /Invalid GraphDef/);
-  const empty = addon.load(new Uint8Array());
+  const config = encodeConfig();
+  assert.throws(() => addon.load(Uint8Array.of(1, 2, 3), '', config), /Invalid GraphDef/);
+  const empty = addon.load(new Uint8Array(), '', config);
   assert.throws(() => addon.prepare(empty, [], ['nothing:0']), /no such tensor/);
   const nothing = addon.prepare(empty, [], []);
   const one = Float32Array.of(1);

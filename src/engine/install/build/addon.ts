@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { systemErrorCode } from '../../../util/errors.js';
 import { findProgram, run } from '../../../util/process.js';
 import { Unavailable } from '../fetch/unavailable.js';
+import { engineFormat } from '../installed.js';
 
 const mac = process.platform === 'darwin';
 
@@ -176,6 +177,7 @@ export async function buildKernels(build: AddonBuild, signal: AbortSignal): Prom
         ...common,
         ...linkFlags,
         ...nodeFlags('tinyzero_kernels'),
+        `-DTINYZERO_FORMAT=${engineFormat}`,
         ...build.includes.flatMap((folder) => ['-isystem', folder]),
       ],
       ...sources.map((name) => join(nativeSources, name)),

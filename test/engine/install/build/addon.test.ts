@@ -9,7 +9,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 12, sources: 'ae971a65963f41f51876edbe2a35e9f3a8e5087b9c4189032b928e6b397be229' };
+const known = { engineFormat: 13, sources: 'be35bc8bc5c3ccfa47dcd854bd8497c545ec0577a164bb35e78f1141ed70dc69' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');
