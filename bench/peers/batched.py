@@ -269,6 +269,8 @@ def main():
         return prompts, completions, rewards
 
     def evaluate(name):
+        if not job.heldOut:
+            return
         with report.phase(name):
             graded(name, job.heldOut, 1, 0)
             graded(name, job.heldOut, job.evalSamples, job.temperature)

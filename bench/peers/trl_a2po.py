@@ -68,6 +68,8 @@ def main():
     report.loaded()
 
     def evaluate():
+        if not job.heldOut:
+            return
         for samples, sampled in ((1, False), (job.evalSamples, True)):
             inputs = tokenizer([question(each) for each in job.heldOut], padding=True, return_tensors="pt")
             drawing = dict(temperature=job.temperature, top_k=0, top_p=1.0) if sampled else {}

@@ -34,20 +34,30 @@ export const words: Readonly<Record<TrainingOutcome, { readonly label: string; r
   worse: { label: 'Got worse', opening: 'It got worse' },
 };
 
-/** The same for a placebo (`--control`): whether it shows no gain, as it must. */
-export function placeboWords(outcome: TrainingOutcome): {
+/** The same for a placebo (`--control`), of one run or of several with different seeds. */
+export function placeboWords(
+  outcome: TrainingOutcome,
+  runs: number,
+): {
   readonly kind: 'placebo' | 'leak';
   readonly label: string;
   readonly opening: string;
+  readonly notes: readonly string[];
 } {
-  return outcome === 'learned' || outcome === 'small'
-    ? { kind: 'leak', label: 'Placebo: a gain', opening: 'Something is wrong: the placebo shows a gain' }
-    : { kind: 'placebo', label: 'Placebo: no gain', opening: 'The placebo shows no gain, as it must' };
+  const what =
+    "Every rollout was given another's reward (--control shuffled-reward), so nothing could be learned from rewards. " +
+    'Compare the gain of the same run without that option; a loss is the harm of training on noise.';
+  if (outcome !== 'learned' && outcome !== 'small') {
+    const opening = 'The placebo shows no gain, as it must';
+    return { kind: 'placebo', label: 'Placebo: no gain', opening, notes: [what] };
+  }
+  const label = 'Placebo: a gain';
+  if (runs > 1) return { kind: 'leak', label, opening: 'Something is wrong: the placebo shows a gain', notes: [what] };
+  const drift =
+    'Training on noise moves the policy at random, and all problems with it, which p over problems does not cover: only the mean over ' +
+    'several seeds (--seeds 1..5) must show no gain.';
+  return { kind: 'leak', label, opening: 'The placebo shows a gain', notes: [drift, what] };
 }
-
-export const placeboNote =
-  "Every rollout was given another's reward (--control shuffled-reward), so this run could learn nothing from its rewards. " +
-  'The gain of the same run without that option is to be compared with this one; a loss is the harm of training on noise.';
 
 /** @throws UserError when the two evaluations of the run are not of the same problems. */
 export function judge(run: RunRecord): Verdict {
@@ -73,12 +83,12 @@ export function judge(run: RunRecord): Verdict {
   const { label, opening } = words[kind];
   const over = `over ${counted(before.problems, 'unseen problem')}`;
   if (run.stored.options.control !== 'none') {
-    const placebo = placeboWords(kind);
+    const placebo = placeboWords(kind, 1);
     return {
       kind: placebo.kind,
       label: placebo.label,
       sentence: `${placebo.opening}: held-out accuracy ${rates} ${over} (${evidence}).`,
-      notes: [placeboNote, ...notes],
+      notes: [...placebo.notes, ...notes],
     };
   }
   if (kind === 'mixed') {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { train } from '../../src/index.js';
-import { judge } from '../../src/report/verdict.js';
+import { judge, placeboWords } from '../../src/report/verdict.js';
 import { readLog } from '../../src/run/logs.js';
 import { shuffledScores } from '../../src/stage2/control.js';
 import { keyedRandom } from '../../src/util/random.js';
@@ -68,5 +68,7 @@ test('the verdict on a placebo: no gain as it must be, or something is wrong', (
   assert.match(none.notes[0]!, /given another's reward/);
   const gain = judge(runRecord({ options, before: () => 2, after: () => 6 }));
   assert.equal(gain.kind, 'leak');
-  assert.match(gain.sentence, /^Something is wrong: the placebo shows a gain: held-out accuracy 25\.0 % → 75\.0 %/);
+  assert.match(gain.sentence, /^The placebo shows a gain: held-out accuracy 25\.0 % → 75\.0 %/);
+  assert.match(gain.notes[0]!, /only the mean over several seeds/);
+  assert.match(placeboWords('small', 5).opening, /^Something is wrong/);
 });

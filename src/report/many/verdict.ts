@@ -12,7 +12,7 @@ import {
   formatPoints,
   formatPercent as percent,
 } from '../../util/format.js';
-import { placeboNote, placeboWords, words } from '../verdict.js';
+import { placeboWords, words } from '../verdict.js';
 
 export interface SetVerdict {
   readonly kind: TrainingOutcome | 'memory' | 'placebo' | 'leak' | 'unfinished' | 'ranked';
@@ -42,10 +42,10 @@ function judgeSeeds({ overSeeds, losses, finished }: SetSummary, plan: RunPlan):
   const outcome = outcomeOf({ greedy: tested(greedy), ...(sampled && { sampled: tested(sampled) }) });
   const control = plan.runs[0]?.flags.control;
   const isControl = control !== undefined && control !== 'none';
-  const { kind, label, opening } = isMemory
+  const { kind, label, opening, ...more } = isMemory
     ? { kind: 'memory' as const, label: 'Memory only', opening: 'This shows memorisation, not learning' }
     : isControl
-      ? placeboWords(outcome)
+      ? placeboWords(outcome, overSeeds.runs)
       : { kind: outcome, ...words[outcome] };
   return {
     kind,
@@ -53,7 +53,7 @@ function judgeSeeds({ overSeeds, losses, finished }: SetSummary, plan: RunPlan):
     sentence: `${opening}, over ${counted(overSeeds.runs, 'seed')}: held-out ${name} accuracy ${gainText(main)} (${describePValue(main)} over ${problemsText(overSeeds, main)}).`,
     notes: [
       ...(isMemory ? ['The test problems were drawn from the training problems (--overlap seed).'] : []),
-      ...(isControl && !isMemory ? [placeboNote] : []),
+      ...('notes' in more ? more.notes : []),
       `Between seeds: ${spreadText(main)}.`,
       ...(sampled === undefined ? [] : [`Greedy accuracy ${gainText(greedy)}; between seeds: ${spreadText(greedy)}.`]),
       testNote(overSeeds, main),
