@@ -9,16 +9,15 @@
  * Both kinds are the built-in model's own samples, so that only their shares are chosen: the model is fine-tuned on each mixture with
  * `tinyzero sft`, then trained with `tinyzero train`. Prints the table of docs/parity.md, and the length at every fifth update.
  */
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readEvaluation } from '../../src/policy/eval-compare.js';
 import { readLog } from '../../src/run/logs.js';
 import { keyedRandom } from '../../src/util/random.js';
 import { naturalJob } from '../jobs.js';
+import { tinyzero } from './tinyzero.js';
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +28,6 @@ const { values } = parseArgs({
 });
 const shares = values.shares.split(',').map(Number);
 if (shares.some((share) => !(share >= 0 && share <= 1))) throw new Error(`--shares: expected shares from 0 to 1`);
-const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
 const folder = values.out ?? mkdtempSync(join(tmpdir(), 'tinyzero-lengths-'));
 mkdirSync(folder, { recursive: true });
 
@@ -123,15 +121,6 @@ function mixture(share: number): Example[] {
     ...Array.from({ length: count }, () => random.pick(long)),
     ...Array.from({ length: lines - count }, () => random.pick(short)),
   ]);
-}
-
-function tinyzero(...args: string[]): string {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], {
-    encoding: 'utf8',
-    maxBuffer: 2 ** 28,
-  });
-  if (status !== 0) throw new Error(`tinyzero ${args.join(' ')} failed (${status}):\n${stderr}`);
-  return stdout;
 }
 
 function percent(share: number): string {

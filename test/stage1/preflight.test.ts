@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type PreflightOptions, preflight } from '../../src/stage1/preflight.js';
 import type { VStarEntry } from '../../src/stage1/v-star-file.js';
+import { keyedRandom } from '../../src/util/random.js';
 
 const entry = (rewards: readonly number[], more: Partial<VStarEntry> = {}): VStarEntry => ({
   rewards,
@@ -101,4 +102,30 @@ test('few mixed problems, or a model that already solves them: warn', () => {
 test('incomplete input is a bug in the caller', () => {
   assert.throws(() => run([]), RangeError);
   assert.throws(() => run([entry([1]), entry([1, 0])]), RangeError);
+});
+
+test('success that is a toss of dice warns; where problems or lengths tell right from wrong, it does not', () => {
+  const random = keyedRandom('dice');
+  /** 60 problems with 8 samples each, right with the chance of their problem; `length` of a right and of a wrong sample. */
+  const tossed = (chance: (problem: number) => number, length = (_: boolean) => 10) =>
+    Array.from({ length: 60 }, (_, problem) => {
+      const rewards = Array.from({ length: 8 }, () => Number(random.uniform() < chance(problem)));
+      return entry(rewards, { lengths: rewards.map((reward) => length(reward === 1) + random.int(0, 2)) });
+    });
+  const third = run(tossed(() => 1 / 3));
+  assert.equal(third.verdict, 'warn');
+  assert.match(third.advice[0]!, /toss of dice: 3\d % .* one of about 3 possibilities/);
+  assert.equal(run(tossed((problem) => (problem % 2 === 0 ? 0.1 : 0.6))).verdict, 'go');
+  assert.equal(
+    run(
+      tossed(
+        () => 1 / 3,
+        (isRight) => (isRight ? 20 : 10),
+      ),
+    ).verdict,
+    'go',
+  );
+  // Too few problems or samples to say so, and samples whose length is unknown.
+  assert.equal(run(tossed(() => 1 / 3).slice(0, 20)).verdict, 'go');
+  assert.equal(run(tossed(() => 1 / 3).map((each) => ({ ...each, lengths: [] }))).verdict, 'go');
 });
