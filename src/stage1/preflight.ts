@@ -219,6 +219,8 @@ function notesOn({ lastNumberRight, sampledExact, greedyExact }: Probe): string[
 
 /** With fewer problems, guessing cannot be told from skill. */
 const enoughProblems = 30;
+/** Nor with fewer right samples, or wrong ones. */
+const enoughOutcomes = 30;
 /** Above this, problems differ more than by chance (the 95 % quantile of the normal distribution). */
 const dispersed = 1.645;
 /** Above this correlation with the length, right samples differ from wrong ones. */
@@ -230,8 +232,8 @@ const lengthTells = 0.2;
  */
 function adviseOnGuessing(entries: readonly VStarEntry[], rate: number): string[] {
   const samples = entries[0]!.exact.length;
-  const isMiddling = rate > 0.05 && rate < 0.95;
-  if (entries.length < enoughProblems || samples < 4 || !isMiddling) return [];
+  const rarer = Math.min(rate, 1 - rate) * samples * entries.length;
+  if (entries.length < enoughProblems || samples < 4 || rarer < enoughOutcomes) return [];
   if (entries.some(({ lengths }) => lengths.length === 0)) return [];
   const counts = entries.map(({ exact }) => exact.filter(Boolean).length);
   if (dispersion(counts, samples, rate) > dispersed || Math.abs(lengthCorrelation(entries)) > lengthTells) return [];
