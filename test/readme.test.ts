@@ -74,7 +74,7 @@ test('the README is short, and links only to what the package ships', () => {
 test('every npm script that the README and CONTRIBUTING.md name exists', () => {
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
   const readme = readFileSync(path, 'utf8') + readFileSync('CONTRIBUTING.md', 'utf8');
-  const named = [...readme.matchAll(/npm (?:run ([\w:]+)|(start|test)\b)/g)].map(
+  const named = [...readme.matchAll(/npm (?:run ([\w:-]+)|(start|test)\b)/g)].map(
     ([, run, short]) => run ?? short ?? '',
   );
   assert.ok(named.length >= 5);

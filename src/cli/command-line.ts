@@ -128,7 +128,7 @@ function addCommand(parent: Command, name: string, spec: CommandSpec): Command {
   const command = parent.command(name).helpCommand(false).summary(asInvoked(spec.summary));
   const details = spec.details === undefined ? '' : `\n\n${spec.details}`;
   command.description(asInvoked(`${capitalize(spec.summary)}.${details}`));
-  if (spec.operands !== undefined) command.argument(spec.operands);
+  for (const operand of spec.operands?.split(' ') ?? []) command.argument(operand);
   const grouped = spec.options.length >= minGrouped;
   for (const [group, members] of helpGroups(spec)) {
     for (const option of members) {
@@ -261,12 +261,13 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
   return { flags, operands };
 }
 
-/** `<folder>` is one word, `[folder]` at most one, `<files...>` one or more. */
+/** `<folder>` is one word, `[folder]` at most one, `<files...>` one or more, `<run> [folder]` one or two. */
 function operandProblems({ words, operands }: CommandSpec, found: readonly string[]): string[] {
   const command = `'${words.join(' ')}'`;
-  const most = operands === undefined ? 0 : operands.includes('...') ? Number.POSITIVE_INFINITY : 1;
+  const names = operands?.split(' ') ?? [];
+  const most = operands?.includes('...') ? Number.POSITIVE_INFINITY : names.length;
   const missing = operands?.startsWith('<') && found.length === 0 ? [`${command} needs ${operands}`] : [];
-  const takes = operands === undefined ? 'no arguments' : `one argument, ${operands}`;
+  const takes = ['no arguments', `one argument, ${operands}`][names.length] ?? `at most ${names.length}, ${operands}`;
   return [...missing, ...found.slice(most).map((word) => `'${word}': ${command} takes ${takes}`)];
 }
 

@@ -13,7 +13,7 @@ export interface CommandSpec {
   readonly options: readonly OptionName[];
   /** Help texts of options that differ in this command. */
   readonly texts?: Readonly<Partial<Record<OptionName, OptionText>>>;
-  /** Arguments that do not belong to an option: `<folder>`, `[folder]` or `<files...>`; absent if there are none. */
+  /** Arguments that do not belong to an option: `<folder>`, `[folder]`, `<run> [folder]` or `<files...>`; absent if there are none. */
   readonly operands?: string;
   /** Command lines without `tinyzero`, with descriptions. Each runs as printed if its files exist. */
   readonly examples: readonly (readonly [command: string, what: string])[];

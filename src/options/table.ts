@@ -10,6 +10,7 @@ import { controls } from '../stage2/control.js';
 import { datasetOptions } from './dataset.js';
 import { listingOptions } from './listing.js';
 import { machineOptions } from './machines.js';
+import { remoteOptions } from './remote.js';
 import { sharingOptions } from './sharing.js';
 import type { OptionSpec } from './spec.js';
 
@@ -255,6 +256,7 @@ export const options = {
   ...sharingOptions,
   ...listingOptions,
   ...machineOptions,
+  ...remoteOptions,
   json: { type: 'boolean', default: false, help: 'print events and the result as lines of JSON' },
   config: {
     type: 'string',

@@ -56,6 +56,7 @@ export const optionGroups = {
     'color',
     'config',
   ],
+  'Where it runs': ['on', 'remoteGpu', 'timeout', 'volume', 'detach'],
   Engine: ['workers', 'listen', 'engine', 'install', 'gpu', 'from', 'reinstall'],
 } as const satisfies Record<string, readonly OptionName[]>;
 export type OptionGroup = keyof typeof optionGroups;

@@ -60,7 +60,7 @@ test('commands in the messages of the source are accepted', () => {
 
 /** Examples that need a network, a long time, Ctrl-C or another shell, or change the machine: they are accepted, and not run here. */
 const isNotRun = (line: string) =>
-  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus|$)|^doctor$|^push |^runs rm builtin-|^watch |^completion fish/.test(
+  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus|$)|^doctor$|^push |^runs rm builtin-|^watch |^modal |^completion fish/.test(
     line,
   );
 

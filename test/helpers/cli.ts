@@ -46,8 +46,12 @@ export async function tinyzero(
   input: string | Uint8Array = '',
 ): Promise<CliResult> {
   const { code, stdout, stderr } = await runNode([cliPath, ...args], env, input);
-  const named = (text: string) => text.replaceAll(`${programName(cliPath)} `, 'tinyzero ');
   return { code, stdout: named(stdout), stderr: named(stderr) };
+}
+
+/** Output with `tinyzero` for the program, however it was started. */
+export function named(text: string): string {
+  return text.replaceAll(`${programName(cliPath)} `, 'tinyzero ');
 }
 
 export function merge(env: Record<string, string | undefined>): NodeJS.ProcessEnv {

@@ -3,11 +3,12 @@
  * joins its parts, `tinyzero import-vstar` takes the rewards from a table.
  */
 import type { CommonOptionName, samplingOptionNames } from '../../options/names.js';
+import type { remoteOptionNames } from '../../options/remote.js';
 import { defaultOptions } from '../../options/settings.js';
-import type { OptionValues } from '../../options/table.js';
+import type { OptionName, OptionValues } from '../../options/table.js';
 import { withTrainedModel } from '../../run/final.js';
 import { runFiles } from '../../run/folder.js';
-import { preflightOf } from '../../stage1/preflight.js';
+import { type Preflight, preflightOf } from '../../stage1/preflight.js';
 import {
   deriveVStar,
   mergeVStarFiles,
@@ -18,13 +19,17 @@ import {
 import { exitCodes } from '../../util/errors.js';
 import { explainWrites } from '../../util/file.js';
 import { counted } from '../../util/format.js';
+import { requireRemote } from '../modal/require.js';
 import { describePreflight } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
+import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<
   | (typeof samplingOptionNames)[number]
+  | (typeof remoteOptionNames)[number]
+  | 'dryRun'
   | 'fromVStar'
   | 'shard'
   | 'out'
@@ -34,8 +39,16 @@ type Values = OptionValues<
   | CommonOptionName
 >;
 
-export async function run(values: Values): Promise<number> {
-  const { fromVStar, shard, out = runFiles.vStar, engine, install, json, quiet, color: _, ...given } = values;
+export async function run(all: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
+  const { on, remoteGpu, timeout, volume, detach, dryRun, ...values } = all;
+  requireRemote({ on }, flags, 'dryRun');
+  if (on === 'modal') {
+    const { onModal } = await import('../modal/commands.js');
+    return await onModal('estimate-vstar', all, flags, (result, paint) =>
+      describeWritten(result.preflight as Preflight, String(result.file), paint),
+    );
+  }
+  const { fromVStar, shard, out = runFiles.vStar, engine, install, json, quiet, color: __, ...given } = values;
   let file: VStarFile;
   if (fromVStar !== undefined) file = derived(given, fromVStar);
   else {
@@ -52,12 +65,14 @@ export async function run(values: Values): Promise<number> {
   }
   explainWrites(out, () => writeVStarFile(out, file));
   const report = preflightOf(file);
-  printResult(json, { file: out, preflight: report }, (paint) => [
-    ...describePreflight(report, paint),
-    `Written to ${out}.`,
-  ]);
+  printResult(json, { file: out, preflight: report }, (paint) => describeWritten(report, out, paint));
   return exitCodes.ok;
 }
+
+const describeWritten = (report: Preflight, out: string, paint: Paint) => [
+  ...describePreflight(report, paint),
+  `Written to ${out}.`,
+];
 
 /** `tinyzero import-vstar`: a V* file from the rewards in a table. */
 export async function importTable(
@@ -69,10 +84,7 @@ export async function importTable(
   const file = await interruptible((signal) => importVStar(request, consoleReporter({ quiet, json }), signal));
   explainWrites(out, () => writeVStarFile(out, file));
   const report = preflightOf(file);
-  printResult(json, { file: out, preflight: report }, (paint) => [
-    ...describePreflight(report, paint),
-    `Written to ${out}.`,
-  ]);
+  printResult(json, { file: out, preflight: report }, (paint) => describeWritten(report, out, paint));
   return exitCodes.ok;
 }
 

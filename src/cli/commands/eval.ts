@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, evaluationOptionNames } from '../../options/names.js';
+import type { remoteOptionNames } from '../../options/remote.js';
 import type { TrainingOptions } from '../../options/settings.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
@@ -15,18 +16,33 @@ import { runFiles } from '../../run/folder.js';
 import { evaluationOptionsOf } from '../../run/record.js';
 import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
+import { requireRemote } from '../modal/require.js';
 import { describeComparison, describeEvaluation } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
+import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 
-type Values = OptionValues<(typeof evaluationOptionNames)[number] | 'engine' | 'install' | 'json' | CommonOptionName>;
+type Values = OptionValues<
+  | (typeof evaluationOptionNames)[number]
+  | (typeof remoteOptionNames)[number]
+  | 'dryRun'
+  | 'engine'
+  | 'install'
+  | 'json'
+  | CommonOptionName
+>;
 
 export async function run(
   values: Values,
   _operands: readonly string[],
   given: ReadonlySet<OptionName>,
 ): Promise<number> {
+  requireRemote(values, given, 'dryRun');
+  if (values.on === 'modal') {
+    const { onModal } = await import('../modal/commands.js');
+    return await onModal('eval', values, given, (result, paint) => describe(result as unknown as Evaluated, paint));
+  }
   const { compare: other, json, model = builtinModel } = values;
   const options = problemOptions(model, values, given);
   const reporter = withoutRepeats(consoleReporter(values));
@@ -37,11 +53,19 @@ export async function run(
   if (other?.endsWith('.json')) compared = readEvaluation(other);
   else if (other !== undefined) compared = await evaluateModel(other);
   const comparison = compared && compareEvaluations(summary, compared);
-  printResult(json, { ...summary, ...(comparison && { compare: comparison }) }, (paint) => [
-    ...describeEvaluation(summary, paint),
-    ...(comparison === undefined ? [] : [`Against ${comparison.model}:`, ...describeComparison(comparison, paint)]),
-  ]);
+  const result: Evaluated = { ...summary, ...(comparison && { compare: comparison }) };
+  printResult(json, result, (paint) => describe(result, paint));
   return exitCodes.ok;
+}
+
+interface Evaluated extends EvalSummary {
+  readonly compare?: ReturnType<typeof compareEvaluations>;
+}
+
+function describe(result: Evaluated, paint: Paint): string[] {
+  const { compare } = result;
+  const compared = compare === undefined ? [] : [`Against ${compare.model}:`, ...describeComparison(compare, paint)];
+  return [...describeEvaluation(result, paint), ...compared];
 }
 
 /** The second model of a comparison has the engine and the problems of the first. */
@@ -59,7 +83,8 @@ function withoutRepeats(reporter: Reporter): Reporter {
  * of a comparison get the same.
  */
 function problemOptions(model: string, values: Values, given: ReadonlySet<OptionName>): Partial<TrainingOptions> {
-  const { model: _, compare, samples, engine, install, json, quiet, color, ...flags } = values;
+  const { model: _, compare, samples, engine, install, json, quiet, color, ...evaluation } = values;
+  const { on, remoteGpu, timeout, volume, detach, dryRun, ...flags } = evaluation;
   if (!existsSync(join(model, runFiles.problems))) return flags;
   const { task, problems, model: __, ...rest } = evaluationOptionsOf(join(model, runFiles.config));
   const otherProblems = given.has('task') || given.has('problems');

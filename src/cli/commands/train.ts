@@ -3,6 +3,7 @@
  */
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, trainingOptionNames } from '../../options/names.js';
+import type { remoteOptionNames } from '../../options/remote.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
 import type { TrainEvent } from '../../run/events.js';
@@ -10,8 +11,9 @@ import { withTrainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
+import { requireRemote } from '../modal/require.js';
 import { requireFit } from '../needs.js';
-import { describeDryRun, summarize } from '../run-summary.js';
+import { describeDryRun, type FinishedRun, summarize } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printTrainEvent } from '../terminal/json-events.js';
 import { printResult } from '../terminal/output.js';
@@ -22,6 +24,7 @@ import { requireWatch, watchedRun } from '../watch-beside.js';
 
 type Values = OptionValues<
   | (typeof trainingOptionNames)[number]
+  | (typeof remoteOptionNames)[number]
   | (
       | 'seeds'
       | 'parallel'
@@ -41,7 +44,10 @@ type Values = OptionValues<
 
 const taskApi = () => import('../../index.js');
 
-export async function run(values: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
+export async function run(all: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
+  const { on, remoteGpu: _gpu, timeout: _timeout, volume: _volume, detach: _detach, ...values } = all;
+  requireRemote({ on }, flags);
+  if (on === 'modal') return await elsewhere(all, flags);
   const { seeds: _seeds, parallel: _parallel, ...single } = values;
   const {
     out,
@@ -92,6 +98,16 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
     summarize({ ...result, model: result.before.model }, { seconds, paint, width }),
   );
   return exitCodes.ok;
+}
+
+async function elsewhere(values: Values, flags: ReadonlySet<OptionName>): Promise<number> {
+  const { onModal } = await import('../modal/commands.js');
+  const started = performance.now();
+  return await onModal('train', values, flags, (record, paint, width) => {
+    const result = record as unknown as Omit<FinishedRun, 'model'>;
+    const seconds = (performance.now() - started) / 1000;
+    return summarize({ ...result, model: result.before.model }, { seconds, paint, width });
+  });
 }
 
 /** @throws UserError when the run cannot fit, after the plan was printed. */

@@ -1,7 +1,8 @@
 /** @file Commands that measure a model, or show what runs did. */
 import { evaluationOptionNames } from '../../options/names.js';
+import { remoteOptionNames } from '../../options/remote.js';
 import { type CommandSpec, command } from '../command-spec.js';
-import { engineOptions, modelOrRun } from './shared.js';
+import { engineOptions, modelOrRun, remoteDryRun } from './shared.js';
 
 export const resultCommands: readonly CommandSpec[] = [
   command({
@@ -9,9 +10,10 @@ export const resultCommands: readonly CommandSpec[] = [
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
     details:
       'With a run folder, the trained model is measured on the problems and with the sampling of that run, unless flags change them. The result equals the evaluation of `tinyzero train` after training.',
-    options: [...evaluationOptionNames, ...engineOptions, 'json'],
+    options: [...evaluationOptionNames, 'dryRun', ...remoteOptionNames, ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
+      dryRun: remoteDryRun,
       compare: { help: 'another model to measure on the same problems, or the JSON file of an evaluation' },
       samples: { help: 'samples per problem', default: '64' },
       temperature: { help: 'divides the logits before the softmax' },

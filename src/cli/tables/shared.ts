@@ -26,3 +26,7 @@ export const runCommandOptions = [
 export const sampling = { help: 'divides the logits before the softmax; 0 is greedy' } as const;
 export const modelOrRun = { default: 'builtin' } as const;
 export const theModel = { default: 'the model' } as const;
+/** Of commands that have a plan only elsewhere. */
+export const remoteDryRun = {
+  help: 'with --on modal: print what would run there and what it costs at most, then stop',
+} as const;

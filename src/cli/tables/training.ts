@@ -1,8 +1,9 @@
 /** @file Commands that train a model, or compute a part of training. */
 import { sftDefaults } from '../../options/defaults.js';
 import { samplingOptionNames, sftOptionNames, trainingOptionNames } from '../../options/names.js';
+import { remoteOptionNames } from '../../options/remote.js';
 import { type CommandSpec, command } from '../command-spec.js';
-import { engineOptions, modelOrRun, pageTexts, runCommandOptions, theModel } from './shared.js';
+import { engineOptions, modelOrRun, pageTexts, remoteDryRun, runCommandOptions, theModel } from './shared.js';
 
 export const trainingCommands: readonly CommandSpec[] = [
   command({
@@ -10,7 +11,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
       'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn anything, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
-    options: [...trainingOptionNames, ...runCommandOptions, 'workers'],
+    options: [...trainingOptionNames, ...runCommandOptions, 'workers', ...remoteOptionNames],
     texts: {
       model: modelOrRun,
       reference: theModel,
@@ -30,6 +31,10 @@ export const trainingCommands: readonly CommandSpec[] = [
       ],
       ['train --problems problems.jsonl --model Qwen/Qwen2.5-0.5B-Instruct', 'your own problems, see docs/tasks.md'],
       ['train --seeds 1..5 --out runs/five', 'five runs, with mean, spread and a test over all; see docs/many-runs.md'],
+      [
+        'train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16 --on modal --gpu H100 --dry-run',
+        'what a run on a GPU of Modal would do and cost at most; see docs/scale.md',
+      ],
       ['train --config runs/mine --lr 1e-4', 'a run again, with another learning rate'],
       ['train --workers 10.0.0.2:4001,10.0.0.3:4001', 'with two workers on other machines, see docs/scale.md'],
       ['train --resume runs/mine', 'resume an interrupted run, or set of runs'],
@@ -88,13 +93,24 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'stage 1 alone: sample every training problem and write v_star_dict.json',
     details:
       'Resumes an existing file. With --from, V* for another beta1 or for fewer samples is derived from the rewards of a file, without sampling.',
-    options: [...samplingOptionNames, 'fromVStar', 'shard', 'out', ...engineOptions, 'json'],
+    options: [
+      ...samplingOptionNames,
+      'fromVStar',
+      'shard',
+      'out',
+      'dryRun',
+      ...remoteOptionNames,
+      ...engineOptions,
+      'json',
+    ],
+
     texts: {
       model: modelOrRun,
       reference: theModel,
       temperature: { group: 'Stage 1', help: 'divides the logits before the softmax' },
       maxNewTokens: { group: 'Stage 1' },
       seed: { group: 'Problems', help: 'the same seed draws the same problems and samples' },
+      dryRun: remoteDryRun,
       out: { help: 'the file', default: 'v_star_dict.json' },
     },
     examples: [

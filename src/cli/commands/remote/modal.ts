@@ -1,0 +1,125 @@
+/** @file `tinyzero modal`: lists, follows, fetches and stops the runs on Modal, from any machine with the same account. */
+import { join } from 'node:path';
+import type { CommonOptionName } from '../../../options/names.js';
+import type { OptionValues } from '../../../options/table.js';
+import { exitCodes, UserError } from '../../../util/errors.js';
+import { formatBytes } from '../../../util/format.js';
+import { openModal, openVolume, runningSandbox } from '../../modal/client.js';
+import { formatDuration } from '../../modal/duration.js';
+import { endedBy } from '../../modal/ending.js';
+import { fetchFolder } from '../../modal/files/download.js';
+import { helperOf, withHelper } from '../../modal/files/helper.js';
+import { followSandbox } from '../../modal/follow.js';
+import { filesOf } from '../../modal/layout.js';
+import { listRemoteRuns, type RemoteRun } from '../../modal/listing.js';
+import { replay } from '../../modal/replay.js';
+import { readMetrics } from '../../modal/start.js';
+import { stopRun } from '../../modal/stop.js';
+import { interruptible } from '../../terminal/interrupt.js';
+import { printResult } from '../../terminal/output.js';
+import type { Paint } from '../../terminal/paint.js';
+import { consoleReporter } from '../../terminal/progress.js';
+import { tableLines } from '../../terminal/table.js';
+
+type Values = OptionValues<'volume' | 'json' | CommonOptionName>;
+
+export async function list({ volume, json }: Values): Promise<number> {
+  const runs = await listRemoteRuns(await openModal(), volume);
+  printResult(json, { volume, runs }, (paint) =>
+    runs.length === 0
+      ? [`There are no runs on the volume ${volume}. Start one with \`tinyzero train --on modal\`.`]
+      : describeRuns(runs, paint),
+  );
+  return exitCodes.ok;
+}
+
+function describeRuns(runs: readonly RemoteRun[], paint: Paint): string[] {
+  const rows = runs.map((run) => [
+    run.name,
+    run.command,
+    // Swedish dates have the format of ISO 8601.
+    new Date(run.started).toLocaleString('sv-SE', { dateStyle: 'short', timeStyle: 'short' }),
+    `${run.gpu}, ${formatDuration(run.timeoutSeconds)}`,
+    run.dollars === undefined ? run.state : `${run.state}, $${run.dollars.toFixed(2)} so far`,
+  ]);
+  const [head, ...lines] = tableLines([['run', 'command', 'started', 'GPU, time', 'state'], ...rows]);
+  return [paint.faint(head!), ...lines];
+}
+
+export async function logs({ volume, json, quiet }: Values, [name = '']: readonly string[]): Promise<number> {
+  const reporter = consoleReporter({ quiet, json });
+  const modal = await openModal();
+  const sandbox = await runningSandbox(modal, name);
+  return await interruptible(async (signal) => {
+    if (sandbox !== undefined) {
+      const shown = replay(reporter, json, await readMetrics(helperOf(modal, sandbox), name));
+      try {
+        const code = await followSandbox(modal, sandbox, name, shown.line, reporter, signal);
+        return conclude({ name, volume, json }, code, shown.result, shown.error);
+      } finally {
+        shown.end();
+      }
+    }
+    const opened = await openVolume(modal, volume);
+    const { log, exit } = await withHelper(modal, opened, async (helper) => {
+      const files = filesOf(name);
+      const read = await helper.exec(['cat', files.log]);
+      if (read.code !== 0) throw noRun(name, volume);
+      return { log: read.stdout, exit: (await helper.exec(['cat', files.exit])).stdout.trim() };
+    });
+    const shown = replay(reporter, json);
+    log.split('\n').forEach(shown.line);
+    shown.end();
+    return conclude({ name, volume, json }, exit === '' ? undefined : Number(exit), shown.result, shown.error);
+  });
+}
+
+/** The end of a log: what became of the run. @param code undefined: its sandbox was cut off. */
+function conclude(
+  { name, volume, json }: { readonly name: string; readonly volume: string; readonly json: boolean },
+  code: number | undefined,
+  result: ReturnType<typeof replay>['result'],
+  error: ReturnType<typeof replay>['error'],
+): number {
+  if (code !== exitCodes.ok) {
+    const job = { name, volume, command: 'train', timeoutSeconds: 0, output: join('runs', name) } as const;
+    printResult(json, { run: name, exitCode: code ?? null, error: error ?? null }, () => [
+      endedBy(code ?? 137, job, error).message,
+    ]);
+    return exitCodes.ok;
+  }
+  printResult(json, { run: name, exitCode: code, ...(result !== undefined && { result }) }, () => [
+    `${name} is finished. Fetch its files with \`tinyzero modal get ${name}\`.`,
+  ]);
+  return exitCodes.ok;
+}
+
+export async function get({ volume, json, quiet }: Values, [name = '', folder]: readonly string[]): Promise<number> {
+  const reporter = consoleReporter({ quiet, json });
+  const into = folder ?? join('runs', name);
+  const modal = await openModal();
+  const bytes = await interruptible(async (signal) => {
+    const opened = await openVolume(modal, volume);
+    return await withHelper(modal, opened, (helper) => fetchFolder(helper, name, into, reporter, signal));
+  });
+  printResult(json, { run: name, folder: into, bytes }, () => [
+    bytes === 0 ? `${into} has everything already.` : `${into}: ${formatBytes(bytes)} received.`,
+  ]);
+  return exitCodes.ok;
+}
+
+export async function stop({ volume, json, quiet }: Values, [name = '']: readonly string[]): Promise<number> {
+  const reporter = consoleReporter({ quiet, json });
+  const modal = await openModal();
+  const sandbox = await runningSandbox(modal, name);
+  if (sandbox === undefined) throw noRun(name, volume, 'is running');
+  const exitCode = await stopRun(modal, sandbox, name, reporter);
+  printResult(json, { run: name, exitCode }, () => [
+    exitCode === exitCodes.ok ? `${name} had just finished.` : `${name} is stopped. What it saved is on the volume.`,
+  ]);
+  return exitCodes.ok;
+}
+
+function noRun(name: string, volume: string, what = `is on the volume ${volume}`): UserError {
+  return new UserError({ problem: `No run ${name} ${what}.`, fix: 'List the runs with `tinyzero modal ls`.' });
+}

@@ -1,0 +1,72 @@
+/** @file The end of `train`, `estimate-vstar` and `eval` with `--on modal`: the plan, the run, and the results as the command shows them. */
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { OptionName, OptionValues } from '../../options/table.js';
+import { runFiles } from '../../run/folder.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import type { JsonRecord } from '../../util/json.js';
+import { interruptible } from '../terminal/interrupt.js';
+import { printResult } from '../terminal/output.js';
+import type { Paint } from '../terminal/paint.js';
+import { consoleReporter } from '../terminal/progress.js';
+import { describePlan, planOf } from './describe.js';
+import { planJob, type RemoteValues } from './job.js';
+import type { RemoteCommand } from './layout.js';
+import { runJob } from './start.js';
+
+type Values = RemoteValues & Partial<OptionValues> & Pick<OptionValues, 'json' | 'quiet'>;
+
+/** Prints a result as the command does here. @param result the event `result` of the command, with paths of this machine. */
+export type Describe = (result: JsonRecord, paint: Paint, width: number | undefined) => readonly string[];
+
+/** @returns the exit code. @throws UserError */
+export async function onModal(
+  command: RemoteCommand,
+  values: Values,
+  given: ReadonlySet<OptionName>,
+  describe: Describe,
+): Promise<number> {
+  const { json, quiet, dryRun } = values;
+  const job = planJob(command, values, given);
+  if (dryRun) {
+    printResult(json, planOf(job), () => describePlan(job));
+    return exitCodes.ok;
+  }
+  const { output } = job;
+  const isFile = command === 'estimate-vstar';
+  if (isFile && existsSync(output)) {
+    throw new UserError({ problem: `${output} exists already.`, fix: 'Choose another file with --out.' });
+  }
+  const staging = join(dirname(output), `.${job.name}`);
+  const into = command === 'eval' ? undefined : isFile ? staging : output;
+  const reporter = consoleReporter({ quiet, json });
+  // The events of the run are passed on as they come; only lines of this machine are added.
+  const finished = await interruptible((signal) => runJob(job, { into, json }, reporter, signal));
+  if (finished === undefined) {
+    printResult(json, { run: job.name, detached: true }, () => [
+      `${job.name} runs on Modal.`,
+      `  tinyzero modal logs ${job.name}   follows it`,
+      `  tinyzero modal get ${job.name}    fetches its files`,
+      `  tinyzero modal stop ${job.name}   saves and ends it`,
+    ]);
+    return exitCodes.ok;
+  }
+  if (isFile) {
+    renameSync(join(staging, runFiles.vStar), output);
+    rmSync(staging, { recursive: true, force: true });
+  }
+  if (finished.result === undefined) {
+    throw new UserError({
+      problem: `${job.name} ended well, but its result did not arrive.`,
+      fix: `Fetch it with \`tinyzero modal get ${job.name}\`.`,
+    });
+  }
+  const places = {
+    train: { folder: output, report: join(output, runFiles.report) },
+    'estimate-vstar': { file: output },
+    eval: {},
+  };
+  const result = { ...finished.result, ...places[command] };
+  printResult(json, result, (paint, width) => describe(result, paint, width));
+  return exitCodes.ok;
+}

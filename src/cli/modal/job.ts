@@ -1,0 +1,157 @@
+/**
+ * @file What is to run on Modal: the command line there, the files that it needs from here, where its results go, and what it costs
+ * at most. Made from the options alone; nothing is sent or started.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { shippedModel } from '../../model/shipped.js';
+import { type ModalGpu, modalGpus, remoteOptionNames } from '../../options/remote.js';
+import type { OptionSpec } from '../../options/spec.js';
+import { flag, type OptionName, type OptionValues, options } from '../../options/table.js';
+import { newFolder, runFiles } from '../../run/folder.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { isRecord, readJsonRecord } from '../../util/json.js';
+import { parseDuration } from './duration.js';
+import { type Input, inputOf } from './files/upload.js';
+import type { RemoteCommand, Target } from './layout.js';
+
+export type RemoteValues = OptionValues<(typeof remoteOptionNames)[number]>;
+
+export interface RemoteJob {
+  readonly command: RemoteCommand;
+  /** Of the run, its folder on the volume and its sandbox. */
+  readonly name: string;
+  /** Arguments after `tinyzero` there, with paths of this machine. */
+  readonly args: readonly string[];
+  /** Where it writes; an evaluation only prints. */
+  readonly target: Target | undefined;
+  /** What its options name here. */
+  readonly inputs: readonly Input[];
+  /** A run of this machine that goes on there, unless the volume has it. */
+  readonly resumed?: Input;
+  readonly resume: boolean;
+  readonly gpu: ModalGpu;
+  readonly timeoutSeconds: number;
+  readonly volume: string;
+  readonly detach: boolean;
+  /** Folder or file of the results here. */
+  readonly output: string;
+  /** Dollars for the GPU until the timeout. */
+  readonly mostDollars: number;
+}
+
+/** Options that name files of this machine, if they exist here. */
+const inputOptions: readonly OptionName[] = ['model', 'reference', 'task', 'problems', 'vStar', 'fromVStar', 'compare'];
+/** Options that say how this command itself behaves. */
+const ownOptions: readonly OptionName[] = [
+  ...remoteOptionNames,
+  ...(['out', 'resume', 'dryRun', 'engine', 'install', 'json', 'quiet', 'color', 'config', 'port', 'open'] as const),
+];
+/** Options that only make sense where the files are. */
+const refused: readonly OptionName[] = ['seeds', 'parallel', 'watch', 'workers'];
+
+/** Modal's own limit on a sandbox. */
+const longestSeconds = 24 * 3600;
+/** A shorter one is used up by starting and saving. */
+const shortestSeconds = 20;
+
+/** @throws UserError (wrong usage) that lists what is wrong with the options. */
+export function planJob(
+  command: RemoteCommand,
+  values: RemoteValues & Partial<OptionValues>,
+  given: ReadonlySet<OptionName>,
+): RemoteJob {
+  const found: string[] = [];
+  for (const name of refused) {
+    if (given.has(name)) found.push(`${flag(name)}: cannot be combined with --on modal; ${insteadOf[name]}`);
+  }
+  const timeoutSeconds = parseDuration(values.timeout);
+  if (timeoutSeconds === undefined || timeoutSeconds > longestSeconds || timeoutSeconds < shortestSeconds) {
+    found.push(`--timeout: expected from ${shortestSeconds}s to 24h, such as 90m or 8h, found '${values.timeout}'`);
+  }
+  const resume = values.resume !== undefined;
+  const flags = flagsOf(values, given);
+  const { name, output } = nameOf(command, values, flags);
+  if (!/^[\w.-]{1,64}$/.test(name) || name.startsWith('.')) {
+    found.push(
+      `${resume ? '--resume' : '--out'}: the last part names the run on Modal, so it has 1 to 64 letters, digits, '.', '-' and '_', and no '.' first; found '${name}'`,
+    );
+  }
+  if (found.length > 0) throw new UserError(found.join('\n'), { exitCode: exitCodes.usage });
+  const engine = given.has('engine') ? values.engine! : 'tensorflow';
+  const gpu = values.remoteGpu;
+  const local = resume ? recordOf(values.resume!) : undefined;
+  const named = local === undefined ? pathsIn(values, given) : pathsIn(local, new Set(inputOptions));
+  return {
+    ...{ command, name, resume, gpu, output, timeoutSeconds: timeoutSeconds! },
+    args: [command, ...flags, '--engine', engine, '--no-install', '--json', '--quiet'],
+    target: targetOf(command, name, resume),
+    inputs: named.map((path) => inputOf(path)),
+    ...(local !== undefined && { resumed: inputOf(values.resume!, true) }),
+    volume: values.volume,
+    detach: values.detach,
+    mostDollars: (timeoutSeconds! / 3600) * modalGpus[gpu].dollarsPerHour,
+  };
+}
+
+/** The options of a run of this machine; undefined if it is not here. */
+function recordOf(folder: string): Partial<OptionValues> | undefined {
+  const path = join(folder, runFiles.config);
+  if (!existsSync(path)) return undefined;
+  const { options: recorded } = readJsonRecord(path);
+  return isRecord(recorded) ? (recorded as Partial<OptionValues>) : {};
+}
+
+const insteadOf: Readonly<Partial<Record<OptionName, string>>> = {
+  seeds: 'start a run for each seed with --seed and --detach',
+  parallel: 'each run has a GPU of its own',
+  workers: 'a run there is one process',
+  watch: 'fetch the files with `tinyzero modal get RUN` and watch them then',
+};
+
+function targetOf(command: RemoteCommand, name: string, resume: boolean): Target | undefined {
+  if (command === 'eval') return undefined;
+  if (command === 'train') return { flag: resume ? '--resume' : '--out', path: name };
+  return { flag: '--out', path: `${name}/${runFiles.vStar}` };
+}
+
+/** Files and folders of this machine that options name, each once; and those that the options of a named run name. */
+function pathsIn(values: Partial<OptionValues>, given: ReadonlySet<OptionName>): string[] {
+  const texts = inputOptions.filter((name) => given.has(name)).map((name) => values[name]);
+  const isLocal = (text: unknown): text is string =>
+    typeof text === 'string' && shippedModel(text) === text && existsSync(text);
+  const paths = texts.filter(isLocal);
+  const ofRuns = paths.flatMap((path) => pathsIn(recordOf(path) ?? {}, new Set(inputOptions)));
+  return [...new Set([...paths, ...ofRuns])];
+}
+
+/** The given options as words. */
+function flagsOf(values: Partial<OptionValues>, given: ReadonlySet<OptionName>): string[] {
+  return [...given].flatMap((name): string[] => {
+    const value = values[name];
+    if (ownOptions.includes(name) || refused.includes(name) || value === undefined) return [];
+    const spec: OptionSpec = options[name];
+    if (typeof value === 'boolean') return value === (spec as { default: boolean }).default ? [] : [flag(name)];
+    return [flag(name), ...(Array.isArray(value) ? (value as readonly string[]) : [String(value)])];
+  });
+}
+
+/** A run is named by its folder; anything else by what it computes, so that the same command goes on with the same files. */
+function nameOf(
+  command: RemoteCommand,
+  { resume, out, name, model }: Partial<OptionValues>,
+  flags: readonly string[],
+): { name: string; output: string } {
+  const what = model ?? 'builtin';
+  if (command === 'train') {
+    const folder = resume ?? out ?? newFolder(name ?? what);
+    return { name: basename(folder), output: folder };
+  }
+  const hash = createHash('sha256').update(flags.join('\0')).digest('hex').slice(0, 8);
+  const short = basename(what)
+    .replace(/[^\w-]+/g, '-')
+    .slice(0, 40);
+  const kind = command === 'eval' ? 'eval' : 'vstar';
+  return { name: `${kind}-${short}-${hash}`, output: out ?? (command === 'eval' ? '' : runFiles.vStar) };
+}

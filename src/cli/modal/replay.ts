@@ -1,0 +1,115 @@
+/**
+ * @file Shows here what a command prints elsewhere: its `--json` events become the same lines, bars and curves, and with `--json`
+ * they are passed on. Other lines, such as the words of a crash, are shown as they are.
+ */
+import type { TrainEvent } from '../../run/events.js';
+import type { StepMetrics } from '../../stage2/step-metrics.js';
+import { printable } from '../../util/errors.js';
+import { isRecord, type JsonRecord } from '../../util/json.js';
+import type { Reporter, Work, WorkUnit } from '../../util/reporter.js';
+import { printEvent } from '../terminal/output.js';
+import { paintFor } from '../terminal/paint.js';
+import { trainProgress } from '../train-progress.js';
+
+export interface Replay {
+  line(text: string): void;
+  end(): void;
+  /** The event `result`, once the command has printed it. */
+  readonly result: JsonRecord | undefined;
+  /** The event `error`. */
+  readonly error: { readonly message: string; readonly exitCode: number } | undefined;
+}
+
+/** The work whose progress comes with the events of updates. */
+const updatesTitle = 'Stage 2';
+
+/**
+ * @param json print the events on stdout too. @param earlier metrics of the updates before those that are printed.
+ * @param onGpu the name of a run that should use a GPU: a line says so if it does not.
+ */
+export function replay(
+  reporter: Reporter,
+  json: boolean,
+  earlier: readonly StepMetrics[] = [],
+  onGpu?: string,
+): Replay {
+  // The lines of these events come as notes.
+  const freshProgress = () => trainProgress({ ...reporter, line: () => {} }, paintFor(process.stderr));
+  let progress = freshProgress();
+  let history: readonly StepMetrics[] = earlier;
+  let work: { readonly title: string; readonly shown: Work } | undefined;
+  let result: JsonRecord | undefined;
+  let error: Replay['error'];
+
+  const endWork = () => {
+    work?.shown.end();
+    work = undefined;
+  };
+  const handle = (event: JsonRecord) => {
+    const { event: kind, ...fields } = event;
+    if (kind === 'result') {
+      result = fields;
+      return;
+    }
+    if (kind === 'error') {
+      error = { message: String(fields.message), exitCode: Number(fields.exitCode) };
+      return;
+    }
+    if (json) printEvent({ event: String(kind), ...fields });
+    if (kind === 'note') {
+      work?.shown.hide();
+      reporter.line(printable(String(fields.text)));
+    } else if (kind === 'progress' && fields.title !== updatesTitle) {
+      const title = printable(String(fields.title));
+      if (work?.title !== title) {
+        endWork();
+        work = { title, shown: reporter.work(title, fields.unit as WorkUnit) };
+      }
+      work.shown.update({ done: Number(fields.done), total: Number(fields.total) });
+    } else if (kind === 'opened') {
+      // A log may hold several sandboxes of the same run.
+      endWork();
+      progress.end();
+      progress = freshProgress();
+      if (onGpu !== undefined && !String(fields.engine).includes('GPU')) {
+        reporter.line(`${onGpu} does not use the GPU that is paid for. \`tinyzero modal stop ${onGpu}\` ends it.`);
+      }
+    } else if (kind === 'stage2' || kind === 'step' || kind === 'evaluated') {
+      endWork();
+      const told = { kind, ...fields } as unknown as TrainEvent;
+      if (told.kind === 'step') history = [...history, told.metrics];
+      progress.onEvent(told);
+    } else if (kind === 'resumed') {
+      const step = Number(fields.step);
+      history = history.filter((metrics) => metrics.step <= step);
+      progress.onEvent({ kind, step, history });
+    }
+  };
+  return {
+    line(text) {
+      const event = eventOf(text);
+      if (event !== undefined) handle(event);
+      else if (text.trim() !== '') reporter.line(printable(text));
+    },
+    end() {
+      endWork();
+      progress.end();
+    },
+    get result() {
+      return result;
+    },
+    get error() {
+      return error;
+    },
+  };
+}
+
+function eventOf(text: string): JsonRecord | undefined {
+  if (!text.startsWith('{')) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) && typeof value.event === 'string' ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * @file `--on modal`: makes the image, sends what the run needs, starts its sandbox, follows it and brings the results here. From the
+ * start of the sandbox on, the run needs nothing of this machine.
+ */
+
+import { join } from 'node:path';
+import { hubSettings } from '../../model/hub/repo.js';
+import { runFiles } from '../../run/folder.js';
+import type { StepMetrics } from '../../stage2/step-metrics.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { parseJson } from '../../util/json.js';
+import type { Reporter } from '../../util/reporter.js';
+import { packageVersion } from '../../util/version.js';
+import {
+  type App,
+  explained,
+  type Image,
+  type Modal,
+  openModal,
+  openVolume,
+  type Sandbox,
+  type Volume,
+} from './client.js';
+import { describePlan } from './describe.js';
+import { endedBy } from './ending.js';
+import { fetchFolder } from './files/download.js';
+import { type Helper, withHelper } from './files/helper.js';
+import { send } from './files/upload.js';
+import { followSandbox } from './follow.js';
+import { openImage } from './image.js';
+import type { RemoteJob } from './job.js';
+import { appName, filesOf, hubCache, type JobRecord, type Link, mountPath, sandboxProgram } from './layout.js';
+import { type Replay, replay } from './replay.js';
+import { stopRun } from './stop.js';
+
+export interface Finished {
+  /** The result that the command printed there. */
+  readonly result: Replay['result'];
+  readonly exitCode: number;
+}
+
+/**
+ * Runs `job` and waits for its end, unless it is detached; then the result is undefined.
+ *
+ * @param into where the files are brought; undefined: nowhere. @throws UserError
+ */
+export async function runJob(
+  job: RemoteJob,
+  { into, json }: { readonly into: string | undefined; readonly json: boolean },
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<Finished | undefined> {
+  const modal = await openModal();
+  describePlan(job).forEach(reporter.line);
+  const opened = await openVolume(modal, job.volume);
+  signal.throwIfAborted();
+  const image = await openImage(modal, opened, reporter, signal);
+  const { links, earlier } = await withHelper(modal, { ...opened, image }, (helper) =>
+    prepare(helper, job, reporter, signal),
+  );
+  signal.throwIfAborted();
+  const sandbox = await startSandbox(modal, job, { ...opened, image }, links, reporter);
+  if (job.detach) return undefined;
+  reporter.line(`${job.name} runs there, also without this machine. Ctrl-C stops and saves it.`);
+  const shown = replay(reporter, json, earlier, job.args.includes('tensorflow') ? job.name : undefined);
+  let exitCode: number;
+  try {
+    exitCode = await followSandbox(modal, sandbox, job.name, shown.line, reporter, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    shown.end();
+    exitCode = await stopRun(modal, sandbox, job.name, reporter);
+  } finally {
+    shown.end();
+  }
+  // What stopped training before its end is worth having, what was cut off is not complete.
+  const isWhole = exitCode === exitCodes.ok || exitCode === exitCodes.preflight;
+  if (isWhole && into !== undefined) {
+    await withHelper(modal, opened, (helper) => fetchFolder(helper, job.name, into, reporter, signal));
+  }
+  if (exitCode !== exitCodes.ok) throw endedBy(exitCode, job, shown.error);
+  return { result: shown.result, exitCode };
+}
+
+/** Everything on the volume that the run needs. @returns what its options name, and the metrics of a run that goes on. */
+async function prepare(helper: Helper, job: RemoteJob, reporter: Reporter, signal: AbortSignal) {
+  const { name, resume, resumed } = job;
+  const begun = (await helper.exec(['test', '-e', join(name, runFiles.config)])).code === 0;
+  if (begun && !resume && job.command === 'train') {
+    throw new UserError({
+      problem: `The volume ${job.volume} already has a run ${name}.`,
+      fix: `Resume it with \`tinyzero train --on modal --resume ${job.output}\`, or choose another --out.`,
+    });
+  }
+  if (resume && !begun && resumed === undefined) {
+    throw new UserError({
+      problem: `There is no run ${name} on the volume ${job.volume} or in ${job.output}.`,
+      fix: 'List the runs with `tinyzero modal ls`.',
+    });
+  }
+  if (resumed !== undefined && !begun) await send(helper, resumed, reporter, name);
+  const { folder, job: path } = filesOf(name);
+  const links = begun && resume ? await recordedLinks(helper, path) : [];
+  for (const input of links.length > 0 ? [] : job.inputs) {
+    signal.throwIfAborted();
+    links.push({ path: input.path, place: await send(helper, input, reporter) });
+  }
+  const record: JobRecord = {
+    ...{ name, command: job.command, gpu: job.gpu, timeoutSeconds: job.timeoutSeconds, links },
+    started: new Date().toISOString(),
+    version: packageVersion(),
+  };
+  const bytes = Buffer.from(`${JSON.stringify(record)}\n`);
+  await helper.exec(['sh', '-c', `mkdir -p ${folder} && cat > ${path}`], { input: once(bytes) });
+  return { links, earlier: resume ? await readMetrics(helper, name) : [] };
+}
+
+/** What the options of a run that goes on there name. */
+async function recordedLinks(helper: Helper, path: string): Promise<Link[]> {
+  const { code, stdout } = await helper.exec(['cat', path]);
+  return code === 0 ? [...(parseJson(stdout) as JobRecord).links] : [];
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+/** The metrics of the updates that a run has made, for its curves. */
+export async function readMetrics(helper: Helper, name: string): Promise<StepMetrics[]> {
+  const { stdout } = await helper.exec(['sh', '-c', `cat ${join(name, runFiles.metrics)} 2>/dev/null || true`]);
+  return stdout.split('\n').flatMap((line) => {
+    try {
+      return line === '' ? [] : [parseJson(line) as StepMetrics];
+    } catch {
+      return []; // half a line of a run that was killed; the run itself repeats the update
+    }
+  });
+}
+
+/** Processor cores and memory beside the GPU: Modal's own default is an eighth of a core. */
+const beside = { cpu: 4, memoryMiB: 16_384 };
+
+async function startSandbox(
+  modal: Modal,
+  job: RemoteJob,
+  { app, volume, image }: { readonly app: App; readonly volume: Volume; readonly image: Image },
+  links: readonly Link[],
+  reporter: Reporter,
+): Promise<Sandbox> {
+  const { client, sdk } = modal;
+  const { token, endpoint } = hubSettings();
+  const secrets = token === undefined ? [] : [await client.secrets.fromObject({ HF_TOKEN: token })];
+  reporter.line(`Waiting for a GPU (${job.gpu}).`);
+  return await explained(modal, `starting a sandbox with ${job.gpu}`, async () => {
+    try {
+      return await client.sandboxes.create(app, image, {
+        name: job.name,
+        command: sandboxProgram({ ...job, links }),
+        gpu: job.gpu,
+        ...beside,
+        timeoutMs: job.timeoutSeconds * 1000,
+        workdir: mountPath,
+        volumes: { [mountPath]: volume },
+        env: { HF_HOME: `${mountPath}/${hubCache}`, HF_ENDPOINT: endpoint, NO_COLOR: '1' },
+        secrets,
+        tags: { tinyzero: 'run', run: job.name, volume: job.volume },
+      });
+    } catch (error) {
+      if (!(error instanceof sdk.AlreadyExistsError)) throw error;
+      throw new UserError(
+        {
+          problem: `${job.name} already runs in the app ${appName}.`,
+          fix: `Follow it with \`tinyzero modal logs ${job.name}\`, or end it with \`tinyzero modal stop ${job.name}\`.`,
+        },
+        { cause: error },
+      );
+    }
+  });
+}

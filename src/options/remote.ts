@@ -1,0 +1,44 @@
+/** @file The options of `--on`: where a command runs if not here. */
+import type { OptionSpec } from './spec.js';
+
+/**
+ * GPUs of Modal that tinyzero offers. Prices: US dollars an hour for the GPU alone, by Modal's public list, as seen in June 2026.
+ */
+export const modalGpus = {
+  L4: { memory: '24 GB', dollarsPerHour: 0.8 },
+  A100: { memory: '40 GB', dollarsPerHour: 2.1 },
+  'A100-80GB': { memory: '80 GB', dollarsPerHour: 2.5 },
+  H100: { memory: '80 GB', dollarsPerHour: 3.95 },
+} as const;
+export type ModalGpu = keyof typeof modalGpus;
+
+export const remoteOptions = {
+  on: {
+    type: 'choice',
+    choices: ['modal'],
+    help: 'run on a GPU of Modal and bring the results here (docs/scale.md); default: on this machine',
+  },
+  remoteGpu: {
+    type: 'choice',
+    choices: Object.keys(modalGpus) as ModalGpu[],
+    default: 'A100',
+    word: 'gpu',
+    help: 'with --on modal: the GPU',
+  },
+  timeout: {
+    type: 'string',
+    placeholder: 'duration',
+    default: '8h',
+    help: 'with --on modal: longest time, such as 90m or 8h, at most 24h; the run is saved before',
+  },
+  volume: {
+    type: 'string',
+    placeholder: 'name',
+    default: 'tinyzero-outputs',
+    help: "the volume on Modal that keeps every run's files",
+  },
+  detach: { type: 'boolean', default: false, help: 'with --on modal: start, print how to follow the run, and end' },
+} as const satisfies Record<string, OptionSpec>;
+
+/** Options of a command that can run elsewhere. */
+export const remoteOptionNames = ['on', 'remoteGpu', 'timeout', 'volume', 'detach'] as const;
