@@ -12,6 +12,7 @@ import { memoryLimit } from '../util/machine.js';
 import type { Pretrained } from './checkpoint/pretrained.js';
 import type { ModelConfig } from './network/config.js';
 import { elementCount } from './network/params.js';
+import { processorRoom, type Room } from './room.js';
 import type { CacheSizes } from './sampling/kv-cache.js';
 import { frozenState } from './sampling/weights.js';
 
@@ -106,13 +107,14 @@ export interface SamplingWork {
   readonly maxSlots?: number;
   /** Bytes for the caches of all slots; a single slot may exceed this. Default 1 GiB. */
   readonly maxCacheBytes?: number;
+  /** Default: that of a processor. */
+  readonly room?: Pick<Room, 'drawingBytes' | 'prompts'>;
 }
 
 /** Default of {@link SamplingWork.maxCacheBytes}. */
 const cacheBytes = 2 ** 30;
-/** Bytes for the attention scores of one prefill, and for drawing in all slots. */
+/** Bytes for the attention scores of one prefill. */
 const scoreBytes = 2 ** 28;
-const maxPrompts = 8;
 const maxChunk = 128;
 /** Fewer shared tokens are not worth a function of their own. */
 export const leastShared = 8;
@@ -120,6 +122,7 @@ export const leastShared = 8;
 /** Sizes for kv-cache.ts and sample.ts that fit `work`. */
 export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSizes {
   const { promptLengths, sharedPrefix = 0, rollouts, maxNewTokens, maxSlots = 32, maxCacheBytes = cacheBytes } = work;
+  const { room = processorRoom } = work;
   const longest = Math.max(...promptLengths);
   // The last token of a prompt is decoded, not prefilled; the last token of a completion is never fed back.
   const sharedPositions = sharedPrefix >= leastShared ? sharedPrefix : 0;
@@ -132,11 +135,11 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
   const slots = Math.min(
     ...[maxSlots, rollouts],
     atMost(maxCacheBytes, bytesPerPosition * positions),
-    atMost(scoreBytes, drawingBytes(config)),
+    atMost(room.drawingBytes, drawingBytes(config)),
   );
   const scoresPerPrompt = 4 * config.heads * chunk * promptPositions;
   const prompts = Math.min(
-    maxPrompts,
+    room.prompts,
     promptLengths.length,
     slots,
     atMost(cacheBytes, bytesPerPosition * promptPositions),

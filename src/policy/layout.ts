@@ -12,6 +12,7 @@ import type { ModelConfig } from '../model/network/config.js';
 import { adaptedModules, adapterSpecs, withAdapterScale } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
+import { processorRoom, type Room } from '../model/room.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
 import { cacheState } from '../model/sampling/kv-cache.js';
 import { frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
@@ -34,6 +35,8 @@ export interface LayoutOptions {
   /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
   readonly isNarrow?: ((name: string) => boolean) | undefined;
   readonly lora?: LoraOptions | undefined;
+  /** Default: that of a processor. */
+  readonly room?: Room;
 }
 
 /** Caches may take half of the memory of the float32 weights, and at least this much. Beyond that, more rows hardly help. */
@@ -114,11 +117,19 @@ function momentsOf(state: Record<string, TensorSpec>, trained: ParameterSpecs, r
 export function policyLayout(
   config: ModelConfig,
   { promptLengths, sharedPrefix, maxNewTokens, slots }: PolicySizes,
-  { precision, isNarrow = () => false, lora, replicas = 1 }: LayoutOptions,
+  { precision, isNarrow = () => false, lora, replicas = 1, room = processorRoom }: LayoutOptions,
 ): PolicyLayout {
-  const maxCacheBytes = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
+  const usual = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
+  const maxCacheBytes = room.cacheBytes ?? usual;
   const prompts = { promptLengths, sharedPrefix };
-  const sizes = samplingSizes(config, { ...prompts, rollouts: slots, maxNewTokens, maxSlots: slots, maxCacheBytes });
+  const sizes = samplingSizes(config, {
+    ...prompts,
+    rollouts: slots,
+    maxNewTokens,
+    maxSlots: slots,
+    maxCacheBytes,
+    room,
+  });
   const samplingOnly = frozenState(config, precision);
   const shared = {
     ...trainingLayout(config, { isNarrow, lora, replicas }),

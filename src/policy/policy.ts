@@ -6,6 +6,7 @@ import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
+import { roomOf } from '../model/room.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, onCopies } from '../model/sampling/weights.js';
 import { type PolicySizes, policyLayout, referenceName } from './layout.js';
@@ -53,8 +54,9 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
   const { sizes, training, precision = 'f32' } = options;
   const { lora, isNarrow, seed = 0 } = training ?? {};
   const { replicas = 1 } = engine;
-  const layout = policyLayout(config, sizes, { precision, isNarrow, lora, replicas });
-  const shape = training && chooseUpdateShape(config, { ...sizes, ...training });
+  const room = roomOf(engine);
+  const layout = policyLayout(config, sizes, { precision, isNarrow, lora, replicas, room });
+  const shape = training && chooseUpdateShape(config, { ...sizes, ...training, room });
   // Samples the full distribution: with top-k or top-p the log-probs would not describe the samples.
   const drawing = { greedy: false, topK: 0, topP: 1 };
   const { functions } = samplingParts(config, layout.sizes, drawing, precision);

@@ -1,7 +1,7 @@
 /**
  * @file How an update is divided: the sequences per pass, and what the backward pass recomputes. Depends
- * only on the model's config and the sizes of the work, never on the machine, so that a run can be resumed elsewhere with
- * the same result.
+ * only on the model's config, the sizes of the work and the kind of device, so that a run can be resumed on a like machine
+ * with the same result.
  */
 import { leastShared, roundUp } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
@@ -14,6 +14,7 @@ import {
   type Recomputation,
 } from '../model/network/packed.js';
 import { parameterCount } from '../model/network/params.js';
+import { processorRoom, type Room } from '../model/room.js';
 
 export interface UpdateShape extends PassShape {
   readonly recompute: Recomputation;
@@ -29,21 +30,17 @@ export interface UpdateWork {
   readonly batchSize: number;
   /** Longest rows per pass; absent: chosen here. */
   readonly microBatch?: number | undefined;
+  /** Default: that of a processor. */
+  readonly room?: Room;
 }
 
 const floatBytes = 4;
 
-/** Bytes for the activations of a pass: these, or this share of weights, reference and moments in float32 if larger. */
-const activationBytes = 2 ** 28;
+/** Activations of a pass may take this share of weights, reference and moments in float32, if it is more than the room. */
 const activationShare = 0.1;
-/** Budget for the logits, their softmax and their gradient, in bytes. */
-const logitBytes = 2 ** 26;
-
-/** Passes for a full batch of the longest rows. Shorter rows need fewer; smaller passes multiply less efficiently. */
-const passesPerUpdate = 8;
 
 export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): UpdateShape {
-  const { promptLengths, maxNewTokens, batchSize, microBatch } = work;
+  const { promptLengths, maxNewTokens, batchSize, microBatch, room = processorRoom } = work;
   const longest = Math.max(...promptLengths) + maxNewTokens;
   const sharedPrefix = worthSharing(work) ? work.sharedPrefix! : 0;
   // Rows with a shared prefix follow it in one sequence; otherwise each has a sequence, which shorter rows share.
@@ -55,8 +52,8 @@ export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): Update
     const { sequences, length } = sizesOf(rows);
     return floatBytes * sequences * length * activationsPerToken(config, length, layers);
   };
-  const budget = Math.max(activationBytes, activationShare * 16 * parameterCount(config));
-  const wanted = microBatch ?? Math.max(1, Math.ceil(batchSize / passesPerUpdate));
+  const budget = Math.max(room.activationBytes, activationShare * 16 * parameterCount(config));
+  const wanted = microBatch ?? Math.max(1, Math.ceil(batchSize / room.passesPerUpdate));
   // Recomputing layers takes a third more time, which is still less than running passes of very few rows.
   const layers = bytes(Math.min(wanted, 4), false) > budget;
   let rows = wanted;
@@ -70,12 +67,12 @@ export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): Update
     predictions,
     rows: batchSize,
     sharedPrefix,
-    recompute: { layers, logitRows: logitRowsOf(config, predictions) },
+    recompute: { layers, logitRows: logitRowsOf(config, predictions, room) },
   };
 }
 
 /** Completion tokens of a pass, of `predictions` in all, whose logits are computed together. */
-function logitRowsOf({ vocabSize }: ModelConfig, predictions: number): number {
+function logitRowsOf({ vocabSize }: ModelConfig, predictions: number, { logitBytes }: Room): number {
   const rowsAtOnce = Math.max(16, Math.floor(logitBytes / (3 * floatBytes * vocabSize)));
   const parts = Math.ceil(predictions / rowsAtOnce);
   return parts === 1 ? predictions : roundUp(Math.ceil(predictions / parts), 2);
@@ -89,10 +86,16 @@ function logitRowsOf({ vocabSize }: ModelConfig, predictions: number): number {
 export function shapeOfBatches(
   config: ModelConfig,
   batches: readonly (readonly CompletionRow[])[],
-  { batchSize, microBatch }: Pick<UpdateWork, 'batchSize' | 'microBatch'>,
+  { batchSize, microBatch, room = processorRoom }: Pick<UpdateWork, 'batchSize' | 'microBatch' | 'room'>,
 ): UpdateShape {
   const longest = batches.flat().reduce((most, row) => Math.max(most, tokensOf(row)), 2);
-  const shape = chooseUpdateShape(config, { promptLengths: [1], maxNewTokens: longest - 1, batchSize, microBatch });
+  const shape = chooseUpdateShape(config, {
+    promptLengths: [1],
+    maxNewTokens: longest - 1,
+    batchSize,
+    microBatch,
+    room,
+  });
   const predicted = batches.flatMap((rows) => planPasses(rows, shape).map((pass) => predictionsOf(rows, pass)));
   const most = predicted.reduce((a, b) => Math.max(a, b), 1);
   const predictions = roundUp(most, 16);
@@ -100,7 +103,7 @@ export function shapeOfBatches(
     ...shape,
     predictions,
     rows: batches.reduce((count, { length }) => Math.max(count, length), 1),
-    recompute: { ...shape.recompute, logitRows: logitRowsOf(config, predictions) },
+    recompute: { ...shape.recompute, logitRows: logitRowsOf(config, predictions, room) },
   };
 }
 

@@ -14,7 +14,7 @@ import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import type { Reporter } from '../util/reporter.js';
 import { policySizes, readGivenVStar } from './job.js';
 import { planDisk, planMemory } from './memory-plan.js';
-import { missingBytes, type Needs, requireEngine, weighNeeds } from './needs.js';
+import { missingBytes, type Needs, plannedRoom, requireEngine, weighNeeds } from './needs.js';
 
 export interface DryRun extends Needs {
   readonly model: string;
@@ -65,7 +65,7 @@ export async function dryRun(
   const memory = planMemory(
     config,
     policySizes(settings, { tokenizer: model.tokenizer, form }, [...train, ...test, ...validation], settings),
-    settings,
+    { ...settings, room: plannedRoom(engine) },
   );
   const parameters = parameterCount(config);
   const disk = planDisk(config, {

@@ -9,6 +9,7 @@ import type { ModelConfig } from '../model/network/config.js';
 import { adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { elementCount, parameterSpecs } from '../model/network/params.js';
+import { processorRoom, type Room } from '../model/room.js';
 import { type PolicySizes, policyLayout, type TrainingLayout, trainingLayout } from '../policy/layout.js';
 import { activationsPerToken, chooseUpdateShape, type UpdateShape } from '../policy/update-shape.js';
 
@@ -40,6 +41,8 @@ export interface UpdatePlan {
   readonly microBatch?: number | undefined;
   readonly precision: Precision;
   readonly lora?: LoraOptions | undefined;
+  /** Default: that of a processor. */
+  readonly room?: Room;
 }
 
 /**
@@ -49,10 +52,10 @@ export interface UpdatePlan {
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, microBatch, precision, lora }: UpdatePlan,
+  { batchSize, microBatch, precision, lora, room = processorRoom }: UpdatePlan,
 ): readonly MemoryStage[] {
   // Weights that the config declares as bfloat16 are almost always stored as such.
-  const layout = policyLayout(config, sizes, { precision, lora, isNarrow: () => config.dtype === 'bfloat16' });
+  const layout = policyLayout(config, sizes, { precision, lora, isNarrow: () => config.dtype === 'bfloat16', room });
   const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
@@ -64,7 +67,7 @@ export function planMemory(
   };
   const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };
 
-  const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch });
+  const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch, room });
   const training = {
     ...programs,
     weights,

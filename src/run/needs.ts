@@ -13,6 +13,7 @@ import { isGguf } from '../model/gguf/open.js';
 import { wasmHeapBytes } from '../model/load.js';
 import { parameterCount } from '../model/network/params.js';
 import { type EngineRequest, openRequestedEngine } from '../model/open.js';
+import { cudaRoom, processorRoom, type Room } from '../model/room.js';
 import { freeBytes, memoryLimit } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
 import type { DiskPlan, MemoryStage } from './memory-plan.js';
@@ -46,6 +47,13 @@ export function weighNeeds(
     available !== undefined && needed > available ? [{ what, needed, available }] : [],
   );
   return { memory, disk, device, available, shortfalls };
+}
+
+/** The room that a run would have on the engine that is installed. */
+export function plannedRoom(engine: EngineSetting): Room {
+  const isCuda = (engine === 'auto' || engine === 'tensorflow') && findInstalledEngine()?.variant === 'gpu';
+  const [card] = isCuda ? nvidiaGpus() : [];
+  return card === undefined ? processorRoom : cudaRoom(card.memoryBytes);
 }
 
 /** Bytes of weights that a run would still have to download. */

@@ -5,6 +5,7 @@
 import type { EngineName } from '../../engine/choices.js';
 import { nvidiaGpus } from '../../engine/cuda.js';
 import { chooseEngine } from '../../engine/install/choose.js';
+import { cudaLibraryFault } from '../../engine/install/build/cuda-libraries.js';
 import { findInstalledEngine, inspectEngine } from '../../engine/install/installed.js';
 import type { OptionValues } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
@@ -72,7 +73,11 @@ async function computeChecks(name: EngineName, reporter: Reporter, signal: Abort
   });
   if (checks[0]?.ok !== true) return checks;
   const engine = await openEngine(name);
-  if (name === 'tensorflow') checks.push(...usedGpuChecks(nvidiaGpus(), findInstalledEngine()?.variant, engine.device));
+  const installed = name === 'tensorflow' ? findInstalledEngine() : undefined;
+  if (installed?.variant === 'gpu') {
+    const fault = engine.device === 'gpu' ? undefined : await cudaLibraryFault(installed.folder, signal);
+    checks.push(...usedGpuChecks(nvidiaGpus(), installed.variant, engine.device, fault));
+  }
   return await countedWork(reporter.work('Checking the engine', 'checks'), engineChecks.length, async (tick) => {
     for (const [what, check] of engineChecks) {
       await attempt(what, () => check(engine));

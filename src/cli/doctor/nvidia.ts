@@ -46,11 +46,16 @@ function adviceFor({ capability, driver }: NvidiaGpu, variant: 'cpu' | 'gpu' | u
   return undefined;
 }
 
-/** Present only if the CUDA build is installed and the driver shows GPUs. @param device where the open engine computes. */
+/**
+ * Present only if the CUDA build is installed and the driver shows GPUs.
+ *
+ * @param device where the open engine computes. @param fault why a library of CUDA does not open, if one does not.
+ */
 export function usedGpuChecks(
   gpus: readonly NvidiaGpu[],
   variant: 'cpu' | 'gpu' | undefined,
   device: 'cpu' | 'gpu',
+  fault?: string,
 ): Check[] {
   if (variant !== 'gpu' || gpus.length === 0) return [];
   return [
@@ -58,9 +63,11 @@ export function usedGpuChecks(
       name: 'GPU in use',
       ok: device === 'gpu',
       needed: false,
-      found: device === 'gpu' ? 'yes' : 'no: TensorFlow did not open it and computes on the processor',
+      found: device === 'gpu' ? 'yes' : `no: TensorFlow computes on the processor${fault === undefined ? '' : `, since ${fault}`}`,
       expected: 'yes',
-      fix: 'Run `TF_CPP_MIN_LOG_LEVEL=0 tinyzero doctor`: TensorFlow then names the library that does not load.',
+      fix: fault
+        ? 'Run `tinyzero engine install --gpu --reinstall`.'
+        : 'Run `TF_CPP_MIN_LOG_LEVEL=0 tinyzero doctor`: TensorFlow then names the library that does not load.',
     },
   ];
 }

@@ -9,6 +9,7 @@ import type { Reporter } from '../../util/reporter.js';
 import { type AddonBuild, buildAddon, buildKernels, type Compiler, findCompiler } from './build/addon.js';
 import { stageBinding, stageHeaders } from './build/binding-package.js';
 import { checkLoads } from './build/check.js';
+import { checkCudaLibraries, linkCudaLibraries } from './build/cuda-libraries.js';
 import { extract } from './fetch/archive.js';
 import { fetchOfficial } from './fetch/official.js';
 import { downloadWheel, findPip } from './fetch/pip.js';
@@ -65,6 +66,10 @@ async function wheelRung(context: RungContext): Promise<Facts> {
         ? (context.local?.get(wheel.file) as string)
         : await downloadWheel(pip, wheel, context.downloads, reporter, signal);
     await unpack(context, `Unpacking ${wheel.project}`, archive, wheel.unpackedBytes, wheelTarget);
+  }
+  if (variant === 'gpu') {
+    linkCudaLibraries(context.staging);
+    await checkCudaLibraries(context.staging, signal);
   }
   const suffix = machine.platform === 'darwin' ? '2.dylib' : 'so.2';
   const libraries = [`libtensorflow_cc.${suffix}`, `libtensorflow_framework.${suffix}`];

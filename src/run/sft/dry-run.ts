@@ -10,7 +10,7 @@ import { newestKept } from '../../options/settings.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import type { Reporter } from '../../util/reporter.js';
 import { planDisk, planLearnerMemory } from '../memory-plan.js';
-import { missingBytes, type Needs, requireEngine, weighNeeds } from '../needs.js';
+import { missingBytes, type Needs, plannedRoom, requireEngine, weighNeeds } from '../needs.js';
 import type { SftRequest } from './events.js';
 import type { ExampleSet } from './examples.js';
 import { planSft } from './loop.js';
@@ -42,7 +42,7 @@ export async function sftDryRun(
   const { config } = model.pretrained;
   const plan = planSft(train.length, settings);
   const batches = plan.map(({ rows }) => rows.map((row) => train[row]!));
-  const shape = shapeOfBatches(config, [...batches, heldOut], settings);
+  const shape = shapeOfBatches(config, [...batches, heldOut], { ...settings, room: plannedRoom(engine) });
   const memory = planLearnerMemory(config, shape, settings.lora);
   const disk = planDisk(config, {
     keep: newestKept(settings.keep),

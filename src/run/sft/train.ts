@@ -11,6 +11,7 @@ import { fingerprintModel } from '../../model/checkpoint/pretrained.js';
 import { completionTokens } from '../../model/network/log-probs.js';
 import { type OpenModel, openModel, openRequestedEngine } from '../../model/open.js';
 import type { TokenRow } from '../../model/prompt-input.js';
+import { roomOf } from '../../model/room.js';
 import { builtinModel } from '../../model/shipped.js';
 import { newestKept, warmupSteps } from '../../options/settings.js';
 import type { SftSettings } from '../../options/sft-settings.js';
@@ -96,7 +97,7 @@ async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftRe
   const batches = plan.map(({ rows }) => rows.map((row) => train[row]!));
   const { precision, optimizer, maxGradientNorm, lora, seed } = settings;
   const learner = createLearner(engine, pretrained.config, {
-    shape: shapeOfBatches(pretrained.config, [...batches, heldOut], settings),
+    shape: shapeOfBatches(pretrained.config, [...batches, heldOut], { ...settings, room: roomOf(engine) }),
     precision,
     optimizer,
     maxGradientNorm,
