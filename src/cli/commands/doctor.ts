@@ -4,8 +4,8 @@
  */
 import type { EngineName } from '../../engine/choices.js';
 import { nvidiaGpus } from '../../engine/cuda.js';
-import { chooseEngine } from '../../engine/install/choose.js';
 import { cudaLibraryFault } from '../../engine/install/build/cuda-libraries.js';
+import { chooseEngine } from '../../engine/install/choose.js';
 import { findInstalledEngine, inspectEngine } from '../../engine/install/installed.js';
 import type { OptionValues } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';

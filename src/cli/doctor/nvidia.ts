@@ -63,7 +63,10 @@ export function usedGpuChecks(
       name: 'GPU in use',
       ok: device === 'gpu',
       needed: false,
-      found: device === 'gpu' ? 'yes' : `no: TensorFlow computes on the processor${fault === undefined ? '' : `, since ${fault}`}`,
+      found:
+        device === 'gpu'
+          ? 'yes'
+          : `no: TensorFlow computes on the processor${fault === undefined ? '' : `, since ${fault}`}`,
       expected: 'yes',
       fix: fault
         ? 'Run `tinyzero engine install --gpu --reinstall`.'
