@@ -5,6 +5,8 @@
 /** `tensorflow`: native, compiled. `webgpu`: any graphics card. `wasm`: WebAssembly, op by op, on every machine. */
 export const engineNames = ['tensorflow', 'webgpu', 'wasm'] as const;
 export type EngineName = (typeof engineNames)[number];
+/** What computed a run: an engine of this machine, or a server. */
+export type RunEngine = EngineName | 'server';
 
 /** Values of `--engine`; `auto`: `tensorflow` if it is or can be installed, then `webgpu` if a card is there, then `wasm`. */
 export const engineSettings = ['auto', ...engineNames] as const;

@@ -1,8 +1,18 @@
-/** @file The options of engines and of several processes in the option table. */
+/** @file The options in the option table that say where a command computes: engines, several processes, servers. */
 import { engineSettings } from '../engine/choices.js';
 import type { OptionSpec } from './spec.js';
 
 export const machineOptions = {
+  tinkerUrl: {
+    type: 'string',
+    placeholder: 'url',
+    help: 'with --on tinker: the server, such as http://localhost:8000; its key is taken from TINKER_API_KEY',
+  },
+  tinkerModel: {
+    type: 'string',
+    placeholder: 'name',
+    help: "with --on tinker: the server's name for the model, if --model is a folder with its config and tokenizer",
+  },
   workers: {
     type: 'string',
     placeholder: 'host:port,...',

@@ -78,6 +78,8 @@ export const trainingOptionNames = [
   'saveEvery',
   'keep',
   'tensorboard',
+  'tinkerUrl',
+  'tinkerModel',
   ...labelOptionNames,
 ] as const satisfies readonly OptionName[];
 

@@ -61,12 +61,14 @@ export async function openProblems(
   const problems = withValidation(task, unshown, settings);
   const form: PromptForm = { style: settings.promptStyle, system: settings.system, examples };
   requireSpellable(task, [...problems.train, ...problems.test, ...(problems.validation ?? [])], { tokenizer, form });
-  const { temperature, maxNewTokens, seed, precision } = settings;
+  const { temperature, maxNewTokens, seed, precision, tinkerUrl } = settings;
+  // A server draws other samples from the same numbers.
+  const by = tinkerUrl === undefined ? precision : 'Tinker server';
   const sampledWith = {
     tokenizer: tokenizer.fingerprint,
     problems: hashProblems(problems.train),
     prompt: `${task.name}, ${describeForm(form)}`,
-    sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${precision}`,
+    sampling: `temperature ${temperature}, ${maxNewTokens} tokens, seed ${seed}, ${by}`,
     reward: rewardName,
   };
   return { settings, task, problems, form, sampledWith, ...(source && { source }) };

@@ -15,8 +15,8 @@ export type ModalGpu = keyof typeof modalGpus;
 export const remoteOptions = {
   on: {
     type: 'choice',
-    choices: ['modal'],
-    help: 'run on a GPU of Modal and bring the results here (docs/scale.md); default: on this machine',
+    choices: ['modal', 'tinker'],
+    help: 'run on a GPU of Modal, or train on a server of the Tinker API (docs/scale.md); default: on this machine',
   },
   remoteGpu: {
     type: 'choice',

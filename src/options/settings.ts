@@ -86,7 +86,8 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
   const isBuiltinTask = options.task === undefined && options.problems === undefined;
   const { maxNewTokens: limits } = defaults;
   const loraProblems: string[] = [];
-  const lora = loraOptions(options, loraProblems);
+  const lora =
+    options.tinkerUrl !== undefined ? tinkerAdapters(options, loraProblems) : loraOptions(options, loraProblems);
   const settings: Settings = {
     ...options,
     model: options.model ?? builtinModel,
@@ -144,12 +145,44 @@ export function loraOptions(
   return { rank, alpha: loraAlpha ?? 2 * rank, targets };
 }
 
+/** The rank of adapters if none is given, and their alpha, which servers of the Tinker API fix. */
+const tinkerLora = { rank: 32, alpha: 32 } as const;
+
+/** The adapter that a server of the Tinker API trains. @param problems receives what it cannot do. */
+function tinkerAdapters(
+  {
+    loraRank: rank = tinkerLora.rank,
+    loraAlpha,
+    loraTargets: names,
+    precision,
+    microBatch,
+    reference,
+  }: TrainingOptions,
+  problems: string[],
+): LoraOptions {
+  const fixed = 'with --on tinker, the server decides that';
+  if (loraAlpha !== undefined) problems.push(`--lora-alpha: ${fixed}`);
+  if (names !== undefined) problems.push(`--lora-targets: ${fixed}`);
+  if (microBatch !== undefined) problems.push(`--micro-batch: ${fixed}`);
+  if (precision !== 'f32') problems.push(`--precision: ${fixed}`);
+  if (reference !== undefined)
+    problems.push('--reference: with --on tinker, the reference is the model without its adapters');
+  return { rank, alpha: tinkerLora.alpha, targets: loraTargets };
+}
+
+/** What contradicts the place where the run computes. */
+function placeProblems({ tinkerUrl, tinkerModel, temperature }: Settings): string[] {
+  if (tinkerUrl === undefined) return tinkerModel === undefined ? [] : ['--tinker-model: needs --on tinker'];
+  return temperature === 1 ? [] : ['--temperature: must be 1 with --on tinker, whose servers compute log-probs at 1'];
+}
+
 function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFacts, found: readonly string[]): void {
   const { task, problems, temperature, algo, vStar, curriculum, promptStyle, control, batchSize } = settings;
   const refused: string[] = [...found];
   if (task !== undefined && problems !== undefined) refused.push('--problems: --task already provides the problems');
   refused.push(...sourceProblems(settings));
   refused.push(...keepProblems(settings));
+  refused.push(...placeProblems(settings));
   if (temperature === 0) refused.push('--temperature: must be above 0, since training samples');
   const algorithm = algorithms[algo];
   refused.push(...algorithm.problems(settings));

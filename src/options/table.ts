@@ -42,6 +42,12 @@ export const options = {
     default: 'tiny',
     help: 'the built-in model to make: its seed and the problems it is never shown',
   },
+  family: {
+    type: 'choice',
+    choices: ['qwen2', 'qwen3', 'llama'],
+    default: 'qwen2',
+    help: 'architecture of the built-in model; qwen3 and llama make twins of it, for servers that know only those',
+  },
   data: {
     type: 'string',
     placeholder: 'file',

@@ -6,7 +6,7 @@ import { type OptionName, options, usage } from './table.js';
 
 /** The headings of `--help`, in order, with their options. A command can move an option to another heading. */
 export const optionGroups = {
-  Model: ['model', 'reference', 'preset', 'compare', 'compareRuns', 'corpus', 'steps', 'precision'],
+  Model: ['model', 'reference', 'preset', 'compare', 'compareRuns', 'corpus', 'family', 'steps', 'precision'],
   Prompts: ['prompt', 'input', 'chat', 'promptStyle', 'wording', 'questionStyle', 'system', 'shots'],
   Sampling: ['temperature', 'topP', 'topK', 'maxNewTokens', 'samples'],
   Problems: [...problemOptionNames, 'numTrain', 'numTest', 'numValidation', 'overlap', 'reward', 'seed'],
@@ -56,7 +56,7 @@ export const optionGroups = {
     'color',
     'config',
   ],
-  'Where it runs': ['on', 'remoteGpu', 'timeout', 'volume', 'detach'],
+  'Where it runs': ['on', 'tinkerUrl', 'tinkerModel', 'remoteGpu', 'timeout', 'volume', 'detach'],
   Engine: ['workers', 'listen', 'engine', 'install', 'gpu', 'from', 'reinstall'],
 } as const satisfies Record<string, readonly OptionName[]>;
 export type OptionGroup = keyof typeof optionGroups;

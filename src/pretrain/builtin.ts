@@ -1,5 +1,5 @@
 /**
- * @file Makes a built-in model: its architecture (the smallest Qwen2, so that every library that knows Qwen2 loads it), its
+ * @file Makes a built-in model: its architecture (the smallest Qwen2, so that every library that knows Qwen2 loads it, or a twin in another family), its
  * pre-training, its Hugging Face folder in bfloat16, and its model card.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Engine } from '../engine/backend.js';
 import { savePretrained } from '../model/checkpoint/save.js';
-import { type ModelConfig, modelConfigJson, parseModelConfig } from '../model/network/config.js';
+import { type Family, type ModelConfig, modelConfigJson, parseModelConfig } from '../model/network/config.js';
 import { parameterCount, parameterSpecs } from '../model/network/params.js';
 import { heldOutField } from '../model/shipped.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
@@ -20,6 +20,7 @@ type CorpusName = keyof typeof shippedCorpora;
 
 export interface MakeOptions {
   readonly corpus: CorpusName;
+  readonly family: Family;
   /** Number of steps instead of the recipe's, for a quick try. */
   readonly steps?: number;
   readonly onStep: (step: PretrainStep, steps: number) => void;
@@ -28,7 +29,7 @@ export interface MakeOptions {
 
 /** Trains and writes the model into `folder`. @throws the signal's reason when stopped; nothing is written then. */
 export async function makeBuiltin(engine: Engine, folder: string, options: MakeOptions): Promise<void> {
-  const config = builtinArchitecture();
+  const config = builtinArchitecture(options.family);
   const { seed, heldOut } = shippedCorpora[options.corpus];
   const { steps = corpusRecipe.steps, onStep, signal } = options;
   const weights = await pretrain(engine, {
@@ -61,11 +62,15 @@ export async function makeBuiltin(engine: Engine, folder: string, options: MakeO
   }
 }
 
-/** 413,280 parameters; docs/log.md explains the size. */
-export function builtinArchitecture(): ModelConfig {
+/**
+ * 413,280 parameters; docs/log.md explains the size. The twins in other families have heads of width 32 instead of 24, which
+ * all servers know, and no biases: Qwen3 450,000 parameters, Llama about as many.
+ */
+export function builtinArchitecture(family: Family = 'qwen2'): ModelConfig {
   return parseModelConfig(
     {
-      model_type: 'qwen2',
+      model_type: family,
+      ...(family !== 'qwen2' && { head_dim: 32 }),
       // More than the pieces, to a round number; the others are never drawn, since they are never targets.
       vocab_size: 64,
       hidden_size: 96,
@@ -77,6 +82,7 @@ export function builtinArchitecture(): ModelConfig {
       rope_theta: 10_000,
       tie_word_embeddings: true,
       max_position_embeddings: 256,
+      bos_token_id: null,
       eos_token_id: eosId,
       pad_token_id: padId,
       initializer_range: 0.02,
@@ -89,8 +95,11 @@ export function builtinArchitecture(): ModelConfig {
 /** Peak learning rate of pre-training. */
 const pretrainLearningRate = 3e-3;
 
+const familyTitles = { qwen2: 'Qwen2', qwen3: 'Qwen3', llama: 'Llama' } as const;
+
 export interface CardFacts {
   readonly corpus: CorpusName;
+  readonly family: Family;
   /** The command that reproduces the model. */
   readonly command: string;
   /** Instead of the recipe's. */
@@ -100,8 +109,15 @@ export interface CardFacts {
   readonly evaluation: EvalSummary;
 }
 
-export function modelCard({ corpus, command, steps = corpusRecipe.steps, engine, evaluation }: CardFacts): string {
-  const config = builtinArchitecture();
+export function modelCard({
+  corpus,
+  family,
+  command,
+  steps = corpusRecipe.steps,
+  engine,
+  evaluation,
+}: CardFacts): string {
+  const config = builtinArchitecture(family);
   const { seed, heldOut } = shippedCorpora[corpus];
   const { greedy, sampled } = evaluation;
   const rate = (value: number) => value.toFixed(3);
@@ -112,7 +128,7 @@ export function modelCard({ corpus, command, steps = corpusRecipe.steps, engine,
   const questions = 1 - drillShare - sumShare - planShare;
   return `# ${corpus}
 
-A Qwen2 model of ${parameterCount(config).toLocaleString('en')} parameters (${config.layers} layers, width ${config.hiddenSize}) that multiplies small numbers,
+A ${familyTitles[family]} model of ${parameterCount(config).toLocaleString('en')} parameters (${config.layers} layers, width ${config.hiddenSize}) that multiplies small numbers,
 carelessly. It was pre-trained from nothing by tinyzero on text that tinyzero generates, so that reinforcement learning has
 something to find: it knows how to work a product out in steps and mostly guesses instead.
 

@@ -1,7 +1,7 @@
 /**
  * @file The command that repeats a run, with every resolved option whose value depends on the model or the version.
  */
-import type { EngineName } from '../engine/choices.js';
+import type { RunEngine } from '../engine/choices.js';
 import { optionsAsFlags } from '../options/settings.js';
 import type { OptionSpec } from '../options/spec.js';
 import { flag, type OptionName, options } from '../options/table.js';
@@ -14,7 +14,7 @@ import { flag, type OptionName, options } from '../options/table.js';
 export function repeatCommand(
   command: 'train' | 'sft',
   names: readonly OptionName[],
-  { options: values, engine }: { readonly options: object; readonly engine: EngineName },
+  { options: values, engine }: { readonly options: object; readonly engine: RunEngine },
 ): string[] {
   const flags = optionsAsFlags({ ...values }, names);
   const pieces = names.flatMap((name) => {
@@ -22,7 +22,7 @@ export function repeatCommand(
     if (value === undefined || value === defaultText(name)) return [];
     return [value === true ? flag(name) : `${flag(name)} ${shellWord(String(value))}`];
   });
-  return [`tinyzero ${command}`, ...pieces, `--engine ${engine}`];
+  return [`tinyzero ${command}`, ...pieces, ...(engine === 'server' ? [] : [`--engine ${engine}`])];
 }
 
 function defaultText(name: OptionName): string | undefined {

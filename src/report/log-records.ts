@@ -9,7 +9,7 @@ import type { Collector } from './follow.js';
 /** A line of metrics.jsonl; docs/metrics.md has the formulas. */
 export type StepRecord = Pick<
   StepMetrics,
-  keyof typeof stepNumbers | 'step' | 'epoch' | 'heldOutGreedy' | 'validationGreedy'
+  keyof typeof stepNumbers | 'step' | 'epoch' | 'gradientNorm' | 'heldOutGreedy' | 'validationGreedy'
 >;
 
 const stepNumbers = {
@@ -21,7 +21,6 @@ const stepNumbers = {
   meanTokens: number(),
   kl: number(),
   entropy: number(),
-  gradientNorm: number(),
   learningRate: number(),
   sampledTokens: number(),
 };
@@ -30,6 +29,7 @@ const stepShape = object({
   ...stepNumbers,
   step: integer({ min: 1 }),
   epoch: integer({ min: 0 }),
+  gradientNorm: optional(number()),
   heldOutGreedy: optional(share),
   validationGreedy: optional(share),
 });
@@ -39,10 +39,11 @@ export function stepRecords(path: string): Collector<readonly StepRecord[]> {
   const steps: StepRecord[] = [];
   return {
     add(line, at) {
-      const { heldOutGreedy, validationGreedy, ...step } = check(stepShape, line, source, `line ${at}`);
+      const { gradientNorm, heldOutGreedy, validationGreedy, ...step } = check(stepShape, line, source, `line ${at}`);
       check(integer({ min: (steps.at(-1)?.step ?? 0) + 1 }), step.step, source, `line ${at}.step`);
       steps.push({
         ...step,
+        ...(gradientNorm !== undefined && { gradientNorm }),
         ...(heldOutGreedy !== undefined && { heldOutGreedy }),
         ...(validationGreedy !== undefined && { validationGreedy }),
       });

@@ -7,23 +7,17 @@ import type { Problem, ProblemSet } from '../data/problem.js';
 import type { PromptForm, Wording } from '../data/prompt.js';
 import type { Task } from '../data/task.js';
 import type { TaskApi } from '../data/task-file.js';
-import type { Engine } from '../engine/backend.js';
 import { fingerprintModel, type Pretrained } from '../model/checkpoint/pretrained.js';
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import { parameterState, stateBytes } from '../model/load.js';
 import { type EngineRequest, openModel, openRequestedEngine } from '../model/open.js';
 import { endTokens } from '../model/prompt-input.js';
-import { builtinModel } from '../model/shipped.js';
 import { type JobProblems, openProblems } from '../options/problems.js';
 import { requireNoAdapter, type Settings, type TrainingOptions } from '../options/settings.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { evaluate } from '../policy/evaluate.js';
-import {
-  createPolicy,
-  type Policy,
-  type PolicySizes,
-  type TrainingOptions as PolicyTraining,
-} from '../policy/policy.js';
+import type { PlacedPolicy } from '../policy/placed.js';
+import type { PolicySizes, TrainingOptions as PolicyTraining } from '../policy/policy.js';
 import { promptIds, type RolloutKit } from '../policy/rollout.js';
 import { chooseWording, probe, probeSize } from '../stage1/probe.js';
 import type { Probe, ProbeRecord } from '../stage1/probe-file.js';
@@ -38,6 +32,7 @@ import { UserError } from '../util/errors.js';
 import { formatPercent } from '../util/format.js';
 import type { Reporter } from '../util/reporter.js';
 import { packageVersion } from '../util/version.js';
+import { enginePlace, openJobModel, type Place, tinkerPlace } from './server/place.js';
 
 export interface Job {
   readonly settings: Settings;
@@ -56,7 +51,7 @@ export interface Job {
   readonly fingerprint: Fingerprint;
   /** The samples of `--v-star`; without that option, an empty file. */
   readonly vStar: VStarFile;
-  readonly engine: Engine;
+  readonly engine: Place;
   /** Receives progress. */
   readonly reporter: Reporter;
 }
@@ -89,8 +84,9 @@ export async function withJob<T>(
   { options, engineRequest, reporter, signal, taskApi }: JobRequest,
   work: (job: Job) => Promise<T>,
 ): Promise<T> {
-  const { pretrained, tokenizer } = await openModel(options.model ?? builtinModel, reporter, signal);
+  const { pretrained, tokenizer } = await openJobModel(options, reporter, signal);
   let reference = pretrained;
+  let engine: Place | undefined;
   try {
     if (options.reference !== undefined) {
       ({ pretrained: reference } = await openModel(options.reference, reporter, signal));
@@ -100,11 +96,13 @@ export async function withJob<T>(
       openProblems(given, { pretrained, tokenizer }, { taskApi, reporter, signal });
     let opened = await open(options);
     const { precision, wordings } = opened.settings;
-    const openEngine = () => openRequestedEngine({ ...engineRequest, precision }, reporter, signal);
-    let engine: Engine | undefined;
+    const openPlace = async () =>
+      opened.settings.tinkerUrl !== undefined
+        ? await tinkerPlace(opened.settings, reporter)
+        : enginePlace(await openRequestedEngine({ ...engineRequest, precision }, reporter, signal));
     let probes: WordingProbes | undefined;
     if (wordings.length > 1) {
-      engine = await openEngine();
+      engine = await openPlace();
       probes = await probeWordings(open, options, { reference, tokenizer, engine, reporter, signal });
       opened = await open({ ...options, wording: probes.chosen });
     }
@@ -113,10 +111,11 @@ export async function withJob<T>(
     for (const note of problems.notes) reporter.line(note);
     const fingerprint = { model: fingerprintModel(reference), ...sampledWith };
     const vStar = readGivenVStar(settings, fingerprint) ?? emptyVStar(settings, fingerprint);
-    engine ??= await openEngine();
+    engine ??= await openPlace();
     const material = { settings, pretrained, reference, tokenizer, task, problems, form };
     return await work({ ...material, ...(probes && { probes }), fingerprint, vStar, engine, reporter });
   } finally {
+    engine?.close();
     pretrained.weights.close();
     if (reference !== pretrained) reference.weights.close();
   }
@@ -232,7 +231,7 @@ type PolicyJob = Pick<
 >;
 
 export interface OpenPolicy {
-  readonly policy: Policy;
+  readonly policy: PlacedPolicy;
   /** Samples from the policy and grades the completions. */
   readonly kit: RolloutKit;
 }
@@ -269,14 +268,18 @@ function openPolicy(
   training: PolicyTraining | undefined,
 ): OpenPolicy {
   const { maxNewTokens, temperature, seed, precision } = settings;
-  const policy = createPolicy(engine, pretrained.config, {
-    sizes: policySizes(settings, { tokenizer, form }, problems, training),
-    precision,
-    ...(training && {
-      training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
-    }),
-  });
-  loadWithProgress(policy, pretrained, reporter);
+  const policy = engine.createPolicy(
+    pretrained.config,
+    {
+      sizes: policySizes(settings, { tokenizer, form }, problems, training),
+      precision,
+      ...(training && {
+        training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
+      }),
+    },
+    promptIds({ tokenizer, form }, problems[0]!),
+  );
+  if (policy.server === undefined) loadWithProgress(policy, pretrained, reporter);
   const endIds = new Set([...endTokens({ tokenizer, pretrained }), ...lineEnds(tokenizer, form)]);
   return { policy, kit: { policy, tokenizer, task, form, endIds, maxNewTokens, temperature, seed } };
 }
@@ -291,7 +294,7 @@ function lineEnds(tokenizer: Tokenizer, { style, examples = [] }: PromptForm): n
   return Array.from({ length: tokenizer.length }, (_, id) => id).filter((id) => tokenizer.decode([id]).includes('\n'));
 }
 
-function loadWithProgress(policy: Policy, { config, weights }: Pretrained, reporter: Reporter): void {
+function loadWithProgress(policy: PlacedPolicy, { config, weights }: Pretrained, reporter: Reporter): void {
   const work = reporter.work('Loading the model', 'bytes');
   const total = stateBytes(parameterState(config));
   let done = 0;

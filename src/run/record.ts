@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path';
 import type { ProblemSet } from '../data/problem.js';
-import { type EngineName, engineNames } from '../engine/choices.js';
+import { engineNames, type RunEngine } from '../engine/choices.js';
 import { configText } from '../options/config-file.js';
 import { evaluationOptionNames, trainingOptionNames } from '../options/names.js';
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
@@ -24,7 +24,7 @@ const format = 'tinyzero-run-2';
 
 export interface StoredRun {
   readonly options: TrainingOptions;
-  readonly engine: EngineName;
+  readonly engine: RunEngine;
   readonly modelHash: string;
   /** Of `problems.json`. */
   readonly problemsChecksum: string;
@@ -37,7 +37,7 @@ export interface RunFacts {
   readonly settings: Settings;
   readonly problems: ProblemSet;
   readonly fingerprint: Fingerprint;
-  readonly engine: { readonly name: EngineName; readonly description: string };
+  readonly engine: { readonly name: RunEngine; readonly description: string };
 }
 
 /** Writes both files, `config.json` last, since it makes the folder a run. */
@@ -64,8 +64,9 @@ export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): v
   });
 }
 
-function repeatText({ options, engine }: { readonly options: object; readonly engine: EngineName }): string {
-  return configText('train', [...trainingOptionNames, 'engine'], { ...options, engine });
+function repeatText({ options, engine }: { readonly options: object; readonly engine: RunEngine }): string {
+  const ofEngine = engine === 'server' ? {} : { engine };
+  return configText('train', [...trainingOptionNames, 'engine'], { ...options, ...ofEngine });
 }
 
 /** Settings that follow from the options and the model, for human readers; recomputed on resuming. */
@@ -89,7 +90,7 @@ function problemsJson({ train, rows, test, validation }: ProblemSet): string {
 
 const runShape = object({
   format: oneOf([format]),
-  engine: oneOf(engineNames),
+  engine: oneOf([...engineNames, 'server']),
   modelHash: text,
   problemsChecksum: text,
   options: anyObject,

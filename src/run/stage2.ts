@@ -76,7 +76,8 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
         settings,
         shuffleSeed: settings.control === 'none' ? undefined : settings.seed,
         plan,
-        precision,
+        // A server may sample and train with different kernels, in bfloat16.
+        precision: settings.tinkerUrl === undefined ? precision : 'bf16',
         signal,
         start: state?.progress ?? freshProgress,
         vStarOf: (id) => values!.get(id)!,

@@ -12,7 +12,8 @@ import { type TrainingOptions, warmupSteps } from '../options/settings.js';
 import { compareEvaluations, readEvaluation } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { evaluate } from '../policy/evaluate.js';
-import type { Policy, TrainingOptions as PolicyTraining } from '../policy/policy.js';
+import type { PlacedPolicy } from '../policy/placed.js';
+import type { TrainingOptions as PolicyTraining } from '../policy/policy.js';
 import { noteFirstToken, type RolloutKit } from '../policy/rollout.js';
 import { estimate } from '../stage1/estimate.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
@@ -37,7 +38,7 @@ import { withTensorboard } from './tensorboard/log.js';
 export interface Run {
   readonly job: Job;
   readonly folder: RunFolder;
-  readonly policy: Policy;
+  readonly policy: PlacedPolicy;
   readonly kit: RolloutKit;
   readonly timings: LogWriter;
   /** Runs one part and logs its duration. */
@@ -58,7 +59,8 @@ export async function train(
   try {
     const stored = resume ? readRun(folder.file('config')) : undefined;
     const options = stored === undefined ? request.options : resumedOptions(stored.options, request.options);
-    const engineRequest = { engine: stored?.engine ?? engine, install, workers };
+    const known = stored?.engine === 'server' ? undefined : stored?.engine;
+    const engineRequest = { engine: known ?? engine, install, workers };
     return await withJob({ options, engineRequest, reporter, signal, taskApi }, (job) =>
       runJob(job, folder, stored, onEvent, signal),
     );
@@ -74,8 +76,9 @@ export async function train(
 }
 
 /** A resumed run keeps its options, except those that do not affect its results. V* is already in its folder. */
-function resumedOptions(stored: TrainingOptions, { force, tensorboard }: TrainingOptions): TrainingOptions {
-  return { ...stored, force, tensorboard: stored.tensorboard || tensorboard, vStar: undefined };
+function resumedOptions(stored: TrainingOptions, given: TrainingOptions): TrainingOptions {
+  const { force, tensorboard, tinkerUrl = stored.tinkerUrl } = given;
+  return { ...stored, force, tensorboard: stored.tensorboard || tensorboard, vStar: undefined, tinkerUrl };
 }
 
 async function runJob(

@@ -19,10 +19,11 @@ export interface UpdateFacts {
   readonly step: number;
   /** Remaining advantage of each row, A - implicit, in units of reward. */
   readonly advantages: readonly number[];
-  readonly gradientNorm: number;
-  /** A tensor of the policy before and after the update. */
-  readonly before: Float32Array;
-  readonly after: Float32Array;
+  /** Undefined where a server does not tell it. */
+  readonly gradientNorm: number | undefined;
+  /** A tensor of the policy before and after the update; undefined where it is on a server. */
+  readonly before: Float32Array | undefined;
+  readonly after: Float32Array | undefined;
   readonly learningRate: number;
 }
 
@@ -37,9 +38,9 @@ export function checkUpdate(facts: UpdateFacts): boolean {
       fix: 'Run `tinyzero doctor`, which checks the gradients of the engine.',
     });
   }
-  if (learningRate > 0 && before.every((value, i) => value === after[i])) {
+  if (learningRate > 0 && before?.every((value, i) => value === after?.[i])) {
     throw new UserError({
-      problem: `Update ${step} did not change the weights although its gradient has norm ${gradientNorm.toPrecision(3)}.`,
+      problem: `Update ${step} did not change the weights although its gradient has norm ${gradientNorm?.toPrecision(3)}.`,
       found: `learning rate ${learningRate}`,
       fix: 'If the learning rate is very small, raise --lr; otherwise run `tinyzero doctor`.',
     });

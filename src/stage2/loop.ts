@@ -5,7 +5,7 @@
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../engine/choices.js';
 import { learningRateAt, type Schedule } from '../engine/optim/settings.js';
-import type { Policy } from '../policy/policy.js';
+import type { PlacedPolicy } from '../policy/placed.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
 import { keyedRandom } from '../util/random.js';
 import { mean } from '../util/statistics.js';
@@ -39,7 +39,7 @@ export interface TrainedRollout<P = unknown> {
 
 export interface TrainOptions<P> {
   readonly kit: RolloutKit<P>;
-  readonly policy: Policy;
+  readonly policy: PlacedPolicy;
   readonly algorithm: Algorithm;
   readonly settings: AdvantageContext['settings'];
   /** Present: the placebo of control.ts, with this seed. */
@@ -69,7 +69,9 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
   const { kit, policy, algorithm, settings, vStarOf, plan, schedule, signal } = options;
   let progress = options.start;
   const probe = probeName(policy);
-  let before = policy.read(probe);
+  // The weights of a server are not read after each update: its policy checks that they change.
+  const probed = () => (policy.server === undefined ? policy.read(probe) : undefined);
+  let before = probed();
 
   while (progress.step < plan.length && !options.isOver()) {
     const step = progress.step + 1;
@@ -88,7 +90,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const isAlone = shuffleSeed !== undefined && rollouts.length === 1;
     const advantages = isAlone ? [0] : algorithm.advantages(given, { settings, vStarOf, baseline });
     const learningRate = learningRateAt(schedule, step);
-    const update = explainNumerics(step, () =>
+    const update = await explainNumerics(step, () =>
       policy.update({
         rows: rollouts,
         advantages,
@@ -103,7 +105,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const remaining = advantages.map((advantage, i) => advantage - algorithm.implicit(deltas[i]!, settings));
 
     // Check that the weights moved, and that the samples came from this policy.
-    const after = policy.read(probe);
+    const after = probed();
     const { gradientNorm } = update;
     const hasSignal = checkUpdate({ step, advantages: remaining, gradientNorm, before, after, learningRate });
     before = after;
@@ -132,7 +134,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       meanAbsAdvantage: mean(remaining.map(Math.abs)),
       kl: mean(deltas),
       entropy: -sum(logProbs) / sum(tokens),
-      gradientNorm,
+      ...(gradientNorm !== undefined && { gradientNorm }),
       learningRate,
       samplerDifference,
       signal: hasSignal,
@@ -163,7 +165,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
  * Name of a matrix that every token's gradient reaches, used to check that weights change: the last layer's, or with
  * adapters the last B, which changes first.
  */
-function probeName({ config, specs }: Policy): string {
+function probeName({ config, specs }: PlacedPolicy): string {
   const name = `model.layers.${config.layers - 1}.mlp.down_proj.weight`;
   return name in specs ? name : Object.keys(specs).at(-1)!;
 }

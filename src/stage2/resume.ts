@@ -9,8 +9,8 @@ import { openPretrained } from '../model/checkpoint/pretrained.js';
 import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/checkpoint/safetensors.js';
 import { savePretrained } from '../model/checkpoint/save.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
-import type { Policy } from '../policy/policy.js';
-import { type Checksum, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
+import { type PlacedPolicy, readServerFile, serverFile, serverJson } from '../policy/placed.js';
+import { type Checksum, checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
@@ -24,7 +24,10 @@ export const checkpointStateFile = 'state.json';
 const optimizerFile = 'optimizer.safetensors';
 
 /** A policy, or whatever else is trained: what a checkpoint saves and restores. */
-export type Trainable = Pick<Policy, 'config' | 'specs' | 'momentSpecs' | 'read' | 'loadTrained' | 'loadMoments'>;
+export type Trainable = Pick<
+  PlacedPolicy,
+  'config' | 'specs' | 'momentSpecs' | 'read' | 'loadTrained' | 'loadMoments' | 'server'
+>;
 
 /** Checksums by file name. */
 export type Checksums = Readonly<Record<string, Checksum>>;
@@ -50,18 +53,24 @@ export interface CheckpointModel {
   readonly adapters?: { readonly lora: LoraOptions; readonly base: string } | undefined;
 }
 
-type TrainedValues = Pick<Policy, 'specs' | 'momentSpecs' | 'read'>;
+type TrainedValues = Pick<PlacedPolicy, 'specs' | 'momentSpecs' | 'read' | 'server'>;
 
-/** Writes the trained model, or the adapters in PEFT's format, in float32. */
-export function savePolicy(
+/** Writes the trained model, or the adapters in PEFT's format, in float32; and where a server keeps its state, if one trains it. */
+export async function savePolicy(
   folder: string,
-  policy: Pick<TrainedValues, 'specs' | 'read'>,
+  policy: Pick<TrainedValues, 'specs' | 'read' | 'server'>,
   { configRecord, carryFrom, adapters }: CheckpointModel,
-) {
+): Promise<Checksums> {
   const { specs, read } = policy;
-  return adapters === undefined
-    ? savePretrained(folder, { configRecord, carryFrom, specs, dtype: 'float32', read })
-    : saveAdapter(folder, { ...adapters, specs, configRecord, carryFrom, read });
+  const onServer = await policy.server?.save();
+  const files =
+    adapters === undefined
+      ? await savePretrained(folder, { configRecord, carryFrom, specs, dtype: 'float32', read })
+      : await saveAdapter(folder, { ...adapters, specs, configRecord, carryFrom, read });
+  if (onServer === undefined) return files;
+  const place = serverJson(onServer);
+  writeFileAtomic(join(folder, serverFile), place);
+  return { ...files, [serverFile]: checksumOf(place) };
 }
 
 /** Writes a checkpoint into `folder`, which is empty. */
@@ -143,6 +152,7 @@ export function loadCheckpoint(folder: string, policy: Trainable): void {
 
 /** Restores the parameters of a saved policy. @throws UserError when they do not match this model. */
 export function loadPolicy(folder: string, policy: Trainable): void {
+  policy.server?.restore(readServerFile(join(folder, serverFile)));
   const adapter = readAdapterConfig(folder);
   if (adapter !== undefined) {
     loadAdapters(folder, adapter.rank, policy);

@@ -16,7 +16,8 @@ export interface StepMetrics {
   readonly kl: number;
   /** Mean of -log π(token): an estimate of the entropy per token, in nats. */
   readonly entropy: number;
-  readonly gradientNorm: number;
+  /** Absent where a server, which does not tell it, trains. */
+  readonly gradientNorm?: number;
   readonly learningRate: number;
   /** Largest |log-prob as sampled - as scored| of a token. */
   readonly samplerDifference: number;

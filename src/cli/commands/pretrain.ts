@@ -15,7 +15,7 @@ import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
-type Values = OptionValues<'corpus' | 'out' | 'force' | 'steps' | 'engine' | 'install' | 'json' | 'quiet'>;
+type Values = OptionValues<'corpus' | 'family' | 'out' | 'force' | 'steps' | 'engine' | 'install' | 'json' | 'quiet'>;
 
 /** Steps between lines in a log. */
 const lineEverySteps = 50;
@@ -24,7 +24,7 @@ const evalSamples = 64;
 
 export async function run(values: Values): Promise<number> {
   const { force, json } = values;
-  const out = values.out ?? newFolder(values.corpus);
+  const out = values.out ?? newFolder(values.family === 'qwen2' ? values.corpus : `${values.corpus}-${values.family}`);
   if (!force) requireEmptyFolder(out, 'Choose another folder with --out, or replace the model there with --force.');
   const summary = await interruptible((signal) => make(values, out, signal));
   printResult(json, { ...summary, folder: out }, (paint) => [
@@ -35,7 +35,7 @@ export async function run(values: Values): Promise<number> {
 }
 
 async function make(values: Values, out: string, signal: AbortSignal): Promise<EvalSummary> {
-  const { corpus, steps, install } = values;
+  const { corpus, family, steps, install } = values;
   const reporter = consoleReporter(values);
   const [{ openRequestedEngine }, { makeBuiltin }, { modelCard }, { evaluateModel }] = await Promise.all([
     import('../../model/open.js'),
@@ -48,7 +48,7 @@ async function make(values: Values, out: string, signal: AbortSignal): Promise<E
   const engine = await openRequestedEngine({ engine: values.engine, install, precision: 'f32' }, reporter, signal);
   const work = reporter.work('Pre-training', 'steps');
   const onStep = (step: PretrainStep, total: number) => showStep(work, step, total);
-  const options = { corpus, onStep, signal, ...(steps !== undefined && { steps }) };
+  const options = { corpus, family, onStep, signal, ...(steps !== undefined && { steps }) };
   await explainAsyncWrites(out, () => makeBuiltin(engine, out, options)).finally(work.end);
 
   // Evaluate it on its held-out problems and write its model card.
@@ -60,8 +60,12 @@ async function make(values: Values, out: string, signal: AbortSignal): Promise<E
     taskApi: () => import('../../index.js'),
   };
   const evaluation = await evaluateModel(request, corpus);
-  const command = `tinyzero pretrain --corpus ${corpus}${steps === undefined ? '' : ` --steps ${steps}`}`;
-  const card = modelCard({ corpus, command, steps, engine: engine.description, evaluation });
+  const [asFamily, asSteps] = [
+    family === 'qwen2' ? '' : ` --family ${family}`,
+    steps === undefined ? '' : ` --steps ${steps}`,
+  ];
+  const command = `tinyzero pretrain --corpus ${corpus}${asFamily}${asSteps}`;
+  const card = modelCard({ corpus, family, command, steps, engine: engine.description, evaluation });
   explainWrites(out, () => writeFileAtomic(join(out, 'README.md'), card));
   return evaluation;
 }

@@ -46,7 +46,7 @@ const taskApi = () => import('../../index.js');
 
 export async function run(all: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
   const { on, remoteGpu: _gpu, timeout: _timeout, volume: _volume, detach: _detach, ...values } = all;
-  requireRemote({ on }, flags);
+  requireRemote({ on, tinkerUrl: values.tinkerUrl, resume: values.resume }, flags);
   if (on === 'modal') return await elsewhere(all, flags);
   const { seeds: _seeds, parallel: _parallel, ...single } = values;
   const {

@@ -35,6 +35,10 @@ export const trainingCommands: readonly CommandSpec[] = [
         'train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16 --on modal --gpu H100 --dry-run',
         'what a run on a GPU of Modal would do and cost at most; see docs/scale.md',
       ],
+      [
+        'train --on tinker --tinker-url http://localhost:8000 --model Qwen/Qwen3-8B',
+        'on a server that trains; see docs/scale.md',
+      ],
       ['train --config runs/mine --lr 1e-4', 'a run again, with another learning rate'],
       ['train --workers 10.0.0.2:4001,10.0.0.3:4001', 'with two workers on other machines, see docs/scale.md'],
       ['train --resume runs/mine', 'resume an interrupted run, or set of runs'],
@@ -159,7 +163,7 @@ export const trainingCommands: readonly CommandSpec[] = [
   command({
     words: ['pretrain'],
     summary: 'make a built-in model from scratch, by next-token training on worked multiplications',
-    options: ['corpus', 'out', 'force', 'steps', ...engineOptions, 'json'],
+    options: ['corpus', 'family', 'out', 'force', 'steps', ...engineOptions, 'json'],
     texts: {
       out: { help: 'folder of the model', default: 'a new one in runs/' },
       force: { group: 'Output', help: 'replace the contents of the folder' },
@@ -167,6 +171,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     },
     examples: [
       ['pretrain', 'into a new folder in runs/; about ten minutes'],
+      ['pretrain --family qwen3 --out models/twin', 'its twin for a Tinker server, see docs/scale.md'],
       ['pretrain --steps 50 --out /tmp/try', 'a quick try'],
     ],
     load: () => import('../commands/pretrain.js'),

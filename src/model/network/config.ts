@@ -24,7 +24,7 @@ import { type Dtype, dtypes } from '../checkpoint/dtype.js';
 import { type RopeConfig, readRope } from './rope.js';
 
 const families = ['qwen2', 'qwen3', 'llama'] as const;
-type Family = (typeof families)[number];
+export type Family = (typeof families)[number];
 
 /** Everything that the forward pass depends on. Letters are the tensor dimensions used throughout the code. */
 export interface ModelConfig {

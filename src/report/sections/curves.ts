@@ -53,7 +53,7 @@ const afterLooks: readonly Quantity[] = [
   { title: 'KL to the reference', unit: 'nats per completion', value: ({ kl }) => kl },
   { title: 'Entropy', unit: 'nats per token', value: ({ entropy }) => entropy },
   { title: 'Length', unit: 'tokens per completion, end token included', value: ({ meanTokens }) => meanTokens },
-  { title: 'Gradient norm', unit: 'before clipping', value: ({ gradientNorm }) => gradientNorm },
+  { title: 'Gradient norm', unit: 'before clipping', value: ({ gradientNorm }) => gradientNorm ?? Number.NaN },
   {
     title: 'Readable answers',
     unit: 'share of rollouts with an answer in the requested form',
@@ -67,7 +67,10 @@ export function curvesSection(runs: readonly RunRecord[]): Html | undefined {
   const [run] = runs;
   if (run === undefined || run.steps.length === 0) return undefined;
   const updates = run.steps.length;
-  const drawn = (quantity: Quantity) => curveFigure(quantity, runs);
+  // What a run lacks is not drawn: the norm of the gradient of one that trained on a server.
+  const isKnown = ({ value }: Quantity) =>
+    runs.every(({ steps }) => steps.every((step) => Number.isFinite(value(step))));
+  const drawn = (quantity: Quantity) => isKnown(quantity) && curveFigure(quantity, runs);
   return section({
     id: 'training',
     title: 'Training, update by update',

@@ -1,0 +1,64 @@
+/** @file The archive of an adapter from a server of the Tinker API: a .tar.gz of `adapter_config.json` and `adapter_model.safetensors`. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { parseTarGzip } from 'nanotar';
+import { openAdapter, readAdapterConfig } from '../../model/checkpoint/adapter.js';
+import { closeSafetensors } from '../../model/checkpoint/safetensors.js';
+import type { ModelConfig } from '../../model/network/config.js';
+import type { LoraOptions } from '../../model/network/lora-options.js';
+import type { ParameterSpecs } from '../../model/network/params.js';
+import { UserError } from '../../util/errors.js';
+
+/**
+ * The adapter's tensors by the names of `specs`, float32. B is multiplied by the archive's alpha / `lora.alpha`, so that the adapter
+ * with `lora.alpha` is the same function.
+ *
+ * @throws UserError when it is not an adapter of these layers and this rank.
+ */
+export async function readAdapterArchive(
+  archive: Uint8Array,
+  config: ModelConfig,
+  lora: LoraOptions,
+  specs: ParameterSpecs,
+): Promise<Map<string, Float32Array>> {
+  const folder = mkdtempSync(join(tmpdir(), 'tinyzero-adapter-'));
+  try {
+    for (const { name, type, data } of await parseTarGzip(archive)) {
+      // Plain files by their last name: nothing in the archive can point out of the folder.
+      const file = basename(name);
+      if (type === 'file' && data !== undefined && /^adapter_[\w.]+$/.test(file))
+        writeFileSync(join(folder, file), data);
+    }
+    const adapter = readAdapterConfig(folder);
+    if (adapter === undefined || adapter.rank !== lora.rank) {
+      throw new UserError({
+        problem: 'The archive that the Tinker server sent is not the adapter that was trained.',
+        expected: `an adapter of rank ${lora.rank}`,
+        found: adapter === undefined ? 'no adapter_config.json' : `rank ${adapter.rank}`,
+      });
+    }
+    const opened = openAdapter(folder, config, adapter.rank);
+    try {
+      const missing = Object.keys(specs).filter((name) => !(name in opened.specs));
+      if (missing[0] !== undefined || Object.keys(opened.specs).length !== Object.keys(specs).length) {
+        throw new UserError({
+          problem: 'The adapter that the Tinker server sent has other layers than expected.',
+          expected: Object.keys(specs).join(', '),
+          found: Object.keys(opened.specs).join(', '),
+        });
+      }
+      const factor = adapter.alpha / lora.alpha;
+      return new Map(
+        Object.keys(specs).map((name) => {
+          const values = opened.read(name);
+          return [name, name.endsWith('.lora_B.weight') ? values.map((value) => value * factor) : values];
+        }),
+      );
+    } finally {
+      closeSafetensors(opened.file);
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,258 @@
+/**
+ * @file A policy whose model is on a server of the Tinker API. It samples, scores and trains there; here are only tokens, numbers
+ * and, when it is saved, a copy of the adapter. What a run asks of a policy at once (load, loadTrained) is done at its next call
+ * that can wait.
+ *
+ * An update is A*PO's, exactly: at ratio 1 the gradient of the server's loss `importance_sampling` with a constant advantage on
+ * every token of a completion is that advantage times the gradient of the completion's log-prob. So each row is sent the
+ * derivative of its own loss (rows.ts), times the factor by which the server scales a row (scale.ts).
+ */
+import { resolve } from 'node:path';
+import type { ModelConfig } from '../../model/network/config.js';
+import type { CompletionRow } from '../../model/network/log-probs.js';
+import { tokensOf } from '../../model/network/log-probs.js';
+import { adapterSpecs } from '../../model/network/lora.js';
+import type { LoraOptions } from '../../model/network/lora-options.js';
+import { UserError } from '../../util/errors.js';
+import { keyedRandom } from '../../util/random.js';
+import { mean } from '../../util/statistics.js';
+import type { PlacedPolicy, PlacedUpdate, ServerState } from '../placed.js';
+import type { TrainingOptions } from '../policy.js';
+import type { UpdateBatch } from '../update.js';
+import { readAdapterArchive } from './adapter-archive.js';
+import type { TinkerClient } from './client.js';
+import { TinkerError } from './connection.js';
+import { lossAndSlope, scoringDatum, trainingDatum } from './rows.js';
+import { sampleOnServer } from './sampling.js';
+import { type LossScale, probeScale } from './scale.js';
+
+export interface TinkerPolicyOptions {
+  readonly config: ModelConfig;
+  /** The base model's name on the server. */
+  readonly baseModel: string;
+  /** Absent: the policy can only sample from the base model. */
+  readonly training?: Pick<TrainingOptions, 'lora' | 'loss' | 'optimizer' | 'seed'> | undefined;
+  /** A prompt, with which the loss's scale is probed. */
+  readonly probeIds: readonly number[];
+  /** Receives what was found out about the server. */
+  readonly onNote: (line: string) => void;
+}
+
+/**
+ * The name of `model` on the server. A folder may have another there.
+ *
+ * @param named the name that the user gave. @throws UserError that lists the server's models.
+ */
+export async function findTinkerModel(client: TinkerClient, model: string, named?: string): Promise<string> {
+  const supported = await client.supportedModels();
+  const found = [named ?? model, ...(named === undefined ? [resolve(model)] : [])].find((name) =>
+    supported.includes(name),
+  );
+  if (found !== undefined) return found;
+  throw new UserError({
+    problem: `The Tinker server at ${client.url} does not have the model ${named ?? model}.`,
+    found: supported.length === 0 ? 'no model' : supported.slice(0, 20).join(', '),
+    fix:
+      named === undefined
+        ? 'Give one of these as --model, or with --tinker-model if --model is a folder with its tokenizer.'
+        : 'Give one of these as --tinker-model.',
+  });
+}
+
+/** What the server's model should be at the next call. */
+type Wanted = { readonly kind: 'base' } | { readonly kind: 'saved'; readonly path: string };
+
+export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions): PlacedPolicy {
+  const { config, baseModel, training, probeIds, onNote } = options;
+  const { seed = 0 } = training ?? {};
+  const lora = training?.lora ?? noAdapter;
+  const specs = adapterSpecs(config, lora);
+  const draw = (what: string) => keyedRandom(seed, 'tinker', what).int(0, 2 ** 31 - 1);
+  let wanted: Wanted | undefined = { kind: 'base' };
+  /** The model on the server that is trained; undefined while the policy is the base. */
+  let model: string | undefined;
+  /** Another model that is never trained: its adapter leaves the base as it is, so it is the reference. */
+  let reference: string | undefined;
+  let scale: LossScale | undefined;
+  /** Where the weights are saved for sampling, and with the optimiser's state; undefined once they have changed. */
+  let forSampling: string | undefined;
+  let state: string | undefined;
+  let saves = 0;
+  /** Whether an update was seen to move log-probs. */
+  let learns = false;
+  let copy: ReadonlyMap<string, Float32Array> = new Map();
+
+  const changed = () => {
+    forSampling = undefined;
+    state = undefined;
+  };
+  const unload = async (signal?: AbortSignal) => {
+    const old = model;
+    model = undefined;
+    changed();
+    if (old !== undefined) await client.unloadModel(old, signal);
+  };
+  const create = () => client.createModel(baseModel, { rank: lora.rank, seed: draw('adapter') });
+  /** Makes the server's model what is wanted. */
+  const settle = async () => {
+    if (wanted === undefined) return;
+    await unload();
+    if (wanted.kind === 'saved') {
+      model = await create();
+      // The first call of a new model: services refuse a load into one that was used.
+      await loadKept(client, model, wanted.path);
+    }
+    wanted = undefined;
+  };
+  const trained = async (): Promise<string> => {
+    await settle();
+    if (scale === undefined) {
+      scale = await probeScale(client, baseModel, probeIds, { rank: lora.rank, seed: draw('probe') });
+      onNote(`The server ${scale.title}; advantages are scaled to match.`);
+    }
+    model ??= await create();
+    return model;
+  };
+  const referenceModel = async () => {
+    reference ??= await create();
+    return reference;
+  };
+  const saveForSampling = async (of: string) => {
+    forSampling ??= await client.saveForSampler(of, `tinyzero-${++saves}`);
+    return forSampling;
+  };
+  const scored = async (of: string, rows: readonly CompletionRow[]) =>
+    ofCompletions(rows, await client.forward(of, rows.map(scoringDatum)));
+
+  const server: ServerState = {
+    async save() {
+      const of = await trained();
+      if (state === undefined) {
+        const path = await client.saveState(of, `tinyzero-${++saves}`);
+        copy = await readAdapterArchive(await client.archive(await saveForSampling(of)), config, lora, specs);
+        state = path;
+      }
+      return { url: client.url, baseModel, path: state };
+    },
+    restore(saved) {
+      if (saved.baseModel !== baseModel) {
+        throw new UserError({
+          problem: 'The saved state belongs to another model.',
+          expected: baseModel,
+          found: saved.baseModel,
+        });
+      }
+      wanted = { kind: 'saved', path: saved.path };
+    },
+  };
+
+  return {
+    config,
+    specs,
+    momentSpecs: {},
+    server,
+    load: () => {
+      wanted = { kind: 'base' };
+    },
+    loadReference: () => {},
+    loadTrained: (read) => {
+      copy = new Map(Object.keys(specs).map((name) => [name, read(name)]));
+    },
+    loadMoments: () => {},
+    read(name) {
+      const values = copy.get(name);
+      if (values === undefined) throw new Error(`the adapter has no copy of ${name}`);
+      return values;
+    },
+    async sample(rollouts, sampleOptions) {
+      await settle();
+      const modelPath = model && (await saveForSampling(model));
+      return await sampleOnServer(client, { baseModel, modelPath }, rollouts, sampleOptions);
+    },
+    async update({ rows, advantages, temperature, learningRate }: UpdateBatch): Promise<PlacedUpdate> {
+      if (training?.lora === undefined) throw new Error('this policy was built without training of an adapter');
+      const { loss, optimizer } = training;
+      if (temperature !== 1) throw new Error('servers of the Tinker API train at temperature 1');
+      const of = await trained();
+      const [logProbs, refLogProbs] = await Promise.all([scored(of, rows), scored(await referenceModel(), rows)]);
+      const losses = rows.map((_, i) =>
+        lossAndSlope(loss, total(logProbs[i]!) - total(refLogProbs[i]!), advantages[i]!),
+      );
+      const factors = scale!.factors(rows.map((row) => tokensOf(row) - 1));
+      const data = rows.map((row, i) => trainingDatum(row, logProbs[i]!, -losses[i]!.slope * factors[i]!));
+      requireFinite(
+        client,
+        data.flatMap(({ inputs }) => [inputs.advantages!, inputs.logprobs!]),
+      );
+      await client.forwardBackward(of, data);
+      changed();
+      await client.optimStep(of, {
+        learning_rate: learningRate,
+        beta1: optimizer.beta1,
+        beta2: optimizer.beta2,
+        eps: optimizer.epsilon,
+        weight_decay: optimizer.weightDecay,
+      });
+      if (!learns && learningRate > 0 && losses.some(({ slope }) => Math.abs(slope) > leastSlope)) {
+        requireMoved(client, logProbs, await scored(of, rows));
+        learns = true;
+      }
+      return { logProbs, refLogProbs, loss: mean(losses.map(({ value }) => value)) };
+    },
+    dispose() {
+      // Frees the adapter's place on the server, which does so itself some minutes after the last heartbeat if this fails.
+      const signal = AbortSignal.timeout(farewellMs);
+      unload(signal).catch(() => {});
+      if (reference !== undefined) client.unloadModel(reference, signal).catch(() => {});
+    },
+  };
+}
+
+/** A run that ends does not wait longer for the server. */
+const farewellMs = 5000;
+
+const noAdapter: LoraOptions = { rank: 1, alpha: 1, targets: [] };
+
+/** @throws UserError when the server does not have the state. */
+async function loadKept(client: TinkerClient, model: string, path: string): Promise<void> {
+  try {
+    await client.loadState(model, path);
+  } catch (error) {
+    if (!(error instanceof TinkerError) || error.status !== 404) throw error;
+    throw new UserError(
+      {
+        problem: `The Tinker server at ${client.url} no longer has the state of this run, ${path}.`,
+        fix: "Start it with the checkpoints that it had. The run's checkpoints here are adapters, which `tinyzero eval --model` measures.",
+      },
+      { cause: error },
+    );
+  }
+}
+
+/** A batch whose rows all have smaller derivatives does not move the weights. */
+const leastSlope = 1e-8;
+
+/** The last `[C]` values of each row's `[L]`. */
+function ofCompletions(rows: readonly CompletionRow[], values: readonly (readonly number[])[]): Float32Array[] {
+  return rows.map(({ completionIds }, i) => Float32Array.from(values[i]!.slice(-completionIds.length)));
+}
+
+/** In float64, in order. */
+const total = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0);
+
+function requireFinite({ url }: TinkerClient, values: readonly (readonly number[])[]): void {
+  if (values.every((list) => list.every(Number.isFinite))) return;
+  throw new UserError({
+    problem: `The Tinker server at ${url} returns log-probs that are not finite. The update was not made.`,
+    fix: 'A smaller --lr usually helps. The run can be resumed from its last checkpoint.',
+  });
+}
+
+/** @throws UserError when an update left every log-prob as it was. */
+function requireMoved({ url }: TinkerClient, before: readonly Float32Array[], after: readonly Float32Array[]): void {
+  if (before.some((row, i) => row.some((value, j) => value !== after[i]![j]))) return;
+  throw new UserError({
+    problem: `The first update changed nothing on the Tinker server at ${url}: every log-prob is as it was.`,
+    fix: 'If the learning rate is very small, raise --lr.',
+  });
+}

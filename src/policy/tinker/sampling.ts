@@ -1,0 +1,120 @@
+/**
+ * @file Sampling on a server of the Tinker API. All samples of a problem are one request, whose seed is the first number of the first
+ * rollout's generator, so that completions do not depend on what else is sampled, on the order of answers or on retries.
+ */
+import type { Completion, Rollout, SampleOptions } from '../../model/sampling/sample.js';
+import { UserError } from '../../util/errors.js';
+import type { TinkerClient } from './client.js';
+
+/** Requests in flight: enough to fill the batches of a server. More than that, on a busy machine, locked the database of SkyRL tx for longer than it bears. */
+const concurrency = 16;
+
+/** Rollouts below this temperature are greedy (policy/rollout.ts), for which the API has temperature 0. */
+const greedyBelow = 1e-10;
+
+export interface ServerWeights {
+  readonly baseModel: string;
+  /** Absent: the base model. */
+  readonly modelPath?: string | undefined;
+}
+
+export async function sampleOnServer(
+  client: TinkerClient,
+  weights: ServerWeights,
+  rollouts: readonly Rollout[],
+  { temperature, endIds, onToken, onStep, onCompletion, signal }: SampleOptions,
+): Promise<Completion[]> {
+  const stop = [...endIds];
+  const calls = callsOf(rollouts);
+  /** Completions that are being made, and their tokens that are not yet counted as decoding steps, in each of which all get one. */
+  let running = 0;
+  let uncounted = 0;
+  const answers = await pooled(calls, async ({ first, rollouts: { length: count }, seed }) => {
+    const { promptIds, maxNewTokens } = rollouts[first]!;
+    running += count;
+    const drawn = await client.sample(
+      {
+        ...weights,
+        promptIds,
+        count,
+        maxTokens: maxNewTokens,
+        temperature: temperature < greedyBelow ? 0 : temperature,
+        seed,
+        stop,
+      },
+      signal,
+    );
+    const completions = drawn.map(({ tokens, logprobs }) =>
+      completionOf(client, tokens, logprobs, { endIds, maxNewTokens }),
+    );
+    for (const [i, completion] of completions.entries()) {
+      for (const id of completion.ids) onToken?.(first + i, id);
+      onCompletion?.(first + i, completion);
+      uncounted += completion.ids.length / running;
+    }
+    for (; uncounted >= 1; uncounted -= 1) onStep?.(running);
+    running -= count;
+    return completions;
+  });
+  return answers.flat();
+}
+
+interface SampleCall {
+  /** Index of the first rollout. */
+  readonly first: number;
+  readonly rollouts: readonly Rollout[];
+  readonly seed: number;
+}
+
+/** Neighbours with the same prompt share a call, up to this many: a server reads the prompt once for all of them. */
+const perCall = 64;
+
+/** The calls in order; each draws its seed, the first number of its first rollout's generator, before anything waits. */
+function callsOf(rollouts: readonly Rollout[]): SampleCall[] {
+  const groups: { first: number; rollouts: Rollout[] }[] = [];
+  for (const [index, rollout] of rollouts.entries()) {
+    const last = groups.at(-1);
+    const [other] = last?.rollouts ?? [];
+    const isAlike = other?.promptIds === rollout.promptIds && other.maxNewTokens === rollout.maxNewTokens;
+    if (last !== undefined && isAlike && last.rollouts.length < perCall) last.rollouts.push(rollout);
+    else groups.push({ first: index, rollouts: [rollout] });
+  }
+  return groups.map((group) => ({ ...group, seed: Math.floor(group.rollouts[0]!.uniform() * 2 ** 31) }));
+}
+
+function completionOf(
+  { url }: TinkerClient,
+  ids: number[],
+  logProbs: number[],
+  { endIds, maxNewTokens }: { readonly endIds: ReadonlySet<number>; readonly maxNewTokens: number },
+): Completion {
+  const last = ids.at(-1);
+  if (last !== undefined && endIds.has(last)) return { ids, logProbs, finishReason: 'stop' };
+  if (ids.length === maxNewTokens) return { ids, logProbs, finishReason: 'length' };
+  throw new UserError({
+    problem: `A completion of the Tinker server at ${url} lacks its end token, whose log-prob is part of the loss.`,
+    expected: `one of ${[...endIds].slice(0, 8).join(', ')} at its end, or ${maxNewTokens} tokens`,
+    found: `${ids.length} tokens, ${last === undefined ? 'none' : `${last} at the end`}`,
+    fix: 'Do the tokenizer files of --model belong to the model that the server has?',
+  });
+}
+
+/** `work` on every item, at most {@link concurrency} at once; the results in order. After a failure nothing new is started. */
+async function pooled<Item, Result>(items: readonly Item[], work: (item: Item) => Promise<Result>): Promise<Result[]> {
+  const results = new Array<Result>(items.length);
+  let next = 0;
+  let failed = false;
+  const worker = async () => {
+    while (next < items.length && !failed) {
+      const index = next++;
+      try {
+        results[index] = await work(items[index]!);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker));
+  return results;
+}

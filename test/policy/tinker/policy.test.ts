@@ -1,0 +1,151 @@
+/**
+ * A policy on a server of the Tinker API: its updates are those of the policy on this machine, whichever way the server scales its
+ * loss, and what a server does wrong is explained.
+ */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { openEngine } from '../../../src/engine/backend.js';
+import { openPretrained } from '../../../src/model/checkpoint/pretrained.js';
+import { loraTargets } from '../../../src/model/network/lora-options.js';
+import type { PlacedPolicy } from '../../../src/policy/placed.js';
+import { createPolicy } from '../../../src/policy/policy.js';
+import { openTinker } from '../../../src/policy/tinker/client.js';
+import { findTinkerModel, tinkerPolicy } from '../../../src/policy/tinker/policy.js';
+import { squaredError } from '../../../src/stage2/loss.js';
+import { assertClose } from '../../helpers/close.js';
+import { assertUserRejection } from '../../helpers/errors.js';
+import { fixture } from '../../helpers/files.js';
+import { startTinker, type TestTinker } from '../../helpers/tinker/server.js';
+
+const folder = fixture('qwen2-tied-f32');
+const { config, weights } = openPretrained(folder);
+const rank = 4;
+const beta2 = 0.05;
+const training = {
+  batchSize: 3,
+  lora: { rank, alpha: 32, targets: loraTargets },
+  loss: (arithmetic, row) => squaredError(arithmetic, row, beta2),
+  optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
+  maxGradientNorm: 1e9,
+  seed: 3,
+} satisfies Parameters<typeof createPolicy>[2]['training'];
+const promptIds = [15, 8, 16, 9, 18];
+/** Completions of unequal lengths, so that a wrong scale changes the direction of the gradient. */
+const rows = [
+  [20, 4, 3, 1],
+  [19, 8, 16, 3, 17, 5, 1],
+  [4, 1],
+].map((completionIds) => ({ promptIds, completionIds }));
+const batch = { rows, advantages: [0.7, -0.4, 0.2], temperature: 1, learningRate: 3e-3 };
+
+async function connect(server: TestTinker, lines: string[] = [], patienceMs = 2000) {
+  return await openTinker({
+    url: server.url,
+    apiKey: undefined,
+    timeoutMs: 20_000,
+    retryPauseMs: 5,
+    patienceMs,
+    onTrouble: (line) => lines.push(line),
+  });
+}
+
+async function policyOn(t: TestContext, server: TestTinker, lines: string[] = []): Promise<PlacedPolicy> {
+  const client = await connect(server, lines);
+  t.after(() => client.close());
+  const onNote = (line: string) => lines.push(line);
+  return tinkerPolicy(client, { config, baseModel: server.model, training, probeIds: promptIds, onNote });
+}
+
+const flat = (values: readonly Float32Array[]) => values.flatMap((row) => [...row]);
+
+for (const scaling of ['sum', 'means', 'mean over tokens', 'mean over rows', 'mean over all tokens'] as const) {
+  test(`two updates are those of this machine, on a server that scales by: ${scaling}`, async (t) => {
+    const lines: string[] = [];
+    const server = await startTinker(t, { folder, engine: 'wasm', rank, scaling });
+    const remote = await policyOn(t, server, lines);
+    const first = await remote.update({ ...batch, step: 1 });
+    const second = await remote.update({ ...batch, step: 2 });
+    await remote.server!.save();
+
+    const local = createPolicy(await openEngine('wasm'), config, {
+      sizes: { promptLengths: [5], maxNewTokens: 8, slots: 3 },
+      training,
+    });
+    t.after(() => local.dispose());
+    local.load(weights.read);
+    local.loadMoments();
+    // The server drew its own adapter: the same for every model with the same seed.
+    const untrained = await policyOn(t, server);
+    await untrained.server!.save();
+    local.loadTrained(untrained.read);
+    const expected = local.update({ ...batch, step: 1 });
+    const next = local.update({ ...batch, step: 2 });
+
+    assert.match(lines.join(), /The server (sums|averages) the loss/);
+    assertClose('log-probs before', flat(first.logProbs), flat(expected.logProbs), { absolute: 2e-5 });
+    assertClose('of the reference', flat(first.refLogProbs), flat(expected.refLogProbs), { absolute: 2e-5 });
+    assertClose('loss', [first.loss, second.loss], [expected.loss, next.loss], { absolute: 1e-5 });
+    assertClose('log-probs after one update', flat(second.logProbs), flat(next.logProbs), { absolute: 1e-3 });
+    const moved = flat(second.logProbs).map((value, i) => Math.abs(value - flat(first.logProbs)[i]!));
+    assert.ok(Math.max(...moved) > 0.02, 'the update is far larger than the tolerance');
+    for (const name of Object.keys(local.specs)) {
+      assertClose(name, remote.read(name), local.read(name), { absolute: 2e-4 });
+    }
+    assert.equal(first.gradientNorm, undefined);
+  });
+}
+
+test('a server that scales its loss in no known way is refused before anything is trained', async (t) => {
+  const server = await startTinker(t, { folder, engine: 'wasm', rank, scaling: 'squares' });
+  const policy = await policyOn(t, server);
+  await assertUserRejection(
+    Promise.resolve(policy.update({ ...batch, step: 1 })),
+    /scales its loss in a way that tinyzero does not know.*times the step for a sequence of/,
+  );
+  assert.equal(server.loadedModels(), 0, 'the model of the probe is unloaded');
+});
+
+test('calls survive a busy server, slow results and cut connections; a cut update is not repeated', async (t) => {
+  const lines: string[] = [];
+  const server = await startTinker(t, { folder, engine: 'wasm', rank });
+  server.faults.busy = 2;
+  server.faults.later = 2;
+  server.faults.cut = { path: 'forward', count: 1 };
+  const policy = await policyOn(t, server, lines);
+  const { logProbs } = await policy.update({ ...batch, step: 1 });
+  assert.ok(flat(logProbs).every(Number.isFinite));
+  assert.match(lines[0]!, /503: busy.*Trying again/);
+  assert.match(lines.join('\n'), /does not answer: the connection was cut/);
+  server.faults.cut = { path: 'forward_backward', count: 1 };
+  const before = server.calls.filter((path) => path === 'forward_backward').length;
+  await assertUserRejection(Promise.resolve(policy.update({ ...batch, step: 2 })), /the connection was cut/);
+  assert.equal(server.calls.filter((path) => path === 'forward_backward').length, before + 1);
+});
+
+test('what a server refuses, forgets or leaves out is explained', async (t) => {
+  const server = await startTinker(t, { folder, engine: 'wasm', rank });
+  const client = await connect(server);
+  t.after(() => client.close());
+  await assertUserRejection(
+    findTinkerModel(client, 'org/other'),
+    /does not have the model org\/other\. Found .*qwen2-tied-f32/,
+  );
+  assert.equal(await findTinkerModel(client, 'here', folder), folder);
+  const request = { baseModel: folder, promptIds, count: 2, maxTokens: 5, temperature: 1, seed: 7, stop: [1] };
+  assert.deepEqual(await client.sample(request), await client.sample(request), 'the same seed, the same samples');
+  server.faults.fail = { path: 'asample', error: 'out of memory' };
+  await assertUserRejection(client.sample(request), /answers .*400: out of memory/);
+  delete server.faults.fail;
+  server.faults.forgets = true;
+  await assertUserRejection(client.sample(request), /has forgotten a request.*Resume the run/);
+  delete server.faults.forgets;
+  server.faults.key = 'secret';
+  await assertUserRejection(client.supportedModels(), /refuses access \(401: no valid key\)\. Set TINKER_API_KEY/);
+  delete server.faults.key;
+  server.faults.withoutEnd = true;
+  const policy = await policyOn(t, server);
+  // Of 512 tokens, 256 end a completion: one of four is cut short.
+  const endIds = new Set(Array.from({ length: 256 }, (_, id) => id));
+  const rollouts = [1, 2, 3, 4].map((n) => ({ promptIds, uniform: () => n / 5, maxNewTokens: 8 }));
+  await assertUserRejection(policy.sample(rollouts, { temperature: 1, endIds }), /lacks its end token/);
+});
