@@ -3,7 +3,7 @@
  * fine-tuned on solved graphs until it follows edges and guesses the first, then trained by `tinyzero train`. Stage 1 must warn that it
  * may be guessing, and the accuracy must stay where it was.
  *
- *     npm run toy:star-graph      # about 20 minutes on 2 quiet cores, not measured; most of it fine-tuning
+ *     npm run toy:star      # about 20 minutes on 2 quiet cores, not measured; most of it fine-tuning
  *
  * Prints accuracy before and after, what stage 1 said and the verdict of the report. Exit code 1 if the model learned.
  */
