@@ -16,7 +16,11 @@ function run(command, args, cwd) {
 }
 
 try {
-  const places = { rootDir: root, outDir: join(staging, 'dist'), typeRoots: [join(root, 'node_modules/@types')] };
+  const places = {
+    rootDir: root,
+    outDir: join(staging, 'dist'),
+    typeRoots: ['node_modules/@types', 'node_modules'].map((folder) => join(root, folder)),
+  };
   const compilerOptions = { ...places, sourceMap: false };
   const config = join(staging, 'tsconfig.json');
   writeFileSync(
