@@ -6,6 +6,7 @@ import { UserError } from '../util/errors.js';
 import { type JsonRecord, quote, readJsonRecord } from '../util/json.js';
 import { keyedRandom } from '../util/random.js';
 import {
+  anything,
   check,
   flag,
   integer,
@@ -142,7 +143,10 @@ const evaluationShape = {
   constantAnswer: orNull(object({ answer: union([text, number()], 'a string or a number'), meanReward: share })),
 };
 
-const greedyShape = object({ ...evaluationShape, perProblem: list(object(problemShape)) });
+const greedyShape = object({
+  ...evaluationShape,
+  perProblem: list(object({ ...problemShape, sampled: optional(anything) })),
+});
 
 const sampledShape = object({
   ...evaluationShape,
@@ -205,7 +209,7 @@ export function outcomeOf({
 export function readEvaluation(path: string): EvalSummary {
   const source: JsonSource = { path, what: 'an evaluation', fix: 'Make a new one with `tinyzero eval --json`.' };
   const record = readJsonRecord(path, source.fix);
-  const evaluation = record.sampled === undefined ? check(greedyShape, record, source) : checkSampled(record, source);
+  const evaluation = record.sampled === undefined ? checkGreedy(record, source) : checkSampled(record, source);
   for (const [i, { firstSample }] of evaluation.perProblem.entries()) {
     if (firstSample && firstSample.logProbs.length !== firstSample.pieces.length) {
       const expected = `as long as pieces, ${firstSample.pieces.length}`;
@@ -215,6 +219,16 @@ export function readEvaluation(path: string): EvalSummary {
   // The checked fields form the EvalSummary. Others are kept as they are, except the checksum of a run's file.
   const { checksum: _, ...summary } = record;
   return summary as unknown as EvalSummary;
+}
+
+/** @throws UserError for samples of a problem without the means over all samples, which reports would then lack. */
+function checkGreedy(record: JsonRecord, source: JsonSource) {
+  const evaluation = check(greedyShape, record, source);
+  for (const [i, { sampled }] of evaluation.perProblem.entries()) {
+    if (sampled !== undefined)
+      throw wrong(source, [mustBe(`perProblem[${i}].sampled`, 'absent, as `sampled` is', sampled)]);
+  }
+  return evaluation;
 }
 
 function checkSampled(record: JsonRecord, source: JsonSource) {

@@ -292,4 +292,7 @@ test('tokens of the first sample are kept, and inconsistent ones are rejected', 
     if (message === undefined) assert.deepEqual(readEvaluation(path), stored);
     else assertUserError(() => readEvaluation(path), message);
   }
+  const { sampled: _, ...unsampled } = stored;
+  writeFileSync(path, JSON.stringify(unsampled));
+  assertUserError(() => readEvaluation(path), /perProblem\[0\]\.sampled` must be absent, as `sampled` is/);
 });
