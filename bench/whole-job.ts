@@ -16,6 +16,8 @@ import { withJob, withPolicy } from '../src/run/job.js';
 import { estimate } from '../src/stage1/estimate.js';
 import { type VStarFile, vStarOf } from '../src/stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../src/stage2/algorithm.js';
+import { maxSamplerDifference } from '../src/stage2/checks.js';
+import { currentSampler } from '../src/stage2/lagged.js';
 import { freshProgress, trainPolicy } from '../src/stage2/loop.js';
 import { planBatches } from '../src/stage2/plan.js';
 import { savePolicy } from '../src/stage2/resume.js';
@@ -136,7 +138,9 @@ async function run(job: WholeJob): Promise<JobResult> {
           policy,
           plan,
           start: freshProgress,
-          precision: settings.precision,
+          sampler: currentSampler(policy, kit.policy.sample),
+          refreshEvery: 1,
+          tolerance: maxSamplerDifference[settings.precision],
           signal: never,
           algorithm,
           settings,

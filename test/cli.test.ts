@@ -79,6 +79,7 @@ test('--help imports commander, leven, a few files of ours, and nothing of a ten
       'options/table.js',
       'options/texts.js',
       'stage1/trained.js',
+      'stage1/vstar.js',
       'stage2/algorithm.js',
       'stage2/control.js',
       'stage2/loss.js',

@@ -1,7 +1,18 @@
-/** @file The part of the option table about runs in a list: their names, and which are listed in which order. */
+/** @file The part of the option table about many runs, in a set or in a list: their names, and which are listed in which order. */
 import type { OptionSpec } from './spec.js';
 
 export const listingOptions = {
+  seeds: {
+    type: 'string',
+    placeholder: 'list',
+    help: 'one run for each of these seeds instead of --seed: 1..5 or 1,3,7; with a test over all',
+  },
+  parallel: {
+    type: 'string',
+    placeholder: 'number|auto',
+    default: 'auto',
+    help: 'runs side by side; auto: as processors and memory allow',
+  },
   name: { type: 'string', placeholder: 'text', help: 'a name for the run, shown in lists and reports' },
   note: { type: 'string', placeholder: 'text', help: 'a sentence about the run, shown in lists and reports' },
   sort: {

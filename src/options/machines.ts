@@ -49,3 +49,26 @@ export const machineOptions = {
   },
   reinstall: { type: 'boolean', default: false, word: 'force', help: 'install again even if an engine is installed' },
 } as const satisfies Record<string, OptionSpec>;
+
+/** A server that samples, and a sampler that lags behind. */
+export const serverOptions = {
+  samplerUrl: {
+    type: 'string',
+    placeholder: 'url',
+    help: 'sample on this OpenAI-compatible server, such as vLLM, instead of in this process: http://host:8000/v1',
+  },
+  samplerModel: { type: 'string', placeholder: 'name', help: "the model's name on the server; default: its only one" },
+  apiKeyEnv: {
+    type: 'string',
+    placeholder: 'variable',
+    help: "environment variable that holds the server's key; default: no key is sent",
+  },
+  concurrency: { type: 'integer', min: 1, max: 4096, default: 64, unit: 'requests', help: 'requests at the same time' },
+  refreshEvery: {
+    type: 'integer',
+    min: 1,
+    default: 1,
+    unit: 'updates',
+    help: 'updates between two refreshes of the sampler; above 1 it lags behind, which --algo oapl is made for',
+  },
+} as const satisfies Record<string, OptionSpec>;

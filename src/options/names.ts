@@ -40,6 +40,14 @@ const updateOptionNames = [
   'warmup',
 ] as const satisfies readonly OptionName[];
 
+/** Options of a server that samples. */
+export const serverOptionNames = [
+  'samplerUrl',
+  'samplerModel',
+  'apiKeyEnv',
+  'concurrency',
+] as const satisfies readonly OptionName[];
+
 /** Options that decide what stage 1 samples. */
 export const samplingOptionNames = [
   'preset',
@@ -62,11 +70,13 @@ const labelOptionNames = ['name', 'note'] as const satisfies readonly OptionName
 /** Options that decide the rest of a run's bytes. */
 export const trainingOptionNames = [
   ...samplingOptionNames,
+  ...serverOptionNames,
   'algo',
   'control',
   'epochs',
   ...updateOptionNames,
   'beta2',
+  'refreshEvery',
   'trainOn',
   'curriculum',
   'maxSteps',

@@ -15,7 +15,7 @@ import { isDatasetId, resolveDataset } from '../model/hub/dataset.js';
 import { parameterCount } from '../model/network/params.js';
 import { type DescribedModel, withDownloads } from '../model/open.js';
 import { promptIds, type RolloutKit } from '../policy/rollout.js';
-import type { Fingerprint } from '../stage1/v-star-file.js';
+import type { Fingerprint } from '../stage1/fingerprint.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { keyedRandom } from '../util/random.js';
 import type { Reporter } from '../util/reporter.js';

@@ -171,9 +171,14 @@ function tinkerAdapters(
 }
 
 /** What contradicts the place where the run computes. */
-function placeProblems({ tinkerUrl, tinkerModel, temperature }: Settings): string[] {
+function placeProblems({ tinkerUrl, tinkerModel, temperature, samplerUrl, algo, refreshEvery }: Settings): string[] {
   if (tinkerUrl === undefined) return tinkerModel === undefined ? [] : ['--tinker-model: needs --on tinker'];
-  return temperature === 1 ? [] : ['--temperature: must be 1 with --on tinker, whose servers compute log-probs at 1'];
+  return [
+    ...(temperature === 1 ? [] : ['--temperature: must be 1 with --on tinker, whose servers compute log-probs at 1']),
+    ...(samplerUrl === undefined ? [] : ['--sampler-url: with --on tinker, that server samples']),
+    ...(algorithms[algo].anchor === 'reference' ? [] : [`--algo: ${algo} cannot be trained with --on tinker`]),
+    ...(refreshEvery === 1 ? [] : ['--refresh-every: with --on tinker, the server always samples from the policy']),
+  ];
 }
 
 function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFacts, found: readonly string[]): void {
@@ -183,6 +188,7 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
   refused.push(...sourceProblems(settings));
   refused.push(...keepProblems(settings));
   refused.push(...placeProblems(settings));
+  refused.push(...serverProblems(settings));
   if (temperature === 0) refused.push('--temperature: must be above 0, since training samples');
   const algorithm = algorithms[algo];
   refused.push(...algorithm.problems(settings));
@@ -216,6 +222,12 @@ function sourceProblems({ problems, map, ...options }: Settings): string[] {
     found.push(`--test-split: ${options.testSplit} is also the split to train on`);
   }
   return found;
+}
+
+function serverProblems({ samplerUrl, samplerModel, apiKeyEnv }: Settings): string[] {
+  if (samplerUrl !== undefined) return [];
+  const given = Object.entries({ samplerModel, apiKeyEnv }).filter(([, value]) => value !== undefined);
+  return given.map(([name]) => `${flag(name as OptionName)}: describes the server of --sampler-url, which is missing`);
 }
 
 function keepProblems({ keep, numValidation, evalEvery }: Settings): string[] {

@@ -9,7 +9,7 @@ import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
 import { datasetOptions } from './dataset.js';
 import { listingOptions } from './listing.js';
-import { machineOptions } from './machines.js';
+import { machineOptions, serverOptions } from './machines.js';
 import { remoteOptions } from './remote.js';
 import { sharingOptions } from './sharing.js';
 import type { OptionSpec } from './spec.js';
@@ -136,17 +136,6 @@ export const options = {
     help: 'graded gives 0.3 for a near miss; exact gives 1 or 0',
   },
   seed: { type: 'integer', min: 0, default: 0, help: 'the same seed draws the same random numbers' },
-  seeds: {
-    type: 'string',
-    placeholder: 'list',
-    help: 'one run for each of these seeds instead of --seed: 1..5 or 1,3,7; with a test over all',
-  },
-  parallel: {
-    type: 'string',
-    placeholder: 'number|auto',
-    default: 'auto',
-    help: 'runs side by side; auto: as processors and memory allow',
-  },
   numSamples: { type: 'integer', min: 1, unit: 'samples', help: 'samples of each distinct problem in stage 1' },
   beta1: { type: 'number', min: 0, help: 'temperature of V*: small is near the best reward, large near the mean' },
   vStar: { type: 'string', placeholder: 'file', help: 'take V* from this v_star_dict.json instead of sampling' },
@@ -259,6 +248,7 @@ export const options = {
     help: 'newest checkpoints to keep; best ends with the model that answered the validation problems best',
   },
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run folder' },
+  ...serverOptions,
   ...sharingOptions,
   ...listingOptions,
   ...machineOptions,

@@ -1,6 +1,6 @@
 /** @file Texts about options: lines of `--help`, descriptions of defaults, and the tables of docs/commands.md. */
 import { followingDefaultText } from './defaults.js';
-import { problemOptionNames } from './names.js';
+import { problemOptionNames, serverOptionNames } from './names.js';
 import type { OptionSpec } from './spec.js';
 import { type OptionName, options, usage } from './table.js';
 
@@ -9,6 +9,7 @@ export const optionGroups = {
   Model: ['model', 'reference', 'preset', 'compare', 'compareRuns', 'corpus', 'family', 'steps', 'precision'],
   Prompts: ['prompt', 'input', 'chat', 'promptStyle', 'wording', 'questionStyle', 'system', 'shots'],
   Sampling: ['temperature', 'topP', 'topK', 'maxNewTokens', 'samples'],
+  Server: serverOptionNames,
   Problems: [...problemOptionNames, 'numTrain', 'numTest', 'numValidation', 'overlap', 'reward', 'seed'],
   'Many runs': ['seeds', 'parallel'],
   Data: ['data', 'heldOut'],
@@ -23,6 +24,7 @@ export const optionGroups = {
     'lr',
     'warmup',
     'beta2',
+    'refreshEvery',
     'loraRank',
     'loraAlpha',
     'loraTargets',

@@ -37,6 +37,8 @@ export interface LayoutOptions {
   readonly lora?: LoraOptions | undefined;
   /** Default: that of a processor. */
   readonly room?: Room;
+  /** What the loss compares the policy with. Default: the reference. */
+  readonly anchor?: 'reference' | 'sampler' | undefined;
 }
 
 /** Caches may take half of the memory of the float32 weights, and at least this much. Beyond that, more rows hardly help. */
@@ -64,13 +66,13 @@ export interface PolicyLayout extends TrainingLayout {
   /** For the sampler: weights in the form that it reads fastest. */
   readonly copies: State;
   readonly caches: State;
-  /** Separate reference weights; empty with adapters, whose reference is the frozen weights. */
+  /** Separate reference weights; empty with adapters, whose reference is the frozen weights, and where none is needed. */
   readonly reference: State;
 }
 
 export function trainingLayout(
   config: ModelConfig,
-  { isNarrow = () => false, lora, replicas = 1 }: Omit<LayoutOptions, 'precision'>,
+  { isNarrow = () => false, lora, replicas = 1 }: Pick<LayoutOptions, 'isNarrow' | 'lora' | 'replicas'>,
 ): TrainingLayout {
   const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
   const trainedState = floats(trained);
@@ -117,7 +119,7 @@ function momentsOf(state: Record<string, TensorSpec>, trained: ParameterSpecs, r
 export function policyLayout(
   config: ModelConfig,
   { promptLengths, sharedPrefix, maxNewTokens, slots }: PolicySizes,
-  { precision, isNarrow = () => false, lora, replicas = 1, room = processorRoom }: LayoutOptions,
+  { precision, isNarrow = () => false, lora, anchor, replicas = 1, room = processorRoom }: LayoutOptions,
 ): PolicyLayout {
   const usual = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
   const maxCacheBytes = room.cacheBytes ?? usual;
@@ -145,7 +147,7 @@ export function policyLayout(
   return {
     ...shared,
     copies: samplerCopies(config, precision),
-    reference: renamed(narrowState(config, isNarrow), referenceName),
+    reference: anchor === 'sampler' ? {} : renamed(narrowState(config, isNarrow), referenceName),
   };
 }
 

@@ -39,8 +39,8 @@ export interface PolicyOptions {
 export interface Policy extends TrainedState {
   readonly config: ModelConfig;
   /**
-   * Writes every parameter of the reference, unless adapters are trained: their reference is the model without them. Before
-   * the first update, a reference with the same values has identical log-probs.
+   * Writes every parameter of the reference, unless adapters are trained, whose reference is the model without them, or the
+   * anchor is the sampler. Before the first update, a reference with the same values has identical log-probs.
    */
   loadReference(read: ReadTensor): void;
   sample(rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
@@ -52,10 +52,10 @@ export interface Policy extends TrainedState {
 /** Builds the program. Load the parameters before any other use. */
 export function createPolicy(engine: Engine, config: ModelConfig, options: PolicyOptions): Policy {
   const { sizes, training, precision = 'f32' } = options;
-  const { lora, isNarrow, seed = 0 } = training ?? {};
+  const { lora, isNarrow, seed = 0, anchor } = training ?? {};
   const { replicas = 1 } = engine;
   const room = roomOf(engine);
-  const layout = policyLayout(config, sizes, { precision, isNarrow, lora, replicas, room });
+  const layout = policyLayout(config, sizes, { precision, isNarrow, lora, anchor, replicas, room });
   const shape = training && chooseUpdateShape(config, { ...sizes, ...training, room });
   // Samples the full distribution: with top-k or top-p the log-probs would not describe the samples.
   const drawing = { greedy: false, topK: 0, topP: 1 };
@@ -113,7 +113,7 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
       // Allocated by the first update; sampling and evaluation come first and do not need it.
       if (!gradientExists) for (const name of Object.keys(layout.gradients)) program.fill(name, 0);
       gradientExists = true;
-      const result = runUpdate(program, batch, shape, training.optimizer);
+      const result = runUpdate(program, batch, shape, training);
       outdated = copied;
       return result;
     },

@@ -7,6 +7,8 @@ import { type Problem, questionOfProblem } from '../data/problem.js';
 import { type PromptForm, promptInput } from '../data/prompt.js';
 import type { Task } from '../data/task.js';
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
+import type { OpenModel } from '../model/open.js';
+import { endTokens } from '../model/prompt-input.js';
 import type { SampleOptions } from '../model/sampling/sample.js';
 import type { Score } from '../reward/score.js';
 import { rolloutRandom } from '../util/random.js';
@@ -49,6 +51,25 @@ export interface GradedRollout<P = unknown> {
 export function promptIds<P>(kit: Pick<RolloutKit<P>, 'tokenizer' | 'form'>, problem: Problem<P>): number[] {
   const input = promptInput(questionOfProblem(problem), kit.form);
   return 'messages' in input ? kit.tokenizer.encodeChat(input.messages) : kit.tokenizer.encode(input.text);
+}
+
+/** Tokens that end a completion. */
+export function endIdsOf({
+  tokenizer,
+  pretrained,
+  form,
+}: Pick<RolloutKit, 'tokenizer' | 'form'> & Pick<OpenModel, 'pretrained'>): Set<number> {
+  return new Set([...endTokens({ tokenizer, pretrained }), ...lineEnds(tokenizer, form)]);
+}
+
+/**
+ * Tokens that end an answer in addition to the model's end tokens: with solved examples as plain text, one answer per line,
+ * every token that contains a line break. A base model would otherwise continue with another question.
+ */
+function lineEnds(tokenizer: Tokenizer, { style, examples = [] }: PromptForm): number[] {
+  const isOneLine = examples.length > 0 && examples.every(({ solution }) => !solution.includes('\n'));
+  if (style !== 'raw' || !isOneLine) return [];
+  return Array.from({ length: tokenizer.length }, (_, id) => id).filter((id) => tokenizer.decode([id]).includes('\n'));
 }
 
 /** Callbacks during sampling. */

@@ -12,7 +12,15 @@ import { defineFunction, type FunctionSpec, floats, type Program, type TensorRec
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
-import { packedLogProbs, packPass, passContext, passInputs, planPasses, valuesByRow } from '../model/network/packed.js';
+import {
+  packedLogProbs,
+  packPass,
+  packValues,
+  passContext,
+  passInputs,
+  planPasses,
+  valuesByRow,
+} from '../model/network/packed.js';
 import { frozenOf, gradientName, type PolicyLayout, referenceOf } from './layout.js';
 import { applyTogether } from './replicas.js';
 import type { RowLoss } from './row-loss.js';
@@ -26,11 +34,18 @@ export interface UpdateOptions {
   readonly lora?: LoraOptions | undefined;
   /** Processes that compute it together. Default 1. */
   readonly replicas?: number;
+  /** What δ compares the policy with: the reference model (default), or the log-probs that the rows were sampled with. */
+  readonly anchor?: 'reference' | 'sampler' | undefined;
+}
+
+/** A completion with the log-prob of each of its tokens as it was sampled; needed if the anchor is the sampler. */
+interface SampledRow extends CompletionRow {
+  readonly logProbs?: ArrayLike<number>;
 }
 
 export interface UpdateBatch {
   /** At most `batchSize` rows. */
-  readonly rows: readonly CompletionRow[];
+  readonly rows: readonly SampledRow[];
   /** Advantage of each row. */
   readonly advantages: readonly number[];
   readonly temperature: number;
@@ -42,7 +57,7 @@ export interface UpdateBatch {
 export interface UpdateResult {
   /** Log-prob of each row's tokens at the temperature, under the policy before the update. */
   readonly logProbs: readonly Float32Array[];
-  /** The same under the reference. */
+  /** The same under the reference, or as sampled, see {@link UpdateOptions.anchor}. */
   readonly refLogProbs: readonly Float32Array[];
   /** Mean over the rows. */
   readonly loss: number;
@@ -55,7 +70,7 @@ export function updateFunctions(
   config: ModelConfig,
   layout: PolicyLayout,
   shape: UpdateShape,
-  { loss, optimizer, maxGradientNorm, lora, replicas = 1 }: UpdateOptions,
+  { loss, optimizer, maxGradientNorm, lora, anchor, replicas = 1 }: UpdateOptions,
   precision: Precision,
 ): Record<'clear' | 'accumulate' | 'apply', FunctionSpec> {
   const names = Object.keys(layout.trained);
@@ -69,15 +84,17 @@ export function updateFunctions(
         advantages: { dtype: 'float32', shape: [R] },
         /** 1 / rows of the batch; 0 for rows that are not in this pass. */
         weights: { dtype: 'float32', shape: [R] },
+        /** Log-prob of each completion token as sampled; padding: 0. */
+        ...(anchor === 'sampler' && { sampled: { dtype: 'float32', shape: [sizes.predictions] } as const }),
       },
       checkNumerics: true,
       precision,
       body(state, inputs) {
         const { advantages: advantage, weights, targetRows } = inputs;
         const context = passContext(config, inputs, sizes);
-        const reference = referenceOf(state, layout);
         const frozen = frozenOf(state, layout, lora);
-        const refLogProbs = packedLogProbs({}, reference, config, context, recompute);
+        const refLogProbs: tf.Tensor =
+          inputs.sampled?.clone() ?? packedLogProbs({}, referenceOf(state, layout), config, context, recompute);
         // [R, P]: 1 where a token belongs to a row. Floats, since integers would be compared on the host of a GPU.
         const members = tf
           .equal(tf.range(0, R, 1, 'float32').expandDims(1), targetRows.toFloat().expandDims(0))
@@ -148,7 +165,7 @@ export function runUpdate(
   program: Program,
   batch: UpdateBatch,
   shape: UpdateShape,
-  optimizer: AdamWOptions,
+  { optimizer, anchor }: Pick<UpdateOptions, 'optimizer' | 'anchor'>,
 ): UpdateResult {
   const { rows } = batch;
   if (rows.length > shape.rows) throw new RangeError(`${rows.length} rows do not fit a batch of ${shape.rows}`);
@@ -166,7 +183,9 @@ export function runUpdate(
       const weights = new Float32Array(shape.rows);
       for (const { row } of pass) weights[row] = 1 / rows.length;
       const inverseTemperature = Float32Array.of(1 / batch.temperature);
-      return { replica, inputs: { ...packPass(rows, pass, shape), inverseTemperature, advantages, weights } };
+      const inputs = { ...packPass(rows, pass, shape), inverseTemperature, advantages, weights };
+      const sampled = anchor === 'sampler' && { sampled: packValues(rows, pass, shape, ({ logProbs }) => logProbs!) };
+      return { replica, inputs: { ...inputs, ...sampled } };
     });
     for (const [index, results] of program.runEach('accumulate', calls).entries()) {
       const pass = together[index]!;

@@ -8,6 +8,7 @@ import type { Pretrained } from '../model/checkpoint/pretrained.js';
 import { isGguf } from '../model/gguf/open.js';
 import { shippedModel } from '../model/shipped.js';
 import type { Settings } from '../options/settings.js';
+import type { ReadTensor } from '../policy/trained-state.js';
 import type { Progress } from '../stage2/loop.js';
 import {
   type CheckpointModel,
@@ -41,7 +42,11 @@ export function startOf(
   return { finished: isWhole && (unchecked || state?.progress.step === updates), state };
 }
 
-/** Saves a checkpoint with marks of the logs as they are, and removes those beyond `keep`. */
+/**
+ * Saves a checkpoint with marks of the logs as they are, and removes those beyond `keep`.
+ *
+ * @param sampler reads the trained tensors of a sampler that lags behind.
+ */
 export async function saveNewest(
   folder: RunFolder,
   keep: number,
@@ -49,13 +54,14 @@ export async function saveNewest(
   model: CheckpointModel,
   progress: Progress,
   { metrics, rollouts }: { readonly metrics: LogWriter; readonly rollouts?: LogWriter },
+  sampler?: ReadTensor,
 ): Promise<void> {
   folder.requirePresent();
   metrics.sync();
   rollouts?.sync();
   const marks = { metrics: metrics.mark(), rollouts: rollouts?.mark() ?? emptyChecksum };
   const path = folder.startCheckpoint(progress.step);
-  await explainAsyncWrites(path, () => saveCheckpoint(path, trained, model, progress, marks));
+  await explainAsyncWrites(path, () => saveCheckpoint(path, trained, model, progress, marks, sampler));
   folder.prune(keep);
 }
 

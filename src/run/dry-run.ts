@@ -15,6 +15,7 @@ import type { Reporter } from '../util/reporter.js';
 import { policySizes, readGivenVStar } from './job.js';
 import { planDisk, planMemory } from './memory-plan.js';
 import { missingBytes, type Needs, plannedRoom, requireEngine, weighNeeds } from './needs.js';
+import { requireAdapters } from './train.js';
 
 export interface DryRun extends Needs {
   readonly model: string;
@@ -46,6 +47,7 @@ export async function dryRun(
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<DryRun> {
+  requireAdapters(options);
   const name = options.model ?? builtinModel;
   const model = await describeModel(name, reporter, signal);
   const { settings, task, problems, form, sampledWith } = await openProblems(options, model, {
@@ -65,7 +67,7 @@ export async function dryRun(
   const memory = planMemory(
     config,
     policySizes(settings, { tokenizer: model.tokenizer, form }, [...train, ...test, ...validation], settings),
-    { ...settings, room: plannedRoom(engine) },
+    { ...settings, anchor: algorithms[algo].anchor, room: plannedRoom(engine) },
   );
   const parameters = parameterCount(config);
   const disk = planDisk(config, {

@@ -13,19 +13,13 @@ import { builtinModel } from '../model/shipped.js';
 import { openProblems } from '../options/problems.js';
 import type { TrainingOptions } from '../options/settings.js';
 import { estimate } from '../stage1/estimate.js';
-import {
-  deriveVStar,
-  readVStarFile,
-  requireFingerprint,
-  type Shards,
-  type VStarFile,
-  writeVStarFile,
-} from '../stage1/v-star-file.js';
+import { requireFingerprint, requireSameSampler } from '../stage1/fingerprint.js';
+import { deriveVStar, readVStarFile, type Shards, type VStarFile, writeVStarFile } from '../stage1/v-star-file.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { quote } from '../util/json.js';
 import type { Reporter } from '../util/reporter.js';
 import { packageVersion } from '../util/version.js';
-import { type Job, withJob, withPolicy } from './job.js';
+import { type Job, withJob, withSampler } from './job.js';
 
 export interface EstimateRequest {
   readonly options: TrainingOptions;
@@ -63,16 +57,15 @@ async function sampled(
   signal: AbortSignal,
 ): Promise<VStarFile> {
   const start = startingFile(job, shards, out, reporter);
-  return await withPolicy(job, problems, undefined, async ({ policy, kit }) => {
-    if (job.reference !== job.pretrained) policy.load(job.reference.weights.read);
-    return await estimate(kit, problems, start, {
+  return await withSampler({ ...job, pretrained: job.reference }, problems, (kit) =>
+    estimate(kit, problems, start, {
       signal,
       reporter,
       onGroup: (known) => {
         if (out !== undefined) writeVStarFile(out, known);
       },
-    });
-  });
+    }),
+  );
 }
 
 function startingFile(job: Job, shards: Shards | undefined, out: string | undefined, reporter: Reporter): VStarFile {
@@ -80,6 +73,7 @@ function startingFile(job: Job, shards: Shards | undefined, out: string | undefi
   if (out === undefined || !existsSync(out)) return { ...job.vStar, ...(shards && { shards }) };
   const found = readVStarFile(out);
   requireFingerprint(out, found, job.fingerprint);
+  requireSameSampler(out, found, job.fingerprint);
   if (JSON.stringify(found.shards) !== JSON.stringify(shards)) {
     const name = (value: Shards | undefined) =>
       value ? `shard ${value.have.join(', ')} of ${value.of}` : 'all problems';

@@ -33,6 +33,8 @@ export const runFiles = {
   evalAfter: 'eval-after.json',
   /** One folder per checkpoint, see {@link RunFolder.checkpointPath}. */
   checkpoints: 'checkpoints',
+  /** Adapters that a server reads, while a run samples on it. */
+  sampler: 'sampler',
   /** The trained model as a Hugging Face folder. */
   final: 'final',
   /** The model that `--keep best` has chosen so far, and the facts about it, written last. */

@@ -11,28 +11,24 @@ import { fingerprintModel, type Pretrained } from '../model/checkpoint/pretraine
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import { parameterState, stateBytes } from '../model/load.js';
 import { type EngineRequest, openModel, openRequestedEngine } from '../model/open.js';
-import { endTokens } from '../model/prompt-input.js';
+import { type SamplingServer, sampleOnServer } from '../model/server/sampler.js';
 import { type JobProblems, openProblems } from '../options/problems.js';
 import { requireNoAdapter, type Settings, type TrainingOptions } from '../options/settings.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { evaluate } from '../policy/evaluate.js';
 import type { PlacedPolicy } from '../policy/placed.js';
 import type { PolicySizes, TrainingOptions as PolicyTraining } from '../policy/policy.js';
-import { promptIds, type RolloutKit } from '../policy/rollout.js';
+import { endIdsOf, promptIds, type RolloutKit } from '../policy/rollout.js';
+import { type Fingerprint, requireFingerprint } from '../stage1/fingerprint.js';
 import { chooseWording, probe, probeSize } from '../stage1/probe.js';
 import type { Probe, ProbeRecord } from '../stage1/probe-file.js';
-import {
-  deriveVStar,
-  type Fingerprint,
-  readVStarFile,
-  requireFingerprint,
-  type VStarFile,
-} from '../stage1/v-star-file.js';
+import { deriveVStar, readVStarFile, type VStarFile } from '../stage1/v-star-file.js';
 import { UserError } from '../util/errors.js';
 import { formatPercent } from '../util/format.js';
 import type { Reporter } from '../util/reporter.js';
 import { packageVersion } from '../util/version.js';
 import { enginePlace, openJobModel, type Place, tinkerPlace } from './server/place.js';
+import { checkServer, drawnBy, openSampler } from './server/samplers.js';
 
 export interface Job {
   readonly settings: Settings;
@@ -52,6 +48,8 @@ export interface Job {
   /** The samples of `--v-star`; without that option, an empty file. */
   readonly vStar: VStarFile;
   readonly engine: Place;
+  /** Samples in the place of this process. */
+  readonly server?: SamplingServer;
   /** Receives progress. */
   readonly reporter: Reporter;
 }
@@ -96,6 +94,13 @@ export async function withJob<T>(
       openProblems(given, { pretrained, tokenizer }, { taskApi, reporter, signal });
     let opened = await open(options);
     const { precision, wordings } = opened.settings;
+    const serverWork = () => {
+      const { settings, problems, form } = opened;
+      const all = [...problems.train, ...problems.test, ...(problems.validation ?? [])];
+      const endIds = endIdsOf({ tokenizer, pretrained, form });
+      return { ...settings, tokenizer, form, endIds, problems: all, vocabSize: pretrained.config.vocabSize };
+    };
+    const server = await openSampler(opened.settings, serverWork(), reporter, signal);
     const openPlace = async () =>
       opened.settings.tinkerUrl !== undefined
         ? await tinkerPlace(opened.settings, reporter)
@@ -103,16 +108,27 @@ export async function withJob<T>(
     let probes: WordingProbes | undefined;
     if (wordings.length > 1) {
       engine = await openPlace();
-      probes = await probeWordings(open, options, { reference, tokenizer, engine, reporter, signal });
+      probes = await probeWordings(open, options, {
+        reference,
+        tokenizer,
+        engine,
+        reporter,
+        signal,
+        ...(server && { server }),
+      });
       opened = await open({ ...options, wording: probes.chosen });
     }
     const { settings, task, problems, form, sampledWith } = opened;
     requireNoAdapter(settings, pretrained);
     for (const note of problems.notes) reporter.line(note);
-    const fingerprint = { model: fingerprintModel(reference), ...sampledWith };
+    const sampling = `${sampledWith.sampling}${drawnBy(server)}`;
+    const fingerprint = { model: fingerprintModel(reference), ...sampledWith, sampling };
     const vStar = readGivenVStar(settings, fingerprint) ?? emptyVStar(settings, fingerprint);
     engine ??= await openPlace();
-    const material = { settings, pretrained, reference, tokenizer, task, problems, form };
+    if (server !== undefined && engine.engine !== undefined) {
+      await checkServer(server, { engine: engine.engine, pretrained: reference }, serverWork(), reporter, signal);
+    }
+    const material = { settings, pretrained, reference, tokenizer, task, problems, form, ...(server && { server }) };
     return await work({ ...material, ...(probes && { probes }), fingerprint, vStar, engine, reporter });
   } finally {
     engine?.close();
@@ -125,7 +141,7 @@ export async function withJob<T>(
 async function probeWordings(
   open: (options: TrainingOptions) => Promise<JobProblems>,
   options: TrainingOptions,
-  job: Pick<Job, 'reference' | 'tokenizer' | 'engine' | 'reporter'> & { readonly signal: AbortSignal },
+  job: Pick<Job, 'reference' | 'tokenizer' | 'engine' | 'reporter' | 'server'> & { readonly signal: AbortSignal },
 ): Promise<WordingProbes> {
   const { reference, reporter, signal } = job;
   const { wordings } = (await open(options)).settings;
@@ -137,7 +153,7 @@ async function probeWordings(
       const tried = opened.problems.train.slice(0, probeSize.problems);
       const settings = { ...opened.settings, numSamples: probeSize.samples, evalSamples: 0 };
       const material = { ...job, ...opened, settings, pretrained: reference };
-      return await withPolicy(material, tried, undefined, async ({ kit }) => {
+      return await withSampler(material, tried, async (kit) => {
         const seen = await probe(kit, tried, probeSize.samples, signal);
         work.update({ done: ++done, total: wordings.length });
         return seen;
@@ -227,13 +243,25 @@ function sharedPrefix([first = [], ...others]: readonly (readonly number[])[]): 
 /** The parts of a job that a policy needs. */
 type PolicyJob = Pick<
   Job,
-  'settings' | 'pretrained' | 'reference' | 'tokenizer' | 'task' | 'form' | 'engine' | 'reporter'
+  'settings' | 'pretrained' | 'reference' | 'tokenizer' | 'task' | 'form' | 'engine' | 'reporter' | 'server'
 >;
 
 export interface OpenPolicy {
   readonly policy: PlacedPolicy;
   /** Samples from the policy and grades the completions. */
   readonly kit: RolloutKit;
+}
+
+/** Runs `work` with what samples from the model: the server, or a policy that completes `problems` and cannot be trained. */
+export async function withSampler<T>(
+  job: PolicyJob,
+  problems: readonly Problem[],
+  work: (kit: RolloutKit) => Promise<T>,
+): Promise<T> {
+  const { server } = job;
+  if (server === undefined) return await withPolicy(job, problems, undefined, ({ kit }) => work(kit));
+  const sample: PlacedPolicy['sample'] = (rollouts, options) => sampleOnServer(server, server.model, rollouts, options);
+  return await work({ policy: { sample }, ...kitOf(job) });
 }
 
 /** Runs `work` with a policy that has the model's parameters and completes `problems`. Without `training` it can only sample. */
@@ -255,23 +283,22 @@ export async function withPolicy<T>(
 export async function evaluateModel(request: JobRequest, name?: string): Promise<EvalSummary> {
   const { reporter, signal } = request;
   return await withJob(request, (job) =>
-    withPolicy(job, job.problems.test, undefined, ({ kit }) => {
+    withSampler(job, job.problems.test, (kit) => {
       const { model, evalSamples: samples } = job.settings;
       return evaluate(kit, job.problems.test, { model: name ?? model, samples, signal, reporter });
     }),
   );
 }
 
-function openPolicy(
-  { settings, pretrained, reference, tokenizer, task, form, engine, reporter }: PolicyJob,
-  problems: readonly Problem[],
-  training: PolicyTraining | undefined,
-): OpenPolicy {
-  const { maxNewTokens, temperature, seed, precision } = settings;
+function openPolicy(job: PolicyJob, problems: readonly Problem[], training: PolicyTraining | undefined): OpenPolicy {
+  const { settings, pretrained, reference, tokenizer, form, engine, reporter, server } = job;
+  const { precision } = settings;
+  const sizes = policySizes(settings, { tokenizer, form }, problems, training);
   const policy = engine.createPolicy(
     pretrained.config,
     {
-      sizes: policySizes(settings, { tokenizer, form }, problems, training),
+      // Where a server samples, the caches are needed for nothing.
+      sizes: server === undefined ? sizes : { ...sizes, slots: 1 },
       precision,
       ...(training && {
         training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
@@ -280,18 +307,12 @@ function openPolicy(
     promptIds({ tokenizer, form }, problems[0]!),
   );
   if (policy.server === undefined) loadWithProgress(policy, pretrained, reporter);
-  const endIds = new Set([...endTokens({ tokenizer, pretrained }), ...lineEnds(tokenizer, form)]);
-  return { policy, kit: { policy, tokenizer, task, form, endIds, maxNewTokens, temperature, seed } };
+  return { policy, kit: { policy, ...kitOf(job) } };
 }
 
-/**
- * Tokens that end an answer in addition to the model's end tokens: with solved examples as plain text, one answer per line,
- * every token that contains a line break. A base model would otherwise continue with another question.
- */
-function lineEnds(tokenizer: Tokenizer, { style, examples = [] }: PromptForm): number[] {
-  const isOneLine = examples.length > 0 && examples.every(({ solution }) => !solution.includes('\n'));
-  if (style !== 'raw' || !isOneLine) return [];
-  return Array.from({ length: tokenizer.length }, (_, id) => id).filter((id) => tokenizer.decode([id]).includes('\n'));
+function kitOf({ settings, pretrained, tokenizer, task, form }: PolicyJob): Omit<RolloutKit, 'policy'> {
+  const { maxNewTokens, temperature, seed } = settings;
+  return { tokenizer, task, form, endIds: endIdsOf({ tokenizer, pretrained, form }), maxNewTokens, temperature, seed };
 }
 
 function loadWithProgress(policy: PlacedPolicy, { config, weights }: Pretrained, reporter: Reporter): void {

@@ -43,6 +43,8 @@ export interface UpdatePlan {
   readonly lora?: LoraOptions | undefined;
   /** Default: that of a processor. */
   readonly room?: Room;
+  /** What the loss compares the policy with. Default: the reference. */
+  readonly anchor?: 'reference' | 'sampler';
 }
 
 /**
@@ -52,10 +54,11 @@ export interface UpdatePlan {
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, microBatch, precision, lora, room = processorRoom }: UpdatePlan,
+  { batchSize, microBatch, precision, lora, anchor, room = processorRoom }: UpdatePlan,
 ): readonly MemoryStage[] {
   // Weights that the config declares as bfloat16 are almost always stored as such.
-  const layout = policyLayout(config, sizes, { precision, lora, isNarrow: () => config.dtype === 'bfloat16', room });
+  const isNarrow = () => config.dtype === 'bfloat16';
+  const layout = policyLayout(config, sizes, { precision, lora, anchor, isNarrow, room });
   const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
@@ -72,7 +75,7 @@ export function planMemory(
     ...programs,
     weights,
     ...forSampling,
-    ...(lora === undefined && { 'reference weights': stateBytes(layout.reference) }),
+    ...(lora === undefined && anchor !== 'sampler' && { 'reference weights': stateBytes(layout.reference) }),
     ...ofUpdates(config, shape, layout, lora),
   };
   return [stage('sampling', sampling), stage('training', training)];

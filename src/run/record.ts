@@ -10,7 +10,7 @@ import { evaluationOptionNames, trainingOptionNames } from '../options/names.js'
 import { optionsAsFlags, type Settings, type TrainingOptions } from '../options/settings.js';
 import { resolveOptions } from '../options/spec.js';
 import type { OptionName, OptionValues } from '../options/table.js';
-import type { Fingerprint } from '../stage1/v-star-file.js';
+import type { Fingerprint } from '../stage1/fingerprint.js';
 import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';

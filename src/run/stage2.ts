@@ -7,9 +7,10 @@ import { greedyAccuracy } from '../policy/evaluate.js';
 import { trainedRows } from '../stage1/trained.js';
 import { type VStarFile, vStarOf } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
+import type { LaggedSampler } from '../stage2/lagged.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../stage2/loop.js';
 import { planBatches, plannedRollouts, type Visit } from '../stage2/plan.js';
-import { type CheckpointState, loadCheckpoint, loadPolicy } from '../stage2/resume.js';
+import { type CheckpointState, loadCheckpoint, loadPolicy, loadSampler } from '../stage2/resume.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { bestOf, flatAt, type History, isFlat } from '../stage2/stopping.js';
 import { emptyChecksum } from '../util/checksum.js';
@@ -27,7 +28,8 @@ export type Ending = Pick<TrainResult, 'updates' | 'stopped' | 'best'>;
 
 /** Trains from the newest undamaged checkpoint or from the start; for a finished run, loads its model. */
 export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promise<Ending> {
-  const { job, folder, policy, kit, signal } = run;
+  const { job, folder, policy, signal } = run;
+  const kit = { ...run.kit, policy: run.samplers.current };
   const { settings, problems, pretrained } = job;
   const algorithm: Algorithm = algorithms[settings.algo];
   const plan = planOf(run, algorithm, vStar);
@@ -46,7 +48,10 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
     loadPolicy(folder.file('final'), policy);
     return endOf(historyOf(folder));
   }
-  load(run, state);
+  const { refreshEvery } = settings;
+  const lags = (step: number) => step % refreshEvery !== 0;
+  const { lagged: sampler, tolerance } = run.samplers;
+  await load(run, sampler, state);
   policy.loadReference(job.reference.weights.read);
   const metrics = openLog(folder.file('metrics'), state?.logs.metrics ?? emptyChecksum);
   const rollouts = openLog(folder.file('rollouts'), state?.logs.rollouts ?? emptyChecksum);
@@ -61,7 +66,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
       vStar,
       problems.train.map(({ id }) => id),
     );
-  const { evalEvery, saveEvery, keep, precision } = settings;
+  const { evalEvery, saveEvery, keep } = settings;
   const isDue = (every: number, step: number) => every > 0 && step % every === 0;
   const history: StepMetrics[] = historyOf(folder);
   const isOver = (steps: History) => flat !== undefined && isFlat(steps, flat);
@@ -72,12 +77,13 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
       trainPolicy({
         kit,
         policy,
+        sampler,
+        refreshEvery,
         algorithm,
         settings,
         shuffleSeed: settings.control === 'none' ? undefined : settings.seed,
         plan,
-        // A server may sample and train with different kernels, in bfloat16.
-        precision: settings.tinkerUrl === undefined ? precision : 'bf16',
+        tolerance,
         signal,
         start: state?.progress ?? freshProgress,
         vStarOf: (id) => values!.get(id)!,
@@ -106,7 +112,16 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
         },
         isOver: () => isOver(history),
         saveDue: (step) => isDue(saveEvery, step),
-        save: (progress) => saveNewest(folder, newestKept(keep), policy, model, progress, { metrics, rollouts }),
+        save: (progress) =>
+          saveNewest(
+            folder,
+            newestKept(keep),
+            policy,
+            model,
+            progress,
+            { metrics, rollouts },
+            lags(progress.step) ? sampler.read : undefined,
+          ),
       }),
     );
   } finally {
@@ -164,8 +179,12 @@ function planOf(run: Run, algorithm: Algorithm, vStar: VStarFile | undefined): V
   }).slice(0, settings.maxSteps);
 }
 
-/** Restores the policy from a checkpoint, or to its state before the first update. */
-function load({ job, folder, policy, onEvent }: Run, state: CheckpointState | undefined): void {
+/** Restores the policy and the sampler from a checkpoint, or to their state before the first update. */
+async function load(
+  { job, folder, policy, onEvent }: Run,
+  sampler: LaggedSampler,
+  state: CheckpointState | undefined,
+): Promise<void> {
   if (state === undefined) {
     policy.load(job.pretrained.weights.read);
     policy.loadMoments();
@@ -173,6 +192,8 @@ function load({ job, folder, policy, onEvent }: Run, state: CheckpointState | un
   }
   const { step } = state.progress;
   loadCheckpoint(folder.checkpointPath(step), policy);
+  const held = loadSampler(folder.checkpointPath(step), policy);
+  if (held !== undefined) await sampler.restore(held);
   const history = [...readLog(folder.file('metrics'))].filter((record) => Number(record.step) <= step);
   onEvent({ kind: 'resumed', step, history: history as unknown as StepMetrics[] });
 }

@@ -16,21 +16,24 @@ import type { PlacedPolicy } from '../policy/placed.js';
 import type { TrainingOptions as PolicyTraining } from '../policy/policy.js';
 import { noteFirstToken, type RolloutKit } from '../policy/rollout.js';
 import { estimate } from '../stage1/estimate.js';
+import { requireFingerprint, requireSameSampler } from '../stage1/fingerprint.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
 import { probe, probeSize } from '../stage1/probe.js';
 import { type Probe, readProbe, writeProbe } from '../stage1/probe-file.js';
-import { readVStarFile, requireFingerprint, type VStarFile, vStarOf, writeVStarFile } from '../stage1/v-star-file.js';
+import { readVStarFile, type VStarFile, vStarOf, writeVStarFile } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import { plannedUpdates } from '../stage2/plan.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import type { Reporter } from '../util/reporter.js';
+import { checkpointModel } from './checkpoints.js';
 import type { TrainEvent, TrainRequest, TrainResult } from './events.js';
 import { createRunFolder, openRunFolder, type RunFolder, runFiles } from './folder.js';
 import { type Job, probeRecord, withJob, withPolicy } from './job.js';
 import { type LogWriter, openLog, readLog } from './logs.js';
 import { readRun, requireSameRun, type StoredRun, writeRun } from './record.js';
+import { localSamplers, type RunSamplers, serverSamplers } from './server/samplers.js';
 import { rowsOf, trainOrLoad } from './stage2.js';
 import { withTensorboard } from './tensorboard/log.js';
 
@@ -39,7 +42,9 @@ export interface Run {
   readonly job: Job;
   readonly folder: RunFolder;
   readonly policy: PlacedPolicy;
+  /** Samples from the model before training. */
   readonly kit: RolloutKit;
+  readonly samplers: RunSamplers;
   readonly timings: LogWriter;
   /** Runs one part and logs its duration. */
   readonly timed: <T>(phase: string, work: () => Promise<T>) => Promise<T>;
@@ -59,6 +64,7 @@ export async function train(
   try {
     const stored = resume ? readRun(folder.file('config')) : undefined;
     const options = stored === undefined ? request.options : resumedOptions(stored.options, request.options);
+    requireAdapters(options);
     const known = stored?.engine === 'server' ? undefined : stored?.engine;
     const engineRequest = { engine: known ?? engine, install, workers };
     return await withJob({ options, engineRequest, reporter, signal, taskApi }, (job) =>
@@ -75,10 +81,28 @@ export async function train(
   }
 }
 
-/** A resumed run keeps its options, except those that do not affect its results. V* is already in its folder. */
+/**
+ * A resumed run keeps its options, except those that do not affect its results: a server may have moved. V* is already in its
+ * folder.
+ */
 function resumedOptions(stored: TrainingOptions, given: TrainingOptions): TrainingOptions {
   const { force, tensorboard, tinkerUrl = stored.tinkerUrl } = given;
-  return { ...stored, force, tensorboard: stored.tensorboard || tensorboard, vStar: undefined, tinkerUrl };
+  const { samplerUrl = stored.samplerUrl, apiKeyEnv = stored.apiKeyEnv } = given;
+  const kept = { ...stored, force, tensorboard: stored.tensorboard || tensorboard, vStar: undefined, tinkerUrl };
+  return stored.samplerUrl === undefined ? kept : { ...kept, samplerUrl, apiKeyEnv };
+}
+
+/** @throws UserError (wrong usage) when a server is to sample weights that it cannot get. */
+export function requireAdapters({ samplerUrl, loraRank }: TrainingOptions): void {
+  if (samplerUrl === undefined || loraRank !== undefined) return;
+  throw new UserError(
+    {
+      problem:
+        '--sampler-url: training needs --lora-rank too, since a server gets adapters of the policy, not all of its weights.',
+      fix: 'Without it, a server can sample V*: `tinyzero estimate-vstar --sampler-url`, then `tinyzero train --v-star`.',
+    },
+    { exitCode: exitCodes.usage },
+  );
 }
 
 async function runJob(
@@ -89,7 +113,7 @@ async function runJob(
   signal: AbortSignal,
 ): Promise<TrainResult> {
   const { settings, problems, reporter } = job;
-  const { batchSize, microBatch, lora, seed, optimizer, maxGradientNorm, overlap, force } = settings;
+  const { batchSize, microBatch, lora, seed, optimizer, maxGradientNorm } = settings;
   const algorithm: Algorithm = algorithms[settings.algo];
 
   // Write the record of a new run, or check that a resumed run matches its record.
@@ -113,6 +137,7 @@ async function runJob(
     optimizer,
     maxGradientNorm,
     loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
+    anchor: algorithm.anchor,
   };
   try {
     return await withPolicy(
@@ -121,35 +146,14 @@ async function runJob(
       training,
       async ({ policy, kit: untimed }) => {
         const onFirst = () => timings.append({ phase: 'first-token', seconds: process.uptime() });
-        const kit = { ...untimed, policy: noteFirstToken(policy, onFirst) };
-        const run: Run = { job, folder, policy, kit, timings, timed: timedBy(timings), onEvent, signal };
-
-        // Evaluate before training.
-        const before = await evaluated(run, 'before');
-
-        // Stage 1: estimate V* of every problem from the reference, and stop if training has nothing to learn.
-        const vStar = algorithm.needsVStar ? await estimated(run) : undefined;
-        const verdict = vStar && judged(run, vStar, await probed(run));
-        if (verdict?.verdict === 'stop' && !force) throw hopeless(folder, verdict);
-
-        // Stage 2: train.
-        const { updates, ...ending } = await trainOrLoad(run, vStar);
-
-        // Evaluate after training, on the same problems.
-        const after = await evaluated(run, 'after', before);
-        folder.requirePresent();
-        timings.append({ phase: 'process', ...processFacts(), parameters: parameterCount(job.pretrained.config) });
-        const compare = compareEvaluations(after, before);
-        return {
-          folder: folder.path,
-          updates,
-          overlap,
-          before,
-          after,
-          compare,
-          ...(verdict && { preflight: verdict }),
-          ...ending,
-        };
+        const samplers = samplersOf(job, folder, policy, onFirst);
+        try {
+          const kit = { ...untimed, policy: samplers.base };
+          const run: Run = { job, folder, policy, kit, samplers, timings, timed: timedBy(timings), onEvent, signal };
+          return await runParts(run, algorithm);
+        } finally {
+          await samplers.close();
+        }
       },
     );
   } finally {
@@ -157,9 +161,54 @@ async function runJob(
   }
 }
 
+/** What samples in this run: the policy, or the server, which is shown first that it takes adapters. */
+function samplersOf(job: Job, folder: RunFolder, policy: PlacedPolicy, onFirst: () => void): RunSamplers {
+  const { settings, server, pretrained } = job;
+  if (server === undefined) return localSamplers({ policy, settings }, noteFirstToken(policy, onFirst));
+  const place = { folder: folder.file('sampler'), model: checkpointModel(settings, pretrained) };
+  return serverSamplers(server, { policy, settings }, place);
+}
+
+/** The parts of a run, each of which is skipped where its file exists. */
+async function runParts(run: Run, algorithm: Algorithm): Promise<TrainResult> {
+  const { job, folder, timings } = run;
+  const { overlap, force } = job.settings;
+
+  // A server that takes no adapters is found out before it samples anything.
+  if (job.server !== undefined) await run.samplers.lagged.refresh();
+
+  // Evaluate before training.
+  const before = await evaluated(run, 'before');
+
+  // Stage 1: estimate V* of every problem from the reference, and stop if training has nothing to learn.
+  const vStar = algorithm.needsVStar ? await estimated(run) : undefined;
+  const verdict = vStar && judged(run, vStar, await probed(run));
+  if (verdict?.verdict === 'stop' && !force) throw hopeless(folder, verdict);
+
+  // Stage 2: train.
+  const { updates, ...ending } = await trainOrLoad(run, vStar);
+
+  // Evaluate after training, on the same problems.
+  const after = await evaluated(run, 'after', before);
+  folder.requirePresent();
+  timings.append({ phase: 'process', ...processFacts(), parameters: parameterCount(job.pretrained.config) });
+  const compare = compareEvaluations(after, before);
+  return {
+    folder: folder.path,
+    updates,
+    overlap,
+    before,
+    after,
+    compare,
+    ...(verdict && { preflight: verdict }),
+    ...ending,
+  };
+}
+
 /** The evaluation before or after training: read from its file, or made now with the current policy. */
 async function evaluated(run: Run, when: 'before' | 'after', before?: EvalSummary): Promise<EvalSummary> {
-  const { job, folder, kit, signal } = run;
+  const { job, folder, samplers, signal } = run;
+  const kit = when === 'before' ? run.kit : { ...run.kit, policy: samplers.current };
   const { model, algo, evalSamples: samples } = job.settings;
   const path = folder.file(when === 'before' ? 'evalBefore' : 'evalAfter');
   const stored = undamaged(run, path, () => {
@@ -191,6 +240,7 @@ async function estimated(run: Run): Promise<VStarFile> {
   requireFingerprint(path, known, fingerprint);
   const isComplete = ({ id }: { id: string }) => known.entries.get(id)?.rewards.length === settings.numSamples;
   if (problems.train.every(isComplete)) return known;
+  requireSameSampler(path, known, fingerprint);
   if (job.reference !== job.pretrained) policy.load(job.reference.weights.read);
   const onGroup = (file: VStarFile) => {
     folder.requirePresent();

@@ -26,23 +26,11 @@ import {
   union,
   wrong,
 } from '../util/schema.js';
+import { type Fingerprint, requireFingerprint, requireSameSampler } from './fingerprint.js';
 import { vStar } from './vstar.js';
 
 /** Changes when older readers would misread a file. */
 const format = 'tinyzero-v-star-2';
-
-/** Everything that the rewards depend on, as hashes or short descriptions. Equal fingerprints mean equal rewards. */
-export interface Fingerprint {
-  readonly model: string;
-  readonly tokenizer: string;
-  readonly problems: string;
-  readonly prompt: string;
-  /** Temperature, token limit and seed. Not the number of samples: sample i does not depend on it. */
-  readonly sampling: string;
-  readonly reward: string;
-}
-
-const fingerprintFields = ['model', 'tokenizer', 'problems', 'prompt', 'sampling', 'reward'] as const;
 
 /** The samples of one problem: item i of each list belongs to sample i. */
 export interface VStarEntry {
@@ -155,27 +143,6 @@ function checkEntry(
   const agrees =
     expected === null ? stored === null : typeof stored === 'number' && Math.abs(stored - expected) <= 1e-9;
   require(agrees, 'vStar', `${expected}, which follows from its rewards`, stored);
-}
-
-/** @throws UserError naming every field of `expected` that differs from the file's. */
-export function requireFingerprint(path: string, file: VStarFile, expected: Partial<Fingerprint>): void {
-  const differing = fingerprintFields.filter(
-    (field) => expected[field] !== undefined && file.fingerprint[field] !== expected[field],
-  );
-  if (differing.length === 0) return;
-  const list = (fingerprint: Partial<Fingerprint>) =>
-    differing.map((field) => `${field} ${shortHash(fingerprint[field])}`).join(', ');
-  throw new UserError({
-    problem: `${path} holds V* for other settings: ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'}.`,
-    expected: list(expected),
-    found: list(file.fingerprint),
-    fix: 'Use the options it was made with, or make a new one with `tinyzero estimate-vstar`.',
-  });
-}
-
-/** `hash 0123456789…` for a hash, anything else as it is. */
-function shortHash(value: unknown): string {
-  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value) ? `hash ${value.slice(0, 10)}…` : quote(value);
 }
 
 /**
@@ -296,6 +263,7 @@ function unionOf(all: readonly Shards[]): Shards {
 /** @throws UserError naming the field that differs from the first file's. */
 function requireSameSettings(path: string, file: VStarFile, first: VStarPart): void {
   requireFingerprint(path, file, first.file.fingerprint);
+  requireSameSampler(path, file, first.file.fingerprint);
   const fields = ({ beta1, samples, shards }: VStarFile) => ({ beta1, samples, 'number of shards': shards?.of ?? 1 });
   const [ours, theirs] = [fields(file), fields(first.file)];
   for (const field of ['beta1', 'samples', 'number of shards'] as const) {

@@ -8,6 +8,7 @@ import {
   drGrpoAdvantages,
   grpoAdvantages,
   nextBaseline,
+  oaplAdvantages,
   policyGradient,
   reinforceAdvantages,
   rlooAdvantages,
@@ -16,6 +17,7 @@ import {
 
 /** The settings that algorithms read. */
 export interface AlgorithmSettings {
+  readonly beta1: number;
   readonly beta2: number;
   /** Samples per problem: in stage 1, or in a group. */
   readonly numSamples: number;
@@ -42,6 +44,11 @@ export interface Algorithm {
   readonly title: string;
   /** Whether stage 1 must estimate V* first. */
   readonly needsVStar: boolean;
+  /**
+   * What δ compares the policy with: the reference, or the sampler, which is the policy as it was when the completion was
+   * drawn.
+   */
+  readonly anchor: 'reference' | 'sampler';
   /** Consecutive rollouts of one problem in a batch. */
   groupSize(settings: Pick<AlgorithmSettings, 'numSamples'>): number;
   /** Invalid settings, one line each: `--flag: why`. */
@@ -72,9 +79,10 @@ export interface Algorithm {
 
 const rewardsOf = (rollouts: readonly Graded[]) => rollouts.map(({ score }) => score.reward);
 
-/** Shared by all algorithms but A*PO. */
+/** Shared by the policy gradients. */
 const policyGradients = {
   needsVStar: false,
+  anchor: 'reference',
   loss: policyGradient,
   implicit: () => 0,
   plot: {
@@ -90,6 +98,7 @@ const policyGradients = {
 const apo: Algorithm = {
   title: 'A*PO',
   needsVStar: true,
+  anchor: 'reference',
   groupSize: () => 1,
   problems: () => [],
   advantages: (rollouts, { vStarOf }) => rollouts.map(({ problem, score }) => score.reward - vStarOf(problem.id)),
@@ -105,11 +114,11 @@ const apo: Algorithm = {
   },
 };
 
-/** A policy gradient whose advantages compare the samples of one problem. */
-function grouped(title: string, advantagesOf: (rewards: readonly number[], groupSize: number) => number[]): Algorithm {
+/** The part of an algorithm whose advantages compare the samples of one problem. */
+function groups(title: string, advantagesOf: (rewards: readonly number[], settings: AlgorithmSettings) => number[]) {
   return {
-    ...policyGradients,
     title,
+    needsVStar: false,
     groupSize: ({ numSamples }) => numSamples,
     problems: ({ numSamples, batchSize }) => [
       ...(batchSize % numSamples === 0
@@ -119,9 +128,26 @@ function grouped(title: string, advantagesOf: (rewards: readonly number[], group
           ]),
       ...(numSamples < 2 ? [`--num-samples: ${title} compares at least 2`] : []),
     ],
-    advantages: (rollouts, { settings }) => advantagesOf(rewardsOf(rollouts), settings.numSamples),
-  };
+    advantages: (rollouts, { settings }) => advantagesOf(rewardsOf(rollouts), settings),
+  } satisfies Partial<Algorithm>;
 }
+
+/** A policy gradient with such advantages. */
+function grouped(title: string, advantagesOf: (rewards: readonly number[], groupSize: number) => number[]): Algorithm {
+  return { ...policyGradients, ...groups(title, (rewards, { numSamples }) => advantagesOf(rewards, numSamples)) };
+}
+
+/** A*PO's regression, on the lagged sampler in place of the reference, with V* of the group in place of stage 1's. */
+const oapl: Algorithm = {
+  ...apo,
+  ...groups('OAPL', (rewards, { numSamples, beta1 }) => oaplAdvantages(rewards, numSamples, beta1)),
+  anchor: 'sampler',
+  plot: {
+    ...apo.plot,
+    y: 'β₂·(S − S_sampler)',
+    note: 'The loss pulls every point to the line where both are equal (dashed). S_sampler is of the policy that drew the completion.',
+  },
+};
 
 const reinforce: Algorithm = {
   ...policyGradients,
@@ -135,6 +161,7 @@ const reinforce: Algorithm = {
 /** Every algorithm by the value of `--algo`; the first is the default. */
 export const algorithms = {
   apo,
+  oapl,
   grpo: grouped('GRPO', grpoAdvantages),
   'dr-grpo': grouped('Dr. GRPO', drGrpoAdvantages),
   rloo: grouped('RLOO', rlooAdvantages),

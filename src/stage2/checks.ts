@@ -2,7 +2,6 @@
  * @file Checks made at every update: the sampler and the model agree, a batch with a signal has a gradient, and the gradient
  * changes the weights. A run that cannot learn stops here with an explanation.
  */
-import type { Precision } from '../engine/choices.js';
 import { NumericsError } from '../engine/program.js';
 import { UserError } from '../util/errors.js';
 
@@ -10,10 +9,10 @@ import { UserError } from '../util/errors.js';
 const noAdvantage = 1e-6;
 
 /**
- * Largest difference allowed between a token's log-prob as sampled and as scored in one update. Both come from the same
- * weights. Rounding causes about 1e-5 in float32, and up to a few tenths for a single token with bfloat16 products.
+ * Largest difference allowed between a token's log-prob as sampled and as scored in one update, by precision. Both come from
+ * the same weights. Rounding causes about 1e-5 in float32, and up to a few tenths for a single token with bfloat16 products.
  */
-const maxSamplerDifference = { f32: 1e-2, bf16: 1 } as const;
+export const maxSamplerDifference = { f32: 1e-2, bf16: 1 } as const;
 
 export interface UpdateFacts {
   readonly step: number;
@@ -52,7 +51,7 @@ export function checkUpdate(facts: UpdateFacts): boolean {
 export function checkSampler(
   sampled: readonly (readonly number[])[],
   scored: readonly Float32Array[],
-  precision: Precision,
+  tolerance: number,
 ): number {
   let largest = 0;
   for (const [row, logProbs] of sampled.entries()) {
@@ -60,10 +59,10 @@ export function checkSampler(
       largest = Math.max(largest, Math.abs(logProb - scored[row]![i]!));
     }
   }
-  if (largest > maxSamplerDifference[precision]) {
+  if (largest > tolerance) {
     throw new UserError({
       problem: `The sampler and the model disagree about a token's log-prob by ${largest.toPrecision(3)}.`,
-      expected: `at most ${maxSamplerDifference[precision]}, from rounding`,
+      expected: `at most ${tolerance}, from rounding`,
       fix: 'Run `tinyzero doctor`, which compares engines.',
     });
   }

@@ -3,7 +3,6 @@
  * order of problems from plan.ts; files, timing and options are left to the caller.
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
-import type { Precision } from '../engine/choices.js';
 import { learningRateAt, type Schedule } from '../engine/optim/settings.js';
 import type { PlacedPolicy } from '../policy/placed.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
@@ -12,6 +11,7 @@ import { mean } from '../util/statistics.js';
 import type { AdvantageContext, Algorithm } from './algorithm.js';
 import { checkSampler, checkUpdate, explainNumerics } from './checks.js';
 import { shuffledScores } from './control.js';
+import type { LaggedSampler } from './lagged.js';
 import type { Visit } from './plan.js';
 import type { StepMetrics } from './step-metrics.js';
 
@@ -40,6 +40,9 @@ export interface TrainedRollout<P = unknown> {
 export interface TrainOptions<P> {
   readonly kit: RolloutKit<P>;
   readonly policy: PlacedPolicy;
+  /** Draws the rollouts. It is refreshed before update 1 and after every `refreshEvery` updates. */
+  readonly sampler: LaggedSampler;
+  readonly refreshEvery: number;
   readonly algorithm: Algorithm;
   readonly settings: AdvantageContext['settings'];
   /** Present: the placebo of control.ts, with this seed. */
@@ -47,7 +50,8 @@ export interface TrainOptions<P> {
   readonly vStarOf: AdvantageContext['vStarOf'];
   readonly plan: readonly (readonly Visit<P>[])[];
   readonly schedule: Schedule;
-  readonly precision: Precision;
+  /** Largest difference that a token's log-prob may have between the sampler and the policy when they are the same. */
+  readonly tolerance: number;
   readonly start: Progress;
   /** Greedy accuracy on held-out problems; undefined when no evaluation is due. */
   readonly evalHeldOut: (step: number) => Promise<number> | undefined;
@@ -60,14 +64,16 @@ export interface TrainOptions<P> {
   readonly isOver: () => boolean;
   readonly saveDue: (step: number) => boolean;
   readonly save: (progress: Progress) => Promise<void>;
-  /** When aborted, the current step is finished and saved; the loop then throws the reason. */
+  /** When aborted, sampling stops or the current update is finished; the progress is saved, and the loop throws the reason. */
   readonly signal: AbortSignal;
 }
 
 /** Runs the plan from `start` to the end. Returns the final progress. */
 export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress> {
-  const { kit, policy, algorithm, settings, vStarOf, plan, schedule, signal } = options;
+  const { policy, sampler, refreshEvery, algorithm, settings, vStarOf, plan, schedule, signal } = options;
+  const kit = { ...options.kit, policy: sampler };
   let progress = options.start;
+  let saved = progress.step;
   const probe = probeName(policy);
   // The weights of a server are not read after each update: its policy checks that they change.
   const probed = () => (policy.server === undefined ? policy.read(probe) : undefined);
@@ -77,9 +83,15 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const step = progress.step + 1;
     const visits = plan[progress.step]!;
 
-    // Roll out: the current policy completes the batch's prompts, and each completion is graded.
+    // Roll out: the policy as it was at the last refresh completes the batch's prompts, and each completion is graded.
+    const isCurrent = progress.step % refreshEvery === 0;
+    if (isCurrent) await sampler.refresh();
     const requests = visits.map(({ problem, sample }) => ({ problem, stage: 'stage2', sample }));
-    const rollouts = await rollOut(kit, requests);
+    const rollouts = await rollOut(kit, requests, { signal }).catch(async (error) => {
+      // Without these rollouts the policy is as the last update left it.
+      if (signal.aborted && progress.step > saved) await options.save(progress);
+      throw error;
+    });
 
     // Update: one step of AdamW on the mean loss of the rows.
     const { baseline } = progress;
@@ -104,7 +116,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const deltas = logProbs.map((logProb, i) => logProb - refLogProbs[i]!);
     const remaining = advantages.map((advantage, i) => advantage - algorithm.implicit(deltas[i]!, settings));
 
-    // Check that the weights moved, and that the samples came from this policy.
+    // Check that the weights moved, and that the samples came from this policy where they should.
     const after = probed();
     const { gradientNorm } = update;
     const hasSignal = checkUpdate({ step, advantages: remaining, gradientNorm, before, after, learningRate });
@@ -112,7 +124,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const samplerDifference = checkSampler(
       rollouts.map((rollout) => rollout.logProbs),
       update.logProbs,
-      options.precision,
+      isCurrent ? options.tolerance : Number.POSITIVE_INFINITY,
     );
 
     // Record.
@@ -155,7 +167,10 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     // Save. Ctrl-C is only received between two turns of the event loop.
     await eventLoopTurn();
     const isLast = step === plan.length || options.isOver();
-    if (options.saveDue(step) || isLast || signal.aborted) await options.save(progress);
+    if (options.saveDue(step) || isLast || signal.aborted) {
+      await options.save(progress);
+      saved = step;
+    }
     signal.throwIfAborted();
   }
   return progress;

@@ -3,7 +3,8 @@
  * traces it with tensors, while tests and the library call it with numbers.
  *
  * Every loss sees a completion through δ = S - S_ref: the sum over its tokens, the end token included, of
- * log π(token) - log π_ref(token), both at the sampling temperature. The loss of a batch is the mean over its rows.
+ * log π(token) - log π_ref(token), both at the sampling temperature. The loss of a batch is the mean over its rows. In OAPL,
+ * π_ref is the policy that drew the completion, with the log-probs that it reported.
  *
  * Departures from the A*PO paper (Brantley et al., "Accelerating RL for LLM Reasoning with Optimal Advantage Regression",
  * 2025, arXiv 2505.20686):
@@ -14,6 +15,7 @@
  *  5. beta1 = 0 is the mean, as in the authors' code, not the limit (see stage1/vstar.ts).
  */
 import type { Arithmetic, LossRow } from '../policy/row-loss.js';
+import { vStar } from '../stage1/vstar.js';
 import { mean } from '../util/statistics.js';
 
 /** Arithmetic on plain numbers. */
@@ -24,7 +26,7 @@ export const numbers: Arithmetic<number> = {
   neg: (x) => -x,
 };
 
-/** A*PO: the squared error (beta2·δ - (r - V*))², without clipping or length normalisation. */
+/** A*PO and OAPL: the squared error (beta2·δ - (r - V*))², without clipping or length normalisation. */
 export function squaredError<X>(
   { square, sub, mul }: Arithmetic<X>,
   { delta, advantage }: LossRow<X>,
@@ -106,6 +108,20 @@ export function rlooAdvantages(rewards: readonly number[], groupSize: number): n
   return inGroups(rewards, groupSize, (group) => {
     const sum = group.reduce((total, reward) => total + reward, 0);
     return group.map((reward) => reward - (sum - reward) / (groupSize - 1));
+  });
+}
+
+/**
+ * OAPL: A = r - V*, with V* = beta1 · log(mean(exp(r / beta1))) of the same group, whose samples come from the policy that
+ * the loss regresses on, the lagged sampler. Ritter et al., "LLMs Can Learn to Reason Via Off-Policy RL" (2026, arXiv
+ * 2602.19362).
+ *
+ * @throws RangeError as {@link grpoAdvantages}.
+ */
+export function oaplAdvantages(rewards: readonly number[], groupSize: number, beta1: number): number[] {
+  return inGroups(rewards, groupSize, (group) => {
+    const value = vStar(group, beta1);
+    return group.map((reward) => reward - value);
   });
 }
 

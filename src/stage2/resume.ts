@@ -3,13 +3,16 @@
  * the checksums of all other files. `state.json` is written last; a folder that has it is complete. Loading a checkpoint
  * restores the policy exactly.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openAdapter, readAdapterConfig, saveAdapter } from '../model/checkpoint/adapter.js';
 import { openPretrained } from '../model/checkpoint/pretrained.js';
 import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/checkpoint/safetensors.js';
 import { savePretrained } from '../model/checkpoint/save.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
+import type { ParameterSpecs } from '../model/network/params.js';
 import { type PlacedPolicy, readServerFile, serverFile, serverJson } from '../policy/placed.js';
+import type { ReadTensor } from '../policy/trained-state.js';
 import { type Checksum, checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';
@@ -22,6 +25,8 @@ const format = 'tinyzero-checkpoint-2';
 /** Written last into a checkpoint; a folder without it is not a checkpoint. */
 export const checkpointStateFile = 'state.json';
 const optimizerFile = 'optimizer.safetensors';
+/** The trained tensors as they were at the sampler's last refresh; only between two refreshes. */
+const samplerFile = 'sampler.safetensors';
 
 /** A policy, or whatever else is trained: what a checkpoint saves and restores. */
 export type Trainable = Pick<
@@ -73,26 +78,33 @@ export async function savePolicy(
   return { ...files, [serverFile]: checksumOf(place) };
 }
 
-/** Writes a checkpoint into `folder`, which is empty. */
+/**
+ * Writes a checkpoint into `folder`, which is empty.
+ *
+ * @param sampler reads the trained tensors of the sampler; absent if they are the policy's.
+ */
 export async function saveCheckpoint(
   folder: string,
   policy: TrainedValues,
   model: CheckpointModel,
   progress: Progress,
   logs: LogMarks,
+  sampler?: ReadTensor,
 ): Promise<void> {
-  const moments = Object.entries(policy.momentSpecs).map(([name, shape]) => ({
-    name,
-    shape,
-    dtype: 'float32' as const,
-  }));
+  const moments = float32(policy.momentSpecs);
   const files: Checksums = {
     ...(await savePolicy(folder, policy, model)),
     [optimizerFile]: await writeSafetensors(join(folder, optimizerFile), moments, policy.read),
+    ...(sampler && {
+      [samplerFile]: await writeSafetensors(join(folder, samplerFile), float32(policy.specs), sampler),
+    }),
   };
   const state = { format, progress, logs, files };
   writeFileAtomic(join(folder, checkpointStateFile), sealJson(`${JSON.stringify(state, null, 2)}\n`));
 }
+
+const float32 = (specs: ParameterSpecs) =>
+  Object.entries(specs).map(([name, shape]) => ({ name, shape, dtype: 'float32' as const }));
 
 const count = integer({ min: 0 });
 const checksumShape = object({ bytes: count, crc32: text });
@@ -131,10 +143,25 @@ export function requireWhole(folder: string, files: Checksums): void {
 /** Restores parameters and moments. @throws UserError when they do not match this model. */
 export function loadCheckpoint(folder: string, policy: Trainable): void {
   loadPolicy(folder, policy);
-  const path = join(folder, optimizerFile);
+  withTensors(join(folder, optimizerFile), policy.momentSpecs, policy.loadMoments);
+}
+
+/** Reads the sampler's tensors of a checkpoint that has them. @throws UserError when they do not match this model. */
+export function loadSampler(folder: string, { specs }: Pick<Trainable, 'specs'>): ReadTensor | undefined {
+  const path = join(folder, samplerFile);
+  if (!existsSync(path)) return undefined;
+  const tensors = new Map<string, Float32Array>();
+  withTensors(path, specs, (read) => {
+    for (const name of Object.keys(specs)) tensors.set(name, read(name));
+  });
+  return (name) => tensors.get(name)!;
+}
+
+/** Calls `use` with the tensors of a file that has those of `specs`. @throws UserError when it has others. */
+function withTensors(path: string, specs: ParameterSpecs, use: (read: ReadTensor) => void): void {
   const file = openSafetensors(path);
   try {
-    for (const [name, shape] of Object.entries(policy.momentSpecs)) {
+    for (const [name, shape] of Object.entries(specs)) {
       const entry = file.tensors.get(name);
       if (entry?.dtype !== 'float32' || entry.shape.join() !== shape.join()) {
         throw new UserError({
@@ -144,7 +171,7 @@ export function loadCheckpoint(folder: string, policy: Trainable): void {
         });
       }
     }
-    policy.loadMoments((name) => readTensor(file, file.tensors.get(name)!));
+    use((name) => readTensor(file, file.tensors.get(name)!));
   } finally {
     closeSafetensors(file);
   }

@@ -99,7 +99,7 @@ export async function allPrograms(): Promise<NamedProgram[]> {
 }
 
 function lossOf(name: keyof typeof algorithms): TrainingOptions['loss'] {
-  const settings = { beta2: 1e-3, numSamples: 8, batchSize: 16 };
+  const settings = { beta1: 0.5, beta2: 1e-3, numSamples: 8, batchSize: 16 };
   return (arithmetic, row) => algorithms[name].loss(arithmetic, row, settings);
 }
 

@@ -34,7 +34,7 @@ export async function ourResult(given: Case, batches: Batches, engine: EngineNam
   const values = problems.map(({ rewards }) => vStar(rewards, beta1));
   const exact = problems.map(({ rewards }) => rewards.map((reward) => reward === 1));
   const kept = problems.flatMap(({ rewards }, i) => (isTrained({ rewards, exact: exact[i]! }, 'solved') ? [i] : []));
-  const settings = { beta2: given.beta2, numSamples: given.groupSize, batchSize: given.batchSize };
+  const settings = { beta1, beta2: given.beta2, numSamples: given.groupSize, batchSize: given.batchSize };
   const { config, weights } = openPretrained(given.model);
   const policy = createPolicy(await openEngine(engine), config, {
     sizes: { promptLengths: [...new Set(problems.map(({ promptIds }) => promptIds.length))], maxNewTokens, slots: 8 },

@@ -104,7 +104,7 @@ async function gradientsOf(
       program.write(name, start[name]!);
     }
     for (const name of [...Object.keys(layout.moments), ...Object.keys(layout.gradients)]) program.fill(name, 0);
-    const result = runUpdate(program, updated, shape, optimizer);
+    const result = runUpdate(program, updated, shape, { optimizer });
     const names = Object.keys(layout.trained);
     const gradients = new Map(names.map((name) => [name, program.read(gradientName(name)) as Float32Array]));
     const after = new Map(

@@ -3,12 +3,12 @@ import { mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { requireFingerprint } from '../../src/stage1/fingerprint.js';
 import {
   deriveVStar,
   mergeVStarFiles,
   missingSamples,
   readVStarFile,
-  requireFingerprint,
   type VStarEntry,
   type VStarFile,
   vStarOf,

@@ -12,7 +12,7 @@ import { numbers } from '../../src/stage2/loss.js';
 import { assertUserRejection } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
 
-const settings = { beta2: 0.3, numSamples: 4, batchSize: 8 };
+const settings = { beta1: 0.5, beta2: 0.3, numSamples: 4, batchSize: 8 };
 
 /** Compares the two samples of each pair. */
 const pairs: Algorithm = {

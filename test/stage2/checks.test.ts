@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NumericsError } from '../../src/engine/program.js';
-import { checkSampler, checkUpdate, explainNumerics } from '../../src/stage2/checks.js';
+import { checkSampler, checkUpdate, explainNumerics, maxSamplerDifference } from '../../src/stage2/checks.js';
 
 const before = Float32Array.of(1, 2);
 const moved = Float32Array.of(1, 2.5);
@@ -25,10 +25,14 @@ test('without an advantage above 1e-6 there is no signal, and nothing has to cha
 });
 
 test('sampler and scorer may differ by rounding only', () => {
-  const near = checkSampler([[-1, -2], [-3]], [Float32Array.of(-1, -2.001), Float32Array.of(-3)], 'f32');
+  const near = checkSampler(
+    [[-1, -2], [-3]],
+    [Float32Array.of(-1, -2.001), Float32Array.of(-3)],
+    maxSamplerDifference.f32,
+  );
   assert.ok(Math.abs(near - 0.001) < 1e-6);
-  assert.throws(() => checkSampler([[-1]], [Float32Array.of(-1.2)], 'f32'), /disagree .* by 0\.200/);
-  assert.ok(checkSampler([[-1]], [Float32Array.of(-1.2)], 'bf16') > 0.19);
+  assert.throws(() => checkSampler([[-1]], [Float32Array.of(-1.2)], maxSamplerDifference.f32), /disagree .* by 0\.200/);
+  assert.ok(checkSampler([[-1]], [Float32Array.of(-1.2)], maxSamplerDifference.bf16) > 0.19);
 });
 
 test('numbers that are not finite are explained, other errors are not touched', () => {

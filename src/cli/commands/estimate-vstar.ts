@@ -2,7 +2,7 @@
  * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1. `tinyzero merge-vstar`
  * joins its parts, `tinyzero import-vstar` takes the rewards from a table.
  */
-import type { CommonOptionName, samplingOptionNames } from '../../options/names.js';
+import type { CommonOptionName, samplingOptionNames, serverOptionNames } from '../../options/names.js';
 import type { remoteOptionNames } from '../../options/remote.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
@@ -30,6 +30,7 @@ type Values = OptionValues<
   | (typeof samplingOptionNames)[number]
   | (typeof remoteOptionNames)[number]
   | 'dryRun'
+  | (typeof serverOptionNames)[number]
   | 'fromVStar'
   | 'shard'
   | 'out'

@@ -3,8 +3,9 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { usageError } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
-import type { CommonOptionName, evaluationOptionNames } from '../../options/names.js';
+import type { CommonOptionName, evaluationOptionNames, serverOptionNames } from '../../options/names.js';
 import type { remoteOptionNames } from '../../options/remote.js';
 import type { TrainingOptions } from '../../options/settings.js';
 import { defaultOptions } from '../../options/settings.js';
@@ -27,6 +28,7 @@ type Values = OptionValues<
   | (typeof evaluationOptionNames)[number]
   | (typeof remoteOptionNames)[number]
   | 'dryRun'
+  | (typeof serverOptionNames)[number]
   | 'engine'
   | 'install'
   | 'json'
@@ -44,6 +46,12 @@ export async function run(
     return await onModal('eval', values, given, (result, paint) => describe(result as unknown as Evaluated, paint));
   }
   const { compare: other, json, model = builtinModel } = values;
+  if (values.samplerUrl !== undefined && other !== undefined && !other.endsWith('.json')) {
+    throw usageError(
+      '--compare: a server samples from one model.',
+      'Evaluate the other one by itself with --json, and compare with that file.',
+    );
+  }
   const options = problemOptions(model, values, given);
   const reporter = withoutRepeats(consoleReporter(values));
   const evaluateModel = (name: string) =>

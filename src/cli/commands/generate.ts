@@ -13,8 +13,10 @@ import { stateOf } from '../../model/model-state.js';
 import { usageError } from '../../model/open.js';
 import { readPrompt } from '../../model/prompt-input.js';
 import { builtinModel } from '../../model/shipped.js';
+import type { serverOptionNames } from '../../options/names.js';
 import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
+import { sampleTexts } from '../../run/server/samplers.js';
 import { exitCodes } from '../../util/errors.js';
 import { readJsonLines, readText } from '../../util/json-lines.js';
 import type { Work } from '../../util/reporter.js';
@@ -35,6 +37,7 @@ type Values = OptionValues<
   | 'samples'
   | 'seed'
   | 'precision'
+  | (typeof serverOptionNames)[number]
   | 'engine'
   | 'install'
   | 'json'
@@ -62,18 +65,21 @@ async function generate(values: Values, signal: AbortSignal): Promise<void> {
     let beganMs: number | undefined;
     const call = { ...choice, samples, seed, ...(maxNewTokens !== undefined && { maxNewTokens }), signal };
     try {
-      const completions = await sample(
-        model,
-        prompts.map(({ ids }) => ids),
-        {
-          ...call,
-          ...output,
-          onToken(rollout, id) {
-            beganMs ??= performance.now();
-            output.onToken?.(rollout, id);
-          },
+      const watched: SampleCall = {
+        ...call,
+        ...output,
+        onToken(rollout, id) {
+          beganMs ??= performance.now();
+          output.onToken?.(rollout, id);
         },
-      );
+      };
+      const ids = prompts.map((prompt) => prompt.ids);
+      const { samplerUrl } = values;
+      if (samplerUrl !== undefined) beganMs = performance.now();
+      const completions =
+        samplerUrl === undefined
+          ? await sample(model, ids, watched)
+          : await sampleTexts({ ...values, samplerUrl }, stateOf(model), ids, watched, reporter, signal);
       const elapsedMs = performance.now() - (beganMs ?? performance.now());
       output.close();
       if (!values.json) reporter.line(summary(completions.flat(), elapsedMs));

@@ -1,4 +1,5 @@
 /** @file Commands that ask a model something, or write it in another form. */
+import { serverOptionNames } from '../../options/names.js';
 import { type CommandSpec, command } from '../command-spec.js';
 import { engineOptions, modelOrRun, sampling } from './shared.js';
 
@@ -21,6 +22,7 @@ export const modelCommands: readonly CommandSpec[] = [
       'samples',
       'seed',
       'precision',
+      ...serverOptionNames,
       'json',
       ...engineOptions,
     ],
@@ -36,6 +38,7 @@ export const modelCommands: readonly CommandSpec[] = [
       ['generate --prompt "What is 7 × 8?"', 'the built-in model'],
       ['generate --model Qwen/Qwen2.5-0.5B-Instruct --chat --prompt "What is 7 × 12?"', 'an answer, as it is drawn'],
       ['generate --model runs/mine --input prompts.jsonl --samples 4 --json', 'four completions of each prompt'],
+      ['generate --sampler-url http://127.0.0.1:8000/v1 --prompt "What is 7 × 8?"', 'by a server, see docs/scale.md'],
     ],
     load: () => import('../commands/generate.js'),
   }),

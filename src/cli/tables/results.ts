@@ -1,5 +1,5 @@
 /** @file Commands that measure a model, or show what runs did. */
-import { evaluationOptionNames } from '../../options/names.js';
+import { evaluationOptionNames, serverOptionNames } from '../../options/names.js';
 import { remoteOptionNames } from '../../options/remote.js';
 import { type CommandSpec, command } from '../command-spec.js';
 import { engineOptions, modelOrRun, remoteDryRun } from './shared.js';
@@ -10,7 +10,7 @@ export const resultCommands: readonly CommandSpec[] = [
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
     details:
       'With a run folder, the trained model is measured on the problems and with the sampling of that run, unless flags change them. The result equals the evaluation of `tinyzero train` after training.',
-    options: [...evaluationOptionNames, 'dryRun', ...remoteOptionNames, ...engineOptions, 'json'],
+    options: [...evaluationOptionNames, ...serverOptionNames, 'dryRun', ...remoteOptionNames, ...engineOptions, 'json'],
     texts: {
       model: modelOrRun,
       dryRun: remoteDryRun,
@@ -22,6 +22,7 @@ export const resultCommands: readonly CommandSpec[] = [
       ['eval --model runs/mine', 'the trained model of a run'],
       ['eval --model runs/mine --compare builtin', 'compared with the model before training, with paired tests'],
       ['eval --samples 8 --json', 'the built-in model, as JSON'],
+      ['eval --sampler-url http://127.0.0.1:8000/v1', 'sampled by a server, see docs/scale.md'],
     ],
     load: () => import('../commands/eval.js'),
   }),

@@ -1,6 +1,6 @@
 /** @file Commands that train a model, or compute a part of training. */
 import { sftDefaults } from '../../options/defaults.js';
-import { samplingOptionNames, sftOptionNames, trainingOptionNames } from '../../options/names.js';
+import { samplingOptionNames, serverOptionNames, sftOptionNames, trainingOptionNames } from '../../options/names.js';
 import { remoteOptionNames } from '../../options/remote.js';
 import { type CommandSpec, command } from '../command-spec.js';
 import { engineOptions, modelOrRun, pageTexts, remoteDryRun, runCommandOptions, theModel } from './shared.js';
@@ -41,6 +41,10 @@ export const trainingCommands: readonly CommandSpec[] = [
       ],
       ['train --config runs/mine --lr 1e-4', 'a run again, with another learning rate'],
       ['train --workers 10.0.0.2:4001,10.0.0.3:4001', 'with two workers on other machines, see docs/scale.md'],
+      [
+        'train --lora-rank 8 --algo oapl --refresh-every 4 --sampler-url http://127.0.0.1:8000/v1',
+        'sample on a server, see docs/scale.md',
+      ],
       ['train --resume runs/mine', 'resume an interrupted run, or set of runs'],
     ],
     load: () => import('../commands/train.js'),
@@ -99,6 +103,7 @@ export const trainingCommands: readonly CommandSpec[] = [
       'Resumes an existing file. With --from, V* for another beta1 or for fewer samples is derived from the rewards of a file, without sampling.',
     options: [
       ...samplingOptionNames,
+      ...serverOptionNames,
       'fromVStar',
       'shard',
       'out',
@@ -107,7 +112,6 @@ export const trainingCommands: readonly CommandSpec[] = [
       ...engineOptions,
       'json',
     ],
-
     texts: {
       model: modelOrRun,
       reference: theModel,
@@ -121,6 +125,7 @@ export const trainingCommands: readonly CommandSpec[] = [
       ['estimate-vstar --out v_star_dict.json', 'for `tinyzero train --v-star v_star_dict.json`'],
       ['estimate-vstar --from v_star_dict.json --beta1 0.1 --out sharper.json', 'another beta1 from the same rewards'],
       ['estimate-vstar --shard 2/4 --out part-2.json', 'the second quarter of the problems, on one of four machines'],
+      ['estimate-vstar --sampler-url http://127.0.0.1:8000/v1', 'sampled by a server such as vLLM, see docs/scale.md'],
     ],
     load: () => import('../commands/estimate-vstar.js'),
   }),

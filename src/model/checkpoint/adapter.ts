@@ -26,7 +26,7 @@ import {
 import { carriedFiles } from './save.js';
 
 export const adapterConfigFile = 'adapter_config.json';
-const adapterWeightFile = 'adapter_model.safetensors';
+export const adapterWeightFile = 'adapter_model.safetensors';
 
 const peftPrefix = 'base_model.model.';
 

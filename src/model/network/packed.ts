@@ -172,6 +172,22 @@ export function* valuesByRow(
   }
 }
 
+/** One value for each completion token of a pass, in the order of {@link packPass}; padding: 0. The opposite of {@link valuesByRow}. */
+export function packValues<Row extends CompletionRow>(
+  rows: readonly Row[],
+  pass: Pass,
+  { predictions }: Pick<PassShape, 'predictions'>,
+  valuesOf: (row: Row) => ArrayLike<number>,
+): Float32Array {
+  const packed = new Float32Array(predictions);
+  let next = 0;
+  for (const { row } of pass) {
+    packed.set(valuesOf(rows[row]!), next);
+    next += rows[row]!.completionIds.length;
+  }
+  return packed;
+}
+
 export type PassTensors = Readonly<Record<keyof ReturnType<typeof passInputs>, tf.Tensor>>;
 
 /** Tensors shared by all forward passes over the same inputs. Made outside of a loss, so that tfjs does not free them. */

@@ -83,9 +83,11 @@ function middle(values: readonly number[]): { domain: [number, number]; outside:
 }
 
 /** Undefined for records that lack what algorithms read. */
-function algorithmSettings({ beta2, numSamples, batchSize }: TrainingOptions): AlgorithmSettings | undefined {
-  if (beta2 === undefined || numSamples === undefined || batchSize === undefined) return undefined;
-  return { beta2, numSamples, batchSize };
+function algorithmSettings(options: TrainingOptions): AlgorithmSettings | undefined {
+  const { beta1, beta2, numSamples, batchSize } = options;
+  if (beta1 === undefined || beta2 === undefined || numSamples === undefined || batchSize === undefined)
+    return undefined;
+  return { beta1, beta2, numSamples, batchSize };
 }
 
 function describe({ step, problem, reward }: RolloutPoint, asked: number, ratio: number, ratioName: string): string {

@@ -18,6 +18,8 @@ export interface Place {
   /** As a run records it. */
   readonly name: RunEngine;
   readonly description: string;
+  /** Absent on a server. */
+  readonly engine?: Engine;
   /** @param probeIds a prompt of the job. */
   createPolicy(config: ModelConfig, options: PolicyOptions, probeIds: readonly number[]): PlacedPolicy;
   /** Ends a connection, where there is one. */
@@ -29,6 +31,7 @@ export function enginePlace(engine: Engine): Place {
   return {
     name,
     description,
+    engine,
     createPolicy: (config, options) => createPolicy(engine, config, options),
     close: () => {},
   };

@@ -1,0 +1,214 @@
+/**
+ * @file Who samples in a job: the policy in this process, or a server. A server is examined before anything is sampled, and its
+ * model is compared with the weights here. In stage 2 it gets the adapters of each refresh.
+ */
+
+import type { Problem } from '../../data/problem.js';
+import type { Engine } from '../../engine/backend.js';
+import type { Pretrained } from '../../model/checkpoint/pretrained.js';
+import type { SampleCall, SampledText } from '../../model/loaded-model.js';
+import type { OpenModel } from '../../model/open.js';
+import { endTokens, planRollouts } from '../../model/prompt-input.js';
+import { serverAdapters } from '../../model/server/adapters.js';
+import { serverTimes, serverUrl } from '../../model/server/http.js';
+import { type OpenServer, openServer } from '../../model/server/open.js';
+import { requireSameWeights } from '../../model/server/same-weights.js';
+import { type SamplingServer, sampleOnServer } from '../../model/server/sampler.js';
+import type { Settings } from '../../options/settings.js';
+import type { PlacedPolicy } from '../../policy/placed.js';
+import type { Policy } from '../../policy/policy.js';
+import { promptIds, type RolloutKit } from '../../policy/rollout.js';
+import { maxSamplerDifference } from '../../stage2/checks.js';
+import { currentSampler, heldTensors, type LaggedSampler, localLaggedSampler } from '../../stage2/lagged.js';
+import { type CheckpointModel, savePolicy } from '../../stage2/resume.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import type { Reporter } from '../../util/reporter.js';
+
+/** What a server is asked to sample. */
+type ServerWork = Pick<RolloutKit, 'tokenizer' | 'form' | 'endIds' | 'maxNewTokens' | 'temperature'> & {
+  readonly problems: readonly Problem[];
+  readonly vocabSize: number;
+};
+
+/** Prompts that a server is tried with. */
+const trialPrompts = 4;
+
+const trialsOf = (work: ServerWork): number[][] => {
+  const ids = work.problems.map((problem) => promptIds(work, problem));
+  return ids.sort((a, b) => b.length - a.length).slice(0, trialPrompts);
+};
+
+/** Opens the server of `--sampler-url`; undefined without it. @throws UserError when it cannot be used. */
+export async function openSampler(
+  settings: Pick<Settings, 'samplerUrl' | 'samplerModel' | 'apiKeyEnv' | 'concurrency'>,
+  work: ServerWork,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<SamplingServer | undefined> {
+  const { samplerUrl } = settings;
+  if (samplerUrl === undefined) return undefined;
+  return await openNamed({ ...settings, samplerUrl }, { ...work, prompts: trialsOf(work), signal }, reporter);
+}
+
+type ServerOptions = Pick<Settings, 'samplerModel' | 'apiKeyEnv' | 'concurrency'> & { readonly samplerUrl: string };
+
+async function openNamed(
+  { samplerUrl, samplerModel: model, apiKeyEnv, concurrency }: ServerOptions,
+  work: Omit<OpenServer, 'connection' | 'model' | 'concurrency'>,
+  reporter: Reporter,
+): Promise<SamplingServer> {
+  const said = new Set<string>();
+  const onTrouble = (line: string) => {
+    if (!said.has(line)) reporter.line(line);
+    said.add(line);
+  };
+  const connection = { url: serverUrl(samplerUrl), key: keyOf(apiKeyEnv), onTrouble, ...serverTimes };
+  const server = await openServer({ ...work, connection, model, concurrency });
+  reporter.line(`Samples come from ${server.description} at ${connection.url}.`);
+  if (!server.seeded) {
+    reporter.line('It draws other completions each time, whatever the seed: a run on it cannot be repeated exactly.');
+  }
+  return server;
+}
+
+/** Draws completions of prompts on a server, in the form of the library's `sample`. @throws UserError */
+export async function sampleTexts(
+  server: ServerOptions,
+  model: OpenModel,
+  prompts: readonly (readonly number[])[],
+  call: SampleCall,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<SampledText[][]> {
+  const { samples = 1, maxNewTokens = 256, temperature = 1, topP, topK, seed = 0, onToken, onCompletion } = call;
+  const { tokenizer, pretrained } = model;
+  const { vocabSize } = pretrained.config;
+  // A server counts the last token of a completion too, although nothing follows it.
+  const maxPositions = pretrained.config.maxPositions - 1;
+  const endIds = endTokens(model);
+  const rollouts = planRollouts(prompts, { samples, maxNewTokens, seed, firstSample: 0, maxPositions });
+  const trials = [...prompts].sort((a, b) => b.length - a.length).slice(0, trialPrompts);
+  const longest = Math.max(...rollouts.map((rollout) => rollout.maxNewTokens));
+  const work = { tokenizer, vocabSize, prompts: trials, maxNewTokens: longest, temperature, endIds, signal };
+  const opened = await openNamed(server, work, reporter);
+  const texts: SampledText[] = new Array(rollouts.length);
+  await sampleOnServer(opened, opened.model, rollouts, {
+    ...{ temperature, topP, topK, endIds, signal },
+    ...(onToken && { onToken }),
+    onCompletion(index, completion) {
+      texts[index] = { ...completion, text: tokenizer.decode(completion.ids) };
+      onCompletion?.(index, texts[index]);
+    },
+  });
+  return prompts.map((_, i) => texts.slice(i * samples, (i + 1) * samples));
+}
+
+function keyOf(variable: string | undefined): string | undefined {
+  const key = variable === undefined ? undefined : process.env[variable];
+  if (variable === undefined || (key !== undefined && /^[\x21-\x7e]+$/.test(key))) return key;
+  const found =
+    key === undefined ? 'no such variable' : 'a value with a space, a line break or another invalid character';
+  throw new UserError(
+    { problem: `--api-key-env: the environment variable ${variable} holds no key.`, found },
+    { exitCode: exitCodes.usage },
+  );
+}
+
+/** Compares the server's model with the weights here, and says how well they agree. @throws UserError when they differ. */
+export async function checkServer(
+  server: SamplingServer,
+  model: { readonly engine: Engine; readonly pretrained: Pretrained },
+  work: ServerWork,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const trial = { prompts: trialsOf(work), endIds: work.endIds };
+  const difference = await requireSameWeights(server, model, trial, signal);
+  reporter.line(
+    difference === undefined
+      ? 'Its weights were not compared with those of --model: it reports no log-probs, or the model does not fit into memory here.'
+      : `Its log-probs differ from those of --model by ${Number(difference.toPrecision(2))} on average.`,
+  );
+}
+
+/** What draws a V* file's samples, for its fingerprint; empty in this process, whose samples do not depend on the engine. */
+export function drawnBy(server: SamplingServer | undefined): string {
+  if (server === undefined) return '';
+  return `, drawn by ${server.description}${server.seeded ? '' : ' without seeds'}`;
+}
+
+/** The samplers of a training run. */
+export interface RunSamplers {
+  /** The model before training. */
+  readonly base: Pick<Policy, 'sample'>;
+  /** The policy as it is. */
+  readonly current: Pick<Policy, 'sample'>;
+  /** The policy as it was at the last refresh. */
+  readonly lagged: LaggedSampler;
+  /** Largest difference of a token's log-prob between sampler and policy that rounding explains. */
+  readonly tolerance: number;
+  /** Frees what the samplers hold. */
+  close(): Promise<void>;
+}
+
+interface TrainedHere {
+  readonly policy: PlacedPolicy;
+  readonly settings: Pick<Settings, 'refreshEvery' | 'precision' | 'lora' | 'tinkerUrl'>;
+}
+
+/** Samples with the policy in this process. */
+export function localSamplers({ policy, settings }: TrainedHere, here: Pick<Policy, 'sample'>): RunSamplers {
+  const { sample } = here;
+  const lagged = settings.refreshEvery > 1 ? localLaggedSampler(policy, sample) : currentSampler(policy, sample);
+  return {
+    base: here,
+    current: here,
+    lagged,
+    // A server may sample and train with different kernels, in bfloat16.
+    tolerance: maxSamplerDifference[settings.tinkerUrl === undefined ? settings.precision : 'bf16'],
+    close: async () => {},
+  };
+}
+
+/**
+ * Samples on a server, which gets the policy's adapters by a folder.
+ *
+ * @throws UserError when training samples cannot come from there.
+ */
+export function serverSamplers(
+  server: SamplingServer,
+  { policy, settings }: TrainedHere,
+  { folder, model }: { readonly folder: string; readonly model: CheckpointModel },
+): RunSamplers {
+  if (server.withoutLogProbs !== undefined) {
+    throw new UserError({
+      problem: `The server at ${server.connection.url} cannot draw the rollouts of stage 2: ${server.withoutLogProbs}.`,
+      fix: 'It can sample V*: `tinyzero estimate-vstar --sampler-url`, then `tinyzero train --v-star` without a server.',
+    });
+  }
+  const save = (to: string, read: Policy['read']) => savePolicy(to, { specs: policy.specs, read }, model);
+  const adapters = serverAdapters(server, { folder, save, rank: settings.lora!.rank });
+  const held = heldTensors(policy);
+  let name: string | undefined;
+  const refreshFrom = async (read: Policy['read']) => {
+    held.hold(read);
+    name = await adapters.load(held.read);
+  };
+  return {
+    base: { sample: (rollouts, options) => sampleOnServer(server, server.model, rollouts, options) },
+    current: {
+      async sample(rollouts, options) {
+        return await adapters.sample(await adapters.load(policy.read, options.signal), rollouts, options);
+      },
+    },
+    lagged: {
+      read: held.read,
+      refresh: () => refreshFrom(policy.read),
+      restore: refreshFrom,
+      sample: (rollouts, options) => adapters.sample(name!, rollouts, options),
+    },
+    // The server may compute in bfloat16.
+    tolerance: maxSamplerDifference.bf16,
+    close: adapters.close,
+  };
+}
