@@ -134,9 +134,9 @@ const work = {
   algo: 'oapl',
   loraRank: 4,
   lr: 1e-3,
-  epochs: 3,
+  epochs: 4,
   batchSize: 4,
-  maxSteps: 4,
+  maxSteps: 5,
   evalEvery: 2,
   saveEvery: 2,
   refreshEvery: 2,
@@ -147,9 +147,9 @@ test('stage 2 on a server: adapters at every refresh, the same bytes after an in
   const root = temporaryFolder(t);
   const [whole, stopped] = [join(root, 'whole'), join(root, 'stopped')];
   const result = await train({ ...work, samplerUrl, folder: whole });
-  assert.equal(result.updates, 4);
-  // Of updates 0, 2 and 4, each once, and each is unloaded.
-  assert.equal(counts.loaded.length, 3);
+  assert.equal(result.updates, 5);
+  // Of updates 0, 2, 4 and 5, each once, and each is unloaded.
+  assert.equal(counts.loaded.length, 4);
   assert.deepEqual([...counts.unloaded].sort(), [...counts.loaded].sort());
   assert.ok(!existsSync(join(whole, 'sampler')));
   const metrics = [...readLog(join(whole, 'metrics.jsonl'))] as { step: number; samplerDifference: number }[];
