@@ -131,7 +131,7 @@ export async function startServer(t: TestContext, folder = 'builtin', faults: Se
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const send = (status: number, value: unknown) => {
       const isText = typeof value === 'string';
-      response.writeHead(status, { 'content-type': isText ? 'text/plain; charset=utf-8' : 'application/json' });
+      response.writeHead(status, isText ? {} : { 'content-type': 'application/json' });
       response.end(isText ? value : JSON.stringify(value));
     };
     const refuse = (status: number, message: string) =>

@@ -105,9 +105,11 @@ export async function ask(
         fix: 'Check that it runs, and look at its log. The same command goes on where this one stopped.',
       });
     }
-    server.onTrouble(
-      `The server at ${server.url} does not answer: ${answer.trouble}. Trying again for ${Math.round(server.patienceMs / 1000)} s.`,
-    );
+    // An idle connection that the server closed looks like one that was cut; a second try tells.
+    if (failures > 1)
+      server.onTrouble(
+        `The server at ${server.url} does not answer: ${answer.trouble}. Trying again for ${Math.round(server.patienceMs / 1000)} s.`,
+      );
     await sleep(pauseMs, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted());
   }
 }
@@ -137,8 +139,10 @@ async function attempt(
   const value = parsed(text);
   if (status >= 200 && status < 300) {
     if (value !== undefined) return { value };
-    if (headers['content-type']?.startsWith('text/plain')) return { value: text };
-    return { trouble: `it answers with something other than JSON (${headers['content-type'] ?? 'no content type'})` };
+    // vLLM's answers about adapters are a sentence, without a type.
+    const type = headers['content-type'];
+    if (type === undefined || type.startsWith('text/plain')) return { value: text };
+    return { trouble: `it answers with something other than JSON (${type})` };
   }
   const said = saidBy(value, text);
   if (!isPassing(status)) throw new ServerRefusal(status, said, server, path);

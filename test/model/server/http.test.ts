@@ -38,7 +38,7 @@ test('an answer that may be another next time is asked for again; any other is a
   });
   assert.deepEqual(await ask(connection, 'completions', {}), { ok: true });
   assert.equal(calls, 4);
-  assert.match(lines[0]!, /does not answer: status 429, slow down\./);
+  assert.match(lines[0]!, /does not answer: status 500, oops\./);
   assert.ok(lines.every((line) => !line.includes('secret')));
   await assertUserRejection(ask(connection, 'completions', {}), /refuses completions \(404\): no such model\.$/);
   await assertUserRejection(ask(connection, 'completions', {}), /\(422\): prompt: a string\.$/);
