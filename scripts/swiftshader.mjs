@@ -1,5 +1,6 @@
 // SwiftShader for the tests of WebGPU: a Vulkan driver that computes on the processor, and Vulkan's loader. Both are in the npm
 // package @sparticuz/chromium (Linux on x64), from which they are extracted once.
+import { spawnSync } from 'node:child_process';
 import { createReadStream, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
@@ -52,4 +53,11 @@ async function unpack(folder) {
 
 function missing(reason) {
   return { env: { TINYZERO_TEST_WEBGPU_MISSING: reason }, missing: reason };
+}
+
+// `node scripts/swiftshader.mjs SCRIPT ARGUMENT...` runs a script with the driver.
+if (process.argv[1] === import.meta.filename) {
+  const { env } = await setUpSwiftShader();
+  const run = spawnSync(process.execPath, process.argv.slice(2), { stdio: 'inherit', env: { ...process.env, ...env } });
+  process.exit(run.status ?? 1);
 }

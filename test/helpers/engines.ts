@@ -7,9 +7,10 @@ import { type Engine, openEngine } from '../../src/engine/backend.js';
 import type { TypedArray } from '../../src/engine/dtype.js';
 import type { FunctionSpec, Program, ProgramSpec } from '../../src/engine/program.js';
 import { nativeTest } from './native.js';
+import { webGpuTest } from './webgpu.js';
 
 export interface Way {
-  readonly name: 'compiled' | 'composed' | 'eager' | 'wasm';
+  readonly name: 'compiled' | 'composed' | 'eager' | 'webgpu' | 'wasm';
   readonly engine: Engine;
   create(spec: ProgramSpec): Program;
 }
@@ -17,6 +18,12 @@ export interface Way {
 export async function wasmWay(): Promise<Way> {
   const engine = await openEngine('wasm');
   return { name: 'wasm', engine, create: (spec) => engine.createProgram(spec) };
+}
+
+/** Compiled to WGSL. */
+async function webGpuWay(): Promise<Way> {
+  const engine = await openEngine('webgpu');
+  return { name: 'webgpu', engine, create: (spec) => engine.createProgram(spec) };
 }
 
 export async function compiledWay(): Promise<Way> {
@@ -54,10 +61,11 @@ export function runOnce(
   }
 }
 
-/** Declares `name` four times, once per way; those that need native TensorFlow are skipped if it is unavailable. */
+/** Declares `name` five times, once per way; those that need native TensorFlow are skipped if it is unavailable. */
 export function testEveryWay(name: string, body: (way: Way) => void | Promise<void>): void {
   nativeTest(`${name} (compiled)`, async () => body(await compiledWay()));
   nativeTest(`${name} (composed)`, async () => body(await composedWay()));
   nativeTest(`${name} (eager)`, async () => body(await eagerWay()));
+  webGpuTest(`${name} (webgpu)`, async () => body(await webGpuWay()));
   test(`${name} (wasm)`, async () => body(await wasmWay()));
 }

@@ -19,6 +19,7 @@ import { logits, sequenceStates } from '../../src/model/network/transformer.js';
 import { draw, drawInputs } from '../../src/model/sampling/draw.js';
 import * as cache from '../../src/model/sampling/kv-cache.js';
 import { nativeTest } from '../helpers/native.js';
+import { webGpuTest } from '../helpers/webgpu.js';
 
 const fixtures = join(import.meta.dirname, '../../../test/fixtures');
 const folders = ['qwen2-tied-f32', 'qwen2-untied-bf16', 'qwen3-tied', 'llama'];
@@ -29,6 +30,9 @@ for (const folder of folders) {
   nativeTest(`${folder} on tensorflow agrees with the reference`, () => checkParity(folder, 'tensorflow'));
   test(`${folder} on wasm agrees with the reference`, () => checkParity(folder, 'wasm'));
 }
+
+// One family: a software adapter takes long to compile shaders.
+webGpuTest('qwen3-tied on webgpu agrees with the reference', () => checkParity('qwen3-tied', 'webgpu'));
 
 async function checkParity(folder: string, engineName: EngineName): Promise<void> {
   const { config, weights } = openPretrained(join(fixtures, folder));

@@ -44,7 +44,7 @@ test('a flag takes precedence over the environment, which takes precedence over 
 test('a wrong value in the environment is named by its variable', () => {
   const problems: string[] = [];
   resolveOptions(['engine'], {}, { TINYZERO_ENGINE: 'gpu' }, problems);
-  assert.deepEqual(problems, ["TINYZERO_ENGINE: expected auto or tensorflow or wasm, found 'gpu'"]);
+  assert.deepEqual(problems, ["TINYZERO_ENGINE: expected auto or tensorflow or webgpu or wasm, found 'gpu'"]);
 });
 
 test('the table for the documents has a row per option', () => {
@@ -52,7 +52,7 @@ test('the table for the documents has a row per option', () => {
   assert.equal(rows.length, names.length + 2);
   assert.ok(
     rows.includes(
-      '| `--engine <auto\\|tensorflow\\|wasm>` | auto | `TINYZERO_ENGINE` | native TensorFlow, WebAssembly, or the faster available one |',
+      '| `--engine <auto\\|tensorflow\\|webgpu\\|wasm>` | auto | `TINYZERO_ENGINE` | native TensorFlow, WebGPU (any graphics card), WebAssembly, or the fastest available one |',
     ),
   );
 });

@@ -9,8 +9,10 @@ import type { AdapterFacts } from './adapter.js';
 export interface WebGpuDevice {
   readonly device: GPUDevice;
   readonly facts: AdapterFacts;
-  /** A copy of the first `bytes` of `buffer`, a multiple of 4, after all submitted work. @throws UserError as `check` does. */
-  read(buffer: GPUBuffer, bytes: number): ArrayBuffer;
+  /** A copy of `bytes` of `buffer` from `offset` on, multiples of 4, after all submitted work. @throws UserError as `check` does. */
+  read(buffer: GPUBuffer, bytes: number, offset?: number): ArrayBuffer;
+  /** A copy of a buffer that was made for reading, after all submitted work. @throws UserError as `check` does. */
+  take(staging: GPUBuffer): ArrayBuffer;
   /**
    * Throws what went wrong on the device since the last check.
    *
@@ -49,28 +51,35 @@ export function openDevice(
     throw error;
   }
 
+  function take(staging: GPUBuffer): ArrayBuffer {
+    let rejected: unknown;
+    staging.mapAsync(GPUMapMode.READ).catch((error: unknown) => {
+      rejected = error;
+    });
+    // A rejection is seen in the buffer's state first, since promises are settled only after this function.
+    waitUntil(() => staging.mapState !== 'pending');
+    check();
+    if (staging.mapState !== 'mapped') {
+      throw lostError(facts, rejected instanceof Error ? rejected.message : 'a buffer could not be read');
+    }
+    const values = staging.getMappedRange().slice(0);
+    staging.unmap();
+    return values;
+  }
+
   return {
     device,
     facts,
     check,
-    read(buffer, bytes) {
+    take,
+    read(buffer, bytes, offset = 0) {
       const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
       const staging = device.createBuffer({ size: bytes, usage });
       try {
         const encoder = device.createCommandEncoder();
-        encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+        encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
         device.queue.submit([encoder.finish()]);
-        let rejected: unknown;
-        staging.mapAsync(GPUMapMode.READ).catch((error: unknown) => {
-          rejected = error;
-        });
-        // A rejection is seen in the buffer's state first, since promises are settled only after this function.
-        waitUntil(() => staging.mapState !== 'pending');
-        check();
-        if (staging.mapState !== 'mapped') {
-          throw lostError(facts, rejected instanceof Error ? rejected.message : 'a buffer could not be read');
-        }
-        return staging.getMappedRange().slice(0);
+        return take(staging);
       } finally {
         staging.destroy();
       }
@@ -87,7 +96,9 @@ function lostError({ name }: AdapterFacts, message: string): UserError {
 
 /** The error of a call that the device rejected. */
 function explained(error: GPUError, { name, maxBindingBytes }: AdapterFacts): Error {
-  const isTooLarge = /larger than the maximum|exceeds the max|max.*(BufferSize|BindingSize)/i.test(error.message);
+  const isTooLarge = /(size|Size) .*(larger than|exceeds) the max|max(Storage)?Buffer(Binding)?Size/.test(
+    error.message,
+  );
   if (error.constructor.name === 'GPUOutOfMemoryError') {
     return new UserError({
       problem: `The GPU (${name}) has no memory left.`,
@@ -99,7 +110,7 @@ function explained(error: GPUError, { name, maxBindingBytes }: AdapterFacts): Er
 }
 
 /** The error for a tensor larger than a shader can use. */
-function bufferTooLarge({ name, maxBindingBytes }: Pick<AdapterFacts, 'name' | 'maxBindingBytes'>): UserError {
+export function bufferTooLarge({ name, maxBindingBytes }: Pick<AdapterFacts, 'name' | 'maxBindingBytes'>): UserError {
   return new UserError({
     problem: `A tensor is larger than the GPU (${name}) lets a program use: ${formatBytes(maxBindingBytes)}.`,
     fix: `Use a smaller model, a smaller --batch-size or --micro-batch, or another engine. ${resumes}`,

@@ -7,23 +7,40 @@ import type { Engine } from '../backend.js';
 import { createEagerProgram } from '../eager.js';
 import { findPackage } from '../packages.js';
 import { alone, type Program, type ProgramSpec } from '../program.js';
+import { Unsupported } from '../wgsl/expressions.js';
+import { openPipelines } from '../wgsl/pipelines.js';
+import { createWgslProgram } from '../wgsl/program.js';
 import { openDawn } from './dawn.js';
 import type { WebGpuDevice } from './device.js';
 import { registerTfjsWebGpu, tfjsWebGpu } from './tfjs-backend.js';
+
+/** Threads that share a row on a card. */
+const rowThreads = 64;
 
 /** @throws UserError if there is no adapter, or a package is missing. */
 export async function openWebGpuEngine(): Promise<Engine> {
   const gpu = await openDawn();
   await registerTfjsWebGpu(gpu, () => import(pathToFileURL(findPackage('@tensorflow/tfjs-backend-webgpu')!).href));
   const { name, driver, software } = gpu.facts;
-  const create = (spec: ProgramSpec) => withChecks(gpu, createEagerProgram(tfjsWebGpu, spec));
+  const pipelines = openPipelines(gpu.device);
+  // A processor that pretends to be a card runs the threads of a workgroup in turn, and each barrier is a switch of all.
+  const threads = software ? 1 : rowThreads;
+  const createEager = (spec: ProgramSpec) => withChecks(gpu, createEagerProgram(tfjsWebGpu, spec));
+  const create = (spec: ProgramSpec) => {
+    try {
+      return createWgslProgram(gpu, pipelines, spec, threads);
+    } catch (error) {
+      if (error instanceof Unsupported) return createEager(spec);
+      throw error;
+    }
+  };
   return {
     name: 'webgpu',
     description: `WebGPU on ${name}${software ? ', a processor pretending to be a card' : ''} (${driver})`,
     device: 'gpu',
     multipliesBfloat16: false,
     createProgram: create,
-    createEagerProgram: create,
+    createEagerProgram: createEager,
     createComposedProgram: create,
     tensorCount: () => tf.memory().numTensors,
   };

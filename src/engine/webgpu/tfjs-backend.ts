@@ -47,6 +47,7 @@ export async function registerTfjsWebGpu(
   const backend = new SynchronousBackend(device, device.adapterInfo);
   restore();
   tf.registerBackend(tfjsWebGpu, () => backend, 2);
+  replaceAddN();
   check();
 }
 
@@ -57,4 +58,24 @@ function pretendNavigator(): () => void {
     if (before === undefined) Reflect.deleteProperty(globalThis, 'navigator');
     else Object.defineProperty(globalThis, 'navigator', before);
   };
+}
+
+/** The backend's sum of many tensors binds them all at once, and a card allows a shader eight or ten buffers. */
+function replaceAddN(): void {
+  const original = tf.getKernel(tf.AddN, tfjsWebGpu).kernelFunc;
+  const together = 4;
+  const sum: tf.KernelFunc = (call) => {
+    let left = Object.values(call.inputs) as tf.TensorInfo[];
+    const made: tf.TensorInfo[] = [];
+    while (left.length > together) {
+      const part = original({ ...call, inputs: left.slice(0, together) as never }) as tf.TensorInfo;
+      made.push(part);
+      left = [part, ...left.slice(together)];
+    }
+    const result = original({ ...call, inputs: left as never });
+    for (const { dataId } of made) (call.backend as tf.KernelBackend).disposeData(dataId);
+    return result;
+  };
+  tf.unregisterKernel(tf.AddN, tfjsWebGpu);
+  tf.registerKernel({ kernelName: tf.AddN, backendName: tfjsWebGpu, kernelFunc: sum });
 }

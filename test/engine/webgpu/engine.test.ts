@@ -1,13 +1,22 @@
 /** The webgpu engine computes what the others do. */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
+import { blockProgram } from '../../../src/cli/doctor/block.js';
 import { agreementCheck } from '../../../src/cli/doctor/engine.js';
 import { openEngine } from '../../../src/engine/backend.js';
+import { dispatchesOf } from '../../../src/engine/wgsl/program.js';
 import { webGpuTest } from '../../helpers/webgpu.js';
 
 webGpuTest('loss and gradients of a transformer block equal those of wasm and NumPy', async () => {
   const { ok, found } = await agreementCheck(await openEngine('webgpu'));
   assert.ok(ok, found);
+});
+
+webGpuTest('a training step of a block is compiled, and takes few dispatches', async () => {
+  const program = (await openEngine('webgpu')).createProgram(blockProgram);
+  const { loss = Infinity, gradients = Infinity, step = Infinity } = dispatchesOf(program) ?? {};
+  assert.ok(loss <= 16 && gradients <= 50 && step <= 62, `${loss}, ${gradients}, ${step}`);
+  program.dispose();
 });
 
 webGpuTest('state is kept between calls, and every dtype comes back as it was given', async () => {
@@ -39,5 +48,22 @@ webGpuTest('state is kept between calls, and every dtype comes back as it was gi
   assert.deepEqual(program.read('b'), Uint8Array.of(1, 0, 1));
   program.fill('x', 2);
   assert.deepEqual(program.run('add', { amount: Float32Array.of(1) }).sum, Float32Array.of(3, 3, 3));
+  program.dispose();
+});
+
+webGpuTest('op by op, many tensors are added', async () => {
+  const program = (await openEngine('webgpu')).createEagerProgram({
+    state: {},
+    functions: {
+      f: {
+        inputs: { x: { dtype: 'float32', shape: [2000] } },
+        body: (_, { x }) => ({
+          outputs: { sum: tf.addN(Array.from({ length: 30 }, (_, k) => tf.mul(x as tf.Tensor, k))) },
+        }),
+      },
+    },
+  });
+  const { sum } = program.run('f', { x: new Float32Array(2000).fill(2) });
+  assert.deepEqual(sum, new Float32Array(2000).fill(2 * 435));
   program.dispose();
 });

@@ -1,0 +1,214 @@
+/**
+ * @file Writes one WGSL kernel. Values that need no memory of their own become functions of an index, so that a chain of
+ * element-wise operations, views and gathers is one dispatch.
+ *
+ * All kernels of a program see the same buffers: inputs, constants, temporary results, flags, and arenas of state. A kernel's
+ * operands are offsets into them, which come from a uniform: kernels of equal layers are one pipeline.
+ */
+import type { GraphDType } from '../dtype.js';
+import type { Output } from '../graph/graph.js';
+import { type Shape, sizeOf } from '../shape.js';
+
+/** Where a value is: a buffer, and the place in it, which the planner decides for temporary results. */
+export interface Place {
+  /** `temps`, `inputs`, `constants`, `flags`, or `state0`, `state1`, ... */
+  readonly buffer: string;
+  /** In elements of 4 bytes. */
+  offset: number;
+  readonly size: number;
+  /** The place that this one is a part of. */
+  readonly whole?: Place;
+}
+
+/** Threads of a workgroup of element-wise kernels. */
+const groupThreads = 64;
+/** Most workgroups along one axis: the specification's limit. */
+const maxGroups = 65535;
+
+/** A kernel with its operands, before its temporary results have places. */
+export interface Dispatch {
+  readonly code: string;
+  readonly groups: readonly [number, number];
+  readonly slots: readonly Place[];
+  /** Operands that a table among the constants names. */
+  readonly reads?: readonly Place[];
+}
+
+export const scalarOf = (dtype: GraphDType): 'f32' | 'i32' => (dtype === 'float32' ? 'f32' : 'i32');
+
+export const keyOf = ({ node, index }: Output): string => `${node.name}:${index}`;
+
+/** A float32 literal. NaN and infinities may not be constants of a shader, so they are made at run time. */
+export function literal(dtype: GraphDType, value: number): string {
+  if (dtype !== 'float32') return value === -(2 ** 31) ? 'i32(-2147483647 - 1)' : `i32(${value})`;
+  if (Number.isFinite(value)) return Object.is(value, -0) ? '(-0f)' : `(${Math.fround(value)}f)`;
+  const bits = Number.isNaN(value) ? 0x7fc00000 : value > 0 ? 0x7f800000 : 0xff800000;
+  return `bitcast<f32>(runtime | ${bits}u)`;
+}
+
+/** The writer's view of the plan. */
+export interface Values {
+  /** Follows views to the output that holds the value. */
+  source(output: Output): Output;
+  /** The only value of a uniform constant. */
+  uniform(output: Output): number | undefined;
+  /** The place of a value in memory; undefined for one that is computed where it is used. */
+  place(output: Output): Place | undefined;
+  /** The body of a function of `i` that computes a value, ending in `return`. */
+  body(writer: KernelWriter, output: Output): string;
+}
+
+export class KernelWriter {
+  private readonly functions: string[] = [];
+  private readonly names = new Map<string, string>();
+  private readonly slots: Place[] = [];
+  private shared = '';
+
+  constructor(private readonly values: Values) {}
+
+  /** The uniform expression of a place's offset. */
+  offset(place: Place): string {
+    let slot = this.slots.indexOf(place);
+    if (slot < 0) slot = this.slots.push(place) - 1;
+    return `at.o[${slot >> 2}u][${slot & 3}u]`;
+  }
+
+  /** The element `index` of `place`, as float32 or int32. */
+  load(place: Place, index: string, dtype: GraphDType = 'float32'): string {
+    return `bitcast<${scalarOf(dtype)}>(${place.buffer}[${this.offset(place)} + ${index}])`;
+  }
+
+  store(place: Place, index: string, value: string): string {
+    return `${place.buffer}[${this.offset(place)} + ${index}] = bitcast<u32>(${value});`;
+  }
+
+  /** The element `index` (a WGSL expression of type u32) of a value. */
+  element(output: Output, index: string): string {
+    const value = this.values.source(output);
+    const constant = this.values.uniform(value);
+    if (constant !== undefined) return literal(value.dtype, constant);
+    return `${this.functionOf(value)}(${index})`;
+  }
+
+  private functionOf(value: Output): string {
+    const key = keyOf(value);
+    const known = this.names.get(key);
+    if (known !== undefined) return known;
+    const place = this.values.place(value);
+    const body = place === undefined ? this.values.body(this, value) : `return ${this.load(place, 'i', value.dtype)};`;
+    const name = `value${this.names.size}`;
+    this.names.set(key, name);
+    this.functions.push(`fn ${name}(i: u32) -> ${scalarOf(value.dtype)} { ${body} }`);
+    return name;
+  }
+
+  /** Declares memory that a workgroup shares. */
+  share(declaration: string): void {
+    if (!this.shared.includes(declaration)) this.shared += `var<workgroup> ${declaration};\n`;
+  }
+
+  /** A kernel of one thread per element of `count`; `main` is a function body with the element's number `i`. */
+  each(count: number, main: string): Dispatch {
+    const groups = Math.ceil(count / groupThreads);
+    const columns = Math.min(groups, maxGroups);
+    const start = `let i = id.y * ${columns * groupThreads}u + id.x;\n  if (i >= ${count}u) { return; }`;
+    return this.finish([columns, Math.ceil(groups / columns)], groupThreads, `${start}\n  ${main}`);
+  }
+
+  /** A kernel of `threads` threads per row; `main` knows `row` and `lane`. */
+  perRow(rows: number, threads: number, main: string): Dispatch {
+    if (threads === 1) return this.each(rows, `let row = i;\n  let lane = 0u;\n  ${main}`);
+    const columns = Math.min(rows, maxGroups);
+    // A whole workgroup leaves at once, so that barriers stay uniform.
+    const start = `let row = group.y * ${columns}u + group.x;\n  let lane = local.x;\n  if (row >= ${rows}u) { return; }`;
+    return this.finish([columns, Math.ceil(rows / columns)], threads, `${start}\n  ${main}`);
+  }
+
+  finish(groups: readonly [number, number], threads: number, main: string): Dispatch {
+    const ids =
+      '@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u';
+    const code = `${this.shared}${this.functions.join('\n')}
+@compute @workgroup_size(${threads}) fn main(${ids}) {
+  ${main}
+}`;
+    return { code, groups, slots: this.slots };
+  }
+}
+
+/** Most operands of a kernel: a multiple of 4. */
+export const maxSlots = 64;
+
+/** The declarations of every kernel of a program with so many arenas of state. */
+export function preamble(arenas: number): string {
+  const states = Array.from(
+    { length: arenas },
+    (_, index) => `@group(0) @binding(${4 + index}) var<storage, read_write> state${index}: array<u32>;`,
+  );
+  return `
+@group(0) @binding(0) var<storage, read> inputs: array<u32>;
+@group(0) @binding(1) var<storage, read> constants: array<u32>;
+@group(0) @binding(2) var<storage, read_write> temps: array<u32>;
+@group(0) @binding(3) var<storage, read_write> flags: array<atomic<u32>>;
+${states.join('\n')}
+struct Operands { o: array<vec4u, ${maxSlots / 4}> }
+@group(1) @binding(0) var<uniform> at: Operands;
+var<private> runtime: u32 = 0u;
+fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+// Of NaN, zero and negative numbers, a driver's functions may give anything.
+fn safeLog(x: f32) -> f32 {
+  if (isNan(x) || x > 0f) { return select(log(x), x, isNan(x)); }
+  return bitcast<f32>(runtime | select(0x7fc00000u, 0xff800000u, x == 0f));
+}
+// A driver's sine may be off by 2^-11; this one is Cephes's (sinf.c): x less the nearest multiple of pi / 2, then a polynomial.
+fn wave(x: f32, quarters: i32) -> f32 {
+  let n = round(x * 0.63661977f);
+  let r = ((x - n * 1.5703125f) - n * 4.837512969970703125e-4f) - n * 7.549789954891882e-8f;
+  let z = r * r;
+  let quadrant = (i32(n) + quarters) & 3;
+  let sine = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
+  let cosine = ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1f;
+  return select(1f, -1f, quadrant >= 2) * select(sine, cosine, (quadrant & 1) == 1);
+}
+fn safeExp(x: f32) -> f32 { return select(exp(x), x, isNan(x)); }
+`;
+}
+
+/** The flat index into a tensor of shape `from` for the flat index `i` of a tensor of shape `to` that it broadcasts to. */
+export function broadcastIndex(from: Shape, to: Shape, i = 'i'): string {
+  if (sizeOf(from) === 1) return '0u';
+  if (sizeOf(from) === sizeOf(to)) return i;
+  const padded = [...to.slice(from.length).map(() => 1), ...from];
+  const terms: string[] = [];
+  let [toStride, fromStride] = [1, 1];
+  for (let axis = to.length - 1; axis >= 0; ) {
+    // Neighbouring axes that both broadcast, or both do not, are one.
+    const isKept = padded[axis] === to[axis];
+    let size = 1;
+    while (axis >= 0 && (padded[axis] === to[axis]) === isKept) size *= to[axis--]!;
+    if (isKept && size > 1) {
+      const digit = toStride === 1 ? i : `(${i} / ${toStride}u)`;
+      const wrapped = axis < 0 ? digit : `(${digit} % ${size}u)`;
+      terms.push(fromStride === 1 ? wrapped : `${wrapped} * ${fromStride}u`);
+    }
+    toStride *= size;
+    if (isKept) fromStride *= size;
+  }
+  return terms.length === 0 ? '0u' : terms.join(' + ');
+}
+
+/** The coordinate along `axis` of the flat index `i` of a tensor of shape `shape`. */
+export function coordinate(shape: Shape, axis: number, i = 'i'): string {
+  const stride = sizeOf(shape.slice(axis + 1));
+  const digit = stride === 1 ? i : `(${i} / ${stride}u)`;
+  return axis === 0 ? digit : `(${digit} % ${shape[axis]}u)`;
+}
+
+/** The flat index of coordinates, one expression per axis. */
+export function flatIndex(shape: Shape, coordinates: readonly string[]): string {
+  const terms = coordinates.flatMap((each, axis) => {
+    if (shape[axis] === 1) return [];
+    const stride = sizeOf(shape.slice(axis + 1));
+    return [stride === 1 ? each : `(${each}) * ${stride}u`];
+  });
+  return terms.length === 0 ? '0u' : terms.join(' + ');
+}

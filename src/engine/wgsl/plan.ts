@@ -1,0 +1,349 @@
+/**
+ * @file Plans a traced function: which values are computed where they are used and which are kept in memory, the kernels in their
+ * order, and the places of temporary results.
+ */
+import type { Entry } from '../graph/compile.js';
+import type { Graph, GraphNode, Output } from '../graph/graph.js';
+import { nativeOps } from '../lowering/native-ops.js';
+import { sizeOf } from '../shape.js';
+import { attribute, constantOf, expressionOf, loops, Unsupported } from './expressions.js';
+import { kernels, nativeExpressions } from './fused.js';
+import { adamWAll, checkAll, squaresAll, type Word } from './grouped.js';
+import { type Dispatch, KernelWriter, keyOf, maxSlots, type Place, type Values } from './kernel.js';
+import { placeAll } from './memory.js';
+import { orderNodes, placeholderNumbers } from './order.js';
+import { countUses, inPlaceHandles, views, wordsOf } from './uses.js';
+
+/** State tensors in their buffers, by the node of their handle. */
+export type StatePlaces = ReadonlyMap<GraphNode, Place>;
+
+export interface FunctionPlan {
+  readonly outputs: readonly { readonly name: string; readonly value: Output; readonly place: Place }[];
+  /** Names of checked tensors, in the order in which the first that is not finite is reported. */
+  readonly checked: readonly string[];
+  readonly first: readonly Dispatch[];
+  readonly second: readonly Dispatch[];
+  /** Where each input goes, in elements of the input buffer. */
+  readonly inputs: readonly Place[];
+  readonly inputElements: number;
+  readonly tempElements: number;
+  /** Constants that are not uniform, joined; `places` of tables are filled in after planning. */
+  readonly constants: Uint32Array<ArrayBuffer>;
+}
+
+/** Functions of so many operations are compiled together, at most. */
+const maxInlined = 24;
+
+export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, threads: number): FunctionPlan {
+  const { outputs, first, second, stores } = orderNodes(graph, entry);
+  const order = [...first, ...second];
+  const numbers = placeholderNumbers(entry, graph);
+  const inputs: Place[] = [];
+  let inputElements = 0;
+  for (const { spec } of entry.feeds) {
+    const size = sizeOf(spec.shape);
+    inputs.push({ buffer: 'inputs', offset: inputElements, size });
+    inputElements += Math.ceil(Math.max(size, 1) / 4) * 4;
+  }
+  const constants: (readonly Word[])[] = [];
+  let constantElements = 0;
+  const addConstant = (words: readonly Word[]): Place => {
+    const place = { buffer: 'constants', offset: constantElements, size: words.length };
+    constants.push(words);
+    constantElements += words.length;
+    return place;
+  };
+
+  const source = (output: Output): Output => {
+    let value = output;
+    while (views.has(value.node.op)) value = value.node.inputs[0]!;
+    return value;
+  };
+  const places = new Map<string, Place>();
+  const uniform = (output: Output): number | undefined => {
+    const { node } = output;
+    if (node.op === 'ZerosLike') return 0;
+    if (node.op === 'OnesLike') return 1;
+    if (node.op !== 'Const') return undefined;
+    const { data, shape } = constantOf(output);
+    return data.length === 1 || sizeOf(shape) === 1 ? data[0] : undefined;
+  };
+
+  const written = new Set(
+    order.flatMap((node) => [
+      ...inPlaceHandles(node),
+      ...(node.op === 'AssignVariableOp' ? [node.inputs[0]!.node] : []),
+    ]),
+  );
+  const uses = countUses(
+    order,
+    outputs.map(([, value]) => value),
+    source,
+  );
+  const inlined = new Map<string, number>();
+  const temp = (size: number): Place => ({ buffer: 'temps', offset: -1, size });
+  const values: Values = {
+    source,
+    uniform,
+    place: (output) => places.get(keyOf(output)),
+    body(writer, { node, index }) {
+      const native = nativeExpressions[node.op];
+      if (native !== undefined) return native(writer, node, index);
+      const expression = expressionOf(node);
+      if (expression === undefined) throw new Unsupported(`the op ${node.op} of ${node.outputs[0]?.dtype}`);
+      return expression(writer, node, index);
+    },
+  };
+
+  const steps: { dispatch: Dispatch; late: boolean }[] = [];
+  const late = new Set(second);
+  const pinned: Place[] = [];
+  const emit = (node: GraphNode, dispatches: readonly Dispatch[]) => {
+    for (const dispatch of dispatches) {
+      if (dispatch.slots.length > maxSlots) throw new Unsupported(`a kernel of ${dispatch.slots.length} operands`);
+      steps.push({ dispatch, late: late.has(node) });
+    }
+  };
+  /** Keeps a value in memory; it must be an expression. */
+  const materialize = (output: Output, to: Place = temp(sizeOf(output.shape))): Place => {
+    const writer = new KernelWriter(values);
+    const dispatch = writer.each(sizeOf(output.shape), writer.store(to, 'i', writer.element(output, 'i')));
+    places.set(keyOf(source(output)), to);
+    emit(output.node, [dispatch]);
+    return to;
+  };
+  /** A value in memory. */
+  const stored = (output: Output): Place => {
+    const value = source(output);
+    return places.get(keyOf(value)) ?? materialize(value);
+  };
+
+  const groups = {
+    checks: [] as { name: string; value: Output }[],
+    squares: [] as GraphNode[],
+    adam: [] as GraphNode[],
+  };
+  const checked: string[] = [];
+  let isFinished = false;
+  const flush = () => {
+    const context = { values, stored, temp, addConstant, emit, places };
+    if (groups.squares.length > 0) squaresAll(context, groups.squares.splice(0));
+    if (groups.adam.length > 0) adamWAll(context, groups.adam.splice(0));
+  };
+  for (const node of order) {
+    if (node.op === nativeOps.sumOfSquares) {
+      stored(node.inputs[0]!);
+      groups.squares.push(node);
+      continue;
+    }
+    if (node.op === nativeOps.adamW) {
+      stored(node.inputs[3]!);
+      for (const input of node.inputs.slice(4)) if (uniform(source(input)) === undefined) stored(input);
+      groups.adam.push(node);
+      node.outputs.forEach((_, index) => {
+        places.set(`${node.name}:${index}`, statePlace(states, node.inputs[index]!, source));
+      });
+      continue;
+    }
+    if (node.op === 'CheckNumerics') {
+      groups.checks.push({ name: String(attribute(node, 'message')).split(':')[1]!, value: node.inputs[0]! });
+      continue;
+    }
+    if (views.has(node.op) || node.op === 'NoOp' || node.op === 'VarHandleOp') continue;
+    if (!['Const', 'Placeholder', 'ReadVariableOp'].includes(node.op)) flush();
+    if (stores.has(node)) finish();
+    plan(node);
+  }
+  flush();
+  finish();
+  /** Results are copied before the stores, which may change the state that they are. */
+  function finish(): void {
+    if (isFinished) return;
+    isFinished = true;
+    for (const [, value] of outputs) keepOutput(value);
+    if (groups.checks.length === 0) return;
+    for (const { value, name } of groups.checks) {
+      stored(value);
+      checked.push(name);
+    }
+    const context = { values, stored, temp, addConstant, emit, places };
+    checkAll(
+      context,
+      groups.checks.map(({ value }) => value),
+      order[0]!,
+    );
+  }
+
+  function keepOutput(value: Output): void {
+    const place = stored(value);
+    // Outputs are copied from temporary memory.
+    if (place.buffer !== 'temps') {
+      const copy = temp(place.size);
+      const writer = new KernelWriter(values);
+      steps.push({
+        dispatch: writer.each(place.size, writer.store(copy, 'i', writer.element(value, 'i'))),
+        late: false,
+      });
+      pinned.push(copy);
+    } else pinned.push(place);
+  }
+  const firstSteps = steps.filter((step) => !step.late).map(({ dispatch }) => dispatch);
+  const secondSteps = steps.filter((step) => step.late).map(({ dispatch }) => dispatch);
+  const tempElements = place([...firstSteps, ...secondSteps], pinned);
+  const table = new Uint32Array(Math.max(constantElements, 4));
+  let offset = 0;
+  for (const words of constants) {
+    table.set(
+      words.map((word) => (typeof word === 'number' ? word : word.offset)),
+      offset,
+    );
+    offset += words.length;
+  }
+  return {
+    outputs: outputs.map(([name, value], index) => ({ name, value, place: pinned[index]! })),
+    checked,
+    first: firstSteps,
+    second: secondSteps,
+    inputs,
+    inputElements: Math.max(inputElements, 4),
+    tempElements: Math.max(tempElements, 4),
+    constants: table,
+  };
+
+  function plan(node: GraphNode): void {
+    switch (node.op) {
+      case 'Const': {
+        const output = { node, index: 0, ...node.outputs[0]! };
+        if (uniform(output) !== undefined || sizeOf(output.shape) === 0) return;
+        const { data } = constantOf(output);
+        places.set(keyOf(output), addConstant(wordsOf(data)));
+        return;
+      }
+      case 'ZerosLike':
+      case 'OnesLike':
+        return;
+      case 'Placeholder':
+        places.set(`${node.name}:0`, inputs[numbers.get(node)!]!);
+        return;
+      case 'ReadVariableOp':
+        places.set(`${node.name}:0`, states.get(node.inputs[0]!.node)!);
+        return;
+      case 'AssignVariableOp': {
+        const [handle, value] = node.inputs as [Output, Output];
+        store(node, states.get(handle.node)!, value);
+        return;
+      }
+      case 'AssignAddVariableOp': {
+        const to = states.get(node.inputs[0]!.node)!;
+        const value = node.inputs[1]!;
+        const writer = new KernelWriter(values);
+        const sum = `${writer.load(to, 'i')} + ${writer.element(value, 'i')}`;
+        emit(node, [writer.each(to.size, writer.store(to, 'i', sum))]);
+        return;
+      }
+      case 'InplaceUpdate': {
+        const [state, indices, rows] = node.inputs as [Output, Output, Output];
+        const to = statePlace(states, state, source);
+        const width = sizeOf(rows.shape.slice(1));
+        const writer = new KernelWriter(values);
+        const row = `u32(${writer.element(indices, `i / ${width}u`)})`;
+        const dispatch = writer.each(
+          sizeOf(rows.shape),
+          writer.store(to, `${row} * ${width}u + i % ${width}u`, writer.element(rows, 'i')),
+        );
+        places.set(`${node.name}:0`, to);
+        emit(node, [dispatch]);
+        return;
+      }
+      default:
+        compute(node);
+    }
+  }
+
+  function store(node: GraphNode, to: Place, value: Output): void {
+    const writer = new KernelWriter(values);
+    emit(node, [writer.each(to.size, writer.store(to, 'i', writer.element(value, 'i')))]);
+  }
+
+  function compute(node: GraphNode): void {
+    const kernel = kernels[node.op];
+    if (kernel !== undefined) {
+      for (const input of node.inputs) {
+        const value = source(input);
+        if (uniform(value) === undefined && value.node.op !== 'Const') stored(value);
+      }
+      const results = node.outputs.map(({ shape }, index) => {
+        const to = temp(sizeOf(shape));
+        places.set(`${node.name}:${index}`, to);
+        return to;
+      });
+      emit(node, kernel({ values, threads, result: (_, index) => results[index]!, scratch: temp }, node));
+      return;
+    }
+    if (expressionOf(node) === undefined && nativeExpressions[node.op] === undefined) {
+      throw new Unsupported(`the op ${node.op} of ${node.outputs[0]?.dtype}`);
+    }
+    const isLoop = loops.has(node.op);
+    node.outputs.forEach((type, index) => {
+      const output = { node, index, ...type };
+      const key = keyOf(output);
+      const use = uses.get(key);
+      if (use === undefined || sizeOf(type.shape) === 0) return;
+      // Loops read their operands many times.
+      if (isLoop) for (const input of node.inputs) prepareOperand(node, input);
+      let cost = 1;
+      let reads = false;
+      for (const input of node.inputs) {
+        const value = source(input);
+        cost += inlined.get(keyOf(value)) ?? 0;
+        reads ||= value.node.op === 'ReadVariableOp' && written.has(value.node.inputs[0]!.node);
+        reads ||= inPlaceHandles(value.node).length > 0;
+      }
+      const size = sizeOf(type.shape);
+      const heavy = isLoop || cost > 6;
+      const sameSize = [...use.sizes].every((each) => each === size);
+      const fits =
+        use.asOperand &&
+        cost <= maxInlined &&
+        (use.count === 1 ? !heavy || sameSize : cost * use.count <= 6 && !isLoop);
+      if (fits && !reads && !(isLoop && use.byLoop)) {
+        inlined.set(key, cost);
+        return;
+      }
+      materialize(output);
+    });
+  }
+
+  /** Operands of products and reductions are in memory, unless a reduction reads each element once. */
+  function prepareOperand(node: GraphNode, input: Output): void {
+    const value = source(input);
+    if (value.node.op === 'Const' || places.has(keyOf(value)) || uniform(value) !== undefined) return;
+    const readsOnce = !['MatMul', 'BatchMatMulV2', 'Einsum'].includes(node.op);
+    if (!readsOnce) stored(value);
+  }
+
+  function place(dispatches: readonly Dispatch[], kept: readonly Place[]): number {
+    const lifetimes = new Map<Place, { place: Place; first: number; last: number }>();
+    dispatches.forEach(({ slots, reads = [] }, step) => {
+      for (const each of [...slots, ...reads]) {
+        const slot = each.whole ?? each;
+        if (slot.buffer !== 'temps') continue;
+        const known = lifetimes.get(slot);
+        if (known === undefined) lifetimes.set(slot, { place: slot, first: step, last: step });
+        else known.last = step;
+      }
+    });
+    for (const each of kept) {
+      const known = lifetimes.get(each.whole ?? each);
+      if (known !== undefined) known.last = dispatches.length;
+    }
+    return placeAll([...lifetimes.values()]);
+  }
+}
+
+function statePlace(states: StatePlaces, output: Output, source: (output: Output) => Output): Place {
+  const { node } = source(output);
+  const place = node.op === 'ReadVariableOp' ? states.get(node.inputs[0]!.node) : undefined;
+  if (place === undefined) throw new Error(`${node.name} is not a state`);
+  return place;
+}

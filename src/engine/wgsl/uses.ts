@@ -1,0 +1,63 @@
+/** @file Who uses the values of a function, and which states its nodes change in place. */
+import type { GraphNode, Output } from '../graph/graph.js';
+import { nativeOps } from '../lowering/native-ops.js';
+import { sizeOf } from '../shape.js';
+import { loops } from './expressions.js';
+import { kernels } from './fused.js';
+import { keyOf } from './kernel.js';
+
+/** Ops whose result is their first input, in another shape or later. */
+export const views = new Set(['Reshape', 'Identity', 'CheckNumerics', 'StopGradient']);
+
+export interface Use {
+  count: number;
+  /** Elements of the results that it is an operand of. */
+  readonly sizes: Set<number>;
+  /** Whether all its users are expressions. */
+  asOperand: boolean;
+  byLoop: boolean;
+}
+
+export function countUses(order: readonly GraphNode[], outputs: readonly Output[], source: (output: Output) => Output) {
+  const uses = new Map<string, Use>();
+  const note = (output: Output, user?: GraphNode) => {
+    const key = keyOf(source(output));
+    const use = uses.get(key) ?? { count: 0, sizes: new Set<number>(), asOperand: true, byLoop: false };
+    uses.set(key, use);
+    use.count += 1;
+    if (user === undefined || kernels[user.op] !== undefined) {
+      use.asOperand = false;
+      return;
+    }
+    use.sizes.add(
+      user.op === 'InplaceUpdate' || user.op === 'AssignVariableOp'
+        ? sizeOf(output.shape)
+        : sizeOf(user.outputs[0]?.shape ?? []),
+    );
+    use.byLoop ||= loops.has(user.op);
+  };
+  for (const output of outputs) note(output);
+  for (const node of order) {
+    if (views.has(node.op) && node.op !== 'CheckNumerics') continue;
+    const isKept = ['CheckNumerics', nativeOps.sumOfSquares, nativeOps.adamW].includes(node.op);
+    for (const input of node.inputs) note(input, isKept ? undefined : node);
+  }
+  return uses;
+}
+
+/** The handles of the states that a node changes in place. */
+export function inPlaceHandles(node: GraphNode): GraphNode[] {
+  const count = node.op === 'InplaceUpdate' ? 1 : node.op === nativeOps.adamW ? 3 : 0;
+  if (node.op === 'AssignAddVariableOp') return [node.inputs[0]!.node];
+  return node.inputs.slice(0, count).flatMap((input) => {
+    let { node: from } = input;
+    while (from.op === 'Reshape') from = from.inputs[0]!.node;
+    return from.op === 'ReadVariableOp' ? [from.inputs[0]!.node] : [];
+  });
+}
+
+/** Values as the card stores them. */
+export function wordsOf(data: Float32Array | Int32Array | Uint8Array): number[] {
+  if (data instanceof Uint8Array) return [...data];
+  return [...new Uint32Array(data.buffer, data.byteOffset, data.length)];
+}
