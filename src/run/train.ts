@@ -99,7 +99,7 @@ export function requireAdapters({ samplerUrl, loraRank }: TrainingOptions): void
     {
       problem:
         '--sampler-url: training needs --lora-rank too, since a server gets adapters of the policy, not all of its weights.',
-      fix: 'Without it, a server can sample V*: `tinyzero estimate-vstar --sampler-url`, then `tinyzero train --v-star`.',
+      fix: 'Without it, a server can sample V*: `tinyzero estimate-vstar --sampler-url URL`, then `tinyzero train --v-star FILE`.',
     },
     { exitCode: exitCodes.usage },
   );

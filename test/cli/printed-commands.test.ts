@@ -58,9 +58,9 @@ test('commands in the messages of the source are accepted', () => {
   assert.ok(found > 20, `${found}`);
 });
 
-/** Examples that need a network, a long time, Ctrl-C or another shell, or change the machine: they are accepted, and not run here. */
+/** Examples that need a network, a server, a card, a long time, Ctrl-C or another shell, or change the machine: accepted, and not run here. */
 const isNotRun = (line: string) =>
-  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus|$)|^doctor$|^push |^runs rm builtin-|^watch |^modal |^completion fish/.test(
+  /^engine (?:install|remove)|\w\/[\w.-]+-\d|^pretrain(?: --corpus| --family|$)|^doctor$|^doctor --engine webgpu|^worker\b| --(?:sampler-url|on|workers) |^push |^runs rm builtin-|^watch |^modal |^completion fish/.test(
     line,
   );
 
@@ -87,6 +87,8 @@ before(async () => {
   const tiny = 'num-train = 12\nnum-test = 4\nbatch-size = 6\nnum-samples = 4\neval-samples = 2\n';
   writeFileSync(join(folder, 'examples', 'sweep.toml'), few + tiny);
   writeFileSync(join(folder, 'prompts.jsonl'), lines({ prompt: 'What is 7 × 8?' }));
+  const samples = Array.from({ length: 12 }, (_, i) => `${i} × 1=,${i + 1},${i % 2},1,0,${i % 3 === 0 ? 1 : 0}`);
+  writeFileSync(join(folder, 'samples.csv'), ['prompt,answer,eval_0,eval_1,eval_2,eval_3', ...samples].join('\n'));
   writeFileSync(
     join(folder, 'answers.jsonl'),
     lines({ prompt: 'What is 7 × 8?', completion: 'answer: 56', eos: true }),

@@ -40,7 +40,7 @@ function adviceFor({ capability, driver }: NvidiaGpu, variant: 'cpu' | 'gpu' | u
       expected,
       fix:
         'The first start compiles all kernels for this card, which may take half an hour; they are kept in CUDA_CACHE_PATH. ' +
-        'If it fails, install a newer build with `tinyzero engine install --from`, or use `--engine webgpu`.',
+        'If it fails, install a newer build with `tinyzero engine install --from WHEEL`, or use `--engine webgpu`.',
     };
   }
   return undefined;
@@ -69,7 +69,7 @@ export function usedGpuChecks(
           : `no: TensorFlow computes on the processor${fault === undefined ? '' : `, since ${fault}`}`,
       expected: 'yes',
       fix: fault
-        ? 'Run `tinyzero engine install --gpu --reinstall`.'
+        ? 'Run `tinyzero engine install --gpu --force`.'
         : 'Run `TF_CPP_MIN_LOG_LEVEL=0 tinyzero doctor`: TensorFlow then names the library that does not load.',
     },
   ];

@@ -183,7 +183,7 @@ export function serverSamplers(
   if (server.withoutLogProbs !== undefined) {
     throw new UserError({
       problem: `The server at ${server.connection.url} cannot draw the rollouts of stage 2: ${server.withoutLogProbs}.`,
-      fix: 'It can sample V*: `tinyzero estimate-vstar --sampler-url`, then `tinyzero train --v-star` without a server.',
+      fix: 'It can sample V*: `tinyzero estimate-vstar --sampler-url URL`, then `tinyzero train --v-star FILE` without a server.',
     });
   }
   const save = (to: string, read: Policy['read']) => savePolicy(to, { specs: policy.specs, read }, model);
