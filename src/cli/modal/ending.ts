@@ -43,5 +43,5 @@ export function endedBy(code: number, job: EndedJob, said: Replay['error']): Use
 
 function resumeCommand({ output, command, volume }: Omit<EndedJob, 'timeoutSeconds'>): string {
   const where = volume === options.volume.default ? '' : ` --volume ${volume}`;
-  return command === 'train' ? `tinyzero train --on modal${where} --resume ${shellWord(output)}` : 'the same command';
+  return command === 'train' ? `tinyzero train --on modal --resume ${shellWord(output)}${where}` : 'the same command';
 }

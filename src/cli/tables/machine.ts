@@ -17,7 +17,7 @@ export const machineCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['worker'],
-    summary: 'compute for `tinyzero train --workers` of another process, until Ctrl-C',
+    summary: 'compute for `train --workers` of another process, until Ctrl-C',
     details:
       'Runs the server of TensorFlow, which has no authentication: whoever can connect to its port can run any computation as this user. It listens on this machine only, unless --listen says otherwise: do that in private networks only. It needs no model and no files; one worker serves one run after another. CUDA_VISIBLE_DEVICES chooses its GPU.',
     options: ['listen', 'install', 'json'],

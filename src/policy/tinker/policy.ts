@@ -222,7 +222,7 @@ async function loadKept(client: TinkerClient, model: string, path: string): Prom
     throw new UserError(
       {
         problem: `The Tinker server at ${client.url} no longer has the state of this run, ${path}.`,
-        fix: "Start it with the checkpoints that it had. The run's checkpoints here are adapters, which `tinyzero eval --model` measures.",
+        fix: "Start it with the checkpoints that it had. The run's checkpoints here are adapters, which `tinyzero eval --model FOLDER` measures.",
       },
       { cause: error },
     );
