@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -96,6 +96,7 @@ function step(
     case 'USER':
       assert.equal(rest, 'node');
       stage.ordinaryUser = process.getuid?.() === 0;
+      if (stage.ordinaryUser) chownSync(home(stage), ordinary.uid, ordinary.gid);
       break;
     case 'RUN': {
       if (rest.startsWith('apt-get ')) {
@@ -122,12 +123,19 @@ function step(
   }
 }
 
+/** The user's home, in which npm and pip keep files. */
+function home({ root }: Stage): string {
+  const folder = join(root, 'home');
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
+
 function execute(stage: Stage, [command, ...words]: string[]): string {
   const env = {
     ...process.env,
     TINYZERO_NO_INSTALL: undefined,
     TINYZERO_ENGINE: undefined,
-    HOME: stage.root,
+    HOME: home(stage),
     ...stage.env,
   };
   const cwd = join(stage.root, stage.folder);
