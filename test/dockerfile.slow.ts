@@ -123,9 +123,9 @@ function step(
   }
 }
 
-/** The user's home, in which npm and pip keep files. */
-function home({ root }: Stage): string {
-  const folder = join(root, 'home');
+/** The home of the step's user, in which npm and pip keep files. */
+function home({ root, ordinaryUser }: Stage): string {
+  const folder = join(root, ordinaryUser ? 'home' : 'root');
   mkdirSync(folder, { recursive: true });
   return folder;
 }
