@@ -19,7 +19,7 @@ const python = process.env.TINYZERO_VLLM_PYTHON;
 assert.ok(python, 'TINYZERO_VLLM_PYTHON names no Python; use `npm run test:engines -- vllm`');
 
 /** An import of torch, and the warm-up of the model. */
-const startSeconds = 900;
+const startSeconds = 2400;
 
 let vllm: ChildProcess;
 let samplerUrl: string;
