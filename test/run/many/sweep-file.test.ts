@@ -74,7 +74,9 @@ test('random settings: different, in their ranges, the same for a seed, and more
 test('the examples are sweeps', () => {
   const { settings, runs } = readSweep('examples/sweep.toml');
   assert.deepEqual([settings.length, runs.length], [6, 18], 'as its comment says');
-  assert.equal(readSweep('examples/algorithms.toml').runs.length, 5 * algorithmNames.length);
+  // OAPL is for samplers that lag behind, which the example has none of.
+  const compared = algorithmNames.filter((name) => name !== 'oapl');
+  assert.equal(readSweep('examples/algorithms.toml').runs.length, 5 * compared.length);
 });
 
 test('everything wrong with a file is said at once, with what was meant', (t) => {
