@@ -26,11 +26,9 @@ export async function writeLargeFile(path: string, produce: (append: Append) => 
   const file = beginAtomic(path);
   const target = openTarget(file.fd, file.temporary);
   try {
-    await appendBlocks(target.write, produce);
-    target.close();
+    await appendBlocks(target.write, produce).finally(target.close);
     file.commit();
   } catch (error) {
-    target.close();
     file.abandon();
     throw error;
   }
@@ -86,27 +84,23 @@ const writePiece = promisify(write);
 
 /** Writes whole blocks past the page cache if the file system can, and the rest as usual. */
 function openTarget(fd: number, path: string): { write: WriteAt; close(): void } {
-  let direct = openDirect(path);
-  const close = () => {
-    if (direct !== undefined) closeSync(direct);
-    direct = undefined;
-  };
+  const direct = openDirect(path);
+  // Some file systems accept the flag and reject the writes. The descriptor stays open: others may be writing.
+  let rejected = false;
   const writeAt: WriteAt = async (bytes, position) => {
     const whole = bytes.byteLength - (bytes.byteLength % blockBytes);
-    let done = 0;
-    while (done < bytes.byteLength) {
-      const past = direct !== undefined && done < whole && done % blockBytes === 0 ? direct : undefined;
-      const end = past === undefined ? bytes.byteLength : whole;
+    for (let done = 0; done < bytes.byteLength; ) {
+      const past = direct !== undefined && !rejected && done < whole && done % blockBytes === 0;
+      const end = past ? whole : bytes.byteLength;
       try {
-        done += (await writePiece(past ?? fd, bytes, done, end - done, position + done)).bytesWritten;
+        done += (await writePiece(past ? direct : fd, bytes, done, end - done, position + done)).bytesWritten;
       } catch (error) {
-        // Some file systems accept the flag and reject the writes. The descriptor stays open: others may be writing.
-        if (past === undefined || systemErrorCode(error) !== 'EINVAL') throw error;
-        done += (await writePiece(fd, bytes, done, bytes.byteLength - done, position + done)).bytesWritten;
+        if (!past || systemErrorCode(error) !== 'EINVAL') throw error;
+        rejected = true;
       }
     }
   };
-  return { write: writeAt, close };
+  return { write: writeAt, close: () => direct !== undefined && closeSync(direct) };
 }
 
 /** @returns undefined where the system or the file system knows no direct writes. */

@@ -58,7 +58,9 @@ export async function exportModel(
     model.pretrained.weights.close();
   }
   if (!request.check) return written;
-  const open = (expected: ExpectedAnswers) => openPeer[to](written.path, request, expected, { reporter, signal });
+  const { adapterFolder } = model.pretrained;
+  const openBase = () => openModel(readAdapterConfig(adapterFolder!)!.base, reporter, signal);
+  const open = (expected: ExpectedAnswers) => openPeer[to](written.path, request, expected, openBase);
   return { ...written, check: await checkExport(request, open, reporter, signal) };
 }
 
@@ -88,20 +90,27 @@ const peers: Readonly<Record<FileTarget, string>> = {
   onnx: '@huggingface/transformers',
 };
 
+/** @param openBase opens the base of an adapter. */
 type PeerOpener = (
   path: string,
   request: ExportRequest,
   expected: ExpectedAnswers,
-  work: { readonly reporter: Reporter; readonly signal: AbortSignal },
+  openBase: () => Promise<OpenModel>,
 ) => Promise<Peer>;
 
 const openPeer: Readonly<Record<FileTarget, PeerOpener>> = {
   gguf: (path, _, expected) => openInLlamaCpp(path, longestOf(expected)),
-  async 'gguf-lora'(adapter, { model, name }, expected, { reporter, signal }) {
+  async 'gguf-lora'(adapter, { name }, expected, openBase) {
     const folder = mkdtempSync(join(tmpdir(), 'tinyzero-base-'));
     try {
-      const base = await exportBase(model, name, folder, reporter, signal);
-      const peer = await openInLlamaCpp(base, longestOf(expected), adapter);
+      const path = join(folder, 'base.gguf');
+      const base = await openBase();
+      try {
+        await exportGguf(path, { ...base, name }, 'f32');
+      } finally {
+        base.pretrained.weights.close();
+      }
+      const peer = await openInLlamaCpp(path, longestOf(expected), adapter);
       return { ...peer, close: () => peer.close().finally(() => rmSync(folder, { recursive: true })) };
     } catch (error) {
       rmSync(folder, { recursive: true });
@@ -133,26 +142,6 @@ const writers: Readonly<Record<FileTarget, Writer>> = {
     return { path: out, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0), notes: [] };
   },
 };
-
-/** The base of the adapter `model` as a GGUF file in `folder`. */
-async function exportBase(
-  model: string,
-  name: string,
-  folder: string,
-  reporter: Reporter,
-  signal: AbortSignal,
-): Promise<string> {
-  const adapted = await openModel(model, reporter, signal);
-  adapted.pretrained.weights.close();
-  const base = await openModel(readAdapterConfig(adapted.pretrained.adapterFolder!)!.base, reporter, signal);
-  try {
-    const path = join(folder, 'base.gguf');
-    await exportGguf(path, { ...base, name }, 'f32');
-    return path;
-  } finally {
-    base.pretrained.weights.close();
-  }
-}
 
 function noAdapter(model: string): UserError {
   return new UserError({
