@@ -9,7 +9,7 @@ import type { AdamWOptions } from '../engine/optim/settings.js';
 import { isDatasetId } from '../model/hub/dataset.js';
 import { type LoraOptions, loraTargets } from '../model/network/lora-options.js';
 import { builtinModel, heldOutField } from '../model/shipped.js';
-import { algorithms } from '../stage2/algorithm.js';
+import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import type { JsonRecord } from '../util/json.js';
 import {
@@ -102,8 +102,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     temperature: options.temperature ?? defaults.temperature,
     maxNewTokens: options.maxNewTokens ?? (isBuiltinTask ? limits[wording] : undefined) ?? limits.other,
     reward: options.reward ?? defaults.reward,
-    // Without stage 1 there are no pass rates to draw by.
-    curriculum: options.curriculum ?? (algorithms[options.algo].needsVStar ? defaults.curriculum : 'none'),
+    curriculum: options.curriculum ?? (canDrawByPassRates(algorithms[options.algo]) ? defaults.curriculum : 'none'),
     // Other tasks need solution(problem) for examples, so there they are used only on request.
     shots: options.shots ?? (isBuiltinTask ? defaults.shots : 0),
     modelKind,
@@ -170,16 +169,22 @@ function tinkerAdapters(
   return { rank, alpha: tinkerLora.alpha, targets: loraTargets };
 }
 
+/** Whether the loss is one of log-probs under the policy and the reference, which is all that servers tell. */
+const isOnLogProbs = ({ anchor, addsValue }: Algorithm) => anchor === 'reference' && !addsValue;
+
 /** What contradicts the place where the run computes. */
 function placeProblems({ tinkerUrl, tinkerModel, temperature, samplerUrl, algo, refreshEvery }: Settings): string[] {
   if (tinkerUrl === undefined) return tinkerModel === undefined ? [] : ['--tinker-model: needs --on tinker'];
   return [
     ...(temperature === 1 ? [] : ['--temperature: must be 1 with --on tinker, whose servers compute log-probs at 1']),
     ...(samplerUrl === undefined ? [] : ['--sampler-url: with --on tinker, that server samples']),
-    ...(algorithms[algo].anchor === 'reference' ? [] : [`--algo: ${algo} cannot be trained with --on tinker`]),
+    ...(isOnLogProbs(algorithms[algo]) ? [] : [`--algo: ${algo} cannot be trained with --on tinker`]),
     ...(refreshEvery === 1 ? [] : ['--refresh-every: with --on tinker, the server always samples from the policy']),
   ];
 }
+
+/** Without stage 1 there are no pass rates; an algorithm that tracks values draws by them. */
+const canDrawByPassRates = ({ hasStage1, tracksValues }: Algorithm) => hasStage1 && !tracksValues;
 
 function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFacts, found: readonly string[]): void {
   const { task, problems, temperature, algo, vStar, curriculum, promptStyle, control, batchSize } = settings;
@@ -190,14 +195,18 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
   refused.push(...placeProblems(settings));
   refused.push(...serverProblems(settings));
   if (temperature === 0) refused.push('--temperature: must be above 0, since training samples');
-  const algorithm = algorithms[algo];
+  const algorithm: Algorithm = algorithms[algo];
   refused.push(...algorithm.problems(settings));
   if (control !== 'none' && batchSize < 2) {
     refused.push(`--control: ${control} needs updates of at least 2 rollouts (--batch-size)`);
   }
-  if (!algorithm.needsVStar && vStar !== undefined) refused.push(`--v-star: ${algorithm.title} does not use V*`);
-  if (!algorithm.needsVStar && curriculum === 'mixed') {
-    refused.push(`--curriculum: mixed needs the pass rates of stage 1, and ${algorithm.title} has none`);
+  if (!algorithm.hasStage1 && vStar !== undefined) refused.push(`--v-star: ${algorithm.title} does not use V*`);
+  if (!canDrawByPassRates(algorithm) && curriculum === 'mixed') {
+    refused.push(
+      algorithm.hasStage1
+        ? `--curriculum: ${algorithm.title} draws the problems of each update itself`
+        : `--curriculum: mixed needs the pass rates of stage 1, and ${algorithm.title} has none`,
+    );
   }
   if (promptStyle === 'chat' && !hasChatTemplate) {
     refused.push('--prompt-style: chat needs a model with a chat template');

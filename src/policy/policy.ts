@@ -6,13 +6,21 @@ import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
+import type { CompletionRow } from '../model/network/log-probs.js';
 import { roomOf } from '../model/room.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, onCopies } from '../model/sampling/weights.js';
 import { type PolicySizes, policyLayout, referenceName } from './layout.js';
 import { sampleTogether } from './replicas.js';
 import { type ReadTensor, type TrainedState, trainedState } from './trained-state.js';
-import { runUpdate, type UpdateBatch, type UpdateOptions, type UpdateResult, updateFunctions } from './update.js';
+import {
+  runScore,
+  runUpdate,
+  type UpdateBatch,
+  type UpdateOptions,
+  type UpdateResult,
+  updateFunctions,
+} from './update.js';
 import { chooseUpdateShape } from './update-shape.js';
 
 export type { PolicySizes } from './layout.js';
@@ -46,6 +54,8 @@ export interface Policy extends TrainedState {
   sample(rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
   /** One step of AdamW. @throws NumericsError when the gradient or a log-prob is not finite; the weights are then unchanged. */
   update(batch: UpdateBatch): UpdateResult;
+  /** Log-probs of completions' tokens at the temperature; only with `training.scores`. */
+  score(rows: readonly CompletionRow[], temperature: number): Float32Array[];
   dispose(): void;
 }
 
@@ -116,6 +126,10 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
       const result = runUpdate(program, batch, shape, training);
       outdated = copied;
       return result;
+    },
+    score(rows, temperature) {
+      if (!training?.scores || shape === undefined) throw new Error('this policy was built without scoring');
+      return runScore(program, rows, temperature, shape);
     },
     dispose: () => program.dispose(),
   };

@@ -13,7 +13,12 @@ import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import {
+  firstLogSums,
+  firstTokenInputs,
+  type PassTensors,
   packedLogProbs,
+  packedPredictions,
+  packFirstTokens,
   packPass,
   packValues,
   passContext,
@@ -21,7 +26,7 @@ import {
   planPasses,
   valuesByRow,
 } from '../model/network/packed.js';
-import { frozenOf, gradientName, type PolicyLayout, referenceOf } from './layout.js';
+import { frozenOf, gradientName, type PolicyLayout, pick, referenceOf } from './layout.js';
 import { applyTogether } from './replicas.js';
 import type { RowLoss } from './row-loss.js';
 import type { UpdateShape } from './update-shape.js';
@@ -36,6 +41,10 @@ export interface UpdateOptions {
   readonly replicas?: number;
   /** What δ compares the policy with: the reference model (default), or the log-probs that the rows were sampled with. */
   readonly anchor?: 'reference' | 'sampler' | undefined;
+  /** Whether δ of the loss also has V_θ of the prompt: log Σ exp(logits / temperature) of the logits of the first token. */
+  readonly addsValue?: boolean | undefined;
+  /** Whether completions are scored between updates. */
+  readonly scores?: boolean | undefined;
 }
 
 /** A completion with the log-prob of each of its tokens as it was sampled; needed if the anchor is the sampler. */
@@ -59,20 +68,22 @@ export interface UpdateResult {
   readonly logProbs: readonly Float32Array[];
   /** The same under the reference, or as sampled, see {@link UpdateOptions.anchor}. */
   readonly refLogProbs: readonly Float32Array[];
+  /** V_θ of each row's prompt, with {@link UpdateOptions.addsValue}. */
+  readonly values?: readonly number[];
   /** Mean over the rows. */
   readonly loss: number;
   /** Global norm of the gradient before clipping. */
   readonly gradientNorm: number;
 }
 
-/** The functions of an update: `clear` the gradient, `accumulate` it pass by pass, `apply` it. */
+/** The functions of an update: `clear` the gradient, `accumulate` it pass by pass, `apply` it; and `score`, if it is asked for. */
 export function updateFunctions(
   config: ModelConfig,
   layout: PolicyLayout,
   shape: UpdateShape,
-  { loss, optimizer, maxGradientNorm, lora, anchor, replicas = 1 }: UpdateOptions,
+  { loss, optimizer, maxGradientNorm, lora, anchor, addsValue = false, scores = false, replicas = 1 }: UpdateOptions,
   precision: Precision,
-): Record<'clear' | 'accumulate' | 'apply', FunctionSpec> {
+): Record<'clear' | 'accumulate' | 'apply', FunctionSpec> & { readonly score?: FunctionSpec } {
   const names = Object.keys(layout.trained);
   const { recompute, rows: R } = shape;
   const { recompute: _, ...sizes } = shape;
@@ -86,6 +97,7 @@ export function updateFunctions(
         weights: { dtype: 'float32', shape: [R] },
         /** Log-prob of each completion token as sampled; padding: 0. */
         ...(anchor === 'sampler' && { sampled: { dtype: 'float32', shape: [sizes.predictions] } as const }),
+        ...(addsValue && firstTokenInputs(sizes)),
       },
       checkNumerics: true,
       precision,
@@ -99,18 +111,24 @@ export function updateFunctions(
         const members = tf
           .equal(tf.range(0, R, 1, 'float32').expandDims(1), targetRows.toFloat().expandDims(0))
           .toFloat();
-        let kept: tf.Tensor = refLogProbs;
+        const kept: Record<string, tf.Tensor> = {};
         const meanLoss = (trained: TensorRecord) => {
-          kept = tf.keep(packedLogProbs(trained, frozen, config, context, recompute));
-          const delta = tf.sum(tf.mul(members, tf.sub(kept, refLogProbs).expandDims(0)), 1);
+          const predictions = packedPredictions(trained, frozen, config, context, recompute);
+          kept.logProbs = tf.keep(predictions.logProbs);
+          const moved = tf.sum(tf.mul(members, tf.sub(kept.logProbs, refLogProbs).expandDims(0)), 1);
+          const first = inputs as PassTensors & { readonly firsts: tf.Tensor; readonly firstIds: tf.Tensor };
+          const head = lora === undefined ? trained : frozen;
+          if (addsValue)
+            kept.values = tf.keep(firstLogSums(head, config, predictions, first, inputs.inverseTemperature));
+          const delta = kept.values === undefined ? moved : tf.add(moved, kept.values);
           return tf.sum(tf.mul(weights, loss<tf.Tensor>(tf, { delta, advantage })));
         };
         const { value, gradients } = valueAndGradients(state, names, meanLoss);
-        // tfjs frees intermediate tensors of the loss unless they are kept, and never frees kept ones: return a clone.
-        const logProbs = kept.clone();
-        kept.dispose();
+        // tfjs frees intermediate tensors of the loss unless they are kept, and never frees kept ones: return clones.
+        const copies = Object.fromEntries(Object.entries(kept).map(([name, tensor]) => [name, tensor.clone()]));
+        for (const tensor of Object.values(kept)) tensor.dispose();
         return {
-          outputs: { loss: value, logProbs, refLogProbs },
+          outputs: { loss: value, ...copies, refLogProbs },
           assign: addGradients(state, gradients),
         };
       },
@@ -119,7 +137,43 @@ export function updateFunctions(
       replicas === 1
         ? applyFunction(names, optimizer, maxGradientNorm)
         : applyTogether(layout.trained, replicas, optimizer, maxGradientNorm),
+    ...(scores && {
+      score: defineFunction({
+        inputs: passInputs(sizes),
+        checkNumerics: true,
+        precision,
+        body(state, inputs) {
+          const context = passContext(config, inputs, sizes);
+          const frozen = frozenOf(state, layout, lora);
+          return { outputs: { logProbs: packedLogProbs(pick(state, names), frozen, config, context, recompute) } };
+        },
+      }),
+    }),
   };
+}
+
+/** Log-probs of the tokens of `rows` at the temperature, under the policy as it is, as an update computes them. */
+export function runScore(
+  program: Program,
+  rows: readonly CompletionRow[],
+  temperature: number,
+  shape: UpdateShape,
+): Float32Array[] {
+  const logProbs: Float32Array[] = new Array(rows.length);
+  const { replicas } = program;
+  const passes = planPasses(rows, shape);
+  for (let first = 0; first < passes.length; first += replicas) {
+    const together = passes.slice(first, first + replicas);
+    const inverseTemperature = Float32Array.of(1 / temperature);
+    const calls = together.map((pass, replica) => ({
+      replica,
+      inputs: { ...packPass(rows, pass, shape), inverseTemperature },
+    }));
+    for (const [index, results] of program.runEach('score', calls).entries()) {
+      for (const [row, values] of valuesByRow(rows, together[index]!, floats(results.logProbs))) logProbs[row] = values;
+    }
+  }
+  return logProbs;
 }
 
 /** Sets the sums of the gradients to zero. */
@@ -165,7 +219,7 @@ export function runUpdate(
   program: Program,
   batch: UpdateBatch,
   shape: UpdateShape,
-  { optimizer, anchor }: Pick<UpdateOptions, 'optimizer' | 'anchor'>,
+  { optimizer, anchor, addsValue }: Pick<UpdateOptions, 'optimizer' | 'anchor' | 'addsValue'>,
 ): UpdateResult {
   const { rows } = batch;
   if (rows.length > shape.rows) throw new RangeError(`${rows.length} rows do not fit a batch of ${shape.rows}`);
@@ -173,6 +227,7 @@ export function runUpdate(
   advantages.set(batch.advantages);
   const logProbs: Float32Array[] = new Array(rows.length);
   const refLogProbs: Float32Array[] = new Array(rows.length);
+  const values: number[] = new Array(rows.length);
   let loss = 0;
   program.run('clear');
   const { replicas } = program;
@@ -185,15 +240,16 @@ export function runUpdate(
       const inverseTemperature = Float32Array.of(1 / batch.temperature);
       const inputs = { ...packPass(rows, pass, shape), inverseTemperature, advantages, weights };
       const sampled = anchor === 'sampler' && { sampled: packValues(rows, pass, shape, ({ logProbs }) => logProbs!) };
-      return { replica, inputs: { ...inputs, ...sampled } };
+      return { replica, inputs: { ...inputs, ...sampled, ...(addsValue && packFirstTokens(rows, pass, shape)) } };
     });
     for (const [index, results] of program.runEach('accumulate', calls).entries()) {
       const pass = together[index]!;
       loss += floats(results.loss)[0]!;
-      for (const [row, values] of valuesByRow(rows, pass, floats(results.logProbs))) logProbs[row] = values;
-      for (const [row, values] of valuesByRow(rows, pass, floats(results.refLogProbs))) refLogProbs[row] = values;
+      for (const [row, each] of valuesByRow(rows, pass, floats(results.logProbs))) logProbs[row] = each;
+      for (const [row, each] of valuesByRow(rows, pass, floats(results.refLogProbs))) refLogProbs[row] = each;
+      if (addsValue) for (const { row } of pass) values[row] = floats(results.values)[row]!;
     }
   }
   const { norm } = program.run('apply', adamw.stepScalars(batch.step, batch.learningRate, optimizer));
-  return { logProbs, refLogProbs, loss, gradientNorm: floats(norm)[0]! };
+  return { logProbs, refLogProbs, ...(addsValue && { values }), loss, gradientNorm: floats(norm)[0]! };
 }

@@ -7,10 +7,7 @@ import { evenly } from './charts/thin.js';
 import type { Collector } from './follow.js';
 
 /** A line of metrics.jsonl; docs/metrics.md has the formulas. */
-export type StepRecord = Pick<
-  StepMetrics,
-  keyof typeof stepNumbers | 'step' | 'epoch' | 'gradientNorm' | 'heldOutGreedy' | 'validationGreedy'
->;
+export type StepRecord = Pick<StepMetrics, keyof typeof stepNumbers | keyof typeof optionalNumbers | 'step' | 'epoch'>;
 
 const stepNumbers = {
   loss: number(),
@@ -25,13 +22,22 @@ const stepNumbers = {
   sampledTokens: number(),
 };
 
-const stepShape = object({
-  ...stepNumbers,
-  step: integer({ min: 1 }),
-  epoch: integer({ min: 0 }),
+/** What only some updates or some runs have. */
+const optionalNumbers = {
+  trackedValue: optional(share),
+  trackedRetention: optional(share),
+  trackedDivergence: optional(number({ min: 0 })),
+  promptValue: optional(number()),
   gradientNorm: optional(number()),
   heldOutGreedy: optional(share),
   validationGreedy: optional(share),
+};
+
+const stepShape = object({
+  ...stepNumbers,
+  ...optionalNumbers,
+  step: integer({ min: 1 }),
+  epoch: integer({ min: 0 }),
 });
 
 export function stepRecords(path: string): Collector<readonly StepRecord[]> {
@@ -39,14 +45,9 @@ export function stepRecords(path: string): Collector<readonly StepRecord[]> {
   const steps: StepRecord[] = [];
   return {
     add(line, at) {
-      const { gradientNorm, heldOutGreedy, validationGreedy, ...step } = check(stepShape, line, source, `line ${at}`);
+      const step = check(stepShape, line, source, `line ${at}`);
       check(integer({ min: (steps.at(-1)?.step ?? 0) + 1 }), step.step, source, `line ${at}.step`);
-      steps.push({
-        ...step,
-        ...(gradientNorm !== undefined && { gradientNorm }),
-        ...(heldOutGreedy !== undefined && { heldOutGreedy }),
-        ...(validationGreedy !== undefined && { validationGreedy }),
-      });
+      steps.push(Object.fromEntries(Object.entries(step).filter(([, value]) => value !== undefined)) as StepRecord);
     },
     value: () => [...steps],
   };

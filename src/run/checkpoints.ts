@@ -8,9 +8,9 @@ import type { Pretrained } from '../model/checkpoint/pretrained.js';
 import { isGguf } from '../model/gguf/open.js';
 import { shippedModel } from '../model/shipped.js';
 import type { Settings } from '../options/settings.js';
-import type { ReadTensor } from '../policy/trained-state.js';
 import type { Progress } from '../stage2/loop.js';
 import {
+  type CheckpointExtras,
   type CheckpointModel,
   type CheckpointState,
   readCheckpointState,
@@ -42,11 +42,7 @@ export function startOf(
   return { finished: isWhole && (unchecked || state?.progress.step === updates), state };
 }
 
-/**
- * Saves a checkpoint with marks of the logs as they are, and removes those beyond `keep`.
- *
- * @param sampler reads the trained tensors of a sampler that lags behind.
- */
+/** Saves a checkpoint with marks of the logs as they are, and removes those beyond `keep`. */
 export async function saveNewest(
   folder: RunFolder,
   keep: number,
@@ -54,14 +50,14 @@ export async function saveNewest(
   model: CheckpointModel,
   progress: Progress,
   { metrics, rollouts }: { readonly metrics: LogWriter; readonly rollouts?: LogWriter },
-  sampler?: ReadTensor,
+  extras: CheckpointExtras = {},
 ): Promise<void> {
   folder.requirePresent();
   metrics.sync();
   rollouts?.sync();
   const marks = { metrics: metrics.mark(), rollouts: rollouts?.mark() ?? emptyChecksum };
   const path = folder.startCheckpoint(progress.step);
-  await explainAsyncWrites(path, () => saveCheckpoint(path, trained, model, progress, marks, sampler));
+  await explainAsyncWrites(path, () => saveCheckpoint(path, trained, model, progress, marks, extras));
   folder.prune(keep);
 }
 

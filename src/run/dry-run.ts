@@ -61,7 +61,7 @@ export async function dryRun(
   const { train, rows, test, validation = [] } = problems;
   const { config } = model.pretrained;
   const { algo, numSamples, evalSamples, maxNewTokens, keep } = settings;
-  const stage1 = algorithms[algo].needsVStar ? numSamples * train.length : 0;
+  const stage1 = algorithms[algo].hasStage1 ? numSamples * train.length : 0;
   const count = { rows: rows.length, problems: train.length };
 
   const memory = planMemory(

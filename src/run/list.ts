@@ -183,7 +183,7 @@ function plannedIn(folder: string, options: TrainingOptions): number | null {
     throw new UserError(`${join(folder, runFiles.config)} lacks the batch size, the epochs or the number of samples.`);
   }
   const { train, rows } = readProblems(join(folder, runFiles.problems));
-  const samples = algorithms[algo].needsVStar ? vStarIn(folder)?.entries : undefined;
+  const samples = algorithms[algo].hasStage1 ? vStarIn(folder)?.entries : undefined;
   return plannedFrom(options, { rows, ids: train.map(({ id }) => id) }, samples) ?? null;
 }
 

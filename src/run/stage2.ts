@@ -2,6 +2,7 @@
  * @file Stage 2 of a run: which problems to train on, which checkpoint to start from, what to log and when to save. The
  * training loop itself is stage2/loop.ts.
  */
+import type { Problem } from '../data/problem.js';
 import { newestKept, warmupSteps } from '../options/settings.js';
 import { greedyAccuracy } from '../policy/evaluate.js';
 import { trainedRows } from '../stage1/trained.js';
@@ -10,9 +11,10 @@ import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import type { LaggedSampler } from '../stage2/lagged.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../stage2/loop.js';
 import { planBatches, plannedRollouts, type Visit } from '../stage2/plan.js';
-import { type CheckpointState, loadCheckpoint, loadPolicy, loadSampler } from '../stage2/resume.js';
+import { type CheckpointState, loadCheckpoint, loadPolicy, loadSampler, loadTracked } from '../stage2/resume.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { bestOf, flatAt, type History, isFlat } from '../stage2/stopping.js';
+import { openTracker, type ValueTracker } from '../stage2/value-tracker.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { keyedRandom } from '../util/random.js';
@@ -32,7 +34,8 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   const kit = { ...run.kit, policy: run.samplers.current };
   const { settings, problems, pretrained } = job;
   const algorithm: Algorithm = algorithms[settings.algo];
-  const plan = planOf(run, algorithm, vStar);
+  const rows = rowsOf(run, vStar).map((index) => problems.train[index]!);
+  const plan = planOf(run, algorithm, rows);
   const warmup = warmupSteps(settings, plan.length);
   const flat = settings.stopWhenFlat === undefined ? undefined : { window: settings.stopWhenFlat, after: warmup };
   const endOf = (history: History): Ending => {
@@ -52,6 +55,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   const lags = (step: number) => step % refreshEvery !== 0;
   const { lagged: sampler, tolerance } = run.samplers;
   await load(run, sampler, state);
+  const tracker = algorithm.tracksValues ? trackerOf(run, rows, vStar!, state) : undefined;
   policy.loadReference(job.reference.weights.read);
   const metrics = openLog(folder.file('metrics'), state?.logs.metrics ?? emptyChecksum);
   const rollouts = openLog(folder.file('rollouts'), state?.logs.rollouts ?? emptyChecksum);
@@ -87,6 +91,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
         signal,
         start: state?.progress ?? freshProgress,
         vStarOf: (id) => values!.get(id)!,
+        tracker,
         schedule: {
           peak: settings.lr,
           warmupSteps: warmup,
@@ -120,7 +125,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
             model,
             progress,
             { metrics, rollouts },
-            lags(progress.step) ? sampler.read : undefined,
+            { sampler: lags(progress.step) ? sampler.read : undefined, tracked: tracker?.state() },
           ),
       }),
     );
@@ -162,9 +167,8 @@ export function rowsOf({ job }: Pick<Run, 'job'>, vStar: VStarFile | undefined):
 }
 
 /** The rollouts of every update. @throws UserError when no problem is left to train on. */
-function planOf(run: Run, algorithm: Algorithm, vStar: VStarFile | undefined): Visit[][] {
-  const { settings, problems } = run.job;
-  const rows = rowsOf(run, vStar).map((index) => problems.train[index]!);
+function planOf({ job }: Run, algorithm: Algorithm, rows: readonly Problem[]): Visit[][] {
+  const { settings, problems } = job;
   if (rows.length === 0) {
     throw new UserError({
       problem: `No problem is left to train on with --train-on ${settings.trainOn}.`,
@@ -177,6 +181,21 @@ function planOf(run: Run, algorithm: Algorithm, vStar: VStarFile | undefined): V
     groupSize: algorithm.groupSize(settings),
     rollouts: plannedRollouts(settings, { rows: rows.length, problems: problems.train.length }),
   }).slice(0, settings.maxSteps);
+}
+
+/** The value tracker as it was at a checkpoint, or with the pass rates of stage 1. */
+function trackerOf(
+  { job, folder }: Run,
+  rows: readonly Problem[],
+  vStar: VStarFile,
+  state: CheckpointState | undefined,
+): ValueTracker {
+  return openTracker({
+    rows,
+    rewardsOf: (id) => vStar.entries.get(id)!.rewards,
+    seed: job.settings.seed,
+    saved: state && loadTracked(folder.checkpointPath(state.progress.step)),
+  });
 }
 
 /** Restores the policy and the sampler from a checkpoint, or to their state before the first update. */

@@ -138,6 +138,8 @@ async function runJob(
     maxGradientNorm,
     loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
     anchor: algorithm.anchor,
+    addsValue: algorithm.addsValue,
+    scores: algorithm.tracksValues,
   };
   try {
     return await withPolicy(
@@ -181,7 +183,7 @@ async function runParts(run: Run, algorithm: Algorithm): Promise<TrainResult> {
   const before = await evaluated(run, 'before');
 
   // Stage 1: estimate V* of every problem from the reference, and stop if training has nothing to learn.
-  const vStar = algorithm.needsVStar ? await estimated(run) : undefined;
+  const vStar = algorithm.hasStage1 ? await estimated(run) : undefined;
   const verdict = vStar && judged(run, vStar, await probed(run));
   if (verdict?.verdict === 'stop' && !force) throw hopeless(folder, verdict);
 

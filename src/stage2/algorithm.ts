@@ -1,6 +1,6 @@
 /**
  * @file The algorithms of stage 2. An entry of {@link algorithms} defines one completely: its loss, its advantages, whether
- * it needs V*, which settings it rejects and how reports describe it. To add an algorithm, add an entry; options, runs and
+ * it has a stage 1, which settings it rejects and how reports describe it. To add an algorithm, add an entry; options, runs and
  * reports follow. Imports no tensor library, since options and reports load this file.
  */
 import type { Arithmetic, LossRow } from '../policy/row-loss.js';
@@ -12,6 +12,7 @@ import {
   policyGradient,
   reinforceAdvantages,
   rlooAdvantages,
+  spoAdvantages,
   squaredError,
 } from './loss.js';
 
@@ -37,13 +38,19 @@ export interface AdvantageContext {
   readonly vStarOf: (problemId: string) => number;
   /** REINFORCE's baseline, from earlier batches; null before the first. */
   readonly baseline: number | null;
+  /** The tracked value of a problem before this batch, for algorithms that track it. */
+  readonly trackedValueOf: (problemId: string) => number;
 }
 
 export interface Algorithm {
   /** Name in text: `A*PO`. */
   readonly title: string;
-  /** Whether stage 1 must estimate V* first. */
-  readonly needsVStar: boolean;
+  /** Whether stage 1 samples the reference first. Its rewards give V*, or the tracker its first values. */
+  readonly hasStage1: boolean;
+  /** Whether a value of each problem is tracked over the run, which chooses the problems of an update (value-tracker.ts). */
+  readonly tracksValues?: boolean;
+  /** Whether δ of the loss also has V_θ of the prompt, the logsumexp of the logits of the first token. */
+  readonly addsValue?: boolean;
   /**
    * What δ compares the policy with: the reference, or the sampler, which is the policy as it was when the completion was
    * drawn.
@@ -59,7 +66,7 @@ export interface Algorithm {
   loss<X>(arithmetic: Arithmetic<X>, row: LossRow<X>, settings: AlgorithmSettings): X;
   /**
    * The part of the advantage that the policy already reflects, in units of reward. The gradient of the loss in δ is
-   * proportional to -(A - implicit).
+   * proportional to -(A - implicit). Linear in δ.
    */
   implicit(delta: number, settings: AlgorithmSettings): number;
   /** The baseline after a batch; absent for algorithms without one. */
@@ -81,7 +88,7 @@ const rewardsOf = (rollouts: readonly Graded[]) => rollouts.map(({ score }) => s
 
 /** Shared by the policy gradients. */
 const policyGradients = {
-  needsVStar: false,
+  hasStage1: false,
   anchor: 'reference',
   loss: policyGradient,
   implicit: () => 0,
@@ -97,7 +104,7 @@ const policyGradients = {
 
 const apo: Algorithm = {
   title: 'A*PO',
-  needsVStar: true,
+  hasStage1: true,
   anchor: 'reference',
   groupSize: () => 1,
   problems: () => [],
@@ -118,7 +125,7 @@ const apo: Algorithm = {
 function groups(title: string, advantagesOf: (rewards: readonly number[], settings: AlgorithmSettings) => number[]) {
   return {
     title,
-    needsVStar: false,
+    hasStage1: false,
     groupSize: ({ numSamples }) => numSamples,
     problems: ({ numSamples, batchSize }) => [
       ...(batchSize % numSamples === 0
@@ -158,6 +165,31 @@ const reinforce: Algorithm = {
   nextBaseline: (rollouts, baseline) => nextBaseline(baseline, rewardsOf(rollouts)),
 };
 
+const spo: Algorithm = {
+  ...policyGradients,
+  title: 'SPO',
+  hasStage1: true,
+  tracksValues: true,
+  groupSize: () => 1,
+  problems: ({ batchSize }) =>
+    batchSize < 2 ? ['--batch-size: SPO compares the rollouts of an update, at least 2'] : [],
+  advantages: (rollouts, { trackedValueOf }) =>
+    spoAdvantages(
+      rewardsOf(rollouts),
+      rollouts.map(({ problem }) => trackedValueOf(problem.id)),
+    ),
+};
+
+/** A*PO's regression, with V_θ of the policy's own logits in place of V*. */
+const tbrm: Algorithm = {
+  ...apo,
+  title: 'TBRM',
+  hasStage1: false,
+  addsValue: true,
+  advantages: rewardsOf,
+  plot: { ...apo.plot, x: 'advantage r − V_θ(prompt)' },
+};
+
 /** Every algorithm by the value of `--algo`; the first is the default. */
 export const algorithms = {
   apo,
@@ -166,6 +198,8 @@ export const algorithms = {
   'dr-grpo': grouped('Dr. GRPO', drGrpoAdvantages),
   rloo: grouped('RLOO', rlooAdvantages),
   reinforce,
+  spo,
+  tbrm,
 };
 
 export type AlgorithmName = keyof typeof algorithms;

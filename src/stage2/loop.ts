@@ -4,7 +4,7 @@
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { learningRateAt, type Schedule } from '../engine/optim/settings.js';
-import type { PlacedPolicy } from '../policy/placed.js';
+import type { PlacedPolicy, PlacedUpdate } from '../policy/placed.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
 import { keyedRandom } from '../util/random.js';
 import { mean } from '../util/statistics.js';
@@ -14,6 +14,7 @@ import { shuffledScores } from './control.js';
 import type { LaggedSampler } from './lagged.js';
 import type { Visit } from './plan.js';
 import type { StepMetrics } from './step-metrics.js';
+import type { ValueTracker } from './value-tracker.js';
 
 /** The loop's state between steps, apart from the policy's. */
 export interface Progress {
@@ -48,6 +49,8 @@ export interface TrainOptions<P> {
   /** Present: the placebo of control.ts, with this seed. */
   readonly shuffleSeed?: number | undefined;
   readonly vStarOf: AdvantageContext['vStarOf'];
+  /** For algorithms that track values: chooses the problems of the visits, and changes with each update. */
+  readonly tracker?: ValueTracker<P> | undefined;
   readonly plan: readonly (readonly Visit<P>[])[];
   readonly schedule: Schedule;
   /** Largest difference that a token's log-prob may have between the sampler and the policy when they are the same. */
@@ -70,7 +73,7 @@ export interface TrainOptions<P> {
 
 /** Runs the plan from `start` to the end. Returns the final progress. */
 export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress> {
-  const { policy, sampler, refreshEvery, algorithm, settings, vStarOf, plan, schedule, signal } = options;
+  const { policy, sampler, refreshEvery, algorithm, settings, vStarOf, tracker, plan, schedule, signal } = options;
   const kit = { ...options.kit, policy: sampler };
   let progress = options.start;
   let saved = progress.step;
@@ -81,7 +84,8 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
 
   while (progress.step < plan.length && !options.isOver()) {
     const step = progress.step + 1;
-    const visits = plan[progress.step]!;
+    const planned = plan[progress.step]!;
+    const visits = tracker?.choose(planned, step) ?? planned;
 
     // Roll out: the policy as it was at the last refresh completes the batch's prompts, and each completion is graded.
     const isCurrent = progress.step % refreshEvery === 0;
@@ -100,7 +104,9 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       shuffleSeed === undefined ? rollouts : shuffledScores(rollouts, keyedRandom(shuffleSeed, 'control', step));
     // Rewards cannot be shuffled if the last batch is a single rollout, which then must not teach either.
     const isAlone = shuffleSeed !== undefined && rollouts.length === 1;
-    const advantages = isAlone ? [0] : algorithm.advantages(given, { settings, vStarOf, baseline });
+    const trackedValueOf = (id: string) => tracker!.trackedValueOf(id);
+    const advantages = isAlone ? [0] : algorithm.advantages(given, { settings, vStarOf, baseline, trackedValueOf });
+    const scored = tracker && (await policy.score(tracker.toScore(rollouts), kit.temperature));
     const learningRate = learningRateAt(schedule, step);
     const update = await explainNumerics(step, () =>
       policy.update({
@@ -114,7 +120,8 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const logProbs = update.logProbs.map(sum);
     const refLogProbs = update.refLogProbs.map(sum);
     const deltas = logProbs.map((logProb, i) => logProb - refLogProbs[i]!);
-    const remaining = advantages.map((advantage, i) => advantage - algorithm.implicit(deltas[i]!, settings));
+    const inLoss = deltas.map((delta, i) => delta + (update.values?.[i] ?? 0));
+    const remaining = advantages.map((advantage, i) => advantage - algorithm.implicit(inLoss[i]!, settings));
 
     // Check that the weights moved, and that the samples came from this policy where they should.
     const after = probed();
@@ -128,6 +135,10 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     );
 
     // Record.
+    const tracked = tracker?.observe(
+      given.map((rollout, i) => ({ ...rollout, ...tokensOf(update, i) })),
+      scored!,
+    );
     const tokens = rollouts.map(({ completionIds }) => completionIds.length);
     progress = {
       step,
@@ -146,6 +157,12 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       meanAbsAdvantage: mean(remaining.map(Math.abs)),
       kl: mean(deltas),
       entropy: -sum(logProbs) / sum(tokens),
+      ...(tracked && {
+        trackedValue: tracked.value,
+        trackedRetention: tracked.retention,
+        trackedDivergence: tracked.divergence,
+      }),
+      ...(update.values && { promptValue: settings.beta2 * mean(update.values) }),
       ...(gradientNorm !== undefined && { gradientNorm }),
       learningRate,
       samplerDifference,
@@ -194,6 +211,12 @@ function gradeMeans(rollouts: readonly GradedRollout[]) {
     truncatedRate: meanOf(({ finished }) => Number(!finished)),
   };
 }
+
+/** Log-probs of a row's tokens in an update. */
+const tokensOf = ({ logProbs, refLogProbs }: PlacedUpdate, row: number) => ({
+  logProbs: logProbs[row]!,
+  refLogProbs: refLogProbs[row]!,
+});
 
 /** Sums in float64, in order. Exact to float32 precision for few numbers. */
 function sum(values: ArrayLike<number>): number {

@@ -4,7 +4,7 @@
  *
  * Every loss sees a completion through δ = S - S_ref: the sum over its tokens, the end token included, of
  * log π(token) - log π_ref(token), both at the sampling temperature. The loss of a batch is the mean over its rows. In OAPL,
- * π_ref is the policy that drew the completion, with the log-probs that it reported.
+ * π_ref is the policy that drew the completion, with the log-probs that it reported. In TBRM, V_θ(prompt) is added to δ.
  *
  * Departures from the A*PO paper (Brantley et al., "Accelerating RL for LLM Reasoning with Optimal Advantage Regression",
  * 2025, arXiv 2505.20686):
@@ -26,7 +26,13 @@ export const numbers: Arithmetic<number> = {
   neg: (x) => -x,
 };
 
-/** A*PO and OAPL: the squared error (beta2·δ - (r - V*))², without clipping or length normalisation. */
+/**
+ * A*PO and OAPL: the squared error (beta2·δ - (r - V*))², without clipping or length normalisation.
+ *
+ * TBRM: the squared trajectory Bellman residual of logits as Q-values, with A = r and V_θ(prompt) = log Σ exp(logits of the first
+ * token) in δ. The paper has (logit(first token) + Σ log π(later tokens) - r / beta - S_ref)², where logit = V_θ + log π: this is
+ * beta2² times that. Yuan et al., "Trajectory Bellman Residual Minimization" (2025, arXiv 2505.15311), equation 4.
+ */
 export function squaredError<X>(
   { square, sub, mul }: Arithmetic<X>,
   { delta, advantage }: LossRow<X>,
@@ -77,9 +83,8 @@ const grpoEpsilon = 1e-4;
  */
 export function grpoAdvantages(rewards: readonly number[], groupSize: number): number[] {
   return inGroups(rewards, groupSize, (group) => {
-    const centre = mean(group);
-    const variance = group.reduce((sum, reward) => sum + (reward - centre) ** 2, 0) / (groupSize - 1);
-    return group.map((reward) => (reward - centre) / (Math.sqrt(variance) + grpoEpsilon));
+    const deviation = Math.sqrt(variance(group));
+    return centred(group).map((reward) => reward / (deviation + grpoEpsilon));
   });
 }
 
@@ -91,10 +96,7 @@ export function grpoAdvantages(rewards: readonly number[], groupSize: number): n
  * @throws RangeError as {@link grpoAdvantages}.
  */
 export function drGrpoAdvantages(rewards: readonly number[], groupSize: number): number[] {
-  return inGroups(rewards, groupSize, (group) => {
-    const centre = mean(group);
-    return group.map((reward) => reward - centre);
-  });
+  return inGroups(rewards, groupSize, centred);
 }
 
 /**
@@ -124,6 +126,31 @@ export function oaplAdvantages(rewards: readonly number[], groupSize: number, be
     return group.map((reward) => reward - value);
   });
 }
+
+/** Keeps advantages finite when those of a batch barely differ. The authors' value. */
+const spoEpsilon = 1e-8;
+
+/**
+ * SPO: A = (a - mean) / (std + 1e-8) over the batch, where a = r - v, with the value v of the problem before the batch
+ * (value-tracker.ts). Xu and Ding, "Single-stream Policy Optimization" (2025, arXiv 2509.13232), section 3; std is the sample's
+ * (n - 1), as in the authors' program. Departure: one update per batch, so the ratio is 1 and its clipping never acts; sums over
+ * tokens. A single rollout has no deviation, so its advantage is 0.
+ */
+export function spoAdvantages(rewards: readonly number[], values: readonly number[]): number[] {
+  const errors = rewards.map((reward, i) => reward - values[i]!);
+  if (errors.length < 2) return errors.map(() => 0);
+  const deviation = Math.sqrt(variance(errors));
+  return centred(errors).map((error) => error / (deviation + spoEpsilon));
+}
+
+const centred = (values: readonly number[]) => {
+  const centre = mean(values);
+  return values.map((value) => value - centre);
+};
+
+/** Of a sample, with n - 1. */
+const variance = (values: readonly number[]) =>
+  centred(values).reduce((sum, value) => sum + value ** 2, 0) / (values.length - 1);
 
 function inGroups(
   rewards: readonly number[],

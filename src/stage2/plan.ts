@@ -49,7 +49,7 @@ interface PlannedCount {
  * all algorithms have the same budget.
  */
 export function plannedRollouts({ algo, epochs, numSamples }: PlannedWork, { rows, problems }: PlannedCount): number {
-  return epochs * rows + (algorithms[algo].needsVStar ? 0 : numSamples * problems);
+  return epochs * rows + (algorithms[algo].hasStage1 ? 0 : numSamples * problems);
 }
 
 /** Number of batches that {@link planBatches} returns for these rollouts. */
@@ -73,7 +73,7 @@ export function plannedFrom(
   const { algo, epochs, batchSize, numSamples, trainOn = 'solved' } = options;
   if (batchSize === undefined || numSamples === undefined || epochs === undefined) return undefined;
   const work = { algo, epochs, batchSize, numSamples };
-  if (!algorithms[algo].needsVStar) return plannedUpdates(work, { rows: rows.length, problems: ids.length });
+  if (!algorithms[algo].hasStage1) return plannedUpdates(work, { rows: rows.length, problems: ids.length });
   if (!ids.every((id) => samples?.get(id)?.rewards.length === numSamples)) return undefined;
   const trained = rows.filter((row) => isTrained(samples!.get(ids[row]!)!, trainOn));
   return plannedUpdates(work, { rows: trained.length, problems: ids.length });

@@ -7,7 +7,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openAdapter, readAdapterConfig, saveAdapter } from '../model/checkpoint/adapter.js';
 import { openPretrained } from '../model/checkpoint/pretrained.js';
-import { closeSafetensors, openSafetensors, readTensor, writeSafetensors } from '../model/checkpoint/safetensors.js';
+import {
+  closeSafetensors,
+  openSafetensors,
+  readTensor,
+  type SafetensorsFile,
+  writeSafetensors,
+} from '../model/checkpoint/safetensors.js';
 import { savePretrained } from '../model/checkpoint/save.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import type { ParameterSpecs } from '../model/network/params.js';
@@ -19,6 +25,7 @@ import { writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
 import { check, integer, mapOf, object, oneOf, orNull, share, text } from '../util/schema.js';
 import type { Progress } from './loop.js';
+import type { TrackedState } from './value-tracker.js';
 
 /** Incremented when older versions would misread a checkpoint. */
 const format = 'tinyzero-checkpoint-2';
@@ -27,6 +34,8 @@ export const checkpointStateFile = 'state.json';
 const optimizerFile = 'optimizer.safetensors';
 /** The trained tensors as they were at the sampler's last refresh; only between two refreshes. */
 const samplerFile = 'sampler.safetensors';
+/** The values of SPO's tracker. */
+const trackerFile = 'values.safetensors';
 
 /** A policy, or whatever else is trained: what a checkpoint saves and restores. */
 export type Trainable = Pick<
@@ -78,18 +87,21 @@ export async function savePolicy(
   return { ...files, [serverFile]: checksumOf(place) };
 }
 
-/**
- * Writes a checkpoint into `folder`, which is empty.
- *
- * @param sampler reads the trained tensors of the sampler; absent if they are the policy's.
- */
+/** What some runs have besides. */
+export interface CheckpointExtras {
+  /** Reads the trained tensors of the sampler; absent if they are the policy's. */
+  readonly sampler?: ReadTensor | undefined;
+  readonly tracked?: TrackedState | undefined;
+}
+
+/** Writes a checkpoint into `folder`, which is empty. */
 export async function saveCheckpoint(
   folder: string,
   policy: TrainedValues,
   model: CheckpointModel,
   progress: Progress,
   logs: LogMarks,
-  sampler?: ReadTensor,
+  { sampler, tracked }: CheckpointExtras = {},
 ): Promise<void> {
   const moments = float32(policy.momentSpecs);
   const files: Checksums = {
@@ -98,6 +110,7 @@ export async function saveCheckpoint(
     ...(sampler && {
       [samplerFile]: await writeSafetensors(join(folder, samplerFile), float32(policy.specs), sampler),
     }),
+    ...(tracked && { [trackerFile]: await writeTracked(join(folder, trackerFile), tracked) }),
   };
   const state = { format, progress, logs, files };
   writeFileAtomic(join(folder, checkpointStateFile), sealJson(`${JSON.stringify(state, null, 2)}\n`));
@@ -143,7 +156,7 @@ export function requireWhole(folder: string, files: Checksums): void {
 /** Restores parameters and moments. @throws UserError when they do not match this model. */
 export function loadCheckpoint(folder: string, policy: Trainable): void {
   loadPolicy(folder, policy);
-  withTensors(join(folder, optimizerFile), policy.momentSpecs, policy.loadMoments);
+  withTensors(join(folder, optimizerFile), () => policy.momentSpecs, policy.loadMoments);
 }
 
 /** Reads the sampler's tensors of a checkpoint that has them. @throws UserError when they do not match this model. */
@@ -151,17 +164,38 @@ export function loadSampler(folder: string, { specs }: Pick<Trainable, 'specs'>)
   const path = join(folder, samplerFile);
   if (!existsSync(path)) return undefined;
   const tensors = new Map<string, Float32Array>();
-  withTensors(path, specs, (read) => {
+  const specsOf = () => specs;
+  withTensors(path, specsOf, (read) => {
     for (const name of Object.keys(specs)) tensors.set(name, read(name));
   });
   return (name) => tensors.get(name)!;
 }
 
-/** Calls `use` with the tensors of a file that has those of `specs`. @throws UserError when it has others. */
-function withTensors(path: string, specs: ParameterSpecs, use: (read: ReadTensor) => void): void {
+const trackedNames = ['alpha', 'beta', 'lengths', 'tokens', 'logProbs'] as const;
+
+function writeTracked(path: string, tracked: TrackedState): Promise<Checksum> {
+  const specs = trackedNames.map((name) => [name, [tracked[name].length]] as const);
+  return writeSafetensors(path, float32(Object.fromEntries(specs)), (name) => tracked[name as keyof TrackedState]);
+}
+
+/** Reads the values of the tracker of a checkpoint. @throws UserError when they are not there or of another form. */
+export function loadTracked(folder: string): TrackedState {
+  return withTensors(
+    join(folder, trackerFile),
+    ({ tensors }) => Object.fromEntries(trackedNames.map((name) => [name, [tensors.get(name)?.shape[0] ?? 0]])),
+    (read) => Object.fromEntries(trackedNames.map((name) => [name, read(name)])) as unknown as TrackedState,
+  );
+}
+
+/** Calls `use` with the tensors of a file that has those of `specsOf`. @throws UserError when it has others. */
+function withTensors<T>(
+  path: string,
+  specsOf: (file: SafetensorsFile) => ParameterSpecs,
+  use: (read: ReadTensor) => T,
+): T {
   const file = openSafetensors(path);
   try {
-    for (const [name, shape] of Object.entries(specs)) {
+    for (const [name, shape] of Object.entries(specsOf(file))) {
       const entry = file.tensors.get(name);
       if (entry?.dtype !== 'float32' || entry.shape.join() !== shape.join()) {
         throw new UserError({
@@ -171,7 +205,7 @@ function withTensors(path: string, specs: ParameterSpecs, use: (read: ReadTensor
         });
       }
     }
-    use((name) => readTensor(file, file.tensors.get(name)!));
+    return use((name) => readTensor(file, file.tensors.get(name)!));
   } finally {
     closeSafetensors(file);
   }

@@ -16,6 +16,12 @@ export interface StepMetrics {
   readonly kl: number;
   /** Mean of -log π(token): an estimate of the entropy per token, in nats. */
   readonly entropy: number;
+  /** With a value tracker: mean v of the rollouts' problems before the update, of rho and of D (value-tracker.ts). */
+  readonly trackedValue?: number;
+  readonly trackedRetention?: number;
+  readonly trackedDivergence?: number;
+  /** TBRM: mean beta2·V_θ(prompt), in units of reward. */
+  readonly promptValue?: number;
   /** Absent where a server, which does not tell it, trains. */
   readonly gradientNorm?: number;
   readonly learningRate: number;

@@ -69,7 +69,10 @@ test('errors name the file and the key, and what was meant', (t) => {
   fails('force = 1', /force: expected true or false, found 1/);
   fails('force = "yes"\nxyzzyq = 2', /force: expected(.|\n)*xyzzyq: no option of `tinyzero train`$/);
   fails('lr = -1', /wrong\.toml: lr: expected a number, above 0, found '-1'/);
-  fails('algo = "ppo"', /wrong\.toml: algo: expected apo or oapl or grpo or dr-grpo or rloo or reinforce, found 'ppo'/);
+  fails(
+    'algo = "ppo"',
+    /wrong\.toml: algo: expected apo or oapl or grpo or dr-grpo or rloo or reinforce or spo or tbrm, found 'ppo'/,
+  );
   fails('lr = ', /wrong\.toml is not valid TOML/);
   fails('__proto__ = 1', /not valid TOML|no option/);
   fails('lr = 1979-05-27', /lr: expected a number/);

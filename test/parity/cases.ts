@@ -28,8 +28,8 @@ export interface Case {
   /** Model folder. */
   readonly model: string;
   readonly algorithm: AlgorithmName;
-  /** TRL's trainer. */
-  readonly trainer: 'a2po' | 'grpo' | 'rloo';
+  /** TRL's trainer; absent where TRL has none of this definition. */
+  readonly trainer?: 'a2po' | 'grpo' | 'rloo';
   readonly lossType?: string;
   readonly scaleRewards?: string;
   /** TRL divides the loss by this, a constant; clipping and AdamW's epsilon are divided by it too, so that nothing else changes. */
@@ -85,6 +85,9 @@ const kinds = {
     ...{ lossScale: maxNewTokens, batchSize: 8, groupSize: 4, temperature: 0.7 },
   },
   RLOO: { algorithm: 'rloo', trainer: 'rloo', batchSize: 8, groupSize: 4, temperature: 0.7 },
+  REINFORCE: { algorithm: 'reinforce', batchSize: 8, groupSize: 1, temperature: 0.7 },
+  SPO: { algorithm: 'spo', batchSize: 8, groupSize: 1, temperature: 0.7 },
+  TBRM: { algorithm: 'tbrm', batchSize: 8, groupSize: 1, beta2: 0.05, temperature: 0.7 },
 } as const satisfies Record<string, Partial<Case>>;
 
 /** The cases of one model folder. */
@@ -99,6 +102,18 @@ export function casesOf(family: (typeof families)[number]): Case[] {
     model,
     problems,
   }));
+}
+
+/** The rows of each update of a case, which TRL's trainer draws where there is one: as many problems as rows, visit by visit. */
+export function drawnBatches({ name, problems, batchSize, snapshots }: Case): [problem: number, visit: number][][] {
+  const random = keyedRandom('batches', name);
+  const visited = problems.map(() => 0);
+  return Array.from({ length: Math.max(...snapshots) }, () =>
+    random
+      .shuffle([...problems.keys()])
+      .slice(0, batchSize)
+      .map((at) => [at, visited[at]!++]),
+  );
 }
 
 /** A folder for what one side computes of a case. */

@@ -18,7 +18,8 @@ export interface Line {
 
 interface Sides {
   readonly ours: Result;
-  readonly trl: TheirResult;
+  /** Undefined where TRL has no trainer of this definition. */
+  readonly trl: TheirResult | undefined;
   readonly published: PublishedResult;
 }
 
@@ -28,16 +29,20 @@ const slack = 4;
  * But what is as exact as this, relative to its size, is always good enough: a few roundings of float32. The loss of a policy gradient
  * is a mean of A·δ, whose δ is a small difference of two log-probs; weights move by little beside their own rounding.
  */
-const floors = { vStar: 1e-12, loss: 1e-5, deltaLoss: 2e-4, norm: 1e-5, gradient: 1e-4, weights: 5e-4 } as const;
+const floors = {
+  ...{ vStar: 1e-12, advantages: 1e-12, loss: 1e-5, deltaLoss: 2e-4, norm: 1e-5, gradient: 1e-4, weights: 5e-4 },
+  // SPO's values are float32, and follow from log-probs.
+  tracked: 1e-4,
+} as const;
 
 export function compare(given: Case, { ours, trl, published }: Sides): Line[] {
   const { name } = given;
   const lines: Line[] = [];
   const add = (quantity: string, floor: number, distance: (a: Result, b: Result) => number, theirs = true) => {
     const exact = distance(ours, published);
-    const other = theirs ? distance(trl, published) : null;
+    const other = theirs && trl !== undefined ? distance(trl, published) : null;
     const bound = Math.max(floor, slack * (other ?? 0));
-    const between = theirs ? distance(ours, trl) : null;
+    const between = theirs && trl !== undefined ? distance(ours, trl) : null;
     lines.push({ name, quantity, ours: exact, trl: other, between, bound, holds: exact <= bound });
   };
   const isApo = given.algorithm === 'apo';
@@ -52,12 +57,13 @@ export function compare(given: Case, { ours, trl, published }: Sides): Line[] {
   } else
     add(
       'advantages',
-      1e-12,
+      given.algorithm === 'spo' ? floors.tracked : floors.advantages,
       (a, b) => largest(a.advantages.flat().map((value, i) => value - b.advantages.flat()[i]!)),
       false,
     );
   // A policy gradient's loss is a value without a meaning of its own: TRL's differs by the constant log-prob of the reference.
-  const lossFloor = isApo ? floors.loss : floors.deltaLoss;
+  const isRegression = isApo || given.algorithm === 'tbrm';
+  const lossFloor = isRegression ? floors.loss : floors.deltaLoss;
   add('loss, first update', lossFloor, (a, b) => relative(a.losses.slice(0, 1), b.losses.slice(0, 1)), isApo);
   add('loss, all updates', lossFloor, (a, b) => relative(a.losses, b.losses), isApo);
   add('norm of the gradient, all updates', floors.norm, (a, b) => relative(a.norms, b.norms));

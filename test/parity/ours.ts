@@ -7,6 +7,7 @@ import { createPolicy } from '../../src/policy/policy.js';
 import { isTrained } from '../../src/stage1/trained.js';
 import { vStar } from '../../src/stage1/vstar.js';
 import { type Algorithm, algorithms } from '../../src/stage2/algorithm.js';
+import { openTracker } from '../../src/stage2/value-tracker.js';
 import type { Case } from './cases.js';
 
 /** Rows of each update: problem and visit. */
@@ -43,6 +44,8 @@ export async function ourResult(given: Case, batches: Batches, engine: EngineNam
       loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
       optimizer: { beta1: 0.9, beta2: 0.95, epsilon: given.adamEpsilon, weightDecay: 0 },
       maxGradientNorm,
+      addsValue: algorithm.addsValue,
+      scores: algorithm.tracksValues,
     },
   });
   try {
@@ -58,19 +61,33 @@ export async function ourResult(given: Case, batches: Batches, engine: EngineNam
     const snapshot = new Map<number, Tensors>();
     let gradient: Tensors = new Map();
     let baseline: number | null = null;
+    const tracked = problems.map((_, i) => ({ id: String(i), cluster: '', value: i }));
+    const tracker = openTracker({ rows: tracked, rewardsOf: (id) => problems[Number(id)]!.rewards, seed: 0 });
     for (const [i, batch] of batches.entries()) {
       const rows = batch.map(([at, visit]) => {
         const { promptIds, visits } = problems[at]!;
         return { promptIds, completionIds: visits[visit]! };
       });
-      const graded = batch.map(([at, visit]) => ({
+      const graded = batch.map(([at, visit], row) => ({
+        ...rows[row]!,
         problem: { id: String(at) },
         score: { reward: problems[at]!.visitRewards[visit]! },
       }));
       const vStarOf = (id: string) => values[Number(id)]!;
-      const given = algorithm.advantages(graded, { settings, vStarOf, baseline });
+      const given = algorithm.advantages(graded, {
+        settings,
+        vStarOf,
+        baseline,
+        trackedValueOf: tracker.trackedValueOf,
+      });
       baseline = algorithm.nextBaseline?.(graded, baseline) ?? null;
+      const scored = algorithm.tracksValues ? policy.score(tracker.toScore(graded), temperature) : [];
       const update = policy.update({ rows, advantages: given, temperature, step: i + 1, learningRate });
+      if (algorithm.tracksValues) {
+        const { logProbs, refLogProbs } = update;
+        const observed = graded.map((row, j) => ({ ...row, logProbs: logProbs[j]!, refLogProbs: refLogProbs[j]! }));
+        tracker.observe(observed, scored);
+      }
       losses.push(update.loss);
       norms.push(update.gradientNorm);
       advantages.push(given);

@@ -15,10 +15,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { installPeers, peerVersions, warmPeers } from '../../bench/python.js';
 import type { EngineName } from '../../src/engine/choices.js';
-import { casesOf, families } from './cases.js';
+import { type Case, casesOf, drawnBatches, families } from './cases.js';
 import { compare, type Line, markdown, worstOf } from './compare.js';
-import { ourResult } from './ours.js';
-import { publishedResults, trlResults } from './python-sides.js';
+import { type Batches, ourResult } from './ours.js';
+import { publishedResults, type TheirResult, trlResults } from './python-sides.js';
 
 const { values } = parseArgs({
   options: {
@@ -40,16 +40,19 @@ const lines: Line[] = [];
 try {
   const cases = families.flatMap(casesOf).filter(({ name }) => name.includes(values.only));
   if (cases.length === 0) throw new Error(`no case has "${values.only}" in its name`);
-  console.error(`${cases.length} cases with TRL:`);
-  const trl = trlResults(folder, cases);
-  console.error('and by the published formulas in float64:');
+  const trained = cases.filter(({ trainer }) => trainer !== undefined);
+  console.error(`${trained.length} cases with TRL:`);
+  const trl = new Map<Case, TheirResult>();
+  for (const [i, result] of trlResults(folder, trained).entries()) trl.set(trained[i]!, result);
+  console.error(`and ${cases.length} by the published formulas in float64:`);
+  const batchesOf = (given: Case): Batches => trl.get(given)?.batches ?? drawnBatches(given);
   const published = publishedResults(
     folder,
-    cases.map((given, i) => ({ ...given, batches: trl[i]!.batches })),
+    cases.map((given) => ({ ...given, batches: batchesOf(given) })),
   );
   for (const [i, given] of cases.entries()) {
-    const ours = await ourResult(given, trl[i]!.batches, engine);
-    lines.push(...compare(given, { ours, trl: trl[i]!, published: published[i]! }));
+    const ours = await ourResult(given, batchesOf(given), engine);
+    lines.push(...compare(given, { ours, trl: trl.get(given), published: published[i]! }));
   }
 } finally {
   if (values.folder === undefined) rmSync(folder, { recursive: true, force: true });
@@ -57,6 +60,7 @@ try {
 console.log(markdown(values.all ? lines : worstOf(lines)));
 console.log(`\n${peerVersions().slice(0, 3).join(', ')}; tinyzero's engine: ${engine}.`);
 const failed = lines.filter(({ holds }) => !holds);
+console.log(`${lines.length - failed.length} of ${lines.length} comparisons hold.`);
 if (failed.length > 0) {
   console.error(`\n${markdown(failed)}`);
   console.error(`\n${failed.length} of ${lines.length} lines are outside their bounds.`);

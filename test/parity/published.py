@@ -4,8 +4,9 @@
 
 A*PO by Brantley et al. (2025) and the behaviour of the authors' program: V* from the columns of rewards, the mean for
 beta1 = 0 and nothing (0) for a negative beta1, the filter of problems whose rewards are all 0, the loss
-mean((beta2 (S - S_ref) + V* - r)^2). GRPO, Dr. GRPO, RLOO and REINFORCE as policy gradients. Clipping and AdamW are written
-out. The rows are those of the trainers' reports. Only the models are Hugging Face's. Files as those of trl_trainers.py,
+mean((beta2 (S - S_ref) + V* - r)^2). GRPO, Dr. GRPO, RLOO and REINFORCE as policy gradients. SPO by Xu and Ding (2025) as one
+whose baseline is the mean of a Beta distribution per problem, and TBRM by Yuan et al. (2025) as beta2^2 times
+(logit of the first token + log-probs of the others - r / beta2 - S_ref)^2. Clipping and AdamW are written out. The rows are those of the trainers' reports. Only the models are Hugging Face's. Files as those of trl_trainers.py,
 rounded to float32.
 """
 
@@ -29,7 +30,8 @@ def optimal_values(rewards, beta1):
 
 
 def log_probs(model, rows, temperature):
-    """Sums over the completions of `rows`, pairs of prompt and completion: [B]. Padded on the right, which nothing before sees."""
+    """Of the completions of `rows`, pairs of prompt and completion: log-probs [B, T], 0 outside, which tokens count [B, T], and the
+    logit of each first token [B]. Padded on the right, which nothing before sees."""
     longest = max(len(prompt) + len(completion) for prompt, completion in rows)
     padded = [prompt + completion + [0] * (longest - len(prompt) - len(completion)) for prompt, completion in rows]
     ids = torch.tensor(padded)
@@ -38,12 +40,49 @@ def log_probs(model, rows, temperature):
     at = torch.arange(1, longest)
     first = torch.tensor([len(prompt) for prompt, _ in rows])[:, None]
     end = torch.tensor([len(prompt) + len(completion) for prompt, completion in rows])[:, None]
-    return torch.where((at >= first) & (at < end), tokens, 0.0).sum(1)
+    counts = (at >= first) & (at < end)
+    chosen = logits.gather(-1, ids[:, 1:, None])[..., 0]
+    return torch.where(counts, tokens, 0.0), counts, chosen.gather(1, first - 1)[:, 0]
 
 
-def advantages(case, rewards, v_star, baseline):
-    """Of one batch; v_star is None but for A*PO, baseline is REINFORCE's."""
+class Tracker:
+    """SPO's values. `last` has, of each problem, the row of its last visit and the log-probs of its tokens then."""
+
+    def __init__(self, problems):
+        weight = 1 / (1 - 0.875)
+        self.beta = {}
+        for at, problem in enumerate(problems):
+            mean = (sum(problem["rewards"]) + 0.5) / (len(problem["rewards"]) + 1)
+            self.beta[at] = (weight * mean, weight * (1 - mean))
+        self.last = {}
+
+    def value(self, at):
+        return self.beta[at][0] / sum(self.beta[at])
+
+    def moved(self, model, at, temperature):
+        """Mean |log-prob then - now| of the last completion's tokens; None before the first visit."""
+        if at not in self.last:
+            return None
+        row, then = self.last[at]
+        with torch.no_grad():
+            now, counts, _ = log_probs(model, [row], temperature)
+        return (now[counts] - then).abs().mean().item()
+
+    def observe(self, at, reward, moved, row, tokens):
+        rho = min(0.96, max(0.875, 2 ** (-moved / 0.06)))
+        a, b = self.beta[at]
+        self.beta[at] = (rho * a + reward, rho * b + 1 - reward)
+        self.last[at] = (row, tokens)
+
+
+def advantages(case, rewards, v_star, baseline, values):
+    """Of one batch; v_star is for A*PO, baseline REINFORCE's, values SPO's."""
     rewards = torch.tensor(rewards, dtype=torch.float64)
+    if case["algorithm"] == "tbrm":
+        return rewards
+    if case["algorithm"] == "spo":
+        errors = rewards - torch.tensor(values, dtype=torch.float64)
+        return (errors - errors.mean()) / (errors.std() + 1e-8)
     if case["algorithm"] == "apo":
         return rewards - v_star
     if case["algorithm"] == "reinforce":
@@ -75,18 +114,33 @@ def run(case):
         kept=[i for i, row in enumerate(rewards) if row.mean() != 0],
         batches=case["batches"], losses=[], norms=[], advantages=[],
     )  # fmt: skip
-    baseline = None
+    baseline, tracker = None, Tracker(problems)
     for step, batch in enumerate(case["batches"], 1):
         earned = [problems[at]["visitRewards"][visit] for at, visit in batch]
-        given = advantages(case, earned, v_star[[at for at, _ in batch]], 0 if baseline is None else baseline)
+        values = [tracker.value(at) for at, _ in batch]
+        given = advantages(case, earned, v_star[[at for at, _ in batch]], 0 if baseline is None else baseline, values)
         report["advantages"].append(given.tolist())
         mean = sum(earned) / len(earned)
         baseline = mean if baseline is None else 0.9 * baseline + 0.1 * mean
         rows = [(problems[at]["promptIds"], problems[at]["visits"][visit]) for at, visit in batch]
         with torch.no_grad():
-            before = log_probs(reference, rows, case["temperature"])
-        delta = log_probs(model, rows, case["temperature"]) - before
-        losses = (case["beta2"] * delta - given) ** 2 if case["algorithm"] == "apo" else -given * delta
+            before, _, _ = log_probs(reference, rows, case["temperature"])
+        tokens, counts, first_logit = log_probs(model, rows, case["temperature"])
+        delta = (tokens - before).sum(1)
+        if case["algorithm"] == "apo":
+            losses = (case["beta2"] * delta - given) ** 2
+        elif case["algorithm"] == "tbrm":
+            first = torch.tensor([len(prompt) - 1 for prompt, _ in rows])[:, None]
+            later = tokens.sum(1) - tokens.gather(1, first)[:, 0]
+            losses = case["beta2"] ** 2 * (first_logit + later - given / case["beta2"] - before.sum(1)) ** 2
+        else:
+            losses = -given * delta
+        if case["algorithm"] == "spo":
+            for i, (at, _) in enumerate(batch):
+                then = tokens[i][counts[i]].detach()
+                moved = tracker.moved(model, at, case["temperature"])
+                moved = (then - before[i][counts[i]]).abs().mean().item() if moved is None else moved
+                tracker.observe(at, earned[i], moved, rows[i], then)
         loss = losses.mean()
         model.zero_grad()
         loss.backward()

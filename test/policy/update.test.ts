@@ -4,18 +4,27 @@ import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../../src/engine/backend.js';
 import { valueAndGradients } from '../../src/engine/ops/gradient.js';
+import { embedding } from '../../src/engine/ops/ops.js';
 import { defineFunction, type TensorRecord } from '../../src/engine/program.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
-import { completionInputs, completionLogProbs, packCompletions } from '../../src/model/network/log-probs.js';
+import type { ModelConfig } from '../../src/model/network/config.js';
+import {
+  type CompletionTensors,
+  completionInputs,
+  completionLogProbs,
+  packCompletions,
+} from '../../src/model/network/log-probs.js';
 import { initialAdapter } from '../../src/model/network/lora.js';
 import type { LoraOptions } from '../../src/model/network/lora-options.js';
 import { planPasses, predictionsPerSequence } from '../../src/model/network/packed.js';
 import { parameterSpecs } from '../../src/model/network/params.js';
+import { logits, sequenceStates } from '../../src/model/network/transformer.js';
 import { gradientName, policyLayout } from '../../src/policy/layout.js';
-import { runUpdate, type UpdateBatch, updateFunctions } from '../../src/policy/update.js';
+import { runScore, runUpdate, type UpdateBatch, updateFunctions } from '../../src/policy/update.js';
 import type { UpdateShape } from '../../src/policy/update-shape.js';
 import { squaredError } from '../../src/stage2/loss.js';
 import { keyedRandom } from '../../src/util/random.js';
+import { mean } from '../../src/util/statistics.js';
 import { fixture } from '../helpers/files.js';
 import { nativeTest } from '../helpers/native.js';
 
@@ -71,11 +80,12 @@ async function gradientsOf(
   adapters?: LoraOptions,
   shifted: (name: string, values: Float32Array) => Float32Array = (_, values) => values,
   updated: UpdateBatch = batch,
+  addsValue = false,
 ) {
   const { config, weights } = openPretrained(fixture('qwen2-tied-f32'));
   const sizes = { promptLengths: [longest.prompt], maxNewTokens: longest.completion, slots: 1 };
   const layout = policyLayout(config, sizes, { precision: 'f32', lora: adapters });
-  const options = { loss: loss as never, optimizer, maxGradientNorm: 1e9, lora: adapters };
+  const options = { loss: loss as never, optimizer, maxGradientNorm: 1e9, lora: adapters, addsValue, scores: true };
   const program = engine.createProgram({
     state: {
       ...layout.parameters,
@@ -104,13 +114,14 @@ async function gradientsOf(
       program.write(name, start[name]!);
     }
     for (const name of [...Object.keys(layout.moments), ...Object.keys(layout.gradients)]) program.fill(name, 0);
-    const result = runUpdate(program, updated, shape, { optimizer });
+    const scored = runScore(program, updated.rows, updated.temperature, shape);
+    const result = runUpdate(program, updated, shape, { optimizer, addsValue });
     const names = Object.keys(layout.trained);
     const gradients = new Map(names.map((name) => [name, program.read(gradientName(name)) as Float32Array]));
     const after = new Map(
       [...Object.keys(layout.parameters), ...names].map((name) => [name, program.read(name) as Float32Array]),
     );
-    return { ...result, gradients, start, after, layout };
+    return { ...result, scored, gradients, start, after, layout };
   } finally {
     program.dispose();
     weights.close();
@@ -128,8 +139,19 @@ function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, wha
   }
 }
 
+/** log Σ exp(logits / temperature) over the whole vocabulary, of the logits before each row's first token: `[B]`. */
+function firstLogSums(
+  policy: TensorRecord,
+  config: ModelConfig,
+  { ids, predictors, mask, inverseTemperature }: CompletionTensors,
+): tf.Tensor {
+  const states = sequenceStates(policy, config, ids).reshape([-1, config.hiddenSize]);
+  const all = tf.mul(logits(policy, config, embedding(states, predictors)), inverseTemperature);
+  return tf.slice(tf.log(tf.sum(tf.exp(all), 1)).reshape(mask.shape), [0, 0], [mask.shape[0]!, 1]).reshape([-1]);
+}
+
 /** The same gradient by the plain formula: rows padded to the longest, one function, no recomputation. */
-async function plainGradients(engine: Engine, start: Record<string, Float32Array>) {
+async function plainGradients(engine: Engine, start: Record<string, Float32Array>, addsValue = false) {
   const { config, weights } = openPretrained(fixture('qwen2-tied-f32'));
   const [B, W] = [rows.length, longest.completion];
   const T = longest.prompt + W;
@@ -153,7 +175,8 @@ async function plainGradients(engine: Engine, start: Record<string, Float32Array
           const reference: TensorRecord = Object.fromEntries(names.map((name) => [name, tensors[`ref.${name}`]!]));
           const before = completionLogProbs(reference, config, inputs);
           const { value, gradients } = valueAndGradients(tensors, names, (policy) => {
-            const delta = tf.sum(tf.sub(completionLogProbs(policy, config, inputs), before), 1);
+            const moved = tf.sum(tf.sub(completionLogProbs(policy, config, inputs), before), 1);
+            const delta = addsValue ? tf.add(moved, firstLogSums(policy, config, inputs)) : moved;
             return tf.mean(squaredError<tf.Tensor>(tf, { delta, advantage: inputs.advantage }, beta2));
           });
           return { outputs: { loss: value, ...gradients } };
@@ -196,6 +219,28 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
           assertClose(logProbs[row]!, first.logProbs[row]!, `${name}: row ${row}`);
           assertClose(refLogProbs[row]!, first.refLogProbs[row]!, `${name}: reference, row ${row}`);
         }
+      }
+    },
+  );
+
+  check(
+    `with V_θ of the prompts in δ, gradient and loss are those of the plain formula too (${engineName})`,
+    async () => {
+      const engine = await openEngine(engineName);
+      let plain: Record<string, Float32Array> | undefined;
+      for (const name of ['one pass', 'two sequences, layers and logits again'] as const) {
+        const found = await gradientsOf(engine, complete(shapes[name]!), undefined, undefined, batch, true);
+        plain ??= await plainGradients(engine, found.start, true);
+        assertClose([found.loss], plain.loss!, `${name}: loss`);
+        for (const [parameter, gradient] of found.gradients)
+          assertClose(gradient, plain[parameter]!, `${name}: ${parameter}`);
+        const losses = rows.map((_, i) => {
+          const delta = found.logProbs[i]!.reduce((sum, logProb, j) => sum + logProb - found.refLogProbs[i]![j]!, 0);
+          return (beta2 * (delta + found.values![i]!) - batch.advantages[i]!) ** 2;
+        });
+        assertClose([mean(losses)], [found.loss], `${name}: values`);
+        for (const row of rows.keys())
+          assertClose(found.scored[row]!, found.logProbs[row]!, `${name}: scores of row ${row}`);
       }
     },
   );
@@ -250,8 +295,13 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
     `adapters: the frozen weights stay, and moving along the gradient lowers the loss as it says (${engineName})`,
     async () => {
       const engine = await openEngine(engineName);
-      for (const shape of [shapes['one pass']!, shapes['two sequences, layers and logits again']!]) {
-        const { gradients, start, after, layout } = await gradientsOf(engine, complete(shape), lora);
+      for (const [shape, addsValue] of [
+        [shapes['one pass']!, false],
+        [shapes['two sequences, layers and logits again']!, true],
+      ] as const) {
+        const updated = (shifted?: Parameters<typeof gradientsOf>[3]) =>
+          gradientsOf(engine, complete(shape), lora, shifted, batch, addsValue);
+        const { gradients, start, after, layout } = await updated();
         assert.deepEqual(Object.keys(layout.reference), []);
         for (const name of Object.keys(layout.parameters)) assert.deepEqual(after.get(name), start[name], name);
         for (const name of gradients.keys()) assert.notDeepEqual(after.get(name), start[name], name);
@@ -260,7 +310,7 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
         const lossAt = async (distance: number) => {
           const along = (name: string, values: Float32Array) =>
             values.map((value, i) => value + (distance / norm) * gradients.get(name)![i]!);
-          return (await gradientsOf(engine, complete(shape), lora, along)).loss;
+          return (await updated(along)).loss;
         };
         const slope = ((await lossAt(0.02)) - (await lossAt(-0.02))) / 0.04;
         assert.ok(Math.abs(slope / norm - 1) < 0.01, `${slope} and ${norm}`);

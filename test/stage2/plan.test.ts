@@ -44,7 +44,7 @@ test('the number of updates is known before the plan is made', () => {
       const plan = { ...options, groupSize: algorithms[algo].groupSize(work), rollouts: plannedRollouts(work, count) };
       assert.equal(plannedUpdates(work, count), planBatches(rows, plan).length);
       // 5 rows an epoch; without stage 1 also its 2 samples of each of the 4 problems.
-      assert.equal(plan.rollouts, 5 * epochs + (algorithms[algo].needsVStar ? 0 : 8));
+      assert.equal(plan.rollouts, 5 * epochs + (algorithms[algo].hasStage1 ? 0 : 8));
     }
   }
 });

@@ -169,6 +169,10 @@ export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions)
       const modelPath = model && (await saveForSampling(model));
       return await sampleOnServer(client, { baseModel, modelPath }, rollouts, sampleOptions);
     },
+    async score(rows, temperature) {
+      if (temperature !== 1) throw new Error('servers of the Tinker API score at temperature 1');
+      return await scored(await trained(), rows);
+    },
     async update({ rows, advantages, temperature, learningRate }: UpdateBatch): Promise<PlacedUpdate> {
       if (training?.lora === undefined) throw new Error('this policy was built without training of an adapter');
       const { loss, optimizer } = training;

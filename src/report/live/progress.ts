@@ -59,7 +59,7 @@ function trainProgress(run: RunRecord, { hasModel, quietMs, secondsEach }: Obser
   const seconds = (phase: string) => timed(timings.phases.get(phase));
   const parts: Part[] = [
     { name: 'Evaluation before', isDone: before !== undefined, text: seconds('eval-before') },
-    ...(algorithms[stored.options.algo].needsVStar
+    ...(algorithms[stored.options.algo].hasStage1
       ? [
           {
             name: 'Stage 1',

@@ -49,6 +49,18 @@ const beforeLooks: readonly Quantity[] = [
 
 const afterLooks: readonly Quantity[] = [
   { title: 'Loss', unit: 'mean of the rollouts of an update', value: ({ loss }) => loss },
+  {
+    title: 'Tracked success',
+    unit: "mean value of the problems drawn for an update, before it, by SPO's tracker",
+    rate: true,
+    value: ({ trackedValue }) => trackedValue ?? Number.NaN,
+    also: { name: 'older rewards keep', value: ({ trackedRetention }) => trackedRetention ?? Number.NaN },
+  },
+  {
+    title: 'Value of the prompts',
+    unit: 'mean β₂·V_θ(prompt) of an update, in units of reward',
+    value: ({ promptValue }) => promptValue ?? Number.NaN,
+  },
   { title: 'Learning rate', unit: 'of AdamW', exact: true, value: ({ learningRate }) => learningRate },
   { title: 'KL to the reference', unit: 'nats per completion', value: ({ kl }) => kl },
   { title: 'Entropy', unit: 'nats per token', value: ({ entropy }) => entropy },

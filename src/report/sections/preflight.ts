@@ -10,8 +10,8 @@ import type { RunRecord, Stage1Record } from '../read.js';
 
 export function preflightSection({ stage1, stored }: RunRecord): Html | undefined {
   if (stage1 === undefined) {
-    const { title, needsVStar } = algorithms[stored.options.algo];
-    if (needsVStar) return undefined;
+    const { title, hasStage1 } = algorithms[stored.options.algo];
+    if (hasStage1) return undefined;
     return section({
       id: 'stage-1',
       title: 'Could training learn anything?',
