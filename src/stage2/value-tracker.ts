@@ -99,7 +99,7 @@ interface Observation extends Visited {
 }
 
 /** Means over the rollouts of an update, see docs/metrics.md. */
-export interface TrackedMeans {
+interface TrackedMeans {
   readonly value: number;
   readonly retention: number;
   readonly divergence: number;
