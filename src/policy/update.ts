@@ -10,15 +10,13 @@ import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import { defineFunction, type FunctionSpec, floats, type Program, type TensorRecord } from '../engine/program.js';
 import type { ModelConfig } from '../model/network/config.js';
+import { firstLogSums, firstTokenInputs, packFirstTokens } from '../model/network/first-token.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import {
-  firstLogSums,
-  firstTokenInputs,
   type PassTensors,
   packedLogProbs,
   packedPredictions,
-  packFirstTokens,
   packPass,
   packValues,
   passContext,

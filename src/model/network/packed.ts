@@ -286,48 +286,6 @@ export function packedPredictions(
   return { logProbs: parts.length === 1 ? parts[0]! : tf.concat1d(parts as tf.Tensor1D[]), hidden };
 }
 
-export const firstTokenInputs = ({ rows: R }: Pick<PassShape, 'rows'>) =>
-  ({
-    /** For each row the place of its first token among the completion tokens of the pass; 0 for rows that are not in it. */
-    firsts: { dtype: 'int32', shape: [R] },
-    /** Its id. */
-    firstIds: { dtype: 'int32', shape: [R] },
-  }) as const satisfies Record<string, TensorSpec>;
-
-/** Fills {@link firstTokenInputs}. */
-export function packFirstTokens(
-  rows: readonly CompletionRow[],
-  pass: Pass,
-  { rows: R }: Pick<PassShape, 'rows'>,
-): Record<keyof ReturnType<typeof firstTokenInputs>, Int32Array> {
-  const packed = { firsts: new Int32Array(R), firstIds: new Int32Array(R) };
-  let next = 0;
-  for (const { row } of pass) {
-    const { completionIds } = rows[row]!;
-    packed.firsts[row] = next;
-    packed.firstIds[row] = completionIds[0]!;
-    next += completionIds.length;
-  }
-  return packed;
-}
-
-/**
- * log Σ exp(logits / temperature) of the logits that predict each row's first token, `[R]`; of rows that are not in the pass, some
- * other number. It is the token's logit minus its log-prob, so that no other logit is computed again.
- */
-export function firstLogSums(
-  parameters: TensorRecord,
-  config: ModelConfig,
-  { logProbs, hidden }: ReturnType<typeof packedPredictions>,
-  { firsts, firstIds }: Readonly<Record<keyof ReturnType<typeof firstTokenInputs>, tf.Tensor>>,
-  inverseTemperature: tf.Tensor,
-): Float<'R'> {
-  const table = parameters[config.tied ? embeddingName : headName]!;
-  const products = tf.mul(embedding(hidden, firsts as Int<'R'>), embedding(table, firstIds as Int<'R'>));
-  const first = embedding(logProbs.expandDims(1), firsts as Int<'R'>).reshape([-1]);
-  return tf.sub(tf.mul(tf.sum(products, 1), inverseTemperature), first);
-}
-
 /** A record with the entries of both, read on access. */
 function joined(first: TensorRecord, second: TensorRecord): TensorRecord {
   const view: Record<string, tf.Tensor> = Object.create(second);
