@@ -128,7 +128,7 @@ test('a run ends with commands that run as they are printed, and so do the examp
           : line === 'pretrain --steps 50 --out /tmp/try'
             ? `pretrain --steps 2 --out try`
             : line.startsWith('train --seeds')
-              ? `${line} ${short}`
+              ? `${line.replace('1..5', '1..2')} ${short}`
               : line;
       // Two examples write there, and neither replaces what the other made.
       rmSync(join(folder, 'merged'), { recursive: true, force: true });

@@ -71,8 +71,8 @@ test('--keep best ends with the model that answered problems of a third split be
   const root = temporaryFolder(t);
   const options = [
     ...shortRun,
-    '--num-train',
-    '60',
+    '--epochs',
+    '3',
     '--eval-every',
     '2',
     '--num-validation',

@@ -29,7 +29,8 @@ test('V* from a server: the same file in whatever order it answers, through faul
   const [calm, rough] = [join(folder, 'calm.json'), join(folder, 'rough.json')];
   writeVStarFile(calm, await estimateVStar({ ...small, samplerUrl, concurrency: 1 }));
   assert.equal(counts.most, 1);
-  Object.assign(faults, { busy: 2, cut: 2, garbled: 2 });
+  // One of each: their pauses double from half a second.
+  Object.assign(faults, { busy: 1, cut: 1, garbled: 1 });
   writeVStarFile(rough, await estimateVStar({ ...small, samplerUrl, concurrency: 16 }));
   assert.ok(counts.most > 1);
   assert.deepEqual(faults, { busy: 0, cut: 0, garbled: 0 });

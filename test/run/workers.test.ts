@@ -15,7 +15,7 @@ import { startWorkers } from '../helpers/workers.js';
 const options = [
   ...[
     '--num-train',
-    '24',
+    '12',
     '--num-test',
     '4',
     '--num-samples',
@@ -26,7 +26,7 @@ const options = [
     '--batch-size',
     '4',
   ],
-  ...['--max-steps', '5', '--eval-samples', '0', '--eval-every', '0', '--save-every', '1'],
+  ...['--max-steps', '5', '--max-new-tokens', '24', '--eval-samples', '0', '--eval-every', '0', '--save-every', '1'],
 ];
 
 nativeTest('a worker that dies ends the run with its name; the run resumes with other workers', async (t) => {

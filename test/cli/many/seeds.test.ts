@@ -15,7 +15,9 @@ const tiny = [
   ...['--num-train', '16', '--num-test', '4', '--epochs', '1', '--batch-size', '8', '--num-samples', '2'],
   ...['--eval-samples', '2', '--max-new-tokens', '24', '--train-on', 'all', '--save-every', '1', '--no-install'],
 ];
-const seeds = (folder: string) => ['train', ...tiny, '--seeds', '1..3', '--parallel', '2', '--out', folder];
+const seeds = (folder: string, which = '1..3') => [
+  ...['train', ...tiny, '--seeds', which, '--parallel', '2', '--out', folder],
+];
 
 test('train --seeds: every run is what train --seed makes; the summary, the table, the report; runs lists them', async (t) => {
   const folder = join(temporaryFolder(t), 'set');
@@ -77,9 +79,9 @@ test('train --seeds: every run is what train --seed makes; the summary, the tabl
 test('killed or stopped at any moment, --resume finishes the set with the same bytes', async (t) => {
   const root = temporaryFolder(t);
   const [whole, killed] = [join(root, 'whole'), join(root, 'killed')];
-  assert.equal((await tinyzero([...seeds(whole), '--quiet'])).code, 0);
+  assert.equal((await tinyzero([...seeds(whole, '1..2'), '--quiet'])).code, 0);
   const began = (path: string) => existsSync(join(path, 'seed-1', 'eval-before.json'));
-  const first = await runUntil([...seeds(killed), '--quiet'], 'SIGKILL', () => began(killed));
+  const first = await runUntil([...seeds(killed, '1..2'), '--quiet'], 'SIGKILL', () => began(killed));
   assert.equal(first.signal, 'SIGKILL');
   // Its runs notice that it ended, save and stop.
   for (let waited = 0; ['seed-1', 'seed-2'].some((name) => lockHolder(join(killed, name))); waited++) {
@@ -95,7 +97,7 @@ test('killed or stopped at any moment, --resume finishes the set with the same b
   }
   const { code, stderr } = await tinyzero(['train', '--resume', killed, '--quiet']);
   assert.equal(code, 0, stderr);
-  for (const name of ['seed-1', 'seed-2', 'seed-3']) {
+  for (const name of ['seed-1', 'seed-2']) {
     assert.deepEqual(runBytes(join(killed, name)), runBytes(join(whole, name)), name);
   }
   assert.equal(readFileSync(join(killed, 'table.md'), 'utf8'), readFileSync(join(whole, 'table.md'), 'utf8'));
