@@ -72,7 +72,7 @@ test('--keep best ends with the model that answered problems of a third split be
   const options = [
     ...shortRun,
     '--epochs',
-    '3',
+    '4',
     '--eval-every',
     '2',
     '--num-validation',
