@@ -1,6 +1,7 @@
 /**
  * @file Several processes: TensorFlow's own server, which lets sessions of other processes compute here. Whoever can connect to
- * its port can run any graph, so it listens on one address only.
+ * its port can run any graph, so it listens on one address only. A process that vanishes without closing its connections, such as
+ * on a machine that lost power, is noticed after half a minute.
  */
 #include "cluster.h"
 
@@ -11,20 +12,46 @@
 #include <arpa/inet.h>
 #include <elf.h>
 #include <link.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 
 namespace {
 
 /** The address that the server being made may listen on. */
 thread_local in_addr listening{INADDR_ANY};
 
+/**
+ * Has the operating system ask the other end of a silent connection whether it is there, and give up after 30 seconds without an
+ * answer. gRPC has questions of its own, but servers hang up on a client that asks more often than every five minutes. Systems also
+ * answer for processes that are stopped or busy.
+ */
+void noticeLoss(int socket) {
+  const auto set = [socket](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 15);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+  // The same where something was sent and is not confirmed.
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30'000);
+}
+
+/** `connect` for TensorFlow. */
+int connectAndNotice(int socket, const sockaddr *address, socklen_t length) {
+  noticeLoss(socket);
+  return connect(socket, address, length);
+}
+
 /** `bind` for TensorFlow: its server asks for all addresses of the machine and gets `listening`. */
 int bindToOne(int socket, const sockaddr *address, socklen_t length) {
+  noticeLoss(socket); // accepted connections inherit it
   if (address->sa_family == AF_INET && length >= sizeof(sockaddr_in)) {
     sockaddr_in one = *reinterpret_cast<const sockaddr_in *>(address);
     if (one.sin_addr.s_addr == INADDR_ANY) one.sin_addr = listening;
@@ -42,7 +69,14 @@ int bindToOne(int socket, const sockaddr *address, socklen_t length) {
   return bind(socket, address, length);
 }
 
-/** Points the imported function `bind` of a library of TensorFlow to `bindToOne`. */
+struct Replacement {
+  const char *name;
+  void *function;
+};
+const Replacement replacements[] = {{"bind", reinterpret_cast<void *>(bindToOne)},
+                                    {"connect", reinterpret_cast<void *>(connectAndNotice)}};
+
+/** Points the imported functions of a library of TensorFlow to their replacements. Counts those of `bind`. */
 int redirect(dl_phdr_info *library, size_t, void *count) {
   if (strstr(library->dlpi_name, "libtensorflow") == nullptr) return 0;
   const ElfW(Dyn) *entry = nullptr;
@@ -62,13 +96,16 @@ int redirect(dl_phdr_info *library, size_t, void *count) {
   }
   if (symbols == nullptr || names == nullptr || imports == nullptr) return 0;
   for (size_t i = 0; i < bytes / sizeof *imports; i++) {
-    if (strcmp(names + symbols[ELF64_R_SYM(imports[i].r_info)].st_name, "bind") != 0) continue;
+    const char *name = names + symbols[ELF64_R_SYM(imports[i].r_info)].st_name;
+    const Replacement *replacement = std::find_if(std::begin(replacements), std::end(replacements),
+                                                  [name](const Replacement &each) { return strcmp(name, each.name) == 0; });
+    if (replacement == std::end(replacements)) continue;
     void **slot = reinterpret_cast<void **>(library->dlpi_addr + imports[i].r_offset);
     const auto page = reinterpret_cast<uintptr_t>(slot) & ~static_cast<uintptr_t>(sysconf(_SC_PAGESIZE) - 1);
     // The table of imports may have become read-only after loading.
     if (mprotect(reinterpret_cast<void *>(page), sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE) != 0) continue;
-    *slot = reinterpret_cast<void *>(bindToOne);
-    *static_cast<int *>(count) += 1;
+    *slot = replacement->function;
+    if (replacement == replacements) *static_cast<int *>(count) += 1;
   }
   return 0;
 }

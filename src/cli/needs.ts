@@ -4,12 +4,13 @@ import type { Needs } from '../run/needs.js';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 
-export function describeNeeds({ memory, disk, device, available }: Needs): string[] {
+export function describeNeeds({ memory, disk, device, processes = 1, available }: Needs): string[] {
   const parts = (bytes: Parts) =>
     Object.entries(bytes).map(([what, size]) => `    ${formatBytes(size).padStart(7)}  ${what}`);
   const limit =
     available.memory === undefined ? "the GPU's size is unknown" : `${formatBytes(available.memory)} available`;
-  const where = { cpu: 'this machine', gpu: 'the GPU', wasm: 'the wasm engine' }[device];
+  const alone = { cpu: 'this machine', gpu: 'the GPU', wasm: 'the wasm engine' }[device];
+  const where = processes === 1 ? alone : `each of ${processes} processes`;
   return [
     ...memory.flatMap(({ stage, bytes, parts: needed }) => [
       `Memory of ${where} while ${stage}: about ${formatBytes(bytes)} (${limit})`,

@@ -83,13 +83,23 @@ function bars(counts: readonly number[]): string {
 
 /** What a run would do and need. */
 export function describeDryRun(plan: DryRun): string[] {
-  const { model, parameters, task, problems, rollouts, updates, maxNewTokens } = plan;
+  const { model, parameters, task, problems, rollouts, updates, maxNewTokens, elsewhere } = plan;
+  const { tinkerUrl, samplerUrl, workers = [] } = elsewhere;
   const count = (value: number) => value.toLocaleString('en');
   return [
     `${model}: ${count(parameters)} parameters; task "${task}".`,
     `  ${counted(problems.rows, 'row')} of ${counted(problems.train, 'distinct problem')}, ${counted(problems.test, 'held-out problem')}`,
     `  rollouts, of at most ${count(maxNewTokens)} tokens: ${count(rollouts.evaluation)} in each of two evaluations, ` +
       `${count(rollouts.stage1)} in stage 1, at most ${count(rollouts.stage2)} in stage 2 (${count(updates)} updates)`,
+    ...(tinkerUrl === undefined
+      ? []
+      : [`Samples and trains on the Tinker server ${tinkerUrl}, whose memory is not known here.`]),
+    ...(samplerUrl === undefined
+      ? []
+      : [`Samples on the server ${samplerUrl}, whose memory is not known here, and trains here.`]),
+    ...(workers.length === 0
+      ? []
+      : [`Computes here and in ${counted(workers.length, 'worker')}: ${workers.join(', ')}.`]),
     ...describeNeeds(plan),
   ];
 }

@@ -44,8 +44,7 @@ export async function openModel(reference: string, reporter: Reporter, signal: A
     const files = tokenizerFolder(folder, base?.folder);
     const tokenizer = loadTokenizer(files);
     checkVocabulary(tokenizer, description.config, folder);
-    const pretrained = { ...description, ...(adapter && { adapterFolder: folder }), weights };
-    return { pretrained, tokenizer, tokenizerFolder: files };
+    return { pretrained: { ...description, weights }, tokenizer, tokenizerFolder: files };
   } catch (error) {
     weights.close();
     throw error;
@@ -75,7 +74,8 @@ export async function describeModel(
 
 /** The base's config and tokenizer, since PEFT's folders have no config.json and often no tokenizer. */
 function describeAdapted(folder: string, base: string | undefined): Omit<Pretrained, 'weights'> {
-  return describePretrained(base === undefined || existsSync(join(folder, 'config.json')) ? folder : base);
+  if (base === undefined) return describePretrained(folder);
+  return { ...describePretrained(existsSync(join(folder, 'config.json')) ? folder : base), adapterFolder: folder };
 }
 
 function tokenizerFolder(folder: string, base: string | undefined): string {
@@ -153,14 +153,19 @@ export async function openRequestedEngine(
   const { engine, install, precision, workers = [] } = request;
   const { name } = await chooseEngine({ engine, install, reporter, signal });
   requirePrecision(name, precision);
+  requireWorkersFit(name, workers);
   signal.throwIfAborted();
   const { openEngine } = await import('../engine/backend.js');
   const opened = await openEngine(name);
   if (precision === 'bf16' && !opened.multipliesBfloat16) reporter.line(`Note: ${bf16WithoutInstructions}.`);
-  if (workers.length === 0) return opened;
-  if (opened.withWorkers !== undefined) return await opened.withWorkers(workers);
+  return workers.length === 0 ? opened : await opened.withWorkers!(workers);
+}
+
+/** @throws UserError (wrong usage) when the engine cannot compute in several processes. */
+export function requireWorkersFit(engine: EngineName, workers: readonly string[]): void {
+  if (workers.length === 0 || engine === 'tensorflow') return;
   throw usageError(
-    `--workers needs the tensorflow engine, but the engine is ${name}.`,
+    `--workers needs the tensorflow engine, but the engine is ${engine}.`,
     'Run `tinyzero engine install`.',
   );
 }

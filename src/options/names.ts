@@ -64,6 +64,14 @@ export const samplingOptionNames = [
   ...answerOptionNames,
 ] as const satisfies readonly OptionName[];
 
+/** Options of stage 1 by itself. */
+export const estimationOptionNames = [
+  ...samplingOptionNames,
+  'fromVStar',
+  'shard',
+  'out',
+] as const satisfies readonly OptionName[];
+
 /** What a user calls a run. */
 const labelOptionNames = ['name', 'note'] as const satisfies readonly OptionName[];
 

@@ -1,21 +1,24 @@
 /**
  * @file `train --dry-run`: the work and the resources of a run, from its options and the model's config. Rejects whatever a
- * run would reject. Computes, writes and installs nothing; for a hub model it downloads everything except the weights.
+ * run would reject. Computes, writes and installs nothing, and asks no server or worker; for a hub model it downloads everything
+ * except the weights.
  */
 import type { TaskApi } from '../data/task-file.js';
 import type { EngineSetting } from '../engine/choices.js';
+import { parseAddress } from '../engine/cluster.js';
 import { parameterCount } from '../model/network/params.js';
 import { describeModel } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import { openProblems } from '../options/problems.js';
-import { newestKept, type TrainingOptions } from '../options/settings.js';
+import { newestKept, requireNoAdapter, type TrainingOptions } from '../options/settings.js';
 import { algorithms } from '../stage2/algorithm.js';
 import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import type { Reporter } from '../util/reporter.js';
 import { policySizes, readGivenVStar } from './job.js';
-import { planDisk, planMemory } from './memory-plan.js';
+import { planClientMemory, planDisk, planMemory } from './memory-plan.js';
 import { missingBytes, type Needs, plannedRoom, requireEngine, weighNeeds } from './needs.js';
-import { requireAdapters } from './train.js';
+import { requireNoTinkerAdapter } from './server/place.js';
+import { requirePlaces } from './train.js';
 
 export interface DryRun extends Needs {
   readonly model: string;
@@ -30,6 +33,15 @@ export interface DryRun extends Needs {
   readonly rollouts: { readonly evaluation: number; readonly stage1: number; readonly stage2: number };
   readonly updates: number;
   readonly maxNewTokens: number;
+  /** Where the run computes beside this machine, or instead of it. */
+  readonly elsewhere: {
+    /** The Tinker server that samples and trains. */
+    readonly tinkerUrl?: string | undefined;
+    /** The server that samples. */
+    readonly samplerUrl?: string | undefined;
+    /** Processes that compute as well. */
+    readonly workers?: readonly string[] | undefined;
+  };
 }
 
 export interface DryRunRequest {
@@ -38,43 +50,59 @@ export interface DryRunRequest {
   readonly folder: string;
   readonly engine: EngineSetting;
   readonly install: boolean;
+  readonly workers?: readonly string[] | undefined;
   readonly taskApi: TaskApi;
 }
 
 /** @throws UserError for options, a model or a task that a run would reject. */
 export async function dryRun(
-  { options, folder, engine, install, taskApi }: DryRunRequest,
+  { options, folder, engine, install, workers = [], taskApi }: DryRunRequest,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<DryRun> {
-  requireAdapters(options);
+  requirePlaces(options, workers);
+  for (const worker of workers) parseAddress('--workers', worker);
   const name = options.model ?? builtinModel;
   const model = await describeModel(name, reporter, signal);
+  const { tinkerUrl, samplerUrl } = options;
+  if (tinkerUrl !== undefined) requireNoTinkerAdapter(model.pretrained);
   const { settings, task, problems, form, sampledWith } = await openProblems(options, model, {
     taskApi,
     reporter,
     signal,
   });
+  requireNoAdapter(settings, model.pretrained);
   // The weights may not have been downloaded, so V* is checked against everything else.
   readGivenVStar(settings, sampledWith);
-  await requireEngine({ engine, install, precision: settings.precision }, reporter, signal);
   const { train, rows, test, validation = [] } = problems;
   const { config } = model.pretrained;
-  const { algo, numSamples, evalSamples, maxNewTokens, keep } = settings;
+  const { algo, numSamples, evalSamples, maxNewTokens, keep, lora } = settings;
   const stage1 = algorithms[algo].hasStage1 ? numSamples * train.length : 0;
   const count = { rows: rows.length, problems: train.length };
 
-  const memory = planMemory(
-    config,
-    policySizes(settings, { tokenizer: model.tokenizer, form }, [...train, ...test, ...validation], settings),
-    { ...settings, anchor: algorithms[algo].anchor, room: plannedRoom(engine) },
-  );
-  const parameters = parameterCount(config);
-  const disk = planDisk(config, {
-    keep: newestKept(keep) + Number(keep === 'best') / 3,
-    lora: settings.lora,
-    download: missingBytes(name, model.pretrained),
+  const kept = { keep: newestKept(keep) + Number(keep === 'best') / 3, lora };
+  const onServer = () => ({
+    memory: planClientMemory(config, lora),
+    disk: planDisk(config, { ...kept, download: 0, server: 'trains' }),
   });
+  const here = async () => {
+    await requireEngine({ engine, install, precision: settings.precision, workers }, reporter, signal);
+    const prompts = { tokenizer: model.tokenizer, form };
+    const stages = planMemory(config, policySizes(settings, prompts, [...train, ...test, ...validation], settings), {
+      ...settings,
+      anchor: algorithms[algo].anchor,
+      room: plannedRoom(engine),
+      replicas: 1 + workers.length,
+    });
+    const download = missingBytes(name, model.pretrained);
+    return samplerUrl === undefined
+      ? { memory: stages, disk: planDisk(config, { ...kept, download }) }
+      : {
+          memory: stages.filter(({ stage }) => stage === 'training'),
+          disk: planDisk(config, { ...kept, download, server: 'samples' }),
+        };
+  };
+  const parameters = parameterCount(config);
   return {
     model: name,
     parameters,
@@ -83,6 +111,9 @@ export async function dryRun(
     rollouts: { evaluation: test.length * (1 + evalSamples), stage1, stage2: plannedRollouts(settings, count) },
     updates: plannedUpdates(settings, count),
     maxNewTokens,
-    ...weighNeeds({ memory, disk }, { engine, folder }),
+    elsewhere: { tinkerUrl, samplerUrl, ...(workers.length > 0 && { workers }) },
+    ...(tinkerUrl === undefined
+      ? weighNeeds(await here(), { engine, folder, workers })
+      : weighNeeds(onServer(), { engine: 'none', folder })),
   };
 }

@@ -212,7 +212,12 @@ const defaultSlots = 256;
 
 /** Sizes of a policy that completes `problems`. */
 export function policySizes(
-  { maxNewTokens, numSamples, evalSamples }: Pick<Settings, 'maxNewTokens' | 'numSamples' | 'evalSamples'>,
+  {
+    maxNewTokens,
+    numSamples,
+    evalSamples,
+    samplerUrl,
+  }: Pick<Settings, 'maxNewTokens' | 'numSamples' | 'evalSamples' | 'samplerUrl'>,
   prompts: Pick<RolloutKit, 'tokenizer' | 'form'>,
   problems: readonly Problem[],
   training?: Pick<PolicyTraining, 'batchSize'>,
@@ -222,11 +227,14 @@ export function policySizes(
     promptLengths: ids.map(({ length }) => length),
     sharedPrefix: sharedPrefix(ids),
     maxNewTokens,
-    // No more than are ever sampled at once.
-    slots: Math.max(
-      Math.min(defaultSlots, problems.length * Math.max(numSamples, evalSamples, 1)),
-      training?.batchSize ?? 0,
-    ),
+    // No more than are ever sampled at once; none where a server samples, but there is always one.
+    slots:
+      samplerUrl !== undefined
+        ? 1
+        : Math.max(
+            Math.min(defaultSlots, problems.length * Math.max(numSamples, evalSamples, 1)),
+            training?.batchSize ?? 0,
+          ),
   };
 }
 
@@ -291,14 +299,13 @@ export async function evaluateModel(request: JobRequest, name?: string): Promise
 }
 
 function openPolicy(job: PolicyJob, problems: readonly Problem[], training: PolicyTraining | undefined): OpenPolicy {
-  const { settings, pretrained, reference, tokenizer, form, engine, reporter, server } = job;
+  const { settings, pretrained, reference, tokenizer, form, engine, reporter } = job;
   const { precision } = settings;
   const sizes = policySizes(settings, { tokenizer, form }, problems, training);
   const policy = engine.createPolicy(
     pretrained.config,
     {
-      // Where a server samples, the caches are needed for nothing.
-      sizes: server === undefined ? sizes : { ...sizes, slots: 1 },
+      sizes,
       precision,
       ...(training && {
         training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },

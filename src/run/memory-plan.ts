@@ -8,7 +8,7 @@ import { drawingBytes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
-import { elementCount, parameterSpecs } from '../model/network/params.js';
+import { elementCount, type ParameterSpecs, parameterSpecs } from '../model/network/params.js';
 import { processorRoom, type Room } from '../model/room.js';
 import { type PolicySizes, policyLayout, type TrainingLayout, trainingLayout } from '../policy/layout.js';
 import { activationsPerToken, chooseUpdateShape, type UpdateShape } from '../policy/update-shape.js';
@@ -45,20 +45,22 @@ export interface UpdatePlan {
   readonly room?: Room;
   /** What the loss compares the policy with. Default: the reference. */
   readonly anchor?: 'reference' | 'sampler';
+  /** Processes that compute together. Default 1. */
+  readonly replicas?: number;
 }
 
 /**
  * Peak device memory of sampling (evaluation and stage 1) and of training (stage 2), in bytes. Sampling comes first, before
- * the reference and the moments exist; its own state stays allocated during training.
+ * the reference and the moments exist; its own state stays allocated during training. Of several processes, that of each.
  */
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, microBatch, precision, lora, anchor, room = processorRoom }: UpdatePlan,
+  { batchSize, microBatch, precision, lora, anchor, room = processorRoom, replicas = 1 }: UpdatePlan,
 ): readonly MemoryStage[] {
   // Weights that the config declares as bfloat16 are almost always stored as such.
   const isNarrow = () => config.dtype === 'bfloat16';
-  const layout = policyLayout(config, sizes, { precision, lora, anchor, isNarrow, room });
+  const layout = policyLayout(config, sizes, { precision, lora, anchor, isNarrow, room, replicas });
   const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
@@ -76,7 +78,7 @@ export function planMemory(
     weights,
     ...forSampling,
     ...(lora === undefined && anchor !== 'sampler' && { 'reference weights': stateBytes(layout.reference) }),
-    ...ofUpdates(config, shape, layout, lora),
+    ...ofUpdates(config, shape, layout, lora, replicas),
   };
   return [stage('sampling', sampling), stage('training', training)];
 }
@@ -103,14 +105,17 @@ function ofUpdates(
   { sequences, length, recompute }: UpdateShape,
   { moments, gradients }: TrainingLayout,
   lora: LoraOptions | undefined,
+  replicas = 1,
 ): Parts {
   // The gradient of a tied embedding comes from two places, each as large as the table. With adapters the output layer is
   // frozen and stored as bfloat16, and the policy and the reference widen it.
   const table = floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
   const isWidened = lora !== undefined && config.dtype === 'bfloat16';
   return {
-    'moments of AdamW': stateBytes(moments),
+    'moments of AdamW': mostMoments(moments, replicas),
     gradients: stateBytes(gradients) + (lora === undefined ? (config.tied ? 2 : 1) * table : 0),
+    // An owner of tensors gets their gradients from all others.
+    ...(replicas > 1 && { 'gradients of the others': ((replicas - 1) / replicas) * stateBytes(gradients) }),
     ...(isWidened && { 'output layer in float32': 2 * table }),
     activations: floatBytes * sequences * length * activationsPerToken(config, length, recompute.layers),
     // Logits of some completion tokens, their softmax and their gradient.
@@ -118,26 +123,55 @@ function ofUpdates(
   };
 }
 
+/** Bytes of moments in the process that keeps most of them. */
+function mostMoments(moments: TrainingLayout['moments'], replicas: number): number {
+  const bytes = new Array<number>(replicas).fill(0);
+  for (const [name, spec] of Object.entries(moments)) bytes[spec.replica ?? 0]! += stateBytes({ [name]: spec });
+  return Math.max(...bytes);
+}
+
+/** Memory of a run that samples and trains on a server: measured as the memory of a process, and copies of the adapter. */
+export function planClientMemory(config: ModelConfig, lora: LoraOptions | undefined): readonly MemoryStage[] {
+  const adapter = lora === undefined ? 0 : specBytes(adapterSpecs(config, lora));
+  return [stage('training', { Node: clientBytes, 'copies of the adapter': adapterCopies * adapter })];
+}
+
+const clientBytes = 0.2e9;
+/** Its archive as it comes and unpacked, and its tensors. */
+const adapterCopies = 3;
+
+const specBytes = (specs: ParameterSpecs): number =>
+  floatBytes * Object.values(specs).reduce((sum, shape) => sum + elementCount(shape), 0);
+
 function stage(name: MemoryStage['stage'], parts: Parts): MemoryStage {
   return { stage: name, parts, bytes: total(parts) };
 }
+
+interface DiskWork {
+  readonly keep: number;
+  readonly download: number;
+  readonly lora?: LoraOptions | undefined;
+  readonly server?: 'samples' | 'trains';
+}
+
+/** Two that the server has, and the next (model/server/adapters.ts). */
+const sentAdapters = 3;
 
 /**
  * Peak disk space of a run: checkpoints (while the newest is being written), the trained model, and the download.
  *
  * @param keep number of checkpoints kept. @param download bytes of weights still to be downloaded.
- * @param lora absent: all weights are trained and saved.
+ * @param lora absent: all weights are trained and saved. @param server what a server does, if there is one.
  */
-export function planDisk(
-  config: ModelConfig,
-  { keep, download, lora }: { keep: number; download: number; lora?: LoraOptions | undefined },
-): DiskPlan {
-  const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
-  const weights = floatBytes * Object.values(trained).reduce((sum, shape) => sum + elementCount(shape), 0);
+export function planDisk(config: ModelConfig, { keep, download, lora, server }: DiskWork): DiskPlan {
+  const weights = specBytes(lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora));
+  // Weights and two moments each, which a server that trains keeps itself.
+  const checkpoint = (server === 'trains' ? 1 : 3) * weights;
   const parts = {
     ...(download > 0 && { download }),
-    // Weights and two moments each. One extra checkpoint exists until the newest is complete.
-    checkpoints: (keep + 1) * 3 * weights,
+    // One extra checkpoint exists until the newest is complete.
+    checkpoints: (keep + 1) * checkpoint,
+    ...(server === 'samples' && { 'adapters for the server': sentAdapters * weights }),
     'trained model': weights,
   };
   return { parts, bytes: total(parts) };

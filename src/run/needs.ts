@@ -12,7 +12,7 @@ import { type Pretrained, singleWeightFile, weightIndexFile } from '../model/che
 import { isGguf } from '../model/gguf/open.js';
 import { wasmHeapBytes } from '../model/load.js';
 import { parameterCount } from '../model/network/params.js';
-import { type EngineRequest, openRequestedEngine } from '../model/open.js';
+import { type EngineRequest, openRequestedEngine, requireWorkersFit } from '../model/open.js';
 import { cudaRoom, processorRoom, type Room } from '../model/room.js';
 import { freeBytes, memoryLimit } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
@@ -23,31 +23,49 @@ export interface Needs {
   readonly disk: DiskPlan;
   /** Whose memory is planned. */
   readonly device: 'cpu' | 'gpu' | 'wasm';
+  /** Processes that compute together, each of which needs that memory. Absent: 1. */
+  readonly processes?: number;
   /** Bytes that the device may use (absent for a GPU that the driver does not show), and free bytes where the run would be written. */
   readonly available: { readonly memory?: number; readonly disk: number };
   /** Resources that do not suffice. */
   readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
 }
 
+export interface Weighed {
+  /** `none`: the run computes elsewhere. */
+  readonly engine: EngineSetting | 'none';
+  readonly folder: string;
+  /** Workers that compute as well, each at `host:port`. */
+  readonly workers?: readonly string[] | undefined;
+}
+
 export function weighNeeds(
   { memory, disk }: Pick<Needs, 'memory' | 'disk'>,
-  { engine, folder }: { readonly engine: EngineSetting; readonly folder: string },
+  { engine, folder, workers = [] }: Weighed,
 ): Needs {
-  const isCuda = engine !== 'wasm' && findInstalledEngine()?.variant === 'gpu';
+  const isCuda = engine !== 'wasm' && engine !== 'none' && findInstalledEngine()?.variant === 'gpu';
   const device = engine === 'wasm' ? 'wasm' : isCuda ? 'gpu' : 'cpu';
+  // Each process has a GPU of its own, but those of this machine share its memory.
+  const sharing = device === 'cpu' ? 1 + workers.filter(isHere).length : 1;
   const memoryBytes = isCuda
     ? nvidiaGpus()[0]?.memoryBytes
     : Math.min(memoryLimit(), device === 'wasm' ? wasmHeapBytes : Infinity);
   const available = { ...(memoryBytes !== undefined && { memory: memoryBytes }), disk: freeBytes(folder) };
   const needs = [
-    ...memory.map(({ stage, bytes }) => ({ what: `memory for ${stage}`, needed: bytes, available: memoryBytes })),
+    ...memory.map(({ stage, bytes }) => ({
+      what: `memory for ${stage}${sharing === 1 ? '' : ` in ${sharing} processes`}`,
+      needed: sharing * bytes,
+      available: memoryBytes,
+    })),
     { what: 'disk space', needed: disk.bytes, available: available.disk },
   ];
   const shortfalls = needs.flatMap(({ what, needed, available }) =>
     available !== undefined && needed > available ? [{ what, needed, available }] : [],
   );
-  return { memory, disk, device, available, shortfalls };
+  return { memory, disk, device, ...(workers.length > 0 && { processes: 1 + workers.length }), available, shortfalls };
 }
+
+const isHere = (worker: string) => /^(localhost|127\.[\d.]+):/.test(worker);
 
 /** The room that a run would have on the engine that is installed. */
 export function plannedRoom(engine: EngineSetting): Room {
@@ -64,7 +82,7 @@ export function missingBytes(name: string, { folder, config }: Pick<Pretrained, 
 
 /** @throws UserError when the engine is known and does not support the precision. */
 export async function requireEngine(
-  { engine, install, precision }: EngineRequest,
+  { engine, install, precision, workers = [] }: EngineRequest,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<void> {
@@ -72,5 +90,5 @@ export async function requireEngine(
   if (!isCertain) return;
   // Only an open engine knows whether the processor has bfloat16 instructions.
   if (precision === 'bf16') await openRequestedEngine({ engine, install: false, precision }, reporter, signal);
-  else await chooseEngine({ engine, install: false, reporter, signal });
+  else requireWorkersFit((await chooseEngine({ engine, install: false, reporter, signal })).name, workers);
 }

@@ -64,7 +64,7 @@ export async function train(
   try {
     const stored = resume ? readRun(folder.file('config')) : undefined;
     const options = stored === undefined ? request.options : resumedOptions(stored.options, request.options);
-    requireAdapters(options);
+    requirePlaces(options, workers);
     const known = stored?.engine === 'server' ? undefined : stored?.engine;
     const engineRequest = { engine: known ?? engine, install, workers };
     return await withJob({ options, engineRequest, reporter, signal, taskApi }, (job) =>
@@ -92,8 +92,14 @@ function resumedOptions(stored: TrainingOptions, given: TrainingOptions): Traini
   return stored.samplerUrl === undefined ? kept : { ...kept, samplerUrl, apiKeyEnv };
 }
 
-/** @throws UserError (wrong usage) when a server is to sample weights that it cannot get. */
-export function requireAdapters({ samplerUrl, loraRank }: TrainingOptions): void {
+/** @throws UserError (wrong usage) when a server is to sample weights that it cannot get, or workers have nothing to compute. */
+export function requirePlaces(
+  { samplerUrl, tinkerUrl, loraRank }: TrainingOptions,
+  workers: readonly string[] = [],
+): void {
+  if (tinkerUrl !== undefined && workers.length > 0) {
+    throw new UserError('--workers: with --on tinker, the server computes everything', { exitCode: exitCodes.usage });
+  }
   if (samplerUrl === undefined || loraRank !== undefined) return;
   throw new UserError(
     {

@@ -1,27 +1,22 @@
 /** The real vLLM (CPU build, `npm run test:engines`) serves the built-in model: V*, an evaluation, and stage 2 with adapters. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { estimateVStar, evaluate, train } from '../../src/index.js';
 import { readLog } from '../../src/run/logs.js';
 import { readVStarFile } from '../../src/stage1/v-star-file.js';
 import { temporaryFolder as folderForAll } from '../helpers/cli.js';
 import { assertUserRejection } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
+import { type RealServer, startServer } from '../helpers/real-server.js';
 import { runBytes } from '../helpers/runs.js';
 import { widenHeads } from '../helpers/widened.js';
 
 const python = process.env.TINYZERO_VLLM_PYTHON;
 assert.ok(python, 'TINYZERO_VLLM_PYTHON names no Python; use `npm run test:engines -- vllm`');
 
-/** An import of torch, and the warm-up of the model. */
-const startSeconds = 2400;
-
-let vllm: ChildProcess;
+let vllm: RealServer | undefined;
 let samplerUrl: string;
 let model: string;
 
@@ -29,53 +24,31 @@ before(async () => {
   const folder = folderForAll('vllm');
   model = join(folder, 'wide');
   await widenHeads('models/tiny', model);
-  const port = await freePort();
-  samplerUrl = `http://127.0.0.1:${port}/v1`;
-  vllm = spawn(
-    python,
-    [
+  vllm = await startServer({
+    command: python,
+    args: (port) => [
       ...['-m', 'vllm.entrypoints.openai.api_server', '--model', model, '--served-model-name', 'pol'],
       ...['--host', '127.0.0.1', '--port', String(port), '--dtype', 'float32', '--max-model-len', '256'],
       ...['--enforce-eager', '--enable-lora', '--max-lora-rank', '8', '--max-loras', '2'],
     ],
-    {
-      stdio: ['ignore', 'inherit', 'inherit'],
-      env: {
-        ...process.env,
-        VLLM_CPU_KVCACHE_SPACE: '1',
-        VLLM_ALLOW_RUNTIME_LORA_UPDATING: 'True',
-        VLLM_NO_USAGE_STATS: '1',
-        DO_NOT_TRACK: '1',
-        HF_HUB_OFFLINE: '1',
-        OMP_NUM_THREADS: '1',
-        // The first request compiles for minutes on a busy machine.
-        VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS: '3000',
-      },
+    env: {
+      VLLM_CPU_KVCACHE_SPACE: '1',
+      VLLM_ALLOW_RUNTIME_LORA_UPDATING: 'True',
+      VLLM_NO_USAGE_STATS: '1',
+      DO_NOT_TRACK: '1',
+      HF_HUB_OFFLINE: '1',
+      OMP_NUM_THREADS: '1',
+      // The first request compiles for minutes on a busy machine.
+      VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS: '3000',
     },
-  );
-  const healthy = async () => (await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined))?.ok === true;
-  for (let seconds = 0; !(await healthy()); seconds += 1) {
-    assert.ok(vllm.exitCode === null, 'vLLM ended; see its output above');
-    assert.ok(seconds < startSeconds, 'vLLM did not start');
-    await sleep(1000);
-  }
-});
-
-after(async () => {
-  if (vllm.exitCode !== null) return;
-  const ended = new Promise((resolve) => vllm.once('exit', resolve));
-  vllm.kill('SIGTERM');
-  await ended;
-});
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
+    health: '/health',
+    // An import of torch, and the warm-up of the model.
+    startSeconds: 2400,
   });
-}
+  samplerUrl = `${vllm.url}/v1`;
+});
+
+after(async () => await vllm?.stop());
 
 const small = {
   install: false,

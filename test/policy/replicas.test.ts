@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { after, before } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Engine, openEngine } from '../../src/engine/backend.js';
 import { LostWorkerError } from '../../src/engine/cluster.js';
 import { NumericsError } from '../../src/engine/program.js';
@@ -140,18 +141,43 @@ nativeTest('a gradient that is not finite changes no weight, in no process', asy
 
 nativeTest('a worker listens on the address that it was given, and on no other', (t) => {
   if (!existsSync('/proc/net/tcp')) return t.skip('the sockets of this system are not in /proc');
-  const port = Number(workers[0]!.address.split(':')[1]).toString(16).toUpperCase().padStart(4, '0');
-  const listening = ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((path) =>
+  const listening = socketsOf(workers[0]!).filter(({ state }) => state === '0A');
+  // 127.0.0.1 as the kernel prints it, of IPv4 or mapped into IPv6.
+  assert.equal(listening.length, 1);
+  assert.match(listening[0]!.local.split(':')[0]!, /^(0{16}FFFF0000)?0100007F$/);
+});
+
+nativeTest(
+  'both ends of a connection are asked whether they are there, since a machine can vanish silently',
+  async (t) => {
+    if (!existsSync('/proc/net/tcp')) return t.skip('the sockets of this system are not in /proc');
+    await withPolicy(await engineWith(1), lora, async (policy) => {
+      await policy.sample([{ promptIds: [5, 9], uniform: () => 0.3, maxNewTokens: 6 }], {
+        temperature: 1,
+        endIds: new Set([0]),
+      });
+      const connected = () => socketsOf(workers[0]!).filter(({ state }) => state === '01');
+      assert.ok(connected().length >= 2, 'this process and the worker');
+      // 2: the timer of keepalive. Just after something was sent, another one runs.
+      for (let tries = 0; !connected().every(({ timer }) => timer === '02'); tries++) {
+        assert.ok(tries < 600, JSON.stringify(connected()));
+        await sleep(100);
+      }
+    });
+  },
+);
+
+/** Sockets of a worker and those connected to it, as the kernel lists them. */
+function socketsOf({ address }: Worker): { local: string; state: string; timer: string }[] {
+  const port = `:${Number(address.split(':')[1]).toString(16).toUpperCase().padStart(4, '0')}`;
+  return ['/proc/net/tcp', '/proc/net/tcp6'].filter(existsSync).flatMap((path) =>
     readFileSync(path, 'utf8')
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
-      .filter(([, local, , state]) => local?.endsWith(`:${port}`) && state === '0A')
-      .map(([, local]) => local!.split(':')[0]),
+      .filter(([, local, remote]) => local?.endsWith(port) || remote?.endsWith(port))
+      .map(([, local, , state, , timer]) => ({ local: local!, state: state!, timer: timer!.split(':')[0]! })),
   );
-  // 127.0.0.1 as the kernel prints it, of IPv4 or mapped into IPv6.
-  assert.equal(listening.length, 1);
-  assert.match(listening[0]!, /^(0{16}FFFF0000)?0100007F$/);
-});
+}
 
 nativeTest('wrong addresses are named', async () => {
   const engine = await engineWith(0);

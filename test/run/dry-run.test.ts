@@ -1,6 +1,6 @@
 /** `train --dry-run` as a user runs it, and the arithmetic of its plan. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parameterCount } from '../../src/model/network/params.js';
@@ -82,6 +82,50 @@ test('a hub model is planned without its weights, and rejected clearly if it doe
   assert.ok(!existsSync(out));
 });
 
+test('the plan is that of the place: a Tinker server, a server that samples, workers', async (t) => {
+  const out = join(temporaryFolder(t), 'run');
+  const plan = async (...args: string[]): Promise<DryRun> => {
+    const { code, stdout, stderr } = await tinyzero(['train', '--dry-run', '--json', '--out', out, ...args]);
+    assert.equal(code, 0, stderr);
+    return lastLine(stdout);
+  };
+  const parts = ({ memory }: DryRun, stage = 'training') => memory.find((each) => each.stage === stage)?.parts ?? {};
+  const lora = ['--lora-rank', '8'];
+  const here = await plan(...lora);
+  assert.deepEqual(here.elsewhere, {});
+
+  // Nothing listens at these addresses: a plan asks nobody.
+  const tinker = await plan(...lora, '--on', 'tinker', '--tinker-url', 'http://127.0.0.1:9', '--engine', 'wasm');
+  assert.deepEqual([tinker.elsewhere.tinkerUrl, tinker.device], ['http://127.0.0.1:9', 'cpu']);
+  assert.deepEqual(Object.keys(parts(tinker)), ['Node', 'copies of the adapter']);
+  assert.equal(tinker.disk.parts.checkpoints, here.disk.parts.checkpoints! / 3, 'the moments are on the server');
+
+  const sampler = await plan(...lora, '--sampler-url', 'http://127.0.0.1:9/v1');
+  assert.equal(sampler.elsewhere.samplerUrl, 'http://127.0.0.1:9/v1');
+  assert.deepEqual(
+    sampler.memory.map(({ stage }) => stage),
+    ['training'],
+  );
+  assert.ok(parts(sampler).caches! < parts(here).caches! / 8, 'nothing is sampled here');
+  assert.equal(parts(sampler)['moments of AdamW'], parts(here)['moments of AdamW']);
+  assert.equal(sampler.disk.parts['adapters for the server'], 3 * here.disk.parts['trained model']!);
+});
+
+nativeTest('each worker holds the model and its share of the moments', async (t) => {
+  const dry = ['train', '--dry-run', '--out', join(temporaryFolder(t), 'run')];
+  const alone: DryRun = lastLine((await tinyzero([...dry, '--json'])).stdout);
+  const workers = ['--workers', '127.0.0.1:9,10.0.0.2:4001'];
+  const together: DryRun = lastLine((await tinyzero([...dry, '--json', ...workers])).stdout);
+  assert.equal(together.processes, 3);
+  const [one, three] = [alone, together].map(({ memory }) => memory.at(-1)!.parts);
+  assert.equal(three!.weights, one!.weights);
+  const share = three!['moments of AdamW']! / one!['moments of AdamW']!;
+  assert.ok(share > 1 / 3 && share < 0.36, `${share} of the moments`);
+  const text = (await tinyzero([...dry, ...workers])).stdout;
+  assert.match(text, /Computes here and in 2 workers: 127\.0\.0\.1:9, 10\.0\.0\.2:4001\./);
+  assert.match(text, /Memory of each of 3 processes while training/);
+});
+
 test('on the wasm engine its heap is the limit', async (t) => {
   const model = copyOfModel(t, 'llama');
   changeJson(join(model, 'config.json'), { num_hidden_layers: 10000 });
@@ -110,6 +154,24 @@ test('whatever a run would reject is rejected: bf16 on wasm, and V* for other se
     other.stderr,
     /V\* for other settings: tokenizer and problems and prompt and sampling and reward differ/,
   );
+  const adapter = join(temporaryFolder(t), 'adapter');
+  mkdirSync(adapter);
+  const config = { peft_type: 'LORA', base_model_name_or_path: 'models/tiny', r: 4, lora_alpha: 8 };
+  writeFileSync(join(adapter, 'adapter_config.json'), JSON.stringify(config));
+  const twice = await tinyzero([...weightless, '--model', adapter, '--lora-rank', '4']);
+  assert.match(twice.stderr, /is an adapter, and --lora-rank would train another adapter on top of it/);
+  const onServer = ['--on', 'tinker', '--tinker-url', 'http://127.0.0.1:9'];
+  for (const dry of [['--dry-run'], []]) {
+    const out = ['--out', join(temporaryFolder(t), 'run')];
+    const refused = await tinyzero(['train', ...dry, ...out, '--model', adapter, ...onServer]);
+    assert.equal(refused.code, 2, refused.stderr);
+    assert.match(refused.stderr, /--on tinker trains an adapter of a base model, and .*adapter is an adapter itself/);
+  }
+  for (const dry of [['--dry-run'], []]) {
+    const idle = await tinyzero(['train', ...dry, ...onServer, '--workers', '127.0.0.1:9']);
+    assert.equal(idle.code, 2, idle.stderr);
+    assert.match(idle.stderr, /--workers: with --on tinker, the server computes everything/);
+  }
   const missing = await tinyzero([...weightless, '--v-star', `${vStar}.none`]);
   assert.match(missing.stderr, /Cannot read .*v\.json\.none/);
 });

@@ -2,8 +2,7 @@
  * @file `tinyzero estimate-vstar`: stage 1 alone, or V* derived from the rewards of an earlier stage 1. `tinyzero merge-vstar`
  * joins its parts, `tinyzero import-vstar` takes the rewards from a table.
  */
-import type { CommonOptionName, samplingOptionNames, serverOptionNames } from '../../options/names.js';
-import type { remoteOptionNames } from '../../options/remote.js';
+import type { CommonOptionName, estimationOptionNames, samplingOptionNames } from '../../options/names.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { withTrainedModel } from '../../run/final.js';
@@ -21,28 +20,19 @@ import { explainWrites } from '../../util/file.js';
 import { counted } from '../../util/format.js';
 import { requireRemote } from '../modal/require.js';
 import { describePreflight } from '../run-summary.js';
+import type { resultCommandOptions } from '../tables/shared.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<
-  | (typeof samplingOptionNames)[number]
-  | (typeof remoteOptionNames)[number]
-  | 'dryRun'
-  | (typeof serverOptionNames)[number]
-  | 'fromVStar'
-  | 'shard'
-  | 'out'
-  | 'engine'
-  | 'install'
-  | 'json'
-  | CommonOptionName
+  (typeof estimationOptionNames)[number] | (typeof resultCommandOptions)[number] | CommonOptionName
 >;
 
 export async function run(all: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
   const { on, remoteGpu, timeout, volume, detach, dryRun, ...values } = all;
-  requireRemote({ on }, flags, 'dryRun');
+  requireRemote('estimate-vstar', { on }, flags);
   if (on === 'modal') {
     const { onModal } = await import('../modal/commands.js');
     return await onModal('estimate-vstar', all, flags, (result, paint) =>

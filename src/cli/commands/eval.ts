@@ -5,8 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { usageError } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
-import type { CommonOptionName, evaluationOptionNames, serverOptionNames } from '../../options/names.js';
-import type { remoteOptionNames } from '../../options/remote.js';
+import type { CommonOptionName, evaluationOptionNames } from '../../options/names.js';
 import type { TrainingOptions } from '../../options/settings.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
@@ -19,20 +18,14 @@ import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import { requireRemote } from '../modal/require.js';
 import { describeComparison, describeEvaluation } from '../run-summary.js';
+import type { resultCommandOptions } from '../tables/shared.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<
-  | (typeof evaluationOptionNames)[number]
-  | (typeof remoteOptionNames)[number]
-  | 'dryRun'
-  | (typeof serverOptionNames)[number]
-  | 'engine'
-  | 'install'
-  | 'json'
-  | CommonOptionName
+  (typeof evaluationOptionNames)[number] | (typeof resultCommandOptions)[number] | CommonOptionName
 >;
 
 export async function run(
@@ -40,7 +33,7 @@ export async function run(
   _operands: readonly string[],
   given: ReadonlySet<OptionName>,
 ): Promise<number> {
-  requireRemote(values, given, 'dryRun');
+  requireRemote('eval', values, given);
   if (values.on === 'modal') {
     const { onModal } = await import('../modal/commands.js');
     return await onModal('eval', values, given, (result, paint) => describe(result as unknown as Evaluated, paint));

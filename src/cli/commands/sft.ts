@@ -4,32 +4,32 @@
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, sftOptionNames } from '../../options/names.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
-import type { TokenLoss } from '../../policy/row-loss.js';
 import { shellWord } from '../../report/command.js';
 import { withTrainedModel } from '../../run/final.js';
 import { newFolder } from '../../run/folder.js';
 import type { SftDryRun } from '../../run/sft/dry-run.js';
-import type { SftEvent, SftMetrics, SftRequest, SftResult } from '../../run/sft/events.js';
+import type { SftEvent, SftRequest, SftResult } from '../../run/sft/events.js';
 import { exitCodes } from '../../util/errors.js';
-import { counted, formatPercent, formatSeconds } from '../../util/format.js';
+import { counted, formatSeconds } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
+import { requireRemote } from '../modal/require.js';
 import { describeNeeds, requireFit } from '../needs.js';
 import { programName } from '../program-name.js';
+import { sftProgress } from '../sft-progress.js';
+import type { runCommandOptions } from '../tables/shared.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printTrainEvent } from '../terminal/json-events.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
-import { curveLines, updateProgress } from '../update-progress.js';
 import { requireWatch, watchedRun } from '../watch-beside.js';
 
-type Values = OptionValues<
-  | (typeof sftOptionNames)[number]
-  | ('seeds' | 'parallel' | 'out' | 'resume' | 'dryRun' | 'watch' | 'port' | 'open' | 'engine' | 'install' | 'json')
-  | CommonOptionName
->;
+type Values = OptionValues<(typeof sftOptionNames)[number] | (typeof runCommandOptions)[number] | CommonOptionName>;
 
-export async function run(values: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
+export async function run(all: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
+  const { on, remoteGpu: _gpu, timeout: _timeout, volume: _volume, detach: _detach, ...values } = all;
+  requireRemote('sft', { on }, flags);
+  if (on === 'modal') return await elsewhere(all, flags);
   const { seeds: _seeds, parallel: _parallel, ...single } = values;
   const { out, resume, dryRun, watch, port, open, engine, install, json, quiet, color: __, ...given } = single;
   requireWatch({ watch, port, open }, flags);
@@ -64,6 +64,14 @@ export async function run(values: Values, _: readonly string[], flags: ReadonlyS
   return exitCodes.ok;
 }
 
+async function elsewhere(values: Values, flags: ReadonlySet<OptionName>): Promise<number> {
+  const { onModal } = await import('../modal/commands.js');
+  const started = performance.now();
+  return await onModal('sft', values, flags, (record, paint) =>
+    summarize(record as unknown as Parameters<typeof summarize>[0], (performance.now() - started) / 1000, paint),
+  );
+}
+
 async function printPlan(request: SftRequest, reporter: Reporter, json: boolean): Promise<number> {
   const { sftDryRun } = await import('../../run/sft/dry-run.js');
   const plan = await interruptible((signal) => sftDryRun(request, reporter, signal));
@@ -82,61 +90,6 @@ function describePlan(plan: SftDryRun): string[] {
     `  ${counted(updates, 'update')}`,
     ...describeNeeds(plan),
   ];
-}
-
-/** Updates between lines in a log. Updates with a held-out loss always get a line. */
-const lineEveryUpdates = 5;
-
-function sftProgress(reporter: Reporter): { onEvent(event: SftEvent): void; end(): void } {
-  const progress = updateProgress<SftMetrics>(reporter, 'Training', curves);
-  return {
-    onEvent(event) {
-      switch (event.kind) {
-        case 'opened': {
-          const { model, engine, lines, tokens } = event;
-          return reporter.line(
-            `Training ${model} on ${engine}: ${counted(lines.train, 'line')} with ${counted(tokens, 'completion token')}, ` +
-              `${counted(lines.heldOut, 'held-out line')}.`,
-          );
-        }
-        case 'measured':
-          return reporter.line(`Held out, ${event.when} training: ${describeLoss(event.loss)}.`);
-        case 'resumed':
-          return progress.resume(event.history);
-        case 'training':
-          return progress.start(event.updates);
-        case 'step': {
-          const { metrics, updates } = event;
-          progress.add(metrics, updates, { note: describeUpdate(metrics, updates) });
-        }
-      }
-    },
-    end: progress.end,
-  };
-}
-
-/** The line of an update in a log; undefined if it gets none. */
-function describeUpdate({ step, loss, heldOutLoss }: SftMetrics, updates: number): string | undefined {
-  if (step % lineEveryUpdates !== 0 && step !== updates && heldOutLoss === undefined) return undefined;
-  const held = heldOutLoss === undefined ? '' : `, held out ${heldOutLoss.toFixed(3)}`;
-  return `Update ${step} of ${updates}: loss ${loss.toFixed(3)} nats a token${held}`;
-}
-
-/** Losses over the updates, as curves from 0 to the largest. */
-function curves(history: readonly SftMetrics[], width: number): string[] {
-  const curve = (name: string, values: readonly number[]) => {
-    const largest = Math.max(...values, Number.MIN_VALUE);
-    const levels = values.map((value) => value / largest);
-    return curveLines(name, [values[0]!.toFixed(3), values.at(-1)!.toFixed(3)], levels, width);
-  };
-  if (history.length === 0) return [];
-  const losses = history.map(({ loss }) => loss);
-  const held = history.flatMap(({ heldOutLoss }) => heldOutLoss ?? []);
-  return [...curve('loss', losses), ...(held.length > 1 ? curve('loss, held out', held) : [])];
-}
-
-function describeLoss({ loss, tokens }: TokenLoss): string {
-  return `loss ${loss.toFixed(3)} nats a token (probability of a token ${formatPercent(Math.exp(-loss))}), over ${counted(tokens, 'token')}`;
 }
 
 function summarize(

@@ -3,7 +3,6 @@
  */
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, trainingOptionNames } from '../../options/names.js';
-import type { remoteOptionNames } from '../../options/remote.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
 import type { TrainEvent } from '../../run/events.js';
@@ -14,6 +13,7 @@ import type { Reporter } from '../../util/reporter.js';
 import { requireRemote } from '../modal/require.js';
 import { requireFit } from '../needs.js';
 import { describeDryRun, type FinishedRun, summarize } from '../run-summary.js';
+import type { runCommandOptions } from '../tables/shared.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printTrainEvent } from '../terminal/json-events.js';
 import { printResult } from '../terminal/output.js';
@@ -23,30 +23,14 @@ import { trainProgress } from '../train-progress.js';
 import { requireWatch, watchedRun } from '../watch-beside.js';
 
 type Values = OptionValues<
-  | (typeof trainingOptionNames)[number]
-  | (typeof remoteOptionNames)[number]
-  | (
-      | 'seeds'
-      | 'parallel'
-      | 'out'
-      | 'resume'
-      | 'dryRun'
-      | 'watch'
-      | 'port'
-      | 'open'
-      | 'engine'
-      | 'install'
-      | 'workers'
-      | 'json'
-    )
-  | CommonOptionName
+  (typeof trainingOptionNames)[number] | (typeof runCommandOptions)[number] | 'workers' | CommonOptionName
 >;
 
 const taskApi = () => import('../../index.js');
 
 export async function run(all: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
   const { on, remoteGpu: _gpu, timeout: _timeout, volume: _volume, detach: _detach, ...values } = all;
-  requireRemote({ on, tinkerUrl: values.tinkerUrl, resume: values.resume }, flags);
+  requireRemote('train', { on, tinkerUrl: values.tinkerUrl, resume: values.resume }, flags);
   if (on === 'modal') return await elsewhere(all, flags);
   const { seeds: _seeds, parallel: _parallel, ...single } = values;
   const {
@@ -73,7 +57,7 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
   const folder = resume ?? out ?? newFolder(given.name ?? given.model ?? builtinModel);
   const options = withTrainedModel(given);
   const workers = listed?.split(',');
-  if (dryRun) return await printPlan({ options, folder, engine, install, taskApi }, reporter, json);
+  if (dryRun) return await printPlan({ options, folder, engine, install, workers, taskApi }, reporter, json);
   const { train } = await import('../../run/train.js');
   const progress = trainProgress(reporter, paintFor(process.stderr));
   const onEvent = (event: TrainEvent) => {

@@ -171,7 +171,9 @@ async function dryRunOf(
 
 /** Downloads what is missing once, so that runs side by side do not. */
 async function fetchWeights(plan: RunPlan, reporter: Reporter, signal: AbortSignal): Promise<void> {
-  const names = plan.runs.flatMap(({ flags }) => [flags.model ?? builtinModel, flags.reference ?? []].flat());
+  // A Tinker server has the weights itself.
+  const here = plan.runs.filter(({ flags }) => flags.tinkerUrl === undefined);
+  const names = here.flatMap(({ flags }) => [flags.model ?? builtinModel, flags.reference ?? []].flat());
   for (const name of new Set(names)) {
     if (typeof name !== 'string') continue;
     const { pretrained } = await openModel(trainedModel(name), reporter, signal);

@@ -1,4 +1,4 @@
-/** @file The end of `train`, `estimate-vstar` and `eval` with `--on modal`: the plan, the run, and the results as the command shows them. */
+/** @file The end of `train`, `sft`, `estimate-vstar` and `eval` with `--on modal`: the plan, the run, and the results as the command shows them. */
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { OptionName, OptionValues } from '../../options/table.js';
@@ -61,8 +61,10 @@ export async function onModal(
       fix: `Fetch it with \`tinyzero modal get ${job.name}\`.`,
     });
   }
+  const run = { folder: output, report: join(output, runFiles.report) };
   const places = {
-    train: { folder: output, report: join(output, runFiles.report) },
+    train: run,
+    sft: run,
     'estimate-vstar': { file: output },
     eval: {},
   };

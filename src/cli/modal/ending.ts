@@ -3,7 +3,7 @@ import { options } from '../../options/table.js';
 import { shellWord } from '../../report/command.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { formatDuration } from './duration.js';
-import { killedCode, type RemoteCommand, timedOutCode } from './layout.js';
+import { killedCode, makesRun, type RemoteCommand, timedOutCode } from './layout.js';
 import type { Replay } from './replay.js';
 
 interface EndedJob {
@@ -43,5 +43,7 @@ export function endedBy(code: number, job: EndedJob, said: Replay['error']): Use
 
 function resumeCommand({ output, command, volume }: Omit<EndedJob, 'timeoutSeconds'>): string {
   const where = volume === options.volume.default ? '' : ` --volume ${volume}`;
-  return command === 'train' ? `tinyzero train --on modal --resume ${shellWord(output)}${where}` : 'the same command';
+  return makesRun(command)
+    ? `tinyzero ${command} --on modal --resume ${shellWord(output)}${where}`
+    : 'the same command';
 }

@@ -14,7 +14,7 @@ import { exitCodes, UserError } from '../../util/errors.js';
 import { isRecord, readJsonRecord } from '../../util/json.js';
 import { parseDuration } from './duration.js';
 import { type Input, inputOf } from './files/upload.js';
-import type { RemoteCommand, Target } from './layout.js';
+import { makesRun, type RemoteCommand, type Target } from './layout.js';
 
 export type RemoteValues = OptionValues<(typeof remoteOptionNames)[number]>;
 
@@ -42,7 +42,9 @@ export interface RemoteJob {
 }
 
 /** Options that name files of this machine, if they exist here. */
-const inputOptions: readonly OptionName[] = ['model', 'reference', 'task', 'problems', 'vStar', 'fromVStar', 'compare'];
+const inputOptions: readonly OptionName[] = [
+  ...(['model', 'reference', 'task', 'problems', 'data', 'vStar', 'fromVStar', 'compare'] as const),
+];
 /** Options that say how this command itself behaves. */
 const ownOptions: readonly OptionName[] = [
   ...remoteOptionNames,
@@ -66,6 +68,7 @@ export function planJob(
   for (const name of refused) {
     if (given.has(name)) found.push(`${flag(name)}: cannot be combined with --on modal; ${insteadOf[name]}`);
   }
+  if (values.data === '-') found.push('--data: standard input cannot be sent to Modal; give a file');
   const timeoutSeconds = parseDuration(values.timeout);
   if (timeoutSeconds === undefined || timeoutSeconds > longestSeconds || timeoutSeconds < shortestSeconds) {
     found.push(`--timeout: expected from ${shortestSeconds}s to 24h, such as 90m or 8h, found '${values.timeout}'`);
@@ -112,7 +115,7 @@ const insteadOf: Readonly<Partial<Record<OptionName, string>>> = {
 
 function targetOf(command: RemoteCommand, name: string, resume: boolean): Target | undefined {
   if (command === 'eval') return undefined;
-  if (command === 'train') return { flag: resume ? '--resume' : '--out', path: name };
+  if (makesRun(command)) return { flag: resume ? '--resume' : '--out', path: name };
   return { flag: '--out', path: `${name}/${runFiles.vStar}` };
 }
 
@@ -144,8 +147,8 @@ function nameOf(
   flags: readonly string[],
 ): { name: string; output: string } {
   const what = model ?? 'builtin';
-  if (command === 'train') {
-    const folder = resume ?? out ?? newFolder(name ?? what);
+  if (makesRun(command)) {
+    const folder = resume ?? out ?? newFolder(name ?? (command === 'sft' ? `sft-${basename(what)}` : what));
     return { name: basename(folder), output: folder };
   }
   const hash = createHash('sha256').update(flags.join('\0')).digest('hex').slice(0, 8);

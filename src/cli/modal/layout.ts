@@ -42,7 +42,12 @@ export interface JobRecord {
   readonly links: readonly Link[];
 }
 
-export type RemoteCommand = 'train' | 'estimate-vstar' | 'eval';
+export type RemoteCommand = 'train' | 'sft' | 'estimate-vstar' | 'eval';
+
+/** Whether a command makes a run: a folder that can be resumed. */
+export function makesRun(command: RemoteCommand): boolean {
+  return command === 'train' || command === 'sft';
+}
 
 /** Exit codes that are none of tinyzero's own. */
 export const timedOutCode = 124;

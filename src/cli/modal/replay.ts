@@ -3,10 +3,12 @@
  * they are passed on. Other lines, such as the words of a crash, are shown as they are.
  */
 import type { TrainEvent } from '../../run/events.js';
+import type { SftEvent, SftMetrics } from '../../run/sft/events.js';
 import type { StepMetrics } from '../../stage2/step-metrics.js';
 import { printable } from '../../util/errors.js';
 import { isRecord, type JsonRecord } from '../../util/json.js';
 import type { Reporter, Work, WorkUnit } from '../../util/reporter.js';
+import { sftProgress } from '../sft-progress.js';
 import { printEvent } from '../terminal/output.js';
 import { paintFor } from '../terminal/paint.js';
 import { trainProgress } from '../train-progress.js';
@@ -20,23 +22,30 @@ export interface Replay {
   readonly error: { readonly message: string; readonly exitCode: number } | undefined;
 }
 
+/** One line of the metrics of a run, of `train` or `sft`. */
+export type RunMetrics = StepMetrics | SftMetrics;
+
 /** The work whose progress comes with the events of updates. */
-const updatesTitle = 'Stage 2';
+const updateTitles = ['Stage 2', 'Training'];
+/** Events of runs that are only shown. */
+const shownKinds = ['stage2', 'evaluated', 'training', 'measured'];
+
+interface RunProgress {
+  onEvent(event: TrainEvent | SftEvent): void;
+  end(): void;
+}
 
 /**
  * @param json print the events on stdout too. @param earlier metrics of the updates before those that are printed.
  * @param onGpu the name of a run that should use a GPU: a line says so if it does not.
  */
-export function replay(
-  reporter: Reporter,
-  json: boolean,
-  earlier: readonly StepMetrics[] = [],
-  onGpu?: string,
-): Replay {
+export function replay(reporter: Reporter, json: boolean, earlier: readonly RunMetrics[] = [], onGpu?: string): Replay {
   // The lines of these events come as notes.
-  const freshProgress = () => trainProgress({ ...reporter, line: () => {} }, paintFor(process.stderr));
-  let progress = freshProgress();
-  let history: readonly StepMetrics[] = earlier;
+  const quiet = { ...reporter, line: () => {} };
+  const freshProgress = (isSft: boolean): RunProgress =>
+    isSft ? sftProgress(quiet) : trainProgress(quiet, paintFor(process.stderr));
+  let progress = freshProgress(false);
+  let history = earlier;
   let work: { readonly title: string; readonly shown: Work } | undefined;
   let result: JsonRecord | undefined;
   let error: Replay['error'];
@@ -59,7 +68,7 @@ export function replay(
     if (kind === 'note') {
       work?.shown.hide();
       reporter.line(printable(String(fields.text)));
-    } else if (kind === 'progress' && fields.title !== updatesTitle) {
+    } else if (kind === 'progress' && !updateTitles.includes(String(fields.title))) {
       const title = printable(String(fields.title));
       if (work?.title !== title) {
         endWork();
@@ -70,19 +79,21 @@ export function replay(
       // A log may hold several sandboxes of the same run.
       endWork();
       progress.end();
-      progress = freshProgress();
+      progress = freshProgress('lines' in fields);
       if (onGpu !== undefined && !String(fields.engine).includes('GPU')) {
         reporter.line(`${onGpu} does not use the GPU that is paid for. \`tinyzero modal stop ${onGpu}\` ends it.`);
       }
-    } else if (kind === 'stage2' || kind === 'step' || kind === 'evaluated') {
+    } else if (kind === 'step') {
       endWork();
-      const told = { kind, ...fields } as unknown as TrainEvent;
-      if (told.kind === 'step') history = [...history, told.metrics];
-      progress.onEvent(told);
+      history = [...history, fields.metrics as RunMetrics];
+      progress.onEvent({ kind, ...fields } as unknown as TrainEvent);
+    } else if (shownKinds.includes(String(kind))) {
+      endWork();
+      progress.onEvent({ kind, ...fields } as unknown as TrainEvent);
     } else if (kind === 'resumed') {
       const step = Number(fields.step);
       history = history.filter((metrics) => metrics.step <= step);
-      progress.onEvent({ kind, step, history });
+      progress.onEvent({ kind, step, history } as TrainEvent);
     }
   };
   return {

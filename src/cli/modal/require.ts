@@ -2,25 +2,27 @@
 import { remoteOptionNames } from '../../options/remote.js';
 import { flag, type OptionName, type OptionValues } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
+import { makesRun, type RemoteCommand } from './layout.js';
 
 /**
- * @param own options that a command has only for Modal. @throws UserError for options that need `--on modal`, and for `--on tinker`
- * without a server. Elsewhere than on Modal, there is nothing else to do.
+ * @throws UserError for options that need `--on modal`, and for `--on tinker` without a server. Elsewhere than on Modal, there is
+ * nothing else to do.
  */
 export function requireRemote(
+  command: RemoteCommand,
   { on, tinkerUrl, resume }: Pick<OptionValues, 'on'> & Partial<Pick<OptionValues, 'tinkerUrl' | 'resume'>>,
   given: ReadonlySet<OptionName>,
-  own?: OptionName,
 ): void {
   const problems: string[] = [];
-  if (on === 'tinker' && own !== undefined) problems.push('--on: tinker is for `tinyzero train` alone');
+  if (on === 'tinker' && command !== 'train') problems.push('--on: tinker is for `tinyzero train` alone');
   else if (on === 'tinker' && tinkerUrl === undefined && resume === undefined) {
     problems.push('--on: tinker needs --tinker-url, such as http://localhost:8000');
   }
   if (on === 'modal' && tinkerUrl !== undefined) problems.push('--tinker-url: needs --on tinker');
   if (on !== 'modal') {
-    const ofModal = remoteOptionNames.filter((name) => name !== 'on');
-    const names = [...ofModal, ...(own === undefined ? [] : [own])].filter((name) => given.has(name));
+    const ofModal: readonly OptionName[] = remoteOptionNames.filter((name) => name !== 'on');
+    // Only runs have a plan here.
+    const names = [...ofModal, ...(makesRun(command) ? [] : ['dryRun' as const])].filter((name) => given.has(name));
     problems.push(...names.map((name) => `${flag(name)}: needs --on modal`));
   }
   if (problems.length > 0) throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });

@@ -6,7 +6,6 @@
 import { join } from 'node:path';
 import { hubSettings } from '../../model/hub/repo.js';
 import { runFiles } from '../../run/folder.js';
-import type { StepMetrics } from '../../stage2/step-metrics.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { parseJson } from '../../util/json.js';
 import type { Reporter } from '../../util/reporter.js';
@@ -29,8 +28,17 @@ import { send } from './files/upload.js';
 import { followSandbox } from './follow.js';
 import { openImage } from './image.js';
 import type { RemoteJob } from './job.js';
-import { appName, filesOf, hubCache, type JobRecord, type Link, mountPath, sandboxProgram } from './layout.js';
-import { type Replay, replay } from './replay.js';
+import {
+  appName,
+  filesOf,
+  hubCache,
+  type JobRecord,
+  type Link,
+  makesRun,
+  mountPath,
+  sandboxProgram,
+} from './layout.js';
+import { type Replay, type RunMetrics, replay } from './replay.js';
 import { stopRun } from './stop.js';
 
 export interface Finished {
@@ -86,10 +94,10 @@ export async function runJob(
 async function prepare(helper: Helper, job: RemoteJob, reporter: Reporter, signal: AbortSignal) {
   const { name, resume, resumed } = job;
   const begun = (await helper.exec(['test', '-e', join(name, runFiles.config)])).code === 0;
-  if (begun && !resume && job.command === 'train') {
+  if (begun && !resume && makesRun(job.command)) {
     throw new UserError({
       problem: `The volume ${job.volume} already has a run ${name}.`,
-      fix: `Resume it with \`tinyzero train --on modal --resume ${job.output}\`, or choose another --out.`,
+      fix: `Resume it with \`tinyzero ${job.command} --on modal --resume ${job.output}\`, or choose another --out.`,
     });
   }
   if (resume && !begun && resumed === undefined) {
@@ -100,7 +108,7 @@ async function prepare(helper: Helper, job: RemoteJob, reporter: Reporter, signa
   }
   if (resumed !== undefined && !begun) await send(helper, resumed, reporter, name);
   const { folder, job: path } = filesOf(name);
-  const links = begun && resume ? await recordedLinks(helper, path) : [];
+  const links: Link[] = begun && resume ? [...((await readRecord(helper, name))?.links ?? [])] : [];
   for (const input of links.length > 0 ? [] : job.inputs) {
     signal.throwIfAborted();
     links.push({ path: input.path, place: await send(helper, input, reporter) });
@@ -115,10 +123,10 @@ async function prepare(helper: Helper, job: RemoteJob, reporter: Reporter, signa
   return { links, earlier: resume ? await readMetrics(helper, name) : [] };
 }
 
-/** What the options of a run that goes on there name. */
-async function recordedLinks(helper: Helper, path: string): Promise<Link[]> {
-  const { code, stdout } = await helper.exec(['cat', path]);
-  return code === 0 ? [...(parseJson(stdout) as JobRecord).links] : [];
+/** What the volume remembers of a run; undefined if it has none of this name. */
+export async function readRecord(helper: Helper, name: string): Promise<JobRecord | undefined> {
+  const { code, stdout } = await helper.exec(['cat', filesOf(name).job]);
+  return code === 0 ? (parseJson(stdout) as JobRecord) : undefined;
 }
 
 async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
@@ -126,11 +134,11 @@ async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 }
 
 /** The metrics of the updates that a run has made, for its curves. */
-export async function readMetrics(helper: Helper, name: string): Promise<StepMetrics[]> {
+export async function readMetrics(helper: Helper, name: string): Promise<RunMetrics[]> {
   const { stdout } = await helper.exec(['sh', '-c', `cat ${join(name, runFiles.metrics)} 2>/dev/null || true`]);
   return stdout.split('\n').flatMap((line) => {
     try {
-      return line === '' ? [] : [parseJson(line) as StepMetrics];
+      return line === '' ? [] : [parseJson(line) as RunMetrics];
     } catch {
       return []; // half a line of a run that was killed; the run itself repeats the update
     }

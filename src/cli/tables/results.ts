@@ -1,8 +1,7 @@
 /** @file Commands that measure a model, or show what runs did. */
-import { evaluationOptionNames, serverOptionNames } from '../../options/names.js';
-import { remoteOptionNames } from '../../options/remote.js';
+import { evaluationOptionNames } from '../../options/names.js';
 import { type CommandSpec, command } from '../command-spec.js';
-import { engineOptions, modelOrRun, remoteDryRun } from './shared.js';
+import { modelOrRun, remoteDryRun, resultCommandOptions } from './shared.js';
 
 export const resultCommands: readonly CommandSpec[] = [
   command({
@@ -10,7 +9,7 @@ export const resultCommands: readonly CommandSpec[] = [
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
     details:
       'With a run folder, the trained model is measured on the problems and with the sampling of that run, unless flags change them. The result equals the evaluation of `tinyzero train` after training.',
-    options: [...evaluationOptionNames, ...serverOptionNames, 'dryRun', ...remoteOptionNames, ...engineOptions, 'json'],
+    options: [...evaluationOptionNames, ...resultCommandOptions],
     texts: {
       model: modelOrRun,
       dryRun: remoteDryRun,

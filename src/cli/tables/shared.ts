@@ -1,4 +1,6 @@
 /** @file What the entries of several commands have in common. */
+import { serverOptionNames } from '../../options/names.js';
+import { remoteOptionNames } from '../../options/remote.js';
 import type { OptionName } from '../../options/table.js';
 
 /** Options of every command that computes. */
@@ -11,7 +13,7 @@ export const pageTexts = {
   open: { help: 'with --watch: open the page in a browser' },
 } as const;
 
-/** Options of a command that makes runs, beside those of the run. */
+/** Options of a command that makes runs, here or on Modal, beside those of the run. */
 export const runCommandOptions = [
   'seeds',
   'parallel',
@@ -19,6 +21,16 @@ export const runCommandOptions = [
   'resume',
   'dryRun',
   ...pageOptions,
+  ...remoteOptionNames,
+  ...engineOptions,
+  'json',
+] as const satisfies readonly OptionName[];
+
+/** Options of a command that samples and has one result, beside those of its work. */
+export const resultCommandOptions = [
+  ...serverOptionNames,
+  'dryRun',
+  ...remoteOptionNames,
   ...engineOptions,
   'json',
 ] as const satisfies readonly OptionName[];

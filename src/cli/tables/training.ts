@@ -1,9 +1,21 @@
 /** @file Commands that train a model, or compute a part of training. */
 import { sftDefaults } from '../../options/defaults.js';
-import { samplingOptionNames, serverOptionNames, sftOptionNames, trainingOptionNames } from '../../options/names.js';
-import { remoteOptionNames } from '../../options/remote.js';
+import {
+  estimationOptionNames,
+  samplingOptionNames,
+  sftOptionNames,
+  trainingOptionNames,
+} from '../../options/names.js';
 import { type CommandSpec, command } from '../command-spec.js';
-import { engineOptions, modelOrRun, pageTexts, remoteDryRun, runCommandOptions, theModel } from './shared.js';
+import {
+  engineOptions,
+  modelOrRun,
+  pageTexts,
+  remoteDryRun,
+  resultCommandOptions,
+  runCommandOptions,
+  theModel,
+} from './shared.js';
 
 export const trainingCommands: readonly CommandSpec[] = [
   command({
@@ -11,7 +23,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'train a model with A*PO and show on held-out problems what it learned',
     details:
       'Evaluates the model, samples every training problem to estimate its optimal value V* (stage 1), checks whether training can learn anything, trains (stage 2), evaluates again, and writes everything to the run folder. Ctrl-C saves the run; the printed command resumes it.',
-    options: [...trainingOptionNames, ...runCommandOptions, 'workers', ...remoteOptionNames],
+    options: [...trainingOptionNames, ...runCommandOptions, 'workers'],
     texts: {
       model: modelOrRun,
       reference: theModel,
@@ -101,17 +113,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     summary: 'stage 1 alone: sample every training problem and write v_star_dict.json',
     details:
       'Resumes an existing file. With --from, V* for another beta1 or for fewer samples is derived from the rewards of a file, without sampling.',
-    options: [
-      ...samplingOptionNames,
-      ...serverOptionNames,
-      'fromVStar',
-      'shard',
-      'out',
-      'dryRun',
-      ...remoteOptionNames,
-      ...engineOptions,
-      'json',
-    ],
+    options: [...estimationOptionNames, ...resultCommandOptions],
     texts: {
       model: modelOrRun,
       reference: theModel,

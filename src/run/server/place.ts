@@ -76,11 +76,18 @@ export async function openJobModel(
 ): Promise<Pick<OpenModel, 'pretrained' | 'tokenizer'>> {
   if (tinkerUrl === undefined) return await openModel(model, reporter, signal);
   const { pretrained, tokenizer } = await describeModel(model, reporter, signal);
-  if (pretrained.adapterFolder !== undefined) {
-    throw usageError('--on tinker trains an adapter of a base model, and --model is an adapter itself.');
-  }
+  requireNoTinkerAdapter(pretrained);
   const weights = weightsOnServer(tinkerModel ?? model, pretrained);
   return { pretrained: { ...pretrained, weights }, tokenizer };
+}
+
+/** @throws UserError (wrong usage) when a server would get an adapter as its base. */
+export function requireNoTinkerAdapter({ adapterFolder }: Pick<Pretrained, 'adapterFolder'>): void {
+  if (adapterFolder === undefined) return;
+  throw usageError(
+    `--on tinker trains an adapter of a base model, and ${adapterFolder} is an adapter itself.`,
+    'Give its base model as --model.',
+  );
 }
 
 /** Weights that only a server can read. Their hash is of its name for them, not of their values. */

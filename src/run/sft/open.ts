@@ -10,7 +10,7 @@ import { type ExampleSet, exampleLine, readExamples } from './examples.js';
 export function openExamples(
   options: SftOptions,
   content: string,
-  { pretrained, tokenizer }: DescribedModel & { readonly pretrained: { readonly adapterFolder?: string | undefined } },
+  { pretrained, tokenizer }: DescribedModel,
 ): { readonly settings: SftSettings; readonly examples: ExampleSet } {
   const settings = completeSftSettings(options, {
     heldOut: heldOutSplitOf(pretrained.configRecord),

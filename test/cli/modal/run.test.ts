@@ -107,6 +107,27 @@ test('a run on Modal is the run of this machine, and can be listed, fetched and 
     assert.match(gone.stderr, /There is no run other on the volume/);
   });
 
+  await t.test('sft is the run of this machine too', async () => {
+    const [own, far] = [join(folder, 'sft-here'), join(folder, 'sft-there')];
+    const data = join(folder, 'lines.jsonl');
+    const lines = readFileSync('examples/worked.jsonl', 'utf8').split('\n').slice(0, 8);
+    writeFileSync(data, lines.join('\n'));
+    const learn = ['sft', '--data', data, '--epochs', '1', '--batch-size', '4', '--held-out', '0.25', ...wasm];
+    const remote = await account.run([...learn, '--out', far, '--on', 'modal']);
+    assert.equal(remote.code, 0, remote.stderr);
+    const local = await tinyzero([...learn, '--out', own]);
+    assert.equal(local.code, 0, local.stderr);
+    assert.match(remote.stdout, /The held-out loss (fell|did not fall)/);
+    assert.match(remote.stderr, /Held out, before training: loss .*Training: 2 updates in /s);
+    for (const name of ['metrics.jsonl', 'final/model.safetensors']) {
+      assert.ok(readFileSync(join(own, name)).equals(readFileSync(join(far, name))), name);
+    }
+    const piped = await tinyzero(['sft', '--data', '-', '--on', 'modal']);
+    assert.match(piped.stderr, /--data: standard input cannot be sent to Modal/);
+    const tinker = await tinyzero(['sft', '--data', data, '--on', 'tinker']);
+    assert.match(tinker.stderr, /--on: tinker is for `tinyzero train` alone/);
+  });
+
   await t.test('eval takes the trained model along, and estimate-vstar brings its file', async () => {
     const evaluation = ['eval', '--model', there, '--samples', '1', ...wasm, '--json', '--on', 'modal'];
     const evaluated = await account.run(evaluation);

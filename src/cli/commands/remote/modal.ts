@@ -10,10 +10,10 @@ import { endedBy } from '../../modal/ending.js';
 import { fetchFolder } from '../../modal/files/download.js';
 import { helperOf, withHelper } from '../../modal/files/helper.js';
 import { followSandbox } from '../../modal/follow.js';
-import { filesOf } from '../../modal/layout.js';
+import { filesOf, type JobRecord } from '../../modal/layout.js';
 import { listRemoteRuns, type RemoteRun } from '../../modal/listing.js';
 import { replay } from '../../modal/replay.js';
-import { readMetrics } from '../../modal/start.js';
+import { readMetrics, readRecord } from '../../modal/start.js';
 import { stopRun } from '../../modal/stop.js';
 import { interruptible } from '../../terminal/interrupt.js';
 import { printResult } from '../../terminal/output.js';
@@ -52,37 +52,48 @@ export async function logs({ volume, json, quiet }: Values, [name = '']: readonl
   const sandbox = await runningSandbox(modal, name);
   return await interruptible(async (signal) => {
     if (sandbox !== undefined) {
-      const shown = replay(reporter, json, await readMetrics(helperOf(modal, sandbox), name));
+      const helper = helperOf(modal, sandbox);
+      const record = await readRecord(helper, name);
+      const shown = replay(reporter, json, await readMetrics(helper, name));
       try {
         const code = await followSandbox(modal, sandbox, name, shown.line, reporter, signal);
-        return conclude({ name, volume, json }, code, shown.result, shown.error);
+        return conclude({ name, volume, json, record }, code, shown.result, shown.error);
       } finally {
         shown.end();
       }
     }
     const opened = await openVolume(modal, volume);
-    const { log, exit } = await withHelper(modal, opened, async (helper) => {
+    const { log, exit, record } = await withHelper(modal, opened, async (helper) => {
       const files = filesOf(name);
       const read = await helper.exec(['cat', files.log]);
       if (read.code !== 0) throw noRun(name, volume);
-      return { log: read.stdout, exit: (await helper.exec(['cat', files.exit])).stdout.trim() };
+      const exit = (await helper.exec(['cat', files.exit])).stdout.trim();
+      return { log: read.stdout, exit, record: await readRecord(helper, name) };
     });
     const shown = replay(reporter, json);
     log.split('\n').forEach(shown.line);
     shown.end();
-    return conclude({ name, volume, json }, exit === '' ? undefined : Number(exit), shown.result, shown.error);
+    return conclude({ name, volume, json, record }, exit === '' ? undefined : Number(exit), shown.result, shown.error);
   });
+}
+
+interface LoggedRun {
+  readonly name: string;
+  readonly volume: string;
+  readonly json: boolean;
+  readonly record: JobRecord | undefined;
 }
 
 /** The end of a log: what became of the run. @param code undefined: its sandbox was cut off. */
 function conclude(
-  { name, volume, json }: { readonly name: string; readonly volume: string; readonly json: boolean },
+  { name, volume, json, record }: LoggedRun,
   code: number | undefined,
   result: ReturnType<typeof replay>['result'],
   error: ReturnType<typeof replay>['error'],
 ): number {
   if (code !== exitCodes.ok) {
-    const job = { name, volume, command: 'train', timeoutSeconds: 0, output: join('runs', name) } as const;
+    const { command = 'train', timeoutSeconds = 0 } = record ?? {};
+    const job = { name, volume, command, timeoutSeconds, output: join('runs', name) };
     printResult(json, { run: name, exitCode: code ?? null, error: error ?? null }, () => [
       endedBy(code ?? 137, job, error).message,
     ]);

@@ -1,0 +1,79 @@
+/** The real SkyRL tx (JAX on the processor, `npm run test:engines -- tinker`) trains the built-in model. */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { evaluate, train } from '../../src/index.js';
+import { temporaryFolder as folderForAll } from '../helpers/cli.js';
+import { temporaryFolder } from '../helpers/files.js';
+import { type RealServer, startServer } from '../helpers/real-server.js';
+import { widenHeads } from '../helpers/widened.js';
+
+const python = process.env.TINYZERO_TX_PYTHON;
+assert.ok(python, 'TINYZERO_TX_PYTHON names no Python; use `npm run test:engines -- tinker`');
+
+/** The server starts its engine with `uv run`, which would download everything again. */
+const uv = `#!/bin/sh
+while [ $# -gt 0 ] && [ "$1" != -m ]; do shift; done
+exec "${python}" "$@"
+`;
+
+/** All that the server uses of peft, which would bring torch. */
+const peft = `import json, os
+class LoraConfig:
+    def __init__(self, **kw): self.kw = kw
+    def save_pretrained(self, folder):
+        d = {"peft_type": "LORA", "bias": "none", "lora_dropout": 0.0, "inference_mode": True, "target_modules":
+             ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], **self.kw}
+        with open(os.path.join(folder, "adapter_config.json"), "w") as f: json.dump(d, f, default=str, indent=2)
+`;
+
+const rank = 8;
+let tx: RealServer | undefined;
+let model: string;
+
+before(async () => {
+  const folder = folderForAll('tinker');
+  model = join(folder, 'twin');
+  await widenHeads('models/tiny', model);
+  const [bin, stub] = [join(folder, 'bin'), join(folder, 'stub')];
+  for (const made of [bin, stub]) mkdirSync(made);
+  writeFileSync(join(bin, 'uv'), uv);
+  chmodSync(join(bin, 'uv'), 0o755);
+  writeFileSync(join(stub, 'peft.py'), peft);
+  const backend = {
+    max_lora_adapters: 4,
+    max_lora_rank: rank,
+    train_micro_batch_size: 32,
+    sample_max_num_sequences: 64,
+  };
+  tx = await startServer({
+    command: python,
+    args: (port) => [
+      ...['-m', 'tx.tinker.api', '--host', '127.0.0.1', '--port', String(port), '--base-model', model],
+      // SQLite waits for a lock for 5 s unless told otherwise, which is too short on a busy machine.
+      ...['--database-url', `sqlite:///${join(folder, 'tx.db')}?timeout=120`],
+      ...['--checkpoints-base', join(folder, 'checkpoints'), '--backend-config', JSON.stringify(backend)],
+    ],
+    env: {
+      PATH: `${bin}${delimiter}${process.env.PATH}`,
+      PYTHONPATH: stub,
+      JAX_PLATFORMS: 'cpu',
+      HF_HUB_OFFLINE: '1',
+    },
+    health: '/api/v1/healthz',
+    startSeconds: 1200,
+  });
+});
+
+after(async () => await tx?.stop());
+
+test('a run on it learns', async (t) => {
+  const folder = join(temporaryFolder(t), 'run');
+  const { before: first, after: last } = await train({
+    ...{ model, tinkerUrl: tx!.url, install: false, folder, seed: 1, loraRank: rank },
+    ...{ numTrain: 24, numTest: 8, numSamples: 4, evalSamples: 8, batchSize: 16, maxSteps: 4, lr: 2e-3 },
+  });
+  const here = await evaluate({ model: join(folder, 'final'), numTest: 8, evalSamples: 8, install: false });
+  console.log(first.sampled, last.sampled, here.sampled);
+});
