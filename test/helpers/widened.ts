@@ -1,6 +1,7 @@
 /**
- * @file The built-in model in a form that vLLM serves: its attention knows heads of 32, not of 24, and its Qwen2 ignores
- * `head_dim`. Every head gets zeros up to 32, at places where they change nothing, and the model becomes a Llama with biases.
+ * @file The built-in model in a form that servers know: vLLM's attention knows heads of 32, not of 24, and its Qwen2 ignores
+ * `head_dim`; SkyRL tx knows no Qwen2. Every head gets zeros up to 32, at places where they change nothing, and the model becomes
+ * a Llama with biases, or without them.
  */
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { savePretrained } from '../../src/model/checkpoint/save.js';
@@ -11,8 +12,14 @@ import { savePretrained } from '../../src/model/checkpoint/save.js';
  * RoPE turns channel i together with channel i + width / 2 by the angle position · theta^(-2i / width): the halves of a head
  * move to the halves of the wider one, and theta' = theta^(to / from) keeps every angle. Scores are divided by the root of the
  * width, so q and k each grow by the fourth root of to / from.
+ *
+ * @param biases false: without them, which is another model, although almost as good (SkyRL tx leaves them out silently).
  */
-export async function widenHeads(source: string, target: string, to = 32): Promise<void> {
+export async function widenHeads(
+  source: string,
+  target: string,
+  { to = 32, biases = true }: { readonly to?: number; readonly biases?: boolean } = {},
+): Promise<void> {
   const { config, configRecord, weights } = openPretrained(source);
   const from = config.headDim;
   const placeOf = (channel: number) => (channel < from / 2 ? channel : to / 2 + channel - from / 2);
@@ -61,6 +68,7 @@ export async function widenHeads(source: string, target: string, to = 32): Promi
       });
       tensors.set(`${at}.self_attn.o_proj.bias`, { shape: [hiddenSize], values: new Float32Array(hiddenSize) });
     }
+    const kept = [...tensors].filter(([name]) => biases || !name.endsWith('.bias'));
     await savePretrained(target, {
       configRecord: {
         ...configRecord,
@@ -68,10 +76,10 @@ export async function widenHeads(source: string, target: string, to = 32): Promi
         model_type: 'llama',
         head_dim: to,
         rope_theta: 10000 ** (to / from),
-        attention_bias: true,
+        attention_bias: biases,
         mlp_bias: false,
       },
-      specs: Object.fromEntries([...tensors].map(([name, { shape }]) => [name, shape])),
+      specs: Object.fromEntries(kept.map(([name, { shape }]) => [name, shape])),
       dtype: 'float32',
       read: (name) => tensors.get(name)!.values,
       carryFrom: source,
