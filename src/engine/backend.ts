@@ -9,6 +9,7 @@ import * as tfjs from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
+import { memoryLimit } from '../util/machine.js';
 import type { EngineName, Precision } from './choices.js';
 import { joinWorkers, parseAddress, requireSameEngines, serve } from './cluster.js';
 import { bfloat16Capability, chooseCudaSettings, nvidiaGpus } from './cuda.js';
@@ -17,7 +18,7 @@ import { findInstalledEngine } from './install/installed.js';
 import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram, type GraphDevice, gpuDevice } from './session.js';
-import { replaceWasmKernels } from './wasm.js';
+import { openWasmEngine } from './wasm-engine.js';
 
 export interface Engine {
   readonly name: EngineName;
@@ -25,7 +26,7 @@ export interface Engine {
   readonly description: string;
   readonly tensorflowVersion?: string;
   readonly device: 'cpu' | 'gpu';
-  /** Memory of the GPU in use, in bytes; absent on the processor, and where it is unknown. */
+  /** Memory of the GPU in use, or on the processor of this machine, in bytes; absent where it is unknown. */
   readonly memoryBytes?: number;
   /** The instruction set in use; absent without native kernels. */
   readonly instructions?: KernelsAddon['instructions'];
@@ -102,7 +103,7 @@ async function openTensorFlow(): Promise<Engine> {
     description: `TensorFlow ${binding.TF_Version} on ${where}`,
     tensorflowVersion: binding.TF_Version,
     device,
-    ...(card !== undefined && { memoryBytes: card.memoryBytes }),
+    ...(device === 'cpu' ? { memoryBytes: memoryLimit() } : card && { memoryBytes: card.memoryBytes }),
     ...(device === 'cpu' && addon !== undefined && { instructions: addon.instructions }),
     multipliesBfloat16: products.fastBfloat16 && (card === undefined || card.capability >= bfloat16Capability),
     createProgram: (spec) => createSessionProgram(binding, addon, spec, native),
@@ -193,23 +194,7 @@ async function openWebGpu(): Promise<Engine> {
 
 async function openWasm(): Promise<Engine> {
   await import('@tensorflow/tfjs-backend-wasm');
-  if (!(await tf.setBackend('wasm'))) {
-    throw new UserError({
-      problem: 'The wasm engine did not start.',
-      fix: 'It needs Node 20 or later and a processor with WebAssembly SIMD; `tinyzero doctor` checks both.',
-    });
-  }
-  replaceWasmKernels();
-  return {
-    name: 'wasm',
-    description: 'WebAssembly (SIMD, 1 thread)',
-    device: 'cpu',
-    multipliesBfloat16: false,
-    createProgram: (spec) => createEagerProgram('wasm', spec),
-    createEagerProgram: (spec) => createEagerProgram('wasm', spec),
-    createComposedProgram: (spec) => createEagerProgram('wasm', spec),
-    tensorCount: () => tf.memory().numTensors,
-  };
+  return { ...(await openWasmEngine()), memoryBytes: memoryLimit() };
 }
 
 function cores(): string {

@@ -92,6 +92,8 @@ export interface Program {
   fill(name: string, value: number): void;
   /** A copy of a state tensor's values. */
   read(name: string): TypedArray;
+  /** As `read`. Present where a program cannot wait for a result, as in a page: `run`, `runEach` and `read` throw there. */
+  readLater?(name: string): Promise<TypedArray>;
   /** Frees the state; the program cannot be used afterwards. */
   dispose(): void;
 }

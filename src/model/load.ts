@@ -2,13 +2,12 @@
  * @file Loads a checkpoint's weights into a program, and chooses the sizes of a sampling program: large enough for the work,
  * bounded in memory, and rounded so that similar work gives equal sizes.
  */
-import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
 import type { Program, ProgramSpec, TensorSpec } from '../engine/program.js';
+import { eventLoopTurn } from '../engine/turn.js';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
-import { memoryLimit } from '../util/machine.js';
 import type { Pretrained } from './checkpoint/pretrained.js';
 import type { ModelConfig } from './network/config.js';
 import { elementCount } from './network/params.js';
@@ -78,8 +77,12 @@ export const wasmHeapBytes = 2 ** 32;
  * @param needed bytes; `what` is named in the error.
  * @throws UserError
  */
-export function checkMemory(engine: Engine, needed: number, what: string): void {
-  const memory = engine.device === 'gpu' ? (engine.memoryBytes ?? Infinity) : memoryLimit();
+export function checkMemory(
+  engine: Pick<Engine, 'name' | 'device' | 'memoryBytes'>,
+  needed: number,
+  what: string,
+): void {
+  const memory = engine.memoryBytes ?? Infinity;
   const where = engine.device === 'gpu' ? 'the GPU' : 'this machine';
   if (engine.name === 'wasm' && needed > wasmHeapBytes) {
     throw new UserError({

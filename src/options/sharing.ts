@@ -16,6 +16,11 @@ export const sharingOptions = {
     choices: exportTargetNames,
     help: 'gguf for llama.cpp, gguf-lora for a LoRA adapter alone, onnx for transformers.js, web for a page in a browser',
   },
+  train: {
+    type: 'boolean',
+    default: false,
+    help: 'with --to web: also a page that trains the model in the browser while one watches',
+  },
   dtype: { type: 'choice', choices: exportFormats, help: 'number format of the weights' },
   check: {
     type: 'boolean',

@@ -3,7 +3,7 @@
  * models (or one, before and after training) are compared on the same draws. eval-summary.ts summarises the results.
  */
 import type { Problem } from '../data/problem.js';
-import { type Tokenizer, textStream } from '../model/checkpoint/tokenizer.js';
+import { textStream } from '../model/checkpoint/tokenizer.js';
 import { type Reporter, silentReporter } from '../util/reporter.js';
 import { type DrawnTokens, type EvalSummary, type Outcome, summarizeEvaluation } from './eval-summary.js';
 import { type GradedRollout, type RolloutKit, rollOut, rollOutGreedy } from './rollout.js';
@@ -61,7 +61,7 @@ export async function greedyAccuracy<P>(
   return rollouts.filter(({ score }) => score.exact).length / problems.length;
 }
 
-function drawnTokens(tokenizer: Tokenizer, { completionIds, logProbs }: GradedRollout): DrawnTokens {
+function drawnTokens(tokenizer: RolloutKit['tokenizer'], { completionIds, logProbs }: GradedRollout): DrawnTokens {
   const stream = textStream(tokenizer);
   const pieces = completionIds.map((id) => stream.push(id));
   pieces[pieces.length - 1] += stream.end();

@@ -4,6 +4,7 @@
  */
 import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
+import { floats, type ReplicaCall } from '../engine/program.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
@@ -15,7 +16,9 @@ import { sampleTogether } from './replicas.js';
 import { type ReadTensor, type TrainedState, trainedState } from './trained-state.js';
 import {
   runScore,
+  runScoreLater,
   runUpdate,
+  runUpdateLater,
   type UpdateBatch,
   type UpdateOptions,
   type UpdateResult,
@@ -44,6 +47,9 @@ export interface PolicyOptions {
   readonly training?: TrainingOptions;
 }
 
+/** The part of an engine that a policy needs. */
+export type PolicyEngine = Pick<Engine, 'name' | 'device' | 'memoryBytes' | 'replicas' | 'createProgram'>;
+
 export interface Policy extends TrainedState {
   readonly config: ModelConfig;
   /**
@@ -59,8 +65,56 @@ export interface Policy extends TrainedState {
   dispose(): void;
 }
 
+/** A policy whose every result is a promise, so that its program may be on a card that cannot be waited for. */
+export interface DeferredPolicy extends Omit<Policy, 'read' | 'update' | 'score'> {
+  read(name: string): Promise<Float32Array>;
+  /** As {@link Policy.update}. */
+  update(batch: UpdateBatch): Promise<UpdateResult>;
+  score(rows: readonly CompletionRow[], temperature: number): Promise<Float32Array[]>;
+}
+
 /** Builds the program. Load the parameters before any other use. */
-export function createPolicy(engine: Engine, config: ModelConfig, options: PolicyOptions): Policy {
+export function createPolicy(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions): Policy {
+  const { program, sizes, stored, outdated, updateBegins, scoreBegins } = build(engine, config, options);
+  return {
+    ...stored,
+    async sample(rollouts, sampleOptions) {
+      for (const name of outdated()) program.run(name);
+      if (program.replicas > 1) return await sampleTogether(program, sizes, rollouts, sampleOptions);
+      return (await sample(program, sizes, rollouts, sampleOptions)).completions;
+    },
+    update(batch) {
+      const { shape, training } = updateBegins();
+      return runUpdate(program, batch, shape, training);
+    },
+    score: (rows, temperature) => runScore(program, rows, temperature, scoreBegins()),
+  };
+}
+
+/** As {@link createPolicy}. One call at a time: the next one begins when the promise of the last is settled. */
+export function createDeferredPolicy(
+  engine: PolicyEngine,
+  config: ModelConfig,
+  options: PolicyOptions,
+): DeferredPolicy {
+  const { program, sizes, stored, outdated, updateBegins, scoreBegins } = build(engine, config, options);
+  const run = (name: string, inputs: ReplicaCall['inputs'] = {}) => program.start(name, { replica: 0, inputs });
+  return {
+    ...stored,
+    read: async (name) => floats(await (program.readLater ?? program.read)(name)),
+    async sample(rollouts, sampleOptions) {
+      for (const name of outdated()) await run(name);
+      return (await sample({ run }, sizes, rollouts, sampleOptions)).completions;
+    },
+    async update(batch) {
+      const { shape, training } = updateBegins();
+      return await runUpdateLater(program, batch, shape, training);
+    },
+    score: async (rows, temperature) => await runScoreLater(program, rows, temperature, scoreBegins()),
+  };
+}
+
+function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions) {
   const { sizes, training, precision = 'f32' } = options;
   const { lora, isNarrow, seed = 0, anchor } = training ?? {};
   const { replicas = 1 } = engine;
@@ -98,39 +152,42 @@ export function createPolicy(engine: Engine, config: ModelConfig, options: Polic
   let gradientExists = false;
 
   return {
-    config,
-    ...stored,
-    load(read) {
-      stored.load(read);
-      outdated = copied;
+    program,
+    sizes: layout.sizes,
+    stored: {
+      config,
+      ...stored,
+      load(read: ReadTensor) {
+        stored.load(read);
+        outdated = copied;
+      },
+      loadTrained(read: ReadTensor) {
+        stored.loadTrained(read);
+        outdated = copied;
+      },
+      loadReference(read: ReadTensor) {
+        if (Object.keys(layout.reference).length === 0) return;
+        for (const name of Object.keys(layout.parameters)) program.write(referenceName(name), read(name));
+      },
+      dispose: () => program.dispose(),
     },
-    loadTrained(read) {
-      stored.loadTrained(read);
-      outdated = copied;
-    },
-    loadReference(read) {
-      if (Object.keys(layout.reference).length === 0) return;
-      for (const name of Object.keys(layout.parameters)) program.write(referenceName(name), read(name));
-    },
-    async sample(rollouts, sampleOptions) {
-      if (outdated) program.run('copy');
+    /** Functions that must run before the sampler, whose weights are behind. */
+    outdated(): readonly string[] {
+      const behind = outdated;
       outdated = false;
-      if (replicas > 1) return await sampleTogether(program, layout.sizes, rollouts, sampleOptions);
-      return (await sample(program, layout.sizes, rollouts, sampleOptions)).completions;
+      return behind ? ['copy'] : [];
     },
-    update(batch) {
+    updateBegins() {
       if (training === undefined || shape === undefined) throw new Error('this policy was built without training');
       // Allocated by the first update; sampling and evaluation come first and do not need it.
       if (!gradientExists) for (const name of Object.keys(layout.gradients)) program.fill(name, 0);
       gradientExists = true;
-      const result = runUpdate(program, batch, shape, training);
       outdated = copied;
-      return result;
+      return { training, shape };
     },
-    score(rows, temperature) {
+    scoreBegins() {
       if (!training?.scores || shape === undefined) throw new Error('this policy was built without scoring');
-      return runScore(program, rows, temperature, shape);
+      return shape;
     },
-    dispose: () => program.dispose(),
   };
 }

@@ -17,7 +17,7 @@ import type { Policy } from './policy.js';
 /** Everything needed to turn problems into graded completions. */
 export interface RolloutKit<P = unknown> {
   readonly policy: Pick<Policy, 'sample'>;
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: Pick<Tokenizer, 'encode' | 'encodeChat' | 'decode'>;
   readonly task: Task<P>;
   readonly form: PromptForm;
   readonly endIds: ReadonlySet<number>;
@@ -58,7 +58,7 @@ export function endIdsOf({
   tokenizer,
   pretrained,
   form,
-}: Pick<RolloutKit, 'tokenizer' | 'form'> & Pick<OpenModel, 'pretrained'>): Set<number> {
+}: Pick<RolloutKit, 'form'> & Pick<OpenModel, 'pretrained' | 'tokenizer'>): Set<number> {
   return new Set([...endTokens({ tokenizer, pretrained }), ...lineEnds(tokenizer, form)]);
 }
 

@@ -8,7 +8,14 @@ import { valueAndGradients } from '../engine/ops/gradient.js';
 import { addInto, clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
-import { defineFunction, type FunctionSpec, floats, type Program, type TensorRecord } from '../engine/program.js';
+import {
+  defineFunction,
+  type FunctionSpec,
+  floats,
+  type Program,
+  type ReplicaCall,
+  type TensorRecord,
+} from '../engine/program.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { firstLogSums, firstTokenInputs, packFirstTokens } from '../model/network/first-token.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
@@ -150,30 +157,6 @@ export function updateFunctions(
   };
 }
 
-/** Log-probs of the tokens of `rows` at the temperature, under the policy as it is, as an update computes them. */
-export function runScore(
-  program: Program,
-  rows: readonly CompletionRow[],
-  temperature: number,
-  shape: UpdateShape,
-): Float32Array[] {
-  const logProbs: Float32Array[] = new Array(rows.length);
-  const { replicas } = program;
-  const passes = planPasses(rows, shape);
-  for (let first = 0; first < passes.length; first += replicas) {
-    const together = passes.slice(first, first + replicas);
-    const inverseTemperature = Float32Array.of(1 / temperature);
-    const calls = together.map((pass, replica) => ({
-      replica,
-      inputs: { ...packPass(rows, pass, shape), inverseTemperature },
-    }));
-    for (const [index, results] of program.runEach('score', calls).entries()) {
-      for (const [row, values] of valuesByRow(rows, together[index]!, floats(results.logProbs))) logProbs[row] = values;
-    }
-  }
-  return logProbs;
-}
-
 /** Sets the sums of the gradients to zero. */
 export function clearFunction(names: readonly string[]): FunctionSpec {
   return defineFunction({
@@ -212,13 +195,23 @@ export function applyFunction(
   });
 }
 
-/** Runs an update. @throws NumericsError when a log-prob, the loss or the gradient is not finite; weights stay then. */
-export function runUpdate(
-  program: Program,
+type Outputs = ReturnType<Program['run']>;
+type CallOptions = Pick<UpdateOptions, 'optimizer' | 'anchor' | 'addsValue'>;
+
+/** A call of an update: of every replica with the same inputs, or of the first ones, each with its own. */
+interface UpdateCall {
+  readonly name: string;
+  readonly inputs?: ReplicaCall['inputs'];
+  readonly each?: readonly ReplicaCall[];
+}
+
+/** The calls of an update, whoever makes them. Gets the outputs of each call, which has one item for each of `each`. */
+function* updateCalls(
+  replicas: number,
   batch: UpdateBatch,
   shape: UpdateShape,
-  { optimizer, anchor, addsValue }: Pick<UpdateOptions, 'optimizer' | 'anchor' | 'addsValue'>,
-): UpdateResult {
+  { optimizer, anchor, addsValue }: CallOptions,
+): Generator<UpdateCall, UpdateResult, readonly Outputs[]> {
   const { rows } = batch;
   if (rows.length > shape.rows) throw new RangeError(`${rows.length} rows do not fit a batch of ${shape.rows}`);
   const advantages = new Float32Array(shape.rows);
@@ -227,12 +220,11 @@ export function runUpdate(
   const refLogProbs: Float32Array[] = new Array(rows.length);
   const values: number[] = new Array(rows.length);
   let loss = 0;
-  program.run('clear');
-  const { replicas } = program;
+  yield { name: 'clear' };
   const passes = planPasses(rows, shape);
   for (let first = 0; first < passes.length; first += replicas) {
     const together = passes.slice(first, first + replicas);
-    const calls = together.map((pass, replica) => {
+    const each = together.map((pass, replica) => {
       const weights = new Float32Array(shape.rows);
       for (const { row } of pass) weights[row] = 1 / rows.length;
       const inverseTemperature = Float32Array.of(1 / batch.temperature);
@@ -240,7 +232,7 @@ export function runUpdate(
       const sampled = anchor === 'sampler' && { sampled: packValues(rows, pass, shape, ({ logProbs }) => logProbs!) };
       return { replica, inputs: { ...inputs, ...sampled, ...(addsValue && packFirstTokens(rows, pass, shape)) } };
     });
-    for (const [index, results] of program.runEach('accumulate', calls).entries()) {
+    for (const [index, results] of (yield { name: 'accumulate', each }).entries()) {
       const pass = together[index]!;
       loss += floats(results.loss)[0]!;
       for (const [row, each] of valuesByRow(rows, pass, floats(results.logProbs))) logProbs[row] = each;
@@ -248,6 +240,68 @@ export function runUpdate(
       if (addsValue) for (const { row } of pass) values[row] = floats(results.values)[row]!;
     }
   }
-  const { norm } = program.run('apply', adamw.stepScalars(batch.step, batch.learningRate, optimizer));
+  const inputs = adamw.stepScalars(batch.step, batch.learningRate, optimizer);
+  const [{ norm } = {}] = yield { name: 'apply', inputs };
   return { logProbs, refLogProbs, ...(addsValue && { values }), loss, gradientNorm: floats(norm)[0]! };
 }
+
+/** The calls that score rows, as an update does. */
+function* scoreCalls(
+  replicas: number,
+  rows: readonly CompletionRow[],
+  temperature: number,
+  shape: UpdateShape,
+): Generator<UpdateCall, Float32Array[], readonly Outputs[]> {
+  const logProbs: Float32Array[] = new Array(rows.length);
+  const passes = planPasses(rows, shape);
+  const inverseTemperature = Float32Array.of(1 / temperature);
+  for (let first = 0; first < passes.length; first += replicas) {
+    const together = passes.slice(first, first + replicas);
+    const each = together.map((pass, replica) => ({
+      replica,
+      inputs: { ...packPass(rows, pass, shape), inverseTemperature },
+    }));
+    for (const [index, results] of (yield { name: 'score', each }).entries()) {
+      for (const [row, values] of valuesByRow(rows, together[index]!, floats(results.logProbs))) logProbs[row] = values;
+    }
+  }
+  return logProbs;
+}
+
+type Calls<Result> = Generator<UpdateCall, Result, readonly Outputs[]>;
+
+function make<Result>(program: Program, calls: Calls<Result>): Result {
+  let step = calls.next();
+  while (!step.done) {
+    const { name, inputs, each } = step.value;
+    step = calls.next(each === undefined ? [program.run(name, inputs)] : program.runEach(name, each));
+  }
+  return step.value;
+}
+
+/** As {@link make}, for a program of one process, without waiting for any of its results. */
+async function makeLater<Result>({ start }: Pick<Program, 'start'>, calls: Calls<Result>): Promise<Result> {
+  let step = calls.next();
+  while (!step.done) {
+    const { name, inputs = {}, each = [{ replica: 0, inputs }] } = step.value;
+    step = calls.next([await start(name, each[0]!)]);
+  }
+  return step.value;
+}
+
+type Rest<Of extends (replicas: number, ...rest: never[]) => unknown> =
+  Parameters<Of> extends [number, ...infer Others] ? Others : never;
+
+/** Runs an update. @throws NumericsError when a log-prob, the loss or the gradient is not finite; weights stay then. */
+export const runUpdate = (program: Program, ...rest: Rest<typeof updateCalls>): UpdateResult =>
+  make(program, updateCalls(program.replicas, ...rest));
+
+export const runUpdateLater = (program: Program, ...rest: Rest<typeof updateCalls>): Promise<UpdateResult> =>
+  makeLater(program, updateCalls(1, ...rest));
+
+/** Log-probs of the tokens of rows at the temperature, under the policy as it is, as an update computes them. */
+export const runScore = (program: Program, ...rest: Rest<typeof scoreCalls>): Float32Array[] =>
+  make(program, scoreCalls(program.replicas, ...rest));
+
+export const runScoreLater = (program: Program, ...rest: Rest<typeof scoreCalls>): Promise<Float32Array[]> =>
+  makeLater(program, scoreCalls(1, ...rest));

@@ -59,8 +59,14 @@ export function placeboWords(
   return { kind: 'leak', label, opening: 'The placebo shows a gain', notes: [drift, what] };
 }
 
+/** What the verdict depends on. */
+export interface JudgedRun extends Pick<RunRecord, 'path' | 'before' | 'after' | 'stage1' | 'steps'> {
+  readonly stored: { readonly options: Pick<RunRecord['stored']['options'], 'overlap' | 'control' | 'force'> };
+  readonly problems: Readonly<Record<'train' | 'test', readonly { readonly cluster: string }[]>>;
+}
+
 /** @throws UserError when the two evaluations of the run are not of the same problems. */
-export function judge(run: RunRecord): Verdict {
+export function judge(run: JudgedRun): Verdict {
   const { before, after } = run;
   if (before === undefined || after === undefined) return judgeUnfinished(run);
   const compare = compareEvaluations(after, before);
@@ -174,7 +180,7 @@ function tooFew(units: number): string[] {
   ];
 }
 
-function judgeUnfinished({ path, stored, before, stage1, steps }: RunRecord): Verdict {
+function judgeUnfinished({ path, stored, before, stage1, steps }: JudgedRun): Verdict {
   const last = steps.at(-1);
   if (last === undefined && stage1?.preflight?.verdict === 'stop' && !stored.options.force) {
     return {
@@ -213,7 +219,7 @@ function judgeUnfinished({ path, stored, before, stage1, steps }: RunRecord): Ve
 }
 
 /** Number of test problems that are also trained on, directly or as mirrors. */
-function trainedOn({ problems }: RunRecord): number {
+function trainedOn({ problems }: JudgedRun): number {
   const trained = new Set(problems.train.map(({ cluster }) => cluster));
   return problems.test.filter(({ cluster }) => trained.has(cluster)).length;
 }

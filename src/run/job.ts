@@ -17,7 +17,7 @@ import { requireNoAdapter, type Settings, type TrainingOptions } from '../option
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { evaluate } from '../policy/evaluate.js';
 import type { PlacedPolicy } from '../policy/placed.js';
-import type { PolicySizes, TrainingOptions as PolicyTraining } from '../policy/policy.js';
+import type { TrainingOptions as PolicyTraining } from '../policy/policy.js';
 import { endIdsOf, promptIds, type RolloutKit } from '../policy/rollout.js';
 import { type Fingerprint, requireFingerprint } from '../stage1/fingerprint.js';
 import { chooseWording, probe, probeSize } from '../stage1/probe.js';
@@ -27,6 +27,7 @@ import { UserError } from '../util/errors.js';
 import { formatPercent } from '../util/format.js';
 import type { Reporter } from '../util/reporter.js';
 import { packageVersion } from '../util/version.js';
+import { policySizes } from './core/sizes.js';
 import { enginePlace, openJobModel, type Place, tinkerPlace } from './server/place.js';
 import { checkServer, drawnBy, openSampler } from './server/samplers.js';
 
@@ -202,50 +203,6 @@ function requireSameShape(model: Pretrained, reference: Pretrained): void {
     problem: `${reference.folder} cannot be the reference of ${model.folder}: their config.json files differ.`,
     fix: 'The reference must have the same architecture, like the checkpoint that the model was trained from.',
   });
-}
-
-/**
- * Rollouts decoded at once, memory permitting. With the built-in model on 2 cores, 4,000 rollouts of 32 tokens take 1.5 s
- * with 128 slots and 1.3 s with 256 or 512 (docs/log.md).
- */
-const defaultSlots = 256;
-
-/** Sizes of a policy that completes `problems`. */
-export function policySizes(
-  {
-    maxNewTokens,
-    numSamples,
-    evalSamples,
-    samplerUrl,
-  }: Pick<Settings, 'maxNewTokens' | 'numSamples' | 'evalSamples' | 'samplerUrl'>,
-  prompts: Pick<RolloutKit, 'tokenizer' | 'form'>,
-  problems: readonly Problem[],
-  training?: Pick<PolicyTraining, 'batchSize'>,
-): PolicySizes {
-  const ids = problems.map((problem) => promptIds(prompts, problem));
-  return {
-    promptLengths: ids.map(({ length }) => length),
-    sharedPrefix: sharedPrefix(ids),
-    maxNewTokens,
-    // No more than are ever sampled at once; none where a server samples, but there is always one.
-    slots:
-      samplerUrl !== undefined
-        ? 1
-        : Math.max(
-            Math.min(defaultSlots, problems.length * Math.max(numSamples, evalSamples, 1)),
-            training?.batchSize ?? 0,
-          ),
-  };
-}
-
-/** Tokens that all prompts begin with; each has at least one more. */
-function sharedPrefix([first = [], ...others]: readonly (readonly number[])[]): number {
-  let length = first.length - 1;
-  for (const ids of others) {
-    const differs = ids.findIndex((id, i) => id !== first[i]);
-    length = Math.min(length, ids.length - 1, differs < 0 ? ids.length : differs);
-  }
-  return Math.max(0, length);
 }
 
 /** The parts of a job that a policy needs. */

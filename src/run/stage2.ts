@@ -5,20 +5,18 @@
 import type { Problem } from '../data/problem.js';
 import { newestKept, warmupSteps } from '../options/settings.js';
 import { greedyAccuracy } from '../policy/evaluate.js';
-import { trainedRows } from '../stage1/trained.js';
 import { type VStarFile, vStarOf } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
 import type { LaggedSampler } from '../stage2/lagged.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../stage2/loop.js';
-import { planBatches, plannedRollouts, type Visit } from '../stage2/plan.js';
 import { type CheckpointState, loadCheckpoint, loadPolicy, loadSampler, loadTracked } from '../stage2/resume.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { bestOf, flatAt, type History, isFlat } from '../stage2/stopping.js';
 import { openTracker, type ValueTracker } from '../stage2/value-tracker.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
-import { keyedRandom } from '../util/random.js';
 import { checkpointModel, saveNewest, startOf } from './checkpoints.js';
+import { planOf, rowsOf, scheduleOf } from './core/plan.js';
 import type { TrainResult } from './events.js';
 import { loadBest, saveBest, saveFinal } from './final.js';
 import type { RunFolder } from './folder.js';
@@ -34,8 +32,8 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
   const kit = { ...run.kit, policy: run.samplers.current };
   const { settings, problems, pretrained } = job;
   const algorithm: Algorithm = algorithms[settings.algo];
-  const rows = rowsOf(run, vStar).map((index) => problems.train[index]!);
-  const plan = planOf(run, algorithm, rows);
+  const rows = rowsOf(job, vStar);
+  const plan = planOf(job, rows);
   const warmup = warmupSteps(settings, plan.length);
   const flat = settings.stopWhenFlat === undefined ? undefined : { window: settings.stopWhenFlat, after: warmup };
   const endOf = (history: History): Ending => {
@@ -92,11 +90,7 @@ export async function trainOrLoad(run: Run, vStar: VStarFile | undefined): Promi
         start: state?.progress ?? freshProgress,
         vStarOf: (id) => values!.get(id)!,
         tracker,
-        schedule: {
-          peak: settings.lr,
-          warmupSteps: warmup,
-          cosine: { steps: plan.length, floor: settings.decayTo },
-        },
+        schedule: scheduleOf(settings, plan.length),
         evalHeldOut: (step) => (isDue(evalEvery, step) ? greedyAccuracy(kit, problems.test) : undefined),
         validate: (step, reward) =>
           validation.length > 0 && (isDue(evalEvery, step) || isLast(step, reward))
@@ -156,31 +150,6 @@ function hasBest({ folder, policy, job }: Run, step: number): boolean {
     for (const saved of folder.checkpoints()) folder.setAside(saved);
     return false;
   }
-}
-
-/** The rows that stage 2 trains on, as indices of training problems. */
-export function rowsOf({ job }: Pick<Run, 'job'>, vStar: VStarFile | undefined): number[] {
-  const { settings, problems } = job;
-  const { trainOn, curriculum, seed } = settings;
-  const entryOf = (index: number) => vStar?.entries.get(problems.train[index]!.id);
-  return trainedRows(problems.rows, entryOf, { trainOn, curriculum, random: () => keyedRandom(seed, 'curriculum') });
-}
-
-/** The rollouts of every update. @throws UserError when no problem is left to train on. */
-function planOf({ job }: Run, algorithm: Algorithm, rows: readonly Problem[]): Visit[][] {
-  const { settings, problems } = job;
-  if (rows.length === 0) {
-    throw new UserError({
-      problem: `No problem is left to train on with --train-on ${settings.trainOn}.`,
-      fix: 'Train on all of them with --train-on all, or choose easier problems.',
-    });
-  }
-  return planBatches(rows, {
-    seed: settings.seed,
-    batchSize: settings.batchSize,
-    groupSize: algorithm.groupSize(settings),
-    rollouts: plannedRollouts(settings, { rows: rows.length, problems: problems.train.length }),
-  }).slice(0, settings.maxSteps);
 }
 
 /** The value tracker as it was at a checkpoint, or with the pass rates of stage 1. */

@@ -8,33 +8,33 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fingerprintModel } from '../model/checkpoint/pretrained.js';
 import { parameterCount } from '../model/network/params.js';
-import { type TrainingOptions, warmupSteps } from '../options/settings.js';
+import type { TrainingOptions } from '../options/settings.js';
 import { compareEvaluations, readEvaluation } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { evaluate } from '../policy/evaluate.js';
 import type { PlacedPolicy } from '../policy/placed.js';
-import type { TrainingOptions as PolicyTraining } from '../policy/policy.js';
 import { noteFirstToken, type RolloutKit } from '../policy/rollout.js';
 import { estimate } from '../stage1/estimate.js';
 import { requireFingerprint, requireSameSampler } from '../stage1/fingerprint.js';
-import { type Preflight, preflight } from '../stage1/preflight.js';
+import type { Preflight } from '../stage1/preflight.js';
 import { probe, probeSize } from '../stage1/probe.js';
 import { type Probe, readProbe, writeProbe } from '../stage1/probe-file.js';
 import { readVStarFile, type VStarFile, vStarOf, writeVStarFile } from '../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../stage2/algorithm.js';
-import { plannedUpdates } from '../stage2/plan.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import type { Reporter } from '../util/reporter.js';
 import { checkpointModel } from './checkpoints.js';
+import { judgeSamples } from './core/plan.js';
+import { policyTraining } from './core/sizes.js';
 import type { TrainEvent, TrainRequest, TrainResult } from './events.js';
 import { createRunFolder, openRunFolder, type RunFolder, runFiles } from './folder.js';
 import { type Job, probeRecord, withJob, withPolicy } from './job.js';
 import { type LogWriter, openLog, readLog } from './logs.js';
 import { readRun, requireSameRun, type StoredRun, writeRun } from './record.js';
 import { localSamplers, type RunSamplers, serverSamplers } from './server/samplers.js';
-import { rowsOf, trainOrLoad } from './stage2.js';
+import { trainOrLoad } from './stage2.js';
 import { withTensorboard } from './tensorboard/log.js';
 
 /** Shared by the parts of a run. */
@@ -119,7 +119,6 @@ async function runJob(
   signal: AbortSignal,
 ): Promise<TrainResult> {
   const { settings, problems, reporter } = job;
-  const { batchSize, microBatch, lora, seed, optimizer, maxGradientNorm } = settings;
   const algorithm: Algorithm = algorithms[settings.algo];
 
   // Write the record of a new run, or check that a resumed run matches its record.
@@ -135,23 +134,11 @@ async function runJob(
   onEvent({ kind: 'opened', model: settings.model, engine: job.engine.description, problems });
   const timings = openTimings(folder, reporter);
 
-  const training: PolicyTraining = {
-    batchSize,
-    microBatch,
-    lora,
-    seed,
-    optimizer,
-    maxGradientNorm,
-    loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
-    anchor: algorithm.anchor,
-    addsValue: algorithm.addsValue,
-    scores: algorithm.tracksValues,
-  };
   try {
     return await withPolicy(
       job,
       [...problems.train, ...problems.test, ...(problems.validation ?? [])],
-      training,
+      policyTraining(settings),
       async ({ policy, kit: untimed }) => {
         const onFirst = () => timings.append({ phase: 'first-token', seconds: process.uptime() });
         const samplers = samplersOf(job, folder, policy, onFirst);
@@ -272,13 +259,9 @@ async function probed(run: Run): Promise<Probe> {
 
 function judged(run: Run, file: VStarFile, seen: Probe): Preflight {
   const { job, folder, onEvent } = run;
-  const { settings, problems } = job;
-  const ids = problems.train.map(({ id }) => id);
+  const ids = job.problems.train.map(({ id }) => id);
   vStarOf(folder.file('vStar'), file, ids); // throws if a problem lacks samples
-  const entries = ids.map((id) => file.entries.get(id)!);
-  const updates = plannedUpdates(settings, { rows: rowsOf(run, file).length, problems: ids.length });
-  const plan = { updates, warmup: warmupSteps(settings, updates), batchSize: settings.batchSize };
-  const verdict = preflight(entries, { ...settings, plan, probe: seen });
+  const verdict = judgeSamples(job, file, seen);
   onEvent({ kind: 'preflight', preflight: verdict });
   return verdict;
 }

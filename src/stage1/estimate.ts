@@ -7,14 +7,14 @@ import type { Problem } from '../data/problem.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
 import { samplingEffort } from '../policy/sampling-effort.js';
 import { type Reporter, silentReporter } from '../util/reporter.js';
-import { missingSamples, type VStarEntry, type VStarFile } from './v-star-file.js';
+import { missingSamples, type Samples, type VStarEntry } from './v-star-file.js';
 
-export interface EstimateOptions {
+export interface EstimateOptions<File = Samples> {
   readonly signal?: AbortSignal;
   /** Receives progress. */
   readonly reporter?: Reporter;
   /** Called after each group with all samples so far. */
-  readonly onGroup?: (file: VStarFile) => void;
+  readonly onGroup?: (file: File) => void;
 }
 
 /** Samples per group: enough to keep the slots full, few enough to lose little when interrupted. */
@@ -25,12 +25,12 @@ const groupSamples = 256;
  *
  * @throws the signal's reason when it is aborted. The last file given to `onGroup` holds everything drawn until then.
  */
-export async function estimate<P>(
+export async function estimate<P, File extends Samples>(
   kit: RolloutKit<P>,
   problems: readonly Problem<P>[],
-  file: VStarFile,
-  { signal, reporter = silentReporter, onGroup }: EstimateOptions = {},
-): Promise<VStarFile> {
+  file: File,
+  { signal, reporter = silentReporter, onGroup }: EstimateOptions<File> = {},
+): Promise<File> {
   const byId = new Map(problems.map((problem) => [problem.id, problem]));
   const groupSize = Math.max(1, Math.floor(groupSamples / file.samples));
   const ids = problems.map(({ id }) => id);

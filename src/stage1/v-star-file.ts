@@ -68,6 +68,9 @@ export interface VStarFile {
   readonly entries: ReadonlyMap<string, VStarEntry>;
 }
 
+/** The samples alone. */
+export type Samples = Pick<VStarFile, 'beta1' | 'samples' | 'entries'>;
+
 /**
  * Writes the file atomically. Its `vStar` fields are for human readers; they are null where samples are missing.
  *
@@ -172,7 +175,7 @@ export function deriveVStar(
 }
 
 /** The samples still to be drawn for `ids`, in order: sample number `sample` of problem `id`. */
-export function missingSamples(file: VStarFile, ids: readonly string[]): { id: string; sample: number }[] {
+export function missingSamples(file: Omit<Samples, 'beta1'>, ids: readonly string[]): { id: string; sample: number }[] {
   return ids.flatMap((id) => {
     const done = file.entries.get(id)?.rewards.length ?? 0;
     return Array.from({ length: file.samples - done }, (_, i) => ({ id, sample: done + i }));
@@ -184,7 +187,7 @@ export function missingSamples(file: VStarFile, ids: readonly string[]): { id: s
  *
  * @throws UserError naming the first problem that is missing or incomplete.
  */
-export function vStarOf(path: string, file: VStarFile, ids: readonly string[]): ReadonlyMap<string, number> {
+export function vStarOf(path: string, file: Samples, ids: readonly string[]): ReadonlyMap<string, number> {
   const missing = missingSamples(file, ids);
   if (missing[0] !== undefined) {
     const problems = new Set(missing.map(({ id }) => id)).size;

@@ -2,8 +2,8 @@
  * @file Stage 2, the training loop: roll out, update, check, record, save. The algorithm comes from algorithm.ts and the
  * order of problems from plan.ts; files, timing and options are left to the caller.
  */
-import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { learningRateAt, type Schedule } from '../engine/optim/settings.js';
+import { eventLoopTurn } from '../engine/turn.js';
 import type { PlacedPolicy, PlacedUpdate } from '../policy/placed.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
 import { keyedRandom } from '../util/random.js';
@@ -38,11 +38,16 @@ export interface TrainedRollout<P = unknown> {
   readonly givenReward?: number;
 }
 
+/** The policy as the loop uses it. Where a program's results cannot be waited for, as in a page, it reads through promises. */
+export interface TrainedPolicy extends Pick<PlacedPolicy, 'config' | 'specs' | 'server' | 'update' | 'score'> {
+  read(name: string): Float32Array | Promise<Float32Array>;
+}
+
 export interface TrainOptions<P> {
   readonly kit: RolloutKit<P>;
-  readonly policy: PlacedPolicy;
+  readonly policy: TrainedPolicy;
   /** Draws the rollouts. It is refreshed before update 1 and after every `refreshEvery` updates. */
-  readonly sampler: LaggedSampler;
+  readonly sampler: Pick<LaggedSampler, 'sample' | 'refresh'>;
   readonly refreshEvery: number;
   readonly algorithm: Algorithm;
   readonly settings: AdvantageContext['settings'];
@@ -79,8 +84,8 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
   let saved = progress.step;
   const probe = probeName(policy);
   // The weights of a server are not read after each update: its policy checks that they change.
-  const probed = () => (policy.server === undefined ? policy.read(probe) : undefined);
-  let before = probed();
+  const probed = async () => (policy.server === undefined ? await policy.read(probe) : undefined);
+  let before = await probed();
 
   while (progress.step < plan.length && !options.isOver()) {
     const step = progress.step + 1;
@@ -124,7 +129,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const remaining = advantages.map((advantage, i) => advantage - algorithm.implicit(inLoss[i]!, settings));
 
     // Check that the weights moved, and that the samples came from this policy where they should.
-    const after = probed();
+    const after = await probed();
     const { gradientNorm } = update;
     const hasSignal = checkUpdate({ step, advantages: remaining, gradientNorm, before, after, learningRate });
     before = after;
@@ -197,7 +202,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
  * Name of a matrix that every token's gradient reaches, used to check that weights change: the last layer's, or with
  * adapters the last B, which changes first.
  */
-function probeName({ config, specs }: PlacedPolicy): string {
+function probeName({ config, specs }: TrainedPolicy): string {
   const name = `model.layers.${config.layers - 1}.mlp.down_proj.weight`;
   return name in specs ? name : Object.keys(specs).at(-1)!;
 }

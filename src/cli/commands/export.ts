@@ -18,7 +18,9 @@ import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
-type Values = OptionValues<'to' | 'dtype' | 'check' | 'reference' | 'out' | 'engine' | 'install' | 'json' | 'quiet'>;
+type Values = OptionValues<
+  'to' | 'dtype' | 'train' | 'check' | 'reference' | 'out' | 'engine' | 'install' | 'json' | 'quiet'
+>;
 
 export async function run(values: Values, operands: readonly string[]): Promise<number> {
   const { to = 'gguf', check, json } = values;
@@ -26,6 +28,9 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   const format = formatOf(values);
   if (values.reference !== undefined && to !== 'web') {
     throw usageError('--reference goes with --to web.', 'Other forms hold one model.');
+  }
+  if (values.train && to !== 'web') {
+    throw usageError('--train goes with --to web.', 'Other programs cannot train: use `tinyzero train`.');
   }
   const name = basename(resolve(given)).replace(/\.gguf$/i, '');
   const out = values.out ?? join('exports', `${name}-${to}`);
@@ -55,7 +60,7 @@ function formatOf({ to = 'gguf', dtype }: Values): ExportFormat | undefined {
 
 /** The page of a run shows the trained model beside the model before training. */
 async function exportPage(
-  { reference, engine, install, check }: Values,
+  { reference, engine, install, check, train }: Values,
   given: string,
   { name, out }: { readonly name: string; readonly out: string },
   reporter: Reporter,
@@ -71,7 +76,7 @@ async function exportPage(
     ...(beside === undefined ? [] : [{ reference: trainedModel(beside), name: basename(beside) }]),
   ];
   const training = options ?? defaultOptions();
-  return await exportWeb({ models, training, out, check, engine, install }, reporter, signal);
+  return await exportWeb({ models, training, out, check, train, engine, install }, reporter, signal);
 }
 
 /** Stated in docs/export.md. */

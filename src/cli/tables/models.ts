@@ -106,7 +106,7 @@ export const modelCommands: readonly CommandSpec[] = [
     details:
       'Takes a run, a checkpoint, an adapter (merged into its base unless --to gguf-lora), a hub id, a GGUF file or a built-in model. --check compares greedy answers to 20 multiplications with those of the export in node-llama-cpp, in @huggingface/transformers, or in the code of the page. With f32 a different token means exit code 1; with narrower formats the differences are printed. docs/export.md describes each format.',
     operands: '<checkpoint>',
-    options: ['to', 'dtype', 'check', 'reference', 'out', ...engineOptions, 'json'],
+    options: ['to', 'dtype', 'train', 'check', 'reference', 'out', ...engineOptions, 'json'],
     texts: {
       to: { default: 'gguf' },
       dtype: { default: 'f16 for gguf, f32 for gguf-lora and onnx, as stored for web' },
@@ -121,6 +121,7 @@ export const modelCommands: readonly CommandSpec[] = [
       ['export runs/mine --to gguf', 'the trained model of a run as one file, in float16'],
       ['export runs/mine --to onnx --dtype q8 --out site/model', 'for transformers.js, quantised to bytes'],
       ['export runs/mine --to web', 'a folder for any static server: the model before and after, side by side'],
+      ['export builtin --to web --train', 'a page that trains the built-in model, on WebGPU or WebAssembly'],
       ['export builtin --to onnx --check', 'the built-in model, compared in transformers.js'],
     ],
     load: () => import('../commands/export.js'),

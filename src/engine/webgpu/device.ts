@@ -1,6 +1,6 @@
 /**
- * @file An open WebGPU device: reads buffers synchronously, as the interface of programs requires, and turns what happens to
- * the device into errors for the user. Free of Node: how to wait for the device is given (dawn.ts in Node).
+ * @file An open WebGPU device: reads buffers synchronously where the device can be waited for, otherwise through promises, and turns
+ * what happens to the device into errors for the user. Free of Node: how to wait is given (dawn.ts in Node); a page cannot.
  */
 import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
@@ -13,6 +13,12 @@ export interface WebGpuDevice {
   read(buffer: GPUBuffer, bytes: number, offset?: number): ArrayBuffer;
   /** A copy of a buffer that was made for reading, after all submitted work. @throws UserError as `check` does. */
   take(staging: GPUBuffer): ArrayBuffer;
+  /** Whether `read` and `take` work: where the device cannot be waited for, they throw. */
+  readonly waits: boolean;
+  /** As `read`. */
+  readLater(buffer: GPUBuffer, bytes: number, offset?: number): Promise<ArrayBuffer>;
+  /** As `take`. */
+  takeLater(staging: GPUBuffer): Promise<ArrayBuffer>;
   /**
    * Throws what went wrong on the device since the last check.
    *
@@ -24,12 +30,12 @@ export interface WebGpuDevice {
 const resumes = 'A run loses nothing: `--resume` continues it from its last checkpoint.';
 
 /**
- * @param waitUntil processes the device's events until the condition holds. It must block.
+ * @param waitUntil processes the device's events until the condition holds. It must block. Absent: nothing waits.
  */
 export function openDevice(
   device: GPUDevice,
   facts: AdapterFacts,
-  waitUntil: (isDone: () => boolean) => void,
+  waitUntil?: (isDone: () => boolean) => void,
 ): WebGpuDevice {
   let failure: Error | undefined;
   let isLost = false;
@@ -52,6 +58,7 @@ export function openDevice(
   }
 
   function take(staging: GPUBuffer): ArrayBuffer {
+    if (waitUntil === undefined) throw new Error('a page cannot wait for the graphics card');
     let rejected: unknown;
     staging.mapAsync(GPUMapMode.READ).catch((error: unknown) => {
       rejected = error;
@@ -62,9 +69,33 @@ export function openDevice(
     if (staging.mapState !== 'mapped') {
       throw lostError(facts, rejected instanceof Error ? rejected.message : 'a buffer could not be read');
     }
+    return mapped(staging);
+  }
+
+  function mapped(staging: GPUBuffer): ArrayBuffer {
     const values = staging.getMappedRange().slice(0);
     staging.unmap();
     return values;
+  }
+
+  async function takeLater(staging: GPUBuffer): Promise<ArrayBuffer> {
+    try {
+      await staging.mapAsync(GPUMapMode.READ);
+    } catch (error) {
+      check();
+      throw lostError(facts, error instanceof Error ? error.message : 'a buffer could not be read');
+    }
+    check();
+    return mapped(staging);
+  }
+
+  function copied(buffer: GPUBuffer, bytes: number, offset: number): GPUBuffer {
+    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
+    const staging = device.createBuffer({ size: bytes, usage });
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+    device.queue.submit([encoder.finish()]);
+    return staging;
   }
 
   return {
@@ -72,14 +103,20 @@ export function openDevice(
     facts,
     check,
     take,
+    waits: waitUntil !== undefined,
+    takeLater,
     read(buffer, bytes, offset = 0) {
-      const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
-      const staging = device.createBuffer({ size: bytes, usage });
+      const staging = copied(buffer, bytes, offset);
       try {
-        const encoder = device.createCommandEncoder();
-        encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
-        device.queue.submit([encoder.finish()]);
         return take(staging);
+      } finally {
+        staging.destroy();
+      }
+    },
+    async readLater(buffer, bytes, offset = 0) {
+      const staging = copied(buffer, bytes, offset);
+      try {
+        return await takeLater(staging);
       } finally {
         staging.destroy();
       }

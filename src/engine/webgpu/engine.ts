@@ -8,27 +8,21 @@ import { createEagerProgram } from '../eager.js';
 import { findPackage } from '../packages.js';
 import { alone, type Program, type ProgramSpec } from '../program.js';
 import { Unsupported } from '../wgsl/expressions.js';
-import { openPipelines } from '../wgsl/pipelines.js';
-import { createWgslProgram } from '../wgsl/program.js';
+import { openCompiler } from './compiled.js';
 import { openDawn } from './dawn.js';
 import type { WebGpuDevice } from './device.js';
 import { registerTfjsWebGpu, tfjsWebGpu } from './tfjs-backend.js';
-
-/** Threads that share a row on a card. */
-const rowThreads = 64;
 
 /** @throws UserError if there is no adapter, or a package is missing. */
 export async function openWebGpuEngine(): Promise<Engine> {
   const gpu = await openDawn();
   await registerTfjsWebGpu(gpu, () => import(pathToFileURL(findPackage('@tensorflow/tfjs-backend-webgpu')!).href));
   const { name, driver, software } = gpu.facts;
-  const pipelines = openPipelines(gpu.device);
-  // A processor that pretends to be a card runs the threads of a workgroup in turn, and each barrier is a switch of all.
-  const threads = software ? 1 : rowThreads;
+  const compile = openCompiler(gpu);
   const createEager = (spec: ProgramSpec) => withChecks(gpu, createEagerProgram(tfjsWebGpu, spec));
   const create = (spec: ProgramSpec) => {
     try {
-      return createWgslProgram(gpu, pipelines, spec, threads);
+      return compile(spec);
     } catch (error) {
       if (error instanceof Unsupported) return createEager(spec);
       throw error;

@@ -117,51 +117,76 @@ export function createWgslProgram(
 
   const stateBuffer = ({ buffer }: Place) => arenas[Number(buffer.slice('state'.length))]!;
 
+  /** Begins a call: all that the card computes before results are looked at. */
+  function begin(name: string, values: Readonly<Record<string, TypedArray>>) {
+    checkInputs(name, lookUp(spec.functions, 'function', name), values);
+    use(name);
+    const { entry, plan, ready } = prepared(name);
+    for (const state of entry.reads) {
+      if (!written.has(state)) throw new ProgramError(`${name} reads state ${state}, which was never written`);
+    }
+    if (entry.feeds.length > 0) {
+      const packed = new Uint32Array(plan.inputElements);
+      entry.feeds.forEach((feed, index) => {
+        packed.set(words(values[feed.name]!), plan.inputs[index]!.offset);
+      });
+      device.queue.writeBuffer(inputs, 0, packed);
+    }
+    const { staging } = ready;
+    submit(
+      ready.first,
+      (encoder) => {
+        let at = 0;
+        for (const { place } of plan.outputs) {
+          if (place.size > 0) encoder.copyBufferToBuffer(temps, place.offset * 4, staging!, at, place.size * 4);
+          at += place.size * 4;
+        }
+        if (plan.checked.length > 0) encoder.copyBufferToBuffer(flags, 0, staging!, at, 8 * plan.checked.length);
+      },
+      plan.checked.length > 0,
+    );
+    return { name, entry, plan, ready, staging };
+  }
+
+  /** Ends a call: looks at its results, and stores what depends on them. @param bytes of its staging buffer. */
+  function end(
+    { name, entry, plan, ready }: ReturnType<typeof begin>,
+    bytes: ArrayBuffer | undefined,
+  ): Record<string, TypedArray> {
+    const results: Record<string, TypedArray> = {};
+    if (bytes !== undefined) {
+      let at = 0;
+      for (const { name: output, value, place } of plan.outputs) {
+        results[output] = typed(value.dtype as TensorSpec['dtype'], bytes.slice(at, at + place.size * 4));
+        at += place.size * 4;
+      }
+      rejectBad(name, plan.checked, new Uint32Array(bytes, at));
+    }
+    if (plan.second.length > 0) submit(ready.second);
+    gpu.check();
+    for (const state of entry.writes) written.add(state);
+    return results;
+  }
+
+  /** Where a state can be read. */
+  function readable(name: string) {
+    const { dtype } = lookUp(spec.state, 'state', name);
+    use(`read ${name}`);
+    if (!written.has(name)) throw new ProgramError(`read ${name} reads state ${name}, which was never written`);
+    const place = places.get(name)!;
+    return { dtype, buffer: stateBuffer(place), bytes: place.size * 4, offset: place.offset * 4 };
+  }
+
   const program: Program = {
     spec: given,
     ...alone((name, values) => program.run(name, values)),
     run(name, values = {}) {
-      const functionSpec = lookUp(spec.functions, 'function', name);
-      checkInputs(name, functionSpec, values);
-      use(name);
-      const { entry, plan, ready } = prepared(name);
-      for (const state of entry.reads) {
-        if (!written.has(state)) throw new ProgramError(`${name} reads state ${state}, which was never written`);
-      }
-      if (entry.feeds.length > 0) {
-        const packed = new Uint32Array(plan.inputElements);
-        entry.feeds.forEach((feed, index) => {
-          packed.set(words(values[feed.name]!), plan.inputs[index]!.offset);
-        });
-        device.queue.writeBuffer(inputs, 0, packed);
-      }
-      const { staging } = ready;
-      submit(
-        ready.first,
-        (encoder) => {
-          let at = 0;
-          for (const { place } of plan.outputs) {
-            if (place.size > 0) encoder.copyBufferToBuffer(temps, place.offset * 4, staging!, at, place.size * 4);
-            at += place.size * 4;
-          }
-          if (plan.checked.length > 0) encoder.copyBufferToBuffer(flags, 0, staging!, at, 8 * plan.checked.length);
-        },
-        plan.checked.length > 0,
-      );
-      const results: Record<string, TypedArray> = {};
-      if (staging !== undefined) {
-        const bytes = gpu.take(staging);
-        let at = 0;
-        for (const { name: output, value, place } of plan.outputs) {
-          results[output] = typed(value.dtype as TensorSpec['dtype'], bytes.slice(at, at + place.size * 4));
-          at += place.size * 4;
-        }
-        rejectBad(name, plan.checked, new Uint32Array(bytes, at));
-      }
-      if (plan.second.length > 0) submit(ready.second);
-      gpu.check();
-      for (const state of entry.writes) written.add(state);
-      return results;
+      const call = begin(name, values);
+      return end(call, call.staging && gpu.take(call.staging));
+    },
+    async start(name, { inputs: values }) {
+      const call = begin(name, values);
+      return end(call, call.staging && (await gpu.takeLater(call.staging)));
     },
     write(name, values) {
       checkValues(`state ${name}`, lookUp(spec.state, 'state', name), values);
@@ -181,13 +206,15 @@ export function createWgslProgram(
       gpu.check();
     },
     read(name) {
-      const { dtype } = lookUp(spec.state, 'state', name);
-      use(`read ${name}`);
-      if (!written.has(name)) throw new ProgramError(`read ${name} reads state ${name}, which was never written`);
-      const place = places.get(name)!;
-      if (place.size === 0) return typed(dtype, new ArrayBuffer(0));
-      return typed(dtype, gpu.read(stateBuffer(place), place.size * 4, place.offset * 4));
+      const { dtype, buffer, bytes, offset } = readable(name);
+      return typed(dtype, bytes === 0 ? new ArrayBuffer(0) : gpu.read(buffer, bytes, offset));
     },
+    ...(!gpu.waits && {
+      async readLater(name: string) {
+        const { dtype, buffer, bytes, offset } = readable(name);
+        return typed(dtype, bytes === 0 ? new ArrayBuffer(0) : await gpu.readLater(buffer, bytes, offset));
+      },
+    }),
     dispose() {
       if (disposed) return;
       disposed = true;

@@ -3,8 +3,6 @@
  * float32; float16 is IEEE 754 binary16. Widening is exact. Narrowing rounds to nearest, ties to even, as PyTorch does;
  * overflow gives infinity and NaN stays NaN.
  */
-import { endianness } from 'node:os';
-
 export const dtypes = ['float32', 'bfloat16', 'float16'] as const;
 /** A weight format, by its PyTorch name. */
 export type Dtype = (typeof dtypes)[number];
@@ -12,7 +10,7 @@ export type Dtype = (typeof dtypes)[number];
 export const bytesPerElement: Readonly<Record<Dtype, number>> = { float32: 4, bfloat16: 2, float16: 2 };
 
 // Files are little-endian and are viewed in place. Node's only big-endian platform (s390x) has no TensorFlow build.
-if (endianness() !== 'LE') throw new Error('tinyzero needs a little-endian machine');
+if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error('tinyzero needs a little-endian machine');
 
 /**
  * Widens `source` into `target`, element by element; exact.

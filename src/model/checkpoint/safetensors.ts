@@ -13,6 +13,7 @@ import { describe, parseJsonRecord } from '../../util/json.js';
 import { writeLargeFile } from '../../util/large-file.js';
 import { check, integer, list, mapOf, object, oneOf, pair, text, wrong } from '../../util/schema.js';
 import { bytesPerElement, type Dtype, narrow, widen } from './dtype.js';
+import { bytesOf, safetensorsLayout, type TensorToWrite } from './safetensors-layout.js';
 
 /** Bits per element, by the format's type names. Only the three in {@link readable} can be converted. */
 const elementBits: Readonly<Record<string, number>> = {
@@ -38,7 +39,6 @@ const elementBits: Readonly<Record<string, number>> = {
   C64: 64,
 };
 const readable: Readonly<Record<string, Dtype>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' };
-const formatName: Readonly<Record<Dtype, string>> = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' };
 
 /**
  * Enough for about 150,000 tensors. The format allows 100 MB, but such a header takes gigabytes to parse.
@@ -117,12 +117,6 @@ export function hashTensor(file: SafetensorsFile, entry: TensorEntry): string {
   return hash.digest('hex');
 }
 
-export interface TensorToWrite {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly dtype: Dtype;
-}
-
 /**
  * Writes a file atomically, one tensor at a time.
  *
@@ -134,35 +128,19 @@ export async function writeSafetensors(
   path: string,
   tensors: readonly TensorToWrite[],
   read: (name: string) => Float32Array | Promise<Float32Array>,
-  metadata: Readonly<Record<string, string>> = { format: 'pt' },
+  metadata?: Readonly<Record<string, string>>,
 ): Promise<Checksum> {
-  // The reference's order: by alignment, then by name, so that every tensor starts aligned.
-  const ordered = [...tensors].sort(
-    (a, b) => bytesPerElement[b.dtype] - bytesPerElement[a.dtype] || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
-  );
-  const lengthOf = ({ shape, dtype }: TensorToWrite) => shape.reduce((a, b) => a * b, 1) * bytesPerElement[dtype];
-  const header: Record<string, unknown> = { __metadata__: metadata };
-  let end = 0;
-  for (const tensor of ordered) {
-    const begin = end;
-    end += lengthOf(tensor);
-    header[tensor.name] = { dtype: formatName[tensor.dtype], shape: tensor.shape, data_offsets: [begin, end] };
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, ' ');
-  json.copy(padded);
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(padded.length));
+  const { head, ordered } = safetensorsLayout(tensors, metadata);
   let checksum = emptyChecksum;
   await writeLargeFile(path, async (append) => {
     const put = async (bytes: Uint8Array) => {
       await append(bytes);
       checksum = extendChecksum(checksum, bytes);
     };
-    await put(Buffer.concat([length, padded]));
+    await put(head);
     for (const tensor of ordered) {
       const values = await read(tensor.name);
-      if (values.length * bytesPerElement[tensor.dtype] !== lengthOf(tensor)) {
+      if (values.length * bytesPerElement[tensor.dtype] !== bytesOf(tensor)) {
         throw new Error(`${tensor.name}: ${values.length} values do not match the shape [${tensor.shape.join(', ')}]`);
       }
       const step = pieceBytes / 4;

@@ -9,10 +9,11 @@ import { type Checksum, checksumOf } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
 import { makeFolder, readRegularFile, writeFileAtomic } from '../../util/file.js';
 import type { JsonRecord } from '../../util/json.js';
-import { elementCount, type ParameterSpecs } from '../network/params.js';
-import { bytesPerElement, type Dtype } from './dtype.js';
+import type { ParameterSpecs } from '../network/params.js';
+import type { Dtype } from './dtype.js';
 import { singleWeightFile, weightIndexFile } from './pretrained.js';
-import { type TensorToWrite, writeSafetensors } from './safetensors.js';
+import { writeSafetensors } from './safetensors.js';
+import { bytesOf, type TensorToWrite } from './safetensors-layout.js';
 
 /** Files of a model besides config and weights. Those that the source has are copied unchanged. */
 export const carriedFiles = [
@@ -102,7 +103,7 @@ async function writeWeights(
     checksums[nameOf(index)] = await writeSafetensors(join(folder, nameOf(index)), shard, read);
   }
   const index = {
-    metadata: { total_size: shards.flat().reduce((sum, tensor) => sum + byteLength(tensor), 0) },
+    metadata: { total_size: shards.flat().reduce((sum, tensor) => sum + bytesOf(tensor), 0) },
     weight_map: Object.fromEntries(shards.flatMap((shard, i) => shard.map(({ name }) => [name, nameOf(i)]))),
   };
   const text = `${JSON.stringify(index, null, 2)}\n`;
@@ -116,7 +117,7 @@ function planShards(specs: ParameterSpecs, dtype: Dtype, maxShardBytes: number):
   let room = 0;
   for (const [name, shape] of Object.entries(specs)) {
     const tensor = { name, shape, dtype };
-    const size = byteLength(tensor);
+    const size = bytesOf(tensor);
     if (shards.length === 0 || size > room) {
       shards.push([]);
       room = maxShardBytes;
@@ -125,10 +126,6 @@ function planShards(specs: ParameterSpecs, dtype: Dtype, maxShardBytes: number):
     room -= size;
   }
   return shards;
-}
-
-function byteLength({ shape, dtype }: TensorToWrite): number {
-  return elementCount(shape) * bytesPerElement[dtype];
 }
 
 function samePath(a: string, b: string): boolean {

@@ -3,10 +3,10 @@
  * next rollout. When none is left, the running rollouts move to the first slots and decode in a smaller batch, so that
  * finished rows cost nothing. A rollout's tokens depend only on its prompt, its uniform numbers and the weights.
  */
-import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../../engine/choices.js';
 import type { TypedArray } from '../../engine/dtype.js';
 import { defineFunction, type FunctionSpec, type Runner, type TensorSpec } from '../../engine/program.js';
+import { eventLoopTurn } from '../../engine/turn.js';
 import { float32Uniform } from '../../util/random.js';
 import type { ModelConfig } from '../network/config.js';
 import { notFinite } from '../network/log-probs.js';

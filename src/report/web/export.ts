@@ -23,6 +23,7 @@ import { openWebModel } from './in-node.js';
 import { webPage } from './page.js';
 import { script } from './script.js';
 import type { PageModel } from './session.js';
+import { trainingFiles } from './training/export.js';
 
 export interface WebRequest extends Pick<LoadRequest, 'engine' | 'install'> {
   /** The trained model, then the one to compare it with, if any. */
@@ -31,6 +32,8 @@ export interface WebRequest extends Pick<LoadRequest, 'engine' | 'install'> {
   readonly training: TrainingOptions;
   readonly out: string;
   readonly check: boolean;
+  /** Whether a page that trains is written too. It trains the last model: the one that a run began from. */
+  readonly train?: boolean;
 }
 
 /** Factors of the table on the page. */
@@ -38,7 +41,7 @@ const factors = Array.from({ length: 11 }, (_, i) => i + 2);
 
 /** @throws UserError for an invalid model, and for a folder that cannot be written. */
 export async function exportWeb(request: WebRequest, reporter: Reporter, signal: AbortSignal): Promise<ExportResult> {
-  const { out, models, training } = request;
+  const { out, models, training, train = false } = request;
   const written: string[] = [];
   const put = (name: string, data: string | Uint8Array) => {
     writeFileAtomic(join(out, name), data);
@@ -48,11 +51,17 @@ export async function exportWeb(request: WebRequest, reporter: Reporter, signal:
     out,
     async () => {
       const settings: Settings[] = [];
+      let trainer: Readonly<Record<string, string | Uint8Array>> = {};
       let heldOut: string[] = [];
       for (const [index, { reference, name }] of models.entries()) {
         const model = await openModel(reference, reporter, signal);
         try {
           settings.push(settingsOf(model, training));
+          // Before a file is written.
+          if (train && index === models.length - 1) {
+            const place = `models/${index}`;
+            trainer = trainingFiles({ model, name, place, settings: settings.at(-1)!, note: rewardNote(settings[0]!) });
+          }
           if (index === 0) heldOut = heldOutPairs(model);
           await writeModel(`models/${index}`, out, model, name, settings.at(-1)!, put);
           written.push(join(out, `models/${index}`, 'model.safetensors'));
@@ -72,20 +81,23 @@ export async function exportWeb(request: WebRequest, reporter: Reporter, signal:
       );
       for (const [name, data] of Object.entries(pageFiles())) put(name, data);
       put('page.js', script);
-      const near = reward === 'graded' ? ', 0.3 when it is positive and less than half of the right one away' : '';
+      for (const [name, data] of Object.entries(trainer)) put(name, data);
       // The page last: a folder without it is unfinished.
-      put(
-        'index.html',
-        webPage(models[0]!.name, `The reward is 1 for the right answer of a model that ends by itself${near}, else 0.`),
-      );
+      put('index.html', webPage(models[0]!.name, rewardNote(settings[0]!), train));
     },
     'Choose another folder with --out.',
   );
-  const result = { path: out, bytes: written.reduce((sum, path) => sum + statSync(path).size, 0), notes: [] };
+  const notes = train ? ['train.html trains the model in the browser.'] : [];
+  const result = { path: out, bytes: written.reduce((sum, path) => sum + statSync(path).size, 0), notes };
   if (!request.check) return result;
   const checked = { ...request, model: models[0]!.reference };
   const open = () => openWebModel(join(out, 'models/0'));
   return { ...result, check: await checkExport(checked, open, reporter, signal) };
+}
+
+function rewardNote({ reward }: Settings): string {
+  const near = reward === 'graded' ? ', 0.3 when it is positive and less than half of the right one away' : '';
+  return `The reward is 1 for the right answer of a model that ends by itself${near}, else 0.`;
 }
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;

@@ -2,8 +2,8 @@
 import { type Html, html, pageHead } from '../html.js';
 import { themes } from '../style.js';
 
-/** @param title name of the trained model. @param note a sentence about the reward. */
-export function webPage(title: string, note: string): string {
+/** @param title name of the trained model. @param note a sentence about the reward. @param trains whether a page that trains is beside it. */
+export function webPage(title: string, note: string, trains: boolean): string {
   const page: Html = html`<!doctype html>
 <html lang="en">
 ${pageHead(`${title} · tinyzero`, policy, style)}
@@ -11,6 +11,7 @@ ${pageHead(`${title} · tinyzero`, policy, style)}
 <main>
 <h1>${title}</h1>
 <p id="state" role="status">Loading the model</p>
+${trains && html`<p class="note"><a href="./train.html">Train it in this browser</a></p>`}
 <form id="ask" autocomplete="off">
 <label for="question">A multiplication, such as 7 × 8, or any other text</label>
 <div><input id="question" name="question" required maxlength="500" value="7 × 8"><button disabled>Ask</button></div>
@@ -40,6 +41,7 @@ const policy = [
 const style = `${themes}
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 64rem; padding: 0 clamp(1rem, 4vw, 2.5rem); background: var(--page); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums; }
+a { color: var(--accent); }
 h1 { margin: 1.6rem 0 .4rem; font-size: 1.7rem; line-height: 1.2; overflow-wrap: anywhere; }
 h2 { margin: 2rem 0 .3rem; font-size: 1.2rem; }
 h3 { margin: 0 0 .4rem; font-size: 1rem; overflow-wrap: anywhere; }

@@ -6,6 +6,7 @@
 import type { Problem } from '../../data/problem.js';
 import type { Engine } from '../../engine/backend.js';
 import type { Pretrained } from '../../model/checkpoint/pretrained.js';
+import type { Tokenizer } from '../../model/checkpoint/tokenizer.js';
 import type { SampleCall, SampledText } from '../../model/loaded-model.js';
 import type { OpenModel } from '../../model/open.js';
 import { endTokens, planRollouts } from '../../model/prompt-input.js';
@@ -25,7 +26,8 @@ import { exitCodes, UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 
 /** What a server is asked to sample. */
-type ServerWork = Pick<RolloutKit, 'tokenizer' | 'form' | 'endIds' | 'maxNewTokens' | 'temperature'> & {
+type ServerWork = Pick<RolloutKit, 'form' | 'endIds' | 'maxNewTokens' | 'temperature'> & {
+  readonly tokenizer: Tokenizer;
   readonly problems: readonly Problem[];
   readonly vocabSize: number;
 };

@@ -1,0 +1,57 @@
+/**
+ * @file The engines of a page: WebGPU, whose programs are compiled to WGSL, and WebAssembly. The entry of tfjs for a browser: its core,
+ * the gradients of its kernels and its wasm backend, which are found beside the page.
+ */
+import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
+import '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js';
+import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
+import * as tf from '@tensorflow/tfjs-core';
+import { UserError } from '../util/errors.js';
+import type { Engine } from './backend.js';
+import { openWasmEngine } from './wasm-engine.js';
+import { adapterFacts, deviceDescriptor } from './webgpu/adapter.js';
+import { openCompiler } from './webgpu/compiled.js';
+import { openDevice } from './webgpu/device.js';
+
+/** The part of an engine that trains a policy. */
+export type PageEngine = Pick<Engine, 'name' | 'description' | 'device' | 'createProgram'>;
+
+/** `auto`: a graphics card if the browser has one, else WebAssembly. */
+export const pageEngineChoices = ['auto', 'webgpu', 'wasm'] as const;
+export type PageEngineChoice = (typeof pageEngineChoices)[number];
+
+/**
+ * @param folder URL of the folder that holds tfjs's wasm file.
+ * @throws UserError when the choice is unavailable in this browser.
+ */
+export async function openPageEngine(choice: PageEngineChoice, folder: string): Promise<PageEngine> {
+  if (choice === 'wasm') return await openWasm(folder);
+  const gpu = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
+  const facts = adapter ? adapterFacts(adapter) : undefined;
+  // A processor that pretends to be a card is slower than WebAssembly.
+  if (choice === 'auto' && (facts === undefined || facts.software)) return await openWasm(folder);
+  if (!adapter || facts === undefined) {
+    throw new UserError({
+      problem: 'This browser has no WebGPU adapter.',
+      found: gpu === undefined ? 'no navigator.gpu: WebGPU needs https or localhost, and a current browser' : undefined,
+      fix: 'Choose WebAssembly.',
+    });
+  }
+  const { info } = adapter;
+  const name = info.description || [info.vendor, info.device || info.architecture].filter(Boolean).join(' ');
+  const device = openDevice(await adapter.requestDevice(deviceDescriptor(adapter)), facts);
+  return {
+    name: 'webgpu',
+    description: `WebGPU on ${name || facts.name}${facts.software ? ', a processor pretending to be a card' : ''}`,
+    device: 'gpu',
+    createProgram: openCompiler(device),
+  };
+}
+
+async function openWasm(folder: string): Promise<PageEngine> {
+  setWasmPaths(folder);
+  // Several threads need other headers from the server, and another file.
+  tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
+  return await openWasmEngine();
+}
