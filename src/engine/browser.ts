@@ -17,8 +17,7 @@ import { openDevice } from './webgpu/device.js';
 export type PageEngine = Pick<Engine, 'name' | 'description' | 'device' | 'createProgram'>;
 
 /** `auto`: a graphics card if the browser has one, else WebAssembly. */
-export const pageEngineChoices = ['auto', 'webgpu', 'wasm'] as const;
-export type PageEngineChoice = (typeof pageEngineChoices)[number];
+export type PageEngineChoice = 'auto' | 'webgpu' | 'wasm';
 
 /**
  * @param folder URL of the folder that holds tfjs's wasm file.

@@ -39,7 +39,7 @@ export interface TrainedRollout<P = unknown> {
 }
 
 /** The policy as the loop uses it. Where a program's results cannot be waited for, as in a page, it reads through promises. */
-export interface TrainedPolicy extends Pick<PlacedPolicy, 'config' | 'specs' | 'server' | 'update' | 'score'> {
+interface TrainedPolicy extends Pick<PlacedPolicy, 'config' | 'specs' | 'server' | 'update' | 'score'> {
   read(name: string): Float32Array | Promise<Float32Array>;
 }
 

@@ -19,20 +19,27 @@ function findChromium(): string | undefined {
   return process.env.TINYZERO_CHROMIUM ?? names.map((name) => findProgram(name)).find((path) => path !== undefined);
 }
 
+/** SwiftShader as WebGPU's adapter, which is part of Chromium: a processor that pretends to be a card. */
+export const withSoftwareWebGpu: readonly string[] = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+
 /** A headless browser, or undefined if none is installed. */
-export async function openChromium(): Promise<Browser | undefined> {
+export async function openChromium(graphics: readonly string[] = ['--disable-gpu']): Promise<Browser | undefined> {
   const executablePath = findChromium();
   // No network is needed: a report must work without one.
   return executablePath === undefined
     ? undefined
-    : await chromium.launch({ executablePath, args: ['--disable-gpu', '--disable-quic'] });
+    : await chromium.launch({ executablePath, args: [...graphics, '--disable-quic'] });
 }
 
 /** A test in a browser of its own; skipped, by name and with the reason, if there is none. */
-export function browserTest(name: string, fn: (browser: Browser, context: TestContext) => Promise<void>): void {
+export function browserTest(
+  name: string,
+  fn: (browser: Browser, context: TestContext) => Promise<void>,
+  graphics?: readonly string[],
+): void {
   const skip = findChromium() === undefined && 'no Chromium is installed (TINYZERO_CHROMIUM names one)';
   test(name, { skip }, async (context) => {
-    const browser = (await openChromium())!;
+    const browser = (await openChromium(graphics))!;
     try {
       await fn(browser, context);
     } finally {

@@ -30,7 +30,9 @@ ${pageHead(`Train ${name} · tinyzero`, policy, style)}
 </section>
 <section aria-labelledby="reward-title"><h2 id="reward-title">Stage 2: mean reward</h2><svg id="reward" viewBox="0 0 320 140" role="img" aria-label="No update yet"></svg><p id="reward-now" class="note">No update yet</p></section>
 <section aria-labelledby="loss-title"><h2 id="loss-title">Stage 2: loss</h2><svg id="loss" viewBox="0 0 320 140" role="img" aria-label="No update yet"></svg><p id="loss-now" class="note">No update yet</p></section>
-<section class="wide" aria-labelledby="rollouts-title"><h2 id="rollouts-title">Newest answers</h2><ul id="rollouts"></ul></section>
+</div>
+<section aria-labelledby="rollouts-title"><h2 id="rollouts-title">Newest answers</h2><ul id="rollouts"></ul></section>
+<div class="columns tables">
 <section aria-labelledby="before-title"><h2 id="before-title">The table before</h2><div id="table-before"></div></section>
 <section aria-labelledby="after-title"><h2 id="after-title">The table while training</h2><div id="table-after"></div></section>
 </div>
@@ -60,7 +62,7 @@ p { overflow-wrap: anywhere; }
 .note, label, footer, #work { color: var(--muted); font-size: .875rem; }
 .note { margin: .3rem 0; }
 form { display: flex; flex-wrap: wrap; gap: .4rem 1.4rem; align-items: center; }
-form p { margin: .2rem 0; }
+form p { max-width: 100%; margin: .2rem 0; }
 .buttons { display: flex; flex-wrap: wrap; gap: .5rem; }
 input, select { max-width: 100%; padding: .4rem .6rem; font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--rule); border-radius: 6px; }
 #seed { width: 7rem; }
@@ -74,12 +76,12 @@ progress { width: min(100%, 22rem); height: .7rem; accent-color: var(--accent); 
 #verdict { padding: .2rem 1rem .8rem; margin: .8rem 0; background: var(--panel); border: 1px solid var(--line); border-left: 4px solid var(--tone, var(--muted)); border-radius: 6px; }
 #verdict h2 { margin-top: .6rem; } #sentence { margin: .2rem 0; font-size: 1.1rem; }
 #verdict.learned, #verdict.small { --tone: var(--gain); } #verdict.worse { --tone: var(--loss); }
-.columns { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 0 2.5rem; align-items: start; }
-.wide { grid-column: 1 / -1; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); gap: 0 2rem; align-items: start; }
+.tables { grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }
 table { border-collapse: collapse; width: 100%; max-width: 26rem; table-layout: fixed; font-size: .8125rem; }
 th, td { padding: .15rem 0; text-align: center; font-weight: 400; border: 1px solid var(--line); }
 th { color: var(--muted); } caption { padding-bottom: .3rem; text-align: left; color: var(--muted); font-size: .875rem; }
-#accuracy td, #accuracy th { padding: .35rem .5rem; font-size: 1rem; }
+#accuracy td, #accuracy th { padding: .35rem .25rem; font-size: 1rem; } #accuracy small { display: block; color: var(--muted); }
 td.held { outline: 2px solid var(--text); outline-offset: -2px; }
 .right { color: var(--gain); } .near { color: var(--doubt-color); } .wrong { color: var(--muted); }
 td.right { background: color-mix(in srgb, var(--gain) 22%, transparent); }
@@ -92,7 +94,7 @@ svg { display: block; width: 100%; height: auto; max-width: 32rem; }
 svg text { font-size: 10px; fill: var(--muted); } svg .axis { stroke: var(--rule); fill: none; } svg .line { stroke: var(--accent); stroke-width: 2; fill: none; } svg .dot { fill: var(--accent); }
 #rollouts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); gap: .6rem; }
 #rollouts li { padding: .4rem .7rem; background: var(--panel); border: 1px solid var(--line); border-left: 4px solid currentcolor; border-radius: 6px; font-size: .8125rem; }
-#rollouts li > * { color: var(--text); margin: 0; } #rollouts .mark { color: inherit; }
+#rollouts li > * { color: var(--text); margin: 0; }
 #rollouts pre { margin: .2rem 0; font: .8125rem/1.45 ui-monospace, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; padding: 0; list-style: none; color: var(--muted); font-size: .875rem; }
 footer { margin: 2rem 0; padding-top: .8rem; border-top: 1px solid var(--line); }

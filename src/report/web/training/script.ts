@@ -168,9 +168,11 @@ const handlers = {
     if (when === 'before') state('Measuring the held-out accuracy before training');
   },
   evaluated({ when, greedy, sampled }) {
-    const shown = (rate) => rate === undefined ? 'not measured' : percent(rate.rate) + ' (' + rate.correct + ' of ' + rate.total + ')';
-    byId(when + '-greedy').textContent = shown(greedy);
-    byId(when + '-sampled').textContent = shown(sampled);
+    const shown = (rate) => rate === undefined
+      ? ['not measured']
+      : [percent(rate.rate), make('small', { textContent: rate.correct + ' of ' + rate.total })];
+    byId(when + '-greedy').replaceChildren(...shown(greedy));
+    byId(when + '-sampled').replaceChildren(...shown(sampled));
     if (when === 'before') state('Stage 1: sampling answers to the training problems');
   },
   sampled: drawHistogram,
