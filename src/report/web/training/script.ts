@@ -191,6 +191,7 @@ const handlers = {
     drawCurve('loss', steps.map(({ loss }) => loss));
     drawRollouts(rollouts);
     fillCells('after', answers);
+    if (metrics.step === updates) state('Measuring the held-out accuracy after training');
   },
   done({ verdict, updates: made, seconds }) {
     enable(false, true);
