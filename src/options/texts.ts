@@ -42,6 +42,7 @@ export const optionGroups = {
     'filter',
     'to',
     'dtype',
+    'train',
     'check',
     'private',
     'yes',
