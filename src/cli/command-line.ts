@@ -162,7 +162,7 @@ export interface ParsedArguments {
   readonly values: OptionValues;
   /** Arguments that do not belong to an option. */
   readonly operands: readonly string[];
-  /** Options given by a flag. */
+  /** Options given by a flag or in a file. */
   readonly given: ReadonlySet<OptionName>;
 }
 
@@ -203,8 +203,10 @@ export function parseArguments(
     const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
     throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
   }
-  const named = Object.keys({ ...file?.flags, ...given }) as OptionName[];
-  return { values: values as OptionValues, operands, given: new Set(named) };
+  const named = new Set(Object.keys({ ...file?.flags, ...given }) as OptionName[]);
+  // The file of a run has its seed; --seeds repeats that run with others.
+  if ('seeds' in given && !('seed' in given)) named.delete('seed');
+  return { values: values as OptionValues, operands, given: named };
 }
 
 function readTokens(spec: CommandSpec, names: readonly OptionName[], args: readonly string[], problems: string[]) {

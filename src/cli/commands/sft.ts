@@ -34,7 +34,7 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
   const { out, resume, dryRun, watch, port, open, engine, install, json, quiet, color: __, ...given } = single;
   requireWatch({ watch, port, open }, flags);
   const { runSeeds } = await import('../many/seeds.js');
-  const ofSet = await runSeeds('sft', values);
+  const ofSet = await runSeeds('sft', values, flags);
   if (ofSet !== undefined) return ofSet;
   const reporter = consoleReporter({ quiet, json });
   const started = performance.now();

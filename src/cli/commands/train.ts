@@ -50,7 +50,7 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
   } = single;
   requireWatch({ watch, port, open }, flags);
   const { runSeeds } = await import('../many/seeds.js');
-  const ofSet = await runSeeds('train', values);
+  const ofSet = await runSeeds('train', values, flags);
   if (ofSet !== undefined) return ofSet;
   const reporter = consoleReporter({ quiet, json });
   const started = performance.now();

@@ -1,7 +1,7 @@
 /** @file `--seeds` of `train` and `sft`, and `--resume` of such a set. */
 import { builtinModel } from '../../model/shipped.js';
 import { parseSeeds } from '../../options/seeds.js';
-import type { OptionValues } from '../../options/table.js';
+import type { OptionName, OptionValues } from '../../options/table.js';
 import { newFolder } from '../../run/folder.js';
 import type { RunPlan } from '../../run/many/plan.js';
 import { planSeeds } from '../../run/many/seeds-plan.js';
@@ -17,7 +17,11 @@ type SeedsValues = OptionValues<
  *
  * @returns the exit code; undefined if neither names a set, so that the command is about one run.
  */
-export async function runSeeds(command: RunPlan['command'], values: SeedsValues): Promise<number | undefined> {
+export async function runSeeds(
+  command: RunPlan['command'],
+  values: SeedsValues,
+  given: ReadonlySet<OptionName>,
+): Promise<number | undefined> {
   const { seeds, parallel, out, resume, dryRun, engine, install, json, quiet, model, name } = values;
   const common = { parallel, engine, install, json, quiet, dryRun };
   if (values.workers !== undefined && (isSet(resume) || seeds !== undefined)) {
@@ -35,6 +39,7 @@ export async function runSeeds(command: RunPlan['command'], values: SeedsValues)
   const parsed = parseSeeds(seeds);
   if (typeof parsed === 'string') problems.push(`--seeds: ${parsed}`);
   if (resume !== undefined) problems.push(`--seeds: ${resume} is a single run; --resume continues it alone`);
+  if (given.has('seed')) problems.push('--seed: --seeds gives the seed of each run; leave one of them out');
   if (values.vStar !== undefined)
     problems.push('--v-star: the samples of one seed; with --seeds, each run draws its own');
   if (values.data === '-') problems.push('--data: several runs cannot read standard input; give a file');

@@ -134,6 +134,7 @@ test('wrong seeds, and options that do not go with them, are refused before anyt
     assert.ok(!existsSync(folder));
   };
   await fails(['train', '--seeds', '5..1'], /--seeds: expected seeds such as 1\.\.5 or 1,3,7, found '5\.\.1'/);
+  await fails(['train', '--seeds', '1..2', '--seed', '7'], /--seed: --seeds gives the seed of each run; leave one/);
   await fails(['train', '--seeds', '1..2', '--v-star', 'x.json'], /--v-star: the samples of one seed/);
   await fails(['train', '--seeds', '1..2', '--parallel', 'all'], /--parallel: expected auto or a whole number/);
   await fails(['train', '--seeds', '1..2', '--temperature', '0'], /seed-1: --temperature: must be above 0/);
