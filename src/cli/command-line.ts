@@ -263,12 +263,13 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
   return { flags, operands };
 }
 
-/** `<folder>` is one word, `[folder]` at most one, `<files...>` one or more, `<run> [folder]` one or two. */
+/** `<folder>` is one word, `[folder]` at most one, `<files...>` one or more, `<run> [folder]` one or two, `<run> <name>` two. */
 function operandProblems({ words, operands }: CommandSpec, found: readonly string[]): string[] {
   const command = `'${words.join(' ')}'`;
   const names = operands?.split(' ') ?? [];
   const most = operands?.includes('...') ? Number.POSITIVE_INFINITY : names.length;
-  const missing = operands?.startsWith('<') && found.length === 0 ? [`${command} needs ${operands}`] : [];
+  const least = names.filter((name) => name.startsWith('<')).length;
+  const missing = found.length < least ? [`${command} needs ${operands}`] : [];
   const takes = ['no arguments', `one argument, ${operands}`][names.length] ?? `at most ${names.length}, ${operands}`;
   return [...missing, ...found.slice(most).map((word) => `'${word}': ${command} takes ${takes}`)];
 }

@@ -17,15 +17,14 @@ import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
-type Values = OptionValues<'model' | 'private' | 'yes' | 'json' | 'quiet'>;
+type Values = OptionValues<'private' | 'yes' | 'json' | 'quiet'>;
 
 export async function run(values: Values, operands: readonly string[]): Promise<number> {
-  const { model: given, private: isPrivate, yes, json, quiet } = values;
-  const repo = operands[0]!;
+  const { private: isPrivate, yes, json, quiet } = values;
+  const [given, repo] = operands as readonly [string, string];
   if (!/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(repo)) {
     throw usageError(`'${repo}' is not the name of a repository.`, 'It has the form org/name.');
   }
-  if (given === undefined) throw usageError('push uploads a model.', 'Say which with --model FOLDER.');
   const folder = resolve(shippedModel(trainedModel(given)));
   const files = modelFilesOf(folder);
   const card = await cardOf(given, folder, repo);

@@ -92,7 +92,7 @@ export const modelCommands: readonly CommandSpec[] = [
   command({
     words: ['merge'],
     summary: 'merge an adapter into its base model: a full model folder, in float32',
-    operands: '<folder>',
+    operands: '<checkpoint>',
     options: ['out', 'json'],
     examples: [
       ['merge runs/lora --out merged', 'the trained adapter of a run as a full model'],
@@ -130,13 +130,12 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['push'],
     summary: 'upload a model to the Hugging Face hub, with a model card made from its run',
     details:
-      'Creates the repository if it is missing, and commits the files of the model with a README.md: base model, verdict, accuracy before and after, command. Asks first, unless --yes is given. The token comes from HF_TOKEN or `hf auth login`, the hub from HF_ENDPOINT.',
-    operands: '<org/name>',
-    options: ['model', 'private', 'yes', 'json'],
-    texts: { model: { help: 'the run, the checkpoint or the adapter to upload' } },
+      'Takes a run, a checkpoint, an adapter or a built-in model. Creates the repository if it is missing, and commits the files of the model with a README.md: base model, verdict, accuracy before and after, command. Asks first, unless --yes is given. The token comes from HF_TOKEN or `hf auth login`, the hub from HF_ENDPOINT.',
+    operands: '<checkpoint> <org/name>',
+    options: ['private', 'yes', 'json'],
     examples: [
-      ['push me/multiplier --model runs/mine', 'the trained model of a run; asks first'],
-      ['push me/multiplier --model runs/mine --private --yes', 'without confirmation, for a script'],
+      ['push runs/mine me/multiplier', 'the trained model of a run; asks first'],
+      ['push runs/mine me/multiplier --private --yes', 'without confirmation, for a script'],
     ],
     load: () => import('../commands/push.js'),
   }),

@@ -86,10 +86,7 @@ test('the files of a run are uploaded, with a card that has the verdict, the tab
   assert.equal(trained.code, 0, trained.stderr);
   const hub = await startHub(t);
   const env = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 'hf_x' };
-  const { code, stdout, stderr } = await tinyzero(
-    ['push', 'me/model', '--model', run, '--private', '--yes', '--json'],
-    env,
-  );
+  const { code, stdout, stderr } = await tinyzero(['push', run, 'me/model', '--private', '--yes', '--json'], env);
   assert.equal(code, 0, stderr);
   const { url, files } = lastLine(stdout);
   assert.equal(url, `${hub.endpoint}/me/model`);
@@ -111,7 +108,7 @@ test('the files of a run are uploaded, with a card that has the verdict, the tab
 test('a repository that exists gets a commit', async (t) => {
   const hub = await startHub(t, true);
   const env = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 'hf_x' };
-  const { code, stderr } = await tinyzero(['push', 'me/model', '--model', 'builtin', '--yes'], env);
+  const { code, stderr } = await tinyzero(['push', 'builtin', 'me/model', '--yes'], env);
   assert.equal(code, 0, stderr);
   assert.deepEqual(
     hub.files.get('model.safetensors'),
@@ -124,21 +121,21 @@ test('nothing is sent without --yes and a terminal, without a token, or to an in
   const env = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 'hf_x' };
   const push = (args: string[], change: Record<string, string | undefined> = {}) =>
     tinyzero(['push', ...args], { ...env, ...change });
-  const unasked = await push(['me/model', '--model', 'builtin']);
+  const unasked = await push(['builtin', 'me/model']);
   assert.equal(unasked.code, 2);
   assert.match(unasked.stderr, /would upload 5 files \(.*\) of .*tiny to .*me\/model\. .*add --yes/);
   const anonymous = { HF_TOKEN: undefined, HF_HOME: temporaryFolder(t) };
-  const withoutToken = await push(['me/model', '--model', 'builtin', '--yes'], anonymous);
+  const withoutToken = await push(['builtin', 'me/model', '--yes'], anonymous);
   assert.equal(withoutToken.code, 1);
   assert.match(withoutToken.stderr, /needs a token\. Set HF_TOKEN/);
-  assert.equal((await push(['model', '--model', 'builtin', '--yes'])).code, 2);
+  assert.equal((await push(['builtin', 'model', '--yes'])).code, 2);
   assert.equal(hub.tokens.size, 0);
 });
 
 test('a rejected token is reported', async (t) => {
   const hub = await startHub(t);
   const env = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 'hf_other' };
-  const { code, stderr } = await tinyzero(['push', 'me/model', '--model', 'builtin', '--yes'], env);
+  const { code, stderr } = await tinyzero(['push', 'builtin', 'me/model', '--yes'], env);
   assert.equal(code, 1);
   assert.match(stderr, /refused me\/model: 401, .*Does the token have write access to me\?/);
   assert.equal(hub.files.size, 0);
