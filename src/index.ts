@@ -73,7 +73,8 @@ export async function train(
   const run = await import('./run/train.js');
   const request = { options: defaultOptions(given), folder, resume, engine, install, taskApi };
   const result = await run.train(request, onEvent, reporter, signal);
-  return { ...result, report: (await report({ folder })).path };
+  const [{ writeReport }, { whileThere }] = await Promise.all([import('./report/page.js'), import('./run/folder.js')]);
+  return { ...result, report: whileThere(folder, () => writeReport({ folder }).path) };
 }
 
 export interface SftCall extends EngineCall, Partial<SftOptions> {
@@ -88,10 +89,14 @@ export async function sft(
   onEvent: (event: SftEvent) => void = () => {},
 ): Promise<SftResult & { readonly report: string }> {
   const { folder, resume = false, engine, install, reporter, signal, ...given } = withDefaults(call);
-  const [run, { writeSftReport }] = await Promise.all([import('./run/sft/train.js'), import('./report/sft/page.js')]);
+  const [run, { writeSftReport }, { whileThere }] = await Promise.all([
+    import('./run/sft/train.js'),
+    import('./report/sft/page.js'),
+    import('./run/folder.js'),
+  ]);
   const request = { options: defaultSftOptions(given), folder, resume, engine, install };
   const result = await run.sft(request, onEvent, reporter, signal);
-  return { ...result, report: writeSftReport({ folder }) };
+  return { ...result, report: whileThere(folder, () => writeSftReport({ folder })) };
 }
 
 /** `tinyzero eval`: one greedy completion and `evalSamples` samples of each held-out problem. */

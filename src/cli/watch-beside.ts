@@ -1,4 +1,4 @@
-/** @file `--watch`: shows a run in a browser while this process trains. */
+/** @file `--watch`: shows a run, or a set of runs, in a browser while this process works on it. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -25,13 +25,8 @@ export interface WatchRequest {
   readonly open: boolean;
 }
 
-/** @throws UserError (wrong usage) for options of a page without the page, and for a set of runs, which has no page. */
+/** @throws UserError (wrong usage) for options of a page without the page. */
 export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionName>): void {
-  if (watch && given.has('seeds')) {
-    const problem =
-      '--watch shows one run, not a set. Show its runs with `tinyzero watch FOLDER/seed-1 FOLDER/seed-2`.';
-    throw new UserError(problem, { exitCode: exitCodes.usage });
-  }
   const useless = (['port', 'open'] as const).find((name) => given.has(name));
   if (watch || useless === undefined) return;
   throw new UserError(`${flag(useless)} is about the page of --watch, which is missing.`, {
@@ -40,7 +35,7 @@ export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionN
 }
 
 /** Milliseconds after which a page that does not end is ended. */
-const endMs = 15_000;
+const endMs = 60_000;
 
 /**
  * Runs `work` with a page that shows the run in `folder`, if asked to. The page gets the last state of the run, whether `work`

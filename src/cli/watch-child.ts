@@ -15,7 +15,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 process.once('message', async ({ folder, port, farewell }: ToChild) => {
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   try {
-    const watching = await watchRuns({ folders: [folder], port });
+    const watching = await watchRuns({ paths: [folder], port });
     const end = async () => {
       await watching.close(farewell);
       process.exit();

@@ -108,13 +108,13 @@ function endBefore(path: string, { bytes }: LogPlace, length: number): Buffer {
   }
 }
 
-/** `compute`, called again only when one of its arguments is another object than the last time. */
+/** `compute`, called again only when its arguments are other objects than the last time. */
 export function remembered<Inputs extends readonly unknown[], T>(
   compute: (...inputs: Inputs) => T,
 ): (...inputs: Inputs) => T {
   let last: { readonly inputs: Inputs; readonly value: T } | undefined;
   return (...inputs) => {
-    if (last === undefined || inputs.some((input, i) => input !== last!.inputs[i])) {
+    if (last?.inputs.length !== inputs.length || inputs.some((input, i) => input !== last!.inputs[i])) {
       last = { inputs, value: compute(...inputs) };
     }
     return last.value;

@@ -87,7 +87,14 @@ export function followRun(path: string, onDamage?: (error: UserError) => void): 
   const times = tolerant<TimingsRecord | undefined>(
     followLog(file('timings'), () => timingRecords(file('timings'))).read,
   );
-  const stage1Of = remembered(stage1Record);
+  const stage1Of = remembered(
+    (samples: VStarFile, { train }: RunRecord['problems'], trainOn: TrainedProblems = 'solved', probe?: Probe) =>
+      stage1Record(
+        samples,
+        train.map(({ id }) => id),
+        { trainOn, probe },
+      ),
+  );
   const plannedOf = remembered((run: StoredRun, set: RunRecord['problems'], samples: VStarFile | undefined) =>
     plannedFrom(run.options, { rows: set.rows, ids: set.train.map(({ id }) => id) }, samples?.entries),
   );
@@ -142,25 +149,30 @@ export function tolerating<T>(part: Part<T>, onDamage?: (error: UserError) => vo
   };
 }
 
-function stage1Record(
+interface SampledRun {
+  readonly trainOn: TrainedProblems;
+  readonly probe: Probe | undefined;
+}
+
+/** Of the problems `ids`. @param run the run that the samples are for, which a verdict needs. */
+export function stage1Record(
   { samples, beta1, entries }: VStarFile,
-  { train }: RunRecord['problems'],
-  trainOn: TrainedProblems = 'solved',
-  probe: Probe | undefined,
+  ids: readonly string[],
+  run?: SampledRun,
 ): Stage1Record {
-  const complete = train.flatMap(({ id }) => {
+  const complete = ids.flatMap((id) => {
     const entry = entries.get(id);
     return entry?.rewards.length === samples ? [entry] : [];
   });
   const done = complete.length;
-  const isWhole = done === train.length && done > 0;
+  const isWhole = done === ids.length && done > 0;
   const exact = complete.map((entry) => entry.exact.filter(Boolean).length);
   return {
     samplesPerProblem: samples,
     done,
-    total: train.length,
+    total: ids.length,
     histogram: Array.from({ length: samples + 1 }, (_, k) => exact.filter((count) => count === k).length),
     entries,
-    ...(isWhole && { preflight: preflight(complete, { beta1, trainOn, probe }) }),
+    ...(isWhole && run && { preflight: preflight(complete, { beta1, ...run }) }),
   };
 }

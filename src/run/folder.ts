@@ -147,6 +147,26 @@ export function requireRun(path: string): void {
   }
 }
 
+/**
+ * Does `work` with the run in `path`, which was there just now.
+ *
+ * @throws UserError that says so if `work` failed because the run was removed meanwhile.
+ */
+export function whileThere<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (isWhole(join(path, runFiles.config), 'file')) throw error;
+    throw new UserError(
+      {
+        problem: `${path} was removed or moved before its report was written.`,
+        fix: 'If it was moved, `tinyzero report` with its new place writes the report.',
+      },
+      { cause: error },
+    );
+  }
+}
+
 /** The command that made the run in `path`; undefined where there is none. */
 export function commandOfRun(path: string): 'train' | 'sft' | undefined {
   if (isWhole(join(path, runFiles.examples), 'file')) return 'sft';

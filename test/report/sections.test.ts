@@ -105,6 +105,27 @@ test('curves: eleven charts with every value as text; held-out measurements are 
   assert.equal(curvesSection([{ ...learned, steps: [] }]), undefined);
 });
 
+test('validation problems have a chart of their own, which marks the model that --keep best keeps', () => {
+  const rates = new Map([
+    [4, 0.5],
+    [8, 0.75],
+    [12, 0.625],
+  ]);
+  const steps = learned.steps.map((step) => {
+    const rate = rates.get(step.step);
+    return rate === undefined ? step : { ...step, validationGreedy: rate };
+  });
+  const chosen = runRecord({ options: { keep: 'best', numValidation: 8 } });
+  const { tips, all, text } = parse(curvesSection([{ ...chosen, steps }]));
+  assert.equal(all('svg').length, 12);
+  assert.ok(tips.includes('after update 8, the kept model\n75.0 % of greedy answers exact'));
+  assert.ok(tips.includes('after update 12\n62.5 % of greedy answers exact'));
+  assert.match(text, /--keep best chose by this/);
+  const other = parse(curvesSection([{ ...learned, steps }]));
+  assert.equal(other.all('svg').length, 12);
+  assert.doesNotMatch(other.text, /kept model|--keep best/);
+});
+
 test('the scatter has A*PO’s two sides: r − V* and β₂·(S − S_ref)', () => {
   // advantage -0.5 was logged with the implicit reward 0.001·0.2 taken off.
   const { tips, text } = parse(curvesSection([learned]));

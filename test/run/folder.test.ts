@@ -6,7 +6,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createRunFolder, openRunFolder, type RunFolder } from '../../src/run/folder.js';
+import { createRunFolder, openRunFolder, type RunFolder, whileThere } from '../../src/run/folder.js';
 import { lockHolder } from '../../src/run/lock.js';
 import { checkpointStateFile } from '../../src/stage2/resume.js';
 import { assertUserError } from '../helpers/errors.js';
@@ -161,6 +161,24 @@ test('killed at any moment of taking and releasing the lock, a process leaves no
     openRunFolder(run.path).release();
     assert.deepEqual(readdirSync(run.path), ['config.json']);
   }
+});
+
+test('a run that is removed before its report is written is said to be removed', () => {
+  const { path, release } = started();
+  assert.throws(
+    () => whileThere(path, () => assert.fail('another error')),
+    /another error/,
+    'while the run is there, errors stay as they are',
+  );
+  assertUserError(
+    () =>
+      whileThere(path, () => {
+        rmSync(path, { recursive: true });
+        openRunFolder(path);
+      }),
+    /was removed or moved before its report was written\. If it was moved, `tinyzero report`/,
+  );
+  release();
 });
 
 test('a folder that is removed or taken over while it is locked is noticed', () => {

@@ -6,8 +6,7 @@ import type { RunEntry } from '../../src/run/list.js';
 import { filterRuns, sortRuns } from '../../src/run/listing/query.js';
 import { findRemovable, remove } from '../../src/run/listing/remove.js';
 import { lockFolder } from '../../src/run/lock.js';
-import { writePlan } from '../../src/run/many/plan.js';
-import { planSeeds } from '../../src/run/many/seeds-plan.js';
+import { planSeeds, writePlan } from '../../src/run/many/plan.js';
 import { lastLine, tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 

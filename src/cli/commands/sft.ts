@@ -6,7 +6,7 @@ import type { CommonOptionName, sftOptionNames } from '../../options/names.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { shellWord } from '../../report/command.js';
 import { withTrainedModel } from '../../run/final.js';
-import { newFolder } from '../../run/folder.js';
+import { newFolder, whileThere } from '../../run/folder.js';
 import type { SftDryRun } from '../../run/sft/dry-run.js';
 import type { SftEvent, SftRequest, SftResult } from '../../run/sft/events.js';
 import { exitCodes } from '../../util/errors.js';
@@ -54,7 +54,7 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
         sft(request, onEvent, reporter, signal),
       );
       const { writeSftReport } = await import('../../report/sft/page.js');
-      return { ...trained, report: writeSftReport({ folder }) };
+      return { ...trained, report: whileThere(folder, () => writeSftReport({ folder })) };
     } finally {
       progress.end();
     }

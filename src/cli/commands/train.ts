@@ -7,7 +7,7 @@ import type { OptionName, OptionValues } from '../../options/table.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
 import type { TrainEvent } from '../../run/events.js';
 import { withTrainedModel } from '../../run/final.js';
-import { newFolder } from '../../run/folder.js';
+import { newFolder, whileThere } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import { requireRemote } from '../modal/require.js';
@@ -71,7 +71,7 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
         train(request, onEvent, reporter, signal),
       );
       const { writeReport } = await import('../../report/page.js');
-      const { path, verdict } = writeReport({ folder });
+      const { path, verdict } = whileThere(folder, () => writeReport({ folder }));
       return { ...trained, verdict, report: path };
     } finally {
       progress.end();

@@ -1,4 +1,4 @@
-/** @file What a set of runs shows, for people on a terminal. */
+/** @file Describes the result of a set of runs on the terminal. */
 import { join } from 'node:path';
 import { shellWord } from '../../report/command.js';
 import { judgeSet } from '../../report/many/verdict.js';

@@ -1,6 +1,6 @@
 /**
- * @file A run of a set as a process of its own: this program once more, with a channel on which it reports its progress. If this
- * process ends, however it does, the channel closes, and the run saves and stops (terminal/interrupt.ts).
+ * @file Starts a run of a set as a separate process of this program, which reports its progress on a channel. If this process
+ * ends for any reason, the channel closes, and the run saves and stops (terminal/interrupt.ts).
  */
 import { fork } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** @file How many runs of a set go side by side: `--parallel N`, or what processors and memory allow. */
+/** @file How many runs of a set run side by side: `--parallel N`, or as many as processors and memory allow. */
 import { availableParallelism } from 'node:os';
 import type { Needs } from '../../run/needs.js';
 import { exitCodes, UserError } from '../../util/errors.js';

@@ -1,6 +1,6 @@
 /**
  * @file A set of runs from its plan to its summary, for `--seeds`, `sweep` and `--resume` of either: checks every setting, decides how
- * many go side by side, gets the engine and the weights once for all, runs, and writes the summary, the table and the report.
+ * many run side by side, fetches engine and weights once, runs all, and writes the summary, the table and the report.
  */
 import { join } from 'node:path';
 import type { EngineSetting } from '../../engine/choices.js';
@@ -11,7 +11,7 @@ import { sftOptionNames, trainingOptionNames } from '../../options/names.js';
 import { trainedModel, withTrainedModel } from '../../run/final.js';
 import { requireEmptyFolder } from '../../run/folder.js';
 import { holdsPlan, optionsOf, type PlannedRun, type RunPlan, readPlan, writePlan } from '../../run/many/plan.js';
-import { readSet, type SetSummary, summarizeSet, writeSummary } from '../../run/many/summary.js';
+import { readSet, writeSummary } from '../../run/many/summary.js';
 import type { Needs } from '../../run/needs.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { makeFolder } from '../../util/file.js';
@@ -21,6 +21,7 @@ import { describeNeeds, requireFit } from '../needs.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
+import { type WatchRequest, watchedRun } from '../watch-beside.js';
 import { describeSet } from './describe.js';
 import { execute, type FailedRun } from './execute.js';
 import { chooseParallel, type Parallel, parseParallel } from './parallel.js';
@@ -35,6 +36,7 @@ export interface SetRequest {
   readonly dryRun: boolean;
   readonly json: boolean;
   readonly quiet: boolean;
+  readonly page: WatchRequest;
 }
 
 /** @returns the exit code: 0, or that of the failed runs. */
@@ -44,21 +46,25 @@ export async function runSet(request: SetRequest): Promise<number> {
   const reporter = consoleReporter({ quiet });
   const plan = request.plan ?? readPlan(folder);
   if (request.plan !== undefined) requireFree(folder);
-  return await interruptible(async (signal) => {
+  const work = async (signal: AbortSignal) => {
     // Nothing is left to do: the model and the task need not be there any more.
     const isDone = readSet(folder, plan).every(({ row }) => row.state === 'finished');
     if (isDone) reporter.line(`All ${counted(plan.runs.length, 'run')} are finished.`);
     const failed = isDone && !dryRun ? [] : await runLeft(request, plan, wanted, reporter, signal);
     if (failed === undefined) return exitCodes.ok;
-    const summary = summarizeSet(folder, plan, readSet(folder, plan));
+    const { readSetRecord, writeSetReport } = await import('../../report/many/page.js');
+    const set = readSetRecord(folder);
+    const { summary } = set;
     writeSummary(summary);
-    const { writeSetReport } = await import('../../report/many/page.js');
-    const report = writeSetReport(folder, plan, summary);
+    const report = writeSetReport(set);
     printResult(json, { ...summary, failed, report }, (paint, width) =>
       describeSet({ summary, plan, failed, report }, paint, width),
     );
     return exitCodeOf(failed);
-  });
+  };
+  // A plan that is only shown has no page.
+  const page = { ...request.page, watch: request.page.watch && !dryRun };
+  return await interruptible((signal) => watchedRun(page, folder, reporter, () => work(signal)));
 }
 
 /** Runs what is not finished. @returns the failed runs; undefined if the plan was only shown. */
@@ -195,12 +201,6 @@ function describePlan(plan: RunPlan, parallel: Parallel, needs: SetNeeds): strin
     ...describeNeeds(needs),
     `All runs together: ${formatBytes(needs.totalDisk)} of disk.`,
   ];
-}
-
-/** What the set in `folder` shows so far. @throws UserError when a finished run is damaged. */
-export function readSummary(folder: string): { readonly plan: RunPlan; readonly summary: SetSummary } {
-  const plan = readPlan(folder);
-  return { plan, summary: summarizeSet(folder, plan, readSet(folder, plan)) };
 }
 
 /** Whether `folder` names a set, so that --resume continues all of it. */

@@ -3,13 +3,14 @@ import { builtinModel } from '../../model/shipped.js';
 import { parseSeeds } from '../../options/seeds.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { newFolder } from '../../run/folder.js';
-import type { RunPlan } from '../../run/many/plan.js';
-import { planSeeds } from '../../run/many/seeds-plan.js';
+import { planSeeds, type RunPlan } from '../../run/many/plan.js';
 import { exitCodes, UserError } from '../../util/errors.js';
+import type { WatchRequest } from '../watch-beside.js';
 import { isSet, runSet } from './run-set.js';
 
 type SeedsValues = OptionValues<
-  'seeds' | 'parallel' | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | 'quiet' | 'model' | 'name'
+  | ('seeds' | 'parallel' | 'out' | 'resume' | 'dryRun' | 'engine' | 'install' | 'json' | 'quiet' | 'model' | 'name')
+  | keyof WatchRequest
 > & { readonly vStar?: string | undefined; readonly data?: string | undefined; readonly workers?: string | undefined };
 
 /**
@@ -23,7 +24,8 @@ export async function runSeeds(
   given: ReadonlySet<OptionName>,
 ): Promise<number | undefined> {
   const { seeds, parallel, out, resume, dryRun, engine, install, json, quiet, model, name } = values;
-  const common = { parallel, engine, install, json, quiet, dryRun };
+  const { watch, port, open } = values;
+  const common = { parallel, engine, install, json, quiet, dryRun, page: { watch, port, open } };
   if (values.workers !== undefined && (isSet(resume) || seeds !== undefined)) {
     throw new UserError(
       {

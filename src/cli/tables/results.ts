@@ -46,8 +46,8 @@ export const resultCommands: readonly CommandSpec[] = [
     words: ['watch'],
     summary: 'show runs in a browser while they last: curves, newest rollouts, time left',
     details:
-      "Serves the report of the first run as a page on this machine that follows the files in its folder, with the other runs overlaid. The folders may not exist yet, be on another machine's disk, or be written, resumed or removed meanwhile; they are only read. The page is on 127.0.0.1, at an address that nobody can guess. When a run is finished, its page is its report. Ends with Ctrl-C; a run goes on without it. `tinyzero train --watch` does this for the run it starts.",
-    operands: '<folders...>',
+      "Serves the report of the first run as a page on this machine that follows the files in its folder, with the other runs overlaid. The folder of a set of runs shows all of them together; V* files show how far stage 1 is. They may not exist yet, be on another machine's disk, or be written, resumed or removed meanwhile; they are only read. The page is on 127.0.0.1, at an address that nobody can guess. When a run is finished, its page is its report. Ends with Ctrl-C; a run goes on without it. `tinyzero train --watch` does this for the run it starts.",
+    operands: '<paths...>',
     options: ['port', 'open', 'json'],
     texts: {
       open: { help: 'open the page in a browser' },
@@ -56,6 +56,8 @@ export const resultCommands: readonly CommandSpec[] = [
     examples: [
       ['watch runs/mine --open', 'see a run grow'],
       ['watch runs/mine runs/other --port 8123', 'two runs laid over each other, at a port that can be forwarded'],
+      ['watch runs/five', 'the runs of --seeds or of a sweep'],
+      ['watch part-1.json part-2.json', 'the shards of stage 1'],
     ],
     load: () => import('../commands/results/watch.js'),
   }),

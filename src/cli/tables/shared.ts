@@ -7,7 +7,7 @@ import type { OptionName } from '../../options/table.js';
 export const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
 
 /** Options of the page that shows a run while it lasts. */
-const pageOptions = ['watch', 'port', 'open'] as const satisfies readonly OptionName[];
+export const pageOptions = ['watch', 'port', 'open'] as const satisfies readonly OptionName[];
 export const pageTexts = {
   port: { help: 'with --watch: port of the page on 127.0.0.1; 0 for any free one' },
   open: { help: 'with --watch: open the page in a browser' },

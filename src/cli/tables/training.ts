@@ -10,6 +10,7 @@ import { type CommandSpec, command } from '../command-spec.js';
 import {
   engineOptions,
   modelOrRun,
+  pageOptions,
   pageTexts,
   remoteDryRun,
   resultCommandOptions,
@@ -96,10 +97,11 @@ export const trainingCommands: readonly CommandSpec[] = [
     details:
       'The file, TOML or JSON, gives options lists of values or ranges under [options]: all combinations are tried, or random ones. Settings are ranked by the training reward, not by held-out results, since choosing by those is selection. Each run is an ordinary run; Ctrl-C saves all, and --resume continues. Ends with a table and a report with parallel coordinates. docs/many-runs.md describes the file.',
     operands: '[file]',
-    options: ['parallel', 'out', 'resume', 'dryRun', ...engineOptions, 'json'],
+    options: ['parallel', 'out', 'resume', 'dryRun', ...pageOptions, ...engineOptions, 'json'],
     texts: {
       out: { help: 'folder of the sweep', default: 'runs/FILE-DATE-TIME' },
       resume: { help: 'continue the sweep in this folder' },
+      ...pageTexts,
     },
     examples: [
       ['sweep examples/sweep.toml --dry-run', 'the settings that the file means, and what they need'],

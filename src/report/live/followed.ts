@@ -1,5 +1,5 @@
 /**
- * @file A run that is watched, and what can be said about it without a chart; its verdict is computed again only after a change.
+ * @file A watched run with its progress and verdict. The verdict is computed again only after a change.
  */
 import { remembered } from '../follow.js';
 import type { RunRecord } from '../read.js';

@@ -1,6 +1,6 @@
 /**
- * @file The top of the live page: what the run is doing, how far it is, the time left and its latest numbers. Once the run is
- * finished, the verdict of its report stands there instead.
+ * @file The top of the live page: what the run is doing, its progress, the time left and its latest numbers. Once the run is
+ * finished, the verdict of its report replaces it.
  */
 import type { EvalSummary } from '../../policy/eval-summary.js';
 import { counted, formatPercent, formatSeconds } from '../../util/format.js';
@@ -17,7 +17,7 @@ import { type Followed, headline } from './followed.js';
 import type { Phase } from './progress.js';
 import type { Watched } from './state.js';
 
-const badges = {
+export const badges = {
   waiting: ['…', 'Waiting'],
   running: ['●', 'Running'],
   stopped: ['■', 'Stopped'],
@@ -26,7 +26,7 @@ const badges = {
 } as const satisfies Record<Watched['state'], readonly [sign: string, label: string]>;
 
 /** A minute without a change is worth a word. */
-const quietWorthMs = 60_000;
+export const quietWorthMs = 60_000;
 
 /** The opening of the first run, and a line for each if there are several. `accuracy`: the figure of the first. */
 export function liveOpening(all: readonly [Followed, ...Followed[]], accuracy: Html | undefined): Html {
@@ -139,20 +139,27 @@ function heldOutTile(steps: readonly StepRecord[], before: EvalSummary | undefin
 
 /** All runs, the first of which the page is about, with their colours in the charts. */
 function runsList(all: readonly Followed[]): Html {
-  return html`<ul class="watched" aria-label="Runs">${all.map((followed, i) => {
-    const { watched, progress } = followed;
-    const [sign, label] = badges[watched.state];
-    const current = progress.phases.find(({ state }) => state === 'now');
-    // The runs that are in the charts come first, in the order of their colours.
-    const { color, dash } = runStyle(i);
-    const isDrawn = watched.run !== undefined && watched.run.command === all[0]?.watched.run?.command;
-    const where = watched.state === 'running' && current ? `${current.name}, ${current.text}` : label;
-    const bar =
-      watched.state === 'running' &&
-      current?.total !== undefined &&
-      html`<progress aria-label="${watched.name}" max="${current.total}" value="${current.done ?? 0}"></progress>`;
-    return html`<li><svg width="28" height="10" aria-hidden="true"><line x1="1" x2="27" y1="5" y2="5" stroke="${isDrawn ? color : 'none'}" stroke-width="2.5" stroke-dasharray="${dash ?? 'none'}"/></svg><b>${watched.name}</b> <span><span aria-hidden="true">${sign}</span> ${where}${timeText(followed)}</span>${bar}</li>`;
-  })}</ul>`;
+  // The runs that are in the charts come first, in the order of their colours.
+  const isDrawn = ({ watched: { run } }: Followed) => run !== undefined && run.command === all[0]?.watched.run?.command;
+  return html`<ul class="watched" aria-label="Runs">${all.map((followed, i) => runItem(followed, isDrawn(followed) ? i : 'none'))}</ul>`;
+}
+
+/** How far a run is. `line`: its place among the lines of the charts, if they have different colours, or that it has none there. */
+export function runItem(followed: Followed, line?: number | 'none'): Html {
+  const { watched, progress } = followed;
+  const [sign, label] = badges[watched.state];
+  const current = progress.phases.find(({ state }) => state === 'now');
+  const where = watched.state === 'running' && current ? `${current.name}, ${current.text}` : label;
+  const bar =
+    watched.state === 'running' &&
+    current?.total !== undefined &&
+    html`<progress aria-label="${watched.name}" max="${current.total}" value="${current.done ?? 0}"></progress>`;
+  return html`<li>${line !== undefined && swatch(line)}<b>${watched.name}</b> <span><span aria-hidden="true">${sign}</span> ${where}${timeText(followed)}</span>${bar}</li>`;
+}
+
+function swatch(line: number | 'none'): Html {
+  const { color, dash } = runStyle(line === 'none' ? 0 : line);
+  return html`<svg width="28" height="10" aria-hidden="true"><line x1="1" x2="27" y1="5" y2="5" stroke="${line === 'none' ? 'none' : color}" stroke-width="2.5" stroke-dasharray="${dash ?? 'none'}"/></svg>`;
 }
 
 function timeText({ watched, progress: { secondsLeft, leftOf } }: Followed): string {
@@ -160,7 +167,7 @@ function timeText({ watched, progress: { secondsLeft, leftOf } }: Followed): str
   return `, ${leftText(secondsLeft, leftOf)}`;
 }
 
-function leftText(seconds: number, leftOf: string | undefined): string {
+export function leftText(seconds: number, leftOf: string | undefined): string {
   const left = seconds < 1 ? 'a moment left' : `about ${formatSeconds(seconds)} left`;
   return leftOf === undefined ? left : `${left} in ${leftOf}`;
 }
@@ -195,8 +202,10 @@ export function titleOf([{ watched, progress }]: readonly [Followed, ...Followed
         ? current.name
         : `${current.name} ${share} %`
       : badges[watched.state][1];
-  return `${state} · ${watched.name} · tinyzero watch`;
+  return titleFor(state, watched.name);
 }
+
+export const titleFor = (state: string, name: string) => `${state} · ${name} · tinyzero watch`;
 
 /** `3 runs` or the path of the only one, for the page's header. */
 export function pathsOf(all: readonly Followed[]): string {

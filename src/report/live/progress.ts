@@ -1,5 +1,5 @@
 /**
- * @file How far a run is and how long it will take, from its files: its parts, which of them is under way, and the time left.
+ * @file The progress of a run, from its files: its phases, which of them is current, and the time left.
  */
 import { hasFinal } from '../../run/final.js';
 import { algorithms } from '../../stage2/algorithm.js';

@@ -1,6 +1,5 @@
 /**
- * @file The script of the live page: applies the changes that the server sends. Elements stay in place and only what differs is
- * changed, so that focus, open details, scroll positions and tooltips survive an update.
+ * @file The script of the live page: applies the changes that the server sends. Only what differs is changed, so that focus, open details, scroll positions and tooltips survive an update.
  */
 import { tooltips } from '../script.js';
 

@@ -1,7 +1,7 @@
 /**
  * @file A web server for one page on this machine: the page, and a stream of events that keep it up to date. Serves nothing
- * else and reads no file. Whoever asks must know the token in the address; a name other than this machine's is refused, which
- * a website that resolves to this machine would have; no other origin may read an answer.
+ * else and reads no file. A request must have the token in its address. Host names other than this machine's are refused, since
+ * a website may let its name resolve to this machine. Other origins cannot read answers.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -46,9 +46,14 @@ interface Viewer {
 export async function servePage(content: Content, port: number): Promise<PageServer> {
   const token = randomBytes(24).toString('base64url');
   const viewers = new Set<Viewer>();
+  let farewell: string | undefined;
   const server = createServer((request, response) => {
     response.on('error', () => {}); // the browser left
-    answer(request, response, token, content, (version) => welcome(viewers, { response, version }, content));
+    answer(request, response, token, content, (version) => {
+      welcome(viewers, { response, version }, content);
+      // A browser may have connected just before the end.
+      if (farewell !== undefined) response.end(event('over', farewell));
+    });
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(unavailable(error, port)));
@@ -70,6 +75,7 @@ export async function servePage(content: Content, port: number): Promise<PageSer
     },
     close: async (message) => {
       clearInterval(heartbeat);
+      farewell = message;
       for (const viewer of viewers) {
         sendNow(viewer, content);
         viewer.response.end(event('over', message));

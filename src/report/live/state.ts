@@ -1,6 +1,6 @@
 /**
- * @file The state of a run that may be under way, from its folder alone: the record of a report, whether a process works on it,
- * and when something was last written. The folder may be absent, on another machine's disk, half copied or removed. Only reads.
+ * @file The state of a run, from its folder alone: its record, whether a process is working on it, and when it was last written
+ * to. The folder may be absent, on another machine's disk, half copied or removed. Only reads.
  */
 import { existsSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';

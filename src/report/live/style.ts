@@ -1,4 +1,4 @@
-/** @file The style of what the live page has besides the report. */
+/** @file Styles of the parts of the live page that a report does not have. */
 export const liveStyle = `
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .controls { order: 3; }
@@ -30,7 +30,8 @@ progress:indeterminate::-webkit-progress-bar { background: transparent; }
 .tiles b { display: block; font-size: 1.45rem; line-height: 1.25; font-weight: 650; letter-spacing: -.01em; }
 .tiles span { color: var(--muted); font-size: .8125rem; }
 .watched { margin: 0 0 1.4rem; padding: 0; list-style: none; font-size: .875rem; }
-.watched li { display: grid; grid-template-columns: auto minmax(0, max-content) 1fr; gap: 0 .7rem; align-items: center; padding: .45rem 0; border-bottom: 1px solid var(--line); }
+.watched li { display: grid; grid-template-columns: minmax(0, max-content) 1fr; gap: 0 .7rem; align-items: center; padding: .45rem 0; border-bottom: 1px solid var(--line); }
+.watched li:has(> svg) { grid-template-columns: auto minmax(0, max-content) 1fr; }
 .watched b { overflow-wrap: anywhere; }
 .watched li > span { color: var(--muted); text-align: right; }
 .watched progress { grid-column: 1 / -1; }

@@ -1,20 +1,19 @@
 /**
- * @file Watches runs: reads their folders now and then, renders the live page and serves it. Rendering takes a small share of
- * one processor, whatever the size of the run, and nothing is rendered while nobody looks.
+ * @file Watches runs, sets of runs or files of stage 1: reads them now and then, renders the live page and serves it. Reading and
+ * rendering take a small share of one processor, whatever their size, and nothing is rendered while nobody looks.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Followed, followRunIn, headline } from './followed.js';
+import { type Look, type LookedAt, lookAt } from './look.js';
 import type { LivePage } from './page.js';
 import { type PageServer, servePage } from './server.js';
-import type { Watched } from './state.js';
 
 export interface WatchOptions {
-  /** Folders of runs, the first of which the page is about; they need not exist yet. */
-  readonly folders: readonly [string, ...string[]];
+  /** Folders of runs, the first of which the page is about, one folder of a set, or V* files; they need not exist yet. */
+  readonly paths: readonly [string, ...string[]];
   /** 0 for any free one. */
   readonly port: number;
-  /** Called when a run starts, stops, is finished or is removed, with a sentence about it. */
-  readonly onState?: (watched: Watched, sentence: string) => void;
+  /** Called when a run or file starts, stops, is finished or is removed, with a sentence about it. */
+  readonly onState?: (what: Pick<LookedAt, 'name' | 'path' | 'state'>, sentence: string) => void;
 }
 
 export interface Watching extends Pick<PageServer, 'url' | 'port'> {
@@ -22,15 +21,17 @@ export interface Watching extends Pick<PageServer, 'url' | 'port'> {
   close(message: string): Promise<void>;
 }
 
-/** Milliseconds between two looks at the files. */
+/** Milliseconds between two looks at the files, at least. */
 const lookMs = 500;
+/** The part of the time that looking at many files may take. */
+const looksShare = 0.1;
 /** The part of a processor that drawing charts may take. */
 const chartsShare = 0.08;
 /** Milliseconds of drawing that may be saved up, so that the first charts come at once. */
 const savedMs = 400;
 
-/** @throws UserError when the port is in use. */
-export async function watchRuns({ folders, port, onState }: WatchOptions): Promise<Watching> {
+/** @throws UserError when the port is in use, or the paths do not go together. */
+export async function watchRuns({ paths, port, onState }: WatchOptions): Promise<Watching> {
   let page: LivePage | undefined;
   /** The chart library takes a while to load, so it is loaded when somebody looks. */
   const loaded = async () => {
@@ -38,39 +39,30 @@ export async function watchRuns({ folders, port, onState }: WatchOptions): Promi
     page ??= livePage();
     return page;
   };
-  const [first, ...others] = folders.map(followRunIn);
-  const states = new Map<string, Watched['state']>();
+  const look = lookAt(paths);
+  const states = new Map<string, LookedAt['state']>();
   let budgetMs = savedMs;
   let filledMs = performance.now();
   let over = '';
 
-  /** Those that the charts show first: runs that there are, of the command of the first of them. */
-  const followed = (): readonly [Followed, ...Followed[]] => {
-    const all = [first!(), ...others.map((look) => look())] as const;
-    const command = all.find(({ watched }) => watched.run)?.watched.run?.command;
-    const isShown = ({ watched: { run } }: Followed) => command !== undefined && run?.command === command;
-    const [lead, ...rest] = [...all.filter(isShown), ...all.filter((each) => !isShown(each))];
-    return [lead ?? all[0], ...rest];
-  };
-  const announce = (all: readonly Followed[]) => {
+  const announce = (found: Look) => {
     let isNew = false;
-    for (const each of all) {
-      const { path, state } = each.watched;
+    for (const { name, path, state, sentence } of found.states) {
       if (states.get(path) === state) continue;
       states.set(path, state);
       isNew = true;
-      onState?.(each.watched, headline(each));
+      onState?.({ name, path, state }, sentence());
     }
     return isNew;
   };
   /** Draws what there is time for; `all`: everything. */
-  const refresh = async (runs: readonly [Followed, ...Followed[]], all: boolean) => {
-    const { render } = await loaded();
+  const refresh = async (found: Look, all: boolean) => {
+    const [{ render }, view] = await Promise.all([loaded(), found.view()]);
     const now = performance.now();
     budgetMs = Math.min(savedMs, budgetMs + chartsShare * (now - filledMs));
     filledMs = now;
     render(
-      runs,
+      view,
       () => all || budgetMs > 0,
       (spentMs) => {
         budgetMs -= spentMs;
@@ -81,7 +73,7 @@ export async function watchRuns({ folders, port, onState }: WatchOptions): Promi
   const server = await servePage(
     {
       page: async () => {
-        await refresh(followed(), true);
+        await refresh(look(), true);
         return (await loaded()).document(over);
       },
       since: (version) => page?.since(version),
@@ -93,15 +85,18 @@ export async function watchRuns({ folders, port, onState }: WatchOptions): Promi
     const pause = (ms: number) => sleep(ms, undefined, { signal: stopped.signal }).catch(() => {});
     await pause(0); // the caller gets the address first
     while (!stopped.signal.aborted) {
+      const startMs = performance.now();
+      let tookMs = 0;
       if (server.viewers > 0 || onState !== undefined) {
-        const all = followed();
-        const isNew = announce(all);
+        const found = look();
+        tookMs = performance.now() - startMs;
+        const isNew = announce(found);
         if (server.viewers > 0) {
-          await refresh(all, isNew);
+          await refresh(found, isNew);
           server.push();
         }
       }
-      await pause(lookMs);
+      await pause(Math.max(lookMs, tookMs / looksShare));
     }
   })();
   return {
@@ -112,7 +107,7 @@ export async function watchRuns({ folders, port, onState }: WatchOptions): Promi
       await looking;
       over = message;
       if (server.viewers > 0) {
-        await refresh(followed(), true);
+        await refresh(look(), true);
         server.push();
       }
       await server.close(message);

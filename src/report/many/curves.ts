@@ -1,10 +1,7 @@
 /**
- * @file The curves of the runs of a set laid over each other, one chart for each metric: of seeds with their mean, of a sweep with the
- * best setting in front.
+ * @file Overlaid curves of the runs of a set, one chart per metric: for seeds with their mean, for a sweep with the best setting in
+ * front.
  */
-import { join } from 'node:path';
-import { runFiles } from '../../run/folder.js';
-import { readLog } from '../../run/logs.js';
 import { counted, formatPercent } from '../../util/format.js';
 import type { JsonRecord } from '../../util/json.js';
 import { mean } from '../../util/statistics.js';
@@ -20,13 +17,14 @@ import {
   updateAxis,
   valueAxis,
 } from '../charts/chart.js';
-import { binned } from '../charts/thin.js';
+import { binsOf } from '../charts/thin.js';
 import { type Html, html } from '../html.js';
 
 /** A run in the charts. */
 export interface CurveRun {
   readonly name: string;
-  readonly records: readonly JsonRecord[];
+  /** Lines of its log of updates. */
+  readonly records: readonly object[];
   /** Drawn in front, in the accent colour. */
   readonly front: boolean;
 }
@@ -43,6 +41,12 @@ const metrics: Readonly<Record<'train' | 'sft', readonly Metric[]>> = {
     { field: 'reward', title: 'Reward', unit: 'mean of the rollouts of an update' },
     { field: 'exactRate', title: 'Exact answers', unit: 'share of the rollouts of an update', rate: true },
     { field: 'heldOutGreedy', title: 'Held out', unit: 'greedy answers exact, during training', rate: true },
+    {
+      field: 'validationGreedy',
+      title: 'Validation',
+      unit: 'greedy answers to the validation problems exact',
+      rate: true,
+    },
     { field: 'kl', title: 'KL to the reference', unit: 'nats per completion' },
     { field: 'entropy', title: 'Entropy', unit: 'nats per token' },
     { field: 'meanTokens', title: 'Length', unit: 'tokens per completion' },
@@ -53,11 +57,6 @@ const metrics: Readonly<Record<'train' | 'sft', readonly Metric[]>> = {
     { field: 'gradientNorm', title: 'Gradient norm', unit: 'before clipping' },
   ],
 };
-
-/** The log of updates of a run; empty before its first update. */
-export function readCurve(folder: string): readonly JsonRecord[] {
-  return [...readLog(join(folder, runFiles.metrics))];
-}
 
 export function setCurvesSection(
   runs: readonly CurveRun[],
@@ -89,8 +88,11 @@ const maxPoints = 120;
 const maxNamed = 8;
 
 function curves({ field, title, unit, rate }: Metric, runs: readonly CurveRun[], withMean: boolean): Html | undefined {
-  const series = runs
-    .map((run) => ({ ...run, points: pointsOf(run.records, field) }))
+  const measured = runs.map((run) => ({ ...run, measured: measuredIn(run.records, field) }));
+  // Runs of different lengths are averaged over the same updates, so that their points can be compared.
+  const size = Math.ceil(Math.max(1, ...measured.map((run) => run.measured.length)) / maxPoints);
+  const series = measured
+    .map((run) => ({ ...run, points: pointsOf(run.measured, size) }))
     .filter(({ points }) => points.length > 0);
   const all = series.flatMap(({ points }) => points.map(({ value }) => value));
   if (all.length < 2) return undefined;
@@ -121,11 +123,16 @@ function curves({ field, title, unit, rate }: Metric, runs: readonly CurveRun[],
   return figure({ title, unit, chart: svg });
 }
 
-function pointsOf(records: readonly JsonRecord[], field: string): Point[] {
-  const measured = records.flatMap((record) =>
-    typeof record[field] === 'number' ? [{ step: Number(record.step), value: record[field] }] : [],
-  );
-  return binned(measured, maxPoints).map(({ last, items }) => ({
+function measuredIn(records: readonly object[], field: string): Point[] {
+  return (records as readonly JsonRecord[]).flatMap((record) => {
+    const value = record[field];
+    return typeof value === 'number' ? [{ step: Number(record.step), value }] : [];
+  });
+}
+
+/** Means of `size` consecutive measurements. */
+function pointsOf(measured: readonly Point[], size: number): Point[] {
+  return binsOf(measured, size).map(({ last, items }) => ({
     step: last.step,
     value: mean(items.map(({ value }) => value)),
   }));

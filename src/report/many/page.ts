@@ -1,14 +1,14 @@
 /**
- * @file The report of a set of runs, one HTML file: what seeds or settings show together, their table, their curves laid over each
- * other, and links to the reports of the single runs.
+ * @file The report of a set of runs, one HTML file: verdict, table, overlaid curves, and links to the reports of the single runs.
  */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { readEvaluation } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
 import { runFiles } from '../../run/folder.js';
-import { type RunPlan, setFiles } from '../../run/many/plan.js';
-import type { SetSummary } from '../../run/many/summary.js';
+import { readLog } from '../../run/logs.js';
+import { type RunPlan, readPlan, setFiles } from '../../run/many/plan.js';
+import type { Member } from '../../run/many/state.js';
+import { readSet, type SetSummary, summarizeSet } from '../../run/many/summary.js';
 import { tableOf } from '../../run/many/table.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { counted, formatPercent } from '../../util/format.js';
@@ -17,45 +17,111 @@ import { packageVersion } from '../../util/version.js';
 import { figure, section } from '../charts/chart.js';
 import { intervalChart, type Measured } from '../charts/intervals.js';
 import { shellWord } from '../command.js';
-import { documentOf, headline, type PageSection } from '../document.js';
+import { documentOf, headline, pageSections, type SectionSpec } from '../document.js';
 import { type Html, html } from '../html.js';
 import { commandBox } from '../sections/facts.js';
-import { readCurve, setCurvesSection } from './curves.js';
+import { setCurvesSection } from './curves.js';
 import { parallelChart } from './parallel.js';
 import { judgeSet, rankingName, type SetVerdict } from './verdict.js';
 
-/** Writes the report of the set in `folder` and returns its path. @throws UserError when a run is damaged, or the report cannot be written. */
-export function writeSetReport(
-  folder: string,
-  plan: RunPlan,
-  summary: SetSummary,
-  out = join(folder, setFiles.report),
-): string {
-  explainWrites(out, () => writeFileAtomic(out, renderSet(folder, plan, summary)));
+/** A set of runs as its report shows it. */
+export interface SetRecord {
+  readonly folder: string;
+  readonly plan: RunPlan;
+  readonly summary: SetSummary;
+  /** In the order of the plan. */
+  readonly members: readonly SetMember[];
+}
+
+export interface SetMember extends Pick<Member, 'evaluations'> {
+  /** Lines of its log of updates. */
+  readonly steps: readonly object[];
+  readonly hasReport: boolean;
+}
+
+/** Reads the set in `folder`. @throws UserError when the plan or a finished run is damaged. */
+export function readSetRecord(folder: string): SetRecord {
+  const plan = readPlan(folder);
+  const found = readSet(folder, plan);
+  const members = plan.runs.map(({ name }, i): SetMember => {
+    const { evaluations } = found[i]!;
+    const steps = [...readLog(join(folder, name, runFiles.metrics))];
+    return { ...(evaluations && { evaluations }), steps, hasReport: hasReport(folder, name) };
+  });
+  return { folder, plan, summary: summarizeSet(folder, plan, found), members };
+}
+
+/** Whether the run of this name has its report. */
+export function hasReport(folder: string, name: string): boolean {
+  return existsSync(join(folder, name, runFiles.report));
+}
+
+/** Writes the report of a set and returns its path. @throws UserError when it cannot be written. */
+export function writeSetReport(set: SetRecord, out = join(set.folder, setFiles.report)): string {
+  explainWrites(out, () => writeFileAtomic(out, renderSet(set)));
   return out;
 }
 
-function renderSet(folder: string, plan: RunPlan, summary: SetSummary): string {
-  const verdict = judgeSet(summary, plan);
-  const runs = plan.runs.map(({ name, setting }) => ({
-    name,
-    records: readCurve(join(folder, name)),
-    front: summary.ranking !== undefined && plan.settings[setting]?.name === summary.ranking[0]?.name,
-  }));
-  const sections: readonly (readonly [id: string, name: string, body: Html | undefined])[] = [
-    ['runs', plan.kind === 'sweep' ? 'Settings' : 'Seeds', tableSection(plan, summary)],
-    ['coordinates', 'Coordinates', coordinates(plan, summary)],
-    ['training', 'Training', setCurvesSection(runs, plan)],
-    ['problems', 'Problems', plan.kind === 'seeds' ? problemsSection(folder, summary) : undefined],
-    ['repeat', 'Repeat it', repeatSection(folder, plan, summary)],
-  ];
+function renderSet(set: SetRecord): string {
+  const { folder, plan, summary } = set;
   return documentOf({
     title: `${basename(resolve(folder))}: ${counted(plan.runs.length, 'run')} · tinyzero report`,
     path: folder,
     createdBy: `tinyzero ${packageVersion()}`,
-    opening: opening(plan, summary, verdict),
-    sections: sections.filter((entry): entry is PageSection => entry[2] !== undefined),
+    opening: setOpening(set, judgeSet(summary, plan)),
+    sections: pageSections(setSections(plan), [set]),
   });
+}
+
+type SetSection = SectionSpec<SetRecord>;
+const stepsOf = ({ members }: SetRecord) => members.map(({ steps }) => steps);
+
+const table = (name: string): SetSection => ({
+  ...{ id: 'runs', name, body: ([set]) => tableSection(set) },
+  shows: ({ summary }) => [summary],
+});
+const repeat: SetSection = {
+  ...{ id: 'repeat', name: 'Repeat it', body: ([set]) => repeatSection(set) },
+  shows: ({ members, summary }) => [
+    ...summary.runs.map(({ state }) => state),
+    ...members.map(({ hasReport }) => hasReport),
+  ],
+};
+
+const seedsSections: readonly SetSection[] = [
+  table('Seeds'),
+  { id: 'training', name: 'Training', body: ([set]) => trainingSection(set), shows: stepsOf },
+  {
+    ...{ id: 'problems', name: 'Problems', body: ([set]) => problemsSection(set) },
+    shows: ({ members }) => members.map(({ evaluations }) => evaluations?.after),
+  },
+  repeat,
+];
+
+const sweepSections: readonly SetSection[] = [
+  table('Settings'),
+  { id: 'coordinates', name: 'Coordinates', body: ([set]) => coordinates(set), shows: ({ summary }) => [summary] },
+  {
+    ...{ id: 'training', name: 'Training', body: ([set]) => trainingSection(set) },
+    shows: (set) => [...stepsOf(set), bestOf(set)],
+  },
+  repeat,
+];
+
+export function setSections({ kind }: Pick<RunPlan, 'kind'>): readonly SetSection[] {
+  return kind === 'sweep' ? sweepSections : seedsSections;
+}
+
+const bestOf = ({ summary: { ranking } }: SetRecord) => ranking?.[0]?.name;
+
+function trainingSection(set: SetRecord): Html | undefined {
+  const { plan, members } = set;
+  const best = bestOf(set);
+  const runs = plan.runs.map(({ name, setting }, i) => ({
+    ...{ name, records: members[i]!.steps },
+    front: best !== undefined && plan.settings[setting]?.name === best,
+  }));
+  return setCurvesSection(runs, plan);
 }
 
 const signs: Readonly<Partial<Record<SetVerdict['kind'], string>>> = {
@@ -65,7 +131,23 @@ const signs: Readonly<Partial<Record<SetVerdict['kind'], string>>> = {
   unfinished: '…',
 };
 
-function opening(plan: RunPlan, summary: SetSummary, { kind, label, sentence, notes }: SetVerdict): Html {
+/** The verdict and what it is about. */
+export function setOpening({ plan, summary }: SetRecord, { kind, label, sentence, notes }: SetVerdict): Html {
+  const { note } = plan.runs[0]?.flags ?? {};
+  return html`<section class="verdict ${kind}">
+<div>
+<p class="badge"><span aria-hidden="true">${signs[kind] ?? '◆'}</span> ${label}</p>
+<h1>${headline(sentence)}</h1>
+<p class="lead">${setSubject(plan)}</p>
+${typeof note === 'string' && html`<p class="said">${note}</p>`}
+${notes.map((note) => html`<p class="note">${note}</p>`)}
+</div>
+${setAccuracies(summary)}
+</section>`;
+}
+
+/** What is trained on what, how often: `builtin, apo on multiplication, 5 seeds.` */
+export function setSubject(plan: RunPlan): string {
   const flags = plan.runs[0]?.flags ?? {};
   const what =
     plan.command === 'sft'
@@ -77,22 +159,14 @@ function opening(plan: RunPlan, summary: SetSummary, { kind, label, sentence, no
       ? `${counted(plan.settings.length, 'setting')}${seedsEach > 1 ? ` with ${seedsEach} seeds each` : ''}`
       : `${counted(plan.runs.length, 'seed')}`;
   const named = typeof flags.name === 'string' ? `${flags.name}: ` : '';
-  return html`<section class="verdict ${kind}">
-<div>
-<p class="badge"><span aria-hidden="true">${signs[kind] ?? '◆'}</span> ${label}</p>
-<h1>${headline(sentence)}</h1>
-<p class="lead">${named}${String(flags.model ?? 'builtin')}, ${what}, ${kindText}.</p>
-${typeof flags.note === 'string' && html`<p class="said">${flags.note}</p>`}
-${notes.map((note) => html`<p class="note">${note}</p>`)}
-</div>
-${accuracies(summary)}
-</section>`;
+  return `${named}${String(flags.model ?? 'builtin')}, ${what}, ${kindText}.`;
 }
 
 /** More rows make the figure higher than the page. */
 const maxRows = 10;
 
-function accuracies({ kind, runs, overSeeds }: SetSummary): Html | false {
+/** The figure at the top: the held-out accuracy of each run of a set of seeds. */
+export function setAccuracies({ kind, runs, overSeeds }: SetSummary): Html | false {
   if (kind === 'sweep' || overSeeds === undefined || runs.length > maxRows) return false;
   const measured = runs.flatMap((row): Measured[] => {
     const [before, after] = [row.sampledBefore ?? row.greedyBefore, row.sampledAfter ?? row.greedyAfter];
@@ -111,7 +185,7 @@ function accuracies({ kind, runs, overSeeds }: SetSummary): Html | false {
   });
 }
 
-function tableSection(plan: RunPlan, summary: SetSummary): Html {
+function tableSection({ plan, summary }: SetRecord): Html {
   const { head, rows, totals } = tableOf(summary);
   const line = (cells: readonly string[]) =>
     html`<tr>${cells.map((cell, i) => (i === 0 ? html`<th scope="row">${cell}</th>` : html`<td>${cell}</td>`))}</tr>`;
@@ -127,7 +201,7 @@ function tableSection(plan: RunPlan, summary: SetSummary): Html {
   });
 }
 
-function coordinates(plan: RunPlan, summary: SetSummary): Html | undefined {
+function coordinates({ plan, summary }: SetRecord): Html | undefined {
   const { ranking } = summary;
   const name = rankingName(summary);
   const svg = ranking && parallelChart(ranking, plan, name);
@@ -146,7 +220,7 @@ function coordinates(plan: RunPlan, summary: SetSummary): Html | undefined {
 const maxProblems = 60;
 
 /** Mean accuracies of each held-out problem over the finished runs. */
-function problemsSection(folder: string, { runs, overSeeds }: SetSummary): Html | undefined {
+function problemsSection({ summary: { overSeeds }, members }: SetRecord): Html | undefined {
   if (overSeeds === undefined) return undefined;
   const rates = new Map<string, { before: number[]; after: number[] }>();
   const add = (summary: EvalSummary, when: 'before' | 'after') => {
@@ -156,10 +230,10 @@ function problemsSection(folder: string, { runs, overSeeds }: SetSummary): Html 
       rates.set(id, known);
     }
   };
-  for (const { name, state } of runs) {
-    if (state !== 'finished') continue;
-    add(readEvaluation(join(folder, name, runFiles.evalBefore)), 'before');
-    add(readEvaluation(join(folder, name, runFiles.evalAfter)), 'after');
+  for (const { evaluations } of members) {
+    if (evaluations === undefined) continue;
+    add(evaluations.before, 'before');
+    add(evaluations.after, 'after');
   }
   const rows = [...rates].map(([id, { before, after }]) => ({
     id,
@@ -178,13 +252,13 @@ function problemsSection(folder: string, { runs, overSeeds }: SetSummary): Html 
   });
 }
 
-function repeatSection(folder: string, plan: RunPlan, { runs }: SetSummary): Html {
+function repeatSection({ folder, plan, summary: { runs }, members }: SetRecord): Html {
   const first = plan.runs[0]?.name ?? '';
   const seeds = [...new Set(plan.runs.map(({ seed }) => seed))].join(',');
   const one = `--config ${shellWord(`${folder}/${first}`)}`;
   const pieces = [`tinyzero ${plan.command}`, one, ...(plan.kind === 'seeds' ? [`--seeds ${seeds}`] : [])];
-  const reports = runs.map(({ name, state }) =>
-    existsSync(join(folder, name, runFiles.report))
+  const reports = runs.map(({ name, state }, i) =>
+    members[i]!.hasReport
       ? html`<li><a href="${name}/${runFiles.report}">${name}</a></li>`
       : html`<li>${name}: ${state}</li>`,
   );

@@ -1,6 +1,6 @@
 /**
- * @file Parallel coordinates of a sweep: one vertical axis for each swept option and one for what ranks the settings; a setting is a
- * line through its values.
+ * @file Parallel coordinates of a sweep: one vertical axis per swept option and one for the ranking; a setting is a line through
+ * its values.
  */
 import { keyOf } from '../../options/table.js';
 import type { RunPlan } from '../../run/many/plan.js';

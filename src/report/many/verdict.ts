@@ -1,5 +1,5 @@
 /**
- * @file What a set of runs shows, in sentences that claim no more than it does: for the terminal and the report.
+ * @file The verdict on a set of runs, in sentences that claim no more than the data shows; for the terminal and the report.
  */
 import { outcomeOf, significance, type TrainingOutcome } from '../../policy/eval-compare.js';
 import type { SeedsComparison, SeedsMeasure, Spread } from '../../policy/eval-seeds.js';

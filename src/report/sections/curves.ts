@@ -2,6 +2,7 @@
  * @file The section of curves: the metrics of every update of stage 2, one chart per metric, with all runs overlaid, and the
  * held-out accuracy measured during training.
  */
+import { bestOf } from '../../stage2/stopping.js';
 import { formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
 import {
@@ -90,7 +91,7 @@ export function curvesSection(runs: readonly RunRecord[]): Html | undefined {
       runs.length === 1 ? 'Thin lines are single updates, bold lines their running mean.' : 'Lines are running means.'
     } Point at a chart, or focus it and use the arrow keys, for values.`,
     body: html`${runs.length > 1 && legend(runs)}<div class="charts">
-${beforeLooks.map(drawn)}${looksFigure(runs)}${afterLooks.map(drawn)}${scatterFigure(run, runs.length > 1)}
+${beforeLooks.map(drawn)}${looksFigure(runs)}${validationFigure(runs) ?? false}${afterLooks.map(drawn)}${scatterFigure(run, runs.length > 1)}
 </div>`,
   });
 }
@@ -177,7 +178,8 @@ function bands(series: readonly (readonly Point[])[]): Plot.Markish {
 interface Look {
   readonly step: number;
   readonly rate: number;
-  readonly isEvaluation: boolean;
+  /** Drawn as a diamond. */
+  readonly marked: boolean;
   readonly text: string;
 }
 
@@ -185,18 +187,59 @@ interface Look {
 const maxLooks = 60;
 
 function looksFigure(runs: readonly RunRecord[]): Html {
-  const series = runs.map((run) => looksOf(run, runs.length > 1));
+  return figure({
+    title: 'Held-out accuracy, greedy',
+    unit: 'share of problems; ◆ evaluations, ○ during training',
+    chart: looksChart(
+      'Held-out greedy accuracy',
+      runs.map((run) => looksOf(run, runs.length > 1)),
+      lastUpdate(runs),
+    ),
+    note: 'Measurements during training are for monitoring only: nothing was stopped, saved or chosen by them.',
+  });
+}
+
+/** How the validation problems were answered, in runs that have some, and whose model `--keep best` keeps. */
+function validationFigure(runs: readonly RunRecord[]): Html | undefined {
+  const series = runs.map((run) => validationsOf(run, runs.length > 1));
+  if (series.every((looks) => looks.length === 0)) return undefined;
+  const isChosen = series.some((looks) => looks.some(({ marked }) => marked));
+  return figure({
+    title: 'Validation accuracy, greedy',
+    unit: `share of problems that are neither trained on nor held out${isChosen ? '; ◆ the kept model' : ''}`,
+    chart: looksChart('Validation accuracy', series, lastUpdate(runs)),
+    ...(isChosen && {
+      note: '--keep best chose by this. The best of many measurements is partly the luckiest, so the held-out accuracy alone says what the kept model is worth.',
+    }),
+  });
+}
+
+function validationsOf({ name, steps, stored }: RunRecord, named: boolean): Look[] {
+  const kept = stored.options.keep === 'best' ? bestOf(steps)?.step : undefined;
+  const measured = steps.filter(({ validationGreedy }) => validationGreedy !== undefined);
+  const drawn = new Set(binned(measured, maxLooks).map(({ last }) => last));
+  return measured
+    .filter((each) => drawn.has(each) || each.step === kept)
+    .map(({ step, validationGreedy }) => {
+      const what = `after update ${step}${step === kept ? ', the kept model' : ''}${named ? `, ${name}` : ''}`;
+      const rate = validationGreedy!;
+      return { step, rate, marked: step === kept, text: `${what}\n${formatPercent(rate)} of greedy answers exact` };
+    });
+}
+
+/** Measurements as dots, the marked ones as diamonds, one line for each run. */
+function looksChart(name: string, series: readonly (readonly Look[])[], last: number): Html {
   const all = series.flat();
-  const svg = chart({
-    description: `Held-out greedy accuracy by update: ${all.map(({ step, rate }) => `${formatPercent(rate)} at ${step}`).join(', ')}`,
-    x: { ...updateAxis, domain: [0, lastUpdate(runs)] },
+  return chart({
+    description: `${name} by update: ${all.map(({ step, rate }) => `${formatPercent(rate)} at ${step}`).join(', ')}`,
+    x: { ...updateAxis, domain: [0, last] },
     y: { label: null, grid: true, ...percentAxis },
     marks: [
       ...series.flatMap((looks, i) => {
         const { color, dash } = runStyle(i);
         const place = { x: 'step', y: 'rate' };
-        const looked = looks.filter(({ isEvaluation }) => !isEvaluation);
-        const measured = looks.filter(({ isEvaluation }) => isEvaluation);
+        const plain = looks.filter(({ marked }) => !marked);
+        const marked = looks.filter((look) => look.marked);
         return [
           Plot.lineY(looks, {
             ...place,
@@ -204,26 +247,20 @@ function looksFigure(runs: readonly RunRecord[]): Html {
             strokeWidth: 1.5,
             ...(dash !== undefined && { strokeDasharray: dash }),
           }),
-          Plot.dot(looked, { ...place, stroke: color, fill: 'var(--page)', r: 3.5, strokeWidth: 2 }),
-          Plot.dot(measured, { ...place, fill: color, symbol: 'diamond', r: 5.5 }),
+          Plot.dot(plain, { ...place, stroke: color, fill: 'var(--page)', r: 3.5, strokeWidth: 2 }),
+          Plot.dot(marked, { ...place, fill: color, symbol: 'diamond', r: 5.5 }),
         ];
       }),
       Plot.dot(all, { x: 'step', y: 'rate', r: 11, title: 'text', ...hits }),
     ],
   });
-  return figure({
-    title: 'Held-out accuracy, greedy',
-    unit: 'share of problems; ◆ evaluations, ○ during training',
-    chart: svg,
-    note: 'Measurements during training are for monitoring only: nothing was stopped, saved or chosen by them.',
-  });
 }
 
 function looksOf({ name, before, after, steps }: RunRecord, named: boolean): Look[] {
-  const look = (step: number, rate: number, what: string, isEvaluation: boolean): Look => ({
+  const look = (step: number, rate: number, what: string, marked: boolean): Look => ({
     step,
     rate,
-    isEvaluation,
+    marked,
     text: `${what}${named ? `, ${name}` : ''}\n${formatPercent(rate)} of ${before?.problems ?? 'the'} greedy answers exact`,
   });
   const last = steps.at(-1)?.step ?? 0;

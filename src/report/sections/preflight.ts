@@ -19,10 +19,17 @@ export function preflightSection({ stage1, stored }: RunRecord): Html | undefine
       body: html``,
     });
   }
+  return stage1Section(stage1);
+}
+
+/** @param stage1 its `total` is undefined where it is not known. */
+export function stage1Section(stage1: Omit<Stage1Record, 'total'> & { readonly total: number | undefined }): Html {
   const { samplesPerProblem: n, done, total, preflight } = stage1;
   const title = 'Could training learn anything?';
   if (preflight === undefined) {
-    const lead = `Stage 1 has sampled ${done} of ${counted(total, 'training problem')}, ${n} times each; the verdict needs all of them.`;
+    const count =
+      total === undefined ? counted(done, 'training problem') : `${done} of ${counted(total, 'training problem')}`;
+    const lead = `Stage 1 has sampled ${count}, ${n} times each; the verdict needs all of them.`;
     return section({ id: 'stage-1', title, lead, body: done > 0 ? histogramFigure(stage1) : html`` });
   }
   return section({
@@ -33,7 +40,11 @@ export function preflightSection({ stage1, stored }: RunRecord): Html | undefine
   });
 }
 
-function histogramFigure({ histogram: counts, samplesPerProblem: n, done: problems }: Stage1Record): Html {
+function histogramFigure({
+  histogram: counts,
+  samplesPerProblem: n,
+  done: problems,
+}: Omit<Stage1Record, 'total'>): Html {
   const kind = (k: number) => (k === 0 ? 'none correct' : k === n ? 'all correct' : 'some correct');
   const data = counts.map((count, k) => ({
     k,

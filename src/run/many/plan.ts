@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type EngineName, engineNames } from '../../engine/choices.js';
 import { sftOptionNames, trainingOptionNames } from '../../options/names.js';
+import { optionsAsFlags } from '../../options/settings.js';
 import { resolveOptions } from '../../options/spec.js';
 import { flag, type OptionName, options } from '../../options/table.js';
 import { requireSeal, sealJson } from '../../util/checksum.js';
@@ -92,10 +93,24 @@ export function readPlan(folder: string): RunPlan {
   const tried = settings.map(({ name, values }) => ({ name, values: Object.fromEntries(values) }));
   const isWrong = runs.some(({ name, setting }) => setting >= settings.length || !/^[\w.-]+$/.test(name));
   if (isWrong || !swept.every(isOption)) {
-    throw new UserError({ problem: `${path} names a run, a setting or an option that cannot be.`, fix });
+    throw new UserError({ problem: `${path} has an invalid run, setting or option.`, fix });
   }
   const chosen = { ...(rankBy && { rankBy }), ...(engine && { engine }) };
   return { kind, command, swept: swept.filter(isOption), settings: tried, ...chosen, runs: members };
+}
+
+/** The plan of `--seeds`: one run for each seed, alike otherwise. @param values the options of every run; their seed is not used. */
+export function planSeeds(command: RunPlan['command'], values: object, seeds: readonly number[]): RunPlan {
+  const flags = optionsAsFlags({ ...values }, runOptionNames(command));
+  return {
+    kind: 'seeds',
+    command,
+    swept: [],
+    settings: [{ name: 'all', values: {} }],
+    runs: seeds.map(
+      (seed): PlannedRun => ({ name: `seed-${seed}`, seed, setting: 0, flags: { ...flags, seed: `${seed}` } }),
+    ),
+  };
 }
 
 /** The command that resumes a set, before the name of its folder. */

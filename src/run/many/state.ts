@@ -1,5 +1,5 @@
 /**
- * @file What the runs of a set have reached, and the figures of each, from the files in their folders.
+ * @file The state and the figures of each run of a set, from the files in its folder.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { compareEvaluations, readEvaluation } from '../../policy/eval-compare.js
 import type { EvalSummary } from '../../policy/eval-summary.js';
 import type { TokenLoss } from '../../policy/row-loss.js';
 import { UserError } from '../../util/errors.js';
+import type { JsonRecord } from '../../util/json.js';
 import { mean } from '../../util/statistics.js';
 import { runFiles } from '../folder.js';
 import { describeRun, type RunEntry } from '../list.js';
@@ -16,7 +17,7 @@ import { readLoss } from '../sft/record.js';
 import type { PlannedRun, RunPlan } from './plan.js';
 
 /** `waiting`: not begun. */
-type MemberState = RunEntry['state'] | 'waiting';
+export type MemberState = RunEntry['state'] | 'waiting';
 
 /** A run of the set, as the summary has it. Rates and losses are absent while unknown. */
 export interface MemberRow {
@@ -59,16 +60,41 @@ export function memberState(folder: string, { name }: PlannedRun): Pick<MemberRo
   return { state: lockHolder(path) === undefined ? 'waiting' : 'running', updates: 0 };
 }
 
+/** What a run of a set has recorded, as far as it is. */
+export interface MemberRecord extends Pick<MemberRow, 'state' | 'updates'> {
+  /** Lines of its log of updates. */
+  readonly steps: readonly object[];
+  /** Of a finished run of `train`. */
+  readonly evaluations?: NonNullable<Member['evaluations']>;
+  /** Of a finished run of `sft` that held lines out. */
+  readonly losses?: { readonly before: TokenLoss; readonly after: TokenLoss };
+}
+
 /** One run with its figures. @throws UserError when a file of a finished run is damaged. */
 export function readMember(folder: string, { command }: Pick<RunPlan, 'command'>, run: PlannedRun): Member {
   const path = join(folder, run.name);
-  const { name, seed, setting } = run;
-  const { state, updates } = memberState(folder, run);
-  const row: MemberRow = { name, seed, setting, state, updates, ...trainingFigures(path, command) };
-  if (state !== 'finished') return { row };
-  if (command === 'sft') return { row: { ...row, ...losses(path) } };
-  const before = readEvaluation(join(path, runFiles.evalBefore));
-  const after = readEvaluation(join(path, runFiles.evalAfter));
+  const reached = { ...memberState(folder, run), steps: readSteps(path) };
+  if (reached.state !== 'finished') return memberOf(run, command, reached);
+  if (command === 'sft') return memberOf(run, command, { ...reached, ...lossesIn(path) });
+  const evaluations = {
+    before: readEvaluation(join(path, runFiles.evalBefore)),
+    after: readEvaluation(join(path, runFiles.evalAfter)),
+  };
+  return memberOf(run, command, { ...reached, evaluations });
+}
+
+/** A run with its figures, from what it has recorded. */
+export function memberOf(
+  { name, seed, setting }: PlannedRun,
+  command: RunPlan['command'],
+  { state, updates, steps, evaluations, losses }: MemberRecord,
+): Member {
+  const row: MemberRow = {
+    ...{ name, seed, setting, state, updates, ...trainingFigures(steps, command) },
+    ...(losses && { lossBefore: losses.before.loss, lossAfter: losses.after.loss }),
+  };
+  if (evaluations === undefined) return { row };
+  const { before, after } = evaluations;
   const { greedy, sampled } = compareEvaluations(after, before);
   return {
     row: {
@@ -86,32 +112,33 @@ export function readMember(folder: string, { command }: Pick<RunPlan, 'command'>
           signFlipP: sampled.pValue,
         }),
     },
-    evaluations: { before, after },
+    evaluations,
   };
 }
 
-function losses(path: string): Pick<MemberRow, 'lossBefore' | 'lossAfter'> {
-  const loss = (name: 'evalBefore' | 'evalAfter'): TokenLoss | undefined =>
-    existsSync(join(path, runFiles[name])) ? readLoss(join(path, runFiles[name])) : undefined;
-  const [before, after] = [loss('evalBefore'), loss('evalAfter')];
-  return { ...(before && { lossBefore: before.loss }), ...(after && { lossAfter: after.loss }) };
+function lossesIn(path: string): Pick<MemberRecord, 'losses'> {
+  const files = [join(path, runFiles.evalBefore), join(path, runFiles.evalAfter)] as const;
+  return files.every(existsSync) ? { losses: { before: readLoss(files[0]), after: readLoss(files[1]) } } : {};
+}
+
+/** The log of updates of a run; empty before its first update. */
+function readSteps(path: string): readonly JsonRecord[] {
+  try {
+    return [...readLog(join(path, runFiles.metrics))];
+  } catch (error) {
+    // A running process may be writing the last line; the run itself judges its files when it resumes.
+    if (!(error instanceof UserError)) throw error;
+    return [];
+  }
 }
 
 /** Share of the updates, from the end, whose rollouts the training figures are means of. */
 const lastShare = 0.25;
 
-function trainingFigures(path: string, command: RunPlan['command']): Partial<MemberRow> {
-  let records: Readonly<Record<string, unknown>>[];
-  try {
-    records = [...readLog(join(path, runFiles.metrics))];
-  } catch (error) {
-    // A running process may be writing the last line; the run itself judges its files when it resumes.
-    if (!(error instanceof UserError)) throw error;
-    return {};
-  }
-  const last = records.slice(-Math.max(1, Math.round(lastShare * records.length)));
+function trainingFigures(steps: readonly object[], command: RunPlan['command']): Partial<MemberRow> {
+  const last = steps.slice(-Math.max(1, Math.round(lastShare * steps.length)));
   if (last.length === 0) return {};
-  const figure = (name: string) => mean(last.map((record) => Number(record[name])));
+  const figure = (name: string) => mean(last.map((step) => Number((step as JsonRecord)[name])));
   return command === 'sft'
     ? { trainLoss: figure('loss') }
     : { trainReward: figure('reward'), trainExact: figure('exactRate') };

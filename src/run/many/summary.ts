@@ -1,6 +1,6 @@
 /**
- * @file What the runs of a set show together: mean and spread over seeds with the test over problems, or the ranking of a sweep's
- * settings. Read from the folders of the runs, finished or not.
+ * @file The summary of a set of runs: mean and spread over seeds with the test over problems, or the ranking of a sweep's settings.
+ * Read from the folders of the runs, finished or not.
  */
 import { join } from 'node:path';
 import { compareSeeds, type SeedsComparison, type Spread, spreadOf } from '../../policy/eval-seeds.js';
@@ -45,7 +45,13 @@ export function readSet(folder: string, plan: RunPlan): readonly Member[] {
   return plan.runs.map((run) => readMember(folder, plan, run));
 }
 
-export function summarizeSet(folder: string, plan: RunPlan, members: readonly Member[]): SetSummary {
+/** @param compare computes what the evaluations of the runs show together. */
+export function summarizeSet(
+  folder: string,
+  plan: RunPlan,
+  members: readonly Member[],
+  compare: typeof compareSeeds = compareSeeds,
+): SetSummary {
   const { kind, command, rankBy } = plan;
   const rows = members.map(({ row }) => row);
   const evaluated = members.flatMap(({ evaluations }) => evaluations ?? []);
@@ -55,7 +61,7 @@ export function summarizeSet(folder: string, plan: RunPlan, members: readonly Me
     finished: rows.filter(({ state }) => state === 'finished').length,
     planned: rows.length,
     runs: rows,
-    ...(kind === 'seeds' && evaluated.length > 0 && { overSeeds: compareSeeds(evaluated) }),
+    ...(kind === 'seeds' && evaluated.length > 0 && { overSeeds: compare(evaluated) }),
     ...(kind === 'seeds' && measured.length > 0 && { losses: lossSpread(measured) }),
     ...(kind === 'sweep' && rankBy && { rankBy, ranking: rank(plan, rows, rankBy) }),
   };

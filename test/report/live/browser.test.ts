@@ -52,7 +52,7 @@ const sizes = [
 ] as const;
 
 browserTest('pages that are open during a run fill, and end as its report', async (browser, t) => {
-  const watching = await watchRuns({ folders: [run], port: 0 });
+  const watching = await watchRuns({ paths: [run], port: 0 });
   t.after(() => watching.close(''));
   const pages = await Promise.all(
     sizes.map(async ({ width, colorScheme }) => {
@@ -118,7 +118,7 @@ function setUpdates(folder: string, name: 'metrics' | 'timings', made: number): 
 }
 
 async function opened(browser: Browser, t: TestContext, folder: string) {
-  const watching = await watchRuns({ folders: [folder], port: 0 });
+  const watching = await watchRuns({ paths: [folder], port: 0 });
   t.after(() => watching.close(''));
   const page = await browser.newPage({ viewport: { width: 800, height: 900 }, reducedMotion: 'reduce' });
   await page.goto(watching.url);

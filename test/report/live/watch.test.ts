@@ -177,7 +177,7 @@ function copied(t: TestContext, names: readonly (keyof typeof runFiles)[] = writ
 async function watched(t: TestContext, first: string, ...others: string[]) {
   const states: string[] = [];
   const watching = await watchRuns({
-    folders: [first, ...others],
+    paths: [first, ...others],
     port: 0,
     onState: ({ name, state }, sentence) => states.push(`${name} ${state}: ${sentence}`),
   });
@@ -342,7 +342,7 @@ test('ports and flags that cannot be are refused', async (t) => {
     ['watch'],
     ['watch', run, '--port', '70000'],
     ['train', '--port', '8123'],
-    ['train', '--watch', '--seeds', '1..2'],
+    ['watch', run, 'v_star.json'],
     ['sft', '--data', 'x', '--open'],
   ]) {
     assert.equal((await tinyzero(words)).code, 2, words.join(' '));

@@ -1,11 +1,10 @@
-/** The reports of sets of runs, in a browser: from files that the test writes, so that no model is trained. */
+/** The reports of sets of runs, in a browser: from records that the test makes, so that no model is trained. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { parseHTML } from 'linkedom';
-import { writeSetReport } from '../../../src/report/many/page.js';
+import { type SetMember, writeSetReport } from '../../../src/report/many/page.js';
 import type { RunPlan } from '../../../src/run/many/plan.js';
 import type { Member } from '../../../src/run/many/state.js';
 import { summarizeSet } from '../../../src/run/many/summary.js';
@@ -13,18 +12,12 @@ import { browserTest } from '../../helpers/chromium.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { runRecord, stepRecord } from '../../helpers/run-record.js';
 
-/** Writes what the report reads of each run, and the report. */
+/** Writes the report of a set whose runs are made up. */
 function reportOf(t: TestContext, plan: RunPlan): { path: string; page: string } {
   const folder = temporaryFolder(t);
-  const members = plan.runs.map((run, i): Member => {
+  const members = plan.runs.map((run, i): Member & SetMember => {
     const { before, after } = runRecord({ before: () => 2, after: () => 5 + (i % 3) });
-    const own = join(folder, run.name);
-    mkdirSync(own);
     const steps = Array.from({ length: 20 }, (_, step) => ({ ...stepRecord(step + 1), reward: (step + i) / 30 }));
-    writeFileSync(join(own, 'metrics.jsonl'), steps.map((step) => `${JSON.stringify(step)}\n`).join(''));
-    writeFileSync(join(own, 'eval-before.json'), JSON.stringify(before));
-    writeFileSync(join(own, 'eval-after.json'), JSON.stringify(after));
-    writeFileSync(join(own, 'report.html'), '');
     const { name, seed, setting } = run;
     const figures = { trainReward: i / 10, trainExact: i / 10, formatRate: 1, signFlipP: 0.001, mcnemarP: 0.01 };
     const rates = {
@@ -34,9 +27,9 @@ function reportOf(t: TestContext, plan: RunPlan): { path: string; page: string }
       sampledAfter: after!.sampled!.exact.rate,
     };
     const row = { name, seed, setting, state: 'finished', updates: 20, ...figures, ...rates } as const;
-    return { row, evaluations: { before: before!, after: after! } };
+    return { row, evaluations: { before: before!, after: after! }, steps, hasReport: true };
   });
-  const path = writeSetReport(folder, plan, summarizeSet(folder, plan, members));
+  const path = writeSetReport({ folder, plan, summary: summarizeSet(folder, plan, members), members });
   return { path, page: readFileSync(path, 'utf8') };
 }
 

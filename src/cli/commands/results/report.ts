@@ -3,7 +3,7 @@
  */
 import { resolve } from 'node:path';
 import type { OptionValues } from '../../../options/table.js';
-import { commandOfRun } from '../../../run/folder.js';
+import { commandOfRun, requireRun, whileThere } from '../../../run/folder.js';
 import { holdsPlan } from '../../../run/many/plan.js';
 import { exitCodes, UserError } from '../../../util/errors.js';
 import { openInBrowser } from '../../open-browser.js';
@@ -16,14 +16,15 @@ export async function run(
 ): Promise<number> {
   if (holdsPlan(folder!)) return await ofSet(folder!, { compareRuns, open, out, json, quiet });
   const request = { folder: folder!, compare: compareRuns, ...(out !== undefined && { out }) };
+  requireRun(folder!);
   if (commandOfRun(folder!) === 'sft') {
     const { writeSftReport } = await import('../../../report/sft/page.js');
-    const path = writeSftReport(request);
+    const path = whileThere(folder!, () => writeSftReport(request));
     printResult(json, { path }, () => [`The report is in ${path}.`]);
     return await shown(path, open, quiet);
   }
   const { writeReport } = await import('../../../report/page.js');
-  const { path, verdict } = writeReport(request);
+  const { path, verdict } = whileThere(folder!, () => writeReport(request));
   printResult(json, { verdict, path }, () => [verdict.sentence, ...verdict.notes, `The report is in ${path}.`]);
   return await shown(path, open, quiet);
 }
@@ -36,14 +37,13 @@ async function ofSet(
     const problem = `--compare: ${folder} is a set of runs, whose report shows all of them.`;
     throw new UserError(problem, { exitCode: exitCodes.usage });
   }
-  const [{ writeSetReport }, { judgeSet }, { readSummary }] = await Promise.all([
+  const [{ readSetRecord, writeSetReport }, { judgeSet }] = await Promise.all([
     import('../../../report/many/page.js'),
     import('../../../report/many/verdict.js'),
-    import('../../many/run-set.js'),
   ]);
-  const { plan, summary } = readSummary(folder);
-  const path = writeSetReport(folder, plan, summary, out);
-  const verdict = judgeSet(summary, plan);
+  const set = readSetRecord(folder);
+  const path = writeSetReport(set, out);
+  const verdict = judgeSet(set.summary, set.plan);
   printResult(json, { verdict, path }, () => [verdict.sentence, ...verdict.notes, `The report is in ${path}.`]);
   return await shown(path, open, quiet);
 }

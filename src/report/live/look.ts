@@ -1,0 +1,92 @@
+/**
+ * @file What is watched: runs laid over each other, a set of runs, or files of stage 1. A folder without anything in it yet becomes
+ * one of the first two while it is watched. The charts are loaded only when somebody looks at the page.
+ */
+import { statSync } from 'node:fs';
+import { readVStarFile } from '../../stage1/v-star-file.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { type Followed, followRunIn, headline } from './followed.js';
+import type { View } from './page.js';
+import { type FollowedSet, followSetIn, setHeadline } from './set.js';
+import type { Watched } from './state.js';
+import { followVStarFiles } from './v-star.js';
+
+/** What was there at one look. */
+export interface Look {
+  /** Of every run, set of runs or file. */
+  readonly states: readonly LookedAt[];
+  /** What the page shows of it. */
+  readonly view: () => Promise<View>;
+}
+
+export interface LookedAt extends Pick<Watched, 'name' | 'path' | 'state'> {
+  /** What there is to say about it. */
+  readonly sentence: () => string;
+}
+
+/** @throws UserError when files and folders are mixed, or a file is not one of stage 1. */
+export function lookAt(paths: readonly [string, ...string[]]): () => Look {
+  const files = paths.filter(namesFile);
+  if (files.length === 0) return followFolders(paths);
+  const folder = paths.find((path) => !files.includes(path));
+  if (folder !== undefined) {
+    throw new UserError(
+      {
+        problem: `${files[0]} is a V* file and ${folder} a folder; one page shows files or folders.`,
+        fix: 'Watch them in two pages.',
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
+  for (const path of files) if (isThere(path)) readVStarFile(path);
+  return followVStarFiles(paths);
+}
+
+const isThere = (path: string) => statSync(path, { throwIfNoEntry: false }) !== undefined;
+
+/** A V* file that is not there yet is known by its name. */
+function namesFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? path.endsWith('.json');
+}
+
+function followFolders(folders: readonly [string, ...string[]]): () => Look {
+  const each = folders.map((folder) => ({ run: followRunIn(folder), set: followSetIn(folder) }));
+  let ofRuns: ((all: readonly [Followed, ...Followed[]]) => View) | undefined;
+  return () => {
+    const found = each.map(({ run, set }) => set() ?? run());
+    const [first, ...others] = found;
+    if (others.length === 0 && first !== undefined && 'members' in first) return lookAtSet(first);
+    const all = found.flatMap((one) => ('members' in one ? one.members : [one]));
+    const runs = inOrder(all as [Followed, ...Followed[]]);
+    return {
+      states: runs.map(stateOf),
+      view: async () => {
+        ofRuns ??= (await import('./runs-view.js')).runsView();
+        return ofRuns(runs);
+      },
+    };
+  };
+}
+
+function stateOf(followed: Followed): LookedAt {
+  const { name, path, state } = followed.watched;
+  return { name, path, state, sentence: () => headline(followed) };
+}
+
+function lookAtSet(set: FollowedSet): Look {
+  const { name, path, state, members } = set;
+  // That a run of a set has not begun is no news.
+  const begun = members.filter(({ watched }) => watched.state !== 'waiting').map(stateOf);
+  return {
+    states: [...begun, { name, path, state, sentence: () => setHeadline(set) }],
+    view: async () => (await import('./set-view.js')).setView(set),
+  };
+}
+
+/** Those that the charts show first: runs that there are, of the command of the first of them. */
+function inOrder(all: readonly [Followed, ...Followed[]]): readonly [Followed, ...Followed[]] {
+  const command = all.find(({ watched }) => watched.run)?.watched.run?.command;
+  const isShown = ({ watched: { run } }: Followed) => command !== undefined && run?.command === command;
+  const [lead, ...rest] = [...all.filter(isShown), ...all.filter((each) => !isShown(each))];
+  return [lead ?? all[0], ...rest];
+}

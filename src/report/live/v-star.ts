@@ -1,0 +1,96 @@
+/**
+ * @file Files of stage 1 that are watched, as `estimate-vstar` writes them: how far each is, and all of them together, which may be
+ * the shards of one stage 1 on several machines.
+ */
+import { statSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { mergeVStarFiles, readVStarFile, type VStarFile } from '../../stage1/v-star-file.js';
+import { UserError } from '../../util/errors.js';
+import { counted } from '../../util/format.js';
+import { followFile, remembered } from '../follow.js';
+import { tolerating } from '../read.js';
+import type { Look } from './look.js';
+import type { Watched } from './state.js';
+
+/** A file as of a moment. */
+export interface FollowedFile extends Pick<Watched, 'name' | 'path' | 'quietMs'> {
+  /** A file of all problems is never known to be finished: it does not say how many they are. */
+  readonly state: Extract<Watched['state'], 'waiting' | 'running' | 'finished' | 'gone'>;
+  readonly file: VStarFile | undefined;
+  /** Problems with all their samples. */
+  readonly done: number;
+  /** Problems that the file will have; undefined if it does not say. */
+  readonly total: number | undefined;
+  /** Seconds that a problem takes; undefined while unknown. */
+  readonly secondsEach: number | undefined;
+}
+
+export interface FollowedFiles {
+  readonly files: readonly [FollowedFile, ...FollowedFile[]];
+  /** The samples of all files; undefined while there are none. */
+  readonly samples: VStarFile | undefined;
+  readonly damage: readonly string[];
+}
+
+/** Looks at the files at each call. */
+export function followVStarFiles(paths: readonly [string, ...string[]]): () => Look {
+  let errors: string[] = [];
+  const onDamage = (error: UserError) => errors.push(error.message);
+  const [first, ...others] = paths.map((path) => followOne(path, onDamage));
+  const merged = remembered((...files: readonly FollowedFile['file'][]) => merge(files));
+  return () => {
+    errors = [];
+    const files = [first!(), ...others.map((look) => look())] as const;
+    const { samples, problem } = merged(...files.map(({ file }) => file));
+    const found = { files, samples, damage: problem === undefined ? errors : [...errors, problem] };
+    return {
+      states: files.map((each) => ({ ...each, sentence: () => fileHeadline(each) })),
+      view: async () => (await import('./v-star-view.js')).vStarView(found),
+    };
+  };
+}
+
+function followOne(path: string, onDamage: (error: UserError) => void): () => FollowedFile {
+  const read = tolerating<VStarFile | undefined>(followFile(path, readVStarFile), onDamage);
+  let last: VStarFile | undefined;
+  let firstSeen: { readonly done: number; readonly atMs: number } | undefined;
+  return () => {
+    const file = read();
+    last = file ?? last;
+    const changedMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    const done = last === undefined ? 0 : doneIn(last);
+    const total = last?.shards?.problems;
+    if (done < (firstSeen?.done ?? 0)) firstSeen = undefined;
+    if (file !== undefined) firstSeen ??= { done, atMs: changedMs };
+    const sampled = done - (firstSeen?.done ?? done);
+    return {
+      ...{ name: basename(resolve(path)), path, file: last, done, total },
+      state: last === undefined ? 'waiting' : file === undefined ? 'gone' : done === total ? 'finished' : 'running',
+      quietMs: Math.max(0, Date.now() - changedMs),
+      secondsEach: sampled > 0 ? (changedMs - firstSeen!.atMs) / 1000 / sampled : undefined,
+    };
+  };
+}
+
+function doneIn({ entries, samples }: VStarFile): number {
+  return [...entries.values()].filter(({ rewards }) => rewards.length === samples).length;
+}
+
+/** All samples, or those of the first file if the others do not belong to it, and why not. */
+function merge(files: readonly FollowedFile['file'][]): { samples: VStarFile | undefined; problem?: string } {
+  const parts = files.flatMap((file, i) => (file === undefined ? [] : [{ path: `file ${i + 1}`, file }]));
+  if (parts.length === 0) return { samples: undefined };
+  try {
+    return { samples: mergeVStarFiles(parts, { partial: true }) };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { samples: parts[0]!.file, problem: error.message };
+  }
+}
+
+/** `12 of 48 problems`. */
+export function fileHeadline({ state, done, total }: FollowedFile): string {
+  if (state === 'waiting') return 'There is no file here yet';
+  if (state === 'gone') return 'The file is gone';
+  return total === undefined ? `${counted(done, 'problem')} so far` : `${done} of ${counted(total, 'problem')}`;
+}
