@@ -1,6 +1,6 @@
 /**
  * @file Several processes as one engine. Each worker runs TensorFlow's server (docs/scale.md); sessions of the process that
- * trains, which is replica 0, place a copy of each graph on every one of them. Workers hold no model and no files of their own.
+ * trains, which is replica 0, place a copy of each graph on every one of them. Workers have no model or files of their own.
  */
 import { lookup } from 'node:dns/promises';
 import { connect } from 'node:net';
@@ -69,8 +69,8 @@ export async function joinWorkers(addon: KernelsAddon, workers: readonly Address
   if (elsewhere !== undefined && here !== undefined) {
     throw new UserError(
       {
-        problem: `Workers on other machines cannot reach ${here.host}:${here.port}, which means this one only here.`,
-        fix: `Start it with --listen ${elsewhere.local}:${here.port}, and name it so.`,
+        problem: `Workers on other machines cannot reach ${here.host}:${here.port}, which is a loopback address.`,
+        fix: `Start that worker with --listen ${elsewhere.local}:${here.port}, and use this address in --workers.`,
       },
       { exitCode: exitCodes.usage },
     );
@@ -113,7 +113,7 @@ export function requireSameEngines(addon: KernelsAddon, cluster: Cluster): void 
 function misfit(name: string, why: string, cause?: unknown): UserError {
   return new UserError(
     {
-      problem: `The worker ${name} does not fit this process: ${why}`,
+      problem: `The worker ${name} is incompatible with this process: ${why}`,
       fix: 'Run the same version of tinyzero everywhere.',
     },
     { cause },
@@ -138,7 +138,7 @@ async function routeTo({ host, port }: Address): Promise<Route> {
       reject(
         new UserError({
           problem: `No worker answers at ${host}:${port} (${why}).`,
-          fix: `Start it there: \`tinyzero worker --listen ${host}:${port}\`.`,
+          fix: `Start one there: \`tinyzero worker --listen ${host}:${port}\`.`,
         }),
       );
     };
@@ -159,8 +159,8 @@ async function addressOf(host: string): Promise<string> {
   } catch (error) {
     throw new UserError(
       {
-        problem: `The host ${host} has no address of IPv4.`,
-        fix: 'Give a name or an address that this machine knows.',
+        problem: `The host ${host} has no IPv4 address.`,
+        fix: 'Give a name that this machine can resolve, or an IPv4 address.',
       },
       { cause: error },
     );

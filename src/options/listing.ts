@@ -5,7 +5,7 @@ export const listingOptions = {
   seeds: {
     type: 'string',
     placeholder: 'list',
-    help: 'one run for each of these seeds instead of --seed: 1..5 or 1,3,7; with a test over all',
+    help: 'one run per seed, instead of --seed: 1..5 or 1,3,7; with a test over all runs',
   },
   parallel: {
     type: 'string',
@@ -18,11 +18,11 @@ export const listingOptions = {
   sort: {
     type: 'string',
     placeholder: 'column',
-    help: 'order by this column or option, greatest and newest first; COLUMN:asc turns that round',
+    help: 'sort by this column or option, greatest and newest first; COLUMN:asc reverses that',
   },
   filter: {
     type: 'string',
     placeholder: 'condition',
-    help: "list only runs that fit, such as 'after > 80% and state = finished'; ~ means contains",
+    help: "list only matching runs, such as 'after > 80% and state = finished'; ~ means contains",
   },
 } as const satisfies Record<string, OptionSpec>;

@@ -6,7 +6,7 @@ export const machineOptions = {
   tinkerUrl: {
     type: 'string',
     placeholder: 'url',
-    help: 'with --on tinker: the server, such as http://localhost:8000; its key is taken from TINKER_API_KEY',
+    help: 'with --on tinker: the server, such as http://localhost:8000; the key comes from TINKER_API_KEY',
   },
   tinkerModel: {
     type: 'string',
@@ -22,7 +22,7 @@ export const machineOptions = {
     type: 'string',
     placeholder: 'host:port',
     default: '127.0.0.1:4001',
-    help: 'address of this machine, and port; whoever reaches it can compute here, so only in a private network',
+    help: 'address and port of this machine; anyone who reaches it can run code here: private networks only',
   },
   engine: {
     type: 'choice',
@@ -63,12 +63,12 @@ export const serverOptions = {
     placeholder: 'variable',
     help: "environment variable that holds the server's key; default: no key is sent",
   },
-  concurrency: { type: 'integer', min: 1, max: 4096, default: 64, unit: 'requests', help: 'requests at the same time' },
+  concurrency: { type: 'integer', min: 1, max: 4096, default: 64, unit: 'requests', help: 'concurrent requests' },
   refreshEvery: {
     type: 'integer',
     min: 1,
     default: 1,
     unit: 'updates',
-    help: 'updates between two refreshes of the sampler; above 1 it lags behind, which --algo oapl is made for',
+    help: 'updates between two refreshes of the sampler; above 1 it lags behind the policy, which --algo oapl expects',
   },
 } as const satisfies Record<string, OptionSpec>;

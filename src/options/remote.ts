@@ -29,15 +29,15 @@ export const remoteOptions = {
     type: 'string',
     placeholder: 'duration',
     default: '8h',
-    help: 'with --on modal: longest time, such as 90m or 8h, at most 24h; the run is saved before',
+    help: 'with --on modal: time limit, such as 90m or 8h, at most 24h; the run saves before it',
   },
   volume: {
     type: 'string',
     placeholder: 'name',
     default: 'tinyzero-outputs',
-    help: "the volume on Modal that keeps every run's files",
+    help: 'the volume on Modal for the files of all runs',
   },
-  detach: { type: 'boolean', default: false, help: 'with --on modal: start, print how to follow the run, and end' },
+  detach: { type: 'boolean', default: false, help: 'with --on modal: start the run, print how to follow it, and exit' },
 } as const satisfies Record<string, OptionSpec>;
 
 /** Options of a command that can run elsewhere. */

@@ -1,5 +1,5 @@
 /**
- * @file `tinyzero worker`: a process that computes for the run of another one, until Ctrl-C.
+ * @file `tinyzero worker`: a process that computes for a run in another process, until Ctrl-C.
  */
 import { availableParallelism } from 'node:os';
 import type { OptionValues } from '../../options/table.js';
@@ -24,10 +24,10 @@ export async function run({ listen, install, json, quiet }: Values): Promise<num
     );
     if (!address.startsWith('127.')) {
       reporter.line(
-        `Whoever can connect to ${address} can run any computation here as this user: private networks only.`,
+        `Anyone who can connect to ${address} can run any computation here as this user: private networks only.`,
       );
     }
-    reporter.line('Ctrl-C ends it.');
+    reporter.line('Press Ctrl-C to stop.');
     await untilStopped(signal);
   }).catch((error) => {
     if (!(error instanceof UserError && error.exitCode === exitCodes.interrupted)) throw error; // Ctrl-C is how it ends

@@ -26,14 +26,14 @@ export async function openModal(): Promise<Modal> {
   const entry = findPackage('modal');
   if (entry === undefined) {
     throw new UserError({
-      problem: "Modal is reached through Modal's own package, which is not installed.",
+      problem: "`--on modal` needs Modal's own package, which is not installed.",
       fix: `Add it with \`${install}\`.`,
     });
   }
   const version = packageVersion(entry, 'modal');
   if (version !== sdkVersion) {
     throw new UserError({
-      problem: 'The installed package `modal` is another one, or another version.',
+      problem: 'The installed package `modal` is a different package or version.',
       expected: `modal ${sdkVersion}`,
       found: `modal ${version}`,
       fix: `Add it with \`${install}\`.`,
@@ -45,9 +45,9 @@ export async function openModal(): Promise<Modal> {
   const { tokenId, tokenSecret, oauthRefreshToken } = client.profile;
   if (!(tokenId && tokenSecret) && !oauthRefreshToken) {
     throw new UserError({
-      problem: 'Modal needs a token, and there is none.',
+      problem: 'Modal needs a token, but none is set.',
       expected: 'MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or a profile in ~/.modal.toml',
-      fix: 'Make one at https://modal.com/settings/tokens, or with `pip install modal && modal setup`.',
+      fix: 'Create one at https://modal.com/settings/tokens, or with `pip install modal && modal setup`.',
     });
   }
   return { sdk: sdk.default ?? sdk, client };

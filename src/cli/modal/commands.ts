@@ -35,7 +35,7 @@ export async function onModal(
   const { output } = job;
   const isFile = command === 'estimate-vstar';
   if (isFile && existsSync(output)) {
-    throw new UserError({ problem: `${output} exists already.`, fix: 'Choose another file with --out.' });
+    throw new UserError({ problem: `${output} already exists.`, fix: 'Choose another file with --out.' });
   }
   const staging = join(dirname(output), `.${job.name}`);
   const into = command === 'eval' ? undefined : isFile ? staging : output;
@@ -57,7 +57,7 @@ export async function onModal(
   }
   if (finished.result === undefined) {
     throw new UserError({
-      problem: `${job.name} ended well, but its result did not arrive.`,
+      problem: `${job.name} succeeded, but its result did not arrive.`,
       fix: `Fetch it with \`tinyzero modal get ${job.name}\`.`,
     });
   }

@@ -1,4 +1,4 @@
-/** @file What a run on Modal would do and cost, for people and for `--json`. */
+/** @file Describes the plan of a run on Modal and its cost, as text and for `--json`. */
 import { modalGpus } from '../../options/remote.js';
 import { shellWord } from '../../report/command.js';
 import { formatBytes } from '../../util/format.js';

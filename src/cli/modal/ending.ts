@@ -1,4 +1,4 @@
-/** @file How a run on Modal can end other than well, in words. */
+/** @file Explains how a run on Modal can fail. */
 import { options } from '../../options/table.js';
 import { shellWord } from '../../report/command.js';
 import { exitCodes, UserError } from '../../util/errors.js';
@@ -21,21 +21,21 @@ export function endedBy(code: number, job: EndedJob, said: Replay['error']): Use
   const onwards = resumeCommand(job);
   if (code === timedOutCode) {
     return new UserError({
-      problem: `${name} was saved and stopped: its ${formatDuration(timeoutSeconds)} are over.`,
-      fix: `Go on with \`${onwards}\`; --timeout sets the time.`,
+      problem: `${name} was saved and stopped: it reached its time limit of ${formatDuration(timeoutSeconds)}.`,
+      fix: `Resume it with \`${onwards}\`; --timeout sets the limit.`,
     });
   }
   if (code === exitCodes.interrupted) {
     return new UserError(
-      { problem: `${name} is stopped and saved on the volume ${job.volume}.`, fix: `Go on with \`${onwards}\`.` },
+      { problem: `${name} is stopped and saved on the volume ${job.volume}.`, fix: `Resume it with \`${onwards}\`.` },
       { exitCode: exitCodes.interrupted },
     );
   }
   // A process is killed by the sandbox's end, or by the system when memory runs out.
   if (code === killedCode || said === undefined) {
     return new UserError({
-      problem: `${name} was killed (exit code ${code}): its sandbox ended, or its memory was used up.`,
-      fix: `What it saved is on the volume. Read the end of \`tinyzero modal logs ${name}\`, and go on with \`${onwards}\`.`,
+      problem: `${name} was killed (exit code ${code}): its sandbox ended, or it ran out of memory.`,
+      fix: `What it saved is on the volume. Read the end of \`tinyzero modal logs ${name}\`, and resume with \`${onwards}\`.`,
     });
   }
   return new UserError(`${name} ended on Modal: ${said.message}`, { exitCode: said.exitCode });

@@ -1,6 +1,6 @@
 /**
- * @file Follows a run in its sandbox: reads what the program prints, `--json` events line by line, and goes on after a lost
- * connection without losing or repeating a line. The run does not notice.
+ * @file Follows a run in its sandbox: reads what the program prints, `--json` events line by line, and reconnects after a lost
+ * connection without losing or repeating a line. The run is not affected.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UserError } from '../../util/errors.js';
@@ -35,7 +35,7 @@ export async function followSandbox(
         const fresh = text.slice(Math.min(skip, text.length));
         skip -= Math.min(skip, text.length);
         if (fresh === '') continue;
-        if (lost > 0) reporter.line('Connected again.');
+        if (lost > 0) reporter.line('Reconnected.');
         lost = 0;
         seen += fresh.length;
         const lines = (rest + fresh).split('\n');
@@ -52,7 +52,7 @@ export async function followSandbox(
       }
       if (lost === 0) {
         reporter.line(
-          `The connection to Modal is lost; ${name} goes on there. Trying again for ${formatSeconds((tries * pauseMs) / 1000)}.`,
+          `The connection to Modal is lost; ${name} continues there. Retrying for ${formatSeconds((tries * pauseMs) / 1000)}.`,
         );
       }
       await sleep(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted());
@@ -64,7 +64,7 @@ function lostFor(name: string, error: unknown): unknown {
   if (!isLostConnection(error)) return error;
   return new UserError(
     {
-      problem: `The connection to Modal is lost, but ${name} goes on there.`,
+      problem: `The connection to Modal is lost, but ${name} continues there.`,
       fix: `Follow it again with \`tinyzero modal logs ${name}\`; \`tinyzero modal get ${name}\` fetches its files.`,
     },
     { cause: error },

@@ -1,7 +1,7 @@
 /**
- * @file The image of a run: Node, this very package, and TensorFlow for CUDA. Made once for each version of the package: Modal
+ * @file The image of a run: Node, this package, and TensorFlow for CUDA. It is built once for each version of the package: Modal
  * builds the system layer; a sandbox without a GPU installs the package, as packed here, and the engine; its file system becomes
- * a named image that later runs find.
+ * a named image that later runs use.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -115,7 +115,7 @@ async function install(helper: Helper, path: string, hash: string, reporter: Rep
       const last = `${stdout}\n${stderr}`.trim().split('\n').slice(-10).join('\n');
       throw new UserError({
         problem: `Building the image failed while ${what} (\`${command.join(' ')}\`, exit code ${code}):\n${last}\n`,
-        fix: 'Nothing is charged any more. Start the command again when the cause is gone.',
+        fix: 'Nothing more is charged. Fix the cause and run the command again.',
       });
     }
   }
@@ -141,7 +141,7 @@ async function explainBuild(build: () => Promise<unknown>): Promise<void> {
     throw new UserError(
       {
         problem: `Modal could not build the image: ${error.message.trim()}`,
-        fix: 'Nothing runs and nothing is charged any more. The full log is in the dashboard, https://modal.com/apps.',
+        fix: 'Nothing runs, and nothing more is charged. The full log is in the dashboard, https://modal.com/apps.',
       },
       { cause: error },
     );

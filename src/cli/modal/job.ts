@@ -1,6 +1,6 @@
 /**
- * @file What is to run on Modal: the command line there, the files that it needs from here, where its results go, and what it costs
- * at most. Made from the options alone; nothing is sent or started.
+ * @file Plans a run on Modal from the options alone: its command line, the files to upload, where its results go, and its maximum
+ * cost. Sends and starts nothing.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** @file The runs on a volume: what it remembers of each, and which of them have a sandbox now. */
+/** @file Lists the runs on a volume: the record of each, and which of them have a sandbox now. */
 import { modalGpus } from '../../options/remote.js';
 import { exitCodes } from '../../util/errors.js';
 import { parseJson } from '../../util/json.js';

@@ -1,6 +1,6 @@
 /**
- * @file Shows here what a command prints elsewhere: its `--json` events become the same lines, bars and curves, and with `--json`
- * they are passed on. Other lines, such as the words of a crash, are shown as they are.
+ * @file Shows the output of a remote command: its `--json` events become the same lines, bars and curves as of a local command, or are
+ * passed on with `--json`. Other lines, such as those of a crash, are shown unchanged.
  */
 import type { TrainEvent } from '../../run/events.js';
 import type { SftEvent, SftMetrics } from '../../run/sft/events.js';
@@ -81,7 +81,7 @@ export function replay(reporter: Reporter, json: boolean, earlier: readonly RunM
       progress.end();
       progress = freshProgress('lines' in fields);
       if (onGpu !== undefined && !String(fields.engine).includes('GPU')) {
-        reporter.line(`${onGpu} does not use the GPU that is paid for. \`tinyzero modal stop ${onGpu}\` ends it.`);
+        reporter.line(`${onGpu} does not use the GPU that you pay for. \`tinyzero modal stop ${onGpu}\` ends it.`);
       }
     } else if (kind === 'step') {
       endWork();

@@ -1,4 +1,4 @@
-/** @file The options of `--on`, where the command runs here. */
+/** @file Refuses options of `--on` when the command runs on this machine. */
 import { remoteOptionNames } from '../../options/remote.js';
 import { flag, type OptionName, type OptionValues } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';

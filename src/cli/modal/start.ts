@@ -1,6 +1,6 @@
 /**
- * @file `--on modal`: makes the image, sends what the run needs, starts its sandbox, follows it and brings the results here. From the
- * start of the sandbox on, the run needs nothing of this machine.
+ * @file `--on modal`: makes the image, sends what the run needs, starts its sandbox, follows it and brings the results here. Once the
+ * sandbox has started, the run does not need this machine.
  */
 
 import { join } from 'node:path';
@@ -69,7 +69,7 @@ export async function runJob(
   signal.throwIfAborted();
   const sandbox = await startSandbox(modal, job, { ...opened, image }, links, reporter);
   if (job.detach) return undefined;
-  reporter.line(`${job.name} runs there, also without this machine. Ctrl-C stops and saves it.`);
+  reporter.line(`${job.name} is running on Modal and does not need this machine. Ctrl-C saves and stops it.`);
   const shown = replay(reporter, json, earlier, job.args.includes('tensorflow') ? job.name : undefined);
   let exitCode: number;
   try {
@@ -177,7 +177,7 @@ async function startSandbox(
       if (!(error instanceof sdk.AlreadyExistsError)) throw error;
       throw new UserError(
         {
-          problem: `${job.name} already runs in the app ${appName}.`,
+          problem: `${job.name} is already running in the app ${appName}.`,
           fix: `Follow it with \`tinyzero modal logs ${job.name}\`, or end it with \`tinyzero modal stop ${job.name}\`.`,
         },
         { cause: error },

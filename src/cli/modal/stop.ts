@@ -19,7 +19,7 @@ export async function stopRun(modal: Modal, sandbox: Sandbox, name: string, repo
       const code = await sandbox.poll();
       if (code !== null) return code;
     }
-    reporter.line(`${name} did not stop by itself; its sandbox is ended.`);
+    reporter.line(`${name} did not stop by itself; ending its sandbox.`);
     return await sandbox.terminate({ wait: true });
   });
 }

@@ -1,6 +1,6 @@
 /**
- * @file Kernels that are more than a function of an index: RMSNorm, log-probs and draws work on rows, embeddings'
- * gradients and in-place updates write where an index says.
+ * @file Kernels that are more than a function of an index: RMSNorm, log-probs and draws work on rows; gradients of embeddings
+ * and in-place updates write to indexed positions.
  */
 import type { GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';

@@ -1,4 +1,4 @@
-/** @file Places of temporary results: one buffer, in which results that are not alive together share memory. */
+/** @file Places temporary results in one buffer, in which results with disjoint lifetimes share memory. */
 import type { Place } from './kernel.js';
 
 /** Offsets are multiples of 4 elements, so that copies of whole results are aligned. */

@@ -1,6 +1,6 @@
 /**
- * @file The order in which the nodes of a traced function run, and which of them belong to its second part: what may happen
- * only once all values are known to be finite.
+ * @file The order of the nodes of a traced function, and which of them belong to its second part, which runs only if all values are
+ * finite.
  */
 import type { Entry } from '../graph/compile.js';
 import type { Graph, GraphNode, Output } from '../graph/graph.js';

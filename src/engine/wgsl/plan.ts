@@ -1,6 +1,6 @@
 /**
- * @file Plans a traced function: which values are computed where they are used and which are kept in memory, the kernels in their
- * order, and the places of temporary results.
+ * @file Plans a traced function: which values are inlined and which are stored, the order of the kernels, and the places of
+ * temporary results.
  */
 import type { Entry } from '../graph/compile.js';
 import type { Graph, GraphNode, Output } from '../graph/graph.js';

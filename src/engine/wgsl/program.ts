@@ -1,6 +1,6 @@
 /**
  * @file Programs compiled to WGSL: every function is traced once and planned into kernels; a run is one command buffer, or two if
- * results are checked before they are stored. State stays on the card; inputs, outputs and flags cross.
+ * results are checked before they are stored. State stays on the card; only inputs, outputs and flags are copied.
  */
 import type { TypedArray } from '../dtype.js';
 import { compileFunction, type Entry } from '../graph/compile.js';

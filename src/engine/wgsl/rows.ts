@@ -1,4 +1,4 @@
-/** @file What kernels that work on rows have in common: loops shared by the lanes of a workgroup, and sums over them. */
+/** @file Shared parts of kernels that work on rows: loops divided among the lanes of a workgroup, and sums over them. */
 import type { GraphNode } from '../graph/graph.js';
 import { type Dispatch, type KernelWriter, literal, type Place, type Values } from './kernel.js';
 

@@ -1,4 +1,4 @@
-/** @file Who uses the values of a function, and which states its nodes change in place. */
+/** @file Finds which nodes use each value of a function, and which states its nodes change in place. */
 import type { GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';

@@ -1,7 +1,7 @@
 /**
  * @file Adapters on a sampling server (vLLM, POST /v1/load_lora_adapter): each is written to a folder that the server reads, and is
- * named by its content. A name therefore always means the same weights: a server keeps what it computed of a prompt by the
- * adapter's name, and would go on using it if the weights behind the name changed.
+ * named by its content. A name therefore always means the same weights. This matters because a server caches prompts by the
+ * adapter's name, and would use a stale cache if the weights behind the name changed.
  */
 import { renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';

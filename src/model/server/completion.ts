@@ -1,7 +1,7 @@
 /**
  * @file One completion of a prompt by an OpenAI-compatible server: its request and its answer (POST /v1/completions, as vLLM
- * and SGLang extend it). Every completion is a request of its own with a seed of its own, so that it depends on nothing that
- * is sampled beside it; the server puts requests together as it likes.
+ * and SGLang extend it). Each completion is a separate request with its own seed, so it does not depend on what
+ * else is sampled; the server may batch requests in any way.
  */
 
 import { UserError } from '../../util/errors.js';

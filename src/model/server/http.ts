@@ -102,7 +102,7 @@ export async function ask(
       throw new UserError({
         problem: `The server at ${server.url} does not answer ${path}: ${answer.trouble}.`,
         found: `${counted(failures, 'failed attempt')} in ${Math.round(spentMs / 1000)} s`,
-        fix: 'Check that it runs, and look at its log. The same command goes on where this one stopped.',
+        fix: 'Check that it is running, and look at its log. Run the same command again to resume.',
       });
     }
     // An idle connection that the server closed looks like one that was cut; a second try tells.

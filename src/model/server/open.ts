@@ -1,6 +1,6 @@
 /**
- * @file Opens a sampling server: finds its model, checks that its tokenizer is ours and that prompts fit, and finds out what it
- * can do. Nothing is assumed by the name of a program: every ability is tried.
+ * @file Opens a sampling server: finds its model, checks that the tokenizers agree and that prompts fit, and probes what the
+ * server supports. Nothing is inferred from the name of the program; every ability is tested.
  */
 import { UserError } from '../../util/errors.js';
 import { isRecord, quote } from '../../util/json.js';
@@ -80,7 +80,7 @@ function requireRoom({ connection, prompts, maxNewTokens }: OpenServer, { max_mo
   const longest = Math.max(...prompts.map(({ length }) => length));
   if (limit === undefined || longest + maxNewTokens <= limit) return;
   throw new UserError({
-    problem: `The server at ${connection.url} has room for ${limit} tokens in a sequence.`,
+    problem: `The server at ${connection.url} accepts at most ${limit} tokens in a sequence.`,
     expected: `${longest} of the longest prompt and ${maxNewTokens} of a completion`,
     fix: 'Start it with a longer context (vLLM: --max-model-len), or lower --max-new-tokens.',
   });

@@ -33,7 +33,7 @@ export async function readAdapterArchive(
     const adapter = readAdapterConfig(folder);
     if (adapter === undefined || adapter.rank !== lora.rank) {
       throw new UserError({
-        problem: 'The archive that the Tinker server sent is not the adapter that was trained.',
+        problem: 'The Tinker server sent an archive that is not the trained adapter.',
         expected: `an adapter of rank ${lora.rank}`,
         found: adapter === undefined ? 'no adapter_config.json' : `rank ${adapter.rank}`,
       });
@@ -43,7 +43,7 @@ export async function readAdapterArchive(
       const missing = Object.keys(specs).filter((name) => !(name in opened.specs));
       if (missing[0] !== undefined || Object.keys(opened.specs).length !== Object.keys(specs).length) {
         throw new UserError({
-          problem: 'The adapter that the Tinker server sent has other layers than expected.',
+          problem: 'The Tinker server sent an adapter with unexpected layers.',
           expected: Object.keys(specs).join(', '),
           found: Object.keys(opened.specs).join(', '),
         });

@@ -1,7 +1,7 @@
 /**
  * @file A client of the Tinker API: sessions, models with LoRA, passes, optimiser steps, samples and saved weights, as
  * tinker 0.38 (Python) sends them and skyrl-tx 0.3.0 serves them. Long calls return the id of a future, which is then retrieved.
- * Knows tokens and numbers, no problems, rewards or files.
+ * It handles tokens and numbers, and knows no problems, rewards or files.
  */
 import { UserError } from '../../util/errors.js';
 import { anyObject, anything, check, integer, list, number, object, oneOf, optional, text } from '../../util/schema.js';
@@ -177,7 +177,7 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
       const isWhole = sequences.length === count && sequences.every((one) => one.tokens.length === one.logprobs.length);
       if (isWhole) return sequences;
       throw new UserError({
-        problem: `The Tinker server at ${url} returns other completions than it was asked for.`,
+        problem: `The Tinker server at ${url} returned completions that do not fit the request.`,
         expected: `${count}, each with a log-prob for every token`,
         found: sequences.map(({ tokens, logprobs }) => `${tokens.length} tokens with ${logprobs.length}`).join(', '),
       });
@@ -205,8 +205,8 @@ function failed(error: unknown, url: string): undefined {
   if (error.status !== 404) throw error;
   throw new TinkerError(
     {
-      problem: `The Tinker server at ${url} has forgotten a request that it took on: was it restarted?`,
-      fix: 'Resume the run, once the server is up: its checkpoints may still be there.',
+      problem: `The Tinker server at ${url} no longer knows a request that it accepted. Was it restarted?`,
+      fix: 'Resume the run once the server is up; its checkpoints may still exist.',
     },
     404,
     error,

@@ -113,7 +113,7 @@ async function attempt(
     const error = new TinkerError(
       {
         problem: `The Tinker server at ${url} does not answer: ${reasonOf(cause, code, timeoutMs)}.`,
-        fix: 'Check --tinker-url, and that the server runs.',
+        fix: 'Check --tinker-url, and that the server is running.',
       },
       undefined,
       cause,

@@ -1,7 +1,7 @@
 /**
- * @file A policy whose model is on a server of the Tinker API. It samples, scores and trains there; here are only tokens, numbers
- * and, when it is saved, a copy of the adapter. What a run asks of a policy at once (load, loadTrained) is done at its next call
- * that can wait.
+ * @file A policy whose model is on a server of the Tinker API. It samples, scores and trains there; this process holds only tokens, numbers
+ * and, when it is saved, a copy of the adapter. Synchronous requests (load, loadTrained) take effect at the next asynchronous
+ * call.
  *
  * An update is A*PO's, exactly: at ratio 1 the gradient of the server's loss `importance_sampling` with a constant advantage on
  * every token of a completion is that advantage times the gradient of the completion's log-prob. So each row is sent the
@@ -226,7 +226,7 @@ async function loadKept(client: TinkerClient, model: string, path: string): Prom
     throw new UserError(
       {
         problem: `The Tinker server at ${client.url} no longer has the state of this run, ${path}.`,
-        fix: "Start it with the checkpoints that it had. The run's checkpoints here are adapters, which `tinyzero eval --model FOLDER` measures.",
+        fix: "Restart the server with its previous checkpoints. The run's checkpoints here are adapters, which `tinyzero eval --model FOLDER` measures.",
       },
       { cause: error },
     );
@@ -256,7 +256,7 @@ function requireFinite({ url }: TinkerClient, values: readonly (readonly number[
 function requireMoved({ url }: TinkerClient, before: readonly Float32Array[], after: readonly Float32Array[]): void {
   if (before.some((row, i) => row.some((value, j) => value !== after[i]![j]))) return;
   throw new UserError({
-    problem: `The first update changed nothing on the Tinker server at ${url}: every log-prob is as it was.`,
+    problem: `The first update changed nothing on the Tinker server at ${url}: all log-probs are unchanged.`,
     fix: 'If the learning rate is very small, raise --lr.',
   });
 }

@@ -1,6 +1,6 @@
 /**
  * @file How a server scales its loss, found by a probe. Servers differ: the loss of a sequence is the sum over its tokens or their
- * mean, and a batch is the sum or the mean of its sequences. Too small or too large a factor would not fail but train another
+ * mean, and a batch is the sum or the mean of its sequences. A wrong factor would not fail; it would train another
  * objective, in which short completions weigh more. The probe takes small steps of plain gradient descent on a model of its own
  * and compares how far they move one token's log-prob.
  */

@@ -64,7 +64,7 @@ test('a run that is cut off at every turn ends with the bytes of one that is not
   await other.prints('"event":"resumed"');
   goOn = account.hold('mine');
   const twice = await account.run(resume);
-  assert.match(twice.stderr, /mine already runs .*modal logs mine/);
+  assert.match(twice.stderr, /mine is already running .*modal logs mine/);
   const order = account.start(['modal', 'stop', 'mine']);
   await asked(2);
   goOn();

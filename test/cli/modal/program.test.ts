@@ -84,11 +84,11 @@ test('a lost connection is found again without a line lost or told twice', async
     });
   assert.equal(await follow(), 7);
   assert.deepEqual(told, ['one', 'two', 'three', 'four']);
-  assert.match(heard[0]!, /The connection to Modal is lost; mine goes on there/);
-  assert.ok(heard.includes('Connected again.'));
+  assert.match(heard[0]!, /The connection to Modal is lost; mine continues there/);
+  assert.ok(heard.includes('Reconnected.'));
 
   lives.push(0, 0, 0, 0);
-  await assert.rejects(follow(), /mine goes on there\. Follow it again with `tinyzero modal logs mine`/);
+  await assert.rejects(follow(), /mine continues there\. Follow it again with `tinyzero modal logs mine`/);
 });
 
 test('durations', () => {

@@ -137,7 +137,7 @@ test('what a server refuses, forgets or leaves out is explained', async (t) => {
   await assertUserRejection(client.sample(request), /answers .*400: out of memory/);
   delete server.faults.fail;
   server.faults.forgets = true;
-  await assertUserRejection(client.sample(request), /has forgotten a request.*Resume the run/);
+  await assertUserRejection(client.sample(request), /no longer knows a request.*Resume the run/);
   delete server.faults.forgets;
   server.faults.key = 'secret';
   await assertUserRejection(client.supportedModels(), /refuses access \(401: no valid key\)\. Set TINKER_API_KEY/);

@@ -1,6 +1,6 @@
 /**
- * @file The files of a run on their way back. Each is checked against its SHA-256 on the volume and appears under its name only when
- * it is complete; a download that was cut off goes on where it stopped.
+ * @file Downloads the files of a run. Each is checked against its SHA-256 on the volume and appears under its name only when
+ * it is complete. An interrupted download resumes where it stopped.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, createReadStream, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -88,8 +88,8 @@ async function fetchFile(
     rmSync(part);
     if (attempt > 0) {
       throw new UserError({
-        problem: `${name}/${path} arrived with other bytes than the volume has, twice.`,
-        fix: `If the run is still going on, fetch it when it has ended: \`tinyzero modal get ${name}\`.`,
+        problem: `${name}/${path} arrived damaged, twice: its checksum differs from that on the volume.`,
+        fix: `If the run is still active, download it after it has ended: \`tinyzero modal get ${name}\`.`,
       });
     }
   }

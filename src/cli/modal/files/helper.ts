@@ -1,6 +1,6 @@
 /**
- * @file A small sandbox without a GPU that has the volume: files go through it to the volume and back, since the SDK has no other
- * way. It costs a fraction of a cent and ends with the command.
+ * @file A small sandbox without a GPU that mounts the volume. Files go through it to the volume and back, since the SDK offers no
+ * other way. It costs a fraction of a cent and ends with the command.
  */
 import { exitCodes, UserError } from '../../../util/errors.js';
 import type { App, Image, Modal, Sandbox, Volume } from '../client.js';

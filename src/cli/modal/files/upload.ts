@@ -1,6 +1,6 @@
 /**
- * @file Files that a run needs, on their way to the volume: models, problems, tasks, V* files. Each has a place named by its
- * content, so what is there already is not sent again.
+ * @file Uploads the files that a run needs to the volume: models, problems, tasks, V* files. Each is stored by the hash of its
+ * content, so nothing is uploaded twice.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, readdirSync, readFileSync, statSync } from 'node:fs';
