@@ -9,7 +9,7 @@ import { type Followed, followRunIn, headline } from './followed.js';
 import type { View } from './page.js';
 import { type FollowedSet, followSetIn, setHeadline } from './set.js';
 import type { Watched } from './state.js';
-import { followVStarFiles } from './v-star.js';
+import { type FollowedFiles, fileHeadline, followVStarFiles } from './v-star.js';
 
 /** What was there at one look. */
 export interface Look {
@@ -39,7 +39,8 @@ export function lookAt(paths: readonly [string, ...string[]]): () => Look {
     );
   }
   for (const path of files) if (isThere(path)) readVStarFile(path);
-  return followVStarFiles(paths);
+  const look = followVStarFiles(paths);
+  return () => lookAtFiles(look());
 }
 
 const isThere = (path: string) => statSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -80,6 +81,13 @@ function lookAtSet(set: FollowedSet): Look {
   return {
     states: [...begun, { name, path, state, sentence: () => setHeadline(set) }],
     view: async () => (await import('./set-view.js')).setView(set),
+  };
+}
+
+function lookAtFiles(found: FollowedFiles): Look {
+  return {
+    states: found.files.map((file) => ({ ...file, sentence: () => fileHeadline(file) })),
+    view: async () => (await import('./v-star-view.js')).vStarView(found),
   };
 }
 

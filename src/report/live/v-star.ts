@@ -9,7 +9,6 @@ import { UserError } from '../../util/errors.js';
 import { counted } from '../../util/format.js';
 import { followFile, remembered } from '../follow.js';
 import { tolerating } from '../read.js';
-import type { Look } from './look.js';
 import type { Watched } from './state.js';
 
 /** A file as of a moment. */
@@ -33,7 +32,7 @@ export interface FollowedFiles {
 }
 
 /** Looks at the files at each call. */
-export function followVStarFiles(paths: readonly [string, ...string[]]): () => Look {
+export function followVStarFiles(paths: readonly [string, ...string[]]): () => FollowedFiles {
   let errors: string[] = [];
   const onDamage = (error: UserError) => errors.push(error.message);
   const [first, ...others] = paths.map((path) => followOne(path, onDamage));
@@ -42,11 +41,7 @@ export function followVStarFiles(paths: readonly [string, ...string[]]): () => L
     errors = [];
     const files = [first!(), ...others.map((look) => look())] as const;
     const { samples, problem } = merged(...files.map(({ file }) => file));
-    const found = { files, samples, damage: problem === undefined ? errors : [...errors, problem] };
-    return {
-      states: files.map((each) => ({ ...each, sentence: () => fileHeadline(each) })),
-      view: async () => (await import('./v-star-view.js')).vStarView(found),
-    };
+    return { files, samples, damage: problem === undefined ? errors : [...errors, problem] };
   };
 }
 

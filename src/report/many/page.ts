@@ -52,7 +52,7 @@ export function readSetRecord(folder: string): SetRecord {
 }
 
 /** Whether the run of this name has its report. */
-export function hasReport(folder: string, name: string): boolean {
+function hasReport(folder: string, name: string): boolean {
   return existsSync(join(folder, name, runFiles.report));
 }
 
