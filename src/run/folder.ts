@@ -160,7 +160,7 @@ export function whileThere<T>(path: string, work: () => T): T {
     throw new UserError(
       {
         problem: `${path} was removed or moved before its report was written.`,
-        fix: 'If it was moved, `tinyzero report` with its new place writes the report.',
+        fix: 'If it was moved, `tinyzero report FOLDER` writes the report at its new place.',
       },
       { cause: error },
     );

@@ -176,7 +176,7 @@ test('a run that is removed before its report is written is said to be removed',
         rmSync(path, { recursive: true });
         openRunFolder(path);
       }),
-    /was removed or moved before its report was written\. If it was moved, `tinyzero report`/,
+    /was removed or moved before its report was written\. If it was moved, `tinyzero report FOLDER`/,
   );
   release();
 });
