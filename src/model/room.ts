@@ -15,6 +15,8 @@ export interface Room {
   readonly activationBytes: number;
   /** Bytes for the logits of a part of a pass, their softmax and their gradient. */
   readonly logitBytes: number;
+  /** Weights with their adapters merged are kept for sampling up to this size; beyond, it computes the adapters' terms. */
+  readonly mergedBytes: number;
   /** Passes for a full batch of the longest rows. Shorter rows need fewer. */
   readonly passesPerUpdate: number;
 }
@@ -24,6 +26,7 @@ export const processorRoom: Room = {
   prompts: 8,
   activationBytes: 2 ** 28,
   logitBytes: 2 ** 26,
+  mergedBytes: 2 ** 28,
   passesPerUpdate: 8,
 };
 
@@ -38,6 +41,8 @@ export function cudaRoom(memoryBytes: number = unknownGpuBytes): Room {
     prompts: 64,
     activationBytes: Math.max(processorRoom.activationBytes, memoryBytes / 8),
     logitBytes: Math.max(processorRoom.logitBytes, memoryBytes / 64),
+    // Each of the small products of an adapter would be a kernel to start.
+    mergedBytes: Number.POSITIVE_INFINITY,
     passesPerUpdate: 1,
   };
 }

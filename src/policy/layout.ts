@@ -7,7 +7,7 @@ import type { Precision } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { StateSpec, TensorRecord, TensorSpec } from '../engine/program.js';
 import { sizeOf } from '../engine/shape.js';
-import { samplingSizes } from '../model/load.js';
+import { samplingSizes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { adaptedModules, adapterSpecs, withAdapterScale } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
@@ -63,7 +63,7 @@ export interface PolicyLayout extends TrainingLayout {
   readonly sizes: CacheSizes;
   /** State of a policy that is only sampled from. */
   readonly samplingOnly: State;
-  /** For the sampler: weights in the form that it reads fastest. */
+  /** For the sampler: weights in the form that it reads fastest; empty where it reads the parameters and adapters themselves. */
   readonly copies: State;
   readonly caches: State;
   /** Separate reference weights; empty with adapters, whose reference is the frozen weights, and where none is needed. */
@@ -140,9 +140,12 @@ export function policyLayout(
     caches: cacheState(config, sizes),
   };
   if (lora !== undefined) {
-    const merged = adaptedModules(config, lora.targets).map((module) => `${module}.weight`);
-    const copies = Object.fromEntries(merged.map((name) => [`sampler.${name}`, samplingOnly[name]!]));
-    return { ...shared, copies, reference: {} };
+    const adapted = adaptedModules(config, lora.targets).map((module) => `${module}.weight`);
+    const copies = Object.fromEntries(adapted.map((name) => [`sampler.${name}`, samplingOnly[name]!]));
+    // Weights in float32 would be rounded at every step of sampling in bfloat16.
+    const mustMerge = precision === 'bf16' && adapted.some((name) => shared.parameters[name]!.stored === undefined);
+    const merges = mustMerge || stateBytes(copies) <= room.mergedBytes;
+    return { ...shared, copies: merges ? copies : {}, reference: {} };
   }
   return {
     ...shared,

@@ -10,7 +10,7 @@ import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import { roomOf } from '../model/room.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
-import { copyFunction, onCopies } from '../model/sampling/weights.js';
+import { copyFunction, onAdapters, onCopies } from '../model/sampling/weights.js';
 import { type PolicySizes, policyLayout, referenceName } from './layout.js';
 import { sampleTogether } from './replicas.js';
 import { type ReadTensor, type TrainedState, trainedState } from './trained-state.js';
@@ -139,10 +139,14 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
         }),
   };
   checkMemory(engine, stateBytes(state), 'The model with its training state');
+  const sampling = () => {
+    if (copied) return { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) };
+    return lora === undefined ? functions : onAdapters(functions, lora);
+  };
   const program = engine.createProgram({
     state,
     functions: {
-      ...(copied ? { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) } : functions),
+      ...sampling(),
       ...(training && shape && updateFunctions(config, layout, shape, { ...training, replicas }, precision)),
     },
   });

@@ -243,8 +243,11 @@ function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transpo
     const transposed = { transpose_a: { bool: transposeA }, transpose_b: { bool: transposeB } };
     const result = { dtype: a.dtype, shape: [rowsA, columnsB] };
     if (a.dtype === 'float32' && rowsA * columnsA * columnsB >= graph.products.ownFrom) {
-      const attributes = { Ta: type.T, Tb: type.T, ...transposed, round: { bool: false } };
-      return graph.add(nativeOps.product, [a, b], result, { attributes });
+      // It reads a matrix stored as bfloat16 as it lies, with the same result as if it were widened first.
+      const [left, right] = [widenedFrom(a) ?? a, widenedFrom(b) ?? b];
+      const types = { Ta: { type: left.dtype }, Tb: { type: right.dtype } } as const;
+      const attributes = { ...types, ...transposed, round: { bool: false } };
+      return graph.add(nativeOps.product, [left, right], result, { attributes });
     }
     return graph.add('MatMul', [a, b], result, { attributes: { ...type, ...transposed } });
   }

@@ -7,7 +7,7 @@ import type { Precision } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
 import type { ModelConfig } from '../network/config.js';
-import { mergedTensor } from '../network/lora.js';
+import { mergedTensor, withAdapterScale } from '../network/lora.js';
 import type { LoraOptions } from '../network/lora-options.js';
 import { elementCount, parameterSpecs } from '../network/params.js';
 
@@ -41,6 +41,18 @@ export function onCopies(
   const entries = Object.entries(functions).map(([name, spec]): [string, FunctionSpec] => [
     name,
     { ...spec, body: (state, inputs) => spec.body(copiesFirst(state, copies), inputs) },
+  ]);
+  return Object.fromEntries(entries);
+}
+
+/** Makes `functions` add the adapters' terms to the products with the frozen weights. */
+export function onAdapters(
+  functions: Readonly<Record<string, FunctionSpec>>,
+  lora: LoraOptions,
+): Record<string, FunctionSpec> {
+  const entries = Object.entries(functions).map(([name, spec]): [string, FunctionSpec] => [
+    name,
+    { ...spec, body: (state, inputs) => spec.body(withAdapterScale(state, lora), inputs) },
   ]);
   return Object.fromEntries(entries);
 }

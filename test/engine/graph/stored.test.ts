@@ -80,6 +80,32 @@ for (const rows of [1, 3, 4, 5, 16, 17, 128, 130, 4000]) {
   });
 }
 
+nativeTest('in float32 a matrix stored as bfloat16 gives what the same values in float32 give', async () => {
+  // The last number of rows is a product for our own kernel, if this processor uses it, which reads bfloat16 as it lies.
+  for (const rows of [3, 17, 130]) {
+    const x = Float32Array.from(noise(rows * width, 3));
+    const f = (name: string): FunctionSpec => ({
+      inputs: { x: { dtype: 'float32', shape: [rows, width] } },
+      body: (state, inputs) => {
+        const y = (input: tf.Tensor) => linear(input, state[name] as tf.Tensor);
+        const dx = tf.grad((input) => tf.sum(tf.square(y(input))))(inputs.x as tf.Tensor);
+        return { outputs: { y: y(inputs.x as tf.Tensor), dx } };
+      },
+    });
+    const spec = { dtype: 'float32', shape: [results, width] } as const;
+    const program = (await compiledWay()).create({
+      state: { half: { ...spec, stored: 'bf16' }, whole: spec },
+      functions: { half: f('half'), whole: f('whole') },
+    });
+    program.write('half', weight);
+    program.write('whole', rounded(weight));
+    const [half, whole] = [program.run('half', { x }), program.run('whole', { x })];
+    assert.deepEqual(half.y, whole.y, `${rows} rows`);
+    assert.deepEqual(half.dx, whole.dx, `${rows} rows, gradient`);
+    program.dispose();
+  }
+});
+
 nativeTest('rows chosen from a table stored as bfloat16 are its rows', async () => {
   const ids = Int32Array.of(249, 0, 7, 7);
   const choose = (precision: 'f32' | 'bf16'): FunctionSpec => ({

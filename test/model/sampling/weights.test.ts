@@ -1,15 +1,23 @@
-/** In bfloat16 a policy that trains samples from rounded copies of its weights: those it has, and what anyone else would see. */
+/**
+ * In bfloat16 a policy that trains samples from rounded copies of its weights: those it has, and what anyone else would see. With
+ * adapters it samples from merged copies, or from weights and adapters.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openEngine } from '../../../src/engine/backend.js';
 import { stateBytes } from '../../../src/model/load.js';
 import { parseModelConfig } from '../../../src/model/network/config.js';
-import { fanInDeviation, initialParameter, parameterCount } from '../../../src/model/network/params.js';
-import { frozenState, samplerCopies } from '../../../src/model/sampling/weights.js';
+import { loraTargets } from '../../../src/model/network/lora-options.js';
+import { elementCount, fanInDeviation, initialParameter, parameterCount } from '../../../src/model/network/params.js';
+import { processorRoom } from '../../../src/model/room.js';
+import { sample, samplingParts } from '../../../src/model/sampling/sample.js';
+import { copyFunction, frozenState, onAdapters, onCopies, samplerCopies } from '../../../src/model/sampling/weights.js';
+import { policyLayout } from '../../../src/policy/layout.js';
 import { createPolicy, type Policy } from '../../../src/policy/policy.js';
 import { policyGradient } from '../../../src/stage2/loss.js';
 import { keyedRandom } from '../../../src/util/random.js';
 import { rounded } from '../../helpers/bfloat16.js';
+import { assertClose } from '../../helpers/close.js';
 import { nativeTest } from '../../helpers/native.js';
 
 const config = parseModelConfig(
@@ -50,13 +58,16 @@ const initial = (name: string) => {
 
 const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
 
-async function drawn(policy: Policy): Promise<{ ids: number[]; logProbs: number[] }[]> {
-  const rollouts = Array.from({ length: 12 }, (_, i) => ({
+const someRollouts = () =>
+  Array.from({ length: 12 }, (_, i) => ({
     promptIds: [3 + (i % 4), 7, 9],
     uniform: keyedRandom('draw', i).uniform,
     maxNewTokens: 8,
   }));
-  const completions = await policy.sample(rollouts, { temperature: 1, endIds: new Set() });
+const options = { temperature: 1, endIds: new Set<number>() };
+
+async function drawn(policy: Policy): Promise<{ ids: number[]; logProbs: number[] }[]> {
+  const completions = await policy.sample(someRollouts(), options);
   return completions.map(({ ids, logProbs }) => ({ ids, logProbs }));
 }
 
@@ -114,5 +125,45 @@ nativeTest('a policy samples from the weights that it has, as a policy that only
   } finally {
     policy.dispose();
     frozen.dispose();
+  }
+});
+
+nativeTest('adapters give the same samples merged into copies of the weights and computed beside them', async () => {
+  const engine = await openEngine('tensorflow');
+  const lora = { rank: 4, alpha: 8, targets: loraTargets };
+  const sizes = { promptLengths: [3], maxNewTokens: 8, slots: 8 };
+  const draw = async (mergedBytes: number) => {
+    const room = { ...processorRoom, mergedBytes };
+    const layout = policyLayout(config, sizes, { precision: 'f32', isNarrow: () => true, lora, room });
+    const { functions } = samplingParts(config, layout.sizes, { greedy: false, topK: 0, topP: 1 }, 'f32');
+    const isMerged = Object.keys(layout.copies).length > 0;
+    assert.equal(isMerged, mergedBytes > 0);
+    const program = engine.createProgram({
+      state: { ...layout.caches, ...layout.parameters, ...layout.adapters, ...layout.copies },
+      functions: isMerged
+        ? { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) }
+        : onAdapters(functions, lora),
+    });
+    for (const name of Object.keys(layout.caches)) program.fill(name, 0);
+    for (const name of Object.keys(layout.parameters)) program.write(name, initial(name));
+    for (const [name, { shape }] of Object.entries(layout.adapters)) {
+      const { uniform } = keyedRandom('adapter', name);
+      program.write(
+        name,
+        Float32Array.from({ length: elementCount(shape) }, () => 0.2 * (uniform() - 0.5)),
+      );
+    }
+    if (isMerged) program.run('copy');
+    const { completions } = await sample(program, layout.sizes, someRollouts(), options);
+    program.dispose();
+    return completions;
+  };
+  const [merged, beside] = [await draw(2 ** 28), await draw(0)];
+  // A token whose number lies between two others by less than a rounding may differ, and all after it.
+  const same = beside.filter(({ ids }, i) => ids.join() === merged[i]!.ids.join());
+  assert.ok(same.length >= 10, `${same.length} of 12`);
+  for (const completion of same) {
+    const { logProbs } = merged[beside.indexOf(completion)]!;
+    assertClose('log-probs', completion.logProbs, logProbs, { absolute: 1e-4 });
   }
 });
