@@ -64,6 +64,9 @@ export interface ProductRules {
   readonly multipliesBfloat16: boolean;
 }
 
+/** Every byte becomes a character of its own. */
+const singleBytes = new TextDecoder('latin1');
+
 /** Collects the nodes of one function (or of the shared state); names start with `prefix`. */
 export class Graph {
   readonly nodes: GraphNode[] = [];
@@ -117,7 +120,9 @@ export class Graph {
   constant(dtype: GraphDType, shape: Shape, data: ConstantValue['data']): Output {
     // Copied, since the graph is encoded later and the array may have changed by then.
     const value = { dtype, shape, data: uniform(data) ? data.slice(0, 1) : data.slice() };
-    const key = `${this.replica} ${dtype} ${shape.join(',')} ${Buffer.from(value.data.buffer, value.data.byteOffset, value.data.byteLength).toString('latin1')}`;
+    const { buffer, byteOffset, byteLength } = value.data;
+    const bytes = singleBytes.decode(new Uint8Array(buffer, byteOffset, byteLength));
+    const key = `${this.replica} ${dtype} ${shape.join(',')} ${bytes}`;
     let output = this.constants.get(key);
     if (output === undefined) {
       output = this.add(
