@@ -4,6 +4,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { blockProgram } from '../../../src/cli/doctor/block.js';
 import { agreementCheck } from '../../../src/cli/doctor/engine.js';
 import { openEngine } from '../../../src/engine/backend.js';
+import { NumericsError } from '../../../src/engine/program.js';
+import { openCompiler } from '../../../src/engine/webgpu/compiled.js';
+import { openDawn } from '../../../src/engine/webgpu/dawn.js';
+import { openDevice } from '../../../src/engine/webgpu/device.js';
 import { dispatchesOf } from '../../../src/engine/wgsl/program.js';
 import { webGpuTest } from '../../helpers/webgpu.js';
 
@@ -49,6 +53,29 @@ webGpuTest('state is kept between calls, and every dtype comes back as it was gi
   program.fill('x', 2);
   assert.deepEqual(program.run('add', { amount: Float32Array.of(1) }).sum, Float32Array.of(3, 3, 3));
   program.dispose();
+});
+
+webGpuTest('a program on a card that cannot be waited for, as in a page, gives promises', async () => {
+  const { device, facts } = await openDawn();
+  const program = openCompiler(openDevice(device, facts))({
+    state: { x: { dtype: 'float32', shape: [2] } },
+    functions: {
+      divide: {
+        inputs: { by: { dtype: 'float32', shape: [] } },
+        checkNumerics: true,
+        body: ({ x }, { by }) => ({ outputs: { half: tf.mul(x!, 0.5) }, assign: { x: tf.div(x!, by as tf.Tensor) } }),
+      },
+    },
+  });
+  program.write('x', Float32Array.of(6, 8));
+  const divide = (by: number) => program.start('divide', { replica: 0, inputs: { by: Float32Array.of(by) } });
+  assert.deepEqual(await divide(2), { half: Float32Array.of(3, 4) });
+  await assert.rejects(divide(0), NumericsError);
+  assert.deepEqual(await program.readLater!('x'), Float32Array.of(3, 4));
+  assert.throws(() => program.read('x'), /cannot wait/);
+  assert.throws(() => program.run('divide', { by: Float32Array.of(2) }), /cannot wait/);
+  program.dispose();
+  device.destroy();
 });
 
 webGpuTest('op by op, many tensors are added', async () => {
