@@ -102,7 +102,7 @@ export async function sampleTogether(
       try {
         return (await sample(functions, sizes, rollouts.slice(first, firstOf(replica + 1)), own)).completions;
       } catch (error) {
-        stop.abort(error); // the others need not go on
+        stop.abort(error); // the others can stop
         throw error;
       }
     }),

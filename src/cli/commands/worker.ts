@@ -39,7 +39,7 @@ export async function run({ listen, install, json, quiet }: Values): Promise<num
     { event: 'result', processorSeconds: seconds, peakMemory },
     `Computed for ${formatSeconds(seconds)} of processor time on ${availableParallelism()} cores, with at most ${formatBytes(peakMemory)}.`,
   );
-  // TensorFlow's server has no end of its own.
+  // TensorFlow's server never ends by itself.
   process.exit(exitCodes.ok);
 }
 

@@ -18,7 +18,7 @@ export interface MemberRequest {
   readonly run: PlannedRun;
   /** Arguments that all runs get: the engine. */
   readonly common: readonly string[];
-  /** Processor threads that the run may use; undefined: as it likes. */
+  /** Processor threads that the run may use; undefined: no limit. */
   readonly threads: number | undefined;
   readonly onProgress: (progress: Progress) => void;
 }

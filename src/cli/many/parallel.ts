@@ -8,7 +8,7 @@ import { formatBytes } from '../../util/format.js';
 export interface Parallel {
   readonly count: number;
   readonly reason: string;
-  /** Processor threads of each run; undefined: as it likes. */
+  /** Processor threads of each run; undefined: no limit. */
   readonly threads: number | undefined;
 }
 

@@ -28,7 +28,7 @@ export interface RemoteJob {
   readonly target: Target | undefined;
   /** What its options name here. */
   readonly inputs: readonly Input[];
-  /** A run of this machine that goes on there, unless the volume has it. */
+  /** A local run that is resumed on Modal, unless the volume has it. */
   readonly resumed?: Input;
   readonly resume: boolean;
   readonly gpu: ModalGpu;
@@ -108,7 +108,7 @@ function recordOf(folder: string): Partial<OptionValues> | undefined {
 
 const insteadOf: Readonly<Partial<Record<OptionName, string>>> = {
   seeds: 'start a run for each seed with --seed and --detach',
-  parallel: 'each run has a GPU of its own',
+  parallel: 'each run has its own GPU',
   workers: 'a run there is one process',
   watch: 'fetch the files with `tinyzero modal get RUN` and watch them then',
 };
@@ -140,7 +140,7 @@ function flagsOf(values: Partial<OptionValues>, given: ReadonlySet<OptionName>):
   });
 }
 
-/** A run is named by its folder; anything else by what it computes, so that the same command goes on with the same files. */
+/** A run is named by its folder; anything else by what it computes, so that the same command resumes from the same files. */
 function nameOf(
   command: RemoteCommand,
   { resume, out, name, model }: Partial<OptionValues>,

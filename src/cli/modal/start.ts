@@ -90,7 +90,7 @@ export async function runJob(
   return { result: shown.result, exitCode };
 }
 
-/** Everything on the volume that the run needs. @returns what its options name, and the metrics of a run that goes on. */
+/** Uploads what the run needs. @returns the uploaded files, and the metrics of a resumed run. */
 async function prepare(helper: Helper, job: RemoteJob, reporter: Reporter, signal: AbortSignal) {
   const { name, resume, resumed } = job;
   const begun = (await helper.exec(['test', '-e', join(name, runFiles.config)])).code === 0;

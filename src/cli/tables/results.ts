@@ -55,7 +55,7 @@ export const resultCommands: readonly CommandSpec[] = [
     },
     examples: [
       ['watch runs/mine --open', 'see a run grow'],
-      ['watch runs/mine runs/other --port 8123', 'two runs laid over each other, at a port that can be forwarded'],
+      ['watch runs/mine runs/other --port 8123', 'two overlaid runs, at a port that can be forwarded'],
       ['watch runs/five', 'the runs of --seeds or of a sweep'],
       ['watch part-1.json part-2.json', 'the shards of stage 1'],
     ],

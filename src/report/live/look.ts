@@ -1,6 +1,6 @@
 /**
- * @file What is watched: runs laid over each other, a set of runs, or files of stage 1. A folder without anything in it yet becomes
- * one of the first two while it is watched. The charts are loaded only when somebody looks at the page.
+ * @file What is watched: overlaid runs, a set of runs, or files of stage 1. An empty or missing folder can become a run or a set
+ * while it is watched. The chart library is loaded only when a browser opens the page.
  */
 import { statSync } from 'node:fs';
 import { readVStarFile } from '../../stage1/v-star-file.js';
@@ -11,7 +11,7 @@ import { type FollowedSet, followSetIn, setHeadline } from './set.js';
 import type { Watched } from './state.js';
 import { type FollowedFiles, fileHeadline, followVStarFiles } from './v-star.js';
 
-/** What was there at one look. */
+/** The result of one look at the files. */
 export interface Look {
   /** Of every run, set of runs or file. */
   readonly states: readonly LookedAt[];
@@ -20,7 +20,7 @@ export interface Look {
 }
 
 export interface LookedAt extends Pick<Watched, 'name' | 'path' | 'state'> {
-  /** What there is to say about it. */
+  /** Describes the state. */
   readonly sentence: () => string;
 }
 
@@ -76,7 +76,7 @@ function stateOf(followed: Followed): LookedAt {
 
 function lookAtSet(set: FollowedSet): Look {
   const { name, path, state, members } = set;
-  // That a run of a set has not begun is no news.
+  // A member that has not started is not announced.
   const begun = members.filter(({ watched }) => watched.state !== 'waiting').map(stateOf);
   return {
     states: [...begun, { name, path, state, sentence: () => setHeadline(set) }],
@@ -91,7 +91,7 @@ function lookAtFiles(found: FollowedFiles): Look {
   };
 }
 
-/** Those that the charts show first: runs that there are, of the command of the first of them. */
+/** Puts runs that the charts show first: those that exist and have the command of the first of them. */
 function inOrder(all: readonly [Followed, ...Followed[]]): readonly [Followed, ...Followed[]] {
   const command = all.find(({ watched }) => watched.run)?.watched.run?.command;
   const isShown = ({ watched: { run } }: Followed) => command !== undefined && run?.command === command;

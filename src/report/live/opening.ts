@@ -25,7 +25,7 @@ export const badges = {
   gone: ['■', 'Removed'],
 } as const satisfies Record<Watched['state'], readonly [sign: string, label: string]>;
 
-/** A minute without a change is worth a word. */
+/** A pause of at least this length is mentioned. */
 export const quietWorthMs = 60_000;
 
 /** The opening of the first run, and a line for each if there are several. `accuracy`: the figure of the first. */
@@ -172,10 +172,10 @@ export function leftText(seconds: number, leftOf: string | undefined): string {
   return leftOf === undefined ? left : `${left} in ${leftOf}`;
 }
 
-/** Shares at which a part is worth an announcement. */
+/** Progress is announced in steps of this share. */
 const announcedShare = 0.1;
 
-/** What a screen reader is told: changes with the parts of the run and at each tenth of a part, not with every update. */
+/** For screen readers: changes with the phases of the run and at each tenth of a phase, not with every update. */
 export function announcement(all: readonly Followed[]): string {
   const name = (watched: Watched) => (all.length > 1 ? `${watched.name}: ` : '');
   return all

@@ -11,7 +11,7 @@ import { liveStyle } from './style.js';
 export interface View {
   /** For the browser's tab. */
   readonly title: string;
-  /** What a screen reader is told: it changes with the parts of the work, not with every update. */
+  /** For screen readers: changes with the phases of the work, not with every update. */
   readonly announcement: string;
   readonly path: string;
   /** The program that made the files; undefined while there are none. */

@@ -1,4 +1,4 @@
-/** @file The live page of runs: the report of the first one, the others laid over it, and the newest rollouts of it. */
+/** @file The live page of runs: the report of the first one with the others overlaid, and its newest rollouts. */
 import { counted } from '../../util/format.js';
 import { section, short } from '../charts/chart.js';
 import type { SectionSpec } from '../document.js';
@@ -14,7 +14,7 @@ import type { Followed } from './followed.js';
 import { announcement, liveOpening, pathsOf, titleOf } from './opening.js';
 import type { Drawable, View } from './page.js';
 
-/** Makes the views of runs, one after the other: the figure at the top is drawn again after an evaluation only. */
+/** Returns a function that makes the view of runs. It draws the figure at the top again only after an evaluation. */
 export function runsView(): (all: readonly [Followed, ...Followed[]]) => View {
   const accuracyOf = remembered((before: RunRecord['before'], after: RunRecord['after']) =>
     accuracyFigure({ ...(before && { before }), ...(after && { after }) }),
@@ -35,7 +35,7 @@ export function runsView(): (all: readonly [Followed, ...Followed[]]) => View {
   };
 }
 
-/** While a run is under way, what changes stands first. */
+/** While a run is active, sections that change come first. */
 const liveOrder = ['compared', 'training', 'rollouts', 'stage-1', 'problems', 'before-after', 'examples', 'repeat'];
 const livePlace = ({ id }: Drawable) => liveOrder.indexOf(id);
 

@@ -1,6 +1,6 @@
 /**
- * @file The live page of a set of runs: how far each is, their curves laid over each other, and what they show together so far.
- * Its sections are those of the set's report.
+ * @file The live page of a set of runs: the progress of each, their overlaid curves, and the summary so far. Its sections are those
+ * of the set's report.
  */
 import { resumeCommand } from '../../run/many/plan.js';
 import { counted } from '../../util/format.js';
@@ -33,11 +33,11 @@ export function setView(set: FollowedSet): View {
   };
 }
 
-/** While runs are under way, what changes stands first. */
+/** While runs are active, sections that change come first. */
 const liveOrder = ['training', 'runs', 'coordinates', 'rollouts', 'problems', 'repeat'];
 const livePlace = ({ id }: Drawable) => liveOrder.indexOf(id);
 
-/** Most runs in the list at the top; of more, those that are neither waiting nor finished. */
+/** Most runs in the list at the top; if there are more, only active and stopped ones are listed. */
 const maxListed = 12;
 
 function opening(set: FollowedSet) {
@@ -65,8 +65,8 @@ function adviceOn({ state, path, record: { plan } }: FollowedSet): string[] {
 }
 
 /**
- * Until all runs are finished, if those that are under way continue side by side; from the time that finished runs took. Undefined
- * before one is finished.
+ * Estimated from the time that finished runs took, if as many runs continue side by side. Undefined before the first run is
+ * finished.
  */
 function secondsLeft({ state, members }: FollowedSet): number | undefined {
   const spent = ({ watched: { run } }: Followed) => (run === undefined ? 0 : secondsOf(run.record.timings));
@@ -82,7 +82,7 @@ function secondsLeft({ state, members }: FollowedSet): number | undefined {
   return unfinished.reduce((sum, each) => sum + leftOf(each), 0) / running.length;
 }
 
-/** The newest rollouts of the first run that is under way. */
+/** The newest rollouts of the first active run. */
 function newestOf(members: readonly Followed[]): Drawable[] {
   const { run } = members.find(({ watched }) => watched.state === 'running')?.watched ?? {};
   if (run?.command !== 'train') return [];

@@ -1,4 +1,4 @@
-/** @file A set of runs that is watched: its plan, each of its runs, and what they show together so far. */
+/** @file A watched set of runs: its plan, each of its runs, and its summary so far. */
 import { basename, join, resolve } from 'node:path';
 import { compareSeeds, type EvaluatedRun } from '../../policy/eval-seeds.js';
 import { lockHolder } from '../../run/lock.js';

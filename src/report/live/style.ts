@@ -1,4 +1,4 @@
-/** @file Styles of the parts of the live page that a report does not have. */
+/** @file Styles of the parts of the live page that a report lacks. */
 export const liveStyle = `
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .controls { order: 3; }

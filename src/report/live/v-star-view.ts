@@ -1,4 +1,4 @@
-/** @file The live page of files of stage 1: how far they are, and the samples so far. */
+/** @file The live page of V* files: their progress, and the samples so far. */
 import { preflightOf } from '../../stage1/preflight.js';
 import { counted, formatSeconds } from '../../util/format.js';
 import { shellWord } from '../command.js';
@@ -70,7 +70,7 @@ ${damage.map((note) => html`<p class="note">${note}</p>`)}
 </section>`;
 }
 
-/** No file says whether a process works on it, so a quiet one says only that. */
+/** A file does not say whether a process is working on it, so a pause is only mentioned. */
 function item(file: FollowedFile): Html {
   const { name, state, done, total, quietMs } = file;
   const [sign] = badges[state];
@@ -82,7 +82,7 @@ function item(file: FollowedFile): Html {
   return html`<li><b>${name}</b> <span><span aria-hidden="true">${sign}</span> ${fileHeadline(file)}${quiet}</span>${bar}</li>`;
 }
 
-/** Until the last of the files is finished, if all are worked on; undefined while that is unknown. */
+/** Until the last file is finished, if all are being written; undefined while unknown. */
 function secondsLeft(files: readonly FollowedFile[]): number | undefined {
   const unfinished = files.filter(({ state }) => state !== 'finished');
   const left = unfinished.map(({ done, total, secondsEach, quietMs }) =>

@@ -1,6 +1,6 @@
 /**
- * @file Files of stage 1 that are watched, as `estimate-vstar` writes them: how far each is, and all of them together, which may be
- * the shards of one stage 1 on several machines.
+ * @file Watched V* files, as `estimate-vstar` writes them: the progress of each, and all samples together, since they may be the
+ * shards of one stage 1 on several machines.
  */
 import { statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
@@ -13,12 +13,12 @@ import type { Watched } from './state.js';
 
 /** A file as of a moment. */
 export interface FollowedFile extends Pick<Watched, 'name' | 'path' | 'quietMs'> {
-  /** A file of all problems is never known to be finished: it does not say how many they are. */
+  /** A file without shards does not say how many problems it will have, so it never counts as finished. */
   readonly state: Extract<Watched['state'], 'waiting' | 'running' | 'finished' | 'gone'>;
   readonly file: VStarFile | undefined;
   /** Problems with all their samples. */
   readonly done: number;
-  /** Problems that the file will have; undefined if it does not say. */
+  /** Problems that the file will have; undefined if unknown. */
   readonly total: number | undefined;
   /** Seconds that a problem takes; undefined while unknown. */
   readonly secondsEach: number | undefined;
@@ -71,7 +71,7 @@ function doneIn({ entries, samples }: VStarFile): number {
   return [...entries.values()].filter(({ rewards }) => rewards.length === samples).length;
 }
 
-/** All samples, or those of the first file if the others do not belong to it, and why not. */
+/** All samples; or those of the first file and the reason, if the others do not belong to it. */
 function merge(files: readonly FollowedFile['file'][]): { samples: VStarFile | undefined; problem?: string } {
   const parts = files.flatMap((file, i) => (file === undefined ? [] : [{ path: `file ${i + 1}`, file }]));
   if (parts.length === 0) return { samples: undefined };

@@ -1,6 +1,6 @@
 /**
- * @file Watches runs, sets of runs or files of stage 1: reads them now and then, renders the live page and serves it. Reading and
- * rendering take a small share of one processor, whatever their size, and nothing is rendered while nobody looks.
+ * @file Watches runs, sets of runs or files of stage 1: reads them regularly, renders the live page and serves it. Reading and
+ * rendering take a small share of one processor at any size, and nothing is rendered while no browser has the page open.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Look, type LookedAt, lookAt } from './look.js';

@@ -71,7 +71,7 @@ export function setCurvesSection(
       : 'The bold line is the best setting, thin lines are the others.';
   return section({
     id: 'training',
-    title: 'Training, laid over each other',
+    title: 'Training, all runs overlaid',
     lead: `${counted(drawn.length, 'run')}. ${lines} All are running means. Point at a chart, or focus it and use the arrow keys, for values.`,
     body: html`<div class="charts">${figures.map((each) => each ?? false)}</div>`,
   });

@@ -1,6 +1,6 @@
 /**
  * @file A set of runs in one folder: those of `--seeds`, or the trials of a sweep. `plan.json` lists its members, each of which
- * is an ordinary run in a folder of its own; it is written before the first one starts and never changed.
+ * is an ordinary run in its own folder. The plan is written before the first run starts and never changed.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

@@ -102,12 +102,12 @@ test('a set that another machine fills: what is there is laid over each other, a
   }
   const half = await page();
   assert.match(half, /0 of 2 runs are finished, 2 are under way.*seed-1.*Evaluation after, under way/s);
-  assert.match(half, /Training, laid over each other.*2 runs\. Thin lines are single runs/s);
+  assert.match(half, /Training, all runs overlaid.*2 runs\. Thin lines are single runs/s);
   assert.match(half, /seed-1: the last 12 of \d+ rollouts/);
   cpSync(join(set, 'seed-1', runFiles.evalAfter), join(folder, 'seed-1', runFiles.evalAfter));
   assert.match(await page(), /1 of 2 runs is finished, 1 is under way.*left/s);
   rmSync(folder, { recursive: true });
-  assert.match(await page(), /The folder of the runs is gone.*Training, laid over each other/s);
+  assert.match(await page(), /The folder of the runs is gone.*Training, all runs overlaid/s);
 });
 
 test('a set beside a run is shown run by run; tinyzero report writes the page of the set', async (t) => {

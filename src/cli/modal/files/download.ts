@@ -125,7 +125,7 @@ async function listFiles(helper: Helper, name: string): Promise<RemoteFile[]> {
       }
       return { path, bytes: Number(bytes), sha256: sha };
     });
-  // A finished run goes on from nothing, and its checkpoints are several times the size of its model.
+  // A finished run is never resumed, and its checkpoints are several times the size of its model.
   const isFinished = files.some(({ path }) => path === runFiles.finalChecksums);
   return files
     .filter(({ path }) => !isFinished || !path.startsWith(`${runFiles.checkpoints}/`))

@@ -10,7 +10,7 @@ import { mountPath } from '../layout.js';
 /** Node and Debian's tar, find and sha256sum. */
 export const plainImage = 'node:22-bookworm-slim';
 
-/** Longest life of a helper that nobody ends, for example because this machine lost its power. */
+/** Time limit of a helper that is never ended, for example because this machine lost power. */
 const longestMs = 2 * 3600_000;
 
 interface ExecResult {

@@ -24,7 +24,7 @@ export interface Input {
 /** Not needed where only the trained model matters, and several times its size. */
 const leftOut = ['checkpoints', 'run.lock'];
 
-/** @param whole with everything in the folder, for a run that goes on elsewhere. @throws UserError for a task that imports files. */
+/** @param whole upload everything in the folder, for a run that is resumed there. @throws UserError for a task that imports files. */
 export function inputOf(path: string, whole = false): Input {
   const isFolder = statSync(path).isDirectory();
   const skipped = whole ? ['run.lock'] : leftOut;
