@@ -16,7 +16,7 @@ import { withJob, withPolicy } from '../src/run/job.js';
 import { estimate } from '../src/stage1/estimate.js';
 import { type VStarFile, vStarOf } from '../src/stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../src/stage2/algorithm.js';
-import { maxSamplerDifference } from '../src/stage2/checks.js';
+import { samplerTolerance } from '../src/stage2/checks.js';
 import { currentSampler } from '../src/stage2/lagged.js';
 import { freshProgress, trainPolicy } from '../src/stage2/loop.js';
 import { planBatches } from '../src/stage2/plan.js';
@@ -140,7 +140,7 @@ async function run(job: WholeJob): Promise<JobResult> {
           start: freshProgress,
           sampler: currentSampler(policy, kit.policy.sample),
           refreshEvery: 1,
-          tolerance: maxSamplerDifference[settings.precision],
+          tolerance: samplerTolerance[settings.precision],
           signal: never,
           algorithm,
           settings,

@@ -97,7 +97,7 @@ napi_value init(napi_env env, napi_value exports) {
     const Js js(env);
     std::vector<napi_value> ops;
     for (const auto &topic : {registerLayerOps, registerProductOps, registerAttentionOps, registerOptimizerOps,
-                              registerDecodingOps, registerClusterOps}) {
+                              registerDecodingOps, registerClusterOps, registerByteOps}) {
       for (const char *name : topic()) ops.push_back(js.text(name));
     }
     js.set(exports, "ops", js.array(ops));

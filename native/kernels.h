@@ -83,11 +83,28 @@ struct SumOfSquares {
 struct Linear {
   /** Arranged by `arrangeRows`. */
   const float *x;
-  /** float32, or bfloat16 if `narrow`. */
+  /** Float32, bfloat16 if `narrow`, or rows as `Quantize` leaves them if `bytes`. */
   const void *w;
-  bool narrow;
+  bool narrow, bytes;
   float *y;
   int64_t R, D, E;
+};
+
+/** Bytes of a row's scale. */
+const int64_t scaleBytes = sizeof(float);
+
+/** A row x `[D]` as a float, its scale, and D signed bytes: x is about scale * byte. */
+struct Quantize {
+  const float *x;
+  char *y;
+  int64_t D;
+};
+
+/** The floats that such rows stand for. */
+struct Dequantize {
+  const char *x;
+  float *y;
+  int64_t D;
 };
 
 /** A matrix `[rows, K]`: element (i, k) is data[i * row + k * column]. */
@@ -98,6 +115,8 @@ struct Factor {
   bool narrow;
   /** Floats are rounded to bfloat16 before they are multiplied. */
   bool round;
+  /** Signed bytes instead of float32, `row` apart; the scale of each row is before its bytes. Then `column` is 1. */
+  bool bytes;
 };
 
 /** Sums over k of rows[i][k] * lanes[l][k], at y[i * yRow + l * yLane]. */
@@ -169,6 +188,8 @@ struct Math {
   int64_t (*linearWidth)(const Linear &);
   void (*arrangeRows)(const Linear &, const float *, float *);
   void (*linear)(const Linear &, int64_t, int64_t);
+  void (*quantize)(const Quantize &, int64_t, int64_t);
+  void (*dequantize)(const Dequantize &, int64_t, int64_t);
   /** Rows in one unit of `matMul`. */
   int64_t matMulRows;
   int64_t (*matMulPanels)(const MatMul &);

@@ -6,6 +6,7 @@
 #include "math/activation.h"
 #include "math/adamw.h"
 #include "math/attention.h"
+#include "math/bytes.h"
 #include "math/decoder.h"
 #include "math/linear.h"
 #include "math/log-prob.h"
@@ -21,6 +22,8 @@ extern "C" const Math MATH = {
     .linearWidth = linearWidth,
     .arrangeRows = arrangeRows,
     .linear = linear,
+    .quantize = quantize,
+    .dequantize = dequantize,
     .matMulRows = rowsPerBlock,
     .matMulPanels = matMulPanels,
     .matMulPanel = matMulPanel,

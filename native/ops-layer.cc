@@ -13,23 +13,24 @@ constexpr int64_t chunkRows = 64;
 /** Its type attribute is not named T: without AVX-512, TensorFlow with oneDNN warns about every node whose T is bfloat16. */
 struct LinearKernel {
   static OpDefinition op() {
-    return {"TinyzeroLinear", {"x: float", "weight: W"}, {"y: float"}, {"W: {float, bfloat16}"}};
+    return {"TinyzeroLinear", {"x: float", "weight: W"}, {"y: float"}, {"W: {float, bfloat16, uint8}"}};
   }
   explicit LinearKernel(const Attributes &) {}
 
   void compute(const Call &call) const {
     const Tensor x = call.input(0), weight = call.input(1);
-    require(x.rank() == 2 && weight.rank() == 2 && x.dim(1) == weight.dim(1), "linear: the widths differ");
+    const bool bytes = weight.type() == TF_UINT8, narrow = weight.type() == TF_BFLOAT16;
+    const int64_t before = bytes ? scaleBytes : 0;
+    require(x.rank() == 2 && weight.rank() == 2 && x.dim(1) + before == weight.dim(1), "linear: the widths differ");
     const int64_t R = x.dim(0), D = x.dim(1), E = weight.dim(0), unit = math().linearUnit;
-    const bool narrow = weight.type() == TF_BFLOAT16;
-    const void *matrix = narrow ? weight.data() : weight.floats();
+    const void *matrix = narrow || bytes ? weight.data() : weight.floats();
     require(R <= math().linearRows, "linear: there are too many rows");
-    Linear args{nullptr, matrix, narrow, call.output(0, {R, E}).floats(), R, D, E};
+    Linear args{nullptr, matrix, narrow, bytes, call.output(0, {R, E}).floats(), R, D, E};
     float *rows = scratch(R * math().linearWidth(args));
     math().arrangeRows(args, x.floats(), rows);
     args.x = rows;
     // Each number of the matrix costs the time of its read, then that of its products.
-    share((E + unit - 1) / unit, unit * D * ((narrow ? 0.15 : 0.3) + 0.01 * R),
+    share((E + unit - 1) / unit, unit * D * ((bytes ? 0.08 : narrow ? 0.15 : 0.3) + 0.01 * R),
           [&](int64_t begin, int64_t end) { math().linear(args, begin, end); });
   }
 };

@@ -1,4 +1,7 @@
-/** @file Products of two matrices, each float32 or bfloat16, transposed or not; the result is float32. */
+/**
+ * @file Products of two matrices, each float32 or bfloat16, transposed or not; the result is float32. The rows of the second
+ * may be bytes with scales (math/bytes.h).
+ */
 #include <algorithm>
 #include <vector>
 
@@ -47,7 +50,7 @@ struct ProductKernel {
     return {"TinyzeroProduct",
             {"a: Ta", "b: Tb"},
             {"y: float"},
-            {"Ta: {float, bfloat16}", "Tb: {float, bfloat16}", "transpose_a: bool", "transpose_b: bool", "round: bool"}};
+            {"Ta: {float, bfloat16}", "Tb: {float, bfloat16, uint8}", "transpose_a: bool", "transpose_b: bool", "round: bool"}};
   }
   explicit ProductKernel(const Attributes &attributes)
       : transposeA(attributes.flag("transpose_a")), transposeB(attributes.flag("transpose_b")),
@@ -57,7 +60,9 @@ struct ProductKernel {
     const Tensor a = call.input(0), b = call.input(1);
     require(a.rank() == 2 && b.rank() == 2, "product: the factors must be matrices");
     const int64_t K = a.dim(transposeA ? 0 : 1);
-    require(b.dim(transposeB ? 1 : 0) == K, "product: the widths differ");
+    const bool bytes = b.type() == TF_UINT8;
+    require(!bytes || transposeB, "product: a matrix of bytes must be transposed");
+    require(b.dim(transposeB ? 1 : 0) == K + (bytes ? scaleBytes : 0), "product: the widths differ");
     const Factor left = factor(a, !transposeA), right = factor(b, transposeB);
     const Tensor y = call.output(0, {left.rows, right.rows});
     if (K == 0) std::fill(y.floats(), y.floats() + y.size(), 0.0f);
@@ -67,11 +72,14 @@ struct ProductKernel {
 private:
   /** `termsInRows`: a row of the tensor holds the terms of one sum. */
   Factor factor(const Tensor &tensor, bool termsInRows) const {
+    const int64_t width = tensor.dim(1);
+    if (tensor.type() == TF_UINT8) {
+      return {static_cast<const char *>(tensor.data()) + scaleBytes, tensor.dim(0), width, 1, false, false, true};
+    }
     const bool narrow = tensor.type() == TF_BFLOAT16;
     const void *data = narrow ? tensor.data() : tensor.floats();
-    const int64_t width = tensor.dim(1);
-    if (termsInRows) return {data, tensor.dim(0), width, 1, narrow, round && !narrow};
-    return {data, width, 1, width, narrow, round && !narrow};
+    if (termsInRows) return {data, tensor.dim(0), width, 1, narrow, round && !narrow, false};
+    return {data, width, 1, width, narrow, round && !narrow, false};
   }
 };
 

@@ -16,3 +16,4 @@ std::vector<const char *> registerAttentionOps();
 std::vector<const char *> registerOptimizerOps();
 std::vector<const char *> registerDecodingOps();
 std::vector<const char *> registerClusterOps();
+std::vector<const char *> registerByteOps();

@@ -4,7 +4,7 @@
  */
 import type { ProblemSet } from './data/problem.js';
 import type { TaskApi } from './data/task-file.js';
-import type { EngineSetting, Precision } from './engine/choices.js';
+import type { EngineSetting, Precision, SamplerWeights } from './engine/choices.js';
 import type {
   LoadedModel,
   SampleCall,
@@ -152,12 +152,17 @@ export async function generateProblems(
 /** Opens a model folder, a run folder, a hub id or `builtin`. The first call that needs the weights loads them. */
 export async function loadModel(
   reference: string,
-  call: EngineCall & { readonly precision?: Precision } = {},
+  call: EngineCall & { readonly precision?: Precision; readonly samplerWeights?: SamplerWeights } = {},
 ): Promise<LoadedModel> {
-  const { engine, install, reporter, signal, precision = 'f32' } = withDefaults(call);
+  const { engine, install, reporter, signal, precision = 'f32', samplerWeights } = withDefaults(call);
   const model = await import('./model/loaded-model.js');
   const { trainedModel } = await import('./run/final.js');
-  return await model.loadModel(trainedModel(reference), { engine, install, precision }, reporter, signal);
+  return await model.loadModel(
+    trainedModel(reference),
+    { engine, install, precision, samplerWeights },
+    reporter,
+    signal,
+  );
 }
 
 /** `tinyzero generate`: completions of each prompt, in order. @throws UserError for an invalid prompt. */

@@ -4,10 +4,11 @@
  */
 #pragma once
 #include "../kernels.h"
+#include "bytes.h"
 #include "vector.h"
 
 /** Rows and results that are summed together: as many sums as registers allow. */
-const int rowsTogether = 4, resultsTogether = LANES == 16 ? 6 : 2;
+const int rowsTogether = 4, resultsTogether = LANES == 16 ? 6 : LANES == 8 ? 3 : 2;
 
 /** Columns of these results that the first-level cache holds while all rows are read. */
 const int64_t columnsTogether = 1024;
@@ -29,6 +30,9 @@ static inline float roundToNarrow(float value) {
 struct Wide {
   typedef float Element;
   static const int vectors = 1;
+  /** Elements of a row before its numbers. */
+  static const int64_t header = 0;
+  static inline float scale(const float *) { return 1.0f; }
   static inline Floats read(const float *from, int64_t count, int) { return loadPart(from, count, 0.0f); }
   static inline float round(float value) { return value; }
 };
@@ -37,6 +41,8 @@ struct Wide {
 struct Narrow {
   typedef uint16_t Element;
   static const int vectors = 2;
+  static const int64_t header = 0;
+  static inline float scale(const uint16_t *) { return 1.0f; }
   static inline Floats read(const uint16_t *from, int64_t count, int odd) {
     Ints pairs{};
     if (count >= 2 * lanes) memcpy(&pairs, from, sizeof pairs);
@@ -49,6 +55,21 @@ struct Narrow {
   }
   static inline float round(float value) { return roundToNarrow(value); }
 };
+
+/** Reads vectors from a matrix of bytes, whose scales are applied to the results. */
+struct Bytes {
+  typedef int8_t Element;
+  static const int vectors = 1;
+  static const int64_t header = scaleBytes;
+  static inline float scale(const int8_t *row) { return scaleOf(row); }
+  static inline Floats read(const int8_t *from, int64_t count, int) { return readBytes(from, count); }
+  static inline float round(float value) { return value; }
+};
+
+/** The numbers of row `e` of the matrix. */
+template <class Matrix> static inline const typename Matrix::Element *rowOf(const Linear &l, int64_t e) {
+  return static_cast<const typename Matrix::Element *>(l.w) + e * (l.D + Matrix::header) + Matrix::header;
+}
 
 /** Floats of a row that {@link arrangeRows} has arranged. */
 static int64_t linearWidth(const Linear &l) {
@@ -86,7 +107,7 @@ static void arrangeRows(const Linear &l, const float *x, float *to) {
 /** One step, with `count` columns of the matrix. The loops must be unrolled so that the sums stay in registers. */
 template <class Matrix, int Rows, int Outs>
 static inline __attribute__((always_inline)) void addStep(const float *x, int64_t width,
-                                                          const typename Matrix::Element *w, int64_t D, int64_t count,
+                                                          const typename Matrix::Element *w, int64_t step, int64_t count,
                                                           Floats (&sums)[Rows][Outs]) {
 #pragma GCC unroll 2
   for (int v = 0; v < Matrix::vectors; v++) {
@@ -95,8 +116,8 @@ static inline __attribute__((always_inline)) void addStep(const float *x, int64_
     for (int i = 0; i < Rows; i++) rows[i] = load(x + i * width + v * lanes);
 #pragma GCC unroll 8
     for (int j = 0; j < Outs; j++) {
-      const Floats column = Matrix::read(w + j * D, count, v);
-      if (v == 0) __builtin_prefetch(w + (Outs + j) * D);
+      const Floats column = Matrix::read(w + j * step, count, v);
+      if (v == 0) __builtin_prefetch(w + (Outs + j) * step);
 #pragma GCC unroll 8
       for (int i = 0; i < Rows; i++) sums[i][j] += rows[i] * column;
     }
@@ -106,14 +127,14 @@ static inline __attribute__((always_inline)) void addStep(const float *x, int64_
 /** Adds the products of columns `begin` to `end` to the sums of `Rows` rows and `Outs` results from `r` and `e` on. */
 template <class Matrix, int Rows, int Outs>
 static inline void addProducts(const Linear &l, int64_t r, int64_t e, int64_t begin, int64_t end, Floats *sums) {
-  const int64_t width = linearWidth(l), step = Matrix::vectors * lanes;
+  const int64_t width = linearWidth(l), step = Matrix::vectors * lanes, row = l.D + Matrix::header;
   const float *x = l.x + r * width;
-  const typename Matrix::Element *w = static_cast<const typename Matrix::Element *>(l.w) + e * l.D;
+  const typename Matrix::Element *w = rowOf<Matrix>(l, e);
   Floats local[Rows][Outs];
   memcpy(local, sums, sizeof local);
   int64_t d = begin;
-  for (; d + step <= end; d += step) addStep<Matrix>(x + d, width, w + d, l.D, step, local);
-  if (d < end) addStep<Matrix>(x + d, width, w + d, l.D, end - d, local);
+  for (; d + step <= end; d += step) addStep<Matrix>(x + d, width, w + d, row, step, local);
+  if (d < end) addStep<Matrix>(x + d, width, w + d, row, end - d, local);
   memcpy(sums, local, sizeof local);
 }
 
@@ -125,22 +146,33 @@ template <class Matrix, int Outs> static inline void results(const Linear &l, in
     for (; r + rowsTogether <= l.R; r += rowsTogether) {
       addProducts<Matrix, rowsTogether, Outs>(l, r, e, begin, end, sums + r * Outs);
     }
+    if constexpr (Matrix::header > 0) {
+      // Converting the bytes takes longer than multiplying by them once.
+      for (; r + 2 <= l.R; r += 2) addProducts<Matrix, 2, Outs>(l, r, e, begin, end, sums + r * Outs);
+    }
     for (; r < l.R; r++) addProducts<Matrix, 1, Outs>(l, r, e, begin, end, sums + r * Outs);
   }
-  for (int64_t r = 0; r < l.R; r++) {
-    for (int j = 0; j < Outs; j++) l.y[r * l.E + e + j] = sum(sums[r * Outs + j]);
+  for (int j = 0; j < Outs; j++) {
+    const float scale = Matrix::scale(rowOf<Matrix>(l, e + j));
+    for (int64_t r = 0; r < l.R; r++) l.y[r * l.E + e + j] = sum(sums[r * Outs + j]) * scale;
   }
 }
 
 template <class Matrix> static void linearOf(const Linear &l, int64_t begin, int64_t end) {
   const int64_t last = end * resultsTogether < l.E ? end * resultsTogether : l.E;
   int64_t e = begin * resultsTogether;
+  if constexpr (Matrix::header > 0) {
+    // With few rows, bytes are read faster than a sum takes its next term: more sums at a time.
+    const int together = 2 * resultsTogether;
+    for (; l.R < rowsTogether && e + together <= last; e += together) results<Matrix, together>(l, e);
+  }
   for (; e + resultsTogether <= last; e += resultsTogether) results<Matrix, resultsTogether>(l, e);
   for (; e < last; e++) results<Matrix, 1>(l, e);
 }
 
 /** For results `begin` to `end` in multiples of linearUnit. */
 static void linear(const Linear &l, int64_t begin, int64_t end) {
-  if (l.narrow) linearOf<Narrow>(l, begin, end);
+  if (l.bytes) linearOf<Bytes>(l, begin, end);
+  else if (l.narrow) linearOf<Narrow>(l, begin, end);
   else linearOf<Wide>(l, begin, end);
 }

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "../kernels.h"
+#include "bytes.h"
 #include "linear.h"
 #include "pairs.h"
 #include "vector.h"
@@ -50,6 +51,7 @@ static inline void readFactor(const Factor &f, int64_t offset, int64_t step, int
  */
 static void packFactor(const Factor &f, int64_t first, int64_t rows, int64_t width, int64_t begin, int64_t end,
                        float *to) {
+  const int8_t *bytes = static_cast<const int8_t *>(f.data) + first * f.row;
   if (f.row == 1) {
     for (int64_t k = begin; k < end; k++, to += width) {
       readFactor(f, first + k * f.column, 1, rows, to);
@@ -62,7 +64,8 @@ static void packFactor(const Factor &f, int64_t first, int64_t rows, int64_t wid
   for (int64_t i = 0; i < width; i++) {
     for (int64_t k = begin; k < end; k += together) {
       const int64_t count = end - k < together ? end - k : together;
-      if (i < rows) readFactor(f, (first + i) * f.row + k * f.column, f.column, count, part);
+      if (i < rows && f.bytes) widenBytes(bytes + i * f.row, k, k + count, part);
+      else if (i < rows) readFactor(f, (first + i) * f.row + k * f.column, f.column, count, part);
       else memset(part, 0, sizeof part);
       for (int64_t j = 0; j < count; j++) to[(k - begin + j) * width + i] = part[j];
     }
@@ -164,20 +167,32 @@ static int64_t matMulScratch(const MatMul &) { return rowsPerBlock * termsTogeth
 
 /** Whether rows are read in place: there are few panels, so rearranging the rows would take too long. */
 template <class Terms> static bool readsDirectly(const MatMul &m) {
-  if (m.rows.column != 1 || m.rows.narrow != Terms::narrow || m.rows.round) return false;
+  if (m.rows.column != 1 || m.rows.bytes || m.rows.narrow != Terms::narrow || m.rows.round) return false;
   return m.K % Terms::terms == 0 && m.panelCount * tileWidth < 512;
+}
+
+/** Whether rows of bytes are widened tile by tile: there are few panels, so arranging them too would take too long. */
+static bool widensRows(const MatMul &m) { return m.rows.bytes && m.panelCount * tileWidth < 512; }
+
+/** Terms `begin` to `end` of a tile of rows, `termsTogether` apart; zeros for rows that do not exist. */
+static void widenRows(const MatMul &m, int64_t row, int64_t rows, int64_t begin, int64_t end, float *to) {
+  for (int64_t i = 0; i < tileRows; i++, to += termsTogether) {
+    const int8_t *from = static_cast<const int8_t *>(m.rows.data) + (row + i) * m.rows.row;
+    if (i < rows) widenBytes(from, begin, end, to);
+    else memset(to, 0, (end - begin) * sizeof(float));
+  }
 }
 
 template <class Terms> static void multiplyBlocks(const MatMul &m, int64_t begin, int64_t end, float *scratch) {
   const int64_t last = end * rowsPerBlock < m.rows.rows ? end * rowsPerBlock : m.rows.rows;
   const int64_t all = wordsOf(m);
-  const bool direct = readsDirectly<Terms>(m);
+  const bool direct = readsDirectly<Terms>(m), bytes = !direct && widensRows(m);
   for (int64_t block = begin * rowsPerBlock; block < last; block += rowsPerBlock) {
     const int64_t blockEnd = block + rowsPerBlock < last ? block + rowsPerBlock : last;
     for (int64_t from = 0; from < all; from += termsTogether) {
       const int64_t to = from + termsTogether < all ? from + termsTogether : all, words = to - from;
       const int64_t whole = direct ? (blockEnd - block) / tileRows * tileRows : 0;
-      for (int64_t row = block + whole; row < blockEnd; row += tileRows) {
+      for (int64_t row = block + whole; row < blockEnd && !bytes; row += tileRows) {
         const int64_t rows = blockEnd - row < tileRows ? blockEnd - row : tileRows;
         Terms::pack(m.rows, row, rows, tileRows, from, to, m.K, scratch + (row - block) * termsTogether);
       }
@@ -190,13 +205,23 @@ template <class Terms> static void multiplyBlocks(const MatMul &m, int64_t begin
           const int64_t step = wordBytes / Terms::terms;
           const char *w = static_cast<const char *>(m.rows.data) + row * m.rows.row * step + from * wordBytes;
           sumTile<Terms>(w, m.rows.row * step, wordBytes, x, words, sums);
+        } else if (bytes) {
+          const char *w = reinterpret_cast<const char *>(scratch);
+          sumTile<Singles>(w, termsTogether * wordBytes, wordBytes, x, words, sums);
         } else {
           const float *w = scratch + (row - block) * termsTogether;
           sumTile<Terms>(reinterpret_cast<const char *>(w), wordBytes, tileRows * wordBytes, x, words, sums);
         }
         writeTile(m, row, column, rows, left < tileWidth ? left : tileWidth, from == 0, sums);
       };
-      if (direct) {
+      if (bytes) {
+        // Rows are widened once, into the first-level cache, for all panels.
+        for (int64_t row = block; row < blockEnd; row += tileRows) {
+          const int64_t rows = blockEnd - row < tileRows ? blockEnd - row : tileRows;
+          widenRows(m, row, rows, from, to, scratch);
+          for (int64_t panel = 0; panel < m.panelCount; panel++) tile(row, panel);
+        }
+      } else if (direct) {
         // Rows are read from memory once and stay in the first-level cache while all panels are read.
         for (int64_t row = block; row < blockEnd; row += tileRows) {
           for (int64_t panel = 0; panel < m.panelCount; panel++) tile(row, panel);

@@ -30,6 +30,8 @@ export interface Engine {
   readonly memoryBytes?: number;
   /** The instruction set in use; absent without native kernels. */
   readonly instructions?: KernelsAddon['instructions'];
+  /** Whether programs can store state as bytes. */
+  readonly storesBytes: boolean;
   /** Whether the device has instructions for products of bfloat16. */
   readonly multipliesBfloat16: boolean;
   /** Compiled if the engine can compile, otherwise op by op. */
@@ -105,6 +107,7 @@ async function openTensorFlow(): Promise<Engine> {
     device,
     ...(device === 'cpu' ? { memoryBytes: memoryLimit() } : card && { memoryBytes: card.memoryBytes }),
     ...(device === 'cpu' && addon !== undefined && { instructions: addon.instructions }),
+    storesBytes: device === 'cpu' && addon !== undefined,
     multipliesBfloat16: products.fastBfloat16 && (card === undefined || card.capability >= bfloat16Capability),
     createProgram: (spec) => createSessionProgram(binding, addon, spec, native),
     createEagerProgram: (spec) => {

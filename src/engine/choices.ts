@@ -16,6 +16,17 @@ export type EngineSetting = (typeof engineSettings)[number];
 export const precisions = ['f32', 'bf16'] as const;
 export type Precision = (typeof precisions)[number];
 
+/** How the sampler's large matrices are stored: as the precision says, or as bytes with a scale per row. */
+export const samplerWeightChoices = ['full', 'int8'] as const;
+export type SamplerWeights = (typeof samplerWeightChoices)[number];
+
+/** How the large matrices of a sampler are stored. */
+export type WeightForm = Precision | 'int8';
+
+export function weightForm(precision: Precision, weights: SamplerWeights = 'full'): WeightForm {
+  return weights === 'int8' ? weights : precision;
+}
+
 /** The effect of `--precision bf16` on a processor without bfloat16 instructions, as a clause for notices. */
 export const bf16WithoutInstructions =
   'this processor has no bfloat16 instructions: --precision bf16 halves the memory of sampling weights, ' +

@@ -16,9 +16,10 @@ export interface TensorSpec {
 export interface StateSpec extends TensorSpec {
   /**
    * `bf16`: compiled programs store a float32 state as bfloat16, in half the memory: values are rounded when stored and
-   * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again.
+   * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again. `int8`: likewise as
+   * bytes with a scale per row, in about a quarter of the memory. It needs native ops, which multiply with the bytes.
    */
-  readonly stored?: 'bf16';
+  readonly stored?: 'bf16' | 'int8';
   /** The only replica that has it. Absent: each has its own. */
   readonly replica?: number;
 }

@@ -19,6 +19,7 @@ export async function openWasmEngine(): Promise<Engine> {
     name: 'wasm',
     description: 'WebAssembly (SIMD, 1 thread)',
     device: 'cpu',
+    storesBytes: false,
     multipliesBfloat16: false,
     createProgram: (spec) => createEagerProgram('wasm', spec),
     createEagerProgram: (spec) => createEagerProgram('wasm', spec),

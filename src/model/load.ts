@@ -3,7 +3,9 @@
  * bounded in memory, and rounded so that similar work gives equal sizes.
  */
 import type { Engine } from '../engine/backend.js';
-import type { Precision } from '../engine/choices.js';
+import type { WeightForm } from '../engine/choices.js';
+import { bytesPerElement, type DType } from '../engine/dtype.js';
+import { storedType } from '../engine/graph/stored.js';
 import type { Program, ProgramSpec, TensorSpec } from '../engine/program.js';
 import { eventLoopTurn } from '../engine/turn.js';
 import { UserError } from '../util/errors.js';
@@ -16,8 +18,8 @@ import type { CacheSizes } from './sampling/kv-cache.js';
 import { frozenState } from './sampling/weights.js';
 
 export interface LoadOptions {
-  /** Precision of the functions that use the parameters; `bf16` also stores large matrices as bfloat16. Default `f32`. */
-  readonly precision?: Precision;
+  /** How large matrices are stored. Default `f32`. */
+  readonly form?: WeightForm;
   readonly signal?: AbortSignal;
   /** Receives the bytes of parameters loaded so far, of `total`. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -38,9 +40,9 @@ export async function createModelProgram(
   engine: Engine,
   { config, folder, weights }: Pick<Pretrained, 'config' | 'folder' | 'weights'>,
   parts: ProgramSpec,
-  { signal, onProgress, precision = 'f32' }: LoadOptions = {},
+  { signal, onProgress, form = 'f32' }: LoadOptions = {},
 ): Promise<Program> {
-  const parameters = frozenState(config, precision);
+  const parameters = frozenState(config, form);
   const state = { ...parameters, ...parts.state };
   checkMemory(engine, stateBytes(state), `The model in ${folder}`);
   const program = engine.createProgram({ state, functions: parts.functions });
@@ -64,7 +66,10 @@ export async function createModelProgram(
 
 /** Bytes of float32 or int32 state. */
 export function stateBytes(state: ProgramSpec['state']): number {
-  return Object.values(state).reduce((sum, { shape, stored }) => sum + (stored ? 2 : 4) * elementCount(shape), 0);
+  return Object.values(state).reduce((sum, spec) => {
+    const { dtype, shape } = storedType(spec);
+    return sum + bytesPerElement[dtype as DType] * elementCount(shape);
+  }, 0);
 }
 
 /** Total memory that the wasm engine can address. */

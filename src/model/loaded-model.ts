@@ -3,7 +3,13 @@
  * log-probs out. The library's `loadModel`; `generate`, `score` and `play` use it too.
  */
 import type { Engine } from '../engine/backend.js';
-import type { EngineSetting, Precision } from '../engine/choices.js';
+import {
+  type EngineSetting,
+  type Precision,
+  type SamplerWeights,
+  type WeightForm,
+  weightForm,
+} from '../engine/choices.js';
 import type { Program, ProgramSpec } from '../engine/program.js';
 import type { Reporter } from '../util/reporter.js';
 import { checkMemory, createModelProgram, samplingSizes } from './load.js';
@@ -87,6 +93,8 @@ export interface LoadRequest {
   readonly install: boolean;
   /** Precision of matrix products; bf16 needs the tensorflow engine. */
   readonly precision: Precision;
+  /** Weights of completions; log-probs of given completions are always of the full ones. Default `full`. */
+  readonly samplerWeights?: SamplerWeights | undefined;
 }
 
 /**
@@ -169,7 +177,8 @@ async function samplingProgram(
   });
   const draw = { greedy: temperature === 0, topK, topP };
   const parts = samplingParts(config, sizes, draw, loaded.precision);
-  return { program: await programFor(model, ['sample', sizes, draw], parts, signal), sizes };
+  const form = weightForm(loaded.precision, model.request.samplerWeights);
+  return { program: await programFor(model, ['sample', sizes, draw], { ...parts, form }, signal), sizes };
 }
 
 /** Log-probs of given completions, in order. @throws UserError for an invalid prompt or completion. */
@@ -186,7 +195,8 @@ export async function score(
   const plan = planScoring(config, rows);
   const largest = plan.groups.reduce((a, b) => (b.bytes > a.bytes ? b : a));
   checkMemory(await engineOf(model, signal), largest.bytes, `Scoring ${largest.shape.length} tokens`);
-  const parts = { state: {}, functions: scoreFunctions(config, plan.groups, loaded.precision) };
+  const functions = scoreFunctions(config, plan.groups, loaded.precision);
+  const parts = { state: {}, functions, form: loaded.precision };
   const form = plan.groups.map(({ name, shape: { rows: _, ...shape } }) => [name, shape]);
   const program = await programFor(model, ['score', form], parts, signal);
   const results: ScoredCompletion[] = new Array(rows.length);
@@ -215,7 +225,7 @@ async function engineOf(model: ModelState, signal = never): Promise<Engine> {
 async function programFor(
   model: ModelState,
   key: unknown,
-  parts: ProgramSpec,
+  { form: weights, ...parts }: ProgramSpec & { readonly form: WeightForm },
   signal: AbortSignal | undefined,
 ): Promise<Program> {
   const form = JSON.stringify(key);
@@ -226,7 +236,7 @@ async function programFor(
   const loading = model.reporter.work('Loading the model', 'bytes');
   try {
     const program = await createModelProgram(engine, model.pretrained, parts, {
-      precision: model.request.precision,
+      form: weights,
       onProgress: (done, total) => loading.update({ done, total }),
       ...(signal && { signal }),
     });

@@ -6,7 +6,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Engine } from '../engine/backend.js';
-import { bf16WithoutInstructions, type EngineName, type EngineSetting, type Precision } from '../engine/choices.js';
+import {
+  bf16WithoutInstructions,
+  type EngineName,
+  type EngineSetting,
+  type Precision,
+  type SamplerWeights,
+} from '../engine/choices.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
@@ -140,23 +146,31 @@ export interface EngineRequest {
   readonly engine: EngineSetting;
   readonly install: boolean;
   readonly precision: Precision;
+  /** Default: `full`. */
+  readonly samplerWeights?: SamplerWeights | undefined;
   /** Workers that compute as well, each at `host:port`. */
   readonly workers?: readonly string[] | undefined;
 }
 
-/** Opens the requested engine. @throws UserError when it is unavailable, or does not support the precision. */
+/** Opens the requested engine. @throws UserError when it is unavailable, or cannot store or multiply weights as requested. */
 export async function openRequestedEngine(
   request: EngineRequest,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<Engine> {
-  const { engine, install, precision, workers = [] } = request;
+  const { engine, install, precision, samplerWeights = 'full', workers = [] } = request;
   const { name } = await chooseEngine({ engine, install, reporter, signal });
   requirePrecision(name, precision);
   requireWorkersFit(name, workers);
   signal.throwIfAborted();
   const { openEngine } = await import('../engine/backend.js');
   const opened = await openEngine(name);
+  if (samplerWeights === 'int8' && !opened.storesBytes) {
+    throw usageError(
+      `--sampler-weights int8 needs tinyzero's own kernels, which run on the processor. The engine is ${opened.description}.`,
+      'Use --sampler-weights full.',
+    );
+  }
   if (precision === 'bf16' && !opened.multipliesBfloat16) reporter.line(`Note: ${bf16WithoutInstructions}.`);
   return workers.length === 0 ? opened : await opened.withWorkers!(workers);
 }

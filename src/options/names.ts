@@ -27,6 +27,7 @@ const answerOptionNames = [
   'shots',
   'reward',
   'precision',
+  'samplerWeights',
 ] as const satisfies readonly OptionName[];
 
 /** Options that decide how an update is computed. */

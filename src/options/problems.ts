@@ -11,6 +11,7 @@ import { drawHeldOut, heldOutSplits } from '../data/products.js';
 import { contentOf, describeForm, type PromptForm, wordings } from '../data/prompt.js';
 import type { Task } from '../data/task.js';
 import { loadTaskFile, type TaskApi } from '../data/task-file.js';
+import { weightForm } from '../engine/choices.js';
 import { isDatasetId, resolveDataset } from '../model/hub/dataset.js';
 import { parameterCount } from '../model/network/params.js';
 import { type DescribedModel, withDownloads } from '../model/open.js';
@@ -61,9 +62,9 @@ export async function openProblems(
   const problems = withValidation(task, unshown, settings);
   const form: PromptForm = { style: settings.promptStyle, system: settings.system, examples };
   requireSpellable(task, [...problems.train, ...problems.test, ...(problems.validation ?? [])], { tokenizer, form });
-  const { temperature, maxNewTokens, seed, precision, tinkerUrl } = settings;
+  const { temperature, maxNewTokens, seed, precision, samplerWeights, tinkerUrl } = settings;
   // A server draws other samples from the same numbers.
-  const by = tinkerUrl === undefined ? precision : 'Tinker server';
+  const by = tinkerUrl === undefined ? weightForm(precision, samplerWeights) : 'Tinker server';
   const sampledWith = {
     tokenizer: tokenizer.fingerprint,
     problems: hashProblems(problems.train),

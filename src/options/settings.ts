@@ -9,7 +9,7 @@ import type { AdamWOptions } from '../engine/optim/settings.js';
 import { isDatasetId } from '../model/hub/dataset.js';
 import { type LoraOptions, loraTargets } from '../model/network/lora-options.js';
 import { builtinModel, heldOutField } from '../model/shipped.js';
-import { type Algorithm, algorithms } from '../stage2/algorithm.js';
+import { type Algorithm, algorithmNames, algorithms } from '../stage2/algorithm.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import type { JsonRecord } from '../util/json.js';
 import {
@@ -194,6 +194,7 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
   refused.push(...keepProblems(settings));
   refused.push(...placeProblems(settings));
   refused.push(...serverProblems(settings));
+  refused.push(...samplerProblems(settings));
   if (temperature === 0) refused.push('--temperature: must be above 0, since training samples');
   const algorithm: Algorithm = algorithms[algo];
   refused.push(...algorithm.problems(settings));
@@ -237,6 +238,19 @@ function serverProblems({ samplerUrl, samplerModel, apiKeyEnv }: Settings): stri
   if (samplerUrl !== undefined) return [];
   const given = Object.entries({ samplerModel, apiKeyEnv }).filter(([, value]) => value !== undefined);
   return given.map(([name]) => `${flag(name as OptionName)}: describes the server of --sampler-url, which is missing`);
+}
+
+function samplerProblems({ samplerWeights, samplerUrl, tinkerUrl, algo }: Settings): string[] {
+  if (samplerWeights === 'full') return [];
+  const refused: string[] = [];
+  if (samplerUrl ?? tinkerUrl) refused.push('--sampler-weights: a server samples with its own weights');
+  if (!algorithms[algo].anySampler) {
+    const others = algorithmNames.filter((name) => algorithms[name].anySampler).join(', ');
+    refused.push(
+      `--sampler-weights: ${algorithms[algo].title} needs samples of the policy itself; with int8 can learn ${others}`,
+    );
+  }
+  return refused;
 }
 
 function keepProblems({ keep, numValidation, evalEvery }: Settings): string[] {

@@ -3,7 +3,7 @@
  * texts, the tables of docs/commands.md and the options saved by a run are all derived from it.
  */
 import { type Wording, wordings } from '../data/prompt.js';
-import { precisions } from '../engine/choices.js';
+import { precisions, samplerWeightChoices } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
@@ -67,6 +67,12 @@ export const options = {
     choices: precisions,
     default: 'f32',
     help: 'precision of matrix products; bf16 is faster for large models and needs the tensorflow engine',
+  },
+  samplerWeights: {
+    type: 'choice',
+    choices: samplerWeightChoices,
+    default: 'full',
+    help: 'weights that completions are drawn with; int8 rounds them to bytes, for faster sampling with large models',
   },
   prompt: { type: 'string', placeholder: 'text', help: 'text to complete; - reads it from standard input' },
   input: { type: 'string', placeholder: 'file', help: 'file of JSON lines, one object each; - reads standard input' },

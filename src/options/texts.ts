@@ -6,7 +6,18 @@ import { type OptionName, options, usage } from './table.js';
 
 /** The headings of `--help`, in order, with their options. A command can move an option to another heading. */
 export const optionGroups = {
-  Model: ['model', 'reference', 'preset', 'compare', 'compareRuns', 'corpus', 'family', 'steps', 'precision'],
+  Model: [
+    'model',
+    'reference',
+    'preset',
+    'compare',
+    'compareRuns',
+    'corpus',
+    'family',
+    'steps',
+    'precision',
+    'samplerWeights',
+  ],
   Prompts: ['prompt', 'input', 'chat', 'promptStyle', 'wording', 'questionStyle', 'system', 'shots'],
   Sampling: ['temperature', 'topP', 'topK', 'maxNewTokens', 'samples'],
   Server: serverOptionNames,

@@ -3,7 +3,7 @@
  * the gradient. Training adapters needs the frozen weights, which are also the reference, and the adapters with their
  * moments and gradients.
  */
-import type { Precision } from '../engine/choices.js';
+import type { WeightForm } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { StateSpec, TensorRecord, TensorSpec } from '../engine/program.js';
 import { sizeOf } from '../engine/shape.js';
@@ -29,7 +29,8 @@ export interface PolicySizes {
 }
 
 export interface LayoutOptions {
-  readonly precision: Precision;
+  /** How the sampler's large matrices are stored. */
+  readonly form: WeightForm;
   /** Processes that train together. Each keeps the moments of some of the tensors. Default 1. */
   readonly replicas?: number;
   /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
@@ -119,7 +120,7 @@ function momentsOf(state: Record<string, TensorSpec>, trained: ParameterSpecs, r
 export function policyLayout(
   config: ModelConfig,
   { promptLengths, sharedPrefix, maxNewTokens, slots }: PolicySizes,
-  { precision, isNarrow = () => false, lora, anchor, replicas = 1, room = processorRoom }: LayoutOptions,
+  { form, isNarrow = () => false, lora, anchor, replicas = 1, room = processorRoom }: LayoutOptions,
 ): PolicyLayout {
   const usual = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
   const maxCacheBytes = room.cacheBytes ?? usual;
@@ -132,7 +133,7 @@ export function policyLayout(
     maxCacheBytes,
     room,
   });
-  const samplingOnly = frozenState(config, precision);
+  const samplingOnly = frozenState(config, form);
   const shared = {
     ...trainingLayout(config, { isNarrow, lora, replicas }),
     sizes,
@@ -141,15 +142,16 @@ export function policyLayout(
   };
   if (lora !== undefined) {
     const adapted = adaptedModules(config, lora.targets).map((module) => `${module}.weight`);
-    const copies = Object.fromEntries(adapted.map((name) => [`sampler.${name}`, samplingOnly[name]!]));
-    // Weights in float32 would be rounded at every step of sampling in bfloat16.
-    const mustMerge = precision === 'bf16' && adapted.some((name) => shared.parameters[name]!.stored === undefined);
+    const copies = samplerCopies(config, form, adapted);
+    // Weights in float32 would be rounded at every step of sampling in bfloat16. Bytes are small copies anyway.
+    const isWide = (name: string) => shared.parameters[name]!.stored === undefined;
+    const mustMerge = form === 'int8' || (form === 'bf16' && adapted.some(isWide));
     const merges = mustMerge || stateBytes(copies) <= room.mergedBytes;
     return { ...shared, copies: merges ? copies : {}, reference: {} };
   }
   return {
     ...shared,
-    copies: samplerCopies(config, precision),
+    copies: samplerCopies(config, form),
     reference: anchor === 'sampler' ? {} : renamed(narrowState(config, isNarrow), referenceName),
   };
 }

@@ -3,7 +3,7 @@
  * Tensors are copied in and out one at a time. Handles tokens and numbers, not text, rewards or files.
  */
 import type { Engine } from '../engine/backend.js';
-import type { Precision } from '../engine/choices.js';
+import { type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
 import { floats, type ReplicaCall } from '../engine/program.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
@@ -43,6 +43,8 @@ export interface TrainingOptions extends UpdateOptions {
 export interface PolicyOptions {
   readonly sizes: PolicySizes;
   readonly precision?: Precision;
+  /** Default: `full`. */
+  readonly samplerWeights?: SamplerWeights;
   /** Absent: the policy can only sample, and holds neither reference nor moments. */
   readonly training?: TrainingOptions;
 }
@@ -115,11 +117,14 @@ export function createDeferredPolicy(
 }
 
 function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions) {
-  const { sizes, training, precision = 'f32' } = options;
+  const { sizes, training, precision = 'f32', samplerWeights } = options;
   const { lora, isNarrow, seed = 0, anchor } = training ?? {};
   const { replicas = 1 } = engine;
   const room = roomOf(engine);
-  const layout = policyLayout(config, sizes, { precision, isNarrow, lora, anchor, replicas, room });
+  const layout = policyLayout(config, sizes, {
+    form: weightForm(precision, samplerWeights),
+    ...{ isNarrow, lora, anchor, replicas, room },
+  });
   const shape = training && chooseUpdateShape(config, { ...sizes, ...training, room });
   // Samples the full distribution: with top-k or top-p the log-probs would not describe the samples.
   const drawing = { greedy: false, topK: 0, topP: 1 };

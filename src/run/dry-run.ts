@@ -87,7 +87,8 @@ export async function dryRun(
     disk: planDisk(config, { ...kept, download: 0, server: 'trains' }),
   });
   const here = async () => {
-    await requireEngine({ engine, install, precision: settings.precision, workers }, reporter, signal);
+    const { precision, samplerWeights } = settings;
+    await requireEngine({ engine, install, precision, samplerWeights, workers }, reporter, signal);
     const prompts = { tokenizer: model.tokenizer, form };
     const stages = planMemory(config, policySizes(settings, prompts, [...train, ...test, ...validation], settings), {
       ...settings,

@@ -94,7 +94,7 @@ export async function withJob<T>(
     const open = (given: TrainingOptions) =>
       openProblems(given, { pretrained, tokenizer }, { taskApi, reporter, signal });
     let opened = await open(options);
-    const { precision, wordings } = opened.settings;
+    const { precision, samplerWeights, wordings } = opened.settings;
     const serverWork = () => {
       const { settings, problems, form } = opened;
       const all = [...problems.train, ...problems.test, ...(problems.validation ?? [])];
@@ -105,7 +105,7 @@ export async function withJob<T>(
     const openPlace = async () =>
       opened.settings.tinkerUrl !== undefined
         ? await tinkerPlace(opened.settings, reporter)
-        : enginePlace(await openRequestedEngine({ ...engineRequest, precision }, reporter, signal));
+        : enginePlace(await openRequestedEngine({ ...engineRequest, precision, samplerWeights }, reporter, signal));
     let probes: WordingProbes | undefined;
     if (wordings.length > 1) {
       engine = await openPlace();
@@ -257,13 +257,14 @@ export async function evaluateModel(request: JobRequest, name?: string): Promise
 
 function openPolicy(job: PolicyJob, problems: readonly Problem[], training: PolicyTraining | undefined): OpenPolicy {
   const { settings, pretrained, reference, tokenizer, form, engine, reporter } = job;
-  const { precision } = settings;
+  const { precision, samplerWeights } = settings;
   const sizes = policySizes(settings, { tokenizer, form }, problems, training);
   const policy = engine.createPolicy(
     pretrained.config,
     {
       sizes,
       precision,
+      samplerWeights,
       ...(training && {
         training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
       }),

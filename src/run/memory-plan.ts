@@ -3,7 +3,7 @@
  * by `train --dry-run`, before weights are downloaded or an engine is opened. The size of the state is exact; intermediate
  * results are estimated, and compared with measured peaks in docs/log.md.
  */
-import type { Precision } from '../engine/choices.js';
+import { type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
 import { drawingBytes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { adapterSpecs } from '../model/network/lora.js';
@@ -40,6 +40,7 @@ export interface UpdatePlan {
   readonly batchSize: number;
   readonly microBatch?: number | undefined;
   readonly precision: Precision;
+  readonly samplerWeights?: SamplerWeights | undefined;
   readonly lora?: LoraOptions | undefined;
   /** Default: that of a processor. */
   readonly room?: Room;
@@ -56,11 +57,12 @@ export interface UpdatePlan {
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, microBatch, precision, lora, anchor, room = processorRoom, replicas = 1 }: UpdatePlan,
+  { batchSize, microBatch, precision, samplerWeights, lora, anchor, room = processorRoom, replicas = 1 }: UpdatePlan,
 ): readonly MemoryStage[] {
   // Weights that the config declares as bfloat16 are almost always stored as such.
   const isNarrow = () => config.dtype === 'bfloat16';
-  const layout = policyLayout(config, sizes, { precision, lora, anchor, isNarrow, room, replicas });
+  const form = weightForm(precision, samplerWeights);
+  const layout = policyLayout(config, sizes, { form, lora, anchor, isNarrow, room, replicas });
   const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
@@ -68,7 +70,7 @@ export function planMemory(
   const programs = { 'TensorFlow and Node': runtimeBytes(config) };
   const forSampling = {
     caches,
-    ...(copies > 0 && { [lora === undefined ? 'bf16 weights for sampling' : 'merged weights for sampling']: copies }),
+    ...(copies > 0 && { [`${lora === undefined ? form : 'merged'} weights for sampling`]: copies }),
   };
   const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };
 

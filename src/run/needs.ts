@@ -80,15 +80,16 @@ export function missingBytes(name: string, { folder, config }: Pick<Pretrained, 
   return isHere ? 0 : parameterCount(config) * bytesPerElement[config.dtype];
 }
 
-/** @throws UserError when the engine is known and does not support the precision. */
+/** @throws UserError when the engine is known and cannot store or multiply weights as requested. */
 export async function requireEngine(
-  { engine, install, precision, workers = [] }: EngineRequest,
+  { engine, install, precision, samplerWeights, workers = [] }: EngineRequest,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<void> {
   const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
   if (!isCertain) return;
-  // Only an open engine knows whether the processor has bfloat16 instructions.
-  if (precision === 'bf16') await openRequestedEngine({ engine, install: false, precision }, reporter, signal);
+  // Only an open engine knows which instructions and kernels it has.
+  const isSpecial = precision === 'bf16' || samplerWeights === 'int8';
+  if (isSpecial) await openRequestedEngine({ engine, install: false, precision, samplerWeights }, reporter, signal);
   else requireWorkersFit((await chooseEngine({ engine, install: false, reporter, signal })).name, workers);
 }

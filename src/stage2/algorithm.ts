@@ -56,6 +56,8 @@ export interface Algorithm {
    * drawn.
    */
   readonly anchor: 'reference' | 'sampler';
+  /** Whether the loss is right for completions of any sampler, not only for those of the policy itself. */
+  readonly anySampler: boolean;
   /** Consecutive rollouts of one problem in a batch. */
   groupSize(settings: Pick<AlgorithmSettings, 'numSamples'>): number;
   /** Invalid settings, one line each: `--flag: why`. */
@@ -90,6 +92,7 @@ const rewardsOf = (rollouts: readonly Graded[]) => rollouts.map(({ score }) => s
 const policyGradients = {
   hasStage1: false,
   anchor: 'reference',
+  anySampler: false,
   loss: policyGradient,
   implicit: () => 0,
   plot: {
@@ -106,6 +109,7 @@ const apo: Algorithm = {
   title: 'A*PO',
   hasStage1: true,
   anchor: 'reference',
+  anySampler: true,
   groupSize: () => 1,
   problems: () => [],
   advantages: (rollouts, { vStarOf }) => rollouts.map(({ problem, score }) => score.reward - vStarOf(problem.id)),

@@ -2,17 +2,48 @@
  * @file Checks made at every update: the sampler and the model agree, a batch with a signal has a gradient, and the gradient
  * changes the weights. A run that cannot learn stops here with an explanation.
  */
+import type { WeightForm } from '../engine/choices.js';
 import { NumericsError } from '../engine/program.js';
 import { UserError } from '../util/errors.js';
+import { mean } from '../util/statistics.js';
 
 /** A batch has no signal when no advantage exceeds this. */
 const noAdvantage = 1e-6;
 
+/** How far the log-probs of an update's tokens as sampled may be from those as scored, and what to do beyond. */
+export interface SamplerTolerance {
+  /** Of any token. */
+  readonly max: number;
+  /** Mean over the tokens. */
+  readonly mean: number;
+  readonly from: string;
+  readonly fix: string;
+}
+
+const rounding = { from: 'rounding', fix: 'Run `tinyzero doctor`, which compares engines.' };
+
 /**
- * Largest difference allowed between a token's log-prob as sampled and as scored in one update, by precision. Both come from
- * the same weights. Rounding causes about 1e-5 in float32, and up to a few tenths for a single token with bfloat16 products.
+ * By the weights that sample. With `f32` and `bf16`, both log-probs come from the same weights: rounding causes about 1e-5 in
+ * float32, and up to a few tenths for a single token with bfloat16 products. The bytes of `int8` are other weights, which differ
+ * most about unlikely tokens (docs/log.md).
  */
-export const maxSamplerDifference = { f32: 1e-2, bf16: 1 } as const;
+export const samplerTolerance: Readonly<Record<WeightForm, SamplerTolerance>> = {
+  f32: { max: 1e-2, mean: 1e-2, ...rounding },
+  bf16: { max: 1, mean: 1, ...rounding },
+  int8: {
+    max: 5,
+    mean: 0.25,
+    from: 'weights rounded to int8',
+    fix: 'Sample with --sampler-weights full: the weights of this model lose too much as bytes.',
+  },
+};
+
+/** For tokens that an earlier policy drew. */
+export const anyDifference: SamplerTolerance = {
+  max: Number.POSITIVE_INFINITY,
+  mean: Number.POSITIVE_INFINITY,
+  ...rounding,
+};
 
 export interface UpdateFacts {
   readonly step: number;
@@ -47,26 +78,30 @@ export function checkUpdate(facts: UpdateFacts): boolean {
   return true;
 }
 
-/** Largest difference between sampled and scored log-probs. @throws UserError when rounding cannot explain it. */
+/** Differences between sampled and scored log-probs of tokens. @throws UserError when they exceed the tolerance. */
 export function checkSampler(
   sampled: readonly (readonly number[])[],
   scored: readonly Float32Array[],
-  tolerance: number,
-): number {
-  let largest = 0;
-  for (const [row, logProbs] of sampled.entries()) {
-    for (const [i, logProb] of logProbs.entries()) {
-      largest = Math.max(largest, Math.abs(logProb - scored[row]![i]!));
-    }
-  }
-  if (largest > tolerance) {
+  tolerance: SamplerTolerance,
+): Record<'max' | 'mean', number> {
+  const differences = sampled.flatMap((row, r) => row.map((logProb, i) => Math.abs(logProb - scored[r]![i]!)));
+  const found = { max: differences.reduce((a, b) => Math.max(a, b), 0), mean: mean(differences) };
+  const { from, fix } = tolerance;
+  if (found.max > tolerance.max) {
     throw new UserError({
-      problem: `The sampler and the model disagree about a token's log-prob by ${largest.toPrecision(3)}.`,
-      expected: `at most ${tolerance}, from rounding`,
-      fix: 'Run `tinyzero doctor`, which compares engines.',
+      problem: `The sampler and the model disagree about a token's log-prob by ${found.max.toPrecision(3)}.`,
+      expected: `at most ${tolerance.max}, from ${from}`,
+      fix,
     });
   }
-  return largest;
+  if (found.mean > tolerance.mean) {
+    throw new UserError({
+      problem: `The sampler and the model disagree about tokens' log-probs by ${found.mean.toPrecision(3)} on average.`,
+      expected: `at most ${tolerance.mean}, from ${from}`,
+      fix,
+    });
+  }
+  return found;
 }
 
 /** Runs an update and explains values that are not finite. */

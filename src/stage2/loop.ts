@@ -9,7 +9,7 @@ import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.
 import { keyedRandom } from '../util/random.js';
 import { mean } from '../util/statistics.js';
 import type { AdvantageContext, Algorithm } from './algorithm.js';
-import { checkSampler, checkUpdate, explainNumerics } from './checks.js';
+import { anyDifference, checkSampler, checkUpdate, explainNumerics, type SamplerTolerance } from './checks.js';
 import { shuffledScores } from './control.js';
 import type { LaggedSampler } from './lagged.js';
 import type { Visit } from './plan.js';
@@ -58,8 +58,8 @@ export interface TrainOptions<P> {
   readonly tracker?: ValueTracker<P> | undefined;
   readonly plan: readonly (readonly Visit<P>[])[];
   readonly schedule: Schedule;
-  /** Largest difference that a token's log-prob may have between the sampler and the policy when they are the same. */
-  readonly tolerance: number;
+  /** How far log-probs of the sampler may be from those of the policy that it has been refreshed from. */
+  readonly tolerance: SamplerTolerance;
   readonly start: Progress;
   /** Greedy accuracy on held-out problems; undefined when no evaluation is due. */
   readonly evalHeldOut: (step: number) => Promise<number> | undefined;
@@ -136,7 +136,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const samplerDifference = checkSampler(
       rollouts.map((rollout) => rollout.logProbs),
       update.logProbs,
-      isCurrent ? options.tolerance : Number.POSITIVE_INFINITY,
+      isCurrent ? options.tolerance : anyDifference,
     );
 
     // Record.
@@ -170,7 +170,8 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
       ...(update.values && { promptValue: settings.beta2 * mean(update.values) }),
       ...(gradientNorm !== undefined && { gradientNorm }),
       learningRate,
-      samplerDifference,
+      samplerDifference: samplerDifference.max,
+      samplerMeanDifference: samplerDifference.mean,
       signal: hasSignal,
       sampledTokens: progress.sampledTokens,
       ...(heldOutGreedy !== undefined && { heldOutGreedy }),

@@ -27,6 +27,8 @@ export interface StepMetrics {
   readonly learningRate: number;
   /** Largest |log-prob as sampled - as scored| of a token. */
   readonly samplerDifference: number;
+  /** Mean of the same over the update's tokens. */
+  readonly samplerMeanDifference: number;
   /** False: all advantages were zero. */
   readonly signal: boolean;
   readonly sampledTokens: number;

@@ -151,6 +151,7 @@ function collector(collect: (spec: ProgramSpec) => void): Engine {
     name: 'tensorflow',
     description: 'none',
     device: 'gpu',
+    storesBytes: false,
     multipliesBfloat16: true,
     createProgram,
     createEagerProgram: createProgram,

@@ -84,7 +84,7 @@ async function gradientsOf(
 ) {
   const { config, weights } = openPretrained(fixture('qwen2-tied-f32'));
   const sizes = { promptLengths: [longest.prompt], maxNewTokens: longest.completion, slots: 1 };
-  const layout = policyLayout(config, sizes, { precision: 'f32', lora: adapters });
+  const layout = policyLayout(config, sizes, { form: 'f32', lora: adapters });
   const options = { loss: loss as never, optimizer, maxGradientNorm: 1e9, lora: adapters, addsValue, scores: true };
   const program = engine.createProgram({
     state: {

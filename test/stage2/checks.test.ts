@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NumericsError } from '../../src/engine/program.js';
-import { checkSampler, checkUpdate, explainNumerics, maxSamplerDifference } from '../../src/stage2/checks.js';
+import { checkSampler, checkUpdate, explainNumerics, samplerTolerance } from '../../src/stage2/checks.js';
 
 const before = Float32Array.of(1, 2);
 const moved = Float32Array.of(1, 2.5);
@@ -25,14 +25,24 @@ test('without an advantage above 1e-6 there is no signal, and nothing has to cha
 });
 
 test('sampler and scorer may differ by rounding only', () => {
-  const near = checkSampler(
-    [[-1, -2], [-3]],
-    [Float32Array.of(-1, -2.001), Float32Array.of(-3)],
-    maxSamplerDifference.f32,
+  const near = checkSampler([[-1, -2], [-3]], [Float32Array.of(-1, -2.001), Float32Array.of(-3)], samplerTolerance.f32);
+  assert.ok(Math.abs(near.max - 0.001) < 1e-6);
+  assert.ok(Math.abs(near.mean - 0.001 / 3) < 1e-6);
+  assert.throws(() => checkSampler([[-1]], [Float32Array.of(-1.2)], samplerTolerance.f32), /disagree .* by 0\.200/);
+  assert.ok(checkSampler([[-1]], [Float32Array.of(-1.2)], samplerTolerance.bf16).max > 0.19);
+});
+
+test('the weights of an int8 sampler may differ, but not about everything', () => {
+  const scored = [Float32Array.of(-1, -2, -3, -4)];
+  const { max, mean } = checkSampler([[-1.02, -2.01, -2.9, -3.3]], scored, samplerTolerance.int8);
+  assert.ok(Math.abs(max - 0.7) < 1e-5 && Math.abs(mean - 0.2075) < 1e-5);
+  const all = () => checkSampler([[-1.3, -2.3, -3.3, -4.3]], scored, samplerTolerance.int8);
+  assert.throws(
+    all,
+    /log-probs by 0\.300 on average.*at most 0\.25, from weights rounded to int8.*--sampler-weights full/s,
   );
-  assert.ok(Math.abs(near - 0.001) < 1e-6);
-  assert.throws(() => checkSampler([[-1]], [Float32Array.of(-1.2)], maxSamplerDifference.f32), /disagree .* by 0\.200/);
-  assert.ok(checkSampler([[-1]], [Float32Array.of(-1.2)], maxSamplerDifference.bf16) > 0.19);
+  const one = () => checkSampler([[-1, -2, -3, -10]], scored, samplerTolerance.int8);
+  assert.throws(one, /a token's log-prob by 6\.00.*at most 5/s);
 });
 
 test('numbers that are not finite are explained, other errors are not touched', () => {

@@ -37,6 +37,7 @@ type Values = OptionValues<
   | 'samples'
   | 'seed'
   | 'precision'
+  | 'samplerWeights'
   | (typeof serverOptionNames)[number]
   | 'engine'
   | 'install'

@@ -22,6 +22,7 @@ export const modelCommands: readonly CommandSpec[] = [
       'samples',
       'seed',
       'precision',
+      'samplerWeights',
       ...serverOptionNames,
       'json',
       ...engineOptions,

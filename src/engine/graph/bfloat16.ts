@@ -44,8 +44,8 @@ export function castProductsToBfloat16(graph: Graph): (output: Output) => Output
     const [type] = node.outputs;
     const typeName = picks[node.op];
     const whole = typeName === undefined ? undefined : widenedFrom(node.inputs[0]!);
-    if (node.op === nativeOps.linear) {
-      // It rounds its rows itself, and sums in float32.
+    if (node.op === nativeOps.linear && node.inputs[1]!.dtype === 'float32') {
+      // It rounds its rows itself, and sums in float32. With bytes, it rounds nothing.
       node.inputs[1] = narrow(node.inputs[1]!);
       node.attributes.W = { type: 'bfloat16' };
       graph.nodes.push(node);

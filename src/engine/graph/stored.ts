@@ -1,18 +1,38 @@
-/** @file Conversion between state as functions see it and as its variable stores it: float32 may be stored as bfloat16. */
-import type { GraphDType } from '../dtype.js';
+/**
+ * @file Conversion between state as functions see it and as its variable stores it: float32 may be stored as bfloat16, or as
+ * bytes, each row after its scale (native/math/bytes.h).
+ */
 import { cast } from '../lowering/emit.js';
 import type { StateSpec } from '../program.js';
+import type { Shape } from '../shape.js';
 import { type Graph, type GraphNode, type Output, type OutputType, outputOf } from './graph.js';
 
-/** The dtype of a state's variable. */
-export function storedDtype({ dtype, stored }: StateSpec): GraphDType {
-  return stored === 'bf16' ? 'bfloat16' : dtype;
+/** The native ops between floats `[..., D]` and bytes `[..., D + scaleBytes]`. */
+export const byteOps = { quantize: 'TinyzeroQuantize', dequantize: 'TinyzeroDequantize' } as const;
+
+/** Bytes of a row's scale. */
+export const scaleBytes = 4;
+
+const withScale = ([...shape]: Shape): Shape => [...shape.slice(0, -1), shape.at(-1)! + scaleBytes];
+
+/** Dtype and shape of a state's variable. */
+export function storedType({ dtype, shape, stored }: StateSpec): OutputType {
+  if (stored === 'int8') return { dtype: 'uint8', shape: withScale(shape) };
+  return { dtype: stored === 'bf16' ? 'bfloat16' : dtype, shape };
 }
 
 /** Converts `value` from the state's dtype to the variable's. */
 export function asStored(graph: Graph, value: Output, spec: StateSpec): Output {
-  return cast(graph, value, storedDtype(spec));
+  const type = storedType(spec);
+  return spec.stored === 'int8' ? graph.add(byteOps.quantize, [value], type) : cast(graph, value, type.dtype);
 }
+
+/** The value of the given dtype and shape that `source` stores. */
+export function widen(graph: Graph, source: Output, { dtype, shape }: OutputType): Output {
+  return isBytes(source) ? graph.add(byteOps.dequantize, [source], { dtype, shape }) : cast(graph, source, dtype);
+}
+
+const isBytes = ({ dtype }: Output) => dtype === 'uint8';
 
 /** The variable's content: as stored (`read`), and in the state's own dtype (`value`). */
 export function readStored(
@@ -21,8 +41,8 @@ export function readStored(
   spec: StateSpec,
   control: readonly GraphNode[] = [],
 ): { read: Output; value: Output } {
-  const read = readVariable(graph, handle, { dtype: storedDtype(spec), shape: spec.shape }, control);
-  return { read, value: cast(graph, read, spec.dtype) };
+  const read = readVariable(graph, handle, storedType(spec), control);
+  return { read, value: widen(graph, read, spec) };
 }
 
 /** The content of a variable of this dtype and shape. */
@@ -42,12 +62,22 @@ export function widenedFrom({ node }: Output): Output | undefined {
   return node.op === 'Cast' && source?.dtype === 'bfloat16' ? source : undefined;
 }
 
+/** The bytes that `output` was widened from, if it was. */
+export function bytesOf({ node }: Output): Output | undefined {
+  return node.op === byteOps.dequantize ? node.inputs[0] : undefined;
+}
+
+/** What `output` was widened from, if it was. */
+export function storedSource(output: Output): Output | undefined {
+  return widenedFrom(output) ?? bytesOf(output);
+}
+
 export function copyOf(graph: Graph, value: Output): Output {
   return graph.add('DeepCopy', [value], value, { attributes: { T: { type: value.dtype } } });
 }
 
 /**
- * Stores a copy of `value`, which has the variable's dtype. A value rounded by {@link asStored} already is a copy. Otherwise
+ * Stores a copy of `value`, which has the variable's dtype. A value converted by {@link asStored} already is a copy. Otherwise
  * the state could share memory with an input (owned by JavaScript), a constant, or another state that is later updated in
  * place. Multiplying by 1 would not prevent this, since TensorFlow simplifies x * 1 to x.
  *
@@ -60,7 +90,7 @@ export function addStore(
   control: readonly GraphNode[] = [],
   arrived = false,
 ): GraphNode {
-  const own = arrived || value.dtype === 'bfloat16' ? value : copyOf(graph, value);
+  const own = arrived || value.dtype === 'bfloat16' || isBytes(value) ? value : copyOf(graph, value);
   const attributes = { dtype: { type: value.dtype } };
   return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], { attributes, control });
 }

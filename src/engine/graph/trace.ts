@@ -6,10 +6,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type DType, dtypeOf, isDType, type TypedArray } from '../dtype.js';
 import { lowerings } from '../lowering/elementwise.js';
-import { cast } from '../lowering/emit.js';
 import { formatShape } from '../shape.js';
 import type { Graph, Output } from './graph.js';
-import { widenedFrom } from './stored.js';
+import { bytesOf, storedSource, widen, widenedFrom } from './stored.js';
 
 /** Name of the tracing backend in tfjs. */
 export const traceBackendName = 'tinyzero-graph';
@@ -152,17 +151,17 @@ export function productDtype(tensor: tf.Tensor): 'float32' | 'bfloat16' {
 }
 
 /**
- * `tensor`, available only after `event` has been computed, in the function being traced. State stored as bfloat16 is widened
- * again, so that the wide copy need not live until then.
+ * `tensor`, available only after `event` has been computed, in the function being traced. State stored in a narrower form is
+ * widened again, so that the wide copy need not live until then.
  */
 export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   const target = traceBackend();
   const graph = target.currentGraph();
   const value = target.output(tensor);
-  const stored = widenedFrom(value) ?? value;
+  const stored = storedSource(value) ?? value;
   const attributes = { T: { type: stored.dtype } };
   const control = [target.output(event).node];
-  return tracedTensor(cast(graph, graph.add('Identity', [stored], stored, { attributes, control }), value.dtype));
+  return tracedTensor(widen(graph, graph.add('Identity', [stored], stored, { attributes, control }), value));
 }
 
 /** Whether the function being traced runs on a GPU. */
@@ -188,12 +187,17 @@ export function usesOwnProduct(multiplications: number): boolean {
   return multiplications >= traceBackend().currentGraph().products.ownFrom;
 }
 
+/** Whether `tensor` is state stored as bytes, in the function being traced. */
+export function isStoredInBytes(tensor: tf.Tensor): boolean {
+  return isTracing() && bytesOf(traceBackend().output(tensor)) !== undefined;
+}
+
 /**
- * {@link tensorAfter} for state stored as bfloat16, which is then wide only while it is used; any other tensor, and any outside of
- * a trace, as it is.
+ * {@link tensorAfter} for state stored in a narrower form, which is then wide only while it is used; any other tensor, and any
+ * outside of a trace, as it is.
  */
 export function widenedAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
-  if (!isTracing() || widenedFrom(traceBackend().output(tensor)) === undefined) return tensor;
+  if (!isTracing() || storedSource(traceBackend().output(tensor)) === undefined) return tensor;
   return tensorAfter(tensor, event);
 }
 

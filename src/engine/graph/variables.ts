@@ -11,7 +11,7 @@ import type { Shape } from '../shape.js';
 import { addPlaceholder, type Entry } from './compile.js';
 import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
 import { tensorName } from './graphdef.js';
-import { addStore, asStored, readStored, storedDtype } from './stored.js';
+import { addStore, asStored, readStored, storedType } from './stored.js';
 
 export interface StateAccess {
   /** Feeds `index`, and `values` of shape `valuesShape`: the state's own, or all ones to fill it. */
@@ -25,19 +25,20 @@ const groupSize = 64;
 /** A resource variable per state tensor, shared by name within a session. */
 export function addHandles(graph: Graph, state: ProgramSpec['state']): Map<string, GraphNode> {
   return new Map(
-    Object.entries(state).map(([name, spec], index) => [
-      name,
-      graph.addNode('VarHandleOp', [], [{ dtype: 'resource', shape: [] }], {
+    Object.entries(state).map(([name, spec], index) => {
+      const { dtype, shape } = storedType(spec);
+      const handle = graph.addNode('VarHandleOp', [], [{ dtype: 'resource', shape: [] }], {
         // State names may contain characters that are invalid in node names.
         name: `handle_${index}`,
         attributes: {
-          dtype: { type: storedDtype(spec) },
-          shape: { shape: spec.shape },
+          dtype: { type: dtype },
+          shape: { shape },
           shared_name: { string: name },
           container: { string: '' },
         },
-      }),
-    ]),
+      });
+      return [name, handle];
+    }),
   );
 }
 

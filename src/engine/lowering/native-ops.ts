@@ -4,6 +4,7 @@
  */
 import { noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
 import { type Attribute, type Graph, type Output, type OutputType, outputOf } from '../graph/graph.js';
+import { byteOps, bytesOf } from '../graph/stored.js';
 import { formatShape, type Shape, sizeOf } from '../shape.js';
 import type { Inputs, Lowering } from './emit.js';
 
@@ -26,6 +27,7 @@ export const nativeOps = {
   decoderLayers: 'TinyzeroDecoderLayers',
   draw: 'TinyzeroDraw',
   about: 'TinyzeroAbout',
+  ...byteOps,
 } as const;
 
 /** Ops that contain matrix products and compute only in float32. */
@@ -97,10 +99,11 @@ interface LayersAttributes extends CacheAttributes {
 }
 
 export const nativeLowerings = {
-  /** x `[R, D]`, weight `[E, D]` -> `[R, E]`. */
+  /** x `[R, D]`, weight `[E, D]` -> `[R, E]`. A weight stored as bytes is read as such. */
   [nativeOps.linear]: (graph, { x, weight }: Inputs<'x' | 'weight'>) => {
     const results = [float(x.shape[0]!, weight.shape[0]!)];
-    return addOp(graph, nativeOps.linear, [x, weight], results, { W: { type: 'float32' } });
+    const matrix = bytesOf(weight) ?? weight;
+    return addOp(graph, nativeOps.linear, [x, matrix], results, { W: { type: matrix.dtype } });
   },
 
   /** x `[..., D]` -> y, and 1 / sqrt(mean(x^2) + epsilon) of every row. */

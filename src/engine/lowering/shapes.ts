@@ -2,20 +2,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { slice_util as sliceUtil } from '@tensorflow/tfjs-core';
 import { type Graph, type Output, outputOf } from '../graph/graph.js';
-import { widenedFrom } from '../graph/stored.js';
+import { bytesOf, scaleBytes, widen, widenedFrom } from '../graph/stored.js';
 import { broadcastShapes, normalizeAxes, normalizeAxis, type Shape } from '../shape.js';
-import {
-  binary,
-  cast,
-  filled,
-  graphDType,
-  type Inputs,
-  type Lowering,
-  reshape,
-  scalar,
-  select,
-  unary,
-} from './emit.js';
+import { binary, filled, graphDType, type Inputs, type Lowering, reshape, scalar, select, unary } from './emit.js';
 import { nativeOps } from './native-ops.js';
 
 /** tfjs's name of an activation -> TensorFlow op. */
@@ -153,8 +142,9 @@ export const shapeLowerings = {
   GatherV2: (graph, { x, indices }: Inputs<'x' | 'indices'>, { axis: along, batchDims = 0 }: tf.GatherV2Attrs) => {
     const axis = normalizeAxis(along, x.shape.length);
     const shape = [...x.shape.slice(0, axis), ...indices.shape.slice(batchDims), ...x.shape.slice(axis + 1)];
-    // Of a matrix stored as bfloat16, only the chosen rows are widened.
-    const source = widenedFrom(x) ?? x;
+    // Of a matrix stored as bfloat16 or bytes, only the chosen rows are widened.
+    const source = widenedFrom(x) ?? (axis === 0 ? bytesOf(x) : undefined) ?? x;
+    const stored = source.dtype === 'uint8' ? shape.with(-1, shape.at(-1)! + scaleBytes) : shape;
     const attributes = {
       Tparams: { type: source.dtype },
       Tindices: { type: indices.dtype },
@@ -162,7 +152,8 @@ export const shapeLowerings = {
       batch_dims: { int: batchDims },
     } as const;
     const inputs = [source, indices, graph.int(axis)];
-    return cast(graph, graph.add('GatherV2', inputs, { dtype: source.dtype, shape }, { attributes }), x.dtype);
+    const rows = graph.add('GatherV2', inputs, { dtype: source.dtype, shape: stored }, { attributes });
+    return widen(graph, rows, { dtype: x.dtype, shape });
   },
   GatherNd: (graph, { params, indices }: Inputs<'params' | 'indices'>) => {
     const shape = [...indices.shape.slice(0, -1), ...params.shape.slice(indices.shape.at(-1))];
@@ -227,6 +218,9 @@ function splitSizes(whole: number, parts: number | readonly number[]): number[] 
   return parts.map((size) => (size === -1 ? whole - listed : size));
 }
 
+/** Up to this many rows, reading the bytes of a matrix saves more time than TensorFlow's product of floats. */
+const fewRows = 64;
+
 /**
  * The product over the last two axes. A large product of two matrices uses the native op if the graph may use it; otherwise
  * `MatMul`, which is faster than a batch of one.
@@ -242,9 +236,12 @@ function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transpo
   if (a.shape.length === 2 && b.shape.length === 2) {
     const transposed = { transpose_a: { bool: transposeA }, transpose_b: { bool: transposeB } };
     const result = { dtype: a.dtype, shape: [rowsA, columnsB] };
-    if (a.dtype === 'float32' && rowsA * columnsA * columnsB >= graph.products.ownFrom) {
-      // It reads a matrix stored as bfloat16 as it lies, with the same result as if it were widened first.
-      const [left, right] = [widenedFrom(a) ?? a, widenedFrom(b) ?? b];
+    const isLarge = rowsA * columnsA * columnsB >= graph.products.ownFrom;
+    const bytes = transposeB ? bytesOf(b) : undefined;
+    const readsBytes = bytes !== undefined && graph.nativeOps.has(nativeOps.product) && (isLarge || rowsA <= fewRows);
+    if (a.dtype === 'float32' && (isLarge || readsBytes)) {
+      // It reads a matrix stored in another form as it lies, with the same result as if it were widened first.
+      const [left, right] = [widenedFrom(a) ?? a, bytes ?? widenedFrom(b) ?? b];
       const types = { Ta: { type: left.dtype }, Tb: { type: right.dtype } } as const;
       const attributes = { ...types, ...transposed, round: { bool: false } };
       return graph.add(nativeOps.product, [left, right], result, { attributes });

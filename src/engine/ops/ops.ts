@@ -6,7 +6,16 @@
  * Shapes use the alphabet of shape.ts.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { canUse, isTracing, onGpu, productDtype, runOp, usesOwnProduct } from '../graph/trace.js';
+import {
+  canUse,
+  isStoredInBytes,
+  isTracing,
+  onGpu,
+  productDtype,
+  runOp,
+  usesOwnProduct,
+  widenedAfter,
+} from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import { assertShape, type Float, type Int } from '../shape.js';
@@ -64,6 +73,8 @@ function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
   const [[count = 0], [outWidth = 0]] = [rows.shape, weight.shape];
   if (weight.size < largeWeight || !isTracing() || onGpu()) return times(rows, weight);
   if (count <= fewRows[productDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
+  // Otherwise all weights of a function would be wide at the same time.
+  if (isStoredInBytes(weight)) return times(rows, widenedAfter(weight, rows));
   const multiplications = count * weight.size;
   if (multiplications < largeProduct || usesOwnProduct(multiplications)) return times(rows, weight);
   if (count <= maxRowsForWeightHalves && outWidth % 2 === 0) {

@@ -32,6 +32,7 @@ export async function openWebGpuEngine(): Promise<Engine> {
     name: 'webgpu',
     description: `WebGPU on ${name}${software ? ', a processor pretending to be a card' : ''} (${driver})`,
     device: 'gpu',
+    storesBytes: false,
     multipliesBfloat16: false,
     createProgram: create,
     createEagerProgram: createEager,

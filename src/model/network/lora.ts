@@ -70,6 +70,11 @@ export function hasAdapters(parameters: TensorRecord): boolean {
   return scaleName in parameters;
 }
 
+/** Whether the weight `name` has an adapter. */
+export function hasAdapter(state: TensorRecord, name: string): boolean {
+  return adapterNames(name.replace(/\.weight$/, '')).a in state;
+}
+
 /** The merged weight `name`: W + (alpha / r) B A. */
 export function mergedTensor(state: TensorRecord, name: string, { alpha, rank }: LoraOptions): Float<'E D'> {
   const { a, b } = adapterNames(name.replace(/\.weight$/, ''));

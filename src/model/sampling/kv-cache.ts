@@ -265,6 +265,12 @@ function eachCache(
 /** Largest layer that one core's cache holds: 4 MB of weights. */
 const mostWeights = 1 << 20;
 
+/** Whether a layer stays in a core's cache, so that decoding does not wait for its weights. */
+export function hasSmallLayers(config: ModelConfig): boolean {
+  const { hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F } = config;
+  return 2 * D * H * C + 2 * D * K * C + 3 * D * F <= mostWeights;
+}
+
 /**
  * All layers as one native operation, for `x` `[B, D]` at `positions` (int32 `[B]`) with angles `at`. `caches[l]` is the cache
  * of layer l, with S positions. Larger models are composed of tensor operations, whose products TensorFlow spreads over all
@@ -282,9 +288,8 @@ function decodeLayers(
   at: Angles,
   caches: readonly CacheTensors[],
 ): { x: Float<'B D'>; caches: CacheTensors[] } | undefined {
-  const { hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F } = config;
-  if (2 * D * H * C + 2 * D * K * C + 3 * D * F > mostWeights || config.outBias || config.mlpBias) return undefined;
-  if (hasAdapters(parameters)) return undefined;
+  const { kvHeads: K, headDim: C } = config;
+  if (!hasSmallLayers(config) || config.outBias || config.mlpBias || hasAdapters(parameters)) return undefined;
   const [B] = positions.shape as [number];
   const angles = { positions, cos: at.cos.reshape([B, C / 2]), sin: at.sin.reshape([B, C / 2]) };
   const options = { kvHeads: K, length: S, scale: attentionScale(config), epsilon: config.rmsNormEps };

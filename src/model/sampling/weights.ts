@@ -1,36 +1,58 @@
 /**
- * @file Weights stored as bfloat16, in half the memory. Decoding a few rows takes about as long as reading the weights, so
- * samplers with precision bf16 store large matrices in this form. If the same program trains, its weights stay float32 (at a
- * learning rate of 1e-5, most bfloat16 values would never change) and the sampler uses rounded copies.
+ * @file Weights stored as bfloat16, in half the memory, or as bytes with a scale per row, in a quarter. Decoding a few rows
+ * takes about as long as reading the weights, so samplers store large matrices in these forms. If the same program trains, its
+ * weights stay float32 (at a learning rate of 1e-5, most bfloat16 values would never change) and the sampler uses copies.
  */
-import type { Precision } from '../../engine/choices.js';
+import type { WeightForm } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
 import type { ModelConfig } from '../network/config.js';
-import { mergedTensor, withAdapterScale } from '../network/lora.js';
+import { hasAdapter, mergedTensor, withAdapterScale } from '../network/lora.js';
 import type { LoraOptions } from '../network/lora-options.js';
 import { elementCount, parameterSpecs } from '../network/params.js';
+import { hasSmallLayers } from './kv-cache.js';
 
 /** The parameters as state of a program that does not train them. Large ones for which `isNarrow` holds are bfloat16. */
 export function narrowState(config: ModelConfig, isNarrow: (name: string) => boolean): Record<string, StateSpec> {
+  return storedState(config, (name) => (isNarrow(name) ? 'bf16' : undefined));
+}
+
+/** The parameters as state of a program that does not train them, large ones in the given form. */
+export function frozenState(config: ModelConfig, form: WeightForm): Record<string, StateSpec> {
+  if (form !== 'int8') return narrowState(config, () => form === 'bf16');
+  // Layers that stay in a core's cache are not read from memory at every step, and have a native op of their own.
+  const isRead = (name: string) => !(name.startsWith('model.layers.') && hasSmallLayers(config));
+  return storedState(config, (name) => (isRead(name) ? 'int8' : undefined));
+}
+
+function storedState(
+  config: ModelConfig,
+  formOf: (name: string) => StateSpec['stored'] | undefined,
+): Record<string, StateSpec> {
   const entries = Object.entries(parameterSpecs(config)).map(([name, shape]): [string, StateSpec] => {
-    const narrow = shape.length === 2 && elementCount(shape) >= largeWeight && isNarrow(name);
-    return [name, { dtype: 'float32', shape, ...(narrow && { stored: 'bf16' }) }];
+    const stored = shape.length === 2 && elementCount(shape) >= largeWeight ? formOf(name) : undefined;
+    return [name, { dtype: 'float32', shape, ...(stored && { stored }) }];
   });
   return Object.fromEntries(entries);
 }
 
-/** The parameters as state of a program that does not train them, in the given precision. */
-export function frozenState(config: ModelConfig, precision: Precision): Record<string, StateSpec> {
-  return narrowState(config, () => precision === 'bf16');
-}
-
 const copyPrefix = 'sampler.';
 
-/** The sampler's copies in a program that trains; none with precision f32. */
-export function samplerCopies(config: ModelConfig, precision: Precision): Record<string, StateSpec> {
-  const stored = Object.entries(frozenState(config, precision)).filter(([, spec]) => spec.stored !== undefined);
-  return Object.fromEntries(stored.map(([name, spec]) => [`${copyPrefix}${name}`, spec]));
+/**
+ * The sampler's copies in a program that trains: of weights stored in another form, and of those that adapters change.
+ *
+ * @param merged names of the weights that have adapters.
+ */
+export function samplerCopies(
+  config: ModelConfig,
+  form: WeightForm,
+  merged: readonly string[] = [],
+): Record<string, StateSpec> {
+  // With adapters, the other weights stay as they are stored, unless bytes are wanted.
+  const isCopied = (name: string, { stored }: StateSpec) =>
+    merged.includes(name) || (stored !== undefined && (merged.length === 0 || stored === 'int8'));
+  const copied = Object.entries(frozenState(config, form)).filter(([name, spec]) => isCopied(name, spec));
+  return Object.fromEntries(copied.map(([name, spec]) => [`${copyPrefix}${name}`, spec]));
 }
 
 /** Makes `functions` read the copies instead of the parameters, if there are any. */
@@ -75,7 +97,7 @@ function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateS
  */
 export function copyFunction(copies: Readonly<Record<string, StateSpec>>, lora?: LoraOptions): FunctionSpec {
   const current = (state: TensorRecord, name: string) =>
-    lora === undefined ? state[name]! : mergedTensor(state, name, lora);
+    lora === undefined || !hasAdapter(state, name) ? state[name]! : mergedTensor(state, name, lora);
   return {
     inputs: {},
     body: (state) => ({

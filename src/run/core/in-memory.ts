@@ -17,7 +17,7 @@ import type { Preflight } from '../../stage1/preflight.js';
 import { probe, probeSize } from '../../stage1/probe.js';
 import { type Samples, vStarOf } from '../../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../../stage2/algorithm.js';
-import { maxSamplerDifference } from '../../stage2/checks.js';
+import { samplerTolerance } from '../../stage2/checks.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../../stage2/loop.js';
 import type { StepMetrics } from '../../stage2/step-metrics.js';
 import { isFlat } from '../../stage2/stopping.js';
@@ -135,7 +135,7 @@ export async function trainInMemory(
     settings,
     shuffleSeed: settings.control === 'none' ? undefined : settings.seed,
     plan,
-    tolerance: maxSamplerDifference.f32,
+    tolerance: samplerTolerance.f32,
     signal,
     start: freshProgress,
     vStarOf: (id) => values!.get(id)!,

@@ -5,6 +5,7 @@
 
 import type { Problem } from '../../data/problem.js';
 import type { Engine } from '../../engine/backend.js';
+import { weightForm } from '../../engine/choices.js';
 import type { Pretrained } from '../../model/checkpoint/pretrained.js';
 import type { Tokenizer } from '../../model/checkpoint/tokenizer.js';
 import type { SampleCall, SampledText } from '../../model/loaded-model.js';
@@ -19,7 +20,7 @@ import type { Settings } from '../../options/settings.js';
 import type { PlacedPolicy } from '../../policy/placed.js';
 import type { Policy } from '../../policy/policy.js';
 import { promptIds, type RolloutKit } from '../../policy/rollout.js';
-import { maxSamplerDifference } from '../../stage2/checks.js';
+import { type SamplerTolerance, samplerTolerance } from '../../stage2/checks.js';
 import { currentSampler, heldTensors, type LaggedSampler, localLaggedSampler } from '../../stage2/lagged.js';
 import { type CheckpointModel, savePolicy } from '../../stage2/resume.js';
 import { exitCodes, UserError } from '../../util/errors.js';
@@ -147,27 +148,28 @@ export interface RunSamplers {
   readonly current: Pick<Policy, 'sample'>;
   /** The policy as it was at the last refresh. */
   readonly lagged: LaggedSampler;
-  /** Largest difference of a token's log-prob between sampler and policy that rounding explains. */
-  readonly tolerance: number;
+  /** How far log-probs of the samplers may be from those of the policy. */
+  readonly tolerance: SamplerTolerance;
   /** Frees what the samplers hold. */
   close(): Promise<void>;
 }
 
 interface TrainedHere {
   readonly policy: PlacedPolicy;
-  readonly settings: Pick<Settings, 'refreshEvery' | 'precision' | 'lora' | 'tinkerUrl'>;
+  readonly settings: Pick<Settings, 'refreshEvery' | 'precision' | 'samplerWeights' | 'lora' | 'tinkerUrl'>;
 }
 
 /** Samples with the policy in this process. */
 export function localSamplers({ policy, settings }: TrainedHere, here: Pick<Policy, 'sample'>): RunSamplers {
   const { sample } = here;
+  const { precision, samplerWeights, tinkerUrl } = settings;
   const lagged = settings.refreshEvery > 1 ? localLaggedSampler(policy, sample) : currentSampler(policy, sample);
   return {
     base: here,
     current: here,
     lagged,
     // A server may sample and train with different kernels, in bfloat16.
-    tolerance: maxSamplerDifference[settings.tinkerUrl === undefined ? settings.precision : 'bf16'],
+    tolerance: samplerTolerance[tinkerUrl === undefined ? weightForm(precision, samplerWeights) : 'bf16'],
     close: async () => {},
   };
 }
@@ -210,7 +212,7 @@ export function serverSamplers(
       sample: (rollouts, options) => adapters.sample(name!, rollouts, options),
     },
     // The server may compute in bfloat16.
-    tolerance: maxSamplerDifference.bf16,
+    tolerance: samplerTolerance.bf16,
     close: adapters.close,
   };
 }

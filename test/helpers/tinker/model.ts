@@ -65,7 +65,7 @@ const longest = 48;
 export function adapterModel(engine: Engine, { config, weights }: Pretrained, rank: number): AdapterModel {
   const lora: LoraOptions = { rank, alpha: 32, targets: loraTargets };
   const cache = { promptLengths: [longest / 2], maxNewTokens: longest / 2, slots: 16 };
-  const layout = policyLayout(config, cache, { precision: 'f32', lora });
+  const layout = policyLayout(config, cache, { form: 'f32', lora });
   const names = Object.keys(layout.trained);
   const shape = { sequences: 2, length: longest, predictions: 2 * longest, rows: 256 };
   const recompute = { layers: false, logitRows: shape.predictions };

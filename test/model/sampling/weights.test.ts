@@ -1,12 +1,13 @@
 /**
- * In bfloat16 a policy that trains samples from rounded copies of its weights: those it has, and what anyone else would see. With
- * adapters it samples from merged copies, or from weights and adapters.
+ * In bfloat16, and with int8 weights for sampling, a policy that trains samples from rounded copies of its weights: those it has,
+ * and what anyone else would see. With adapters it samples from merged copies, or from weights and adapters.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openEngine } from '../../../src/engine/backend.js';
+import type { StateSpec } from '../../../src/engine/program.js';
 import { stateBytes } from '../../../src/model/load.js';
-import { parseModelConfig } from '../../../src/model/network/config.js';
+import { type ModelConfig, parseModelConfig } from '../../../src/model/network/config.js';
 import { loraTargets } from '../../../src/model/network/lora-options.js';
 import { elementCount, fanInDeviation, initialParameter, parameterCount } from '../../../src/model/network/params.js';
 import { processorRoom } from '../../../src/model/room.js';
@@ -14,29 +15,30 @@ import { sample, samplingParts } from '../../../src/model/sampling/sample.js';
 import { copyFunction, frozenState, onAdapters, onCopies, samplerCopies } from '../../../src/model/sampling/weights.js';
 import { policyLayout } from '../../../src/policy/layout.js';
 import { createPolicy, type Policy } from '../../../src/policy/policy.js';
+import { checkSampler, samplerTolerance } from '../../../src/stage2/checks.js';
 import { policyGradient } from '../../../src/stage2/loss.js';
 import { keyedRandom } from '../../../src/util/random.js';
 import { rounded } from '../../helpers/bfloat16.js';
 import { assertClose } from '../../helpers/close.js';
 import { nativeTest } from '../../helpers/native.js';
 
-const config = parseModelConfig(
-  {
-    model_type: 'qwen2',
-    vocab_size: 300,
-    hidden_size: 256,
-    num_hidden_layers: 2,
-    num_attention_heads: 4,
-    num_key_value_heads: 2,
-    intermediate_size: 512,
-    rms_norm_eps: 1e-6,
-    rope_theta: 10_000,
-    tie_word_embeddings: true,
-    max_position_embeddings: 64,
-    initializer_range: 0.1,
-  },
-  'test',
-);
+const configRecord = {
+  model_type: 'qwen2',
+  vocab_size: 300,
+  hidden_size: 256,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  intermediate_size: 512,
+  rms_norm_eps: 1e-6,
+  rope_theta: 10_000,
+  tie_word_embeddings: true,
+  max_position_embeddings: 64,
+  initializer_range: 0.1,
+};
+const config = parseModelConfig(configRecord, 'test');
+/** Its layers do not fit in a core's cache, so that they are read as bytes. */
+const wide = parseModelConfig({ ...configRecord, num_hidden_layers: 1, intermediate_size: 1152 }, 'test');
 
 test('large matrices are stored in half the memory, the rest is not', () => {
   const state = frozenState(config, 'bf16');
@@ -51,10 +53,25 @@ test('large matrices are stored in half the memory, the rest is not', () => {
   assert.deepEqual(samplerCopies(config, 'f32'), {});
 });
 
-const initial = (name: string) => {
-  const shape = frozenState(config, 'f32')[name]!.shape;
-  return initialParameter(name, shape, fanInDeviation(name, shape, config), keyedRandom('weights', name).uniform);
+test('as bytes are stored large matrices, except those of layers that a core keeps in its cache', () => {
+  const storedIn = (state: Record<string, StateSpec>) =>
+    Object.keys(state).filter((name) => state[name]!.stored === 'int8');
+  assert.deepEqual(storedIn(frozenState(config, 'int8')), ['model.embed_tokens.weight']);
+  const parts = ['self_attn.q_proj', 'self_attn.o_proj', 'mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'];
+  const names = ['model.embed_tokens.weight', ...parts.map((part) => `model.layers.0.${part}.weight`)];
+  assert.deepEqual(storedIn(frozenState(wide, 'int8')).sort(), [...names].sort());
+  const copied = (merged: string[]) => Object.keys(samplerCopies(wide, 'int8', merged)).sort();
+  assert.deepEqual(copied([]), names.map((name) => `sampler.${name}`).sort());
+  // With adapters, k_proj is small but has another value than the base's.
+  const small = 'model.layers.0.self_attn.k_proj.weight';
+  assert.deepEqual(copied([small]), [...names, small].map((name) => `sampler.${name}`).sort());
+});
+
+const initialOf = (of: ModelConfig) => (name: string) => {
+  const shape = frozenState(of, 'f32')[name]!.shape;
+  return initialParameter(name, shape, fanInDeviation(name, shape, of), keyedRandom('weights', name).uniform);
 };
+const initial = initialOf(config);
 
 const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
 
@@ -94,47 +111,56 @@ nativeTest('a bfloat16 reference loses nothing when stored as bfloat16', async (
   }
 });
 
-nativeTest('a policy samples from the weights that it has, as a policy that only samples would', async () => {
-  const engine = await openEngine('tensorflow');
-  const sizes = { promptLengths: [3], maxNewTokens: 8, slots: 8 };
-  const training = { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient };
-  const policy = createPolicy(engine, config, { sizes, precision: 'bf16', training });
-  const frozen = createPolicy(engine, config, { sizes, precision: 'bf16' });
-  try {
-    policy.load(initial);
-    policy.loadReference(initial);
-    policy.loadMoments();
-    frozen.load(initial);
-    const before = await drawn(policy);
-    assert.deepEqual(await drawn(frozen), before);
-    const rows = before.slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
-    const { logProbs, refLogProbs } = policy.update({
-      rows,
-      advantages: [-1, 1],
-      temperature: 1,
-      step: 1,
-      learningRate: 0.01,
-    });
-    assert.deepEqual(logProbs, refLogProbs);
-    const after = await drawn(policy);
-    assert.notDeepEqual(after, before);
-    frozen.load(policy.read);
-    assert.deepEqual(await drawn(frozen), after);
-    policy.load(initial);
-    assert.deepEqual(await drawn(policy), before);
-  } finally {
-    policy.dispose();
-    frozen.dispose();
-  }
-});
+const sizes = { promptLengths: [3], maxNewTokens: 8, slots: 8 };
+const training = { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient };
+
+for (const [title, of, how] of [
+  ['bfloat16', config, { precision: 'bf16' }],
+  ['int8', wide, { samplerWeights: 'int8' }],
+] as const) {
+  nativeTest(
+    `a policy samples from the ${title} weights that it has, as a policy that only samples would`,
+    async () => {
+      const initial = initialOf(of);
+      const engine = await openEngine('tensorflow');
+      const policy = createPolicy(engine, of, { sizes, ...how, training });
+      const frozen = createPolicy(engine, of, { sizes, ...how });
+      try {
+        policy.load(initial);
+        policy.loadReference(initial);
+        policy.loadMoments();
+        frozen.load(initial);
+        const before = await drawn(policy);
+        assert.deepEqual(await drawn(frozen), before);
+        const rows = before.slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
+        const { logProbs, refLogProbs } = policy.update({
+          rows,
+          advantages: [-1, 1],
+          temperature: 1,
+          step: 1,
+          learningRate: 0.01,
+        });
+        assert.deepEqual(logProbs, refLogProbs);
+        const after = await drawn(policy);
+        assert.notDeepEqual(after, before);
+        frozen.load(policy.read);
+        assert.deepEqual(await drawn(frozen), after);
+        policy.load(initial);
+        assert.deepEqual(await drawn(policy), before);
+      } finally {
+        policy.dispose();
+        frozen.dispose();
+      }
+    },
+  );
+}
 
 nativeTest('adapters give the same samples merged into copies of the weights and computed beside them', async () => {
   const engine = await openEngine('tensorflow');
   const lora = { rank: 4, alpha: 8, targets: loraTargets };
-  const sizes = { promptLengths: [3], maxNewTokens: 8, slots: 8 };
   const draw = async (mergedBytes: number) => {
     const room = { ...processorRoom, mergedBytes };
-    const layout = policyLayout(config, sizes, { precision: 'f32', isNarrow: () => true, lora, room });
+    const layout = policyLayout(config, sizes, { form: 'f32', isNarrow: () => true, lora, room });
     const { functions } = samplingParts(config, layout.sizes, { greedy: false, topK: 0, topP: 1 }, 'f32');
     const isMerged = Object.keys(layout.copies).length > 0;
     assert.equal(isMerged, mergedBytes > 0);
@@ -167,3 +193,35 @@ nativeTest('adapters give the same samples merged into copies of the weights and
     assertClose('log-probs', completion.logProbs, logProbs, { absolute: 1e-4 });
   }
 });
+
+nativeTest(
+  'an int8 sampler is near the policy, whose update uses its own log-probs; adapters are merged first',
+  async () => {
+    const engine = await openEngine('tensorflow');
+    const initial = initialOf(wide);
+    const lora = { rank: 2, alpha: 4, targets: ['k_proj', 'down_proj'] } as const;
+    for (const more of [{}, { lora }]) {
+      const policy = createPolicy(engine, wide, { sizes, samplerWeights: 'int8', training: { ...training, ...more } });
+      const frozen = createPolicy(engine, wide, { sizes, samplerWeights: 'int8' });
+      try {
+        policy.load(initial);
+        policy.loadReference(initial);
+        policy.loadMoments();
+        frozen.load(initial);
+        const before = await drawn(policy);
+        assert.deepEqual(await drawn(frozen), before);
+        const rows = before.slice(0, 2).map(({ ids }, i) => ({ promptIds: [3 + i, 7, 9], completionIds: ids }));
+        const batch = { rows, advantages: [-1, 1], temperature: 1, step: 1, learningRate: 0.01 };
+        const { logProbs, refLogProbs } = policy.update(batch);
+        assert.deepEqual(logProbs, refLogProbs, "both are of the model's own weights");
+        const sampled = before.slice(0, 2).map((row) => row.logProbs);
+        const { mean, max } = checkSampler(sampled, logProbs, samplerTolerance.int8);
+        assert.ok(mean > 1e-4 && max < 0.5, `mean ${mean}, max ${max}`);
+        assert.notDeepEqual(await drawn(policy), before, 'the copies follow the update');
+      } finally {
+        policy.dispose();
+        frozen.dispose();
+      }
+    }
+  },
+);
