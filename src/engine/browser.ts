@@ -27,7 +27,8 @@ export async function openPageEngine(choice: PageEngineChoice, folder: string): 
   if (choice === 'wasm') return await openWasm(folder);
   const gpu = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
-  const facts = adapter ? adapterFacts(adapter) : undefined;
+  const advice = 'Choose WebAssembly and train again.';
+  const facts = adapter ? { ...adapterFacts(adapter), advice } : undefined;
   // A processor that pretends to be a card is slower than WebAssembly.
   if (choice === 'auto' && (facts === undefined || facts.software)) return await openWasm(folder);
   if (!adapter || facts === undefined) {

@@ -20,6 +20,8 @@ export interface AdapterFacts {
   /** Threads of a workgroup, and bytes that they share. */
   readonly maxThreads: number;
   readonly maxSharedBytes: number;
+  /** What to do when it fails, where there are no options of a command: in a page. */
+  readonly advice?: string;
 }
 
 /** Names of software renderers: SwiftShader, Mesa's lavapipe, Windows' WARP. */

@@ -124,32 +124,36 @@ export function openDevice(
   };
 }
 
-function lostError({ name }: AdapterFacts, message: string): UserError {
+function lostError({ name, advice }: AdapterFacts, message: string): UserError {
   return new UserError({
     problem: `The GPU (${name}) was lost: ${message.trim().replace(/\.$/, '') || 'the driver gave no reason'}.`,
-    fix: `Close other programs that use it, or use \`--engine wasm\`. ${resumes}`,
+    fix: advice ?? `Close other programs that use it, or use \`--engine wasm\`. ${resumes}`,
   });
 }
 
 /** The error of a call that the device rejected. */
-function explained(error: GPUError, { name, maxBindingBytes }: AdapterFacts): Error {
+function explained(error: GPUError, facts: AdapterFacts): Error {
   const isTooLarge = /(size|Size) .*(larger than|exceeds) the max|max(Storage)?Buffer(Binding)?Size/.test(
     error.message,
   );
   if (error.constructor.name === 'GPUOutOfMemoryError') {
     return new UserError({
-      problem: `The GPU (${name}) has no memory left.`,
-      fix: `Use a smaller --batch-size or --micro-batch, shorter texts, or another engine. ${resumes}`,
+      problem: `The GPU (${facts.name}) has no memory left.`,
+      fix: facts.advice ?? `Use a smaller --batch-size or --micro-batch, shorter texts, or another engine. ${resumes}`,
     });
   }
-  if (isTooLarge) return bufferTooLarge({ name, maxBindingBytes });
+  if (isTooLarge) return bufferTooLarge(facts);
   return new Error(`WebGPU: ${error.message}`);
 }
 
 /** The error for a tensor larger than a shader can use. */
-export function bufferTooLarge({ name, maxBindingBytes }: Pick<AdapterFacts, 'name' | 'maxBindingBytes'>): UserError {
+export function bufferTooLarge({
+  name,
+  maxBindingBytes,
+  advice,
+}: Pick<AdapterFacts, 'name' | 'maxBindingBytes' | 'advice'>): UserError {
   return new UserError({
     problem: `A tensor is larger than the GPU (${name}) lets a program use: ${formatBytes(maxBindingBytes)}.`,
-    fix: `Use a smaller model, a smaller --batch-size or --micro-batch, or another engine. ${resumes}`,
+    fix: advice ?? `Use a smaller model, a smaller --batch-size or --micro-batch, or another engine. ${resumes}`,
   });
 }

@@ -209,6 +209,7 @@ const handlers = {
   },
   failed({ message }) {
     enable(false, false);
+    progress(0, 1, 'Nothing runs');
     state(message);
   },
   line({ text }) {
