@@ -76,16 +76,22 @@ after(async () => {
 test('a run on it learns, and its adapter is the trained model on this machine too', async (t) => {
   const folder = join(temporaryFolder(t), 'run');
   const problems = { numTrain: 48, evalSamples: 16, install: false } as const;
-  const { after: last, compare } = await train({
+  const {
+    before: first,
+    after: last,
+    compare,
+  } = await train({
     ...{ ...problems, model, tinkerUrl: tx!.url, folder, seed: 1, loraRank: rank, lr: 3e-3 },
     ...{ numSamples: 4, batchSize: 16, maxSteps: 8, evalEvery: 0 },
   });
-  // With seed 1 on this program's own engine: from 37.5 to 84.1 % of the samples, all of the greedy answers.
+  const shown = ({ greedy, sampled }: EvalSummary) => `greedy ${greedy.exact.rate}, sampled ${sampled!.exact.rate}`;
+  t.diagnostic(`held out: ${shown(first)} before, ${shown(last)} after`);
   const { difference, pValue } = compare.sampled!;
   assert.ok(difference > 0.15 && pValue < 0.05, `${difference}, p = ${pValue}`);
   const here = await evaluate({ ...problems, model: join(folder, 'final') });
   const answers = ({ perProblem }: EvalSummary) => perProblem.map(({ greedy }) => greedy.completion);
   const same = answers(here).filter((answer, i) => answer === answers(last)[i]).length;
   // Servers round otherwise, which may one day choose another token.
+  t.diagnostic(`${same} of 20 greedy answers are the same here`);
   assert.ok(same >= 18, `${same} of 20 greedy answers are the same here`);
 });
