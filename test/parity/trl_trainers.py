@@ -3,7 +3,9 @@
     python trl_trainers.py CASES.json
 
 Nothing of the trainers is replaced but what they draw: `generate` returns the completions of the case, and the reward
-function their rewards. Everything else is TRL's: V*, the filter of problems, the order of batches, log-probs, advantages,
+function their rewards. For REINFORCE, RLOOTrainer draws pairs: a completion, and a cut-off one, which TRL masks
+(`mask_truncated_completions`) and whose reward is the running mean of earlier batches. So the leave-one-out baseline of each
+completion is that mean, and the other has no gradient. Everything else is TRL's: V*, the filter of problems, the order of batches, log-probs, advantages,
 the loss, clipping, AdamW. Each case's folder receives report.json (V*, kept problems, the rows, loss and gradient norm of
 every update), gradient.safetensors (of the first update, before clipping) and weights-N.safetensors.
 """
@@ -33,6 +35,7 @@ class Rows:
         self.index = {tuple(problem["promptIds"]): i for i, problem in enumerate(case["problems"])}
         self.visits = Counter()
         self.batches, self.rewards = [], []
+        self.baseline = None
 
     def generate(self, input_ids, attention_mask, generation_config, **_):
         prompts = [tuple(ids[mask.bool()].tolist()) for ids, mask in zip(input_ids, attention_mask)]
@@ -45,13 +48,20 @@ class Rows:
                 drawn += zip(problem["samples"], problem["rewards"])
         else:
             rows = []
-            for at in problems:
+            pairs = self.case["algorithm"] == "reinforce"
+            for at in problems[:: 2 if pairs else 1]:
                 problem = self.case["problems"][at]
                 visit = self.visits[at]
                 self.visits[at] += 1
                 rows.append([at, visit])
                 drawn.append((problem["visits"][visit], problem["visitRewards"][visit]))
             self.batches.append(rows)
+            if pairs:
+                earned = [reward for _, reward in drawn]
+                other = ([input_ids[0, -1].item()] * self.case["maxNewTokens"], self.baseline or 0.0)
+                drawn = [each for row in drawn for each in (row, other)]
+                mean = sum(earned) / len(earned)
+                self.baseline = mean if self.baseline is None else 0.9 * self.baseline + 0.1 * mean
         self.rewards = [reward for _, reward in drawn]
         width = max(len(ids) for ids, _ in drawn)
         padded = [ids + [self.pad] * (width - len(ids)) for ids, _ in drawn]
@@ -76,9 +86,10 @@ def save(tensors, path):
 
 
 def trainer_of(case, model, tokenizer, rows):
+    is_pairs = case["algorithm"] == "reinforce"
     common = dict(
         output_dir=f"{case['out']}/trainer", use_cpu=True, bf16=False, gradient_checkpointing=False, seed=case["seed"],
-        per_device_train_batch_size=case["batchSize"], max_steps=max(case["snapshots"]), num_train_epochs=1000,
+        per_device_train_batch_size=case["batchSize"] * (2 if is_pairs else 1), max_steps=max(case["snapshots"]), num_train_epochs=1000,
         learning_rate=case["learningRate"], lr_scheduler_type="constant", weight_decay=0.0,
         adam_beta1=0.9, adam_beta2=0.95, adam_epsilon=case["adamEpsilon"], max_grad_norm=case["maxGradientNorm"],
         max_completion_length=case["maxNewTokens"], temperature=case["temperature"], top_k=0, top_p=1.0,
@@ -94,7 +105,8 @@ def trainer_of(case, model, tokenizer, rows):
         trainer.ref_model.generate = rows.generate
         return trainer
     if case["trainer"] == "rloo":
-        return RLOOTrainer(args=RLOOConfig(**common, num_generations=case["groupSize"], beta=0.0), **given)
+        own = dict(num_generations=2 if is_pairs else case["groupSize"], mask_truncated_completions=is_pairs)
+        return RLOOTrainer(args=RLOOConfig(**common, **own, beta=0.0), **given)
     arguments = GRPOConfig(
         **common, num_generations=case["groupSize"], beta=0.0,
         loss_type=case["lossType"], scale_rewards=case["scaleRewards"],

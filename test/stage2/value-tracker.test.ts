@@ -186,41 +186,49 @@ const work = {
   trainOn: 'all',
 } as const;
 
-for (const [algo, loraRank] of [
-  ['spo', undefined],
-  ['tbrm', 4],
-] as const) {
-  test(`a stopped run of ${algo} ends with the bytes of an uninterrupted one`, async (t) => {
-    const root = temporaryFolder(t);
-    const [whole, stopped] = [join(root, 'whole'), join(root, 'stopped')];
-    const options = { ...work, algo, ...(loraRank && { loraRank }) };
-    assert.equal((await train({ ...options, folder: whole })).updates, 5);
-    const stop = new AbortController();
-    const first = train({ ...options, folder: stopped, signal: stop.signal }, (event) => {
-      if (event.kind === 'step' && event.metrics.step === 3) stop.abort();
-    });
-    await assert.rejects(first, /Stopped/);
-    assert.equal(existsSync(join(stopped, 'checkpoints/step-000003/values.safetensors')), algo === 'spo');
-    await train({ folder: stopped, resume: true, engine: 'wasm', install: false });
-    assert.deepEqual(runBytes(stopped), runBytes(whole));
-
-    const metrics = [...readLog(join(whole, 'metrics.jsonl'))] as Record<string, number>[];
-    const rollouts = [...readLog(join(whole, 'rollouts.jsonl'))] as Record<string, number>[];
-    const page = readFileSync(writeReport({ folder: whole }).path, 'utf8');
-    for (const { step: number, trackedValue, trackedRetention, promptValue } of metrics) {
-      const own = rollouts.filter(({ step: of }) => of === number);
-      assert.equal(new Set(own.map(({ problem }) => problem)).size > 1, true);
-      if (algo === 'spo') {
-        assert.ok(trackedValue! > 0 && trackedValue! < 1 && trackedRetention! >= 0.875 && trackedRetention! <= 0.96);
-        near(
-          own.reduce((sum, { advantage }) => sum + advantage!, 0),
-          0,
-        );
-      } else assert.ok(Number.isFinite(promptValue));
-    }
-    assert.match(page, algo === 'spo' ? /Tracked success/ : /Value of the prompts/);
-  });
+/** The logs of a finished run, and its report. */
+function resultOf(folder: string) {
+  const log = (name: string) => [...readLog(join(folder, name))] as Record<string, number>[];
+  const page = readFileSync(writeReport({ folder }).path, 'utf8');
+  return { metrics: log('metrics.jsonl'), rollouts: log('rollouts.jsonl'), page };
 }
+
+test('a stopped run of SPO ends with the bytes of an uninterrupted one', async (t) => {
+  const root = temporaryFolder(t);
+  const [whole, stopped] = [join(root, 'whole'), join(root, 'stopped')];
+  assert.equal((await train({ ...work, algo: 'spo', folder: whole })).updates, 5);
+  const stop = new AbortController();
+  const first = train({ ...work, algo: 'spo', folder: stopped, signal: stop.signal }, (event) => {
+    if (event.kind === 'step' && event.metrics.step === 3) stop.abort();
+  });
+  await assert.rejects(first, /Stopped/);
+  assert.ok(existsSync(join(stopped, 'checkpoints/step-000003/values.safetensors')));
+  await train({ folder: stopped, resume: true, engine: 'wasm', install: false });
+  assert.deepEqual(runBytes(stopped), runBytes(whole));
+
+  const { metrics, rollouts, page } = resultOf(whole);
+  for (const { step: number, trackedValue, trackedRetention } of metrics) {
+    const own = rollouts.filter(({ step: of }) => of === number);
+    assert.equal(new Set(own.map(({ problem }) => problem)).size > 1, true);
+    assert.ok(trackedValue! > 0 && trackedValue! < 1 && trackedRetention! >= 0.875 && trackedRetention! <= 0.96);
+    near(
+      own.reduce((sum, { advantage }) => sum + advantage!, 0),
+      0,
+    );
+  }
+  assert.match(page, /Tracked success/);
+});
+
+test('TBRM with adapters: the value of the prompts is in the log and the report', async (t) => {
+  const folder = join(temporaryFolder(t), 'run');
+  await train({ ...work, algo: 'tbrm', loraRank: 4, maxSteps: 2, folder });
+  const { metrics, page } = resultOf(folder);
+  assert.deepEqual(
+    metrics.map(({ promptValue }) => Number.isFinite(promptValue)),
+    [true, true],
+  );
+  assert.match(page, /Value of the prompts/);
+});
 
 test('what SPO and TBRM cannot do is refused by its flag', async (t) => {
   const call = { ...work, folder: join(temporaryFolder(t), 'run') };
