@@ -37,7 +37,7 @@ export function describeAccuracy({ greedy, sampled }: EvalSummary): string {
 export function describePreflight(preflight: Preflight, paint: Paint = plain): string[] {
   const { verdict, problems, samplesPerProblem, passAt1, passAtN, histogram, trainable } = preflight;
   const { allWrong, mixed, allRight, truncatedRate, parseFailRate, meanAbsAdvantage } = preflight;
-  const { solved, varied, plan, probe, notes, advice } = preflight;
+  const { solved, varied, signalShare, plan, probe, notes, advice } = preflight;
   const word = { go: paint.good('go'), warn: paint.warn('go, with a warning'), stop: paint.bad('stop') }[verdict];
   return [
     `Will training learn anything here? Verdict: ${word}.`,
@@ -49,7 +49,7 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
     ...(plan === undefined
       ? []
       : [
-          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} planned${plan.warmup > 1 ? `; the learning rate rises during the first ${plan.warmup}` : ''}`,
+          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} planned, of which about ${Math.round(signalShare * plan.batchSize)} can teach something in the first ones${plan.warmup > 1 ? `; the learning rate rises during the first ${plan.warmup}` : ''}`,
         ]),
     ...(probe === undefined ? [] : describeProbe(probe)),
     ...notes.map((sentence) => `  ${sentence}`),

@@ -42,6 +42,8 @@ export interface Preflight {
   readonly varied: number;
   /** Mean of |reward - V*| over the samples of the trainable problems: the size of the first update's signal. */
   readonly meanAbsAdvantage: number;
+  /** Share of these samples whose reward differs from V*: of the rollouts of the first updates that can teach something. */
+  readonly signalShare: number;
   /**
    * The accuracy if every problem with an exact sample were always solved: the most that sharpening alone can reach on
    * these problems. Equal to `passAtN`. Learning that generalises can exceed it.
@@ -72,6 +74,9 @@ export interface PreflightOptions {
   readonly plan?: PlannedRun | undefined;
   readonly probe?: Probe | undefined;
 }
+
+/** An advantage up to this is none. */
+const noAdvantage = 1e-6;
 
 /** A run with fewer updates learns little. */
 const fewUpdates = 8;
@@ -124,6 +129,7 @@ export function preflight(
     solved: exact.filter((n) => n > 0).length,
     varied: entries.filter(isVaried).length,
     meanAbsAdvantage: advantages.length === 0 ? 0 : mean(advantages),
+    signalShare: advantages.length === 0 ? 0 : mean(advantages.map((size) => Number(size > noAdvantage))),
   };
   // Rewards, not exactness, carry the signal: partial credit and free-form rewards differ without any exact sample.
   const withSignal = trainable.filter(isVaried).length;

@@ -34,6 +34,7 @@ test('the figures of four problems by hand', () => {
   // V*(1, 0) = 1 + 0.5·log((1 + e^-2)/2) = 0.716890: |r - V*| is 0.283110 and 0.716890, together 1 whatever V* is.
   // (0.3, 1) likewise sums to 0.7, and (1, 1) to 0: (1 + 0.7) / 6.
   assert.ok(Math.abs(result.meanAbsAdvantage - 1.7 / 6) < 1e-12);
+  assert.equal(result.signalShare, 4 / 6);
 });
 
 test('mixed outcomes and readable answers: go', () => {

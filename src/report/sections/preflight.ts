@@ -108,13 +108,14 @@ const ifKnown = (value: number | null, text: (value: number) => string) => (valu
 
 function figures(preflight: Preflight): Html {
   const { samplesPerProblem: n, passAt1, ceiling, allWrong, mixed, allRight } = preflight;
-  const { truncatedRate, parseFailRate, meanTokens, meanAbsAdvantage, trainable, problems } = preflight;
+  const { truncatedRate, parseFailRate, meanTokens, meanAbsAdvantage, signalShare, trainable, problems } = preflight;
   const rows: [string, string][] = [
     ['One sample correct (pass@1)', percent(passAt1)],
     [`Ceiling: one of ${n} correct (pass@${n})`, percent(ceiling)],
     ['Problems with none, some, all correct', `${percent(allWrong)}, ${percent(mixed)}, ${percent(allRight)}`],
     ['Problems to train on', `${trainable} of ${problems}`],
     ['Mean |advantage|, for rewards from 0 to 1', short(meanAbsAdvantage)],
+    ['Rollouts of the first updates that can teach something', percent(signalShare)],
     ['Cut off; no readable answer', `${ifKnown(truncatedRate, percent)}; ${ifKnown(parseFailRate, percent)}`],
     ['Length, mean', ifKnown(meanTokens, (tokens) => `${short(tokens)} tokens`)],
   ];
