@@ -19,7 +19,7 @@ import { createLearner } from '../../src/policy/learner.js';
 import { createPolicy, type TrainingOptions } from '../../src/policy/policy.js';
 import { shapeOfBatches } from '../../src/policy/update-shape.js';
 import { pretrain } from '../../src/pretrain/loop.js';
-import { algorithms } from '../../src/stage2/algorithm.js';
+import { type Algorithm, algorithms } from '../../src/stage2/algorithm.js';
 
 export interface NamedProgram {
   readonly name: string;
@@ -67,7 +67,8 @@ export async function allPrograms(): Promise<NamedProgram[]> {
   }
   for (const algorithm of Object.keys(algorithms) as (keyof typeof algorithms)[]) {
     name = `--algo ${algorithm}`;
-    policy(qwen2Config(small), 'f32', { loss: lossOf(algorithm) });
+    const { anchor, addsValue, tracksValues: scores }: Algorithm = algorithms[algorithm];
+    policy(qwen2Config(small), 'f32', { loss: lossOf(algorithm), anchor, addsValue, scores });
   }
   name = 'sft';
   const rows = [60, 20, 90].map((length) => ({ promptIds: [1, 2], completionIds: new Array<number>(length).fill(3) }));
