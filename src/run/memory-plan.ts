@@ -132,7 +132,7 @@ function mostMoments(moments: TrainingLayout['moments'], replicas: number): numb
   return Math.max(...bytes);
 }
 
-/** Memory of a run that samples and trains on a server: measured as the memory of a process, and copies of the adapter. */
+/** Memory of a run that samples and trains on a server: an estimate for the process, and copies of the adapter. */
 export function planClientMemory(config: ModelConfig, lora: LoraOptions | undefined): readonly MemoryStage[] {
   const adapter = lora === undefined ? 0 : specBytes(adapterSpecs(config, lora));
   return [stage('training', { Node: clientBytes, 'copies of the adapter': adapterCopies * adapter })];
