@@ -13,7 +13,7 @@ test('the entries of the repository name programs that exist', () => {
   const entries = readEntries();
   assert.deepEqual(
     entries.map(({ name }) => name),
-    ['pytorch', 'tinyzero', 'tinyzero-tuned', 'trl'],
+    ['pytorch', 'tinyzero', 'tinyzero-four', 'trl'],
   );
   for (const entry of entries) {
     const [, program] = filled(entry, fillings);
