@@ -19,7 +19,7 @@ export const sharingOptions = {
   train: {
     type: 'boolean',
     default: false,
-    help: 'with --to web: also a page that trains the model in the browser while one watches',
+    help: 'with --to web: also a page that trains the model in the browser while you watch',
   },
   dtype: { type: 'choice', choices: exportFormats, help: 'number format of the weights' },
   check: {

@@ -70,6 +70,7 @@ function requireTrainable(settings: Settings): void {
     loraRank !== undefined && 'adapters are trained (--lora-rank)',
     (tinkerUrl !== undefined || samplerUrl !== undefined) && 'a server computes',
     precision !== 'f32' && 'products are rounded to bfloat16 (--precision)',
+    settings.samplerWeights === 'int8' && 'the sampler has weights of 8 bits (--sampler-weights)',
     numValidation > 0 && 'problems are set aside for validation (--num-validation)',
     refreshEvery > 1 && 'the sampler lags behind (--refresh-every)',
     (shots > 0 || promptStyle === 'chat') && 'prompts are more than the question',
