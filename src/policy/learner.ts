@@ -22,10 +22,10 @@ import {
   planPasses,
   predictionsOf,
 } from '../model/network/packed.js';
-import { frozenOf, pick, type TrainingLayout, trainingLayout } from './layout.js';
+import { frozenOf, type TrainingLayout, trainingLayout } from './layout.js';
 import type { TokenLoss } from './row-loss.js';
 import { type TrainedState, trainedState } from './trained-state.js';
-import { addGradients, applyFunction, clearFunction } from './update.js';
+import { addGradients, applyFunction, clearFunction, scoreFunction } from './update.js';
 import type { UpdateShape } from './update-shape.js';
 
 export interface LearnerOptions {
@@ -125,16 +125,6 @@ function learnerFunctions(
       },
     }),
     apply: applyFunction(names, optimizer, maxGradientNorm),
-    score: defineFunction({
-      inputs: passInputs(sizes),
-      checkNumerics: true,
-      precision,
-      body(state, inputs) {
-        const context = passContext(config, inputs, sizes);
-        const frozen = frozenOf(state, layout, lora);
-        const logProbs = packedLogProbs(pick(state, names), frozen, config, context, recompute);
-        return { outputs: { logProbs } };
-      },
-    }),
+    score: scoreFunction(config, layout, { shape, precision, lora }),
   };
 }

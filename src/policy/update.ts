@@ -31,7 +31,7 @@ import {
   planPasses,
   valuesByRow,
 } from '../model/network/packed.js';
-import { frozenOf, gradientName, type PolicyLayout, pick, referenceOf } from './layout.js';
+import { frozenOf, gradientName, type PolicyLayout, pick, referenceOf, type TrainingLayout } from './layout.js';
 import { applyTogether } from './replicas.js';
 import type { RowLoss } from './row-loss.js';
 import type { UpdateShape } from './update-shape.js';
@@ -142,19 +142,31 @@ export function updateFunctions(
       replicas === 1
         ? applyFunction(names, optimizer, maxGradientNorm)
         : applyTogether(layout.trained, replicas, optimizer, maxGradientNorm),
-    ...(scores && {
-      score: defineFunction({
-        inputs: passInputs(sizes),
-        checkNumerics: true,
-        precision,
-        body(state, inputs) {
-          const context = passContext(config, inputs, sizes);
-          const frozen = frozenOf(state, layout, lora);
-          return { outputs: { logProbs: packedLogProbs(pick(state, names), frozen, config, context, recompute) } };
-        },
-      }),
-    }),
+    ...(scores && { score: scoreFunction(config, layout, { shape, precision, lora }) }),
   };
+}
+
+/** The log-probs of the rows of a pass under the policy: `logProbs` [predictions] f32. */
+export function scoreFunction(
+  config: ModelConfig,
+  layout: TrainingLayout,
+  {
+    shape: { recompute, ...sizes },
+    precision,
+    lora,
+  }: Pick<UpdateOptions, 'lora'> & { readonly shape: UpdateShape; readonly precision: Precision },
+): FunctionSpec {
+  const names = Object.keys(layout.trained);
+  return defineFunction({
+    inputs: passInputs(sizes),
+    checkNumerics: true,
+    precision,
+    body(state, inputs) {
+      const context = passContext(config, inputs, sizes);
+      const frozen = frozenOf(state, layout, lora);
+      return { outputs: { logProbs: packedLogProbs(pick(state, names), frozen, config, context, recompute) } };
+    },
+  });
 }
 
 /** Sets the sums of the gradients to zero. */

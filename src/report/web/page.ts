@@ -22,7 +22,7 @@ ${trains && html`<p class="note"><a href="./train.html">Train it in this browser
 <p class="note">${note}</p>
 <p><button id="fill" type="button" disabled>Fill the table</button></p>
 <div id="grids"></div>
-<ul class="legend"><li><span class="right">●</span> right</li><li><span class="near">◐</span> near</li><li><span class="wrong">○</span> wrong</li><li><span class="held">▢</span> held out, never trained on</li></ul>
+${tableLegend}
 </section>
 </main>
 <footer><p>Runs in this page alone: nothing that is typed leaves it. Made by tinyzero; the tokenizer is @huggingface/tokenizers (Apache-2.0).</p></footer>
@@ -32,6 +32,9 @@ ${trains && html`<p class="note"><a href="./train.html">Train it in this browser
 `;
   return page.markup;
 }
+
+/** What the marks in a multiplication table mean. */
+export const tableLegend: Html = html`<ul class="legend"><li><span class="right">●</span> right</li><li><span class="near">◐</span> near</li><li><span class="wrong">○</span> wrong</li><li><span class="held">▢</span> held out, never trained on</li></ul>`;
 
 const policy = [
   ...["default-src 'none'", "script-src 'self'", "connect-src 'self'", "style-src 'unsafe-inline'"],

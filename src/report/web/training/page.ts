@@ -1,6 +1,7 @@
 /** @file The page that trains: its markup and style. It loads only files of its own folder. */
 import { type Html, html, pageHead } from '../../html.js';
 import { themes } from '../../style.js';
+import { tableLegend } from '../page.js';
 
 /** @param name of the model that is trained. @param algorithm its title. @param note a sentence about the reward. */
 export function trainingPage(name: string, algorithm: string, note: string): string {
@@ -36,7 +37,7 @@ ${pageHead(`Train ${name} · tinyzero`, policy, style)}
 <section aria-labelledby="before-title"><h2 id="before-title">The table before</h2><div id="table-before"></div></section>
 <section aria-labelledby="after-title"><h2 id="after-title">The table while training</h2><div id="table-after"></div></section>
 </div>
-<ul class="legend"><li><span class="right">●</span> right</li><li><span class="near">◐</span> near</li><li><span class="wrong">○</span> wrong</li><li><span class="held">▢</span> held out, never trained on</li></ul>
+${tableLegend}
 </main>
 <footer><p>Computed in this page alone: nothing leaves it. Made by tinyzero with TensorFlow.js (Apache-2.0), @huggingface/tokenizers (Apache-2.0), seedrandom (MIT) and valibot (MIT).</p></footer>
 <script type="module" src="./train.js"></script>
