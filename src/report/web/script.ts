@@ -2,25 +2,20 @@
  * @file The page's own script, `page.js` of a web export: loads the models of its folder, asks them side by side, shows
  * rewards and fills the multiplication table. An ES module as text, since only this file uses a browser's API.
  */
+import { tableScript } from './table-script.js';
+
 export const script = `
 import { createSession } from './session.js';
 import { multiplicationReward } from './multiplication.js';
 import { Tokenizer } from './tokenizers.js';
 
-const byId = (id) => document.getElementById(id);
-const make = (tag, properties = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-};
-const get = async (path, kind) => {
+${tableScript}const get = async (path, kind) => {
   const response = await fetch(path);
   if (!response.ok) throw new Error(path + ': ' + response.status);
   return await response[kind]();
 };
 /** Lets the browser draw. */
 const pause = () => new Promise((resolve) => setTimeout(resolve));
-const state = (text) => { byId('state').textContent = text; };
 
 const page = await get('./page.json', 'json');
 const reward = (text, answer, info) => multiplicationReward(text, answer, info, page.reward);
@@ -59,30 +54,10 @@ async function ask(line) {
   }));
 }
 
-function drawGrid(session) {
-  const factors = page.factors;
-  const table = make('table');
-  const caption = make('caption', { textContent: session.model.name });
-  table.append(caption, make('tr', {}, make('td'), ...factors.map((b) => make('th', { scope: 'col', textContent: b }))));
-  const cells = new Map();
-  for (const a of factors) {
-    const row = make('tr', {}, make('th', { scope: 'row', textContent: a }));
-    for (const b of factors) {
-      const cell = make('td');
-      if (page.heldOut.includes(Math.min(a, b) + '×' + Math.max(a, b))) cell.classList.add('held');
-      cells.set(a + ' ' + b, cell);
-      row.append(cell);
-    }
-    table.append(row);
-  }
-  return { table, caption, cells };
-}
-
 async function fill() {
   byId('grids').replaceChildren();
-  const grids = sessions.map((session) => ({ session, ...drawGrid(session) }));
+  const grids = sessions.map((session) => ({ session, ...productTable(page.factors, page.heldOut, session.model.name) }));
   byId('grids').append(...grids.map(({ table }) => table));
-  const signs = { right: '●', near: '◐', wrong: '○' };
   for (const { session, caption, cells } of grids) {
     let [right, total, rewards] = [0, 0, 0];
     for (const [key, cell] of cells) {
@@ -90,10 +65,7 @@ async function fill() {
       const answer = await session.answer(session.product(a, b));
       const score = reward(answer.text, a * b, answer);
       const kind = score.exact ? 'right' : score.parts.near ? 'near' : 'wrong';
-      cell.classList.add(kind);
-      cell.textContent = signs[kind];
-      cell.title = a + ' × ' + b + ': ' + answer.text + ' (reward ' + score.reward + ')';
-      cell.setAttribute('aria-label', a + ' × ' + b + ', ' + kind);
+      markCell(cell, key, kind, answer.text, score.reward);
       total += 1;
       right += Number(score.exact);
       rewards += score.reward;

@@ -2,22 +2,16 @@
  * @file The script of the page that trains, `train.js`: starts the worker and shows what it says. An ES module as text, since only this
  * file uses a page's API.
  */
+import { tableScript } from '../table-script.js';
+
 export const script = `
-const byId = (id) => document.getElementById(id);
-const make = (tag, properties = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-};
-const drawn = (tag, attributes, text = '') => {
+${tableScript}const drawn = (tag, attributes, text = '') => {
   const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.textContent = text;
   return element;
 };
 const percent = (share) => (100 * share).toFixed(1) + ' %';
-const state = (text) => { byId('state').textContent = text; };
-const signs = { right: '●', near: '◐', wrong: '○' };
 const buttons = { train: byId('train'), pause: byId('pause'), stop: byId('stop'), weights: byId('weights') };
 
 let about;
@@ -57,37 +51,17 @@ function clear() {
 }
 
 function drawTable(when) {
-  const factors = about.factors;
-  const table = make('table');
-  table.append(
-    make('caption', { textContent: when === 'before' ? 'Greedy answers' : 'The newest sampled answer to each product' }),
-    make('tr', {}, make('td'), ...factors.map((b) => make('th', { scope: 'col', textContent: b }))),
-  );
-  const found = new Map();
-  for (const a of factors) {
-    const row = make('tr', {}, make('th', { scope: 'row', textContent: a }));
-    for (const b of factors) {
-      const cell = make('td');
-      if (about.held.includes(Math.min(a, b) + '×' + Math.max(a, b))) cell.classList.add('held');
-      found.set(a + ' ' + b, cell);
-      row.append(cell);
-    }
-    table.append(row);
-  }
-  byId('table-' + when).replaceChildren(table);
-  cells[when] = found;
+  const title = when === 'before' ? 'Greedy answers' : 'The newest sampled answer to each product';
+  const filled = productTable(about.factors, about.held, title);
+  byId('table-' + when).replaceChildren(filled.table);
+  cells[when] = filled.cells;
 }
 
 function fillCells(when, answers) {
   for (const { cell: name, mark, reward, text } of answers) {
     const cell = cells[when].get(name);
     if (cell === undefined) continue;
-    const product = name.replace(' ', ' × ');
-    cell.classList.remove('right', 'near', 'wrong');
-    cell.classList.add(mark);
-    cell.textContent = signs[mark];
-    cell.title = product + ': ' + text + ' (reward ' + reward + ')';
-    cell.setAttribute('aria-label', product + ', ' + mark);
+    markCell(cell, name, mark, text, reward);
   }
 }
 
