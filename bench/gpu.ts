@@ -11,12 +11,11 @@ import { type Engine, openEngine } from '../src/engine/backend.js';
 import { type Precision, precisions } from '../src/engine/choices.js';
 import { type ModelConfig, parseModelConfig } from '../src/model/network/config.js';
 import { elementCount, parameterCount, parameterSpecs } from '../src/model/network/params.js';
-import { optimizer } from '../src/options/defaults.js';
 import { createPolicy } from '../src/policy/policy.js';
-import { squaredError } from '../src/stage2/loss.js';
 import type { JsonRecord } from '../src/util/json.js';
 import { qwen2Record, qwenHalfBillion } from './checkpoints.js';
 import { median, seededUniform } from './measure.js';
+import { loadedPolicy } from './policy.js';
 
 /** config.json by name: two of Qwen2.5's, and one for a try on any machine. */
 const models: Readonly<Record<string, JsonRecord>> = {
@@ -133,19 +132,7 @@ function updates(
   { precision, rows: batchSize, promptTokens, newTokens, runs }: Work,
   read: (name: string) => Float32Array,
 ): number {
-  const policy = createPolicy(engine, config, {
-    sizes: { promptLengths: [promptTokens], maxNewTokens: newTokens, slots: 1 },
-    precision,
-    training: {
-      batchSize,
-      loss: (arithmetic, row) => squaredError(arithmetic, row, 1e-3),
-      maxGradientNorm: 1,
-      optimizer,
-    },
-  });
-  policy.load(read);
-  policy.loadReference(read);
-  policy.loadMoments();
+  const policy = loadedPolicy(engine, config, read, { batchSize, promptTokens, newTokens, precision });
   say(`${name}: ready to train`);
   const rows = Array.from({ length: batchSize }, (_, row) => ({
     promptIds: ids(config, row, promptTokens),

@@ -16,9 +16,9 @@ import { loraTargets } from '../src/model/network/lora-options.js';
 import { planScoring, score, scoreFunctions } from '../src/model/score.js';
 import { optimizer } from '../src/options/defaults.js';
 import { createPolicy } from '../src/policy/policy.js';
-import { squaredError } from '../src/stage2/loss.js';
 import { mean } from '../src/util/statistics.js';
 import { seededUniform, sinceStart } from './measure.js';
+import { loadedPolicy } from './policy.js';
 
 export interface Part {
   /** `step`: forward, backward, clipping and AdamW; `update`: the same with the reference's forward pass, as in a run. */
@@ -125,23 +125,18 @@ async function scoring(engine: Engine, model: Pretrained, part: Part): Promise<R
 
 /** An update of a run, with its gradient in passes. Rows have the same length, so nothing is saved by packing. */
 async function policyUpdate(engine: Engine, model: Pretrained, part: Part): Promise<Run> {
-  const { rows: batchSize, promptTokens, newTokens: maxNewTokens, precision, loraRank } = part;
+  const { rows: batchSize, loraRank } = part;
   const { config, weights } = model;
-  const policy = createPolicy(engine, config, {
-    sizes: { promptLengths: [promptTokens], maxNewTokens, slots: 1 },
-    precision,
-    training: {
-      batchSize,
-      loss: (arithmetic, row) => squaredError(arithmetic, row, 1e-3),
-      maxGradientNorm: 1,
-      optimizer,
+  const policy = loadedPolicy(
+    engine,
+    config,
+    weights.read,
+    { ...part, batchSize },
+    {
       isNarrow: (name) => weights.dtypeOf(name) === 'bfloat16',
       ...(loraRank !== undefined && { lora: { rank: loraRank, alpha: 2 * loraRank, targets: loraTargets } }),
     },
-  });
-  policy.load(weights.read);
-  policy.loadReference(weights.read);
-  policy.loadMoments();
+  );
   const advantages = new Array<number>(batchSize).fill(0.5);
   let step = 0;
   return async () => {

@@ -1,6 +1,6 @@
 /** Runs of `train --on tinker` on a server that computes with tinyzero's own engine. */
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type EvalSummary, evaluate, train } from '../../src/index.js';
@@ -99,4 +99,17 @@ test('options that contradict a server are refused before it is asked', async ()
     [...server, '--lora-alpha', '8', '--precision', 'bf16'],
     /--lora-alpha: .*\n.*--precision: .*the server decides/s,
   );
+});
+
+test('a set of runs on a server needs no engine on this machine', async (t) => {
+  const set = join(temporaryFolder(t), 'set');
+  const server = await startTinker(t, { folder, engine: 'wasm', rank: 4, kept: new Map() });
+  const place = ['--model', folder, '--on', 'tinker', '--tinker-url', server.url, '--lora-rank', '4'];
+  const size = ['--num-train', '2', '--num-test', '1', '--num-samples', '2', '--max-new-tokens', '8', '--epochs', '1'];
+  const small = [...size, '--batch-size', '2', '--eval-samples', '0', '--train-on', 'all', '--force', '--seeds', '1,2'];
+  const { code, stderr } = await tinyzero(['train', ...place, ...small, '--out', set]);
+  assert.equal(code, 0, stderr);
+  assert.doesNotMatch(stderr, /Engine:|installed/);
+  assert.equal(JSON.parse(readFileSync(join(set, 'plan.json'), 'utf8')).engine, undefined);
+  assert.equal(existsSync(join(set, 'seed-2', 'final', 'adapter_model.safetensors')), true);
 });

@@ -3,7 +3,7 @@
  * many run side by side, fetches engine and weights once, runs all, and writes the summary, the table and the report.
  */
 import { join } from 'node:path';
-import type { EngineSetting } from '../../engine/choices.js';
+import type { EngineName, EngineSetting } from '../../engine/choices.js';
 import { chooseEngine } from '../../engine/install/choose.js';
 import { openModel } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
@@ -84,14 +84,30 @@ async function runLeft(
     return undefined;
   }
   reporter.line(`${counted(plan.runs.length, 'run')} into ${folder}, ${sideBySide(parallel)}.`);
-  // All runs of a set have the same engine, also those that start after a stop.
-  const { name } = await chooseEngine({ ...request, engine: plan.engine ?? request.engine, reporter, signal });
+  const engine = await engineOf(plan, request, reporter, signal);
   await fetchWeights(plan, reporter, signal);
   if (request.plan !== undefined) {
     makeFolder(folder);
-    writePlan(folder, { ...plan, engine: name });
+    writePlan(folder, { ...plan, ...(engine && { engine }) });
   }
-  return await execute({ folder, plan, parallel, common: ['--engine', name, '--no-install'] }, reporter, signal);
+  const common = engine === undefined ? [] : ['--engine', engine, '--no-install'];
+  return await execute({ folder, plan, parallel, common }, reporter, signal);
+}
+
+/** The engine of all runs, including those that start after a stop; undefined if a Tinker server computes all of them. */
+async function engineOf(
+  plan: RunPlan,
+  request: SetRequest,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<EngineName | undefined> {
+  if (plan.runs.every(isOnTinker)) return undefined;
+  const { name } = await chooseEngine({ ...request, engine: plan.engine ?? request.engine, reporter, signal });
+  return name;
+}
+
+function isOnTinker({ flags }: PlannedRun): boolean {
+  return flags.tinkerUrl !== undefined;
 }
 
 function requireFree(folder: string): void {
@@ -178,7 +194,7 @@ async function dryRunOf(
 /** Downloads what is missing once, so that runs side by side do not. */
 async function fetchWeights(plan: RunPlan, reporter: Reporter, signal: AbortSignal): Promise<void> {
   // A Tinker server has the weights itself.
-  const here = plan.runs.filter(({ flags }) => flags.tinkerUrl === undefined);
+  const here = plan.runs.filter((run) => !isOnTinker(run));
   const names = here.flatMap(({ flags }) => [flags.model ?? builtinModel, flags.reference ?? []].flat());
   for (const name of new Set(names)) {
     if (typeof name !== 'string') continue;

@@ -14,7 +14,7 @@ import { processorRoom } from '../../../src/model/room.js';
 import { sample, samplingParts } from '../../../src/model/sampling/sample.js';
 import { copyFunction, frozenState, onAdapters, onCopies, samplerCopies } from '../../../src/model/sampling/weights.js';
 import { policyLayout } from '../../../src/policy/layout.js';
-import { createPolicy, type Policy } from '../../../src/policy/policy.js';
+import { createPolicy, type Policy, type PolicyOptions } from '../../../src/policy/policy.js';
 import { checkSampler, samplerTolerance } from '../../../src/stage2/checks.js';
 import { policyGradient } from '../../../src/stage2/loss.js';
 import { keyedRandom } from '../../../src/util/random.js';
@@ -114,6 +114,25 @@ nativeTest('a bfloat16 reference loses nothing when stored as bfloat16', async (
 const sizes = { promptLengths: [3], maxNewTokens: 8, slots: 8 };
 const training = { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient };
 
+/** A policy, one that only samples, both with the initial weights, and the completions that both draw. */
+async function policyAndSampler(
+  of: ModelConfig,
+  how: Pick<PolicyOptions, 'precision' | 'samplerWeights'>,
+  more: Pick<NonNullable<PolicyOptions['training']>, 'lora'> = {},
+) {
+  const engine = await openEngine('tensorflow');
+  const policy = createPolicy(engine, of, { sizes, ...how, training: { ...training, ...more } });
+  const frozen = createPolicy(engine, of, { sizes, ...how });
+  const initial = initialOf(of);
+  policy.load(initial);
+  policy.loadReference(initial);
+  policy.loadMoments();
+  frozen.load(initial);
+  const before = await drawn(policy);
+  assert.deepEqual(await drawn(frozen), before);
+  return { policy, frozen, before };
+}
+
 for (const [title, of, how] of [
   ['bfloat16', config, { precision: 'bf16' }],
   ['int8', wide, { samplerWeights: 'int8' }],
@@ -122,16 +141,8 @@ for (const [title, of, how] of [
     `a policy samples from the ${title} weights that it has, as a policy that only samples would`,
     async () => {
       const initial = initialOf(of);
-      const engine = await openEngine('tensorflow');
-      const policy = createPolicy(engine, of, { sizes, ...how, training });
-      const frozen = createPolicy(engine, of, { sizes, ...how });
+      const { policy, frozen, before } = await policyAndSampler(of, how);
       try {
-        policy.load(initial);
-        policy.loadReference(initial);
-        policy.loadMoments();
-        frozen.load(initial);
-        const before = await drawn(policy);
-        assert.deepEqual(await drawn(frozen), before);
         const rows = before.slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
         const { logProbs, refLogProbs } = policy.update({
           rows,
@@ -197,19 +208,10 @@ nativeTest('adapters give the same samples merged into copies of the weights and
 nativeTest(
   'an int8 sampler is near the policy, whose update uses its own log-probs; adapters are merged first',
   async () => {
-    const engine = await openEngine('tensorflow');
-    const initial = initialOf(wide);
     const lora = { rank: 2, alpha: 4, targets: ['k_proj', 'down_proj'] } as const;
     for (const more of [{}, { lora }]) {
-      const policy = createPolicy(engine, wide, { sizes, samplerWeights: 'int8', training: { ...training, ...more } });
-      const frozen = createPolicy(engine, wide, { sizes, samplerWeights: 'int8' });
+      const { policy, frozen, before } = await policyAndSampler(wide, { samplerWeights: 'int8' }, more);
       try {
-        policy.load(initial);
-        policy.loadReference(initial);
-        policy.loadMoments();
-        frozen.load(initial);
-        const before = await drawn(policy);
-        assert.deepEqual(await drawn(frozen), before);
         const rows = before.slice(0, 2).map(({ ids }, i) => ({ promptIds: [3 + i, 7, 9], completionIds: ids }));
         const batch = { rows, advantages: [-1, 1], temperature: 1, step: 1, learningRate: 0.01 };
         const { logProbs, refLogProbs } = policy.update(batch);
