@@ -3,17 +3,19 @@
  * fine-tuned on solved graphs until it follows edges and guesses the first, then trained by `tinyzero train`. Stage 1 must warn that it
  * may be guessing, and the accuracy must stay where it was.
  *
- *     npm run toy:star      # about 20 minutes on 2 quiet cores, not measured; most of it fine-tuning
+ *     npm run toy:star                        # about 10 minutes on 2 quiet cores, most of it fine-tuning
+ *     npm run toy:star -- --out runs/star     # the same command goes on where a run was stopped
  *
  * Prints accuracy before and after, what stage 1 said and the verdict of the report. Exit code 1 if the model learned.
  */
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readRunRecord } from '../../src/report/read.js';
 import { judge } from '../../src/report/verdict.js';
+import { runFiles } from '../../src/run/folder.js';
 import { keyedRandom } from '../../src/util/random.js';
 import { degree, drawGraph, promptOf, solutionOf } from './star-graph-task.js';
 import { tinyzero } from './tinyzero.js';
@@ -28,21 +30,22 @@ const { values } = parseArgs({
 });
 const folder = values.out ?? mkdtempSync(join(tmpdir(), 'tinyzero-star-graph-'));
 mkdirSync(folder, { recursive: true });
-const data = join(folder, 'graphs.jsonl');
-const random = keyedRandom('star graph', values.seed);
-const lines = Array.from({ length: Number(values.graphs) }, () => {
-  const graph = drawGraph(random, false);
-  return `${JSON.stringify({ prompt: promptOf(graph), completion: solutionOf(graph) })}\n`;
-});
-writeFileSync(data, lines.join(''));
 const tuned = join(folder, 'sft');
 const run = join(folder, 'rl');
-const seed = ['--seed', values.seed];
-const often = ['--epochs', '1', '--batch-size', '64', '--held-out', '0.005', '--save-every', '0'];
-tinyzero('sft', '--data', data, '--out', tuned, ...seed, '--lr', values.lr, ...often, '--quiet');
-const task = fileURLToPath(new URL('../../../bench/toys/star-graph-task.ts', import.meta.url));
-const rl = ['--model', tuned, '--num-train', '200', '--num-test', '50', '--epochs', '10', '--max-new-tokens', '12'];
-tinyzero('train', '--task', task, ...rl, '--out', run, ...seed, '--save-every', '0', '--quiet');
+const often = ['--save-every', '200', '--keep', '1', '--quiet'];
+if (existsSync(join(tuned, runFiles.config))) tinyzero('sft', '--resume', tuned, '--quiet');
+else {
+  const data = join(folder, 'graphs.jsonl');
+  writeFileSync(data, solvedGraphs().join(''));
+  const options = ['--epochs', '1', '--batch-size', '64', '--held-out', '0.005', '--eval-every', '500', ...often];
+  tinyzero('sft', '--data', data, '--out', tuned, '--seed', values.seed, '--lr', values.lr, ...options);
+}
+if (existsSync(join(run, runFiles.config))) tinyzero('train', '--resume', run, '--quiet');
+else {
+  const task = fileURLToPath(new URL('../../../bench/toys/star-graph-task.ts', import.meta.url));
+  const options = ['--num-train', '200', '--num-test', '50', '--epochs', '10', '--max-new-tokens', '12', ...often];
+  tinyzero('train', '--task', task, '--model', tuned, '--out', run, '--seed', values.seed, ...options);
+}
 const record = readRunRecord(run);
 const { kind, sentence } = judge(record);
 const rate = (summary: typeof record.before) => `${(100 * summary!.sampled!.exact.rate).toFixed(1)} %`;
@@ -52,4 +55,12 @@ console.log(`Verdict: ${sentence}`);
 if (kind === 'learned') {
   console.error('The model learned, which policy gradients are known not to do here.');
   process.exitCode = 1;
+}
+
+function solvedGraphs(): string[] {
+  const random = keyedRandom('star graph', values.seed);
+  return Array.from({ length: Number(values.graphs) }, () => {
+    const graph = drawGraph(random, false);
+    return `${JSON.stringify({ prompt: promptOf(graph), completion: solutionOf(graph) })}\n`;
+  });
 }

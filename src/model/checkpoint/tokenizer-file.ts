@@ -27,6 +27,7 @@ import {
   union,
   wrong,
 } from '../../util/schema.js';
+import { isLinearPattern } from './split-patterns.js';
 
 export interface TokenizerFiles {
   /** Path of `tokenizer.json`. */
@@ -36,7 +37,7 @@ export interface TokenizerFiles {
   readonly model: TokenizerModel;
   /** One more than the highest id. */
   readonly length: number;
-  /** Whether encoding and decoding use regular expressions, which need a time limit. */
+  /** Whether encoding and decoding use regular expressions that need a time limit. */
   readonly regex: { readonly encoding: boolean; readonly decoding: boolean };
   /** `special_tokens_map.json` merged with `tokenizer_config.json`, which takes precedence. */
   readonly config: JsonRecord;
@@ -82,7 +83,8 @@ export function readTokenizerFiles(folder: string): TokenizerFiles {
   for (const kind of Object.keys(components) as ComponentKind[]) {
     for (const part of flatten(kind, parts[kind], source, kind)) {
       growth *= growthOf(part);
-      if (isRecord(part.pattern) && typeof part.pattern.Regex === 'string') {
+      const expression = isRecord(part.pattern) ? part.pattern.Regex : undefined;
+      if (typeof expression === 'string' && !isLinearPattern(expression)) {
         regex[kind === 'decoder' ? 'decoding' : 'encoding'] = true;
       }
       if (kind === 'post_processor') requireTokens(part, ids, source);

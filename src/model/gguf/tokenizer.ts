@@ -4,6 +4,7 @@
  * the format or llama.cpp cannot express is rejected by name.
  */
 import { isRecord, type JsonRecord } from '../../util/json.js';
+import { splitPatterns } from '../checkpoint/split-patterns.js';
 import type { TokenizerFiles } from '../checkpoint/tokenizer-file.js';
 import type { MetadataValue } from './header.js';
 import { inexpressible } from './rope.js';
@@ -11,12 +12,6 @@ import type { MetadataEntry } from './write.js';
 
 /** `token_type` of a token. */
 const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
-
-const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const afterContractions = (digits: string) =>
-  `|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
-/** The contractions as Qwen's files spell them, without the group's flag. */
-const spelledContractions = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
 
 interface Split {
   /** Its names in llama.cpp; the first is written. */
@@ -34,13 +29,13 @@ interface Split {
 const splits: readonly Split[] = [
   {
     names: ['qwen2', 'deepseek-r1-qwen'],
-    patterns: [contractions, spelledContractions].map((words) => words + afterContractions('\\p{N}')),
+    patterns: splitPatterns.qwen2,
     ignoreMerges: false,
     nfc: true,
   },
   {
     names: ['llama-bpe', 'llama3', 'llama-v3'],
-    patterns: [contractions, spelledContractions].map((words) => words + afterContractions('\\p{N}{1,3}')),
+    patterns: splitPatterns.llama3,
     ignoreMerges: true,
     nfc: false,
   },
