@@ -84,6 +84,12 @@ public:
     return value;
   }
 
+  napi_value number(uint32_t number) const {
+    napi_value value = nullptr;
+    check(napi_create_uint32(env, number, &value));
+    return value;
+  }
+
   napi_value boolean(bool flag) const {
     napi_value value = nullptr;
     check(napi_get_boolean(env, flag, &value));

@@ -1,6 +1,6 @@
 /**
  * @file The addon with tinyzero's TensorFlow kernels. Loading it registers them; it exports their names, their instruction
- * set and the functions that run graphs. It must be loaded once, into a process that has TensorFlow.
+ * set, a checksum and the functions that run graphs. It must be loaded once, into a process that has TensorFlow.
  */
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "checksum.h"
 #include "cluster.h"
 #include "ops.h"
 #include "sessions.h"
@@ -102,6 +103,7 @@ napi_value init(napi_env env, napi_value exports) {
     }
     js.set(exports, "ops", js.array(ops));
     js.set(exports, "instructions", js.text(chosen().name));
+    exportChecksum(js, exports, chosen().name);
     exportSessions(js, exports);
     exportCluster(js, exports);
   } catch (const std::exception &error) {

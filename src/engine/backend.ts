@@ -7,6 +7,7 @@ import { join } from 'node:path';
 // The union package registers the gradients of all kernels; tfjs-core alone has none.
 import * as tfjs from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
+import { useCrc32 } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 import { memoryLimit } from '../util/machine.js';
@@ -92,6 +93,7 @@ async function openTensorFlow(): Promise<Engine> {
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
   const { kernelsPath } = installed;
   const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
+  if (addon?.crc32 !== undefined) useCrc32(addon.crc32);
   const products = device === 'gpu' ? gpuProducts : productsOf(addon?.instructions);
   const composed: GraphDevice = { ...gpuDevice, kind: device, multipliesBfloat16: products.tensorflowBfloat16 };
   const native =

@@ -80,6 +80,8 @@ export interface KernelsAddon {
   readonly ops: readonly string[];
   /** The best instruction set that the processor has and TINYZERO_CPU allows: the kernels use it, `amx` only TensorFlow. */
   readonly instructions: 'baseline' | 'avx2' | 'avx512' | 'avx512bf16' | 'amx';
+  /** As zlib's, but faster; absent where the processor has no carry-less products, or they are not allowed. */
+  readonly crc32?: (bytes: Uint8Array, before: number) => number;
   /**
    * A session of the graph in a GraphDef.
    *

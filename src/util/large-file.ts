@@ -20,13 +20,19 @@ const bufferCount = 3;
 /**
  * As {@link import('./file.js').writeAtomic}, for content that `produce` appends in pieces of any size.
  *
+ * @param onBlock receives the content in blocks, in order, each while other threads write it: what it does costs no time as long as
+ * it is faster than the disk.
  * @throws the system error of the failing call (ENOSPC, EACCES, ...); an older file is then unchanged.
  */
-export async function writeLargeFile(path: string, produce: (append: Append) => Promise<void>): Promise<void> {
+export async function writeLargeFile(
+  path: string,
+  produce: (append: Append) => Promise<void>,
+  onBlock?: (block: Uint8Array) => void,
+): Promise<void> {
   const file = beginAtomic(path);
   const target = openTarget(file.fd, file.temporary);
   try {
-    await appendBlocks(target.write, produce).finally(target.close);
+    await appendBlocks(target.write, produce, onBlock).finally(target.close);
     file.commit();
   } catch (error) {
     file.abandon();
@@ -37,16 +43,22 @@ export async function writeLargeFile(path: string, produce: (append: Append) => 
 type WriteAt = (bytes: Uint8Array, position: number) => Promise<void>;
 
 /** Cuts what `produce` appends into whole buffers, a few of which are being written while it goes on. */
-async function appendBlocks(writeAt: WriteAt, produce: (append: Append) => Promise<void>): Promise<void> {
+async function appendBlocks(
+  writeAt: WriteAt,
+  produce: (append: Append) => Promise<void>,
+  onBlock?: (block: Uint8Array) => void,
+): Promise<void> {
   const buffers: Uint8Array[] = [];
   const writing: Promise<void>[] = [];
   let current = 0;
   let filled = 0;
   let position = 0;
   const send = () => {
-    writing[current] = writeAt(buffers[current]!.subarray(0, filled), position);
+    const block = buffers[current]!.subarray(0, filled);
+    writing[current] = writeAt(block, position);
     // An error is thrown where the promise is awaited, which may be later.
     writing[current]!.catch(() => {});
+    onBlock?.(block);
     position += filled;
     current = (current + 1) % bufferCount;
     filled = 0;

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { writeLargeFile } from '../../src/util/large-file.js';
+import { type Append, writeLargeFile } from '../../src/util/large-file.js';
 
 const mebibyte = 2 ** 20;
 // The temporary folder may be in memory, which knows no direct writes; the working folder is on a disk.
@@ -19,14 +19,17 @@ test('pieces of any size arrive in order, whether or not they fill blocks and bu
     const path = join(folder, 'a.bin');
     for (const sizes of [[], [0], [1], [4096], [4095, 2], [4 * mebibyte], [mebibyte, 7, 13 * mebibyte + 5, 4091]]) {
       const pieces = sizes.map((size, index) => Buffer.alloc(size, `${index}abcdefg`));
-      await writeLargeFile(path, async (append) => {
+      const blocks: Buffer[] = [];
+      const produce = async (append: Append) => {
         for (const piece of pieces) {
           const scratch = Buffer.from(piece);
           await append(scratch);
           scratch.fill(0); // the caller may use its memory again
         }
-      });
+      };
+      await writeLargeFile(path, produce, (block) => blocks.push(Buffer.from(block)));
       assert.ok(readFileSync(path).equals(Buffer.concat(pieces)), `${sizes}`);
+      assert.ok(Buffer.concat(blocks).equals(Buffer.concat(pieces)), `${sizes} in blocks`);
     }
     assert.deepEqual(readdirSync(folder), ['a.bin']);
   }

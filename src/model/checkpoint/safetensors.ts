@@ -10,7 +10,7 @@ import { type Checksum, emptyChecksum, extendChecksum } from '../../util/checksu
 import type { UserError } from '../../util/errors.js';
 import { openWithHeader } from '../../util/file.js';
 import { describe, parseJsonRecord } from '../../util/json.js';
-import { writeLargeFile } from '../../util/large-file.js';
+import { type Append, writeLargeFile } from '../../util/large-file.js';
 import { check, integer, list, mapOf, object, oneOf, pair, text, wrong } from '../../util/schema.js';
 import { bytesPerElement, type Dtype, narrow, widen } from './dtype.js';
 import { bytesOf, safetensorsLayout, type TensorToWrite } from './safetensors-layout.js';
@@ -132,12 +132,8 @@ export async function writeSafetensors(
 ): Promise<Checksum> {
   const { head, ordered } = safetensorsLayout(tensors, metadata);
   let checksum = emptyChecksum;
-  await writeLargeFile(path, async (append) => {
-    const put = async (bytes: Uint8Array) => {
-      await append(bytes);
-      checksum = extendChecksum(checksum, bytes);
-    };
-    await put(head);
+  const produce = async (append: Append) => {
+    await append(head);
     for (const tensor of ordered) {
       const values = await read(tensor.name);
       if (values.length * bytesPerElement[tensor.dtype] !== bytesOf(tensor)) {
@@ -145,9 +141,12 @@ export async function writeSafetensors(
       }
       const step = pieceBytes / 4;
       for (let done = 0; done < values.length; done += step) {
-        await put(narrow(values.subarray(done, done + step), tensor.dtype));
+        await append(narrow(values.subarray(done, done + step), tensor.dtype));
       }
     }
+  };
+  await writeLargeFile(path, produce, (block) => {
+    checksum = extendChecksum(checksum, block);
   });
   return checksum;
 }

@@ -9,7 +9,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 15, sources: '4e87fe4540a7ae11710b6e7d52636a0a7348bcd84fdd24eb31f8322d4be36e75' };
+const known = { engineFormat: 16, sources: '451ad996a5c36f7896583eb0dabd344055ecac5e15c21c734b0daa2e6303133f' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');
