@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const filters = process.argv.slice(2);
-const tests = filters.length > 0 ? filters : ['engine/ops', 'engine/graph', 'engine/optim', 'model/sampling'];
+const tests =
+  filters.length > 0 ? filters : ['engine/checksum', 'engine/ops', 'engine/graph', 'engine/optim', 'model/sampling'];
 const compiler = process.env.CXX ?? 'g++';
 const cache = mkdtempSync(join(tmpdir(), 'tinyzero-sanitize-'));
 // GCC 12 at -O2 and -O3 reports `result` in `load` (native/math/vector.h), inlined into unrolled loops, as used after its

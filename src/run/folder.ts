@@ -78,7 +78,7 @@ export interface RunFolder {
  * @throws UserError when the folder holds a run or anything else, cannot be written, or is locked by another process.
  */
 export function createRunFolder(path: string): RunFolder {
-  const made = explainWrites(path, () => makeFolder(path));
+  const made = explainWrites(path, () => makeFolder(path), 'Choose another folder with --out.');
   const lock = lockFolder(path);
   const release = () => {
     lock.release();

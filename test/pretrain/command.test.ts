@@ -23,3 +23,18 @@ test('a folder that is not empty is rejected at once; --force replaces the model
   const again = await tinyzero([...quick, '--out', out]);
   assert.equal(again.code, 1, 'a model is not replaced without --force');
 });
+
+test('a folder that cannot be made is refused before the work', {
+  skip: !existsSync('/proc/self') && 'no /proc',
+}, async () => {
+  const { code, stderr } = await tinyzero([
+    'pretrain',
+    '--engine',
+    'wasm',
+    '--no-install',
+    '--out',
+    '/proc/tinyzero/x',
+  ]);
+  assert.equal(code, 1);
+  assert.match(stderr, /^tinyzero: \/proc\/tinyzero\/x cannot be written: .* Choose another folder with --out\.\n$/);
+});

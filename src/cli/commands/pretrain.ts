@@ -8,7 +8,7 @@ import type { EvalSummary } from '../../policy/eval-summary.js';
 import type { PretrainStep } from '../../pretrain/loop.js';
 import { newFolder, requireEmptyFolder } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
-import { explainAsyncWrites, explainWrites, writeFileAtomic } from '../../util/file.js';
+import { explainAsyncWrites, explainWrites, makeFolder, writeFileAtomic } from '../../util/file.js';
 import type { Work } from '../../util/reporter.js';
 import { describeEvaluation } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
@@ -26,6 +26,8 @@ export async function run(values: Values): Promise<number> {
   const { force, json } = values;
   const out = values.out ?? newFolder(values.family === 'qwen2' ? values.corpus : `${values.corpus}-${values.family}`);
   if (!force) requireEmptyFolder(out, 'Choose another folder with --out, or replace the model there with --force.');
+  // Before the work of minutes, not after it.
+  explainWrites(out, () => makeFolder(out), 'Choose another folder with --out.');
   const summary = await interruptible((signal) => make(values, out, signal));
   printResult(json, { ...summary, folder: out }, (paint) => [
     ...describeEvaluation(summary, paint),
