@@ -74,19 +74,24 @@ export function temporaryFolder(name: string): string {
  * them.
  */
 export async function modulesLoadedBy(args: readonly string[]): Promise<CliResult & { readonly loaded: string[] }> {
-  const folder = temporaryFolder('imports');
-  const list = join(folder, 'list.txt');
+  const list = join(temporaryFolder('imports'), 'list.txt');
+  const result = await whileLoading(args, `appendFileSync(${JSON.stringify(list)}, url + '\\n');`);
+  return { ...result, loaded: readFileSync(list, 'utf8').trim().split('\n') };
+}
+
+/** Runs the command line; `statement`, JavaScript, is executed before each module `url` is loaded. */
+export async function whileLoading(args: readonly string[], statement: string): Promise<CliResult> {
+  const folder = temporaryFolder('hook');
   const hook = join(folder, 'hook.mjs');
   writeFileSync(
     hook,
-    `import { appendFileSync } from 'node:fs';
-export async function load(url, context, next) { appendFileSync(${JSON.stringify(list)}, url + '\\n'); return next(url, context); }`,
+    `import { appendFileSync, rmSync } from 'node:fs';
+export async function load(url, context, next) { ${statement} return next(url, context); }`,
   );
   const register = join(folder, 'register.mjs');
   const hookUrl = JSON.stringify(pathToFileURL(hook).href);
   writeFileSync(register, `import { register } from 'node:module'; register(${hookUrl});`);
-  const result = await runNode(['--import', pathToFileURL(register).href, cliPath, ...args]);
-  return { ...result, loaded: readFileSync(list, 'utf8').trim().split('\n') };
+  return await runNode(['--import', pathToFileURL(register).href, cliPath, ...args]);
 }
 
 /** The packages that modules belong to, each once. */
