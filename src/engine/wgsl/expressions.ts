@@ -47,23 +47,28 @@ export const loops: ReadonlySet<string> = new Set([
   ...['MatMul', 'BatchMatMulV2', 'Einsum', 'ArgMax', 'ArgMin'],
 ]);
 
-function reduction(writer: KernelWriter, node: GraphNode): string {
+/** How a reduction loops over `k` for the element `i` of its result. */
+export function reductionOf(node: GraphNode, i = 'i') {
   const [x, axes] = node.inputs as [Output, Output];
   const reduced = new Set(numbersOf(axes));
-  const isFloat = x.dtype === 'float32';
   const { start, next } = reductions[node.op]!;
-  const first = isFloat || Number.isFinite(start) ? start : Math.sign(start) * (2 ** 31 - 1);
+  const first = x.dtype === 'float32' || Number.isFinite(start) ? start : Math.sign(start) * (2 ** 31 - 1);
   // Coordinates of the kept axes come from `i`, those of the reduced ones from `k`.
   const kept = x.shape.filter((_, axis) => !reduced.has(axis));
   const inner = x.shape.filter((_, axis) => reduced.has(axis));
   let [outerAxis, innerAxis] = [0, 0];
   const coordinates = x.shape.map((_, axis) =>
-    reduced.has(axis) ? coordinate(inner, innerAxis++, 'k') : coordinate(kept, outerAxis++),
+    reduced.has(axis) ? coordinate(inner, innerAxis++, 'k') : coordinate(kept, outerAxis++, i),
   );
   const count = sizeOf(inner);
   const result = node.op === 'Mean' ? `sum / ${literal('float32', count)}` : 'sum';
-  return `var sum = ${literal(x.dtype, first)};
-  for (var k = 0u; k < ${count}u; k++) { let x = ${writer.element(x, flatIndex(x.shape, coordinates))}; sum = ${next}; }
+  return { x, count, at: flatIndex(x.shape, coordinates), first: literal(x.dtype, first), next, result };
+}
+
+function reduction(writer: KernelWriter, node: GraphNode): string {
+  const { x, count, at, first, next, result } = reductionOf(node);
+  return `var sum = ${first};
+  for (var k = 0u; k < ${count}u; k++) { let x = ${writer.element(x, at)}; sum = ${next}; }
   return ${result};`;
 }
 
@@ -77,30 +82,6 @@ function argument(writer: KernelWriter, node: GraphNode): string {
   for (var k = 1u; k < ${count}u; k++) { let x = ${writer.element(x, index)};
     if (x ${node.op === 'ArgMax' ? '>' : '<'} top) { top = x; best = i32(k); } }
   return best;`;
-}
-
-/** A product of matrices, per batch. */
-function product(writer: KernelWriter, node: GraphNode): string {
-  const [a, b] = node.inputs as [Output, Output];
-  const isBatch = node.op === 'BatchMatMulV2';
-  const transposeA = attribute(node, isBatch ? 'adj_x' : 'transpose_a') === true;
-  const transposeB = attribute(node, isBatch ? 'adj_y' : 'transpose_b') === true;
-  const shape = shapeOf(node);
-  const [M, N] = shape.slice(-2) as [number, number];
-  const K = a.shape.at(transposeA ? -2 : -1)!;
-  const batch = shape.slice(0, -2);
-  const start = (x: Output) => {
-    const own = x.shape.slice(0, -2);
-    if (sizeOf(own) === 1) return '';
-    return `(${broadcastIndex(own, batch, `(i / ${M * N}u)`)}) * ${sizeOf(x.shape.slice(-2))}u + `;
-  };
-  const row = sizeOf(batch) === 1 ? `(i / ${N}u)` : `((i / ${N}u) % ${M}u)`;
-  const column = `(i % ${N}u)`;
-  const left = transposeA ? `k * ${M}u + ${row}` : `${row} * ${K}u + k`;
-  const right = transposeB ? `${column} * ${K}u + k` : `k * ${N}u + ${column}`;
-  return `var sum = 0f;
-  for (var k = 0u; k < ${K}u; k++) { sum += ${writer.element(a, start(a) + left)} * ${writer.element(b, start(b) + right)}; }
-  return sum;`;
 }
 
 function einsum(writer: KernelWriter, node: GraphNode): string {
@@ -302,8 +283,6 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
     `let x = ${broadcast(writer, node, 0)}; return select(x * ${literal('float32', Number(attribute(node, 'alpha')))}, x, x > 0f);`,
   Relu: (writer, node) => `return max(${broadcast(writer, node, 0)}, ${literal(node.outputs[0]!.dtype, 0)});`,
   AddN: (writer, node) => `return ${node.inputs.map((_, k) => broadcast(writer, node, k)).join(' + ')};`,
-  MatMul: product,
-  BatchMatMulV2: product,
   Einsum: einsum,
   ArgMax: argument,
   ArgMin: argument,

@@ -56,12 +56,28 @@ export interface Values {
   place(output: Output): Place | undefined;
   /** The body of a function of `i` that computes a value, ending in `return`. */
   body(writer: KernelWriter, output: Output): string;
+  /** Whether a value is a product that a kernel of tiles computes. */
+  isTiled(output: Output): boolean;
+  /** A kernel of tiles that computes products and runs `main` for every element of them. */
+  tiles(writer: KernelWriter, products: readonly Output[], main: string): Dispatch;
+}
+
+/** A product that must be in memory first: its user does not need it element by element, or needs others of another shape. */
+export class NeedsMemory extends Error {
+  override readonly name = 'NeedsMemory';
+
+  constructor(readonly output: Output) {
+    super(`${output.node.name} must be in memory`);
+  }
 }
 
 export class KernelWriter {
   private readonly functions: string[] = [];
   private readonly names = new Map<string, string>();
   private readonly slots: Place[] = [];
+  private readonly products: Output[] = [];
+  /** For every function that is being written, whether its index is that of the kernel's element. */
+  private readonly elementwise: boolean[] = [true];
   private shared = '';
 
   constructor(private readonly values: Values) {}
@@ -87,19 +103,31 @@ export class KernelWriter {
     const value = this.values.source(output);
     const constant = this.values.uniform(value);
     if (constant !== undefined) return literal(value.dtype, constant);
-    return `${this.functionOf(value)}(${index})`;
+    const isElementwise = index === 'i' && this.elementwise.at(-1)!;
+    this.elementwise.push(isElementwise);
+    const name = this.functionOf(value, isElementwise);
+    this.elementwise.pop();
+    return `${name}(${index})`;
   }
 
-  private functionOf(value: Output): string {
-    const key = keyOf(value);
+  private functionOf(value: Output, isElementwise: boolean): string {
+    const place = this.values.place(value);
+    const key = place === undefined ? `${keyOf(value)} ${isElementwise}` : keyOf(value);
     const known = this.names.get(key);
     if (known !== undefined) return known;
-    const place = this.values.place(value);
-    const body = place === undefined ? this.values.body(this, value) : `return ${this.load(place, 'i', value.dtype)};`;
+    const body =
+      place === undefined ? this.bodyOf(value, isElementwise) : `return ${this.load(place, 'i', value.dtype)};`;
     const name = `value${this.names.size}`;
     this.names.set(key, name);
     this.functions.push(`fn ${name}(i: u32) -> ${scalarOf(value.dtype)} { ${body} }`);
     return name;
+  }
+
+  private bodyOf(value: Output, isElementwise: boolean): string {
+    if (!this.values.isTiled(value)) return this.values.body(this, value);
+    if (!isElementwise) throw new NeedsMemory(value);
+    const number = this.products.push(value) - 1;
+    return `return product${number};`;
   }
 
   /** Declares memory that a workgroup shares. */
@@ -109,6 +137,11 @@ export class KernelWriter {
 
   /** A kernel of one thread per element of `count`; `main` is a function body with the element's number `i`. */
   each(count: number, main: string): Dispatch {
+    const products = this.products.splice(0);
+    if (products.length > 0) {
+      this.functions.unshift(...products.map((_, index) => `var<private> product${index}: f32;`));
+      return this.values.tiles(this, products, main);
+    }
     const groups = Math.ceil(count / groupThreads);
     const columns = Math.min(groups, maxGroups);
     const start = `let i = id.y * ${columns * groupThreads}u + id.x;\n  if (i >= ${count}u) { return; }`;
@@ -117,6 +150,7 @@ export class KernelWriter {
 
   /** A kernel of `threads` threads per row; `main` knows `row` and `lane`. */
   perRow(rows: number, threads: number, main: string): Dispatch {
+    if (this.products.length > 0) throw new NeedsMemory(this.products[0]!);
     if (threads === 1) return this.each(rows, `let row = i;\n  let lane = 0u;\n  ${main}`);
     const columns = Math.min(rows, maxGroups);
     // A whole workgroup leaves at once, so that barriers stay uniform.
@@ -124,7 +158,19 @@ export class KernelWriter {
     return this.finish([columns, Math.ceil(rows / columns)], threads, `${start}\n  ${main}`);
   }
 
-  finish(groups: readonly [number, number], threads: number, main: string): Dispatch {
+  /** A kernel of a workgroup per tile; `main` knows the number `tile`. */
+  perTile(count: number, threads: number, main: string): Dispatch {
+    const columns = Math.min(count, maxGroups);
+    const start = `let tile = group.y * ${columns}u + group.x;\n  if (tile >= ${count}u) { return; }`;
+    return this.finish([columns, Math.ceil(count / columns)], threads, `${start}\n  ${main}`);
+  }
+
+  /** Adds a function that may call those of values. */
+  define(text: string): void {
+    this.functions.push(text);
+  }
+
+  private finish(groups: readonly [number, number], threads: number, main: string): Dispatch {
     const ids =
       '@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u';
     const code = `${this.shared}${this.functions.join('\n')}

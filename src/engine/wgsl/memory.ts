@@ -1,5 +1,5 @@
 /** @file Places temporary results in one buffer, in which results with disjoint lifetimes share memory. */
-import type { Place } from './kernel.js';
+import type { Dispatch, Place } from './kernel.js';
 
 /** Offsets are multiples of 4 elements, so that copies of whole results are aligned. */
 const alignment = 4;
@@ -10,12 +10,46 @@ interface Lifetime {
   readonly last: number;
 }
 
+/** Places inputs of these sizes one after the other. */
+export function placeInputs(sizes: readonly number[]): { readonly places: Place[]; readonly elements: number } {
+  let elements = 0;
+  const places = sizes.map((size) => {
+    const place = { buffer: 'inputs', offset: elements, size };
+    elements += rounded(size);
+    return place;
+  });
+  return { places, elements };
+}
+
+/**
+ * Gives every temporary result of `dispatches` an offset; those in `kept` are needed until the end.
+ *
+ * @returns elements of the buffer.
+ */
+export function placeTemps(dispatches: readonly Dispatch[], kept: readonly Place[]): number {
+  const lifetimes = new Map<Place, { place: Place; first: number; last: number }>();
+  dispatches.forEach(({ slots, reads = [] }, step) => {
+    for (const each of [...slots, ...reads]) {
+      const slot = each.whole ?? each;
+      if (slot.buffer !== 'temps') continue;
+      const known = lifetimes.get(slot);
+      if (known === undefined) lifetimes.set(slot, { place: slot, first: step, last: step });
+      else known.last = step;
+    }
+  });
+  for (const each of kept) {
+    const known = lifetimes.get(each.whole ?? each);
+    if (known !== undefined) known.last = dispatches.length;
+  }
+  return placeAll([...lifetimes.values()]);
+}
+
 /**
  * Gives every place an offset.
  *
  * @returns elements of the buffer.
  */
-export function placeAll(lifetimes: readonly Lifetime[]): number {
+function placeAll(lifetimes: readonly Lifetime[]): number {
   let end = 0;
   /** Free stretches in order, without neighbours that touch. */
   let free: { offset: number; size: number }[] = [];

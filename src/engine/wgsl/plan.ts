@@ -7,15 +7,15 @@ import type { Graph, GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';
 import { attribute, constantOf, expressionOf, loops, Unsupported } from './expressions.js';
-import { kernels, nativeExpressions } from './fused.js';
-import { adamWAll, checkAll, squaresAll, type Word } from './grouped.js';
-import { type Dispatch, KernelWriter, keyOf, maxSlots, type Place, type Values } from './kernel.js';
-import { placeAll } from './memory.js';
+import { type Dispatch, KernelWriter, keyOf, maxSlots, NeedsMemory, type Place, type Values } from './kernel.js';
+import { kernels, nativeExpressions } from './kernels/fused.js';
+import { adamWAll, checkAll, squaresAll, type Word } from './kernels/grouped.js';
+import { isProduct, isSameGrid, productKernel, productOf } from './kernels/products.js';
+import { isWide, wideReduction } from './kernels/rows.js';
+import { placeInputs, placeTemps } from './memory.js';
 import { orderNodes, placeholderNumbers } from './order.js';
-import { countUses, inPlaceHandles, views, wordsOf } from './uses.js';
-
-/** State tensors in their buffers, by the node of their handle. */
-export type StatePlaces = ReadonlyMap<GraphNode, Place>;
+import { rowThreads, type Tuning } from './tuning.js';
+import { countUses, inPlaceHandles, type StatePlaces, statePlace, views, wordsOf } from './uses.js';
 
 export interface FunctionPlan {
   readonly outputs: readonly { readonly name: string; readonly value: Output; readonly place: Place }[];
@@ -34,17 +34,11 @@ export interface FunctionPlan {
 /** Functions of so many operations are compiled together, at most. */
 const maxInlined = 24;
 
-export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, threads: number): FunctionPlan {
+export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tuning: Tuning): FunctionPlan {
   const { outputs, first, second, stores } = orderNodes(graph, entry);
   const order = [...first, ...second];
   const numbers = placeholderNumbers(entry, graph);
-  const inputs: Place[] = [];
-  let inputElements = 0;
-  for (const { spec } of entry.feeds) {
-    const size = sizeOf(spec.shape);
-    inputs.push({ buffer: 'inputs', offset: inputElements, size });
-    inputElements += Math.ceil(Math.max(size, 1) / 4) * 4;
-  }
+  const { places: inputs, elements: inputElements } = placeInputs(entry.feeds.map(({ spec }) => sizeOf(spec.shape)));
   const constants: (readonly Word[])[] = [];
   let constantElements = 0;
   const addConstant = (words: readonly Word[]): Place => {
@@ -93,6 +87,14 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, th
       if (expression === undefined) throw new Unsupported(`the op ${node.op} of ${node.outputs[0]?.dtype}`);
       return expression(writer, node, index);
     },
+    isTiled: ({ node }) => tuning.threads > 1 && isProduct(node),
+    tiles(writer, outputs, main) {
+      const products = outputs.map(({ node }) => productOf(node));
+      const other = products.findIndex((product) => !isSameGrid(product, products[0]!));
+      if (other > 0) throw new NeedsMemory(outputs[other]!);
+      if (products.length > 2) throw new NeedsMemory(outputs[2]!);
+      return productKernel(writer, products, tuning, main);
+    },
   };
 
   const steps: { dispatch: Dispatch; late: boolean }[] = [];
@@ -104,12 +106,29 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, th
       steps.push({ dispatch, late: late.has(node) });
     }
   };
+  /** Emits kernels; writes them again once a product that they cannot contain is in memory. */
+  const emitAll = (node: GraphNode, write: () => readonly Dispatch[]): void => {
+    let kernels: readonly Dispatch[] | undefined;
+    while (kernels === undefined) {
+      try {
+        kernels = write();
+      } catch (error) {
+        if (!(error instanceof NeedsMemory)) throw error;
+        stored(error.output);
+      }
+    }
+    emit(node, kernels);
+  };
+  /** Emits a kernel of `count` threads; `main` writes its body. */
+  const emitEach = (node: GraphNode, count: number, main: (writer: KernelWriter) => string): void =>
+    emitAll(node, () => {
+      const writer = new KernelWriter(values);
+      return [writer.each(count, main(writer))];
+    });
   /** Keeps a value in memory; it must be an expression. */
   const materialize = (output: Output, to: Place = temp(sizeOf(output.shape))): Place => {
-    const writer = new KernelWriter(values);
-    const dispatch = writer.each(sizeOf(output.shape), writer.store(to, 'i', writer.element(output, 'i')));
+    emitEach(output.node, to.size, (writer) => writer.store(to, 'i', writer.element(output, 'i')));
     places.set(keyOf(source(output)), to);
-    emit(output.node, [dispatch]);
     return to;
   };
   /** A value in memory. */
@@ -189,7 +208,7 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, th
   }
   const firstSteps = steps.filter((step) => !step.late).map(({ dispatch }) => dispatch);
   const secondSteps = steps.filter((step) => step.late).map(({ dispatch }) => dispatch);
-  const tempElements = place([...firstSteps, ...secondSteps], pinned);
+  const tempElements = placeTemps([...firstSteps, ...secondSteps], pinned);
   const table = new Uint32Array(Math.max(constantElements, 4));
   let offset = 0;
   for (const words of constants) {
@@ -236,23 +255,20 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, th
       case 'AssignAddVariableOp': {
         const to = states.get(node.inputs[0]!.node)!;
         const value = node.inputs[1]!;
-        const writer = new KernelWriter(values);
-        const sum = `${writer.load(to, 'i')} + ${writer.element(value, 'i')}`;
-        emit(node, [writer.each(to.size, writer.store(to, 'i', sum))]);
+        emitEach(node, to.size, (writer) =>
+          writer.store(to, 'i', `${writer.load(to, 'i')} + ${writer.element(value, 'i')}`),
+        );
         return;
       }
       case 'InplaceUpdate': {
         const [state, indices, rows] = node.inputs as [Output, Output, Output];
         const to = statePlace(states, state, source);
         const width = sizeOf(rows.shape.slice(1));
-        const writer = new KernelWriter(values);
-        const row = `u32(${writer.element(indices, `i / ${width}u`)})`;
-        const dispatch = writer.each(
-          sizeOf(rows.shape),
-          writer.store(to, `${row} * ${width}u + i % ${width}u`, writer.element(rows, 'i')),
-        );
+        emitEach(node, sizeOf(rows.shape), (writer) => {
+          const row = `u32(${writer.element(indices, `i / ${width}u`)})`;
+          return writer.store(to, `${row} * ${width}u + i % ${width}u`, writer.element(rows, 'i'));
+        });
         places.set(`${node.name}:0`, to);
-        emit(node, [dispatch]);
         return;
       }
       default:
@@ -261,14 +277,14 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, th
   }
 
   function store(node: GraphNode, to: Place, value: Output): void {
-    const writer = new KernelWriter(values);
-    emit(node, [writer.each(to.size, writer.store(to, 'i', writer.element(value, 'i')))]);
+    emitEach(node, to.size, (writer) => writer.store(to, 'i', writer.element(value, 'i')));
   }
 
   function compute(node: GraphNode): void {
-    const kernel = kernels[node.op];
+    const isReduced = isWide(node, tuning);
+    const kernel = isReduced ? wideReduction : kernels[node.op];
     if (kernel !== undefined) {
-      for (const input of node.inputs) {
+      for (const input of isReduced ? [] : node.inputs) {
         const value = source(input);
         if (uniform(value) === undefined && value.node.op !== 'Const') stored(value);
       }
@@ -277,7 +293,10 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, th
         places.set(`${node.name}:${index}`, to);
         return to;
       });
-      emit(node, kernel({ values, threads, result: (_, index) => results[index]!, scratch: temp }, node));
+      const [{ shape }] = node.inputs as [Output];
+      const threads = rowThreads(tuning, isReduced ? sizeOf(shape) / results[0]!.size : (shape.at(-1) ?? 1));
+      const context = { values, threads, result: (_: GraphNode, index: number) => results[index]!, scratch: temp };
+      emitAll(node, () => kernel(context, node));
       return;
     }
     if (expressionOf(node) === undefined && nativeExpressions[node.op] === undefined) {
@@ -291,7 +310,8 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, th
       if (use === undefined || sizeOf(type.shape) === 0) return;
       // Loops read their operands many times.
       if (isLoop) for (const input of node.inputs) prepareOperand(node, input);
-      let cost = 1;
+      // A kernel of tiles is not repeated for the sake of cheap operations after it.
+      let cost = values.isTiled(output) ? 7 : 1;
       let reads = false;
       for (const input of node.inputs) {
         const value = source(input);
@@ -321,29 +341,4 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, th
     const readsOnce = !['MatMul', 'BatchMatMulV2', 'Einsum'].includes(node.op);
     if (!readsOnce) stored(value);
   }
-
-  function place(dispatches: readonly Dispatch[], kept: readonly Place[]): number {
-    const lifetimes = new Map<Place, { place: Place; first: number; last: number }>();
-    dispatches.forEach(({ slots, reads = [] }, step) => {
-      for (const each of [...slots, ...reads]) {
-        const slot = each.whole ?? each;
-        if (slot.buffer !== 'temps') continue;
-        const known = lifetimes.get(slot);
-        if (known === undefined) lifetimes.set(slot, { place: slot, first: step, last: step });
-        else known.last = step;
-      }
-    });
-    for (const each of kept) {
-      const known = lifetimes.get(each.whole ?? each);
-      if (known !== undefined) known.last = dispatches.length;
-    }
-    return placeAll([...lifetimes.values()]);
-  }
-}
-
-function statePlace(states: StatePlaces, output: Output, source: (output: Output) => Output): Place {
-  const { node } = source(output);
-  const place = node.op === 'ReadVariableOp' ? states.get(node.inputs[0]!.node) : undefined;
-  if (place === undefined) throw new Error(`${node.name} is not a state`);
-  return place;
 }

@@ -14,6 +14,7 @@ import { bufferTooLarge, type WebGpuDevice } from '../webgpu/device.js';
 import type { Place } from './kernel.js';
 import { type Pipelines, type Recorded, record, replay } from './pipelines.js';
 import { type FunctionPlan, planFunction } from './plan.js';
+import type { Tuning } from './tuning.js';
 
 /** Native ops that have a kernel or an expression here. */
 const ownOps: ReadonlySet<string> = new Set([
@@ -38,14 +39,13 @@ interface Compiled {
 }
 
 /**
- * @param threads of a row's kernel: 1 where barriers are slow.
  * @throws Unsupported for an op without a kernel, TraceError and ProgramError as every compiled program.
  */
 export function createWgslProgram(
   gpu: WebGpuDevice,
   pipelines: Pipelines,
   given: ProgramSpec,
-  threads: number,
+  tuning: Tuning,
 ): Program {
   const { device, facts } = gpu;
   const spec = plainSpec(given);
@@ -58,7 +58,7 @@ export function createWgslProgram(
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
     const graph = new Graph(`fn_${index}_${plainName(name)}`, ownOps);
     const entry = compileFunction(graph, name, functionSpec, spec.state, handles);
-    const plan = planFunction(graph, entry, statePlaces, threads);
+    const plan = planFunction(graph, entry, statePlaces, tuning);
     functions.set(name, { entry, plan, constantsFrom: constantElements });
     constantElements += plan.constants.length;
   }

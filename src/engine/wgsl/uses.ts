@@ -1,10 +1,10 @@
-/** @file Finds which nodes use each value of a function, and which states its nodes change in place. */
+/** @file Finds which nodes use each value of a function, and which states its nodes read and change in place. */
 import type { GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';
 import { loops } from './expressions.js';
-import { kernels } from './fused.js';
-import { keyOf } from './kernel.js';
+import { keyOf, type Place } from './kernel.js';
+import { kernels } from './kernels/fused.js';
 
 /** Ops whose result is their first input, in another shape or later. */
 export const views = new Set(['Reshape', 'Identity', 'CheckNumerics', 'StopGradient']);
@@ -54,6 +54,16 @@ export function inPlaceHandles(node: GraphNode): GraphNode[] {
     while (from.op === 'Reshape') from = from.inputs[0]!.node;
     return from.op === 'ReadVariableOp' ? [from.inputs[0]!.node] : [];
   });
+}
+
+/** State tensors in their buffers, by the node of their handle. */
+export type StatePlaces = ReadonlyMap<GraphNode, Place>;
+
+export function statePlace(states: StatePlaces, output: Output, source: (output: Output) => Output): Place {
+  const { node } = source(output);
+  const place = node.op === 'ReadVariableOp' ? states.get(node.inputs[0]!.node) : undefined;
+  if (place === undefined) throw new Error(`${node.name} is not a state`);
+  return place;
 }
 
 /** Values as the card stores them. */

@@ -2,13 +2,14 @@
  * @file Kernels that are more than a function of an index: RMSNorm, log-probs and draws work on rows; gradients of embeddings
  * and in-place updates write to indexed positions.
  */
-import type { GraphNode, Output } from '../graph/graph.js';
-import { nativeOps } from '../lowering/native-ops.js';
-import { type Shape, sizeOf } from '../shape.js';
+import type { GraphNode, Output } from '../../graph/graph.js';
+import { nativeOps } from '../../lowering/native-ops.js';
+import { type Shape, sizeOf } from '../../shape.js';
+import { attribute, numbersOf } from '../expressions.js';
+import { coordinate, KernelWriter, literal } from '../kernel.js';
 import { attention, attentionGradient, cachedAttention } from './attention.js';
-import { attribute, numbersOf } from './expressions.js';
-import { coordinate, KernelWriter, literal } from './kernel.js';
-import { combined, float, type Kernel, overRow } from './rows.js';
+import { productExpression } from './products.js';
+import { columnSums, combined, float, type Kernel, overRow } from './rows.js';
 
 const rowsOf = (shape: Shape) => sizeOf(shape.slice(0, -1));
 
@@ -40,10 +41,14 @@ const rmsNormGradient: Kernel = ({ values, threads, result }, node) => {
   along /= ${float(D)};
   ${overRow(D, threads, writer.store(result(node, 0), at, `(${scaled} - ${normal(writer, at, 'row')} * along) * ${writer.element(inverse, 'row')}`))}`;
   const columns = new KernelWriter(values);
-  const term = `${columns.element(dy, `row * ${D}u + i`)} * ${normal(columns, `row * ${D}u + i`, 'row')}`;
-  const sum = `var sum = 0f; for (var row = 0u; row < ${rows}u; row++) { sum += ${term}; }
-  ${columns.store(result(node, 1), 'i', 'sum')}`;
-  return [writer.perRow(rows, threads, body), columns.each(D, sum)];
+  const cell = `row * ${D}u + column`;
+  const sums = columnSums(
+    columns,
+    { rows, columns: D, threads },
+    `${columns.element(dy, cell)} * ${normal(columns, cell, 'row')}`,
+    columns.store(result(node, 1), 'column', 'sum'),
+  );
+  return [writer.perRow(rows, threads, body), sums];
 };
 
 /** `-> [log-prob], [max, log sum]` of scaled logits. */
@@ -171,10 +176,12 @@ export const kernels: Readonly<Record<string, Kernel>> = {
   Cumprod: cumulative,
 };
 
-/** Native ops that are functions of an index: bodies, by name. */
+/** Other ops that are functions of an index: bodies, by name. */
 export const nativeExpressions: Readonly<
   Record<string, (writer: KernelWriter, node: GraphNode, index: number) => string>
 > = {
+  MatMul: productExpression,
+  BatchMatMulV2: productExpression,
   [nativeOps.swiglu]: (writer, { inputs: [gate, up] }) =>
     `let g = ${writer.element(gate!, 'i')}; return g / (1f + exp(-g)) * ${writer.element(up!, 'i')};`,
   [nativeOps.swigluGradient]: (writer, { inputs: [dy, gate, up] }, index) => {

@@ -1,7 +1,7 @@
 /** @file Attention of whole sequences with its gradient, and attention to a cache of keys and values. */
-import type { GraphNode, Output } from '../graph/graph.js';
-import { attribute } from './expressions.js';
-import { type Dispatch, KernelWriter, type Place } from './kernel.js';
+import type { GraphNode, Output } from '../../graph/graph.js';
+import { attribute } from '../expressions.js';
+import { type Dispatch, KernelWriter, type Place } from '../kernel.js';
 import { combined, float, type Kernel, type KernelContext } from './rows.js';
 
 /** How attention finds its operands: keys and values as tensors with a bias, or in a cache up to each query's position. */

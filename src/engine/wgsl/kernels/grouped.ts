@@ -2,10 +2,10 @@
  * @file One dispatch for many tensors: AdamW, the sums of squares of a gradient's norm, and the search for values that are not
  * finite. A table among the constants says where each tensor is; a thread finds its row by binary search.
  */
-import type { GraphNode, Output } from '../graph/graph.js';
-import { sizeOf } from '../shape.js';
-import { attribute } from './expressions.js';
-import { type Dispatch, KernelWriter, literal, type Place, type Values } from './kernel.js';
+import type { GraphNode, Output } from '../../graph/graph.js';
+import { sizeOf } from '../../shape.js';
+import { attribute } from '../expressions.js';
+import { type Dispatch, KernelWriter, literal, type Place, type Values } from '../kernel.js';
 
 /** A word of a table: a number, or the offset of a place, known once all places are. */
 export type Word = number | Place;
