@@ -46,6 +46,22 @@ export function qwen2Config(size: ModelSize): ModelConfig {
   return parseModelConfig(qwen2Record(size), 'the benchmark');
 }
 
+/** config.json of SmolLM2-135M. */
+export const smolRecord: JsonRecord = {
+  model_type: 'llama',
+  hidden_act: 'silu',
+  num_hidden_layers: 30,
+  hidden_size: 576,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  intermediate_size: 1536,
+  vocab_size: 49_152,
+  tie_word_embeddings: true,
+  max_position_embeddings: 8192,
+  rms_norm_eps: 1e-5,
+  rope_theta: 100_000,
+};
+
 /** A folder with a byte-level tokenizer, which can spell every problem. */
 export const byteLevelTokenizer = fileURLToPath(new URL('../../test/fixtures/qwen2-tied-f32', import.meta.url));
 

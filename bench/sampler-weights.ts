@@ -10,25 +10,10 @@ import { parseModelConfig } from '../src/model/network/config.js';
 import { elementCount, parameterSpecs } from '../src/model/network/params.js';
 import { decodeBatches, samplingParts } from '../src/model/sampling/sample.js';
 import { frozenState } from '../src/model/sampling/weights.js';
+import { smolRecord } from './checkpoints.js';
 import { median, seededUniform } from './measure.js';
 
-const config = parseModelConfig(
-  {
-    model_type: 'llama',
-    hidden_act: 'silu',
-    num_hidden_layers: 30,
-    hidden_size: 576,
-    num_attention_heads: 9,
-    num_key_value_heads: 3,
-    intermediate_size: 1536,
-    vocab_size: 49_152,
-    tie_word_embeddings: true,
-    max_position_embeddings: 8192,
-    rms_norm_eps: 1e-5,
-    rope_theta: 100_000,
-  },
-  'SmolLM2-135M',
-);
+const config = parseModelConfig(smolRecord, 'SmolLM2-135M');
 const batches = [1, 2, 4, 8, 16, 32, 64, 128];
 const positions = 128;
 const steps = 12;

@@ -1,117 +1,100 @@
 /**
- * @file What the webgpu engine does with the built-in model: dispatches of a decoding step and an update, compiled and op by op,
- * and the largest difference of log-probs from wasm over a few updates. `npm run bench:webgpu`; `-- --eager` counts the op-by-op
- * engine too, which takes minutes on a processor that pretends to be a card. The last line is JSON.
+ * @file What the webgpu engine does: products of matrices, decoding steps and updates of the built-in model and at the sizes of
+ * SmolLM2-135M (random weights), dispatches, and agreement with wasm. Every measurement is printed as it is made, as text and as
+ * JSON. `npm run bench:webgpu -- [--only products,builtin,smollm2,tiles] [--eager]`: on SwiftShader, with sizes that it can do; on
+ * a card `node dist/bench/webgpu.js`. `--eager` measures the op-by-op engine as well, which is slow on SwiftShader; `--as-card` runs the
+ * kernels of a card on SwiftShader.
  */
-import { type Engine, openEngine } from '../src/engine/backend.js';
+import { parseArgs } from 'node:util';
+import { openEngine } from '../src/engine/backend.js';
+import { openCompiler } from '../src/engine/webgpu/compiled.js';
+import { openDawn } from '../src/engine/webgpu/dawn.js';
+import { tuningOf } from '../src/engine/wgsl/tuning.js';
 import { openPretrained } from '../src/model/checkpoint/pretrained.js';
+import { parseModelConfig } from '../src/model/network/config.js';
+import { elementCount, parameterSpecs } from '../src/model/network/params.js';
 import { shippedModel } from '../src/model/shipped.js';
-import { createPolicy } from '../src/policy/policy.js';
-import { squaredError } from '../src/stage2/loss.js';
-import { keyedRandom } from '../src/util/random.js';
+import { smolRecord } from './checkpoints.js';
+import { seededUniform } from './measure.js';
+import { measureAgreement, measureDecoding, measureUpdate, openCounter, type Subject } from './webgpu/models.js';
+import { measureProducts, measureTiles } from './webgpu/products.js';
+import { openReport } from './webgpu/report.js';
 
-const [rows, maxNewTokens, updates, beta2] = [4, 6, 3, 0.1];
-const prompt = [1, 5, 9, 12, 7, 3];
-const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: 'products,builtin,smollm2,tiles' },
+    eager: { type: 'boolean', default: false },
+    'as-card': { type: 'boolean', default: false },
+  },
+});
+const report = openReport();
+const only = new Set(values.only.split(','));
 
-/** Dispatches since the last call. */
-function dispatchCounter(): () => number {
-  let count = 0;
-  const prototype = GPUComputePassEncoder.prototype;
-  const original = prototype.dispatchWorkgroups;
-  prototype.dispatchWorkgroups = function (...groups: Parameters<typeof original>) {
-    count += 1;
-    return original.apply(this, groups);
-  };
-  return () => {
-    const before = count;
-    count = 0;
-    return before;
-  };
-}
-
-interface Measured {
-  readonly name: string;
-  /** Log-probs of every update, one after the other. */
-  readonly logProbs: number[];
-  readonly gradientNorms: number[];
-  readonly dispatches?: { readonly decodeStep: number; readonly update: number };
-  readonly milliseconds: { readonly decodeStep: number; readonly update: number };
-}
-
-async function measure(name: string, engine: Engine, counter?: () => number): Promise<Measured> {
-  const { config, weights } = openPretrained(shippedModel('builtin'));
-  const policy = createPolicy(engine, config, {
-    sizes: { promptLengths: [prompt.length], maxNewTokens, slots: rows },
-    training: {
-      batchSize: rows,
-      optimizer,
-      loss: (arithmetic, row) => squaredError(arithmetic, row, beta2),
-      maxGradientNorm: 1,
-    },
-  });
+/** Runs a part; a failure is a result too, and the next part still runs. */
+async function part(name: string, body: () => void | Promise<void>): Promise<void> {
   try {
-    policy.load(weights.read);
-    policy.loadReference(weights.read);
-    policy.loadMoments();
-    const steps: { at: number; dispatches: number }[] = [];
-    const rollouts = Array.from({ length: rows }, (_, row) => ({
-      promptIds: prompt,
-      uniform: keyedRandom('webgpu', row).uniform,
-      maxNewTokens,
-    }));
-    const onStep = () => steps.push({ at: performance.now(), dispatches: counter?.() ?? 0 });
-    const completions = await policy.sample(rollouts, { temperature: 1, endIds: new Set(), onStep });
-    const [before, last] = steps.slice(-2) as [(typeof steps)[number], (typeof steps)[number]];
-    const found = { logProbs: [] as number[], gradientNorms: [] as number[] };
-    let [update, dispatches] = [0, 0];
-    for (let step = 1; step <= updates; step += 1) {
-      counter?.();
-      const start = performance.now();
-      const result = policy.update({
-        rows: completions.map(({ ids }) => ({ promptIds: prompt, completionIds: ids })),
-        advantages: completions.map((_, row) => (row % 2 === 0 ? 0.5 : -0.5)),
-        temperature: 1,
-        step,
-        learningRate: 1e-3,
-      });
-      update = performance.now() - start;
-      dispatches = counter?.() ?? 0;
-      found.logProbs.push(...result.logProbs.flatMap((row) => Array.from(row)));
-      found.gradientNorms.push(result.gradientNorm);
-    }
-    return {
-      name,
-      ...found,
-      ...(counter && { dispatches: { decodeStep: last.dispatches, update: dispatches } }),
-      milliseconds: { decodeStep: last.at - before.at, update },
-    };
-  } finally {
-    policy.dispose();
-    weights.close();
+    await body();
+  } catch (error) {
+    report('failed', { part: name, error: error instanceof Error ? error.message : String(error) });
   }
 }
 
-const largest = (a: readonly number[], b: readonly number[]) =>
-  Math.max(...a.map((value, index) => Math.abs(value - b[index]!)));
+const gpu = await openDawn();
+const { software } = gpu.facts;
+report('adapter', { ...gpu.facts, node: process.version });
+if (only.has('products')) await part('products', () => measureProducts(gpu, report, 0.2));
 
-const gpu = await openEngine('webgpu');
-const counter = dispatchCounter();
-const measured = [await measure('wasm', await openEngine('wasm')), await measure('webgpu', gpu, counter)];
-if (process.argv.includes('--eager')) {
-  measured.push(await measure('webgpu, op by op', { ...gpu, createProgram: gpu.createEagerProgram }, counter));
+const opened = await openEngine('webgpu');
+// A software adapter takes a second to compile a large tile.
+const small = { threads: 64, tiles: [{ rows: 16, columns: 16, own: 4, slices: 4, depth: 2 }] } as const;
+const cardCompiler = openCompiler(gpu, { ...tuningOf({ ...gpu.facts, software: false }), ...(software && small) });
+const engine = values['as-card'] ? { ...opened, createProgram: cardCompiler } : opened;
+const wasm = await openEngine('wasm');
+const counter = openCounter();
+if (only.has('builtin')) {
+  const { config, weights } = openPretrained(shippedModel('builtin'));
+  const subject = { name: 'builtin', config, read: weights.read };
+  await part('agreement', () => measureAgreement(engine, wasm, subject, 3, report));
+  await part('decoding', () => measureDecoding(engine, counter, subject, software ? [4] : [1, 16, 64], report));
+  const sizes = software ? { rows: 4, prompt: 6, tokens: 6 } : { rows: 16, prompt: 16, tokens: 32 };
+  await part('update', () => measureUpdate(engine, counter, subject, sizes, report));
+  if (values.eager) {
+    const eager = { ...engine, createProgram: engine.createEagerProgram };
+    const named = { ...subject, name: 'builtin, op by op' };
+    await part('decoding', () => measureDecoding(eager, counter, named, [4], report));
+    await part('update', () => measureUpdate(eager, counter, named, { rows: 4, prompt: 6, tokens: 6 }, report));
+  }
+  weights.close();
 }
-console.log(`${gpu.description}; ${rows} rows of ${prompt.length} + ${maxNewTokens} tokens, ${updates} updates`);
-const [reference] = measured as [Measured];
-const table = measured.map(({ name, logProbs, gradientNorms, dispatches, milliseconds }) => ({
-  name,
-  dispatches,
-  milliseconds,
-  logProbDifference: largest(logProbs, reference.logProbs),
-  gradientNormDifference: largest(gradientNorms, reference.gradientNorms),
-}));
-console.table(
-  table.map(({ dispatches, milliseconds, ...rest }) => ({ ...rest, ...dispatches, ms: milliseconds.update })),
-);
-console.log(JSON.stringify({ device: gpu.description, table }));
+if (only.has('smollm2')) {
+  const subject = randomSubject(software);
+  await part('decoding', () => measureDecoding(engine, counter, subject, software ? [2] : [1, 16, 64], report));
+  const sizes = software ? { rows: 2, prompt: 2, tokens: 2 } : { rows: 16, prompt: 64, tokens: 64 };
+  await part('update', () => measureUpdate(engine, counter, subject, sizes, report));
+  if (!software)
+    await part('update', () => measureUpdate(engine, counter, subject, { ...sizes, microBatch: 8 }, report));
+  await part('agreement', () => measureAgreement(engine, wasm, subject, 0, report));
+}
+if (only.has('tiles')) await part('tiles', () => measureTiles(gpu, report, 0.02));
+report('end', {});
+// A driver's threads may keep the process alive.
 process.exit(0);
+
+/** Random weights at the sizes of SmolLM2-135M, or of two narrow layers. */
+function randomSubject(isSmall: boolean): Subject {
+  const small = { num_hidden_layers: 2, hidden_size: 36, intermediate_size: 96, vocab_size: 512 };
+  const config = parseModelConfig({ ...smolRecord, ...(isSmall && small) }, 'SmolLM2-135M');
+  const specs = parameterSpecs(config);
+  const uniform = seededUniform(1);
+  // A prime length, so that the rows of a matrix differ.
+  const block = Float32Array.from({ length: 1_000_003 }, () => 0.14 * (uniform() - 0.5));
+  const read = (name: string) => {
+    const filled = new Float32Array(elementCount(specs[name]!));
+    if (name.endsWith('norm.weight')) return filled.fill(1);
+    for (let at = 0; at < filled.length; at += block.length) {
+      filled.set(block.subarray(0, Math.min(block.length, filled.length - at)), at);
+    }
+    return filled;
+  };
+  return { name: isSmall ? 'two layers of 36' : 'SmolLM2-135M', config, read };
+}
