@@ -26,6 +26,8 @@ export async function main(given: readonly string[]): Promise<number> {
     const rest = args.slice(command.words.length);
     const readConfig = namesConfig(rest) ? (await import('./options/config-file.js')).readConfig : undefined;
     const { values, operands, given: flags } = parseArguments(command, rest, process.env, readConfig);
+    // The engine reads it where it opens its devices, and child processes do too.
+    if (values.gpuMemory !== undefined) process.env.TINYZERO_GPU_MEMORY = `${values.gpuMemory}`;
     const { run } = await command.load();
     return await run(values as never, operands, flags);
   } catch (error) {

@@ -13,8 +13,9 @@ import { formatBytes } from '../util/format.js';
 import { memoryLimit } from '../util/machine.js';
 import type { EngineName, Precision } from './choices.js';
 import { joinWorkers, parseAddress, requireSameEngines, serve } from './cluster.js';
-import { bfloat16Capability, chooseCudaSettings, nvidiaGpus } from './cuda.js';
+import { bfloat16Capability, chooseCudaSettings, gpuMemoryLimit, nvidiaGpus } from './cuda.js';
 import { createEagerProgram } from './eager.js';
+import { encodeGpuShare } from './graph/protocol.js';
 import { findInstalledEngine } from './install/installed.js';
 import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
 import type { Program, ProgramSpec } from './program.js';
@@ -88,18 +89,21 @@ async function openTensorFlow(): Promise<Engine> {
       fix: 'Install it with `tinyzero engine install`, or use `--engine wasm`.',
     });
   }
-  if (installed.variant === 'gpu') chooseCudaSettings(installed.folder);
+  const { variant, kernelsPath } = installed;
+  if (variant === 'gpu') chooseCudaSettings(installed.folder);
+  const [card] = variant === 'gpu' ? nvidiaGpus() : [];
+  const kernels = () => (kernelsPath === undefined ? undefined : loadKernels(kernelsPath));
+  const limit = gpuMemoryLimit();
+  if (card !== undefined && limit !== undefined) limitGpuMemory(requireAddon(kernels()), limit / card.memoryBytes);
   const binding = loadBinding(installed.bindingPath);
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
-  const { kernelsPath } = installed;
-  const addon = kernelsPath === undefined ? undefined : loadKernels(kernelsPath);
+  const addon = kernels();
   if (addon?.crc32 !== undefined) useCrc32(addon.crc32);
   const products = device === 'gpu' ? gpuProducts : productsOf(addon?.instructions);
   const composed: GraphDevice = { ...gpuDevice, kind: device, multipliesBfloat16: products.tensorflowBfloat16 };
   const native =
     device === 'gpu' ? gpuDevice : { ...composed, nativeOps: new Set(addon?.ops), ownProductFrom: products.ownFrom };
-  const unused = installed.variant === 'gpu' ? '; the CUDA build found no GPU' : '';
-  const [card] = device === 'gpu' ? nvidiaGpus() : [];
+  const unused = variant === 'gpu' ? '; the CUDA build found no GPU' : '';
   const gpu = card === undefined ? 'GPU' : `${card.name} (${formatBytes(card.memoryBytes)})`;
   const where = device === 'gpu' ? gpu : `CPU (${cores()}${unused})`;
   const engine: Engine = {
@@ -107,7 +111,9 @@ async function openTensorFlow(): Promise<Engine> {
     description: `TensorFlow ${binding.TF_Version} on ${where}`,
     tensorflowVersion: binding.TF_Version,
     device,
-    ...(device === 'cpu' ? { memoryBytes: memoryLimit() } : card && { memoryBytes: card.memoryBytes }),
+    ...(device === 'cpu'
+      ? { memoryBytes: memoryLimit() }
+      : card && { memoryBytes: Math.min(card.memoryBytes, limit ?? card.memoryBytes) }),
     ...(device === 'cpu' && addon !== undefined && { instructions: addon.instructions }),
     storesBytes: device === 'cpu' && addon !== undefined,
     multipliesBfloat16: products.fastBfloat16 && (card === undefined || card.capability >= bfloat16Capability),
@@ -134,11 +140,21 @@ async function openTensorFlow(): Promise<Engine> {
   return engine;
 }
 
-/** @throws UserError when the engine was built without tinyzero's kernels, which run graphs in several processes. */
+/**
+ * A process opens its GPUs once, with the settings of whoever is first. tfjs-node-gpu's addon has no setting for memory, so this
+ * session opens them before it.
+ *
+ * @param share of the GPU's memory, 0 to 1.
+ */
+function limitGpuMemory(addon: KernelsAddon, share: number): void {
+  addon.close(addon.load(new Uint8Array(), '', encodeGpuShare(Math.min(share, 1))));
+}
+
+/** @throws UserError when the engine was built without tinyzero's kernels, which open sessions with settings. */
 function requireAddon(addon: KernelsAddon | undefined): KernelsAddon {
   if (addon !== undefined) return addon;
   throw new UserError({
-    problem: 'This engine was built without the native kernels of tinyzero, which several processes need.',
+    problem: 'This engine was built without the native kernels of tinyzero, which --workers and --gpu-memory need.',
     fix: 'Install a C++ compiler, then run `tinyzero engine install --force`.',
   });
 }

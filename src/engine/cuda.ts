@@ -49,6 +49,12 @@ export function visibleGpus(csv: string, visible: string | undefined): NvidiaGpu
   return chosen;
 }
 
+/** The most memory of a GPU that TensorFlow may take, in bytes: TINYZERO_GPU_MEMORY, in GB. Undefined: as much as it needs. */
+export function gpuMemoryLimit(env: NodeJS.ProcessEnv = process.env): number | undefined {
+  const gigabytes = Number(env.TINYZERO_GPU_MEMORY || undefined);
+  return gigabytes > 0 ? gigabytes * 1e9 : undefined;
+}
+
 /** @param folder of the engine, with `nvidia/`. Call it before TensorFlow is loaded. */
 export function chooseCudaSettings(folder: string, env: NodeJS.ProcessEnv = process.env): void {
   // Memory is taken as it is needed, not all of the GPU's at the start.

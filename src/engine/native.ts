@@ -50,25 +50,34 @@ function chooseOneDnn(env: NodeJS.ProcessEnv = process.env): void {
 }
 
 /**
- * Loads the addon. TensorFlow then reads its settings from the environment; it logs only errors unless TF_CPP_MIN_LOG_LEVEL is
- * set.
+ * Loads an addon of the engine. With the first one TensorFlow is loaded and reads its settings from the environment; it logs only
+ * errors unless TF_CPP_MIN_LOG_LEVEL is set.
  */
-export function loadBinding(path: string): NativeBinding {
+function loadAddon<Addon>(path: string): Addon {
   const require = createRequire(import.meta.url);
-  const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+  const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined && !silenced;
+  if (!talkative) process.env.TF_CPP_MIN_LOG_LEVEL = '2';
+  silenced = !talkative;
   chooseThreads();
   chooseOneDnn();
   const stderrAddon = join(dirname(path), 'stderr.node');
-  if (talkative || !existsSync(stderrAddon)) return require(path) as NativeBinding;
+  if (talkative || !existsSync(stderrAddon)) return require(path) as Addon;
   // A failure to load is thrown, so only TensorFlow's notices are lost.
   const stderr = require(stderrAddon) as { mute(): void; unmute(): void };
   stderr.mute();
   try {
-    return require(path) as NativeBinding;
+    return require(path) as Addon;
   } finally {
     stderr.unmute();
   }
+}
+
+/** Whether TensorFlow's log level is ours, not the user's. */
+let silenced = false;
+
+/** Loads tfjs-node-gpu's addon, which opens the devices. */
+export function loadBinding(path: string): NativeBinding {
+  return loadAddon<NativeBinding>(path);
 }
 
 /** An object of the kernels addon, freed when it is garbage-collected. */
@@ -110,7 +119,7 @@ export interface KernelsAddon {
   close(session: Handle): void;
 }
 
-/** Loads the kernels addon; TensorFlow must be loaded first. */
+/** Loads the kernels addon, which registers its kernels with TensorFlow and runs graphs. */
 export function loadKernels(path: string): KernelsAddon {
-  return createRequire(import.meta.url)(path) as KernelsAddon;
+  return loadAddon<KernelsAddon>(path);
 }

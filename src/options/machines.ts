@@ -37,6 +37,13 @@ export const machineOptions = {
     env: 'TINYZERO_NO_INSTALL',
     help: 'do not install the native engine if it is missing',
   },
+  gpuMemory: {
+    type: 'number',
+    above: 0,
+    unit: 'GB',
+    env: 'TINYZERO_GPU_MEMORY',
+    help: 'the most memory that TensorFlow takes of an NVIDIA GPU; default: as much as it needs',
+  },
   gpu: {
     type: 'boolean',
     default: false,

@@ -71,7 +71,7 @@ export const optionGroups = {
     'config',
   ],
   'Where it runs': ['on', 'tinkerUrl', 'tinkerModel', 'remoteGpu', 'timeout', 'volume', 'detach'],
-  Engine: ['workers', 'listen', 'engine', 'install', 'gpu', 'from', 'reinstall'],
+  Engine: ['workers', 'listen', 'engine', 'gpuMemory', 'install', 'gpu', 'from', 'reinstall'],
 } as const satisfies Record<string, readonly OptionName[]>;
 export type OptionGroup = keyof typeof optionGroups;
 

@@ -4,7 +4,7 @@ import { remoteOptionNames } from '../../options/remote.js';
 import type { OptionName } from '../../options/table.js';
 
 /** Options of every command that computes. */
-export const engineOptions = ['engine', 'install'] as const satisfies readonly OptionName[];
+export const engineOptions = ['engine', 'gpuMemory', 'install'] as const satisfies readonly OptionName[];
 
 /** Options of the page that shows a run while it lasts. */
 export const pageOptions = ['watch', 'port', 'open'] as const satisfies readonly OptionName[];

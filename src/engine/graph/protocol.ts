@@ -17,6 +17,15 @@ export function encodeConfig(addresses: readonly string[] = [], timeoutMs = 0): 
   return proto.toBytes(configOf(addresses, timeoutMs));
 }
 
+/** A ConfigProto with which TensorFlow takes at most this share, 0 to 1, of a GPU's memory. */
+export function encodeGpuShare(share: number): Uint8Array {
+  const gpu = proto.message();
+  proto.double(gpu, 1, share); // per_process_gpu_memory_fraction
+  const config = proto.message();
+  proto.nested(config, 6, gpu);
+  return proto.toBytes(config);
+}
+
 function configOf(addresses: readonly string[], timeoutMs: number): Message {
   const rewriting = proto.message();
   proto.integer(rewriting, 19, 1); // disable_meta_optimizer
