@@ -8,10 +8,9 @@ import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
 import { datasetOptions } from './dataset.js';
-import { listingOptions } from './listing.js';
 import { machineOptions, serverOptions } from './machines.js';
 import { remoteOptions } from './remote.js';
-import { sharingOptions } from './sharing.js';
+import { resultOptions } from './results.js';
 import type { OptionSpec } from './spec.js';
 
 /** A boolean whose default is true has the flag `--no-<name>`. Names are camelCase, flags kebab-case. */
@@ -255,8 +254,7 @@ export const options = {
   },
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run folder' },
   ...serverOptions,
-  ...sharingOptions,
-  ...listingOptions,
+  ...resultOptions,
   ...machineOptions,
   ...remoteOptions,
   json: { type: 'boolean', default: false, help: 'print events and the result as lines of JSON' },

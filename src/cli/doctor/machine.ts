@@ -8,7 +8,9 @@ import { formatBytes } from '../../util/format.js';
 import { cacheFolder, freeBytes, memoryLimit } from '../../util/machine.js';
 import type { Check } from './check.js';
 
-const minNodeMajor = 20;
+/** First minor version of each supported line of Node; every line after the last is supported. As `engines` in package.json. */
+const nodeLines: Readonly<Record<number, number>> = { 20: 15, 22: 2 };
+const newestNodeLine = Math.max(...Object.keys(nodeLines).map(Number));
 /** Training the built-in model takes about half of this on either engine. */
 const minMemoryBytes = 1_000_000_000;
 /** A run's checkpoints and the engine's installation. */
@@ -19,12 +21,13 @@ export function machineChecks(): Check[] {
 }
 
 export function nodeCheck(version: string): Check {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
   return {
     name: 'node',
-    ok: Number.parseInt(version, 10) >= minNodeMajor,
+    ok: major > newestNodeLine || minor >= (nodeLines[major] ?? Number.POSITIVE_INFINITY),
     needed: true,
     found: `v${version}`,
-    expected: `v${minNodeMajor} or newer`,
+    expected: 'v20.15 or a later v20, or v22.2 or newer',
     fix: 'Install a current Node.js release.',
   };
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Check, formatChecks } from '../../../src/cli/doctor/check.js';
@@ -121,10 +121,12 @@ test('an engine that lost a file, or has another format, is reported as broken',
   assert.match((await look())?.fix ?? '', /tinyzero engine install/);
 });
 
-test('Node before 20 is not enough', () => {
-  assert.equal(nodeCheck('18.20.4').ok, false);
-  assert.equal(nodeCheck('20.0.0').ok, true);
-  assert.equal(nodeCheck('26.10.0').ok, true);
+test('the versions of Node that package.json names are enough', () => {
+  const ok = (...versions: string[]) => versions.map((version) => nodeCheck(version).ok);
+  assert.deepEqual(ok('18.20.4', '20.14.9', '21.7.3', '22.1.0'), [false, false, false, false]);
+  assert.deepEqual(ok('20.15.0', '22.2.0', '24.0.0', '26.10.0'), [true, true, true, true]);
+  const { engines } = JSON.parse(readFileSync('package.json', 'utf8'));
+  assert.equal(engines.node, '^20.15 || >=22.2', 'the check and the package agree');
 });
 
 test('people see a mark per line, and below it what to do', () => {

@@ -5,8 +5,7 @@ import type { OptionValues } from '../../../options/table.js';
 import { shellWord } from '../../../report/command.js';
 import { exitCodes, systemErrorCode, UserError } from '../../../util/errors.js';
 import { explainWrites, writeNewFile } from '../../../util/file.js';
-import { starterProblems } from '../../starters/problems.js';
-import { starterTask } from '../../starters/task.js';
+import { starterProblems, starterTask } from '../../starters.js';
 import { printResult } from '../../terminal/output.js';
 
 type Values = OptionValues<'json'>;
