@@ -19,23 +19,23 @@ import { packageVersion } from '../../util/version.js';
 /** Names in the folder of a set. */
 export const setFiles = {
   plan: 'plan.json',
-  /** What the runs show together; the object that `--json` prints. */
+  /** The combined results of the runs: the object that `--json` prints. */
   summary: 'summary.json',
-  /** The runs as a table in Markdown. */
+  /** The table of runs in Markdown. */
   table: 'table.md',
   report: 'report.html',
-  /** One file of output for each member. */
+  /** The output of each member, one file each. */
   logs: 'logs',
 } as const;
 
-/** Options as texts of the command line. */
+/** Options as command-line text. */
 export type TextFlags = Readonly<Record<string, string | boolean>>;
 
 export interface PlannedRun {
-  /** Its folder inside that of the set. */
+  /** Name of its folder inside the set's folder. */
   readonly name: string;
   readonly seed: number;
-  /** The setting that it tries, as an index of {@link RunPlan.settings}. */
+  /** Index into {@link RunPlan.settings}. */
   readonly setting: number;
   readonly flags: TextFlags;
 }
@@ -43,14 +43,14 @@ export interface PlannedRun {
 export interface RunPlan {
   readonly kind: 'seeds' | 'sweep';
   readonly command: 'train' | 'sft';
-  /** Names of the swept options; none in a set of seeds. */
+  /** Swept options; empty for a set of seeds. */
   readonly swept: readonly OptionName[];
-  /** What each setting gives the swept options; one without any in a set of seeds. */
+  /** Values of the swept options in each setting; a set of seeds has one setting without values. */
   readonly settings: readonly { readonly name: string; readonly values: TextFlags }[];
-  /** What ranks the settings of a sweep. */
+  /** The metric that ranks the settings of a sweep. */
   readonly rankBy?: RankBy;
   readonly runs: readonly PlannedRun[];
-  /** Of all runs, once the first has started. */
+  /** Engine of all runs, recorded when the first starts; absent if a server computes all of them. */
   readonly engine?: EngineName;
 }
 
@@ -99,7 +99,7 @@ export function readPlan(folder: string): RunPlan {
   return { kind, command, swept: swept.filter(isOption), settings: tried, ...chosen, runs: members };
 }
 
-/** The plan of `--seeds`: one run for each seed, alike otherwise. @param values the options of every run; their seed is not used. */
+/** The plan of `--seeds`: runs that differ only in their seed. @param values the options of every run; their seed is ignored. */
 export function planSeeds(command: RunPlan['command'], values: object, seeds: readonly number[]): RunPlan {
   const flags = optionsAsFlags({ ...values }, runOptionNames(command));
   return {
@@ -113,7 +113,7 @@ export function planSeeds(command: RunPlan['command'], values: object, seeds: re
   };
 }
 
-/** The command that resumes a set, before the name of its folder. */
+/** The command that resumes a set, without the folder. */
 export function resumeCommand({ kind, command }: RunPlan): string {
   return `${kind === 'sweep' ? 'sweep' : command} --resume`;
 }

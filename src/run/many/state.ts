@@ -1,5 +1,5 @@
 /**
- * @file The state and the figures of each run of a set, from the files in its folder.
+ * @file The state and metrics of each run of a set, read from its folder.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,17 +16,17 @@ import { readLog } from '../logs.js';
 import { readLoss } from '../sft/record.js';
 import type { PlannedRun, RunPlan } from './plan.js';
 
-/** `waiting`: not begun. */
+/** `waiting`: not started. */
 export type MemberState = RunEntry['state'] | 'waiting';
 
-/** A run of the set, as the summary has it. Rates and losses are absent while unknown. */
+/** A run of the set in the summary. Rates and losses are absent until they are known. */
 export interface MemberRow {
   readonly name: string;
   readonly seed: number;
   readonly setting: number;
   readonly state: MemberState;
   readonly updates: number;
-  /** Means over the rollouts of the last quarter of the updates; of supervised training, the loss. */
+  /** Means over the rollouts of the last quarter of the updates; for supervised training, the loss. */
   readonly trainReward?: number;
   readonly trainExact?: number;
   readonly trainLoss?: number;
@@ -39,7 +39,7 @@ export interface MemberRow {
   readonly mcnemarP?: number;
   readonly formatRate?: number;
   readonly truncatedRate?: number;
-  /** Held-out loss of supervised training, in nats a token. */
+  /** Held-out loss of supervised training, in nats per token. */
   readonly lossBefore?: number;
   readonly lossAfter?: number;
 }
@@ -50,7 +50,7 @@ export interface Member {
   readonly evaluations?: { readonly before: EvalSummary; readonly after: EvalSummary };
 }
 
-/** How far one run is, without its figures. */
+/** The progress of one run, without its metrics. */
 export function memberState(folder: string, { name }: PlannedRun): Pick<MemberRow, 'state' | 'updates'> {
   const path = join(folder, name);
   if (existsSync(join(path, runFiles.config))) {
@@ -60,7 +60,7 @@ export function memberState(folder: string, { name }: PlannedRun): Pick<MemberRo
   return { state: lockHolder(path) === undefined ? 'waiting' : 'running', updates: 0 };
 }
 
-/** What a run of a set has recorded, as far as it is. */
+/** What a run of a set has recorded so far. */
 export interface MemberRecord extends Pick<MemberRow, 'state' | 'updates'> {
   /** Lines of its log of updates. */
   readonly steps: readonly object[];
@@ -70,7 +70,7 @@ export interface MemberRecord extends Pick<MemberRow, 'state' | 'updates'> {
   readonly losses?: { readonly before: TokenLoss; readonly after: TokenLoss };
 }
 
-/** One run with its figures. @throws UserError when a file of a finished run is damaged. */
+/** One run with its metrics. @throws UserError when a file of a finished run is damaged. */
 export function readMember(folder: string, { command }: Pick<RunPlan, 'command'>, run: PlannedRun): Member {
   const path = join(folder, run.name);
   const reached = { ...memberState(folder, run), steps: readSteps(path) };
@@ -83,7 +83,7 @@ export function readMember(folder: string, { command }: Pick<RunPlan, 'command'>
   return memberOf(run, command, { ...reached, evaluations });
 }
 
-/** A run with its figures, from what it has recorded. */
+/** A run with its metrics, computed from its records. */
 export function memberOf(
   { name, seed, setting }: PlannedRun,
   command: RunPlan['command'],
@@ -121,18 +121,18 @@ function lossesIn(path: string): Pick<MemberRecord, 'losses'> {
   return files.every(existsSync) ? { losses: { before: readLoss(files[0]), after: readLoss(files[1]) } } : {};
 }
 
-/** The log of updates of a run; empty before its first update. */
+/** The log of a run's updates; empty before the first. */
 function readSteps(path: string): readonly JsonRecord[] {
   try {
     return [...readLog(join(path, runFiles.metrics))];
   } catch (error) {
-    // A running process may be writing the last line; the run itself judges its files when it resumes.
+    // A running process may be writing the last line. A run checks its own files when it resumes.
     if (!(error instanceof UserError)) throw error;
     return [];
   }
 }
 
-/** Share of the updates, from the end, whose rollouts the training figures are means of. */
+/** The training metrics are means over the rollouts of this last share of the updates. */
 const lastShare = 0.25;
 
 function trainingFigures(steps: readonly object[], command: RunPlan['command']): Partial<MemberRow> {

@@ -1,6 +1,6 @@
 /**
  * @file The summary of a set of runs: mean and spread over seeds with the test over problems, or the ranking of a sweep's settings.
- * Read from the folders of the runs, finished or not.
+ * Read from the folders of the runs, whether finished or not.
  */
 import { join } from 'node:path';
 import { compareSeeds, type SeedsComparison, type Spread, spreadOf } from '../../policy/eval-seeds.js';
@@ -16,11 +16,11 @@ export interface SetSummary {
   readonly finished: number;
   readonly planned: number;
   readonly runs: readonly MemberRow[];
-  /** Of the finished runs of a set of seeds; absent before the first one, and for supervised training. */
+  /** Results over the finished runs of a set of seeds; absent before the first has finished, and for supervised training. */
   readonly overSeeds?: SeedsComparison;
-  /** Of the finished runs of `sft` that held lines out: nats a token. A fall is a negative `change`. */
+  /** Held-out losses of the finished runs of `sft`, in nats per token. A decrease is a negative `change`. */
   readonly losses?: { readonly before: Spread; readonly after: Spread; readonly change: Spread; readonly fell: number };
-  /** The settings of a sweep, the best first. */
+  /** The settings of a sweep, best first. */
   readonly ranking?: readonly RankedSetting[];
   readonly rankBy?: RankBy;
 }
@@ -28,15 +28,15 @@ export interface SetSummary {
 export interface RankedSetting {
   readonly name: string;
   readonly values: TextFlags;
-  /** Runs of this setting, and how many are finished. */
+  /** Number of runs of this setting, and of finished ones. */
   readonly runs: number;
   readonly finished: number;
-  /** What ranks it, over its finished runs; null without any. */
+  /** The ranking metric over its finished runs; null if there are none. */
   readonly score: Spread | null;
   readonly trainReward: Spread | null;
   readonly trainExact: Spread | null;
   readonly trainLoss: Spread | null;
-  /** Held-out accuracy: sampled if all runs sampled, otherwise greedy; of supervised training, the held-out loss. */
+  /** Held-out accuracy: sampled if all runs sampled, otherwise greedy; for supervised training, the held-out loss. */
   readonly heldOutBefore: Spread | null;
   readonly heldOutAfter: Spread | null;
 }
@@ -45,7 +45,7 @@ export function readSet(folder: string, plan: RunPlan): readonly Member[] {
   return plan.runs.map((run) => readMember(folder, plan, run));
 }
 
-/** @param compare computes what the evaluations of the runs show together. */
+/** @param compare combines the evaluations of the runs. */
 export function summarizeSet(
   folder: string,
   plan: RunPlan,
@@ -95,7 +95,7 @@ function rank({ settings, command }: RunPlan, rows: readonly MemberRow[], rankBy
     const score = scoreOf(figures, command, rankBy);
     return { name, values, runs: own.length, finished: done.length, score, ...figures };
   });
-  // Less is better for losses. Settings without a score come last, in the order of the plan.
+  // Lower losses are better. Settings without a score come last, in the plan's order.
   const sign = command === 'sft' ? 1 : -1;
   return ranked.sort((a, b) =>
     a.score === null || b.score === null

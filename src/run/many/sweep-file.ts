@@ -1,6 +1,6 @@
 /**
- * @file The file of a sweep, TOML or JSON: which options to try, and the settings that follow from it. `[options]` gives each option a
- * list of values, a range, or one value for all settings; the keys above it say how settings are made and ranked.
+ * @file Reads the file of a sweep, TOML or JSON, and derives its settings. `[options]` gives each option a list of values, a range,
+ * or one value for all settings. The keys above it say how settings are chosen and ranked.
  */
 import { closestMatch } from 'leven';
 import { flagOf, optionMeant, readTable } from '../../options/config-file.js';
@@ -11,10 +11,10 @@ import { describe, isRecord, type JsonRecord } from '../../util/json.js';
 import { keyedRandom, type Random } from '../../util/random.js';
 import { type PlannedRun, type RankBy, type RunPlan, rankings, runOptionNames, type TextFlags } from './plan.js';
 
-/** More runs than a sweep is meant for; a grid grows quickly. */
+/** Largest number of runs. A grid grows quickly. */
 const maxRuns = 1000;
 
-/** A swept option: values, or a range that random settings are drawn from. */
+/** A swept option: its values, or a range to draw from. */
 type Candidates =
   | { readonly values: readonly (string | boolean)[] }
   | { readonly min: number; readonly max: number; readonly isLog: boolean; readonly isWhole: boolean };
@@ -23,7 +23,7 @@ type Swept = readonly (readonly [name: OptionName, candidates: Candidates])[];
 
 const topKeys = ['command', 'method', 'trials', 'seed', 'seeds', 'rank-by', 'options'];
 
-/** Reads the file. @throws UserError (wrong usage) that lists everything that is wrong with it. */
+/** @throws UserError (wrong usage) that lists every error in the file. */
 export function readSweep(path: string): RunPlan {
   const table = readTable(path);
   const problems: string[] = [];
@@ -43,13 +43,14 @@ export function readSweep(path: string): RunPlan {
   const command = choice('command', ['train', 'sft'] as const);
   const method = choice('method', ['grid', 'random'] as const);
   const rankBy = choice<RankBy>('rank-by', rankings);
-  if (command === 'sft' && rankBy === 'train-exact') problems.push('rank-by: train-exact is a figure of train');
+  if (command === 'sft' && rankBy === 'train-exact')
+    problems.push('rank-by: train-exact is a metric of `tinyzero train`');
   const seed = wholeNumber(table, 'seed', 0, problems) ?? 0;
   const trials = wholeNumber(table, 'trials', 1, problems);
   if (method === 'random' && trials === undefined)
-    problems.push('trials: a random sweep needs the number of settings to try');
+    problems.push('trials: method = "random" needs the number of settings to try');
   if (method === 'grid' && trials !== undefined)
-    problems.push('trials: a grid tries every combination; for some, add method = "random"');
+    problems.push('trials: a grid tries every combination; to try only some, add method = "random"');
   const seeds = seedsOf(table.seeds, problems);
 
   const { swept, fixed } = readOptions(table.options, command, problems);
@@ -60,7 +61,7 @@ export function readSweep(path: string): RunPlan {
         problems.push(`options.${keyOf(name)}: a grid needs a list; ranges are for method = "random"`);
     }
   }
-  if (seeds !== undefined && 'seed' in fixed) problems.push('options.seed: seeds already gives the seeds');
+  if (seeds !== undefined && 'seed' in fixed) problems.push('options.seed: leave it out; seeds gives the seeds');
   if (problems.length === 0) {
     const settings = method === 'grid' ? grid(swept, problems) : drawn(swept, trials!, seed, problems);
     const plan = planOf({ command, rankBy, swept, settings, fixed, seeds });
@@ -106,7 +107,9 @@ function readOptions(given: unknown, command: RunPlan['command'], problems: stri
       const texts = value.map((item) => flagOf(options[name], item));
       const values = texts.filter((text) => typeof text === 'string' || typeof text === 'boolean');
       if (name === 'seed')
-        problems.push('options.seed: give every setting the same seeds with seeds = "1..5" above [options]');
+        problems.push(
+          'options.seed: a seed cannot be swept; seeds = "1..5" above [options] gives every setting the same seeds',
+        );
       else if (values.length < value.length || values.length === 0) problems.push(wrongValue(key, value));
       else if (new Set(values).size < values.length)
         problems.push(`options.${key}: ${describe(value)} names a value twice`);
@@ -136,12 +139,14 @@ function rangeOf(name: OptionName, { min, max, scale = 'linear', ...rest }: Json
   return { min, max, isLog: scale === 'log', isWhole: type === 'integer' };
 }
 
-/** Every combination; the last option varies fastest. */
+/** All combinations; the last option varies fastest. */
 function grid(swept: Swept, problems: string[]): TextFlags[] {
   const counts = swept.map(([, candidates]) => ('values' in candidates ? candidates.values.length : 1));
   const total = counts.reduce((product, count) => product * count, 1);
   if (total > maxRuns) {
-    problems.push(`options: ${total} combinations are more than ${maxRuns}; try some with method = "random"`);
+    problems.push(
+      `options: ${total} combinations exceed the limit of ${maxRuns}; method = "random" tries some of them`,
+    );
     return [];
   }
   let settings: TextFlags[] = [{}];
@@ -152,10 +157,10 @@ function grid(swept: Swept, problems: string[]): TextFlags[] {
   return settings;
 }
 
-/** Draws until so many equal settings come one after the other that there can hardly be more. */
+/** After so many repeated settings in a row, all settings have almost certainly been drawn. */
 const maxRepeats = 1000;
 
-/** Different settings, drawn independently: the first n are the same whatever the number of trials. */
+/** Distinct random settings. The first n do not depend on the number of trials. */
 function drawn(swept: Swept, trials: number, seed: number, problems: string[]): TextFlags[] {
   const random = keyedRandom(seed, 'sweep');
   const known = new Map<string, TextFlags>();
@@ -167,7 +172,7 @@ function drawn(swept: Swept, trials: number, seed: number, problems: string[]): 
     repeats = -1;
   }
   if (known.size < trials && known.size <= maxRuns) {
-    problems.push(`trials: ${trials} are more than the ${known.size} different settings that there are`);
+    problems.push(`trials: ${trials} exceeds the number of different settings, ${known.size}`);
   }
   return [...known.values()];
 }
@@ -177,7 +182,7 @@ function draw(candidates: Candidates, random: Random): string | boolean {
   const { min, max, isLog, isWhole } = candidates;
   const share = random.uniform();
   const value = isLog ? min * (max / min) ** share : min + share * (max - min);
-  // Three digits are enough to tell settings apart and to repeat them by hand.
+  // Three digits distinguish settings and are short enough to type.
   return String(isWhole ? Math.round(value) : Number(value.toPrecision(3)));
 }
 

@@ -1,4 +1,4 @@
-/** @file The runs of a set as a table of texts: for the terminal, the report and Markdown. */
+/** @file The runs of a set as a table of text cells for the terminal, the report and Markdown. */
 import { type Spread, spreadOf } from '../../policy/eval-seeds.js';
 import { mean } from '../../util/statistics.js';
 import type { MemberRow } from './state.js';
@@ -7,7 +7,7 @@ import type { RankedSetting, SetSummary } from './summary.js';
 export interface SetTable {
   readonly head: readonly string[];
   readonly rows: readonly (readonly string[])[];
-  /** Mean, and standard deviation if there are several runs; none in a sweep. */
+  /** Rows of the mean and, if there are several runs, the standard deviation; empty for a sweep. */
   readonly totals: readonly (readonly string[])[];
 }
 
@@ -15,7 +15,7 @@ interface Column {
   readonly title: string;
   readonly value: (row: MemberRow) => number | undefined;
   readonly show: (value: number) => string;
-  /** Whether a mean over runs says anything. */
+  /** Whether the mean of this column over runs is meaningful. */
   readonly total: boolean;
 }
 
@@ -39,7 +39,7 @@ const sftColumns: readonly Column[] = [
   { title: 'training loss', value: (row) => row.trainLoss, show: rate, total: true },
 ];
 
-/** One row for each run, with its state where it is not finished. Columns that no run fills are left out. */
+/** One row per run, with its state if it is not finished. Empty columns are left out. */
 function seedsTable({ command, runs }: SetSummary): SetTable {
   const done = runs.filter(({ state }) => state === 'finished');
   const columns = (command === 'train' ? trainColumns : sftColumns).filter(({ value }) =>
@@ -69,7 +69,7 @@ function seedsTable({ command, runs }: SetSummary): SetTable {
   };
 }
 
-/** One row for each setting of a sweep, the best first. */
+/** One row per setting of a sweep, best first. */
 function sweepTable({ command, ranking = [], runs }: SetSummary): SetTable {
   const swept = [...new Set(ranking.flatMap(({ values }) => Object.keys(values)))];
   const several = ranking.some((setting) => setting.runs > 1);

@@ -1,6 +1,6 @@
 /**
- * @file Where a job computes: on an engine of this machine, or on a server of the Tinker API (`--on tinker`), which then has the
- * weights; here are only the model's config and tokenizer.
+ * @file Where a job computes: on an engine of this machine, or on a server of the Tinker API (`--on tinker`). The server then
+ * holds the weights; this process reads only the model's config and tokenizer.
  */
 import { createHash } from 'node:crypto';
 import type { Engine } from '../../engine/backend.js';
@@ -15,14 +15,14 @@ import { createPolicy, type PolicyOptions } from '../../policy/policy.js';
 import type { Reporter } from '../../util/reporter.js';
 
 export interface Place {
-  /** As a run records it. */
+  /** Recorded by the run. */
   readonly name: RunEngine;
   readonly description: string;
   /** Absent on a server. */
   readonly engine?: Engine;
-  /** @param probeIds a prompt of the job. */
+  /** @param probeIds the tokens of one of the job's prompts. */
   createPolicy(config: ModelConfig, options: PolicyOptions, probeIds: readonly number[]): PlacedPolicy;
-  /** Ends a connection, where there is one. */
+  /** Closes the connection to a server, if any. */
   close(): void;
 }
 
@@ -37,7 +37,7 @@ export function enginePlace(engine: Engine): Place {
   };
 }
 
-/** Connects to the server of `--tinker-url`. @throws UserError when it is none, or does not have the model. */
+/** Connects to the server at `--tinker-url`. @throws UserError when it is not a Tinker server, or does not have the model. */
 export async function tinkerPlace(
   { model, tinkerUrl: address, tinkerModel }: Pick<Settings, 'model' | 'tinkerUrl' | 'tinkerModel'>,
   reporter: Reporter,
@@ -68,7 +68,7 @@ export async function tinkerPlace(
   }
 }
 
-/** The model of a job: opened here, or only described where a server has its weights. */
+/** Opens the model of a job. If a server holds the weights, reads only its config and tokenizer. */
 export async function openJobModel(
   { model = builtinModel, tinkerUrl, tinkerModel }: Pick<TrainingOptions, 'model' | 'tinkerUrl' | 'tinkerModel'>,
   reporter: Reporter,
@@ -81,7 +81,7 @@ export async function openJobModel(
   return { pretrained: { ...pretrained, weights }, tokenizer };
 }
 
-/** @throws UserError (wrong usage) when a server would get an adapter as its base. */
+/** @throws UserError (wrong usage) when the base model for a server is itself an adapter. */
 export function requireNoTinkerAdapter({ adapterFolder }: Pick<Pretrained, 'adapterFolder'>): void {
   if (adapterFolder === undefined) return;
   throw usageError(
@@ -90,7 +90,7 @@ export function requireNoTinkerAdapter({ adapterFolder }: Pick<Pretrained, 'adap
   );
 }
 
-/** Weights that only a server can read. Their hash is of its name for them, not of their values. */
+/** Weights that only the server can read. The hash covers their name on the server, not their values. */
 function weightsOnServer(name: string, { config }: Omit<Pretrained, 'weights'>): Weights {
   return {
     dtype: config.dtype,

@@ -1,6 +1,6 @@
 /**
- * @file Who samples in a job: the policy in this process, or a server. A server is examined before anything is sampled, and its
- * model is compared with the weights here. In stage 2 it gets the adapters of each refresh.
+ * @file What a job samples with: the policy in this process, or a server. A server is tested before it is used, and its model is
+ * compared with the local weights. In stage 2, each refresh sends it the current adapter.
  */
 
 import type { Problem } from '../../data/problem.js';
@@ -26,14 +26,14 @@ import { type CheckpointModel, savePolicy } from '../../stage2/resume.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 
-/** What a server is asked to sample. */
+/** What a server will be asked to sample. */
 type ServerWork = Pick<RolloutKit, 'form' | 'endIds' | 'maxNewTokens' | 'temperature'> & {
   readonly tokenizer: Tokenizer;
   readonly problems: readonly Problem[];
   readonly vocabSize: number;
 };
 
-/** Prompts that a server is tried with. */
+/** Number of prompts to test a server with. */
 const trialPrompts = 4;
 
 const trialsOf = (work: ServerWork): number[][] => {
@@ -41,7 +41,7 @@ const trialsOf = (work: ServerWork): number[][] => {
   return ids.sort((a, b) => b.length - a.length).slice(0, trialPrompts);
 };
 
-/** Opens the server of `--sampler-url`; undefined without it. @throws UserError when it cannot be used. */
+/** Opens the server at `--sampler-url`; undefined without that option. @throws UserError when it is unusable. */
 export async function openSampler(
   settings: Pick<Settings, 'samplerUrl' | 'samplerModel' | 'apiKeyEnv' | 'concurrency'>,
   work: ServerWork,
@@ -69,12 +69,12 @@ async function openNamed(
   const server = await openServer({ ...work, connection, model, concurrency });
   reporter.line(`Samples come from ${server.description} at ${connection.url}.`);
   if (!server.seeded) {
-    reporter.line('It draws other completions each time, whatever the seed: a run on it cannot be repeated exactly.');
+    reporter.line('It ignores seeds, so a run that samples on it cannot be repeated exactly.');
   }
   return server;
 }
 
-/** Draws completions of prompts on a server, in the form of the library's `sample`. @throws UserError */
+/** Samples completions on a server and returns them as the library's `sample` does. @throws UserError */
 export async function sampleTexts(
   server: ServerOptions,
   model: OpenModel,
@@ -86,7 +86,7 @@ export async function sampleTexts(
   const { samples = 1, maxNewTokens = 256, temperature = 1, topP, topK, seed = 0, onToken, onCompletion } = call;
   const { tokenizer, pretrained } = model;
   const { vocabSize } = pretrained.config;
-  // A server counts the last token of a completion too, although nothing follows it.
+  // Servers also count the last token of a completion, although nothing follows it.
   const maxPositions = pretrained.config.maxPositions - 1;
   const endIds = endTokens(model);
   const rollouts = planRollouts(prompts, { samples, maxNewTokens, seed, firstSample: 0, maxPositions });
@@ -117,7 +117,7 @@ function keyOf(variable: string | undefined): string | undefined {
   );
 }
 
-/** Compares the server's model with the weights here, and says how well they agree. @throws UserError when they differ. */
+/** Compares the server's model with the local weights and reports how well they agree. @throws UserError when they differ. */
 export async function checkServer(
   server: SamplingServer,
   model: { readonly engine: Engine; readonly pretrained: Pretrained },
@@ -129,12 +129,12 @@ export async function checkServer(
   const difference = await requireSameWeights(server, model, trial, signal);
   reporter.line(
     difference === undefined
-      ? 'Its weights were not compared with those of --model: it reports no log-probs, or the model does not fit into memory here.'
+      ? 'Its weights were not compared with those of --model: it reports no log-probs, or the model does not fit in memory here.'
       : `Its log-probs differ from those of --model by ${Number(difference.toPrecision(2))} on average.`,
   );
 }
 
-/** What draws a V* file's samples, for its fingerprint; empty in this process, whose samples do not depend on the engine. */
+/** Names the server that samples, for the fingerprint of a V* file. Empty without one, since samples do not depend on the engine. */
 export function drawnBy(server: SamplingServer | undefined): string {
   if (server === undefined) return '';
   return `, drawn by ${server.description}${server.seeded ? '' : ' without seeds'}`;
@@ -144,13 +144,13 @@ export function drawnBy(server: SamplingServer | undefined): string {
 export interface RunSamplers {
   /** The model before training. */
   readonly base: Pick<Policy, 'sample'>;
-  /** The policy as it is. */
+  /** The current policy. */
   readonly current: Pick<Policy, 'sample'>;
-  /** The policy as it was at the last refresh. */
+  /** The policy at the last refresh. */
   readonly lagged: LaggedSampler;
-  /** How far log-probs of the samplers may be from those of the policy. */
+  /** Largest allowed difference between log-probs of the sampler and of the policy. */
   readonly tolerance: SamplerTolerance;
-  /** Frees what the samplers hold. */
+  /** Frees the samplers' resources. */
   close(): Promise<void>;
 }
 
@@ -168,16 +168,16 @@ export function localSamplers({ policy, settings }: TrainedHere, here: Pick<Poli
     base: here,
     current: here,
     lagged,
-    // A server may sample and train with different kernels, in bfloat16.
+    // A server may use different bfloat16 kernels for sampling and training.
     tolerance: samplerTolerance[tinkerUrl === undefined ? weightForm(precision, samplerWeights) : 'bf16'],
     close: async () => {},
   };
 }
 
 /**
- * Samples on a server, which gets the policy's adapters by a folder.
+ * Samples on a server, which reads the policy's adapters from a shared folder.
  *
- * @throws UserError when training samples cannot come from there.
+ * @throws UserError when the server cannot draw training samples.
  */
 export function serverSamplers(
   server: SamplingServer,

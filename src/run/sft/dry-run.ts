@@ -1,6 +1,6 @@
 /**
- * @file `sft --dry-run`: the work and the resources of a run. Rejects whatever a run would reject. Computes, writes and installs
- * nothing; of a hub model it downloads everything except the weights.
+ * @file `sft --dry-run`: the work and resources that a run needs. Rejects whatever the run would reject. Computes, writes and
+ * installs nothing; downloads a hub model's files except the weights.
  */
 import { completionTokens, tokensOf } from '../../model/network/log-probs.js';
 import { parameterCount } from '../../model/network/params.js';
@@ -20,14 +20,14 @@ export interface SftDryRun extends Needs {
   readonly model: string;
   readonly parameters: number;
   readonly lines: ExampleSet['lines'];
-  /** Completion tokens that are learned in each epoch. */
+  /** Completion tokens trained on in each epoch. */
   readonly tokens: number;
   /** Tokens of the longest row, prompt and completion. */
   readonly longest: number;
   readonly updates: number;
 }
 
-/** @throws UserError for options, model or lines that a run would reject. */
+/** @throws UserError for options, a model or lines that a run would reject. */
 export async function sftDryRun(
   { options, folder, engine, install }: SftRequest,
   reporter: Reporter,

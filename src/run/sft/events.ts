@@ -1,5 +1,5 @@
 /**
- * @file Request, events and result of a run of supervised training. Needs no types of the tensor library.
+ * @file Request, events and result of a run of supervised training. Uses no types of the tensor library.
  */
 import type { EngineSetting } from '../../engine/choices.js';
 import type { SftOptions } from '../../options/sft-settings.js';
@@ -15,7 +15,7 @@ export interface SftRequest {
   readonly install: boolean;
 }
 
-/** Lines of the data on either side. */
+/** Number of lines on each side of the split. */
 interface SftLines {
   readonly train: number;
   readonly heldOut: number;
@@ -32,7 +32,7 @@ export type SftEvent =
       /** Completion tokens of the rows that are trained on. */
       readonly tokens: number;
     }
-  /** The loss on the held-out rows is measured, or read from its file. */
+  /** The held-out loss was measured, or read from its file. */
   | { readonly kind: 'measured'; readonly when: 'before' | 'after'; readonly loss: TokenLoss }
   /** Training continues after update `step`. */
   | { readonly kind: 'resumed'; readonly step: number; readonly history: readonly SftMetrics[] }
@@ -52,9 +52,9 @@ export interface SftResult {
 /** One line of metrics.jsonl. */
 export interface SftMetrics {
   readonly step: number;
-  /** From 0: completed passes over all rows. */
+  /** Completed passes over all rows, from 0. */
   readonly epoch: number;
-  /** Mean of -log p over the completion tokens of the update's rows, before it; nats. */
+  /** Mean of -log p over the completion tokens of the update's rows, before the update; in nats. */
   readonly loss: number;
   /** Completion tokens of the update's rows. */
   readonly tokens: number;

@@ -1,6 +1,6 @@
 /**
- * @file The examples of supervised training: lines of `{prompt, completion}` or `{messages}` become prompts and completions in
- * tokens, tokenized as in sampling. A share of the lines is held out.
+ * @file The examples of supervised training: tokenizes lines of `{prompt, completion}` or `{messages}` as sampling does, and holds
+ * out a share of the lines.
  */
 import { promptInput } from '../../data/prompt.js';
 import type { Pretrained } from '../../model/checkpoint/pretrained.js';
@@ -12,37 +12,37 @@ import { type JsonLine, parseJsonLines } from '../../util/json-lines.js';
 import { keyedRandom } from '../../util/random.js';
 import { check, list, object, oneOf, text } from '../../util/schema.js';
 
-/** An example of a line, for errors. */
+/** Shown in errors. */
 export const exampleLine = '{"prompt": "What is 7 × 12?", "completion": "7 × 12 = 84"}';
 
-/** Everything that determines the tokens of a line. */
+/** What determines the tokens of a line. */
 export interface ExampleReader {
   readonly tokenizer: Tokenizer;
   readonly pretrained: Pick<Pretrained, 'config' | 'generation' | 'configRecord'>;
   readonly promptStyle: 'raw' | 'chat';
-  /** The system message of each prompt, and of conversations without one. */
+  /** The system message of every prompt, and of conversations that have none. */
   readonly system: string | undefined;
 }
 
 /** The content of one line. */
 interface Example {
-  /** Lines with the same key are on the same side of the split. */
+  /** Lines with the same key stay on the same side of the split. */
   readonly key: string;
-  /** One for each turn of the assistant. */
+  /** One row per turn of the assistant. */
   readonly rows: readonly TokenRow[];
 }
 
 export interface ExampleSet {
   readonly train: readonly TokenRow[];
   readonly heldOut: readonly TokenRow[];
-  /** Lines on either side. */
+  /** Number of lines on each side. */
   readonly lines: { readonly train: number; readonly heldOut: number };
 }
 
 /**
  * Reads the lines of `content` and splits them.
  *
- * @param source their origin, for errors. @param share of the lines to hold out; @param seed chooses them.
+ * @param source name of the file, for errors. @param share share of the lines to hold out. @param seed chooses them.
  * @throws UserError that names the first invalid line.
  */
 export function readExamples(
@@ -58,7 +58,7 @@ export function readExamples(
   return { train, heldOut, lines: { train: sides[0].length, heldOut: sides[1].length } };
 }
 
-/** Keys that cover at least `share` of the lines, at most half of the keys; none if there is only one key. */
+/** Keys that cover at least `share` of the lines, but at most half of the keys: none if there is only one. */
 function heldOutKeys(examples: readonly Example[], share: number, seed: number): ReadonlySet<string> {
   const counts = new Map<string, number>();
   for (const { key } of examples) counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -111,11 +111,11 @@ interface Message {
   readonly content: string;
 }
 
-/** The first question. */
+/** The first message of the user. */
 const keyOf = (conversation: readonly Message[]) =>
   JSON.stringify(conversation.find(({ role }) => role === 'user')?.content ?? '');
 
-/** A prompt as plain text or ids, and its completion up to the end token. */
+/** A row from a prompt, as text or token ids, and its completion up to the end token. */
 function textRow(prompt: unknown, completion: unknown, where: string, reader: ExampleReader): TokenRow {
   if (completion === undefined) throw unusable(where, 'it has no `completion`');
   if (typeof completion === 'string' ? completion === '' : Array.isArray(completion) && completion.length === 0) {
@@ -125,46 +125,46 @@ function textRow(prompt: unknown, completion: unknown, where: string, reader: Ex
   return ended(row, where, reader);
 }
 
-/** A text as a chat, or after the system message; ids are unchanged. */
+/** Puts a text prompt into the chat template or after the system message; token ids stay as they are. */
 function asked(prompt: unknown, { tokenizer, promptStyle, system }: ExampleReader): unknown {
   if (typeof prompt !== 'string' || (promptStyle === 'raw' && system === undefined)) return prompt;
   const input = promptInput(prompt, { style: promptStyle, system });
   return 'messages' in input ? tokenizer.encodeChat(input.messages) : input.text;
 }
 
-/** Each turn of the assistant, with everything before it as the prompt. */
+/** One row per turn of the assistant; everything before it is the prompt. */
 function conversationRows(given: readonly Message[], where: string, reader: ExampleReader): TokenRow[] {
   const { system } = reader;
   const conversation: readonly Message[] =
     system === undefined || given[0]?.role === 'system' ? given : [{ role: 'system', content: system }, ...given];
   const turns = conversation.flatMap(({ role }, place) => (role === 'assistant' ? [place] : []));
-  if (turns.length === 0) throw unusable(where, "no message of it is the assistant's");
+  if (turns.length === 0) throw unusable(where, 'it has no assistant message');
   return turns.map((place) => turnRow(conversation.slice(0, place + 1), where, reader));
 }
 
-/** The last message as the completion of the earlier ones, in the tokens of the rendered conversation. */
+/** The last message as a completion of the messages before it, tokenized as part of the rendered conversation. */
 function turnRow(conversation: readonly Message[], where: string, reader: ExampleReader): TokenRow {
   const { tokenizer } = reader;
   const before = tokenizer.renderChat(conversation.slice(0, -1));
   const whole = tokenizer.renderChat(conversation, { addGenerationPrompt: false });
   if (!whole.startsWith(before)) {
     throw new UserError({
-      problem: `The chat template renders the assistant's turn of ${where} otherwise than it asks for one.`,
+      problem: `The chat template renders the assistant's turn of ${where} differently from the prompt that asks for one.`,
       expected: `it to begin with ${describe(before.slice(-60))}`,
       found: describe(whole.slice(0, before.length).slice(-60)),
-      fix: 'Write `prompt` and `completion` with the marks of the template in them, and add --prompt-style raw.',
+      fix: "Write `prompt` and `completion` with the template's own markup, and add --prompt-style raw.",
     });
   }
   const encode = (written: string) => tokenizer.encode(written, { addSpecialTokens: false });
   const promptIds = encode(before);
   const wholeIds = encode(whole);
-  // No sampled completion could start inside a token that spans the border.
+  // If a token spans the border, tokenize both sides separately: no sampled completion starts inside a token.
   const agree = promptIds.every((id, place) => wholeIds[place] === id);
   const completionIds = agree ? wholeIds.slice(promptIds.length) : encode(whole.slice(before.length));
   return ended({ promptIds, completionIds }, where, reader);
 }
 
-/** `row` up to its first end token, which is added if there is none. Text that a template writes after a turn is not learned. */
+/** `row` up to its first end token, added if missing. Text that a template writes after a turn is not trained on. */
 function ended({ promptIds, completionIds }: TokenRow, where: string, reader: ExampleReader): TokenRow {
   const { maxPositions } = reader.pretrained.config;
   const ends = endTokens(reader);
@@ -177,7 +177,7 @@ function ended({ promptIds, completionIds }: TokenRow, where: string, reader: Ex
 
 function unusable(where: string, reason: string): UserError {
   return new UserError({
-    problem: `${where.charAt(0).toUpperCase()}${where.slice(1)} cannot be learned from: ${reason}.`,
+    problem: `${where.charAt(0).toUpperCase()}${where.slice(1)} cannot be trained on: ${reason}.`,
     fix: `A line looks like ${exampleLine}, or {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}.`,
   });
 }

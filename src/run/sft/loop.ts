@@ -1,6 +1,6 @@
 /**
  * @file The loop of supervised training: update, check, record, measure, save. The rows of an update are a function of the
- * seed; files, timing and options are left to the caller.
+ * seed; the caller handles files, timing and options.
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { learningRateAt, type Schedule } from '../../engine/optim/settings.js';
@@ -11,19 +11,19 @@ import { keyedRandom } from '../../util/random.js';
 import type { SftMetrics } from './events.js';
 
 interface SftProgress {
-  /** Updates made. */
+  /** Number of updates. */
   readonly step: number;
-  /** Completion tokens of these updates. */
+  /** Completion tokens trained on so far. */
   readonly trainedTokens: number;
 }
 
-/** The rows of an update, by their index. */
+/** Indices of the update's rows. */
 export interface SftBatch {
   readonly epoch: number;
   readonly rows: readonly number[];
 }
 
-/** Batches of `epochs` passes over the rows, each in a new order. Only the last batch of an epoch may be smaller. */
+/** Batches of `epochs` passes over the rows, in a new order each time. Only the last batch of an epoch may be smaller. */
 export function planSft(
   rows: number,
   { epochs, batchSize, seed }: { readonly epochs: number; readonly batchSize: number; readonly seed: number },
@@ -44,12 +44,12 @@ export interface SftLoopOptions {
   readonly plan: readonly SftBatch[];
   readonly schedule: Schedule;
   readonly start: SftProgress;
-  /** The loss on held-out rows; undefined when none is due. */
+  /** The held-out loss; undefined if it is not measured after this update. */
   readonly measureHeldOut: (step: number) => Promise<number> | undefined;
   readonly onStep: (metrics: SftMetrics) => void;
   readonly saveDue: (step: number) => boolean;
   readonly save: (progress: SftProgress) => Promise<void>;
-  /** When aborted, the current update is finished and saved; the loop then throws the reason. */
+  /** When aborted, the loop finishes and saves the current update, then throws the reason. */
   readonly signal: AbortSignal;
 }
 
@@ -78,7 +78,7 @@ export async function runSft(options: SftLoopOptions): Promise<void> {
       learningRate,
       ...(heldOutLoss !== undefined && { heldOutLoss }),
     });
-    // Ctrl-C is only received between two turns of the event loop.
+    // Ctrl-C is received only between turns of the event loop.
     await eventLoopTurn();
     if (options.saveDue(step) || step === plan.length || signal.aborted) await options.save(progress);
     signal.throwIfAborted();

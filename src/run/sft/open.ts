@@ -1,4 +1,4 @@
-/** @file The settings and examples of supervised training. Needs neither weights nor an engine. */
+/** @file Reads the settings and examples of supervised training, without weights or an engine. */
 import { parameterCount } from '../../model/network/params.js';
 import { type DescribedModel, usageError } from '../../model/open.js';
 import { heldOutSplitOf, requireNoAdapter } from '../../options/settings.js';
@@ -6,7 +6,7 @@ import { completeSftSettings, type SftOptions, type SftSettings } from '../../op
 import { readText } from '../../util/json-lines.js';
 import { type ExampleSet, exampleLine, readExamples } from './examples.js';
 
-/** @param content the lines to learn from. @throws UserError for invalid options or lines. */
+/** @param content the training data. @throws UserError for invalid options or lines. */
 export function openExamples(
   options: SftOptions,
   content: string,
@@ -24,8 +24,8 @@ export function openExamples(
   return { settings, examples };
 }
 
-/** The lines that `--data` names. @throws UserError when it is missing or cannot be read. */
+/** The content of `--data`. @throws UserError when it is missing or cannot be read. */
 export async function readData({ data }: SftOptions, signal: AbortSignal): Promise<string> {
   if (data !== undefined) return await readText(data, signal);
-  throw usageError('--data is missing: a file of JSON lines to learn from.', `A line looks like ${exampleLine}`);
+  throw usageError('--data is missing: a file of JSON lines to train on.', `A line looks like ${exampleLine}`);
 }

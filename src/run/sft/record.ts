@@ -1,6 +1,6 @@
 /**
- * @file The description of a run of supervised training in its folder: `config.json` with all options, versions and hashes,
- * and `examples.jsonl`, a copy of the data. A resumed run reads and checks both.
+ * @file The record of a run of supervised training: `config.json` with all options, versions and hashes, and `examples.jsonl`, a
+ * copy of the data. A resumed run reads and checks both.
  */
 import { readFileSync } from 'node:fs';
 import { type EngineName, engineNames } from '../../engine/choices.js';
@@ -17,7 +17,7 @@ import { packageVersion } from '../../util/version.js';
 import type { RunFolder } from '../folder.js';
 import { repaired, requireCommand, storedOptions } from '../record.js';
 
-/** Incremented when older versions would misread a run. */
+/** Raised when older versions would misread a run. */
 const format = 'tinyzero-sft-1';
 
 export interface StoredSft {
@@ -26,9 +26,9 @@ export interface StoredSft {
   readonly modelHash: string;
   /** Of `examples.jsonl`. */
   readonly examplesChecksum: string;
-  /** Of the whole run; undefined for runs of versions that did not record it. */
+  /** Engine of the whole run; undefined in runs of versions that did not record it. */
   readonly updates: number | undefined;
-  /** The whole file; its other fields are for people. */
+  /** The whole file. Fields not listed above are for people. */
   readonly record: JsonRecord;
 }
 
@@ -42,7 +42,7 @@ export interface SftFacts {
   readonly updates: number;
 }
 
-/** Writes both files; `config.json` last, because it makes the folder a run. */
+/** Writes both files. `config.json` comes last, since it makes the folder a run. */
 export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, content, updates }: SftFacts): void {
   const { promptStyle, warmupShare, decayTo, optimizer, maxGradientNorm } = settings;
   const options = Object.fromEntries(sftOptionNames.map((name) => [name, settings[name]]));
@@ -69,7 +69,7 @@ function repeatText({ options, engine }: { readonly options: object; readonly en
   return configText('sft', [...sftOptionNames, 'engine'], { ...options, engine });
 }
 
-/** Writes a damaged `options.toml` again. @returns messages about it. */
+/** Restores a damaged `options.toml`. @returns messages about it. */
 export function repairSftRun(folder: RunFolder, stored: StoredSft): string[] {
   return repaired(folder.file('repeat'), repeatText(stored));
 }
@@ -83,7 +83,7 @@ const runShape = object({
   options: anyObject,
 });
 
-/** Reads the `config.json` at `path`. @throws UserError that lists every invalid option, or reports that the file was changed. */
+/** Reads `config.json`. @throws UserError that lists every invalid option, or reports that the file was changed. */
 export function readSftRun(path: string): StoredSft {
   const source = { path, what: 'the configuration of a run of `tinyzero sft`', fix: 'Start a new run.' };
   const record = readJsonRecord(path, source.fix);
@@ -93,22 +93,22 @@ export function readSftRun(path: string): StoredSft {
   return { options, engine, modelHash, examplesChecksum, updates, record };
 }
 
-/** The lines that a run learns from. @throws UserError when the file was changed. */
+/** The training data of a run. @throws UserError when the file was changed. */
 export function readStoredExamples(path: string, { examplesChecksum }: StoredSft): string {
   const content = readFileSync(path, 'utf8');
   if (checksumOf(content).crc32 === examplesChecksum) return content;
   throw new UserError({
-    problem: `${path} is not as the run wrote it.`,
+    problem: `${path} was changed after the run wrote it.`,
     expected: `CRC-32 ${examplesChecksum}`,
     found: `CRC-32 ${checksumOf(content).crc32}`,
-    fix: 'Put a copy of the lines back, or start a new run.',
+    fix: 'Restore the original lines, or start a new run.',
   });
 }
 
 const lossFormat = 'tinyzero-loss-1';
 const lossShape = object({ format: oneOf([lossFormat]), loss: number({ min: 0 }), tokens: integer({ min: 1 }) });
 
-/** The loss on held-out rows in one of a run's files. @throws UserError when it is damaged. */
+/** The held-out loss from one of a run's files. @throws UserError when it is damaged. */
 export function readLoss(path: string): TokenLoss {
   const { loss, tokens } = check(lossShape, readJsonRecord(path), { path, what: 'a measured loss' });
   requireSeal(path);

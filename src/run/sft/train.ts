@@ -1,7 +1,7 @@
 /**
  * @file A whole run of supervised training: measure the loss on held-out lines, train, measure again. Each part writes
- * its file into the run folder and is skipped if that file exists, so a run that was stopped at any moment and resumed ends
- * with the same bytes as an uninterrupted one.
+ * its file into the run folder and is skipped if that file exists. A run that is stopped at any moment and resumed therefore
+ * ends with the same bytes as an uninterrupted one.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -41,7 +41,7 @@ import {
   writeSftRun,
 } from './record.js';
 
-/** @throws UserError when the run fails or stops; exit code 130 after the signal. */
+/** @throws UserError when the run fails or stops; with exit code 130 after the signal. */
 export async function sft(
   request: SftRequest,
   onEvent: (event: SftEvent) => void,
@@ -119,7 +119,7 @@ async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftRe
   }
 }
 
-/** Describes the run in its folder, or checks that its model is the one described there. */
+/** Writes the run's record, or checks that the model is the recorded one. */
 function describeRun(
   { settings, engine, content, folder, pretrained, reporter }: SftJob,
   stored: StoredSft | undefined,
@@ -134,7 +134,7 @@ function describeRun(
   }
 }
 
-/** The loss on the held-out rows before or after training: from its file, or measured now. */
+/** The held-out loss before or after training: read from its file, or measured now. */
 async function measured(
   { examples, folder, reporter, signal, onEvent }: SftJob,
   learner: Learner,
@@ -163,7 +163,7 @@ async function measured(
   return loss;
 }
 
-/** Trains from the newest undamaged checkpoint, or from the start; a finished run only loads its model. */
+/** Trains from the newest undamaged checkpoint, or from the start. A finished run only loads its model. */
 async function trainOrLoad(
   job: SftJob,
   learner: Learner,

@@ -79,11 +79,11 @@ test('held-out lines: the requested share, no prompt that is trained on, chosen 
 
 test('lines that cannot be used are named, with what a good one looks like', () => {
   const bad: [line: object, reason: RegExp][] = [
-    [{ prompt: 'a' }, /^Line 2 of data\.jsonl cannot be learned from: it has no `completion`.*A line looks like/],
+    [{ prompt: 'a' }, /^Line 2 of data\.jsonl cannot be trained on: it has no `completion`.*A line looks like/],
     [{ prompt: 'a', completion: '' }, /Line 2 of data\.jsonl .*`completion` is empty/],
     [{ prompt: '', completion: 'b' }, /Line 2 of data\.jsonl .*prompt is empty/],
     [{ prompt: 'a', completion: 'b', messages: [] }, /has both `messages` and `prompt`/],
-    [{ messages: [user('a')] }, /no message of it is the assistant's/],
+    [{ messages: [user('a')] }, /it has no assistant message/],
     [{ messages: [{ role: 'robot', content: 'a' }] }, /line 2 of data\.jsonl.*`messages\[0\]\.role`/i],
     [{ prompt: new Array(5000).fill(3), completion: [4] }, /has 500\d tokens, and the model's limit is/],
   ];
