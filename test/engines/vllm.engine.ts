@@ -102,10 +102,10 @@ test('greedy answers are those of this program', async () => {
 });
 
 test('another model, raw log-probs at another temperature: refused', async (t) => {
-  await assertUserRejection(estimateVStar({ ...small, model: 'builtin-b', samplerUrl }), /serves another model/);
+  await assertUserRejection(estimateVStar({ ...small, model: 'builtin-b', samplerUrl }), /serves a different model/);
   const folder = join(temporaryFolder(t), 'run');
   const call = { ...small, model, samplerUrl, folder, algo: 'oapl', loraRank: 4, temperature: 0.7 } as const;
-  await assertUserRejection(train({ ...call, batchSize: 4 }), /its log-probs are of temperature 1/);
+  await assertUserRejection(train({ ...call, batchSize: 4 }), /its log-probs are always those of temperature 1/);
 });
 
 for (const [algo, refreshEvery] of [

@@ -79,8 +79,8 @@ test('a server that does not fit is refused, and says why', async (t) => {
     await assertUserRejection(estimateVStar(call), ...patterns);
     for (const name of Object.keys(fault)) delete faults[name as keyof typeof faults];
   };
-  await refused({ shift: 0.5 }, /serves another model than --model/, /differ by 0\.50 on average/);
-  await refused({ otherTokenizer: true }, /another tokenizer than --model/);
+  await refused({ shift: 0.5 }, /serves a different model than --model/, /differ by 0\.50 on average/);
+  await refused({ otherTokenizer: true }, /a different tokenizer than --model/);
   await refused({ textPrompts: true }, /does not take prompts as token ids: prompt must be a string\./);
   await refused({ models: ['a', 'b'] }, /has several models\. Found "a", "b"\. Name one with --sampler-model/);
   await refused({ room: 20 }, /accepts at most 20 tokens/, /--max-model-len/);
@@ -178,5 +178,9 @@ test('a server that cannot draw the rollouts of stage 2 is refused before anythi
   await assertUserRejection(train(call), /did not load an adapter \(500\): LoRA is not enabled\./, /--max-lora-rank 4/);
   Object.assign(faults, { withoutAdapters: false, raw: true });
   const raw = { ...call, folder: `${folder}-raw`, temperature: 0.7 };
-  await assertUserRejection(train(raw), /its log-probs are of temperature 1/, /--logprobs-mode processed_logprobs/);
+  await assertUserRejection(
+    train(raw),
+    /its log-probs are always those of temperature 1/,
+    /--logprobs-mode processed_logprobs/,
+  );
 });

@@ -1,7 +1,7 @@
 /**
- * @file Adapters on a sampling server (vLLM, POST /v1/load_lora_adapter): each is written to a folder that the server reads, and is
- * named by its content. A name therefore always means the same weights. This matters because a server caches prompts by the
- * adapter's name, and would use a stale cache if the weights behind the name changed.
+ * @file Adapters on a sampling server (vLLM, POST /v1/load_lora_adapter). Each is written to a folder that the server reads, and is
+ * named by a hash of its content, so a name always means the same weights: servers cache prompts by the adapter's name, and a
+ * cache would be stale if the weights changed.
  */
 import { renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -17,7 +17,7 @@ import { type SamplingServer, sampleOnServer } from './sampler.js';
 type Read = (name: string) => Float32Array;
 
 export interface AdapterHost {
-  /** A folder that the server sees under the same path; it is created, and removed by {@link ServerAdapters.close}. */
+  /** A folder that the server sees under the same path. It is created here and removed by {@link ServerAdapters.close}. */
   readonly folder: string;
   /** Writes an adapter in PEFT's format into a folder. */
   readonly save: (folder: string, read: Read) => Promise<unknown>;
@@ -25,7 +25,7 @@ export interface AdapterHost {
 }
 
 export interface ServerAdapters {
-  /** Loads an adapter, unless the server has it. Returns its name there. */
+  /** Loads an adapter unless the server already has it. Returns its name on the server. */
   load(read: Read, signal?: AbortSignal): Promise<string>;
   /** Samples with a loaded adapter. */
   sample(name: string, rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
@@ -33,13 +33,13 @@ export interface ServerAdapters {
   close(): Promise<void>;
 }
 
-/** Adapters that the server holds at once: that of the rollouts, and that of an evaluation. */
+/** Adapters on the server at once: one for rollouts, one for an evaluation. */
 const kept = 2;
 
 export function serverAdapters(server: SamplingServer, { folder, save, rank }: AdapterHost): ServerAdapters {
   const { connection } = server;
   const root = resolve(folder);
-  /** Names of loaded adapters, the one that was used last at the end. */
+  /** Names of loaded adapters, most recently used last. */
   let loaded: string[] = [];
 
   function use(name: string): void {
@@ -64,7 +64,7 @@ export function serverAdapters(server: SamplingServer, { folder, save, rank }: A
   }
 
   async function drop(name: string): Promise<void> {
-    // A server that was restarted does not have it any more, and one that is gone needs nothing.
+    // A restarted server no longer has the adapter, and a stopped one has nothing to unload.
     await ask({ ...connection, patienceMs: 0 }, 'unload_lora_adapter', { lora_name: name }).catch(() => {});
     rmSync(join(root, name), { recursive: true, force: true });
   }

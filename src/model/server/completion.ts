@@ -1,7 +1,7 @@
 /**
- * @file One completion of a prompt by an OpenAI-compatible server: its request and its answer (POST /v1/completions, as vLLM
- * and SGLang extend it). Each completion is a separate request with its own seed, so it does not depend on what
- * else is sampled; the server may batch requests in any way.
+ * @file One completion by an OpenAI-compatible server: its request and its answer (POST /v1/completions, as extended by vLLM and
+ * SGLang). Each completion is a separate request with its own seed, so it does not depend on other requests; the server may
+ * batch them in any way.
  */
 
 import { UserError } from '../../util/errors.js';
@@ -14,20 +14,21 @@ export interface CompletionRequest {
   readonly model: string;
   readonly promptIds: readonly number[];
   readonly maxNewTokens: number;
-  /** 0: greedy. */
+  /** 0 is greedy. */
   readonly temperature: number;
   readonly topP?: number | undefined;
-  /** 0: all tokens. */
+  /** 0 for all tokens. */
   readonly topK?: number | undefined;
   readonly seed: number;
   readonly endIds: ReadonlySet<number>;
-  /** Number of the most likely tokens whose log-probs are asked for at each place, besides the drawn one. */
+  /** How many of the most likely tokens to report at each position, besides the sampled one. */
   readonly top?: number;
 }
 
 /**
- * The body of a request. Whatever a server would take from the model's generation_config.json is given, since penalties, top-k
- * and top-p would bias V* and the loss. Parameters beyond OpenAI's are vLLM's and SGLang's; servers without them ignore them.
+ * The body of a request. It sets everything that a server would otherwise take from the model's generation_config.json, since
+ * penalties, top-k and top-p would bias V* and the loss. Parameters beyond OpenAI's are those of vLLM and SGLang; other servers
+ * ignore them.
  */
 export function completionBody(request: CompletionRequest): Record<string, unknown> {
   const { model, promptIds, maxNewTokens, temperature, topP = 1, topK = 0, seed, endIds, top = 0 } = request;
@@ -70,19 +71,19 @@ const answerShape = object({
   ),
 });
 
-/** An answer as the server gave it. */
+/** A server's answer. */
 export interface ServerAnswer {
   readonly text: string;
-  /** Absent if the server reports no token ids. */
+  /** Absent if the server does not report token ids. */
   readonly ids: readonly number[] | undefined;
-  /** As long as `ids`; absent if the server reports none. */
+  /** One per token of `ids`; absent if the server does not report them. */
   readonly logProbs: readonly number[] | undefined;
-  /** Log-prob of the most likely token at the first place, if it was asked for. */
+  /** Log-prob of the most likely first token, if requested. */
   readonly best: number | undefined;
   readonly finishReason: 'stop' | 'length';
 }
 
-/** @throws UserError naming the field that is not as the protocol has it. */
+/** @throws UserError that names the invalid field. */
 export function readAnswer(value: unknown, url: string, vocabSize: number): ServerAnswer {
   const source = { path: `The answer of the server at ${url}`, what: 'a completion' };
   const { choices } = check(answerShape, value, source);
@@ -110,10 +111,10 @@ export function readAnswer(value: unknown, url: string, vocabSize: number): Serv
 }
 
 /**
- * The completion in the form of this program's own sampler: it ends with the first end token.
+ * The completion in the form of tinyzero's own sampler: it ends with the first end token.
  *
- * A server that reports no token ids is good enough for rewards, which depend on the text alone; its text is then encoded, and
- * an end token is added where the server stopped. Without log-probs of all tokens, there are none.
+ * A server without token ids suffices for rewards, which depend only on the text: the text is encoded, and an end token is added
+ * if the server stopped at one. Log-probs are returned only if the server reports those of all tokens.
  */
 export function asCompletion(
   { text, ids: reported, logProbs, finishReason }: ServerAnswer,

@@ -1,7 +1,6 @@
 /**
- * @file Requests to a sampling server that speaks OpenAI's protocol: JSON in, JSON out, with a key, a time limit, retries and
- * limits on what is accepted. Uses node:http, since Node's fetch gives up after five minutes without headers, and a
- * completion comes in one piece when it is finished.
+ * @file JSON requests to a sampling server with OpenAI's protocol: key, timeout, retries and limits on the answer's size. Uses
+ * node:http, since Node's fetch gives up after five minutes without headers, and a completion is sent in one piece at its end.
  */
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
@@ -11,31 +10,31 @@ import { counted } from '../../util/format.js';
 import { isRecord, parseJson } from '../../util/json.js';
 
 export interface ServerConnection {
-  /** As given: `http://host:8000/v1`, without a trailing slash. */
+  /** The given address, `http://host:8000/v1`, without a trailing slash. */
   readonly url: string;
-  /** Sent as a bearer token, and never printed. */
+  /** Sent as a bearer token; never printed. */
   readonly key: string | undefined;
-  /** Time for one request, its queue on the server included. */
+  /** Timeout of one request, including its time in the server's queue. */
   readonly timeoutMs: number;
   /** First pause before a retry; it doubles each time, up to {@link maxPauseMs}. */
   readonly retryPauseMs: number;
-  /** How long requests that fail are repeated before the server is given up. */
+  /** How long failing requests are repeated before giving up. */
   readonly patienceMs: number;
-  /** Hears once that a request is repeated, and why. */
+  /** Called once when a request is first repeated, with the reason. */
   readonly onTrouble: (line: string) => void;
 }
 
-/** A server has time for a long queue and long completions, and for being restarted. */
+/** Allows for a long queue, long completions and a restart of the server. */
 export const serverTimes = { timeoutMs: 1_800_000, retryPauseMs: 500, patienceMs: 120_000 } as const;
 const maxPauseMs = 15_000;
 /** Largest answer: a completion of 100,000 tokens has about 10 MB. */
 const maxAnswerBytes = 64 * 2 ** 20;
 
-/** The server refused a request for a reason that repeating it would not change. */
+/** The server refused a request; repeating it would not help. */
 export class ServerRefusal extends UserError {
   constructor(
     readonly status: number,
-    /** What the server said, shortened. */
+    /** The server's message, shortened. */
     readonly said: string,
     { url }: Pick<ServerConnection, 'url'>,
     path: string,
@@ -48,7 +47,7 @@ export class ServerRefusal extends UserError {
   }
 }
 
-/** @throws UserError (wrong usage) when the address is none. A password in it is not printed. */
+/** @throws UserError (wrong usage) for an invalid address. Never prints a password in it. */
 export function serverUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const fail = (found: string) => {
@@ -65,7 +64,7 @@ export function serverUrl(text: string): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
 }
 
-/** The path of the server that is not under `/v1`: `/tokenize`, `/version`. */
+/** The address of a path outside `/v1`: `/tokenize`, `/version`. */
 export const outsideV1 = (path: string) => `../${path}`;
 
 const agents = {
@@ -74,13 +73,13 @@ const agents = {
 } as const;
 
 /**
- * Sends a request until it is answered. Lost connections, timeouts, answers that are not JSON, and statuses that may pass
- * (408, 429, 5xx) are repeated with growing pauses for `patienceMs`.
+ * Sends a request until it is answered. After a lost connection, a timeout, an answer that is not JSON, or a temporary status
+ * (408, 429, 5xx), it is repeated with growing pauses for `patienceMs`.
  *
- * @param path relative to the address: `completions`. @param body sent as JSON with POST; absent: GET.
- * @param isPassing whether a status may be another one next time.
- * @returns the parsed JSON; a text where the answer is one (vLLM's answers about adapters).
- * @throws ServerRefusal for any other status; UserError when the server was given up; the signal's reason.
+ * @param path relative to the address: `completions`. @param body sent as JSON with POST; absent for GET.
+ * @param isPassing whether a status is temporary.
+ * @returns the parsed JSON, or the text of a plain-text answer (vLLM's about adapters).
+ * @throws ServerRefusal for any other status; UserError after `patienceMs`; the signal's reason.
  */
 export async function ask(
   server: ServerConnection,
@@ -94,7 +93,7 @@ export async function ask(
     const answer = await attempt(server, path, body, signal, isPassing);
     if (!('trouble' in answer)) return answer.value;
     signal?.throwIfAborted();
-    // A request may wait for long in the server's queue; patience begins when one fails.
+    // A request may wait in the server's queue for a long time. `patienceMs` counts from the first failure.
     startMs ??= performance.now();
     const pauseMs = answer.waitMs ?? Math.min(maxPauseMs, server.retryPauseMs * 2 ** Math.min(failures - 1, 20));
     const spentMs = performance.now() - startMs;
@@ -105,7 +104,7 @@ export async function ask(
         fix: 'Check that it is running, and look at its log. Run the same command again to resume.',
       });
     }
-    // An idle connection that the server closed looks like one that was cut; a second try tells.
+    // A connection that the server closed while it was idle looks like a lost one; a second attempt tells them apart.
     if (failures > 1)
       server.onTrouble(
         `The server at ${server.url} does not answer: ${answer.trouble}. Trying again for ${Math.round(server.patienceMs / 1000)} s.`,
@@ -116,7 +115,7 @@ export async function ask(
 
 const mayPass = (status: number) => status === 408 || status === 429 || status >= 500;
 
-/** What one attempt gave: a value, or a clause about what went wrong. */
+/** The result of one attempt: a value, or what went wrong. */
 type Attempt = { readonly value: unknown } | { readonly trouble: string; readonly waitMs?: number | undefined };
 
 async function attempt(
@@ -139,7 +138,7 @@ async function attempt(
   const value = parsed(text);
   if (status >= 200 && status < 300) {
     if (value !== undefined) return { value };
-    // vLLM's answers about adapters are a sentence, without a type.
+    // vLLM answers requests about adapters with a sentence, without a content type.
     const type = headers['content-type'];
     if (type === undefined || type.startsWith('text/plain')) return { value: text };
     return { trouble: `it answers with something other than JSON (${type})` };
@@ -153,7 +152,7 @@ async function attempt(
   };
 }
 
-/** What an error answer says, in one line that ends with a full stop. */
+/** The message of an error answer, as one line that ends with a full stop. */
 function saidBy(value: unknown, text: string): string {
   const record = isRecord(value) ? value : {};
   const error = isRecord(record.error) ? record.error : record;
@@ -174,9 +173,9 @@ function troubleOf(error: unknown, { timeoutMs }: ServerConnection): string {
   const reasons: Readonly<Record<string, string>> = {
     ECONNREFUSED: 'the connection was refused',
     ENOTFOUND: 'the host name is unknown',
-    EAI_AGAIN: 'the host name cannot be looked up now',
-    ECONNRESET: 'the connection was cut',
-    EPIPE: 'the connection was cut',
+    EAI_AGAIN: 'the host name cannot be resolved at the moment',
+    ECONNRESET: 'the connection was lost',
+    EPIPE: 'the connection was lost',
     ETIMEDOUT: `no answer within ${timeoutMs / 1000} s`,
   };
   const code = systemErrorCode(error);
@@ -219,7 +218,7 @@ function send(
           parts.push(part);
         });
         response.on('error', reject);
-        // A body that ends early is an error, also where its length was not announced.
+        // A body that ends early is an error, even if its length was not announced.
         response.on('close', () => reject(Object.assign(new Error('cut'), { code: 'ECONNRESET' })));
         response.on('end', () =>
           resolve({

@@ -11,15 +11,15 @@ import { requestCompletion, type SamplingServer } from './sampler.js';
 
 export interface OpenServer {
   readonly connection: ServerConnection;
-  /** Name of the model on the server; absent: its only one. */
+  /** Name of the model on the server; absent if it has only one. */
   readonly model: string | undefined;
   readonly concurrency: number;
   readonly tokenizer: Tokenizer;
   readonly vocabSize: number;
-  /** A few of the prompts to come, as token ids; the longest first. */
+  /** A few of the job's prompts, as token ids, longest first. */
   readonly prompts: readonly (readonly number[])[];
   readonly maxNewTokens: number;
-  /** Of the samples to come. */
+  /** Of the job's samples. */
   readonly temperature: number;
   readonly endIds: ReadonlySet<number>;
   readonly signal: AbortSignal;
@@ -36,7 +36,7 @@ const modelsShape = object({
   ),
 });
 
-/** @throws UserError when the server does not answer, or cannot be used for this model. */
+/** @throws UserError when the server does not answer, or is unusable for this model. */
 export async function openServer(request: OpenServer): Promise<SamplingServer> {
   const { connection, concurrency, tokenizer, vocabSize, signal } = request;
   const served = await findModel(request);
@@ -72,7 +72,7 @@ async function findModel({ connection, model, signal }: OpenServer): Promise<Ser
         ? `The server at ${connection.url} has ${bases.length === 0 ? 'no model' : 'several models'}.`
         : `The server at ${connection.url} has no model ${quote(model)}.`,
     found: names.length === 0 ? 'none' : names.slice(0, 20).map(quote).join(', '),
-    fix: 'Name one with --sampler-model.',
+    fix: 'Choose one with --sampler-model.',
   });
 }
 
@@ -89,7 +89,7 @@ function requireRoom({ connection, prompts, maxNewTokens }: OpenServer, { max_mo
 const tokensShape = object({ tokens: list(integer({ min: 0 })) });
 
 /**
- * Compares the server's tokenizer with ours on the texts of some prompts, where the server has `/tokenize` (vLLM, SGLang).
+ * Compares the server's tokenizer with ours on some prompts, if the server has `/tokenize` (vLLM, SGLang).
  * {@link tryCompletions} compares the texts of completions on every server.
  */
 async function requireTokenizer({ connection, tokenizer, prompts, signal }: OpenServer, model: string): Promise<void> {
@@ -114,16 +114,16 @@ const shown = (ids: readonly number[]) => `[${ids.slice(0, 12).join(', ')}${ids.
 
 function otherModel({ url }: ServerConnection, found: string): UserError {
   return new UserError({
-    problem: `The server at ${url} serves a model with another tokenizer than --model.`,
+    problem: `The model on the server at ${url} has a different tokenizer than --model.`,
     found,
-    fix: 'Serve the model that --model names, or name the one that is served.',
+    fix: 'Serve the model that --model names, or give --model the served one.',
   });
 }
 
-/** Tokens of a trial: enough that two seeds differ. */
+/** Tokens of a trial completion: enough for two seeds to differ. */
 const trialTokens = 16;
 
-/** Samples twice with one seed, and looks at the log-probs. @throws UserError when the server takes no token ids, or has other texts. */
+/** Samples twice with one seed and checks the log-probs. @throws UserError when the server rejects token ids or decodes differently. */
 async function tryCompletions(
   request: OpenServer,
   model: string,
@@ -167,18 +167,18 @@ async function tryCompletions(
 }
 
 const rawLogProbs =
-  'its log-probs are of temperature 1 whatever the temperature (vLLM: start it with --logprobs-mode processed_logprobs, or use --temperature 1)';
+  'its log-probs are always those of temperature 1 (start vLLM with --logprobs-mode processed_logprobs, or use --temperature 1)';
 
-/** A log-prob this near to 0 says nothing about the temperature. */
+/** A log-prob this close to 0 does not show the temperature. */
 const certain = -0.01;
 
-/** Whether the most likely token's log-prob depends on the temperature; no when all prompts are too certain to tell. */
+/** Whether the most likely token's log-prob depends on the temperature; false if all prompts are too certain to tell. */
 function isAtTemperature(best: readonly { readonly atOne: number; readonly atTemperature: number }[]): boolean {
   const telling = best.filter(({ atOne }) => atOne < certain);
   return telling.length > 0 && telling.every(({ atOne, atTemperature }) => Math.abs(atOne - atTemperature) > 1e-4);
 }
 
-/** The server's version, where it gives one at `/version`. */
+/** The server's version, if it reports one at `/version`. */
 async function versionOf(connection: ServerConnection, signal: AbortSignal): Promise<string | undefined> {
   try {
     const answer = await ask(connection, outsideV1('version'), undefined, signal);

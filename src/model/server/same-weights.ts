@@ -1,6 +1,6 @@
 /**
- * @file Compares the model on a server with the weights here: the server samples a few short completions and reports their
- * log-probs, which are computed here too.
+ * @file Compares a server's model with the local weights: the server samples a few short completions and reports their log-probs,
+ * which are also computed here.
  */
 import type { Engine } from '../../engine/backend.js';
 import { UserError } from '../../util/errors.js';
@@ -13,19 +13,19 @@ import type { ServerAnswer } from './completion.js';
 import { requestCompletion, type SamplingServer } from './sampler.js';
 
 /**
- * Largest mean difference of a token's log-prob. Rounding gives 1e-5 in float32 and some 1e-2 where the server computes in
- * bfloat16 or with quantised weights; another model, or one that was trained further, differs by tenths and more.
+ * Largest mean difference of a token's log-prob. Rounding gives 1e-5 in float32, and about 1e-2 if the server computes in
+ * bfloat16 or with quantised weights. A different model, or one trained further, differs by tenths or more.
  */
 const maxMeanDifference = 0.1;
 const trialTokens = 16;
-/** A model that needs more of the memory is not loaded only to be compared. */
+/** A model that needs a larger share of the memory is not loaded for the comparison. */
 const memoryShare = 0.5;
 
 /**
- * Returns the mean difference of a token's log-prob, in nats; undefined when the server reports none, or the weights do not fit
- * into memory here.
+ * The mean difference of a token's log-prob, in nats; undefined if the server reports none, or the weights do not fit in local
+ * memory.
  *
- * @param prompts a few of them, as token ids. @throws UserError when the models differ.
+ * @param prompts a few of the job's prompts, as token ids. @throws UserError when the models differ.
  */
 export async function requireSameWeights(
   server: SamplingServer,
@@ -35,7 +35,7 @@ export async function requireSameWeights(
 ): Promise<number | undefined> {
   const answers: ServerAnswer[] = [];
   for (const [index, promptIds] of prompts.entries()) {
-    // At temperature 1 all servers agree on what a log-prob is.
+    // All servers define log-probs alike at temperature 1.
     const seed = 2000 + index;
     const draw = { model: server.model, promptIds, maxNewTokens: trialTokens, endIds, temperature: 1, seed };
     answers.push(await requestCompletion(server, draw, signal));
@@ -63,7 +63,7 @@ export async function requireSameWeights(
   const difference = mean(differences);
   if (difference <= maxMeanDifference) return difference;
   throw new UserError({
-    problem: `The server at ${server.connection.url} serves another model than --model: the log-probs of its own completions differ by ${difference.toPrecision(2)} on average.`,
+    problem: `The server at ${server.connection.url} serves a different model than --model: the log-probs of its completions differ by ${difference.toPrecision(2)} on average.`,
     expected: `at most ${maxMeanDifference}, from rounding`,
     fix: 'Serve the model that --model names (with an adapter: name the adapter with --sampler-model).',
   });

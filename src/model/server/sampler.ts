@@ -1,7 +1,6 @@
 /**
- * @file Sampling on a server: any number of rollouts as requests that run at the same time, in the form of sampling/sample.ts. A
- * rollout's seed is the first number of its own generator, so its completion does not depend on the order of answers, on
- * concurrency or on what else is sampled.
+ * @file Sampling on a server, with the interface of sampling/sample.ts: one request per rollout, many at a time. A rollout's seed is
+ * the first number of its own generator, so its completion does not depend on other requests, their order or their number.
  */
 import { setMaxListeners } from 'node:events';
 import type { Tokenizer } from '../checkpoint/tokenizer.js';
@@ -9,30 +8,30 @@ import type { Completion, Rollout, SampleOptions } from '../sampling/sample.js';
 import { asCompletion, completionBody, readAnswer, type ServerAnswer } from './completion.js';
 import { ask, type ServerConnection, ServerRefusal } from './http.js';
 
-/** A server that was examined (open.ts). */
+/** A server that passed the tests of open.ts. */
 export interface SamplingServer {
   readonly connection: ServerConnection;
   /** Name of the model on the server. */
   readonly model: string;
-  /** Program and version as the server gives them, and the model's name there: `vllm 0.32.0 serving pol`. */
+  /** The server's program and version, and its name of the model: `vllm 0.32.0 serving pol`. */
   readonly description: string;
   readonly tokenizer: Tokenizer;
   readonly vocabSize: number;
-  /** Requests at the same time. */
+  /** Largest number of concurrent requests. */
   readonly concurrency: number;
-  /** The same seed gives the same completion. */
+  /** Whether equal seeds give equal completions. */
   readonly seeded: boolean;
-  /** Why completions come without their log-probs at the temperature; absent if they come with them. */
+  /** Why completions have no log-probs at the sampling temperature; absent if they have. */
   readonly withoutLogProbs?: string | undefined;
 }
 
-/** Sampling options of a server in addition to those of this program's sampler. */
+/** Sampling options in addition to those of the local sampler. */
 export interface ServerSampleOptions extends SampleOptions {
   readonly topP?: number | undefined;
   readonly topK?: number | undefined;
 }
 
-/** Below this, decoding is meant to be greedy (policy/rollout.ts). */
+/** Lower temperatures mean greedy decoding (policy/rollout.ts). */
 const greedyBelow = 1e-6;
 /** Seeds that every server accepts. */
 const seeds = 2 ** 31;
@@ -40,8 +39,8 @@ const seeds = 2 ** 31;
 /**
  * Completes every rollout with the model or adapter `model`.
  *
- * @param again called when the server does not know `model`, as after its restart; the request is then repeated once.
- * @throws UserError when the server refuses a request, answers it wrongly or was given up; the signal's reason.
+ * @param again called if the server does not know `model`, for example after a restart; the request is then repeated once.
+ * @throws UserError when the server refuses a request, sends an invalid answer or stops answering; the signal's reason.
  */
 export async function sampleOnServer(
   server: SamplingServer,
@@ -77,7 +76,7 @@ export async function sampleOnServer(
       completions[index] = completion;
       for (const id of completion.ids) onToken?.(index, id);
       onCompletion?.(index, completion);
-      // A step is one token of every running rollout, as it is for this program's sampler.
+      // A step adds one token to every running rollout, as in the local sampler.
       for (tokens += completion.ids.length; tokens >= running; tokens -= running) onStep?.(running);
       running -= 1;
     }

@@ -1,4 +1,4 @@
-/** @file The archive of an adapter from a server of the Tinker API: a .tar.gz of `adapter_config.json` and `adapter_model.safetensors`. */
+/** @file Reads an adapter's archive from a server of the Tinker API: a .tar.gz of `adapter_config.json` and `adapter_model.safetensors`. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -11,10 +11,10 @@ import type { ParameterSpecs } from '../../model/network/params.js';
 import { UserError } from '../../util/errors.js';
 
 /**
- * The adapter's tensors by the names of `specs`, float32. B is multiplied by the archive's alpha / `lora.alpha`, so that the adapter
- * with `lora.alpha` is the same function.
+ * The adapter's tensors, float32, by the names in `specs`. B is multiplied by the archive's alpha / `lora.alpha`, so that the adapter
+ * computes the same function with `lora.alpha`.
  *
- * @throws UserError when it is not an adapter of these layers and this rank.
+ * @throws UserError when it is not an adapter for these layers with this rank.
  */
 export async function readAdapterArchive(
   archive: Uint8Array,
@@ -25,7 +25,7 @@ export async function readAdapterArchive(
   const folder = mkdtempSync(join(tmpdir(), 'tinyzero-adapter-'));
   try {
     for (const { name, type, data } of await parseTarGzip(archive)) {
-      // Plain files by their last name: nothing in the archive can point out of the folder.
+      // Files are looked up by their base name, so no path in the archive can leave the folder.
       const file = basename(name);
       if (type === 'file' && data !== undefined && /^adapter_[\w.]+$/.test(file))
         writeFileSync(join(folder, file), data);

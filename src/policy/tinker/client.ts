@@ -1,7 +1,7 @@
 /**
  * @file A client of the Tinker API: sessions, models with LoRA, passes, optimiser steps, samples and saved weights, as
- * tinker 0.38 (Python) sends them and skyrl-tx 0.3.0 serves them. Long calls return the id of a future, which is then retrieved.
- * It handles tokens and numbers, and knows no problems, rewards or files.
+ * tinker 0.38 (Python) sends them and skyrl-tx 0.3.0 serves them. A long call returns the id of a future, which is polled for
+ * the result. The client handles tokens and numbers; problems, rewards and files are the caller's.
  */
 import { UserError } from '../../util/errors.js';
 import { anyObject, anything, check, integer, list, number, object, oneOf, optional, text } from '../../util/schema.js';
@@ -26,7 +26,7 @@ export interface TinkerAdam {
 
 interface TinkerSampleRequest {
   readonly promptIds: readonly number[];
-  /** Weights saved for sampling, `tinker://…`; absent: the base model. */
+  /** Weights saved for sampling, `tinker://…`; absent for the base model. */
   readonly modelPath?: string | undefined;
   readonly baseModel: string;
   readonly maxTokens: number;
@@ -34,13 +34,13 @@ interface TinkerSampleRequest {
   readonly temperature: number;
   readonly seed: number;
   readonly stop: readonly number[];
-  /** Samples of the prompt. */
+  /** Number of samples. */
   readonly count: number;
 }
 
 interface TinkerSample {
   readonly stop_reason: 'stop' | 'length';
-  /** The drawn tokens, with the stop token where there is one. */
+  /** The sampled tokens, including the stop token, if any. */
   readonly tokens: number[];
   /** Log-prob of each at temperature 1. */
   readonly logprobs: number[];
@@ -50,21 +50,21 @@ export interface TinkerClient {
   readonly url: string;
   /** Names of the models that can be trained. */
   supportedModels(): Promise<string[]>;
-  /** A model with a new adapter, which leaves the base unchanged. Returns its id. */
+  /** Creates a model: the base with a new adapter, which does not change its output yet. Returns its id. */
   createModel(baseModel: string, lora: { readonly rank: number; readonly seed: number }): Promise<string>;
   unloadModel(model: string, signal?: AbortSignal): Promise<void>;
   /** Log-prob of each target, for each datum. */
   forward(model: string, data: readonly TinkerDatum[]): Promise<number[][]>;
-  /** The same; also adds the gradient of the loss `importance_sampling` to the model's. */
+  /** The same, and accumulates the gradient of the loss `importance_sampling`. */
   forwardBackward(model: string, data: readonly TinkerDatum[]): Promise<number[][]>;
   optimStep(model: string, adam: TinkerAdam): Promise<void>;
-  /** As many completions as asked for. */
+  /** Returns as many completions as requested. */
   sample(request: TinkerSampleRequest, signal?: AbortSignal): Promise<TinkerSample[]>;
-  /** Keeps the weights for sampling. `name` must be new. Returns their path. */
+  /** Saves the weights for sampling. `name` must be new. Returns their path. */
   saveForSampler(model: string, name: string): Promise<string>;
-  /** Keeps the weights with the optimiser's state. `name` must be new. Returns their path. */
+  /** Saves the weights and the optimiser's state. `name` must be new. Returns their path. */
   saveState(model: string, name: string): Promise<string>;
-  /** Sets a new model to such a state. */
+  /** Loads such a state into a new model. */
   loadState(model: string, path: string): Promise<void>;
   /** The archive of weights saved for sampling: a .tar.gz with an adapter in PEFT's format. */
   archive(samplerPath: string): Promise<Uint8Array>;
@@ -84,10 +84,10 @@ const sampled = object({
   ),
 });
 const future = object({ request_id: text });
-/** Answers that stand for a result that is not there yet, or never will be. */
+/** Answers in place of a result that is not ready, or that failed. */
 const meta = object({ type: optional(anything), error: optional(anything) });
 
-/** Opens a session. @throws TinkerError when there is no server of this API. */
+/** Opens a session. @throws TinkerError when the address is not that of a Tinker server. */
 export async function openTinker(connection: TinkerConnection): Promise<TinkerClient> {
   const { url } = connection;
   const source = { path: `the answer of ${url}`, what: 'one of the Tinker API', fix: 'Check --tinker-url.' };
@@ -103,7 +103,7 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
     source,
   ).session_id;
   const beat = setInterval(() => {
-    // One missed beat is harmless; a server that is gone is noticed by the calls that need it.
+    // One missed beat is harmless. If the server is gone, the next call that needs it fails.
     post('session_heartbeat', { session_id: session, type: 'session_heartbeat' }, false).catch(() => {});
   }, heartbeatMs);
   beat.unref();
@@ -118,7 +118,7 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
       return result;
     }
   };
-  /** Order of the requests of each model, by which a server can tell a repeated one. */
+  /** Sequence numbers of each model's requests, by which a server recognises a repeated one. */
   const sequence = new Map<string, number>();
   let models = 0;
   const ofModel = async (name: string, model: string, body: object, repeatable = false): Promise<unknown> => {
@@ -129,7 +129,8 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
   const passed = (answer: unknown, data: readonly TinkerDatum[]): number[][] => {
     const outputs = check(pass, answer, source).loss_fn_outputs.map(({ logprobs }) => logprobs.data);
     const fits = outputs.length === data.length && outputs.every((row, i) => row.length === data[i]!.targets.length);
-    if (!fits) throw new UserError(`The Tinker server at ${url} returns log-probs of other rows than it was given.`);
+    if (!fits)
+      throw new UserError(`The Tinker server at ${url} returned log-probs that do not match the rows it was given.`);
     return outputs;
   };
   const save = async (name: string, model: string, path: string) =>
@@ -143,7 +144,7 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
       return models.supported_models.flatMap(({ model_name }) => model_name ?? []);
     },
     async createModel(base_model, { rank, seed }) {
-      // The unembedding gets no adapter: PEFT's names for one differ, and tied embeddings have none.
+      // No adapter on the unembedding: PEFT names it differently, and tied embeddings have none.
       const lora_config = { rank, seed, train_unembed: false, train_mlp: true, train_attn: true };
       const body = { session_id: session, model_seq_id: models++, base_model, lora_config, type: 'create_model' };
       const answer = await retrieve(await post('create_model', body, false));
@@ -190,7 +191,9 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
     async archive(samplerPath) {
       const [, model, name] = /^tinker:\/\/([^/]+)\/(?:sampler_weights\/)?([^/]+)$/.exec(samplerPath) ?? [];
       if (model === undefined || name === undefined) {
-        throw new UserError(`The Tinker server at ${url} named saved weights ${JSON.stringify(samplerPath)}.`);
+        throw new UserError(
+          `The Tinker server at ${url} returned an invalid path of saved weights: ${JSON.stringify(samplerPath)}.`,
+        );
       }
       return await downloadFromTinker(connection, `/api/v1/training_runs/${model}/checkpoints/${name}/archive`);
     },
@@ -198,7 +201,7 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
   };
 }
 
-/** Undefined where the future is only not ready yet. @throws TinkerError otherwise. */
+/** Undefined if the future is not ready yet. @throws TinkerError for any other error. */
 function failed(error: unknown, url: string): undefined {
   if (!(error instanceof TinkerError)) throw error;
   if (error.status === 408) return undefined;

@@ -1,6 +1,6 @@
 /**
  * @file Requests to a server of the Tinker API: JSON over HTTP, with the key in `x-api-key`. Temporary failures are retried for a
- * while, but a request that changes the model is repeated only if the server cannot have received it. Every failure is explained.
+ * while, but a request that changes the model is repeated only if the server cannot have received it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { clip, systemErrorCode, UserError } from '../../util/errors.js';
@@ -22,13 +22,13 @@ export interface TinkerConnection {
 
 const longestPauseMs = 10_000;
 
-/** Times of a run. A server may hold a request for a future for five minutes, after which undici gives up, too. */
+/** Timeouts of a run. A server may hold a request for a future for five minutes; undici gives up after the same time. */
 export const runTimes = { timeoutMs: 280_000, patienceMs: 180_000, retryPauseMs: 500 } as const;
 
-/** The largest answer that is read: the log-probs of a batch are a few megabytes. */
+/** Largest accepted answer. The log-probs of a batch take a few megabytes. */
 const maxAnswerBytes = 2 ** 28;
 
-/** Thrown when the server answers with an error, or not at all. */
+/** Thrown when the server answers with an error or does not answer. */
 export class TinkerError extends UserError {
   constructor(
     parts: ConstructorParameters<typeof UserError>[0],
@@ -42,20 +42,20 @@ export class TinkerError extends UserError {
 
 export interface TinkerCall {
   readonly path: string;
-  /** Sent as JSON with POST; absent: GET. */
+  /** Sent as JSON with POST; absent for GET. */
   readonly body?: object;
-  /** Whether repeating it is harmless. Otherwise it is repeated only if the server cannot have acted on it. */
+  /** Whether the request may be repeated. Otherwise it is repeated only if the server cannot have acted on it. */
   readonly repeatable: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The JSON of an answer. @throws TinkerError that says what the server did. */
+/** The answer's JSON. @throws TinkerError that describes the failure. */
 export async function callTinker(connection: TinkerConnection, call: TinkerCall): Promise<unknown> {
   const response = await answerOf(connection, call);
   return parseJson(new TextDecoder().decode(await bodyOf(connection, response)));
 }
 
-/** The bytes of an answer, of a file. */
+/** The answer's bytes. */
 export async function downloadFromTinker(connection: TinkerConnection, path: string): Promise<Uint8Array> {
   return await bodyOf(connection, await answerOf(connection, { path, repeatable: true }));
 }
@@ -66,7 +66,7 @@ async function bodyOf({ url }: TinkerConnection, response: Response): Promise<Ui
   for await (const piece of response.body ?? []) {
     bytes += piece.byteLength;
     if (bytes > maxAnswerBytes)
-      throw new UserError(`The server at ${url} answers with more than ${maxAnswerBytes} bytes.`);
+      throw new UserError(`The Tinker server at ${url} sent more than ${maxAnswerBytes} bytes.`);
     pieces.push(piece);
   }
   return Buffer.concat(pieces);
@@ -88,7 +88,7 @@ async function answerOf(connection: TinkerConnection, call: TinkerCall): Promise
   }
 }
 
-/** One attempt: the answer, or what was wrong and whether it is worth another. */
+/** One attempt: the answer, or the error and whether to try again. */
 async function attempt(
   connection: TinkerConnection,
   { path, body, repeatable, signal }: TinkerCall,
@@ -122,25 +122,25 @@ async function attempt(
   }
   if (response.ok) return response;
   const detail = await detailOf(response);
-  // 429 and 503 are sent before a request is taken on.
+  // A server that sends 429 or 503 has not started the request.
   const untouched = response.status === 429 || response.status === 503;
   const passing = response.status >= 500 || response.status === 425;
   return { error: explain(url, path, response.status, detail), temporary: untouched || (repeatable && passing) };
 }
 
 function reasonOf(error: unknown, code: string | undefined, timeoutMs: number): string {
-  if (error instanceof Error && error.name === 'TimeoutError') return `it was silent for ${timeoutMs / 1000} s`;
+  if (error instanceof Error && error.name === 'TimeoutError') return `no answer for ${timeoutMs / 1000} s`;
   const reasons: Readonly<Record<string, string>> = {
     ECONNREFUSED: 'the connection was refused',
     ENOTFOUND: 'the host name is unknown',
-    EAI_AGAIN: 'the host name cannot be looked up now',
-    ECONNRESET: 'the connection was cut',
-    UND_ERR_SOCKET: 'the connection was cut',
+    EAI_AGAIN: 'the host name cannot be resolved at the moment',
+    ECONNRESET: 'the connection was lost',
+    UND_ERR_SOCKET: 'the connection was lost',
   };
   return (code && reasons[code]) ?? (error instanceof Error ? error.message : String(error));
 }
 
-/** What the server says about an error: FastAPI's `detail`, or the beginning of its text. */
+/** The server's description of an error: FastAPI's `detail`, or the start of the text. */
 async function detailOf(response: Response): Promise<string> {
   const text = await response.text().catch(() => '');
   try {
@@ -148,7 +148,7 @@ async function detailOf(response: Response): Promise<string> {
     const said = detail ?? error;
     if (said !== undefined) return clip(typeof said === 'string' ? said : JSON.stringify(said), 500);
   } catch {
-    // Not JSON: the text itself says more than that it could not be parsed.
+    // Not JSON: show the text itself.
   }
   return clip(text.trim(), 500);
 }
@@ -156,20 +156,20 @@ async function detailOf(response: Response): Promise<string> {
 function explain(url: string, path: string, status: number, detail: string): TinkerError {
   const said = detail === '' ? '' : `: ${detail}`;
   if (status === 401 || status === 403) {
-    const problem = `The Tinker server at ${url} refuses access (${status}${said}).`;
+    const problem = `The Tinker server at ${url} denies access (${status}${said}).`;
     return new TinkerError({ problem, fix: 'Set TINKER_API_KEY to a valid key.' }, status);
   }
   return new TinkerError({ problem: `The Tinker server at ${url} answers ${path} with ${status}${said}.` }, status);
 }
 
-/** The address of `--tinker-url`, checked. @throws UserError when it is no address. */
+/** Checks the address in `--tinker-url`. @throws UserError when it is invalid. */
 export function tinkerUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
     throw new UserError({
-      problem: '--tinker-url is not the address of a server.',
-      expected: 'one such as http://localhost:8000, without user name or password',
-      fix: 'A key goes into TINKER_API_KEY.',
+      problem: '--tinker-url is not a valid server address.',
+      expected: 'an address such as http://localhost:8000, without user name or password',
+      fix: 'Put the key into the environment variable TINKER_API_KEY.',
     });
   }
   return text.replace(/\/+$/, '');

@@ -1,11 +1,11 @@
 /**
- * @file A policy whose model is on a server of the Tinker API. It samples, scores and trains there; this process holds only tokens, numbers
- * and, when it is saved, a copy of the adapter. Synchronous requests (load, loadTrained) take effect at the next asynchronous
- * call.
+ * @file A policy whose model is on a server of the Tinker API. It samples, scores and trains there. This process holds only tokens,
+ * numbers and a copy of the adapter at the last save. The synchronous requests `load` and `loadTrained` take effect at the next
+ * asynchronous call.
  *
- * An update is A*PO's, exactly: at ratio 1 the gradient of the server's loss `importance_sampling` with a constant advantage on
- * every token of a completion is that advantage times the gradient of the completion's log-prob. So each row is sent the
- * derivative of its own loss (rows.ts), times the factor by which the server scales a row (scale.ts).
+ * An update is exactly A*PO's. At ratio 1, the gradient of the server's loss `importance_sampling`, with the same advantage on
+ * every token of a completion, is that advantage times the gradient of the completion's log-prob. Each row is therefore sent with
+ * the derivative of its own loss (rows.ts) as its advantage, corrected for the server's scaling of rows (scale.ts).
  */
 import { resolve } from 'node:path';
 import type { ModelConfig } from '../../model/network/config.js';
@@ -30,18 +30,18 @@ export interface TinkerPolicyOptions {
   readonly config: ModelConfig;
   /** The base model's name on the server. */
   readonly baseModel: string;
-  /** Absent: the policy can only sample from the base model. */
+  /** Absent if the policy only samples from the base model. */
   readonly training?: Pick<TrainingOptions, 'lora' | 'loss' | 'optimizer' | 'seed'> | undefined;
-  /** A prompt, with which the loss's scale is probed. */
+  /** A prompt for the probe of the loss's scale. */
   readonly probeIds: readonly number[];
-  /** Receives what was found out about the server. */
+  /** Receives findings about the server, one line each. */
   readonly onNote: (line: string) => void;
 }
 
 /**
- * The name of `model` on the server. A folder may have another there.
+ * The server's name for `model`. It may differ if `model` is a folder.
  *
- * @param named the name that the user gave. @throws UserError that lists the server's models.
+ * @param named the name in `--tinker-model`. @throws UserError that lists the server's models.
  */
 export async function findTinkerModel(client: TinkerClient, model: string, named?: string): Promise<string> {
   const supported = await client.supportedModels();
@@ -59,7 +59,7 @@ export async function findTinkerModel(client: TinkerClient, model: string, named
   });
 }
 
-/** What the server's model should be at the next call. */
+/** The state that the server's model must have at the next call. */
 type Wanted = { readonly kind: 'base' } | { readonly kind: 'saved'; readonly path: string };
 
 export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions): PlacedPolicy {
@@ -69,16 +69,16 @@ export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions)
   const specs = adapterSpecs(config, lora);
   const draw = (what: string) => keyedRandom(seed, 'tinker', what).int(0, 2 ** 31 - 1);
   let wanted: Wanted | undefined = { kind: 'base' };
-  /** The model on the server that is trained; undefined while the policy is the base. */
+  /** The trained model on the server; undefined while the policy is the base model. */
   let model: string | undefined;
-  /** Another model that is never trained: its adapter leaves the base as it is, so it is the reference. */
+  /** A second model that is never trained: with its initial adapter it computes what the base does, so it is the reference. */
   let reference: string | undefined;
   let scale: LossScale | undefined;
-  /** Where the weights are saved for sampling, and with the optimiser's state; undefined once they have changed. */
+  /** Paths of the weights saved for sampling, and with the optimiser's state; undefined once the weights change. */
   let forSampling: string | undefined;
   let state: string | undefined;
   let saves = 0;
-  /** Whether an update was seen to move log-probs. */
+  /** Whether an update has been seen to change log-probs. */
   let learns = false;
   let copy: ReadonlyMap<string, Float32Array> = new Map();
 
@@ -93,13 +93,13 @@ export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions)
     if (old !== undefined) await client.unloadModel(old, signal);
   };
   const create = () => client.createModel(baseModel, { rank: lora.rank, seed: draw('adapter') });
-  /** Makes the server's model what is wanted. */
+  /** Brings the server's model into the requested state. */
   const settle = async () => {
     if (wanted === undefined) return;
     await unload();
     if (wanted.kind === 'saved') {
       model = await create();
-      // The first call of a new model: services refuse a load into one that was used.
+      // Must be a new model's first call: services refuse to load into a model that was used.
       await loadKept(client, model, wanted.path);
     }
     wanted = undefined;
@@ -137,7 +137,7 @@ export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions)
     restore(saved) {
       if (saved.baseModel !== baseModel) {
         throw new UserError({
-          problem: 'The saved state belongs to another model.',
+          problem: 'The saved state belongs to a different model.',
           expected: baseModel,
           found: saved.baseModel,
         });
@@ -204,7 +204,7 @@ export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions)
       return { logProbs, refLogProbs, loss: mean(losses.map(({ value }) => value)) };
     },
     dispose() {
-      // Frees the adapter's place on the server, which does so itself some minutes after the last heartbeat if this fails.
+      // Frees the adapter's slot. If this fails, the server frees it some minutes after the last heartbeat.
       const signal = AbortSignal.timeout(farewellMs);
       unload(signal).catch(() => {});
       if (reference !== undefined) client.unloadModel(reference, signal).catch(() => {});
@@ -212,7 +212,7 @@ export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions)
   };
 }
 
-/** A run that ends does not wait longer for the server. */
+/** Longest wait for the server at the end of a run. */
 const farewellMs = 5000;
 
 const noAdapter: LoraOptions = { rank: 1, alpha: 1, targets: [] };
@@ -226,14 +226,14 @@ async function loadKept(client: TinkerClient, model: string, path: string): Prom
     throw new UserError(
       {
         problem: `The Tinker server at ${client.url} no longer has the state of this run, ${path}.`,
-        fix: "Restart the server with its previous checkpoints. The run's checkpoints here are adapters, which `tinyzero eval --model FOLDER` measures.",
+        fix: 'Restart the server with its previous checkpoints. The checkpoints in the run folder are adapters; `tinyzero eval --model FOLDER` evaluates them.',
       },
       { cause: error },
     );
   }
 }
 
-/** A batch whose rows all have smaller derivatives does not move the weights. */
+/** A batch whose derivatives are all smaller does not change the weights. */
 const leastSlope = 1e-8;
 
 /** The last `[C]` values of each row's `[L]`. */
@@ -241,22 +241,22 @@ function ofCompletions(rows: readonly CompletionRow[], values: readonly (readonl
   return rows.map(({ completionIds }, i) => Float32Array.from(values[i]!.slice(-completionIds.length)));
 }
 
-/** In float64, in order. */
+/** Summed in float64, in order. */
 const total = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0);
 
 function requireFinite({ url }: TinkerClient, values: readonly (readonly number[])[]): void {
   if (values.every((list) => list.every(Number.isFinite))) return;
   throw new UserError({
-    problem: `The Tinker server at ${url} returns log-probs that are not finite. The update was not made.`,
+    problem: `The Tinker server at ${url} returned log-probs that are not finite. The update was not applied.`,
     fix: 'A smaller --lr usually helps. The run can be resumed from its last checkpoint.',
   });
 }
 
-/** @throws UserError when an update left every log-prob as it was. */
+/** @throws UserError when an update did not change any log-prob. */
 function requireMoved({ url }: TinkerClient, before: readonly Float32Array[], after: readonly Float32Array[]): void {
   if (before.some((row, i) => row.some((value, j) => value !== after[i]![j]))) return;
   throw new UserError({
-    problem: `The first update changed nothing on the Tinker server at ${url}: all log-probs are unchanged.`,
+    problem: `The first update had no effect on the Tinker server at ${url}: all log-probs are unchanged.`,
     fix: 'If the learning rate is very small, raise --lr.',
   });
 }

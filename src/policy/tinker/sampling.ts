@@ -1,20 +1,20 @@
 /**
- * @file Sampling on a server of the Tinker API. All samples of a problem are one request, whose seed is the first number of the first
- * rollout's generator, so that completions do not depend on what else is sampled, on the order of answers or on retries.
+ * @file Sampling on a server of the Tinker API. One request draws all samples of a problem. Its seed is the first number of the
+ * first rollout's generator, so completions do not depend on other requests, on the order of answers or on retries.
  */
 import type { Completion, Rollout, SampleOptions } from '../../model/sampling/sample.js';
 import { UserError } from '../../util/errors.js';
 import type { TinkerClient } from './client.js';
 
-/** Requests in flight: enough to fill the batches of a server. More than that, on a busy machine, locked the database of SkyRL tx for longer than it bears. */
+/** Requests in flight: enough to fill a server's batches. With more, on a busy machine, SkyRL tx failed on its locked database. */
 const concurrency = 16;
 
-/** Rollouts below this temperature are greedy (policy/rollout.ts), for which the API has temperature 0. */
+/** Rollouts below this temperature are greedy (policy/rollout.ts); the API expresses that as temperature 0. */
 const greedyBelow = 1e-10;
 
 export interface ServerWeights {
   readonly baseModel: string;
-  /** Absent: the base model. */
+  /** Absent for the base model. */
   readonly modelPath?: string | undefined;
 }
 
@@ -26,7 +26,7 @@ export async function sampleOnServer(
 ): Promise<Completion[]> {
   const stop = [...endIds];
   const calls = callsOf(rollouts);
-  /** Completions that are being made, and their tokens that are not yet counted as decoding steps, in each of which all get one. */
+  /** Running completions, and their tokens that are not yet counted as decoding steps. A step adds one token to each completion. */
   let running = 0;
   let uncounted = 0;
   const answers = await pooled(calls, async ({ first, rollouts: { length: count }, seed }) => {
@@ -66,10 +66,10 @@ interface SampleCall {
   readonly seed: number;
 }
 
-/** Neighbours with the same prompt share a call, up to this many: a server reads the prompt once for all of them. */
+/** Consecutive rollouts of the same prompt share a call, up to this many: the server processes the prompt once for all. */
 const perCall = 64;
 
-/** The calls in order; each draws its seed, the first number of its first rollout's generator, before anything waits. */
+/** The calls in order. Each draws its seed before any call starts: the first number of its first rollout's generator. */
 function callsOf(rollouts: readonly Rollout[]): SampleCall[] {
   const groups: { first: number; rollouts: Rollout[] }[] = [];
   for (const [index, rollout] of rollouts.entries()) {
@@ -92,14 +92,14 @@ function completionOf(
   if (last !== undefined && endIds.has(last)) return { ids, logProbs, finishReason: 'stop' };
   if (ids.length === maxNewTokens) return { ids, logProbs, finishReason: 'length' };
   throw new UserError({
-    problem: `A completion of the Tinker server at ${url} lacks its end token, whose log-prob is part of the loss.`,
+    problem: `A completion of the Tinker server at ${url} has no end token. Its log-prob is part of the loss.`,
     expected: `one of ${[...endIds].slice(0, 8).join(', ')} at its end, or ${maxNewTokens} tokens`,
     found: `${ids.length} tokens, ${last === undefined ? 'none' : `${last} at the end`}`,
-    fix: 'Do the tokenizer files of --model belong to the model that the server has?',
+    fix: 'Check that the tokenizer of --model belongs to the model on the server.',
   });
 }
 
-/** `work` on every item, at most {@link concurrency} at once; the results in order. After a failure nothing new is started. */
+/** Applies `work` to every item, at most {@link concurrency} at once, and returns the results in order. Starts nothing after a failure. */
 async function pooled<Item, Result>(items: readonly Item[], work: (item: Item) => Promise<Result>): Promise<Result[]> {
   const results = new Array<Result>(items.length);
   let next = 0;

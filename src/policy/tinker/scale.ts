@@ -1,8 +1,8 @@
 /**
- * @file How a server scales its loss, found by a probe. Servers differ: the loss of a sequence is the sum over its tokens or their
- * mean, and a batch is the sum or the mean of its sequences. A wrong factor would not fail; it would train another
- * objective, in which short completions weigh more. The probe takes small steps of plain gradient descent on a model of its own
- * and compares how far they move one token's log-prob.
+ * @file Probes how a server scales its loss. Servers differ: the loss of a sequence is the sum or the mean over its tokens, and that
+ * of a batch the sum or the mean over its sequences. A wrong factor would raise no error; it would train a different objective,
+ * in which short completions weigh more. The probe takes small steps of plain gradient descent on a separate model and compares
+ * how far they move one token's log-prob.
  */
 import { UserError } from '../../util/errors.js';
 import type { TinkerAdam, TinkerClient, TinkerDatum } from './client.js';
@@ -10,7 +10,7 @@ import { sequenceDatum } from './rows.js';
 
 /** The factor by which a row's advantage is multiplied so that the server minimises the mean over rows of sums over tokens. */
 export interface LossScale {
-  /** In words, for the user. */
+  /** Description for the user. */
   readonly title: string;
   /** @param lengths targets L of each row of the batch. */
   factors(lengths: readonly number[]): number[];
@@ -19,7 +19,7 @@ export interface LossScale {
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 interface KnownScale extends LossScale {
-  /** What the probe sees if the server scales so: see {@link probeScale}. */
+  /** What {@link probeScale} measures on a server with this scale. */
   expected(short: number, long: number): readonly [byLength: number, byBatch: number];
 }
 
@@ -61,7 +61,7 @@ const descent = (rate: number): TinkerAdam => ({
   weight_decay: 0,
 });
 
-/** A step should move the log-prob this far, in nats: far beyond rounding, near enough for its course to be straight. */
+/** A step should move the log-prob this far, in nats: well above rounding, small enough to be linear. */
 const wantedMove = { least: 0.02, aim: 0.06, most: 0.2 };
 const firstRate = 1e-3;
 const maxTries = 12;
@@ -71,7 +71,7 @@ const lengthRatio = 8;
 const tolerance = 0.22;
 
 /**
- * Probes on a new model, which is unloaded afterwards.
+ * Probes the server with a new model, which is unloaded afterwards.
  *
  * @param ids a prompt: at least 3 tokens.
  * @throws UserError when the server scales its loss in no known way, or does not learn.
@@ -93,7 +93,7 @@ export async function probeScale(
 const scored = (ids: readonly number[]) => sequenceDatum(ids, { weights: ids.slice(1).map(() => 1) });
 
 async function measuredScale(client: TinkerClient, model: string, ids: readonly number[]): Promise<LossScale> {
-  // The least likely of the first tokens has the largest gradient. Tokens after it do not change its log-prob.
+  // The least likely of the early tokens has the largest gradient. Later tokens do not affect its log-prob.
   const [logProbs] = await client.forward(model, [scored(ids)]);
   const early = logProbs!.slice(0, Math.max(1, Math.ceil(ids.length / 2)));
   const target = early.indexOf(Math.min(...early));
@@ -106,7 +106,7 @@ async function measuredScale(client: TinkerClient, model: string, ids: readonly 
     const at = (value: number) => Array.from({ length }, (_, i) => (i === target ? value : 0));
     return sequenceDatum(repeated.slice(0, length + 1), { logprobs: at(current), advantages: at(advantage) });
   };
-  /** How far a step moves the target's log-prob. */
+  /** The change of the target's log-prob by one step. */
   const moveBy = async (data: () => readonly TinkerDatum[]): Promise<number> => {
     await client.forwardBackward(model, data());
     await client.optimStep(model, descent(rate));
@@ -115,7 +115,7 @@ async function measuredScale(client: TinkerClient, model: string, ids: readonly 
     current = after![target]!;
     return move;
   };
-  /** The mean of a step up and a step down, in which the curvature cancels. */
+  /** The mean of a step up and a step down, which cancels the curvature. */
   const slopeOf = async (data: (advantage: number) => readonly TinkerDatum[]): Promise<number> =>
     ((await moveBy(() => data(1))) - (await moveBy(() => data(-1)))) / 2;
 
@@ -126,7 +126,7 @@ async function measuredScale(client: TinkerClient, model: string, ids: readonly 
     if (unit >= wantedMove.least && unit <= wantedMove.most) break;
     if (tries === maxTries || !Number.isFinite(unit)) {
       throw new UserError({
-        problem: `The model on the Tinker server at ${client.url} does not learn: steps of gradient descent do not raise a token's log-prob as they should.`,
+        problem: `The model on the Tinker server at ${client.url} does not learn: gradient descent does not raise a token's log-prob as expected.`,
         found: `${unit.toPrecision(3)} nats at a rate of ${rate.toPrecision(3)}`,
       });
     }
@@ -142,8 +142,8 @@ async function measuredScale(client: TinkerClient, model: string, ids: readonly 
   const found = knownScales.find((scale) => distance(scale) <= tolerance);
   if (found !== undefined) return found;
   throw new UserError({
-    problem: `The Tinker server at ${client.url} scales its loss in a way that tinyzero does not know.`,
-    expected: 'sums or means over tokens and sequences',
+    problem: `The Tinker server at ${client.url} scales its loss in an unknown way.`,
+    expected: 'a sum or mean over tokens and a sum or mean over sequences',
     found: `${byLength.toPrecision(3)} times the step for a sequence of ${long} instead of ${short} targets, ${byBatch.toPrecision(3)} times for two sequences instead of one`,
   });
 }

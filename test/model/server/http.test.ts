@@ -55,7 +55,7 @@ test('a server that stays silent, cuts or is gone is given up after a while', as
     response.writeHead(200, { 'content-length': 100 }).write('{"half":');
     setTimeout(() => response.destroy(), 5);
   });
-  await assertUserRejection(ask(cutting.connection, 'models'), /the connection was cut\. Found \d+ failed attempts/);
+  await assertUserRejection(ask(cutting.connection, 'models'), /the connection was lost\. Found \d+ failed attempts/);
   const gone = { ...silent.connection, url: 'http://127.0.0.1:1/v1' };
   await assertUserRejection(ask(gone, 'models'), /the connection was refused/);
   const stop = new AbortController();

@@ -100,7 +100,7 @@ test('a server that scales its loss in no known way is refused before anything i
   const policy = await policyOn(t, server);
   await assertUserRejection(
     Promise.resolve(policy.update({ ...batch, step: 1 })),
-    /scales its loss in a way that tinyzero does not know.*times the step for a sequence of/,
+    /scales its loss in an unknown way.*times the step for a sequence of/,
   );
   assert.equal(server.loadedModels(), 0, 'the model of the probe is unloaded');
 });
@@ -115,10 +115,10 @@ test('calls survive a busy server, slow results and cut connections; a cut updat
   const { logProbs } = await policy.update({ ...batch, step: 1 });
   assert.ok(flat(logProbs).every(Number.isFinite));
   assert.match(lines[0]!, /503: busy.*Trying again/);
-  assert.match(lines.join('\n'), /does not answer: the connection was cut/);
+  assert.match(lines.join('\n'), /does not answer: the connection was lost/);
   server.faults.cut = { path: 'forward_backward', count: 1 };
   const before = server.calls.filter((path) => path === 'forward_backward').length;
-  await assertUserRejection(Promise.resolve(policy.update({ ...batch, step: 2 })), /the connection was cut/);
+  await assertUserRejection(Promise.resolve(policy.update({ ...batch, step: 2 })), /the connection was lost/);
   assert.equal(server.calls.filter((path) => path === 'forward_backward').length, before + 1);
 });
 
@@ -140,12 +140,12 @@ test('what a server refuses, forgets or leaves out is explained', async (t) => {
   await assertUserRejection(client.sample(request), /no longer knows a request.*Resume the run/);
   delete server.faults.forgets;
   server.faults.key = 'secret';
-  await assertUserRejection(client.supportedModels(), /refuses access \(401: no valid key\)\. Set TINKER_API_KEY/);
+  await assertUserRejection(client.supportedModels(), /denies access \(401: no valid key\)\. Set TINKER_API_KEY/);
   delete server.faults.key;
   server.faults.withoutEnd = true;
   const policy = await policyOn(t, server);
   // Of 512 tokens, 256 end a completion: one of four is cut short.
   const endIds = new Set(Array.from({ length: 256 }, (_, id) => id));
   const rollouts = [1, 2, 3, 4].map((n) => ({ promptIds, uniform: () => n / 5, maxNewTokens: 8 }));
-  await assertUserRejection(policy.sample(rollouts, { temperature: 1, endIds }), /lacks its end token/);
+  await assertUserRejection(policy.sample(rollouts, { temperature: 1, endIds }), /has no end token/);
 });

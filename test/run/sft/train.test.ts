@@ -109,5 +109,8 @@ test('changed lines and another model are refused when a run is resumed', async 
   const folder = join(temporaryFolder(t), 'run');
   await assert.rejects(run(folder, {}, { stopAfter: 1 }).result, /Stopped/);
   appendFileSync(join(folder, 'examples.jsonl'), '{"prompt": "What is 2 × 2?", "completion": "answer: 4"}\n');
-  await assertUserRejection(run(folder, {}, { resume: true }).result, /examples\.jsonl was changed after the run wrote it/);
+  await assertUserRejection(
+    run(folder, {}, { resume: true }).result,
+    /examples\.jsonl was changed after the run wrote it/,
+  );
 });
