@@ -66,7 +66,7 @@ function indented(text: string, indent: number): string {
 }
 
 const firstExamples = [
-  ['train', 'the built-in model learns to multiply, in some ten seconds'],
+  ['train', 'the built-in model learns to multiply, in about ten seconds'],
   ['play --model runs/mine --compare builtin', 'what a run changed, answer by answer'],
 ] as const;
 
@@ -132,7 +132,10 @@ function addCommand(parent: Command, name: string, spec: CommandSpec): Command {
   const grouped = spec.options.length >= minGrouped;
   for (const [group, members] of helpGroups(spec)) {
     for (const option of members) {
-      const entry = new Option(usage(option), describeOption(option, spec.texts?.[option]));
+      const entry = new Option(
+        usage(option, spec.texts?.[option]?.value),
+        describeOption(option, spec.texts?.[option]),
+      );
       command.addOption(grouped ? entry.helpGroup(`${group}:`) : entry);
     }
   }

@@ -1,4 +1,4 @@
-/** @file The options in the option table that say where a command computes: engines, several processes, servers. */
+/** @file The options in the option table about where a command computes: engines, several processes, servers. */
 import { engineSettings } from '../engine/choices.js';
 import type { OptionSpec } from './spec.js';
 
@@ -6,23 +6,23 @@ export const machineOptions = {
   tinkerUrl: {
     type: 'string',
     placeholder: 'url',
-    help: 'with --on tinker: the server, such as http://localhost:8000; the key comes from TINKER_API_KEY',
+    help: 'with --on tinker: address of the server, such as http://localhost:8000; TINKER_API_KEY holds the key',
   },
   tinkerModel: {
     type: 'string',
     placeholder: 'name',
-    help: "with --on tinker: the server's name for the model, if --model is a folder with its config and tokenizer",
+    help: "with --on tinker: the server's name for the model, if --model is a folder",
   },
   workers: {
     type: 'string',
     placeholder: 'host:port,...',
-    help: 'also compute in these processes of `tinyzero worker`, on this machine or others (docs/scale.md)',
+    help: 'addresses of `tinyzero worker` processes that share the work (docs/scale.md)',
   },
   listen: {
     type: 'string',
     placeholder: 'host:port',
     default: '127.0.0.1:4001',
-    help: 'address and port of this machine; anyone who reaches it can run code here: private networks only',
+    help: 'address and port to listen on; anyone who can reach it can run code here: private networks only',
   },
   engine: {
     type: 'choice',
@@ -57,7 +57,7 @@ export const machineOptions = {
   reinstall: { type: 'boolean', default: false, word: 'force', help: 'install again even if an engine is installed' },
 } as const satisfies Record<string, OptionSpec>;
 
-/** A server that samples, and a sampler that lags behind. */
+/** Options of a server that samples, and of a sampler that lags behind. */
 export const serverOptions = {
   samplerUrl: {
     type: 'string',
@@ -76,6 +76,6 @@ export const serverOptions = {
     min: 1,
     default: 1,
     unit: 'updates',
-    help: 'updates between two refreshes of the sampler; above 1 it lags behind the policy, which --algo oapl expects',
+    help: 'updates between refreshes of the sampler; above 1 it lags behind the policy, as --algo oapl expects',
   },
 } as const satisfies Record<string, OptionSpec>;

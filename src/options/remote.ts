@@ -1,4 +1,4 @@
-/** @file The options of `--on`: where a command runs if not here. */
+/** @file The options in the option table about `--on`: running elsewhere. */
 import type { OptionSpec } from './spec.js';
 
 /**
@@ -16,7 +16,7 @@ export const remoteOptions = {
   on: {
     type: 'choice',
     choices: ['modal', 'tinker'],
-    help: 'run on a GPU of Modal, or train on a server of the Tinker API (docs/scale.md); default: on this machine',
+    help: 'modal: run on a GPU of Modal; tinker: train on a server of the Tinker API (docs/scale.md); default: this machine',
   },
   remoteGpu: {
     type: 'choice',
@@ -29,7 +29,7 @@ export const remoteOptions = {
     type: 'string',
     placeholder: 'duration',
     default: '8h',
-    help: 'with --on modal: time limit, such as 90m or 8h, at most 24h; the run saves before it',
+    help: 'with --on modal: time limit, such as 90m or 8h, at most 24h; the run saves before the limit',
   },
   volume: {
     type: 'string',

@@ -19,19 +19,19 @@ export const resultOptions = {
   sort: {
     type: 'string',
     placeholder: 'column',
-    help: 'sort by this column or option, greatest and newest first; COLUMN:asc reverses that',
+    help: 'sort by this column or option, largest and newest first; COLUMN:asc reverses the order',
   },
   filter: {
     type: 'string',
     placeholder: 'condition',
-    help: "list only matching runs, such as 'after > 80% and state = finished'; ~ means contains",
+    help: "list only matching runs: 'after > 80% and state = finished'; ~ means contains",
   },
   out: { type: 'string', placeholder: 'path', help: 'path of the result' },
   open: { type: 'boolean', default: false, help: 'open the report in a browser' },
   watch: {
     type: 'boolean',
     default: false,
-    help: 'show the run in a browser while it lasts: prints the address of a page on this machine',
+    help: 'show the run in a browser as it goes: prints the address of a page on this machine',
   },
   port: { type: 'integer', min: 0, max: 65535, default: 0, help: 'port of the page on 127.0.0.1; 0 for any free one' },
   to: {
@@ -42,13 +42,13 @@ export const resultOptions = {
   train: {
     type: 'boolean',
     default: false,
-    help: 'with --to web: also a page that trains the model in the browser while you watch',
+    help: 'with --to web: add a page that trains the model in the browser',
   },
   dtype: { type: 'choice', choices: exportFormats, help: 'number format of the weights' },
   check: {
     type: 'boolean',
     default: false,
-    help: 'open the result in the program it is made for, and compare greedy answers token by token',
+    help: 'open the export in the program it is made for, and compare greedy answers token by token',
   },
   private: { type: 'boolean', default: false, help: 'make the repository private' },
   yes: { type: 'boolean', default: false, help: 'do not ask for confirmation' },

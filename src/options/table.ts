@@ -45,7 +45,7 @@ export const options = {
     type: 'choice',
     choices: ['qwen2', 'qwen3', 'llama'],
     default: 'qwen2',
-    help: 'architecture of the built-in model; qwen3 and llama make twins of it, for servers that know only those',
+    help: 'architecture of the built-in model; qwen3 and llama are for servers that support only those',
   },
   data: {
     type: 'string',
@@ -58,7 +58,7 @@ export const options = {
     max: 0.5,
     default: 0.1,
     unit: 'share',
-    help: 'share of the lines that is held out to measure the loss before and after',
+    help: 'share of the lines to hold out, for the loss before and after training',
   },
   steps: { type: 'integer', min: 1, unit: 'steps', help: 'fewer steps than the recipe, for a quick try' },
   precision: {
@@ -71,7 +71,7 @@ export const options = {
     type: 'choice',
     choices: samplerWeightChoices,
     default: 'full',
-    help: 'weights that completions are drawn with; int8 rounds them to bytes, for faster sampling with large models',
+    help: 'weights for sampling; int8 rounds them to bytes, which is faster with large models',
   },
   prompt: { type: 'string', placeholder: 'text', help: 'text to complete; - reads it from standard input' },
   input: { type: 'string', placeholder: 'file', help: 'file of JSON lines, one object each; - reads standard input' },
@@ -102,9 +102,9 @@ export const options = {
     type: 'number',
     above: 0,
     max: 1,
-    help: 'draw only from the most likely tokens that together have this probability',
+    help: 'sample only from the most likely tokens that together have this probability',
   },
-  topK: { type: 'integer', min: 0, unit: 'tokens', help: 'draw only from this many most likely tokens; 0 for all' },
+  topK: { type: 'integer', min: 0, unit: 'tokens', help: 'sample only from this many most likely tokens; 0: all' },
   maxNewTokens: { type: 'integer', min: 1, unit: 'tokens', help: 'longest completion' },
   samples: { type: 'integer', min: 1, unit: 'completions', help: 'completions of each prompt' },
   task: {
@@ -120,14 +120,14 @@ export const options = {
   ...datasetOptions,
   min: { type: 'integer', min: 0, default: 2, help: 'smallest factor of the multiplications' },
   max: { type: 'integer', min: 0, default: 12, help: 'largest factor of the multiplications' },
-  numTrain: { type: 'integer', min: 1, unit: 'rows', help: 'training rows, drawn with replacement' },
+  numTrain: { type: 'integer', min: 1, unit: 'rows', help: 'training rows, sampled with replacement' },
   numTest: { type: 'integer', min: 1, default: 50, unit: 'problems', help: 'held-out problems to evaluate on' },
   numValidation: {
     type: 'integer',
     min: 0,
     default: 0,
     unit: 'problems',
-    help: 'problems set aside from training for --keep best, measured every --eval-every updates',
+    help: 'training problems set aside for --keep best, evaluated every --eval-every updates',
   },
   overlap: {
     type: 'choice',
@@ -158,34 +158,34 @@ export const options = {
   partial: {
     type: 'boolean',
     default: false,
-    help: 'merge although shards are missing, interrupted or given twice',
+    help: 'merge even if shards are missing, incomplete or given twice',
   },
   force: { type: 'boolean', default: false, help: 'train even if stage 1 finds nothing to learn' },
   algo: {
     type: 'choice',
     choices: algorithmNames,
     default: algorithmNames[0],
-    help: 'the algorithm: A*PO, or another with as many rollouts as the two stages of A*PO (docs/algorithms.md)',
+    help: 'algorithm: A*PO, or another with the same budget of rollouts (docs/algorithms.md)',
   },
   control: {
     type: 'choice',
     choices: controls,
     default: controls[0],
-    help: "shuffled-reward gives every rollout another's reward: a placebo, which must show no gain",
+    help: "shuffled-reward gives every rollout another one's reward: a placebo that must show no gain",
   },
-  epochs: { type: 'integer', min: 1, help: 'how often stage 2 visits every row' },
-  batchSize: { type: 'integer', min: 1, unit: 'rollouts', help: 'rollouts of one update' },
+  epochs: { type: 'integer', min: 1, help: 'passes of stage 2 over all rows' },
+  batchSize: { type: 'integer', min: 1, unit: 'rollouts', help: 'rollouts per update' },
   microBatch: {
     type: 'integer',
     min: 1,
     unit: 'rows',
-    help: 'rows of an update that are computed together; fewer need less memory',
+    help: 'rows of an update computed together; fewer need less memory',
   },
   loraRank: {
     type: 'integer',
     min: 1,
     unit: 'rank',
-    help: 'train LoRA adapters of this rank with frozen weights; default: train all weights',
+    help: 'train LoRA adapters of this rank and freeze the weights; default: train all weights',
   },
   loraAlpha: { type: 'number', above: 0, help: 'adapters are multiplied by alpha / rank; default: twice the rank' },
   loraTargets: {
@@ -198,7 +198,7 @@ export const options = {
     type: 'integer',
     min: 0,
     unit: 'updates',
-    help: 'updates in which the learning rate grows; default: a tenth of all',
+    help: 'updates over which the learning rate rises; default: a tenth of all',
   },
   beta2: { type: 'number', above: 0, help: 'weight of the log-ratio to the reference in the loss' },
   trainOn: {
@@ -209,40 +209,40 @@ export const options = {
   curriculum: {
     type: 'choice',
     choices: ['none', 'mixed'],
-    help: 'mixed draws the rows of stage 2 in proportion to the variance of their rewards in stage 1',
+    help: 'mixed samples the rows of stage 2 in proportion to the variance of their rewards in stage 1',
   },
-  maxSteps: { type: 'integer', min: 1, unit: 'updates', help: 'end after this many updates' },
+  maxSteps: { type: 'integer', min: 1, unit: 'updates', help: 'stop after this many updates' },
   stopWhenFlat: {
     type: 'integer',
     min: 2,
     unit: 'updates',
-    help: 'end when the mean training reward of so many updates is no higher than that of as many before',
+    help: 'stop when the mean training reward of this many updates is no higher than that of as many before them',
   },
   evalEvery: {
     type: 'integer',
     min: 0,
     default: 10,
     unit: 'updates',
-    help: 'measure greedy held-out accuracy every so many updates; 0 for never',
+    help: 'updates between measurements of greedy held-out accuracy; 0: never',
   },
   evalSamples: {
     type: 'integer',
     min: 0,
     unit: 'samples',
-    help: 'samples of each held-out problem in an evaluation; 0 for greedy only',
+    help: 'samples per held-out problem in an evaluation; 0: greedy only',
   },
-  resume: { type: 'string', placeholder: 'folder', help: 'continue the run in this folder, with its own options' },
+  resume: { type: 'string', placeholder: 'folder', help: 'resume the run in this folder, with its own options' },
   dryRun: {
     type: 'boolean',
     default: false,
-    help: 'print the work, memory and disk space of the run, then stop; exit code 1 if it cannot fit',
+    help: 'print the work, memory and disk space that the run needs, and exit; exit code 1 if it does not fit',
   },
   saveEvery: {
     type: 'integer',
     min: 0,
     default: 25,
     unit: 'updates',
-    help: 'save a checkpoint every so many updates; 0 for only at the end',
+    help: 'updates between checkpoints; 0: only at the end',
   },
   keep: {
     type: 'integer',
@@ -250,24 +250,24 @@ export const options = {
     default: 2,
     or: 'best',
     unit: 'checkpoints',
-    help: 'newest checkpoints to keep; best ends with the model that answered the validation problems best',
+    help: 'newest checkpoints to keep; best: end with the model that did best on the validation problems',
   },
   tensorboard: { type: 'boolean', default: false, help: 'also write event files for TensorBoard into the run folder' },
   ...serverOptions,
   ...resultOptions,
   ...machineOptions,
   ...remoteOptions,
-  json: { type: 'boolean', default: false, help: 'print events and the result as lines of JSON' },
+  json: { type: 'boolean', default: false, help: 'print events and the result as JSON lines' },
   config: {
     type: 'string',
     placeholder: 'file',
-    help: 'take options from this TOML or JSON file, or from a run; flags win over it',
+    help: 'read options from this TOML or JSON file, or from a run; flags override them',
   },
-  quiet: { type: 'boolean', default: false, help: 'print results and errors only' },
+  quiet: { type: 'boolean', default: false, help: 'print only results and errors' },
   color: {
     type: 'boolean',
     default: true,
-    help: 'print without colours, as NO_COLOR=1 does; FORCE_COLOR=1 colours output that is not a terminal',
+    help: 'no colours, as with NO_COLOR=1; FORCE_COLOR=1 adds colours to output that is not a terminal',
   },
 } as const satisfies Record<string, OptionSpec>;
 
@@ -289,19 +289,19 @@ type ValueOf<Spec> = Spec extends { type: 'boolean' }
             ? string
             : string | undefined;
 
-/** The values of the named options, as a command gets them. */
+/** The values of the named options, as a command receives them. */
 export type OptionValues<Name extends OptionName = OptionName> = {
   readonly [Key in Name]: ValueOf<(typeof options)[Key]>;
 };
 
-/** What stands on a command line or in a file, before it is checked. A boolean that is false has its default. */
+/** Options from a command line or a file, before they are checked. A boolean that is false has its default. */
 export type Flags = Readonly<Partial<Record<OptionName, string | boolean | readonly string[]>>>;
 
-/** `--no-install`, `--engine <auto|tensorflow|wasm>`, `--compare <folder...>`: as help texts show it. */
-export function usage(name: OptionName): string {
+/** The option in help texts: `--no-install`, `--engine <auto|tensorflow|wasm>`, `--compare <folder...>`. */
+export function usage(name: OptionName, value?: string): string {
   const spec: OptionSpec = options[name];
   if (spec.type === 'boolean') return flag(name);
-  return `${flag(name)} <${placeholder(spec)}${spec.type === 'list' ? '...' : ''}>`;
+  return `${flag(name)} <${value ?? placeholder(spec)}${spec.type === 'list' ? '...' : ''}>`;
 }
 
 /** The flag alone. */

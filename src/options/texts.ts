@@ -79,6 +79,8 @@ export type OptionGroup = keyof typeof optionGroups;
 export interface OptionText {
   readonly group?: OptionGroup;
   readonly help?: string;
+  /** What stands for the value: `lines`. */
+  readonly value?: string;
   /** The default in words: `the model`. */
   readonly default?: string;
 }
@@ -110,7 +112,7 @@ export function optionTable(
     const spec: OptionSpec = options[name];
     const value = texts[name]?.default ?? defaultText(name) ?? '';
     const env = spec.env === undefined ? '' : `\`${spec.env}\``;
-    return `| \`${usage(name).replaceAll('|', '\\|')}\` | ${value} | ${env} | ${texts[name]?.help ?? spec.help} |`;
+    return `| \`${usage(name, texts[name]?.value).replaceAll('|', '\\|')}\` | ${value} | ${env} | ${texts[name]?.help ?? spec.help} |`;
   });
   return ['| flag | default | environment | |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }

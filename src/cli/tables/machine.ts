@@ -5,7 +5,7 @@ import { engineOptions } from './shared.js';
 export const machineCommands: readonly CommandSpec[] = [
   command({
     words: ['doctor'],
-    summary: 'check this machine: Node, engine, speed, gradients, disk; explain how to fix each problem',
+    summary: 'check this machine: Node, engine, speed, gradients, disk; say how to fix each problem',
     options: [...engineOptions, 'model', 'json'],
     texts: { model: { help: 'also check this model' } },
     examples: [
@@ -17,9 +17,9 @@ export const machineCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['worker'],
-    summary: 'compute for `train --workers` of another process, until Ctrl-C',
+    summary: 'compute for `train --workers` in another process, until Ctrl-C',
     details:
-      'Runs the server of TensorFlow, which has no authentication: whoever can connect to its port can run any computation as this user. It listens on this machine only, unless --listen says otherwise: do that in private networks only. It needs no model and no files; one worker serves one run after another. CUDA_VISIBLE_DEVICES chooses its GPU.',
+      "Runs TensorFlow's server, which has no authentication: anyone who can connect to its port can run any computation as this user. By default it listens on this machine only; use --listen only in a private network. A worker needs no model and no files, and serves one run at a time. CUDA_VISIBLE_DEVICES chooses its GPU.",
     options: ['listen', 'install', 'json'],
     examples: [
       ['worker', 'on 127.0.0.1:4001, for a run on this machine'],
@@ -31,7 +31,7 @@ export const machineCommands: readonly CommandSpec[] = [
     words: ['engine', 'install'],
     summary: 'install native TensorFlow into the cache (274 MB download, 860 MB on disk)',
     details:
-      "Downloads TensorFlow's library with pip from the Python package index, otherwise from the server of tfjs-node's own installer. Node modules are never changed. If neither is available, tinyzero runs on WebAssembly.",
+      "Downloads TensorFlow's library from the Python package index with pip, or else from the server that tfjs-node uses. Node modules are not changed. Without the engine, tinyzero runs on WebAssembly.",
     options: ['gpu', 'from', 'reinstall', 'json'],
     examples: [
       ['engine install', 'the CPU build'],
@@ -41,10 +41,10 @@ export const machineCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['engine', 'status'],
-    summary: 'show the installed native engine and the remains of stopped installs',
+    summary: 'show the installed native engine and leftovers of interrupted installs',
     options: ['json'],
     examples: [
-      ['engine status', 'one line, and what to do'],
+      ['engine status', 'one line, with advice'],
       ['engine status --json', 'as JSON'],
     ],
     load: async () => ({ run: (await import('../commands/engine.js')).status }),

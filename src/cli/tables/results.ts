@@ -1,35 +1,36 @@
 /** @file Commands that measure a model, or show what runs did. */
 import { evaluationOptionNames } from '../../options/names.js';
 import { type CommandSpec, command } from '../command-spec.js';
-import { modelOrRun, remoteDryRun, resultCommandOptions } from './shared.js';
+import { modalOnly, modelOrRun, remoteDryRun, resultCommandOptions } from './shared.js';
 
 export const resultCommands: readonly CommandSpec[] = [
   command({
     words: ['eval'],
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
     details:
-      'With a run folder, the trained model is measured on the problems and with the sampling of that run, unless flags change them. The result equals the evaluation of `tinyzero train` after training.',
+      'For a run folder, measures the trained model with the problems and the sampling of that run, unless flags change them. The result equals the evaluation at the end of `tinyzero train`.',
     options: [...evaluationOptionNames, ...resultCommandOptions],
     texts: {
       model: modelOrRun,
       dryRun: remoteDryRun,
+      on: modalOnly,
       compare: { help: 'another model to measure on the same problems, or the JSON file of an evaluation' },
       samples: { help: 'samples per problem', default: '64' },
       temperature: { help: 'divides the logits before the softmax' },
     },
     examples: [
       ['eval --model runs/mine', 'the trained model of a run'],
-      ['eval --model runs/mine --compare builtin', 'compared with the model before training, with paired tests'],
+      ['eval --model runs/mine --compare builtin', 'compare it with the model before training, with paired tests'],
       ['eval --samples 8 --json', 'the built-in model, as JSON'],
-      ['eval --sampler-url http://127.0.0.1:8000/v1', 'sampled by a server, see docs/scale.md'],
+      ['eval --sampler-url http://127.0.0.1:8000/v1', 'sample on a server, see docs/scale.md'],
     ],
     load: () => import('../commands/eval.js'),
   }),
   command({
     words: ['report'],
-    summary: 'write the report of a run, one HTML file: what it learned, how, what it cost, how to repeat it',
+    summary: 'write the report of a run as one HTML file: what it learned, how, at what cost, and how to repeat it',
     details:
-      'Reads the files in the run folder, finished or not, and writes report.html there; `tinyzero train` does this at the end. With --compare, it overlays the curves and accuracies of more runs, tests the differences between them and lists the options that differ.',
+      'Reads the files in the run folder, finished or not, and writes report.html there, as `tinyzero train` does at the end. --compare overlays the curves and accuracies of more runs, tests the differences between them and lists the options that differ.',
     operands: '<folder>',
     options: ['compareRuns', 'open', 'out', 'json'],
     texts: {
@@ -44,9 +45,9 @@ export const resultCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['watch'],
-    summary: 'show runs in a browser while they last: curves, newest rollouts, time left',
+    summary: 'show runs in a browser as they go: curves, newest rollouts, time left',
     details:
-      "Serves the report of the first run as a page on this machine that follows the files in its folder, with the other runs overlaid. The folder of a set of runs shows all of them together; V* files show how far stage 1 is. They may not exist yet, be on another machine's disk, or be written, resumed or removed meanwhile; they are only read. The page is on 127.0.0.1, at an address that nobody can guess. When a run is finished, its page is its report. Ends with Ctrl-C; a run goes on without it. `tinyzero train --watch` does this for the run it starts.",
+      "Serves a page on this machine that follows the files of the first run and overlays the other runs. The folder of a set of runs shows all of them together; V* files show the progress of stage 1. The paths may not exist yet, may be on another machine's disk, and may be written, resumed or removed meanwhile; they are only read. The page is on 127.0.0.1, at an address that cannot be guessed. When a run has finished, the page is its report. Ctrl-C ends the page, not the run. `tinyzero train --watch` shows the run that it starts.",
     operands: '<paths...>',
     options: ['port', 'open', 'json'],
     texts: {
@@ -54,7 +55,7 @@ export const resultCommands: readonly CommandSpec[] = [
       json: { help: 'print the address, then each change of state, as a line of JSON' },
     },
     examples: [
-      ['watch runs/mine --open', 'see a run grow'],
+      ['watch runs/mine --open', 'follow a run'],
       ['watch runs/mine runs/other --port 8123', 'two overlaid runs, at a port that can be forwarded'],
       ['watch runs/five', 'the runs of --seeds or of a sweep'],
       ['watch part-1.json part-2.json', 'the shards of stage 1'],

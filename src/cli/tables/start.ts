@@ -1,4 +1,4 @@
-/** @file Commands to start with: files to change, and completion in the shell. */
+/** @file Commands to start with: starter files, and completion in the shell. */
 import type { OptionValues } from '../../options/table.js';
 import { type CommandSpec, command } from '../command-spec.js';
 import type { CommandTable } from '../completion/words.js';
@@ -7,8 +7,8 @@ import type { CommandTable } from '../completion/words.js';
 export const startCommands = (all: () => CommandTable): readonly CommandSpec[] => [
   command({
     words: ['init', 'task'],
-    summary: 'write a task in TypeScript or JavaScript that runs, every part explained, to change into your own',
-    details: 'Never overwrites a file. docs/tasks.md says more about tasks.',
+    summary: 'write a working task in TypeScript or JavaScript, with comments, as a start for your own',
+    details: 'Never overwrites a file. docs/tasks.md describes tasks.',
     operands: '[file]',
     options: ['json'],
     examples: [
@@ -19,8 +19,8 @@ export const startCommands = (all: () => CommandTable): readonly CommandSpec[] =
   }),
   command({
     words: ['init', 'problems'],
-    summary: 'write a file of problems with answers, with comments, to replace by your own',
-    details: 'Never overwrites a file. docs/tasks.md says more about such files.',
+    summary: 'write a file of problems with answers and comments, as a start for your own',
+    details: 'Never overwrites a file. docs/tasks.md describes such files.',
     operands: '[file]',
     options: ['json'],
     examples: [
