@@ -1,6 +1,6 @@
 /**
- * @file Files of options for `--config`, in TOML or JSON: reading one, and the text that a run writes about itself. Keys are flags
- * without dashes (`batch-size`) or the names in a run's record (`batchSize`).
+ * @file Files of options for `--config`, in TOML or JSON: reads them, and writes the one with which a run can be repeated. Keys are
+ * flags without dashes (`batch-size`) or the names in a run's record (`batchSize`).
  */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,20 +12,20 @@ import { describe, isRecord, type JsonRecord, parseJsonRecord } from '../util/js
 import type { OptionSpec } from './spec.js';
 import { type Flags, keyOf, type OptionName, options } from './table.js';
 
-/** The name of the file in a run's folder that repeats the run. */
+/** The file in a run folder that repeats the run. */
 export const repeatFile = 'options.toml';
 
-/** The options of a file, as texts that the option table checks, and how errors name an option of it. */
+/** The options of a file as text, which the option table checks, and their names in errors. */
 export interface ConfigFlags {
   readonly flags: Flags;
   readonly source: (name: OptionName) => string;
 }
 
-/** Larger files are not read: a file of options has a few dozen lines. */
+/** Larger files are refused: a file of options has a few dozen lines. */
 const maxBytes = 1 << 20;
 
 /**
- * Reads the options at `path`: a file, or the folder of a run, whose options are then read.
+ * Reads the options at `path`: a file or the folder of a run.
  *
  * @param names options of the command. @param command its words, for errors.
  * @throws UserError (wrong usage) that lists every key that is not an option, and every value that cannot be one.
@@ -63,7 +63,7 @@ export function readTable(path: string): JsonRecord {
   const table = path.endsWith('.json') ? parseJsonRecord(bytes, path) : parseToml(bytes.toString('utf8'), path);
   if (typeof table.format === 'string' && table.format.startsWith('tinyzero-')) {
     throw new UserError({
-      problem: `${path} is the record of a run, which also holds what was measured and derived.`,
+      problem: `${path} is the record of a run, which holds more than options.`,
       fix: `Give the folder of the run, or the ${repeatFile} in it.`,
     });
   }
@@ -79,7 +79,7 @@ function parseToml(text: string, path: string): JsonRecord {
   }
 }
 
-/** A value of a file as the command line has it; undefined if it has the wrong type. */
+/** A value of a file as command-line text; undefined if it has the wrong type. */
 export function flagOf(spec: OptionSpec, value: unknown): string | boolean | readonly string[] | undefined {
   if (spec.type === 'boolean') return typeof value === 'boolean' ? value !== spec.default : undefined;
   if (spec.type === 'list')

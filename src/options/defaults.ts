@@ -82,7 +82,7 @@ const checkpoint = {
   warmupShare: 0.1,
   decayTo: 0.1,
   rewardReads: 'natural',
-  // Also problems that no sample of stage 1 solved: the model solves many of them later, and forgets them if it never sees them.
+  // Includes problems that no sample of stage 1 solved: the model solves many of them later, and forgets them if it never sees them.
   trainOn: 'all',
 } as const;
 

@@ -5,7 +5,7 @@ import type { OptionName } from './table.js';
 export const commonOptionNames = ['quiet', 'color'] as const satisfies readonly OptionName[];
 export type CommonOptionName = (typeof commonOptionNames)[number];
 
-/** Options that decide which problems there are, of the built-in task or another. */
+/** Options that choose the problems, of the built-in task or another. */
 export const problemOptionNames = [
   'task',
   'problems',
@@ -73,10 +73,10 @@ export const estimationOptionNames = [
   'out',
 ] as const satisfies readonly OptionName[];
 
-/** What a user calls a run. */
+/** The user's description of a run. */
 const labelOptionNames = ['name', 'note'] as const satisfies readonly OptionName[];
 
-/** Options that decide the rest of a run's bytes. */
+/** Options that determine the rest of a run's bytes. */
 export const trainingOptionNames = [
   ...samplingOptionNames,
   ...serverOptionNames,
@@ -102,7 +102,7 @@ export const trainingOptionNames = [
   ...labelOptionNames,
 ] as const satisfies readonly OptionName[];
 
-/** Options that decide the bytes of a run of supervised training. */
+/** Options that determine the bytes of a run of supervised training. */
 export const sftOptionNames = [
   'model',
   'data',

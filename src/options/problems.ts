@@ -35,7 +35,7 @@ export interface JobProblems {
 
 export interface ProblemsContext {
   readonly taskApi: TaskApi;
-  /** Hears of downloads. */
+  /** Receives progress of downloads. */
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
 }
@@ -54,7 +54,7 @@ export async function openProblems(
     parameters: parameterCount(pretrained.config),
   });
   const { task, rewardName, pinned, source, notes = [] } = await openTask(completed, heldOut, context);
-  // A run is repeated with the dataset as it was.
+  // Records the dataset's commit, so that repeating the run uses the same data.
   const settings = pinned === undefined ? completed : { ...completed, problems: pinned };
   const drawn = buildProblemSet(task, settings);
   const noted = { ...drawn, notes: [...notes, ...drawn.notes] };
@@ -63,7 +63,7 @@ export async function openProblems(
   const form: PromptForm = { style: settings.promptStyle, system: settings.system, examples };
   requireSpellable(task, [...problems.train, ...problems.test, ...(problems.validation ?? [])], { tokenizer, form });
   const { temperature, maxNewTokens, seed, precision, samplerWeights, tinkerUrl } = settings;
-  // A server draws other samples from the same numbers.
+  // A server draws different samples from the same random numbers.
   const by = tinkerUrl === undefined ? weightForm(precision, samplerWeights) : 'Tinker server';
   const sampledWith = {
     tokenizer: tokenizer.fingerprint,
@@ -110,7 +110,8 @@ function withoutExamples(task: Task, problems: ProblemSet, { shots, seed }: Sett
 }
 
 /**
- * Sets `numValidation` training problems aside to choose a model by, with all others of their clusters, at most half of the clusters.
+ * Sets aside `numValidation` training problems, and all others of their clusters, to choose a model by; at most half of the
+ * clusters.
  *
  * @throws UserError when the task has too few problems.
  */
@@ -141,7 +142,7 @@ function withValidation(task: Task, problems: ProblemSet, { numValidation, seed 
   };
 }
 
-/** Only these of the training problems, and their rows. */
+/** Keeps only these training problems and their rows. */
 function withTrain(problems: ProblemSet, train: readonly Problem[]): ProblemSet {
   const index = new Map(train.map((problem, i) => [problem, i]));
   const rows = problems.rows.flatMap((row) => index.get(problems.train[row]!) ?? []);
@@ -205,7 +206,7 @@ async function openTask(
   return { task: task as Task, rewardName: `${reward}, ${rewardReads}, ${wordings[wording]({ a: 7, b: 8 })}` };
 }
 
-/** The file, or the dataset of the hub, downloaded where it is not in the cache. */
+/** The file, or the dataset of the hub, downloaded if it is not in the cache. */
 async function findProblems(
   reference: string,
   { map: given, subset, split, testSplit }: Settings,

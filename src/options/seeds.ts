@@ -1,9 +1,9 @@
 /** @file The seeds of `--seeds`: `1..5`, `1,3,7`, or both: `1..3,7`. */
 
-/** More runs than anybody starts at once; a mistyped range would ask for millions. */
+/** Protects against a mistyped range, which could ask for millions of runs. */
 const maxSeeds = 1000;
 
-/** @returns the seeds in the given order, or what is wrong with the text, as an error message after the flag. */
+/** @returns the seeds in the given order, or an error message without the flag. */
 export function parseSeeds(text: string): readonly number[] | string {
   const seeds: number[] = [];
   for (const part of text.split(',')) {

@@ -120,7 +120,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
   return lora === undefined ? settings : { ...settings, lora };
 }
 
-/** How adapters are trained; undefined without `--lora-rank`. @param problems receives what makes no sense. */
+/** Settings of the adapters; undefined without `--lora-rank`. @param problems receives invalid combinations. */
 export function loraOptions(
   options: Pick<TrainingOptions, 'loraRank' | 'loraAlpha' | 'loraTargets'> & {
     readonly reference?: string | undefined;
@@ -144,10 +144,10 @@ export function loraOptions(
   return { rank, alpha: loraAlpha ?? 2 * rank, targets };
 }
 
-/** The rank of adapters if none is given, and their alpha, which servers of the Tinker API fix. */
+/** Default rank of adapters on a Tinker server, and their alpha, which these servers fix. */
 const tinkerLora = { rank: 32, alpha: 32 } as const;
 
-/** The adapter that a server of the Tinker API trains. @param problems receives what it cannot do. */
+/** The adapter that a Tinker server trains. @param problems receives what such servers do not support. */
 function tinkerAdapters(
   {
     loraRank: rank = tinkerLora.rank,
@@ -169,10 +169,10 @@ function tinkerAdapters(
   return { rank, alpha: tinkerLora.alpha, targets: loraTargets };
 }
 
-/** Whether the loss is one of log-probs under the policy and the reference, which is all that servers tell. */
+/** Whether the loss depends only on log-probs under the policy and the reference, which is all that servers report. */
 const isOnLogProbs = ({ anchor, addsValue }: Algorithm) => anchor === 'reference' && !addsValue;
 
-/** What contradicts the place where the run computes. */
+/** Options that contradict the place where the run computes. */
 function placeProblems({ tinkerUrl, tinkerModel, temperature, samplerUrl, algo, refreshEvery }: Settings): string[] {
   if (tinkerUrl === undefined) return tinkerModel === undefined ? [] : ['--tinker-model: needs --on tinker'];
   return [
@@ -215,10 +215,10 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
   if (refused.length > 0) throw new UserError(refused.join('\n'), { exitCode: exitCodes.usage });
 }
 
-/** The split of a dataset whose problems are taken if no other is named. */
+/** The default split of a dataset. */
 export const defaultSplit = 'train';
 
-/** What is wrong with the options that say how `--problems` is read. */
+/** Errors in the options about how `--problems` is read. */
 function sourceProblems({ problems, map, ...options }: Settings): string[] {
   const found: string[] = [];
   parseColumnMap(map, found);
@@ -261,7 +261,7 @@ function keepProblems({ keep, numValidation, evalEvery }: Settings): string[] {
   ];
 }
 
-/** Checkpoints to continue from that are kept; `best` keeps the best model beside two of them. */
+/** Number of checkpoints to keep for resuming; `best` keeps the best model in addition to two of them. */
 export function newestKept(keep: TrainingOptions['keep']): number {
   return keep === 'best' ? 2 : keep;
 }
@@ -286,7 +286,7 @@ export function optionsAsFlags(
   return flags;
 }
 
-/** @throws UserError for adapters that would be trained over an adapter. */
+/** @throws UserError if adapters would be trained on top of an adapter. */
 export function requireNoAdapter(
   { lora }: { readonly lora?: LoraOptions | undefined },
   { adapterFolder }: { readonly adapterFolder?: string | undefined },

@@ -1,7 +1,6 @@
 /**
- * @file Stage 1: samples every distinct problem from the reference and keeps the rewards. Works in groups of a fixed size
- * and hands each finished group to the caller, so an interrupted run resumes after the last group and draws the same
- * samples.
+ * @file Stage 1: samples every distinct problem from the reference and keeps the rewards. Works in groups of a fixed size and
+ * passes each finished group to the caller, so an interrupted run resumes after the last group with the same samples.
  */
 import type { Problem } from '../data/problem.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
@@ -62,7 +61,7 @@ export async function estimate<P, File extends Samples>(
 }
 
 function extended(entry: VStarEntry | undefined, added: readonly GradedRollout[]): VStarEntry {
-  // Where only the rewards of the first samples are known, no more is kept of the others.
+  // If only rewards are known of the first samples, keep only rewards of the new ones.
   const isKnown = (list: readonly unknown[] | undefined) => list?.length === entry?.rewards.length;
   const all = {
     rewards: [...(entry?.rewards ?? []), ...added.map(({ score }) => score.reward)],

@@ -21,14 +21,14 @@ interface Fingerprinted {
   readonly fingerprint: Fingerprint;
 }
 
-/** Whoever drew the samples, they are the model's. @throws UserError naming every field of `expected` that differs from the file's. */
+/** Ignores which program drew the samples. @throws UserError that names every field of `expected` that differs from the file's. */
 export function requireFingerprint(path: string, file: Fingerprinted, expected: Partial<Fingerprint>): void {
   const wanted = { ...expected, ...(expected.sampling && { sampling: withoutSampler(expected.sampling) }) };
   const found = { ...file.fingerprint, sampling: withoutSampler(file.fingerprint.sampling) };
   requireEqual(path, file, wanted, found);
 }
 
-/** For files that get more samples, from the same program. @throws UserError */
+/** For files that get more samples: they must come from the same program. @throws UserError */
 export function requireSameSampler(path: string, file: Fingerprinted, expected: Pick<Fingerprint, 'sampling'>): void {
   requireEqual(path, file, { sampling: expected.sampling }, file.fingerprint);
 }
@@ -51,7 +51,7 @@ function requireEqual(path: string, file: Fingerprinted, expected: Partial<Finge
   });
 }
 
-/** `hash 0123456789…` for a hash, anything else as it is. */
+/** `hash 0123456789…` for a hash; anything else unchanged. */
 function shortHash(value: unknown): string {
   return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value) ? `hash ${value.slice(0, 10)}…` : quote(value);
 }

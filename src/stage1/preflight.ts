@@ -28,7 +28,7 @@ export interface Preflight {
   readonly allWrong: number;
   readonly mixed: number;
   readonly allRight: number;
-  /** Share of samples cut off at the token limit; null where another program drew them and did not say. */
+  /** Share of samples cut off at the token limit; null if another program drew them and did not record it. */
   readonly truncatedRate: number | null;
   /** Share of samples without an answer in the requested form; null as above. */
   readonly parseFailRate: number | null;
@@ -42,7 +42,7 @@ export interface Preflight {
   readonly varied: number;
   /** Mean of |reward - V*| over the samples of the trainable problems: the size of the first update's signal. */
   readonly meanAbsAdvantage: number;
-  /** Share of these samples whose reward differs from V*: of the rollouts of the first updates that can teach something. */
+  /** Share of these samples whose reward differs from V*: the rollouts of the first updates that carry a signal. */
   readonly signalShare: number;
   /**
    * The accuracy if every problem with an exact sample were always solved: the most that sharpening alone can reach on
@@ -51,7 +51,7 @@ export interface Preflight {
   readonly ceiling: number;
   /** Absent for a V* file without a run. */
   readonly plan?: PlannedRun;
-  /** How the reference answers a few of the problems, with example completions. */
+  /** The reference's answers to a few of the problems, with example completions. */
   readonly probe?: Probe;
   /** Observations about the probe's completions; they do not affect the verdict. */
   readonly notes: readonly string[];
@@ -75,7 +75,7 @@ export interface PreflightOptions {
   readonly probe?: Probe | undefined;
 }
 
-/** An advantage up to this is none. */
+/** Smaller advantages count as none. */
 const noAdvantage = 1e-6;
 
 /** A run with fewer updates learns little. */

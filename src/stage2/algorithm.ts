@@ -1,7 +1,7 @@
 /**
- * @file The algorithms of stage 2. An entry of {@link algorithms} defines one completely: its loss, its advantages, whether
- * it has a stage 1, which settings it rejects and how reports describe it. To add an algorithm, add an entry; options, runs and
- * reports follow. Imports no tensor library, since options and reports load this file.
+ * @file The algorithms of stage 2. An entry of {@link algorithms} defines an algorithm completely: its loss, its advantages,
+ * whether it has a stage 1, which settings it rejects and how reports describe it. To add an algorithm, add an entry; options,
+ * runs and reports follow. Imports no tensor library, since options and reports load this file.
  */
 import type { Arithmetic, LossRow } from '../policy/row-loss.js';
 import {
@@ -45,18 +45,17 @@ export interface AdvantageContext {
 export interface Algorithm {
   /** Name in text: `A*PO`. */
   readonly title: string;
-  /** Whether stage 1 samples the reference first. Its rewards give V*, or the tracker its first values. */
+  /** Whether stage 1 samples the reference first. Its rewards give V*, or the tracker's first values. */
   readonly hasStage1: boolean;
-  /** Whether a value of each problem is tracked over the run, which chooses the problems of an update (value-tracker.ts). */
+  /** Whether the run tracks a value per problem, which also chooses the problems of each update (value-tracker.ts). */
   readonly tracksValues?: boolean;
-  /** Whether δ of the loss also has V_θ of the prompt, the logsumexp of the logits of the first token. */
+  /** Whether δ includes V_θ of the prompt, the logsumexp of the first token's logits. */
   readonly addsValue?: boolean;
   /**
-   * What δ compares the policy with: the reference, or the sampler, which is the policy as it was when the completion was
-   * drawn.
+   * What δ compares the policy with: the reference, or the sampler, which is the policy that drew the completion.
    */
   readonly anchor: 'reference' | 'sampler';
-  /** Whether the loss is right for completions of any sampler, not only for those of the policy itself. */
+  /** Whether the loss is valid for completions of any sampler, not only of the policy itself. */
   readonly anySampler: boolean;
   /** Consecutive rollouts of one problem in a batch. */
   groupSize(settings: Pick<AlgorithmSettings, 'numSamples'>): number;
@@ -125,7 +124,7 @@ const apo: Algorithm = {
   },
 };
 
-/** The part of an algorithm whose advantages compare the samples of one problem. */
+/** The common part of algorithms whose advantages compare the samples of one problem. */
 function groups(title: string, advantagesOf: (rewards: readonly number[], settings: AlgorithmSettings) => number[]) {
   return {
     title,
@@ -148,7 +147,7 @@ function grouped(title: string, advantagesOf: (rewards: readonly number[], group
   return { ...policyGradients, ...groups(title, (rewards, { numSamples }) => advantagesOf(rewards, numSamples)) };
 }
 
-/** A*PO's regression, on the lagged sampler in place of the reference, with V* of the group in place of stage 1's. */
+/** A*PO's regression, with the lagged sampler in place of the reference and V* of the group in place of stage 1's. */
 const oapl: Algorithm = {
   ...apo,
   ...groups('OAPL', (rewards, { numSamples, beta1 }) => oaplAdvantages(rewards, numSamples, beta1)),
@@ -156,7 +155,7 @@ const oapl: Algorithm = {
   plot: {
     ...apo.plot,
     y: 'β₂·(S − S_sampler)',
-    note: 'The loss pulls every point to the line where both are equal (dashed). S_sampler is of the policy that drew the completion.',
+    note: 'The loss pulls every point to the line where both are equal (dashed). S_sampler is the log-prob under the policy that drew the completion.',
   },
 };
 
@@ -194,7 +193,7 @@ const tbrm: Algorithm = {
   plot: { ...apo.plot, x: 'advantage r − V_θ(prompt)' },
 };
 
-/** Every algorithm by the value of `--algo`; the first is the default. */
+/** By the value of `--algo`; the first is the default. */
 export const algorithms = {
   apo,
   oapl,

@@ -10,7 +10,7 @@ import { mean } from '../util/statistics.js';
 /** A batch has no signal when no advantage exceeds this. */
 const noAdvantage = 1e-6;
 
-/** How far the log-probs of an update's tokens as sampled may be from those as scored, and what to do beyond. */
+/** Limits on the difference between sampled and scored log-probs of an update's tokens, and the advice beyond them. */
 export interface SamplerTolerance {
   /** Of any token. */
   readonly max: number;
@@ -23,9 +23,9 @@ export interface SamplerTolerance {
 const rounding = { from: 'rounding', fix: 'Run `tinyzero doctor`, which compares engines.' };
 
 /**
- * By the weights that sample. With `f32` and `bf16`, both log-probs come from the same weights: rounding causes about 1e-5 in
- * float32, and up to a few tenths for a single token with bfloat16 products. The bytes of `int8` are other weights, which differ
- * most about unlikely tokens (docs/log.md).
+ * By the sampler's weights. With `f32` and `bf16`, both log-probs come from the same weights: rounding causes about 1e-5 in
+ * float32, and up to a few tenths for a single token with bfloat16 products. `int8` weights differ from the policy's, most of all
+ * for unlikely tokens (docs/log.md).
  */
 export const samplerTolerance: Readonly<Record<WeightForm, SamplerTolerance>> = {
   f32: { max: 1e-2, mean: 1e-2, ...rounding },
@@ -34,11 +34,11 @@ export const samplerTolerance: Readonly<Record<WeightForm, SamplerTolerance>> = 
     max: 5,
     mean: 0.25,
     from: 'weights rounded to int8',
-    fix: 'Sample with --sampler-weights full: the weights of this model lose too much as bytes.',
+    fix: 'Use --sampler-weights full: this model loses too much precision in int8.',
   },
 };
 
-/** For tokens that an earlier policy drew. */
+/** For tokens sampled by an earlier policy. */
 export const anyDifference: SamplerTolerance = {
   max: Number.POSITIVE_INFINITY,
   mean: Number.POSITIVE_INFINITY,
@@ -49,9 +49,9 @@ export interface UpdateFacts {
   readonly step: number;
   /** Remaining advantage of each row, A - implicit, in units of reward. */
   readonly advantages: readonly number[];
-  /** Undefined where a server does not tell it. */
+  /** Undefined if a server does not report it. */
   readonly gradientNorm: number | undefined;
-  /** A tensor of the policy before and after the update; undefined where it is on a server. */
+  /** A tensor of the policy before and after the update; undefined if the policy is on a server. */
   readonly before: Float32Array | undefined;
   readonly after: Float32Array | undefined;
   readonly learningRate: number;
@@ -104,7 +104,7 @@ export function checkSampler(
   return found;
 }
 
-/** Runs an update and explains values that are not finite. */
+/** Runs an update. @throws UserError that explains values that are not finite. */
 export function explainNumerics<T>(step: number, update: () => T): T {
   try {
     return update();

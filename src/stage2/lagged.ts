@@ -1,21 +1,21 @@
 /**
- * @file Who draws the rollouts of stage 2: the policy as it was at the last refresh. In this process, the trained tensors of
- * that time are put in the policy's place while it samples, so that lag costs a copy of them on the host and nothing else.
+ * @file The sampler of stage 2: the policy at its last refresh. In this process, the trained tensors of that time replace the
+ * policy's own while it samples, so lag costs only a copy of them on the host.
  */
 import type { Policy } from '../policy/policy.js';
 import type { ReadTensor } from '../policy/trained-state.js';
 
-/** Samples from the policy as it was at the last refresh. */
+/** Samples from the policy at the last refresh. */
 export interface LaggedSampler extends Pick<Policy, 'sample'> {
-  /** Makes the samples that follow those of the policy as it is now. */
+  /** Makes later samples come from the current policy. */
   refresh(): Promise<void>;
-  /** Makes the samples that follow those of a policy with these trained tensors: the refresh of an interrupted run. */
+  /** Makes later samples come from a policy with these trained tensors: restores the last refresh of an interrupted run. */
   restore(read: ReadTensor): Promise<void>;
-  /** A trained tensor as it was at the last refresh. */
+  /** A trained tensor at the last refresh. */
   read: ReadTensor;
 }
 
-/** What a policy's trained tensors are copied and replaced by. */
+/** Copies and replaces a policy's trained tensors. */
 type Weights = Pick<Policy, 'specs' | 'read' | 'loadTrained'>;
 
 /** A copy of the trained tensors on the host. */
@@ -36,12 +36,12 @@ export function heldTensors({ specs }: Pick<Policy, 'specs'>): {
   };
 }
 
-/** Always samples from the policy as it is: no lag, and no copy. */
+/** Always samples from the current policy: no lag, no copy. */
 export function currentSampler({ read }: Pick<Policy, 'read'>, sample: Policy['sample']): LaggedSampler {
   return { read, sample, refresh: async () => {}, restore: async () => {} };
 }
 
-/** Samples from a copy of `policy` made at the last refresh, with `policy` itself. */
+/** Samples from a copy made at the last refresh, by putting it into `policy` for the time. */
 export function localLaggedSampler(policy: Weights, sample: Policy['sample']): LaggedSampler {
   const held = heldTensors(policy);
   return {

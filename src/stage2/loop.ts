@@ -1,6 +1,6 @@
 /**
  * @file Stage 2, the training loop: roll out, update, check, record, save. The algorithm comes from algorithm.ts and the
- * order of problems from plan.ts; files, timing and options are left to the caller.
+ * order of problems from plan.ts; the caller handles files, timing and options.
  */
 import { learningRateAt, type Schedule } from '../engine/optim/settings.js';
 import { eventLoopTurn } from '../engine/turn.js';
@@ -18,7 +18,7 @@ import type { ValueTracker } from './value-tracker.js';
 
 /** The loop's state between steps, apart from the policy's. */
 export interface Progress {
-  /** Updates made. */
+  /** Number of updates. */
   readonly step: number;
   /** REINFORCE's baseline; null for other algorithms and before the first batch. */
   readonly baseline: number | null;
@@ -34,11 +34,11 @@ export interface TrainedRollout<P = unknown> {
   readonly logProb: number;
   readonly refLogProb: number;
   readonly advantage: number;
-  /** With a control: the reward that it was given, another rollout's. */
+  /** With a control: the reward of another rollout, which it was given. */
   readonly givenReward?: number;
 }
 
-/** The policy as the loop uses it. Where a program's results cannot be waited for, as in a page, it reads through promises. */
+/** The policy as the loop uses it. It reads through promises if a program's results cannot be awaited synchronously, as in a page. */
 interface TrainedPolicy extends Pick<PlacedPolicy, 'config' | 'specs' | 'server' | 'update' | 'score'> {
   read(name: string): Float32Array | Promise<Float32Array>;
 }
@@ -46,29 +46,29 @@ interface TrainedPolicy extends Pick<PlacedPolicy, 'config' | 'specs' | 'server'
 export interface TrainOptions<P> {
   readonly kit: RolloutKit<P>;
   readonly policy: TrainedPolicy;
-  /** Draws the rollouts. It is refreshed before update 1 and after every `refreshEvery` updates. */
+  /** Samples the rollouts. Refreshed before update 1 and after every `refreshEvery` updates. */
   readonly sampler: Pick<LaggedSampler, 'sample' | 'refresh'>;
   readonly refreshEvery: number;
   readonly algorithm: Algorithm;
   readonly settings: AdvantageContext['settings'];
-  /** Present: the placebo of control.ts, with this seed. */
+  /** Present with the placebo of control.ts: its seed. */
   readonly shuffleSeed?: number | undefined;
   readonly vStarOf: AdvantageContext['vStarOf'];
-  /** For algorithms that track values: chooses the problems of the visits, and changes with each update. */
+  /** For algorithms that track values: chooses the problems of the visits and changes with each update. */
   readonly tracker?: ValueTracker<P> | undefined;
   readonly plan: readonly (readonly Visit<P>[])[];
   readonly schedule: Schedule;
-  /** How far log-probs of the sampler may be from those of the policy that it has been refreshed from. */
+  /** Largest allowed difference between log-probs of the sampler and of the policy at its last refresh. */
   readonly tolerance: SamplerTolerance;
   readonly start: Progress;
-  /** Greedy accuracy on held-out problems; undefined when no evaluation is due. */
+  /** Greedy accuracy on held-out problems; undefined if not evaluated after this update. */
   readonly evalHeldOut: (step: number) => Promise<number> | undefined;
-  /** Greedy accuracy on the validation problems; undefined when no evaluation is due. `reward`: of this update. */
+  /** Greedy accuracy on the validation problems; undefined if not evaluated after this update. `reward`: of this update. */
   readonly validate: (step: number, reward: number) => Promise<number> | undefined;
   readonly onStep: (metrics: StepMetrics, rollouts: readonly TrainedRollout<P>[]) => void;
-  /** Called after `onStep`, with the policy as the update left it. */
+  /** Called after `onStep`, with the updated policy. */
   readonly keepIfBest: (metrics: StepMetrics) => Promise<void>;
-  /** Whether training ends before its plan does. */
+  /** Whether training stops before the end of its plan. */
   readonly isOver: () => boolean;
   readonly saveDue: (step: number) => boolean;
   readonly save: (progress: Progress) => Promise<void>;
@@ -83,7 +83,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
   let progress = options.start;
   let saved = progress.step;
   const probe = probeName(policy);
-  // The weights of a server are not read after each update: its policy checks that they change.
+  // A server's weights are not read after each update; its policy checks that they change.
   const probed = async () => (policy.server === undefined ? await policy.read(probe) : undefined);
   let before = await probed();
 
@@ -92,12 +92,12 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const planned = plan[progress.step]!;
     const visits = tracker?.choose(planned, step) ?? planned;
 
-    // Roll out: the policy as it was at the last refresh completes the batch's prompts, and each completion is graded.
+    // Roll out: the policy at the last refresh completes the batch's prompts, and each completion is graded.
     const isCurrent = progress.step % refreshEvery === 0;
     if (isCurrent) await sampler.refresh();
     const requests = visits.map(({ problem, sample }) => ({ problem, stage: 'stage2', sample }));
     const rollouts = await rollOut(kit, requests, { signal }).catch(async (error) => {
-      // Without these rollouts the policy is as the last update left it.
+      // An interrupted rollout leaves the policy as it was after the last update.
       if (signal.aborted && progress.step > saved) await options.save(progress);
       throw error;
     });
@@ -107,7 +107,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const { shuffleSeed } = options;
     const given =
       shuffleSeed === undefined ? rollouts : shuffledScores(rollouts, keyedRandom(shuffleSeed, 'control', step));
-    // Rewards cannot be shuffled if the last batch is a single rollout, which then must not teach either.
+    // A single rollout has no other reward to take, so its advantage is 0.
     const isAlone = shuffleSeed !== undefined && rollouts.length === 1;
     const trackedValueOf = (id: string) => tracker!.trackedValueOf(id);
     const advantages = isAlone ? [0] : algorithm.advantages(given, { settings, vStarOf, baseline, trackedValueOf });
@@ -128,7 +128,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     const inLoss = deltas.map((delta, i) => delta + (update.values?.[i] ?? 0));
     const remaining = advantages.map((advantage, i) => advantage - algorithm.implicit(inLoss[i]!, settings));
 
-    // Check that the weights moved, and that the samples came from this policy where they should.
+    // Check that the weights changed, and that on-policy samples came from this policy.
     const after = await probed();
     const { gradientNorm } = update;
     const hasSignal = checkUpdate({ step, advantages: remaining, gradientNorm, before, after, learningRate });
@@ -187,7 +187,7 @@ export async function trainPolicy<P>(options: TrainOptions<P>): Promise<Progress
     options.onStep(metrics, trained);
     await options.keepIfBest(metrics);
 
-    // Save. Ctrl-C is only received between two turns of the event loop.
+    // Save. Ctrl-C is received only between turns of the event loop.
     await eventLoopTurn();
     const isLast = step === plan.length || options.isOver();
     if (options.saveDue(step) || isLast || signal.aborted) {

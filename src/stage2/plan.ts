@@ -13,7 +13,7 @@ export interface Visit<P = unknown> {
   readonly problem: Problem<P>;
   /** Unique in the run; selects the rollout's random numbers. */
   readonly sample: number;
-  /** From 0: completed passes over all rows. */
+  /** Completed passes over all rows, from 0. */
   readonly epoch: number;
 }
 
@@ -23,7 +23,7 @@ export interface PlanOptions {
   readonly batchSize: number;
   /** Consecutive rollouts of one problem, for algorithms that compare them; otherwise 1. */
   readonly groupSize: number;
-  /** Total rollouts, rounded up to whole groups. */
+  /** Total number of rollouts, rounded up to whole groups. */
   readonly rollouts: number;
 }
 
@@ -33,7 +33,7 @@ export interface PlannedWork {
   readonly batchSize: number;
   /** Samples per problem: in stage 1, or in a GRPO group. */
   readonly numSamples: number;
-  /** No more updates than this. */
+  /** Largest number of updates. */
   readonly maxSteps?: number | undefined;
 }
 

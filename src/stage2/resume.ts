@@ -27,12 +27,12 @@ import { check, integer, mapOf, object, oneOf, orNull, share, text } from '../ut
 import type { Progress } from './loop.js';
 import type { TrackedState } from './value-tracker.js';
 
-/** Incremented when older versions would misread a checkpoint. */
+/** Raised when older versions would misread a checkpoint. */
 const format = 'tinyzero-checkpoint-2';
 /** Written last into a checkpoint; a folder without it is not a checkpoint. */
 export const checkpointStateFile = 'state.json';
 const optimizerFile = 'optimizer.safetensors';
-/** The trained tensors as they were at the sampler's last refresh; only between two refreshes. */
+/** The trained tensors at the sampler's last refresh; present only between two refreshes. */
 const samplerFile = 'sampler.safetensors';
 /** The values of SPO's tracker. */
 const trackerFile = 'values.safetensors';
@@ -87,14 +87,14 @@ export async function savePolicy(
   return { ...files, [serverFile]: checksumOf(place) };
 }
 
-/** What some runs have besides. */
+/** State that only some runs have. */
 export interface CheckpointExtras {
   /** Reads the trained tensors of the sampler; absent if they are the policy's. */
   readonly sampler?: ReadTensor | undefined;
   readonly tracked?: TrackedState | undefined;
 }
 
-/** Writes a checkpoint into `folder`, which is empty. */
+/** Writes a checkpoint into the empty `folder`. */
 export async function saveCheckpoint(
   folder: string,
   policy: TrainedValues,
@@ -178,7 +178,7 @@ function writeTracked(path: string, tracked: TrackedState): Promise<Checksum> {
   return writeSafetensors(path, float32(Object.fromEntries(specs)), (name) => tracked[name as keyof TrackedState]);
 }
 
-/** Reads the values of the tracker of a checkpoint. @throws UserError when they are not there or of another form. */
+/** Reads the values of a checkpoint's tracker. @throws UserError when they are missing or invalid. */
 export function loadTracked(folder: string): TrackedState {
   return withTensors(
     join(folder, trackerFile),
@@ -187,7 +187,7 @@ export function loadTracked(folder: string): TrackedState {
   );
 }
 
-/** Calls `use` with the tensors of a file that has those of `specsOf`. @throws UserError when it has others. */
+/** Calls `use` with the tensors of a file, which must be those of `specsOf`. @throws UserError otherwise. */
 function withTensors<T>(
   path: string,
   specsOf: (file: SafetensorsFile) => ParameterSpecs,

@@ -16,20 +16,20 @@ export interface StepMetrics {
   readonly kl: number;
   /** Mean of -log π(token): an estimate of the entropy per token, in nats. */
   readonly entropy: number;
-  /** With a value tracker: mean v of the rollouts' problems before the update, of rho and of D (value-tracker.ts). */
+  /** With a value tracker: means over the rollouts' problems of v before the update, of rho and of D (value-tracker.ts). */
   readonly trackedValue?: number;
   readonly trackedRetention?: number;
   readonly trackedDivergence?: number;
   /** TBRM: mean beta2·V_θ(prompt), in units of reward. */
   readonly promptValue?: number;
-  /** Absent where a server, which does not tell it, trains. */
+  /** Absent if a server trains, which does not report it. */
   readonly gradientNorm?: number;
   readonly learningRate: number;
-  /** Largest |log-prob as sampled - as scored| of a token. */
+  /** Largest |sampled - scored log-prob| of a token. */
   readonly samplerDifference: number;
   /** Mean of the same over the update's tokens. */
   readonly samplerMeanDifference: number;
-  /** False: all advantages were zero. */
+  /** False if all advantages were zero. */
   readonly signal: boolean;
   readonly sampledTokens: number;
   /** Greedy accuracy on held-out problems after this update, when evaluated. For monitoring only. */

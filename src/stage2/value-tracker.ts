@@ -1,15 +1,15 @@
 /**
- * @file The value tracker of SPO: how likely each problem is solved by the policy as it is, estimated over the whole run. Xu and
- * Ding, "Single-stream Policy Optimization" (2025, arXiv 2509.13232), section 3, with the constants of the authors' program. A
- * problem's value v is the mean of Beta(alpha, beta), which counts its rewards, old ones less: the further the policy has moved
- * since the last visit, the less. v is the baseline of the next advantage, and decides how often the problem is drawn.
+ * @file The value tracker of SPO: estimates, over the whole run, how likely the current policy solves each problem. Xu and Ding,
+ * "Single-stream Policy Optimization" (2025, arXiv 2509.13232), section 3, with the constants of the authors' program. A problem's
+ * value v is the mean of Beta(alpha, beta), which counts its rewards and discounts older ones: the more, the further the policy
+ * has moved since the last visit. v is the baseline of the next advantage and decides how often the problem is drawn.
  *
- * Rewards between 0 and 1 count in part as a success. Departures from the authors' program:
- *  1. at the first visit, how far the policy has moved is measured from the reference, which drew stage 1; theirs takes 0;
- *  2. it is measured before the update, between the policies that drew the rewards; theirs is between those after the updates;
- *  3. if a problem is twice in an update, both rewards count; theirs keeps the last.
+ * A reward between 0 and 1 counts as a partial success. Departures from the authors' program:
+ *  1. at the first visit, the policy's movement is measured from the reference, which drew stage 1; theirs takes 0;
+ *  2. movement is measured between the policies that drew the rewards; theirs is measured between the policies after the updates;
+ *  3. if a problem occurs twice in an update, both rewards count; theirs keeps the last.
  *
- * Numbers are kept as float32, the format of checkpoints, so that a resumed run has the same ones.
+ * Numbers are rounded to float32, the format of checkpoints, so a resumed run has the same values.
  */
 import type { Problem } from '../data/problem.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
@@ -18,7 +18,7 @@ import { keyedRandom, type Random } from '../util/random.js';
 import { mean } from '../util/statistics.js';
 import type { Visit } from './plan.js';
 
-/** A problem's successes and failures, discounted. */
+/** Discounted numbers of a problem's successes and failures. */
 export interface Belief {
   readonly alpha: number;
   readonly beta: number;
@@ -26,14 +26,14 @@ export interface Belief {
 
 /** Bounds of the factor by which older rewards are discounted at a visit. */
 const retained = { least: 0.875, most: 0.96 } as const;
-/** Older rewards count half when a token's log-prob has moved by this much on average, in nats. */
+/** Older rewards count half when a token's log-prob has moved by this many nats on average. */
 const halfLife = 0.06;
-/** Added to every problem's weight in the draw, so that none is forgotten. */
+/** Added to every problem's weight in the draw, so that every problem is drawn at times. */
 const exploration = 0.05;
 
 /**
- * The belief from the rewards of stage 1: their mean, with half a success and half a failure added, and the weight that the
- * discount would leave it in the long run, 1 / (1 - 0.875) = 8 rewards.
+ * The belief from the rewards of stage 1: their mean, with half a success and half a failure added, at the weight that discounted
+ * rewards have in the long run, 1 / (1 - 0.875) = 8 rewards.
  */
 export function firstBelief(rewards: readonly number[]): Belief {
   const weight = 1 / (1 - retained.least);
@@ -54,17 +54,17 @@ export function updatedBelief({ alpha, beta }: Belief, reward: number, rho: numb
   return { alpha: Math.fround(rho * alpha + reward), beta: Math.fround(rho * beta + 1 - reward) };
 }
 
-/** D: the mean over a completion's tokens of |log π_then(token) - log π_now(token)|, the authors' estimate of the divergence. */
+/** D: the mean over a completion's tokens of |log π_then(token) - log π_now(token)|, the authors' divergence estimate. */
 export function divergenceOf(then: ArrayLike<number>, now: ArrayLike<number>): number {
   return mean(Array.from(then, (logProb, i) => Math.abs(logProb - now[i]!)));
 }
 
-/** A problem's weight in the draw: sqrt(v·(1 - v)) + 0.05, the standard deviation of a success and a constant. */
+/** A problem's weight in the draw: sqrt(v·(1 - v)) + 0.05, the standard deviation of its success plus a constant. */
 export const priority = (value: number): number => Math.sqrt(value * (1 - value)) + exploration;
 
 /**
- * Draws `count` items without repetition, in proportion to their weights; more than there are, in rounds. The smallest of
- * -log(u) / weight is the first drawn, and so on (Efraimidis and Spirakis, 2006).
+ * Draws `count` items without replacement, in proportion to their weights; in several rounds if there are fewer items. Items are
+ * drawn in increasing order of -log(u) / weight (Efraimidis and Spirakis, 2006).
  */
 export function drawByWeight<T>(
   items: readonly T[],
@@ -82,7 +82,7 @@ export function drawByWeight<T>(
   return drawn;
 }
 
-/** What a checkpoint keeps of a tracker, in the order of its problems: completions of the last visits one after the other. */
+/** A tracker's state in a checkpoint, in the order of its problems; the completions of the last visits are concatenated. */
 export type TrackedState = Readonly<Record<'alpha' | 'beta' | 'lengths' | 'tokens' | 'logProbs', Float32Array>>;
 
 /** A completion with the log-probs of its tokens under the policy that drew it. */
@@ -98,7 +98,7 @@ interface Observation extends Visited {
   readonly refLogProbs: ArrayLike<number>;
 }
 
-/** Means over the rollouts of an update, see docs/metrics.md. */
+/** Means over the rollouts of an update (docs/metrics.md). */
 interface TrackedMeans {
   readonly value: number;
   readonly retention: number;
@@ -108,9 +108,9 @@ interface TrackedMeans {
 export interface ValueTracker<P = unknown> {
   /** v of a problem before the update. */
   trackedValueOf(problemId: string): number;
-  /** The visits of an update, with problems drawn by their values. */
+  /** Draws the problems of an update by their values. */
   choose(visits: readonly Visit<P>[], step: number): Visit<P>[];
-  /** The completions of the last visits of these rollouts' problems, to be scored by the policy before the update. */
+  /** The last completions of these rollouts' problems, to be scored by the policy before the update. */
   toScore(rollouts: readonly RolloutOf[]): CompletionRow[];
   /** Counts the rewards of an update. @param scored the log-probs of {@link toScore}. */
   observe(rollouts: readonly Observation[], scored: readonly ArrayLike<number>[]): TrackedMeans;
@@ -123,7 +123,7 @@ interface RolloutOf {
 }
 
 export interface TrackerOptions<P> {
-  /** The rows to train on; a problem may have several. */
+  /** The rows to train on. A problem may have several. */
   readonly rows: readonly Problem<P>[];
   /** The rewards of stage 1. */
   readonly rewardsOf: (problemId: string) => readonly number[];
@@ -168,7 +168,7 @@ export function openTracker<P>({ rows, rewardsOf, seed, saved }: TrackerOptions<
         const rho = retention(divergence);
         beliefs.set(id, updatedBelief(beliefs.get(id)!, score.reward, rho));
         visited.set(id, { completionIds, logProbs });
-        // Within an update the policy does not move.
+        // The policy does not move within an update.
         moved.set(id, 0);
         divergences.push(divergence);
         retentions.push(rho);
@@ -198,10 +198,10 @@ function restore(
   const counts = [alpha.length, beta.length, lengths.length].every((count) => count === ids.length);
   if (!counts || tokens.length !== total || logProbs.length !== total) {
     throw new UserError({
-      problem: "The values in the checkpoint are not those of this run's problems.",
-      expected: `${ids.length} problems, with as many tokens as their lengths say`,
+      problem: "The values in the checkpoint do not belong to this run's problems.",
+      expected: `${ids.length} problems, and as many tokens as their lengths add up to`,
       found: `${alpha.length} problems, ${tokens.length} tokens for ${total}`,
-      fix: 'It was changed after it was saved. Remove it to go on from an older one.',
+      fix: 'The checkpoint was changed after it was saved. Remove it to resume from an older one.',
     });
   }
   let start = 0;

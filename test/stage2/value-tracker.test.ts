@@ -155,7 +155,7 @@ test('from its saved state a tracker goes on as if it had not stopped, and other
   }
   assert.deepEqual(again.state(), tracker.state());
 
-  const refused = /values in the checkpoint are not those of this run's problems/;
+  const refused = /values in the checkpoint do not belong to this run's problems/;
   assertUserError(() => openTracker({ rows: rows.slice(0, 3), rewardsOf, seed: 3, saved }), refused);
   const tokens = saved.tokens.slice(1);
   assertUserError(() => openTracker({ rows, rewardsOf, seed: 3, saved: { ...saved, tokens } }), refused);

@@ -97,7 +97,7 @@ test('everything wrong with a file is said at once, with what was meant', (t) =>
   fails(`methd = "grid"\nseeds = "3..1"\n${some}`, /methd: unknown; did you mean method\?/, /seeds: expected seeds/);
   fails(`method = "bayes"\n${some}`, /method: expected grid or random, found "bayes"/);
   fails(`method = "random"\n${some}`, /needs the number of settings/);
-  fails(`method = "random"\ntrials = 3\n${some}`, /3 are more than the 2 different settings/);
+  fails(`method = "random"\ntrials = 3\n${some}`, /3 exceeds the number of different settings, 2/);
   fails(`trials = 3\n${some}`, /a grid tries every combination/);
   fails('[options]\nlr = { min = 1e-5, max = 1e-3 }', /a grid needs a list/);
   fails('[options]\nlearning-rates = [1]', /options\.learning-rates: no option of `tinyzero train`/);
@@ -106,6 +106,6 @@ test('everything wrong with a file is said at once, with what was meant', (t) =>
   fails('[options]\nlr = [true]', /expected a value, a list of values/);
   fails('[options]\nseed = [1, 2]', /seeds = "1\.\.5"/);
   fails('[options]\nlr = 1e-4', /no option has a list of values/);
-  fails(`command = "sft"\nrank-by = "train-exact"\n${some}`, /train-exact is a figure of train/);
+  fails(`command = "sft"\nrank-by = "train-exact"\n${some}`, /train-exact is a metric of `tinyzero train`/);
   fails(`seeds = "1..900"\n${some}`, /1800 runs: expected at most 1000/);
 });
