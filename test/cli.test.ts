@@ -199,6 +199,28 @@ test('without a command the help is shown, and that is wrong usage', async () =>
   assert.match(stderr, /Usage: tinyzero/);
 });
 
+test('a sweep says where options of its runs belong', async () => {
+  const { code, stderr } = await tinyzero([
+    'sweep',
+    'a.toml',
+    '--lr',
+    '1e-4',
+    '--on',
+    'modal',
+    '--seeds',
+    '1..3',
+    '--wide',
+  ]);
+  assert.equal(code, 2);
+  assert.match(stderr, /--lr: write it into the file, under \[options\]/);
+  assert.match(
+    stderr,
+    /--on: a sweep runs on this machine; on Modal, start a run for each setting with `.+ train --on modal --detach`/,
+  );
+  assert.match(stderr, /--seeds: write seeds = "1\.\.3" into the file/);
+  assert.match(stderr, /--wide: no such option/);
+});
+
 test('flags of other programs get a suggestion', async () => {
   const { code, stderr } = await tinyzero([
     'train',

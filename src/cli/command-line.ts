@@ -248,7 +248,9 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
         flags[opposite] = false;
       } else if (name === undefined) {
         unknown = true;
-        problems.push(`${token.rawName}: no such option${suggestion(token.rawName, names)}`);
+        const ofOthers = (Object.keys(options) as OptionName[]).find((each) => flag(each) === token.rawName);
+        const instead = ofOthers && spec.instead?.(ofOthers);
+        problems.push(`${token.rawName}: ${instead ?? `no such option${suggestion(token.rawName, names)}`}`);
       } else if (type === 'boolean') {
         noValue(token.value, token.rawName);
         flags[name] = true;

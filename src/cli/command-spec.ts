@@ -13,6 +13,8 @@ export interface CommandSpec {
   readonly options: readonly OptionName[];
   /** Help texts of options that differ in this command. */
   readonly texts?: Readonly<Partial<Record<OptionName, OptionText>>>;
+  /** What to do instead of giving this command an option that only others have. */
+  readonly instead?: (name: OptionName) => string | undefined;
   /** Arguments that do not belong to an option: `<folder>`, `[folder]`, `<run> [folder]` or `<files...>`; absent if there are none. */
   readonly operands?: string;
   /** Command lines without `tinyzero`, with descriptions. Each runs as printed if its files exist. */

@@ -6,6 +6,8 @@ import {
   sftOptionNames,
   trainingOptionNames,
 } from '../../options/names.js';
+import { remoteOptionNames } from '../../options/remote.js';
+import type { OptionName } from '../../options/table.js';
 import { type CommandSpec, command } from '../command-spec.js';
 import {
   engineOptions,
@@ -111,6 +113,7 @@ export const trainingCommands: readonly CommandSpec[] = [
       resume: { help: 'resume the sweep in this folder' },
       ...pageTexts,
     },
+    instead: insteadOfSweep,
     examples: [
       ['sweep examples/sweep.toml --dry-run', 'show the settings, and the memory and disk space they need'],
       ['sweep examples/sweep.toml --out runs/rates', 'try and rank them'],
@@ -195,3 +198,13 @@ export const trainingCommands: readonly CommandSpec[] = [
     load: () => import('../commands/pretrain.js'),
   }),
 ];
+
+const ofRuns: readonly OptionName[] = [...trainingOptionNames, ...sftOptionNames];
+
+function insteadOfSweep(name: OptionName): string | undefined {
+  if (name === 'seeds') return 'write seeds = "1..3" into the file, above [options]';
+  if (remoteOptionNames.some((each) => each === name)) {
+    return 'a sweep runs on this machine; on Modal, start a run for each setting with `tinyzero train --on modal --detach`';
+  }
+  return ofRuns.includes(name) ? 'write it into the file, under [options]' : undefined;
+}
