@@ -1,5 +1,5 @@
-// Bundles the worker of the page that trains (src/report/web/training/worker.ts) with all that it imports, for a browser:
-// `node scripts/bundle.mjs [dist]`. Of our modules only the functions are kept that are used. Everything else that a module imports,
+// `node scripts/bundle.mjs [dist]` makes two files, each with all that it imports: the gradients of tfjs, for Node
+// (src/engine/ops/tfjs-gradients.ts), and the worker of the page that trains (src/report/web/training/worker.ts), for a browser. Of our modules only the functions are kept that are used. Everything else that a module imports,
 // from Node or a package, must have disappeared with the rest, and no global of Node may be used; otherwise the build fails and says so.
 import { dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
@@ -15,9 +15,10 @@ const plugin = (bundled) => ({
   setup({ onResolve }) {
     onResolve({ filter: /./ }, ({ path, importer }) => {
       if (!importer.startsWith(source)) return undefined;
-      // Importing one of our modules does nothing by itself.
+      // Importing one of our modules does nothing by itself, with one exception.
       if (path.startsWith('.')) {
-        return { path: resolve(dirname(importer), path.replace(/\.js$/, '.ts')), sideEffects: false };
+        const sideEffects = path.endsWith('/tfjs-gradients.js');
+        return { path: resolve(dirname(importer), path.replace(/\.js$/, '.ts')), sideEffects };
       }
       if (bundled.test(path)) return undefined;
       return { path: path === '@huggingface/tokenizers' ? tokenizers : path, external: true, sideEffects: false };
@@ -36,7 +37,7 @@ const options = {
   logLevel: 'warning',
 };
 
-export async function bundleWorker(dist = 'dist') {
+async function bundleWorker(dist) {
   const outfile = join(dist, 'src/report/web/training/worker.bundle.js');
   const { metafile } = await build({ ...options, outfile, minify: true, plugins: [plugin(packages)] });
   const [{ imports, inputs }] = Object.values(metafile.outputs);
@@ -53,4 +54,24 @@ export async function bundleWorker(dist = 'dist') {
   if (found !== null) throw new Error(`the page's worker needs Node: ${found[0].trim()}`);
 }
 
-if (process.argv[1] === import.meta.filename) await bundleWorker(process.argv[2]);
+/** tfjs's own modules, for Node. They share one engine with the package that Node loads, by names in the global object. */
+async function bundleGradients(dist) {
+  await build({
+    entryPoints: ['src/engine/ops/tfjs-gradients.ts'],
+    outfile: join(dist, 'src/engine/ops/tfjs-gradients.bundle.js'),
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    minify: true,
+    legalComments: 'eof',
+    logLevel: 'warning',
+  });
+}
+
+/** Everything in `dist` that is bundled. */
+export async function bundle(dist = 'dist') {
+  await Promise.all([bundleWorker(dist), bundleGradients(dist)]);
+}
+
+if (process.argv[1] === import.meta.filename) await bundle(process.argv[2]);

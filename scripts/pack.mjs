@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { bundleWorker } from './bundle.mjs';
+import { bundle } from './bundle.mjs';
 
 const root = resolve('.');
 const destination = resolve(process.argv[2] ?? '.');
@@ -29,7 +29,7 @@ try {
     JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: [join(root, 'src')] }),
   );
   run(join(root, 'node_modules/.bin/tsc'), ['-p', config], root);
-  await bundleWorker(join(staging, 'dist'));
+  await bundle(join(staging, 'dist'));
   const { name: packageName, version, files } = JSON.parse(readFileSync('package.json', 'utf8'));
   for (const name of ['package.json', ...files.filter((file) => !/^!|^dist\//.test(file))]) {
     cpSync(name, join(staging, name), { recursive: true });

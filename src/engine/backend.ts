@@ -4,8 +4,6 @@
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-// The union package registers the gradients of all kernels; tfjs-core alone has none.
-import * as tfjs from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { useCrc32 } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
@@ -18,6 +16,8 @@ import { createEagerProgram } from './eager.js';
 import { encodeGpuShare } from './graph/protocol.js';
 import { findInstalledEngine } from './install/installed.js';
 import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
+// @ts-expect-error: made from tfjs-gradients.ts by scripts/bundle.mjs, after the type check.
+import './ops/tfjs-gradients.bundle.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram, type GraphDevice, gpuDevice } from './session.js';
 import { openWasmEngine } from './wasm-engine.js';
@@ -191,7 +191,7 @@ function productsOf(instructions: KernelsAddon['instructions'] | undefined): Pro
 function registerEagerTensorFlow(binding: NativeBinding, packageFolder: string): void {
   if (tf.findBackendFactory('tensorflow') !== null) return;
   const ours = createRequire(import.meta.url);
-  Object.assign(globalThis, { [shared.tfjs]: tfjs, [shared.protobuf]: ours('google-protobuf') });
+  Object.assign(globalThis, { [shared.tfjs]: tf, [shared.protobuf]: ours('google-protobuf') });
   const require = createRequire(join(packageFolder, 'package.json'));
   restoreRemovedUtilities(require('node:util'));
   require('./dist/register_all_kernels');

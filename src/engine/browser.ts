@@ -2,12 +2,11 @@
  * @file The engines of a page: WebGPU, whose programs are compiled to WGSL, and WebAssembly. The entry of tfjs for a browser: its core,
  * the gradients of its kernels and its wasm backend, which are found beside the page.
  */
-import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
-import '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
 import type { Engine } from './backend.js';
+import './ops/tfjs-gradients.js';
 import { openWasmEngine } from './wasm-engine.js';
 import { adapterFacts, deviceDescriptor } from './webgpu/adapter.js';
 import { openCompiler } from './webgpu/compiled.js';

@@ -3,7 +3,6 @@
  * weights and adapters, both precisions, recomputed layers, shared prefixes), supervised training, sampling in every way of
  * drawing, scoring, pre-training, and the programs of `doctor`.
  */
-import '@tensorflow/tfjs'; // registers gradients and methods of tensors
 import { qwen2Config, qwenHalfBillion } from '../../bench/checkpoints.js';
 import { blockProgram } from '../../src/cli/doctor/block.js';
 import type { Engine } from '../../src/engine/backend.js';

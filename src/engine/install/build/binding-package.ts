@@ -49,7 +49,7 @@ export async function stageBinding(folder: string, tarballs: string, signal: Abo
 /** Modules that tfjs-node requires, and the symbol under which backend.ts shares this process's copy. */
 const sharedModules = {
   '@tensorflow/tfjs': 'tinyzero.tfjs',
-  // One kernel of tfjs-node requires the core directly; the union package contains it.
+  // Of the union package, tfjs-node's kernels use the core alone.
   '@tensorflow/tfjs-core': 'tinyzero.tfjs',
   'google-protobuf': 'tinyzero.google-protobuf',
 };
