@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type DType, dtypeOf, isDType, type TypedArray } from '../dtype.js';
 import { lowerings } from '../lowering/elementwise.js';
+import { usesOwnProduct } from '../lowering/shapes.js';
 import { formatShape } from '../shape.js';
 import type { Graph, Output } from './graph.js';
 import { bytesOf, storedSource, widen, widenedFrom } from './stored.js';
@@ -164,6 +165,33 @@ export function tensorAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   return tracedTensor(widen(graph, graph.add('Identity', [stored], stored, { attributes, control }), value));
 }
 
+/** Whether `tensor` is state stored as bfloat16, in the function being traced. */
+export function isStoredAsBfloat16(tensor: tf.Tensor): boolean {
+  return isTracing() && widenedFrom(traceBackend().output(tensor)) !== undefined;
+}
+
+/** Rows `start` to `start + size` of `tensor`, a matrix stored as bfloat16, widened after `event` has been computed. */
+export function widenedRowsAfter(
+  tensor: tf.Tensor,
+  { start, size, event }: { readonly start: number; readonly size: number; readonly event: tf.Tensor },
+): tf.Tensor {
+  const target = traceBackend();
+  const stored = widenedFrom(target.output(tensor));
+  if (stored === undefined) throw new Error('the tensor is not stored as bfloat16');
+  const graph = target.currentGraph();
+  const shape = [size, ...stored.shape.slice(1)];
+  const attributes = { T: { type: stored.dtype }, Index: { type: 'int32' } } as const;
+  const from = graph.ints(shape.map((_, axis) => (axis === 0 ? start : 0)));
+  const control = [target.output(event).node];
+  const rows = graph.add(
+    'Slice',
+    [stored, from, graph.ints(shape)],
+    { dtype: stored.dtype, shape },
+    { attributes, control },
+  );
+  return tracedTensor(widen(graph, rows, { dtype: 'float32', shape }));
+}
+
 /** Whether the function being traced runs on a GPU. */
 export function onGpu(): boolean {
   return backend?.graph?.device === 'gpu';
@@ -182,9 +210,9 @@ export function onReplica<Result>(replica: number, body: () => Result): Result {
   }
 }
 
-/** Whether a product of two matrices with so many multiplications uses our own kernel, in the function being traced. */
-export function usesOwnProduct(multiplications: number): boolean {
-  return multiplications >= traceBackend().currentGraph().products.ownFrom;
+/** Whether a product of so many rows with a matrix of so many elements uses our own kernel, in the function being traced. */
+export function usesOwnKernel(rows: number, size: number): boolean {
+  return usesOwnProduct(traceBackend().currentGraph(), rows, size);
 }
 
 /** Whether `tensor` is state stored as bytes, in the function being traced. */

@@ -221,6 +221,22 @@ function splitSizes(whole: number, parts: number | readonly number[]): number[] 
 /** Up to this many rows, reading the bytes of a matrix saves more time than TensorFlow's product of floats. */
 const fewRows = 64;
 
+/** Elements of a matrix that is not worth a wide copy: 67 MB as float32. Such are tables of a vocabulary. */
+export const tableSize = 1 << 24;
+
+/** Up to this many rows, our own product with a table is faster than TensorFlow's, which rearranges the table (docs/log.md). */
+const tableRows = 128;
+
+/**
+ * Whether the product of `rows` rows with the transpose of a matrix of `size` elements uses our own kernel. Not decided by how
+ * the matrix is stored: a policy must round exactly as its reference does.
+ */
+export function usesOwnProduct({ products, nativeOps: available }: Graph, rows: number, size: number): boolean {
+  if (rows * size >= products.ownFrom) return true;
+  const isTable = size >= tableSize && rows <= tableRows && products.precision === 'f32';
+  return isTable && available.has(nativeOps.product);
+}
+
 /**
  * The product over the last two axes. A large product of two matrices uses the native op if the graph may use it; otherwise
  * `MatMul`, which is faster than a batch of one.
@@ -236,7 +252,8 @@ function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transpo
   if (a.shape.length === 2 && b.shape.length === 2) {
     const transposed = { transpose_a: { bool: transposeA }, transpose_b: { bool: transposeB } };
     const result = { dtype: a.dtype, shape: [rowsA, columnsB] };
-    const isLarge = rowsA * columnsA * columnsB >= graph.products.ownFrom;
+    const isOwn = transposeB && !transposeA && usesOwnProduct(graph, rowsA, columnsA * columnsB);
+    const isLarge = isOwn || rowsA * columnsA * columnsB >= graph.products.ownFrom;
     const bytes = transposeB ? bytesOf(b) : undefined;
     const readsBytes = bytes !== undefined && graph.nativeOps.has(nativeOps.product) && (isLarge || rowsA <= fewRows);
     if (a.dtype === 'float32' && (isLarge || readsBytes)) {

@@ -1,7 +1,7 @@
 /**
  * @file Gradient checkpointing: the backward pass recomputes intermediate results instead of keeping them, which saves memory
  * at the cost of a second forward pass (Chen et al., arXiv 1604.06174). Also execution order: ops of a graph run as soon as
- * their inputs are available; to save memory, {@link after} and {@link inTurn} make them wait. Eager engines follow the order
+ * their inputs are available; to save memory, {@link inTurn} makes them wait. Eager engines follow the order
  * of the code.
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -41,19 +41,7 @@ function gradientsAgain(
 }
 
 /**
- * `x`, available only after `before` is computed. State stored as bfloat16 is widened again, so that the wide copy of earlier
- * uses need not live until then. `before` gets no gradient.
- */
-export function after(x: tf.Tensor, before: tf.Tensor): tf.Tensor {
-  return withGradient(
-    [x],
-    (value) => ({ value: held(value, before), save: [] }),
-    (dy) => [dy],
-  );
-}
-
-/**
- * {@link after} whose gradient is ordered too: `before` gets its gradient only after the gradient of the result is available.
+ * `x`, available only after `before` is computed; and `before` gets its gradient only after the gradient of the result is available.
  * Only one of the parts that take turns is in memory at a time, in the forward and the backward pass.
  */
 export function inTurn(x: tf.Tensor, before: tf.Tensor): tf.Tensor {

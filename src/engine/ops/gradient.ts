@@ -1,6 +1,7 @@
 /** @file Custom gradients, and gradients with respect to named parameters: typed forms of tfjs's functions. */
 import * as tf from '@tensorflow/tfjs-core';
-import { widenedAfter } from '../graph/trace.js';
+import { isStoredAsBfloat16, widenedAfter, widenedRowsAfter } from '../graph/trace.js';
+import { tableSize } from '../lowering/shapes.js';
 import type { TensorRecord } from '../program.js';
 
 /**
@@ -34,8 +35,26 @@ export function productWithGradient(
   return withGradient(
     [x, weight],
     (rows, matrix) => ({ value: forward(rows, matrix), save: [rows, matrix] }),
-    (dy, [rows, matrix]) => [matMul(dy, widenedAfter(matrix, dy)), matMul(dy, rows, true, false)],
+    (dy, [rows, matrix]) => [timesStored(dy, matrix), matMul(dy, rows, true, false)],
   );
+}
+
+/** Elements of a stored matrix that are wide at a time, 17 MB. */
+const wideAtOnce = 1 << 22;
+
+/** `dy @ matrix`. Of a table stored as bfloat16, a part is widened at a time. */
+function timesStored(dy: tf.Tensor, matrix: tf.Tensor): tf.Tensor {
+  const [height = 0, width = 1] = matrix.shape;
+  const size = Math.max(1, Math.floor(wideAtOnce / width));
+  if (matrix.size < tableSize || !isStoredAsBfloat16(matrix)) return matMul(dy, widenedAfter(matrix, dy));
+  let sum: tf.Tensor | undefined;
+  for (let start = 0; start < height; start += size) {
+    const count = Math.min(size, height - start);
+    const rows = widenedRowsAfter(matrix, { start, size: count, event: sum ?? dy });
+    const term = matMul(tf.slice(dy, [0, start], [dy.shape[0]!, count]), rows);
+    sum = sum === undefined ? term : tf.add(sum, term);
+  }
+  return sum!;
 }
 
 /** tf.matMul for tensors of unknown rank. */

@@ -13,7 +13,7 @@ import {
   onGpu,
   productDtype,
   runOp,
-  usesOwnProduct,
+  usesOwnKernel,
   widenedAfter,
 } from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
@@ -75,8 +75,7 @@ function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {
   if (count <= fewRows[productDtype(weight)] && canUse(nativeOps.linear)) return native.product(rows, weight);
   // Otherwise all weights of a function would be wide at the same time.
   if (isStoredInBytes(weight)) return times(rows, widenedAfter(weight, rows));
-  const multiplications = count * weight.size;
-  if (multiplications < largeProduct || usesOwnProduct(multiplications)) return times(rows, weight);
+  if (count * weight.size < largeProduct || usesOwnKernel(count, weight.size)) return times(rows, weight);
   if (count <= maxRowsForWeightHalves && outWidth % 2 === 0) {
     return productWithGradient(rows, weight, (x, matrix) =>
       tf.concat(

@@ -4,7 +4,7 @@
  * backward pass instead of being kept.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { after, checkpointed, inTurn } from '../../engine/ops/checkpointed.js';
+import { checkpointed, inTurn } from '../../engine/ops/checkpointed.js';
 import { attention, embedding, maskedScore, tokenLogProbs } from '../../engine/ops/ops.js';
 import type { TensorRecord, TensorSpec } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
@@ -20,6 +20,7 @@ import {
   layerPrefix,
   logits,
   transformerLayer,
+  waiting,
 } from './transformer.js';
 
 /** Sizes of one pass. */
@@ -297,16 +298,4 @@ function joined(first: TensorRecord, second: TensorRecord): TensorRecord {
 
 function record(names: readonly string[], values: readonly tf.Tensor[]): TensorRecord {
   return Object.fromEntries(names.map((name, index) => [name, values[index]!]));
-}
-
-/**
- * Makes frozen matrices depend on `x`, so that those stored as bfloat16 are widened layer by layer, not all at once.
- */
-function waiting(parameters: TensorRecord, x: tf.Tensor): TensorRecord {
-  return new Proxy(parameters, {
-    get: (target, name) => {
-      const value = target[name as string];
-      return value !== undefined && value.rank === 2 ? after(value, x) : value;
-    },
-  });
 }

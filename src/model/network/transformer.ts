@@ -4,6 +4,7 @@
  * training (whole sequences) and decoding (with a cache, kv-cache.ts) share the layers.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { widenedAfter } from '../../engine/graph/trace.js';
 import { attention, embedding, linear, maskedScore, rmsNorm, rope, swiglu } from '../../engine/ops/ops.js';
 import type { TensorRecord } from '../../engine/program.js';
 import { assertShape, type Float, type Int } from '../../engine/shape.js';
@@ -60,7 +61,7 @@ export function hiddenStates(
   assertShape('ids', ids, 'B T');
   let x = embedTokens(parameters, ids);
   for (let layer = 0; layer < config.layers; layer++) {
-    x = transformerLayer(parameters, config, layer, x, at, attend);
+    x = transformerLayer(waiting(parameters, x), config, layer, x, at, attend);
   }
   return finalNorm(parameters, config, x);
 }
@@ -82,6 +83,19 @@ export function transformerLayer(
   const middle = tf.add(x, mixed);
   const normedMiddle = norm(parameters, `${prefix}post_attention_layernorm`, config, middle);
   return tf.add(middle, feedForward(parameters, `${prefix}mlp`, normedMiddle));
+}
+
+/**
+ * Makes matrices that are stored in a narrower form depend on `x`, so that they are widened layer by layer. All of them could be
+ * read at once, and would be: a model's wide weights would be in memory at the start of every function.
+ */
+export function waiting(parameters: TensorRecord, x: tf.Tensor): TensorRecord {
+  return new Proxy(parameters, {
+    get: (target, name) => {
+      const value = target[name as string];
+      return value?.rank === 2 ? widenedAfter(value, x) : value;
+    },
+  });
 }
 
 /** Prefix of the names of a layer's parameters. */

@@ -31,6 +31,7 @@ import {
   finalNorm,
   hiddenStates,
   logits,
+  waiting,
 } from '../network/transformer.js';
 
 export interface CacheSizes {
@@ -193,7 +194,7 @@ export function decodeLogits(
     assign[names.values] = values;
     return cachedAttention(config, q, keys, values, positions.expandDims(1), S);
   });
-  return { logits: logits(state, config, hidden.reshape([B, config.hiddenSize])), assign };
+  return { logits: logits(waiting(state, hidden), config, hidden.reshape([B, config.hiddenSize])), assign };
 }
 
 /** Attention bias `[B | 1, 1, T, S]`: 0 where `positions` `[B | 1, T]` may attend to cached position s, otherwise maskedScore. */

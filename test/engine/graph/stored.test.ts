@@ -124,3 +124,36 @@ nativeTest('rows chosen from a table stored as bfloat16 are its rows', async () 
   }
   program.dispose();
 });
+
+nativeTest(
+  'a table of a vocabulary: stored as bfloat16 or not, the same results, and gradients part by part',
+  async () => {
+    const [rows, vocabulary, wide] = [20, 1 << 15, 512];
+    const table = { dtype: 'float32', shape: [vocabulary, wide] } as const;
+    const inputs = {
+      x: { dtype: 'float32', shape: [rows, wide] },
+      dy: { dtype: 'float32', shape: [rows, vocabulary] },
+    } as const;
+    const through = (name: string): FunctionSpec => ({
+      inputs,
+      body: (state, { x, dy }) => {
+        const product = (given: tf.Tensor) => linear(given, state[name]!);
+        return { outputs: { y: product(x!), dx: tf.grad(product)(x!, dy!) } };
+      },
+    });
+    const program = (await compiledWay()).create({
+      state: { narrow: { ...table, stored: 'bf16' }, whole: table },
+      functions: { narrow: through('narrow'), whole: through('whole') },
+    });
+    // Exact in bfloat16.
+    const values = new Float32Array(vocabulary * wide);
+    for (let i = 0; i < values.length; i++) values[i] = ((i * 7919) % 251) - 125;
+    program.write('narrow', values);
+    program.write('whole', values);
+    const given = { x: Float32Array.from(noise(rows * wide, 4)), dy: Float32Array.from(noise(rows * vocabulary, 5)) };
+    const [narrow, whole] = [program.run('narrow', given), program.run('whole', given)];
+    assert.deepEqual(narrow.y, whole.y);
+    assertClose('dx', narrow.dx!, whole.dx!, { absolute: 1 });
+    program.dispose();
+  },
+);

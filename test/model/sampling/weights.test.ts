@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openEngine } from '../../../src/engine/backend.js';
 import type { StateSpec } from '../../../src/engine/program.js';
+import { gpuDevice, traceProgram } from '../../../src/engine/session.js';
 import { stateBytes } from '../../../src/model/load.js';
 import { type ModelConfig, parseModelConfig } from '../../../src/model/network/config.js';
 import { loraTargets } from '../../../src/model/network/lora-options.js';
@@ -51,6 +52,22 @@ test('large matrices are stored in half the memory, the rest is not', () => {
   assert.equal(stateBytes(frozenState(config, 'f32')), 4 * parameterCount(config));
   assert.equal(stateBytes(samplerCopies(config, 'bf16')), 2 * large);
   assert.deepEqual(samplerCopies(config, 'f32'), {});
+});
+
+test('each layer widens its weights when its input is there, so that those of one layer are wide at a time', () => {
+  const sizes = { slots: 20, positions: 16, prompts: 2, promptPositions: 8, chunk: 8, admissions: 2 };
+  const { state, functions } = samplingParts(config, sizes, { greedy: false, topK: 0, topP: 1 });
+  const { graphs } = traceProgram({ state: { ...frozenState(config, 'bf16'), ...state }, functions }, gpuDevice);
+  for (const { prefix, nodes } of graphs.filter((graph) => /prefill|decode/.test(graph.prefix))) {
+    const used = new Set(nodes.flatMap(({ inputs }) => inputs.map(({ node }) => node)));
+    const widened = nodes.filter((node) => {
+      const [source] = node.inputs;
+      return node.op === 'Cast' && used.has(node) && source?.dtype === 'bfloat16' && source.node.op !== 'GatherV2';
+    });
+    const early = widened.filter(({ inputs: [source] }) => source!.node.control.length === 0);
+    assert.ok(widened.length >= 10, `${prefix}: ${widened.length} weights are widened`);
+    assert.deepEqual(early, [], `${prefix}: weights are widened at once`);
+  }
 });
 
 test('as bytes are stored large matrices, except those of layers that a core keeps in its cache', () => {
