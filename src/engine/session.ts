@@ -16,6 +16,7 @@ import { opsWithProducts } from './lowering/native-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
 import type { Program, ProgramSpec, ReplicaCall, StateSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError, stateOn } from './program.js';
+import { stateMemory } from './state-memory.js';
 
 /** What graphs may use of the device on which they run. */
 export interface GraphDevice {
@@ -45,17 +46,17 @@ export interface TracedProgram {
 /**
  * Traces `spec` for a device, which need not be here.
  *
- * @param replicas processes that run the program together. Default 1.
+ * @param replicas processes that run the program together. Default 1. @param held states whose memory is fed, and kept.
  * @throws TraceError for code that cannot be compiled, ProgramError for a body whose result does not match the state.
  */
 export function traceProgram(
   spec: ProgramSpec,
   { kind, nativeOps, ownProductFrom, multipliesBfloat16 }: GraphDevice,
-  replicas = 1,
+  { replicas = 1, held }: { readonly replicas?: number; readonly held?: ReadonlySet<string> } = {},
 ): TracedProgram {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
-  const access = addStateAccess(stateGraph, spec.state, handles);
+  const access = addStateAccess(stateGraph, spec.state, handles, held);
   const entries = new Map<string, Entry>();
   const graphs = [stateGraph];
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
@@ -89,7 +90,9 @@ export function createSessionProgram(
 ): Program {
   const replicas = cluster?.addresses.length ?? 1;
   const everywhere = indices(replicas);
-  const { graphs, entries, access } = traceProgram(spec, device, replicas);
+  const alone = addon !== undefined && cluster === undefined && device.kind === 'cpu';
+  const memory = alone ? stateMemory(spec.state) : undefined;
+  const { graphs, entries, access } = traceProgram(spec, device, { replicas, held: memory?.names });
   let session: GraphSession | undefined = openGraphs(binding, addon, graphs, cluster);
   const written = new Set<string>();
 
@@ -164,13 +167,15 @@ export function createSessionProgram(
       const stateSpec = lookUp(spec.state, 'state', name);
       checkValues(`state ${name}`, stateSpec, values);
       const { entry, index } = access.write(name, stateSpec.shape);
-      call(`write ${name}`, entry, { index, values }, homes(stateSpec));
+      const kept = memory?.names.has(name) ? memory.written(name, values) : values;
+      call(`write ${name}`, entry, { index, values: kept }, homes(stateSpec));
     },
     fill(name, value) {
       const stateSpec = lookUp(spec.state, 'state', name);
-      const ones = stateSpec.shape.map(() => 1);
-      const { entry, index } = access.write(name, ones);
-      call(`fill ${name}`, entry, { index, values: filled(stateSpec.dtype, value) }, homes(stateSpec));
+      const isHeld = memory?.names.has(name) === true;
+      const { entry, index } = access.write(name, isHeld ? stateSpec.shape : stateSpec.shape.map(() => 1));
+      const values = isHeld ? memory.filled(name, value) : filled(stateSpec.dtype, value);
+      call(`fill ${name}`, entry, { index, values }, homes(stateSpec));
     },
     read(name) {
       const { replica = 0 } = lookUp(spec.state, 'state', name);

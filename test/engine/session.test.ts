@@ -159,3 +159,42 @@ nativeTest('bf16 never rounds the weights that an optimiser keeps', async () => 
   assert.ok(moved.every((value) => value !== 1 && Math.abs(value - 1) < 2e-5));
   program.dispose();
 });
+
+nativeTest(
+  'large state: written arrays may change, states that exchange values stay apart, zeros come back',
+  async () => {
+    const large = { dtype: 'float32', shape: [512, 600] } as const;
+    const program = (await compiledWay()).create({
+      state: { a: large, b: large, cache: large },
+      functions: {
+        exchange: { inputs: {}, body: ({ a, b }) => ({ assign: { a: b as tf.Tensor, b: a as tf.Tensor } }) },
+        put: defineFunction({
+          inputs: { rows: { dtype: 'float32', shape: [1, 600] } },
+          body: ({ cache }, inputs) => ({
+            assign: { cache: updateRows(cache as tf.Tensor, tf.tensor1d([511], 'int32'), inputs.rows as tf.Tensor) },
+          }),
+        }),
+      },
+    });
+    const size = 512 * 600;
+    const given = Float32Array.from({ length: size }, (_, i) => i);
+    const wanted = given.slice();
+    program.fill('cache', 0);
+    program.write('a', given);
+    program.fill('b', 7);
+    given.fill(-1);
+    assert.deepEqual(program.read('a'), wanted);
+    program.run('exchange');
+    assert.deepEqual([program.read('a')[5], program.read('b')[5]], [7, 5]);
+    program.fill('a', 3);
+    program.write('b', given);
+    program.run('exchange');
+    assert.deepEqual([program.read('a')[size - 1], program.read('b')[size - 1]], [-1, 3]);
+    program.run('put', { rows: new Float32Array(600).fill(2) });
+    assert.deepEqual([...new Set(program.read('cache').subarray(size - 1200, size - 600))], [0]);
+    assert.equal(program.read('cache')[size - 1], 2);
+    program.fill('cache', 0);
+    assert.deepEqual([...new Set(program.read('cache'))], [0]);
+    program.dispose();
+  },
+);

@@ -42,14 +42,16 @@ export function addHandles(graph: Graph, state: ProgramSpec['state']): Map<strin
   );
 }
 
+/** @param held states whose variables share the memory that they are written from, which stays as it is; see state-memory.ts. */
 export function addStateAccess(
   graph: Graph,
   state: ProgramSpec['state'],
   handles: ReadonlyMap<string, GraphNode>,
+  held: ReadonlySet<string> = new Set(),
 ): StateAccess {
   const entries = new Map<string, { index: Int32Array; write: Omit<Entry, 'writes'>; read: Omit<Entry, 'reads'> }>();
   for (const [number, [dtype, members]] of groups(state).entries()) {
-    const access = addGroup(graph, `${dtype}_${number}`, dtype, members, handles);
+    const access = addGroup(graph, `${dtype}_${number}`, members, { dtype, handles, held });
     members.forEach(([name], place) => {
       entries.set(name, { index: Int32Array.of(place), ...access });
     });
@@ -85,9 +87,16 @@ function groups(state: ProgramSpec['state']): [DType, Member[]][] {
 function addGroup(
   graph: Graph,
   label: string,
-  dtype: DType,
   members: readonly Member[],
-  handles: ReadonlyMap<string, GraphNode>,
+  {
+    dtype,
+    handles,
+    held,
+  }: {
+    readonly dtype: DType;
+    readonly handles: ReadonlyMap<string, GraphNode>;
+    readonly held: ReadonlySet<string>;
+  },
 ): { write: Omit<Entry, 'writes'>; read: Omit<Entry, 'reads'> } {
   const index = addPlaceholder(graph, `${label}/index`, { dtype: 'int32', shape: [] });
   const values = graph.add(
@@ -99,8 +108,8 @@ function addGroup(
       attributes: { dtype: { type: dtype }, shape: { unknownShape: true } },
     },
   );
-  const branches = members.map(([name, spec], place) =>
-    addBranch(graph, spec, handles.get(name)!, index, values, place),
+  const branches = members.map(([name, spec], number) =>
+    addBranch(graph, spec, handles.get(name)!, { index, values, number, isHeld: held.has(name) }),
   );
   const indexFeed = { name: 'index', spec: { dtype: 'int32', shape: [] } } as const;
   return {
@@ -140,22 +149,32 @@ function addBranch(
   graph: Graph,
   spec: StateSpec,
   handle: GraphNode,
-  index: Output,
-  values: Output,
-  number: number,
+  {
+    index,
+    values,
+    number,
+    isHeld,
+  }: { readonly index: Output; readonly values: Output; readonly number: number; readonly isHeld: boolean },
 ): { written: Output; read: Output } {
   const chosen = binary(graph, 'Equal', index, graph.int(number), 'bool');
   const type = { T: { type: spec.dtype } } as const;
   const incoming = whenTrue(graph, values, chosen);
-  const attributes = { ...type, Tidx: { type: 'int32' } } as const;
-  const whole = graph.add('BroadcastTo', [incoming, graph.ints(spec.shape)], spec, { attributes });
-  const assign = addStore(graph, asStored(graph, whole, spec), handle);
+  const assign = isHeld
+    ? graph.addNode('AssignVariableOp', [outputOf(handle, 0), incoming], [], { attributes: { dtype: type.T } })
+    : storeFilled(graph, incoming, spec, handle);
   const pivot = whenTrue(graph, index, chosen);
   const int = { T: { type: 'int32' } } as const;
   const written = graph.add('Identity', [pivot], pivot, { attributes: int, control: [assign] });
   // Only an op may be a control input, not one output of a Switch.
   const gate = graph.add('Identity', [pivot], pivot, { attributes: int });
   return { written, read: readStored(graph, handle, spec, [gate.node]).value };
+}
+
+/** Stores a copy of `incoming`, which has the state's shape, or one element for all. */
+function storeFilled(graph: Graph, incoming: Output, spec: StateSpec, handle: GraphNode): GraphNode {
+  const attributes = { T: { type: spec.dtype }, Tidx: { type: 'int32' } } as const;
+  const whole = graph.add('BroadcastTo', [incoming, graph.ints(spec.shape)], spec, { attributes });
+  return addStore(graph, asStored(graph, whole, spec), handle);
 }
 
 /** `value` if `condition` holds; otherwise a dead tensor, and nothing that depends on it runs. */

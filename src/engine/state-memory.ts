@@ -1,0 +1,75 @@
+/**
+ * @file Memory for the float32 state of a program on the processor. TensorFlow takes an aligned array that it is fed as the
+ * variable's own memory, without a copy; kernels that update in place change the array. Its own allocator would round sizes up and
+ * put short-lived tensors between those that stay: a tenth more memory when all weights of a model are trained (docs/log.md).
+ * Pages that nothing has been written to take no memory, such as moments before the first update.
+ */
+import type { ProgramSpec, StateSpec } from './program.js';
+import { sizeOf } from './shape.js';
+
+export interface StateMemory {
+  /** Names of the states that it holds. */
+  readonly names: ReadonlySet<string>;
+  /** The array of a state with these values. It must live as long as the variable. */
+  written(name: string, values: ArrayLike<number>): Float32Array;
+  /** The same with every element equal. */
+  filled(name: string, value: number): Float32Array;
+}
+
+declare const WebAssembly: { Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer } };
+
+/** Memory of WebAssembly is aligned, and filled with zeros that take no memory. No other memory of JavaScript is sure to be. */
+const pageBytes = 65_536;
+const alignment = 64;
+/** Most bytes of one piece, unless a tensor is larger. WebAssembly allows four times as many. */
+const pieceBytes = 2 ** 30;
+
+/** Each memory of WebAssembly takes gigabytes of addresses, which little state is not worth. */
+const leastBytes = 2 ** 20;
+
+/** The memory for `state`; undefined for little state, and where the system does not give it. */
+export function stateMemory(state: ProgramSpec['state']): StateMemory | undefined {
+  const held = Object.entries(state).filter(([, spec]) => isHeld(spec));
+  if (held.reduce((sum, [, { shape }]) => sum + 4 * sizeOf(shape), 0) < leastBytes) return undefined;
+  const pieces: { size: number; readonly members: { name: string; start: number; length: number }[] }[] = [];
+  for (const [name, { shape }] of held) {
+    const length = sizeOf(shape);
+    const bytes = Math.ceil((4 * length) / alignment) * alignment;
+    let piece = pieces.at(-1);
+    if (piece === undefined || piece.size + bytes > pieceBytes) {
+      piece = { size: 0, members: [] };
+      pieces.push(piece);
+    }
+    piece.members.push({ name, start: piece.size, length });
+    piece.size += bytes;
+  }
+  const arrays = new Map<string, Float32Array>();
+  try {
+    for (const { size, members } of pieces) {
+      const { buffer } = new WebAssembly.Memory({ initial: Math.max(1, Math.ceil(size / pageBytes)) });
+      for (const { name, start, length } of members) arrays.set(name, new Float32Array(buffer, start, length));
+    }
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+  /** States whose memory may be other than zeros. */
+  const used = new Set<string>();
+  const use = (name: string): Float32Array => {
+    used.add(name);
+    return arrays.get(name)!;
+  };
+  return {
+    names: new Set(arrays.keys()),
+    written(name, values) {
+      const array = use(name);
+      array.set(values);
+      return array;
+    },
+    filled: (name, value) => (value === 0 && !used.has(name) ? use(name) : use(name).fill(value)),
+  };
+}
+
+function isHeld({ dtype, stored }: StateSpec): boolean {
+  return dtype === 'float32' && stored === undefined;
+}
