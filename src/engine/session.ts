@@ -10,13 +10,13 @@ import { compileFunction, type Entry } from './graph/compile.js';
 import { Graph, type GraphNode, plainName } from './graph/graph.js';
 import { type Call, type GraphSession, openGraphs } from './graph/graph-session.js';
 import { replicaPrefix } from './graph/graphdef.js';
+import { stateMemory } from './graph/state-memory.js';
 import { addHandles, addStateAccess, type StateAccess } from './graph/variables.js';
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/native-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
 import type { Program, ProgramSpec, ReplicaCall, StateSpec } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError, stateOn } from './program.js';
-import { stateMemory } from './state-memory.js';
 
 /** What graphs may use of the device on which they run. */
 export interface GraphDevice {

@@ -4,8 +4,8 @@
  * put short-lived tensors between those that stay: a tenth more memory when all weights of a model are trained (docs/log.md).
  * Pages that nothing has been written to take no memory, such as moments before the first update.
  */
-import type { ProgramSpec, StateSpec } from './program.js';
-import { sizeOf } from './shape.js';
+import type { ProgramSpec, StateSpec } from '../program.js';
+import { sizeOf } from '../shape.js';
 
 export interface StateMemory {
   /** Names of the states that it holds. */
