@@ -195,6 +195,10 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
   Transpose: (writer, node) => {
     const [x, order] = node.inputs as [Output, Output];
     const perm = numbersOf(order);
+    // Axes of size 1 may move without moving an element.
+    const moved = perm.filter((axis) => x.shape[axis] !== 1);
+    if (moved.every((axis, index) => index === 0 || moved[index - 1]! < axis))
+      return `return ${writer.element(x, 'i')};`;
     const coordinates = x.shape.map((_, axis) => coordinate(shapeOf(node), perm.indexOf(axis)));
     return `return ${writer.element(x, flatIndex(x.shape, coordinates))};`;
   },

@@ -11,13 +11,15 @@ import { type Shape, sizeOf } from '../shape.js';
 
 /** Where a value is: a buffer, and the place in it, which the planner decides for temporary results. */
 export interface Place {
-  /** `temps`, `inputs`, `constants`, `flags`, or `state0`, `state1`, ... */
-  readonly buffer: string;
+  /** `inputs`, `constants`, `flags`, or one of several: `temps0`, `temps1`, ..., `state0`, `state1`, ... */
+  buffer: string;
   /** In elements of 4 bytes. */
   offset: number;
   readonly size: number;
   /** The place that this one is a part of. */
   readonly whole?: Place;
+  /** Where the parts of a tensor are that is larger than a buffer; all but the last have the same size. Its own buffer is none. */
+  readonly pieces?: readonly Place[];
 }
 
 /** Threads of a workgroup of element-wise kernels. */
@@ -30,6 +32,8 @@ export interface Dispatch {
   readonly code: string;
   readonly groups: readonly [number, number];
   readonly slots: readonly Place[];
+  /** The buffers that it calls `data0`, `data1`, ... */
+  readonly buffers: readonly string[];
   /** Operands that a table among the constants names. */
   readonly reads?: readonly Place[];
 }
@@ -46,8 +50,16 @@ export function literal(dtype: GraphDType, value: number): string {
   return `bitcast<f32>(runtime | ${bits}u)`;
 }
 
+/** The parts of a place that each are in one buffer. */
+export const piecesOf = (place: Place): readonly Place[] => place.pieces ?? [place];
+
+/** Buffers that every kernel has by their own names. */
+const commonBuffers: ReadonlySet<string> = new Set(['inputs', 'constants', 'flags']);
+
 /** The writer's view of the plan. */
 export interface Values {
+  /** Buffers that all kernels bind, so that few bindings differ; the others are bound where they are used. */
+  readonly buffers: readonly string[];
   /** Follows views to the output that holds the value. */
   source(output: Output): Output;
   /** The only value of a uniform constant. */
@@ -75,12 +87,15 @@ export class KernelWriter {
   private readonly functions: string[] = [];
   private readonly names = new Map<string, string>();
   private readonly slots: Place[] = [];
+  private readonly buffers: string[];
   private readonly products: Output[] = [];
   /** For every function that is being written, whether its index is that of the kernel's element. */
   private readonly elementwise: boolean[] = [true];
   private shared = '';
 
-  constructor(private readonly values: Values) {}
+  constructor(private readonly values: Values) {
+    this.buffers = [...values.buffers];
+  }
 
   /** The uniform expression of a place's offset. */
   offset(place: Place): string {
@@ -89,13 +104,43 @@ export class KernelWriter {
     return `at.o[${slot >> 2}u][${slot & 3}u]`;
   }
 
+  /** The array that holds a place without pieces. */
+  array({ buffer }: Place): string {
+    if (commonBuffers.has(buffer)) return buffer;
+    const known = this.buffers.indexOf(buffer);
+    return `data${known < 0 ? this.buffers.push(buffer) - 1 : known}`;
+  }
+
   /** The element `index` of `place`, as float32 or int32. */
   load(place: Place, index: string, dtype: GraphDType = 'float32'): string {
-    return `bitcast<${scalarOf(dtype)}>(${place.buffer}[${this.offset(place)} + ${index}])`;
+    const word =
+      place.pieces === undefined
+        ? `${this.array(place)}[${this.offset(place)} + ${index}]`
+        : `${this.inPieces(place, 'load', 'i: u32) -> u32', (word) => `return ${word};`)}(${index})`;
+    return `bitcast<${scalarOf(dtype)}>(${word})`;
   }
 
   store(place: Place, index: string, value: string): string {
-    return `${place.buffer}[${this.offset(place)} + ${index}] = bitcast<u32>(${value});`;
+    if (place.pieces === undefined)
+      return `${this.array(place)}[${this.offset(place)} + ${index}] = bitcast<u32>(${value});`;
+    return `${this.inPieces(place, 'store', 'i: u32, x: u32)', (word) => `${word} = x; return;`)}(${index}, bitcast<u32>(${value}));`;
+  }
+
+  /** A function that finds the piece of an element. */
+  private inPieces(place: Place, name: string, signature: string, use: (word: string) => string): string {
+    const pieces = place.pieces!;
+    const [{ size }] = pieces as [Place];
+    const key = `${name}${this.offset(pieces[0]!)}`;
+    const known = this.names.get(key);
+    if (known !== undefined) return known;
+    const own = `${name}${this.names.size}`;
+    this.names.set(key, own);
+    const cases = pieces.map((piece, k) => {
+      const body = use(`${this.array(piece)}[${this.offset(piece)} + i - ${k * size}u]`);
+      return k === pieces.length - 1 ? body : `if (i < ${(k + 1) * size}u) { ${body} }`;
+    });
+    this.functions.push(`fn ${own}(${signature} { ${cases.join(' ')} }`);
+    return own;
   }
 
   /** The element `index` (a WGSL expression of type u32) of a value. */
@@ -177,25 +222,24 @@ export class KernelWriter {
 @compute @workgroup_size(${threads}) fn main(${ids}) {
   ${main}
 }`;
-    return { code, groups, slots: this.slots };
+    return { code, groups, slots: this.slots, buffers: this.buffers };
   }
 }
 
 /** Most operands of a kernel: a multiple of 4. */
 export const maxSlots = 64;
 
-/** The declarations of every kernel of a program with so many arenas of state. */
-export function preamble(arenas: number): string {
-  const states = Array.from(
-    { length: arenas },
-    (_, index) => `@group(0) @binding(${4 + index}) var<storage, read_write> state${index}: array<u32>;`,
+/** The declarations of every kernel with so many buffers of its own. */
+export function preamble(buffers: number): string {
+  const data = Array.from(
+    { length: buffers },
+    (_, index) => `@group(0) @binding(${3 + index}) var<storage, read_write> data${index}: array<u32>;`,
   );
   return `
 @group(0) @binding(0) var<storage, read> inputs: array<u32>;
 @group(0) @binding(1) var<storage, read> constants: array<u32>;
-@group(0) @binding(2) var<storage, read_write> temps: array<u32>;
-@group(0) @binding(3) var<storage, read_write> flags: array<atomic<u32>>;
-${states.join('\n')}
+@group(0) @binding(2) var<storage, read_write> flags: array<atomic<u32>>;
+${data.join('\n')}
 struct Operands { o: array<vec4u, ${maxSlots / 4}> }
 @group(1) @binding(0) var<uniform> at: Operands;
 var<private> runtime: u32 = 0u;

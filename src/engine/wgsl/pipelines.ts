@@ -6,8 +6,9 @@ const operandBytes = 4 * maxSlots;
 
 export interface Pipelines {
   readonly device: GPUDevice;
-  of(code: string, arenas: number): GPUComputePipeline;
-  /** The buffers of a program, in the order of the preamble. */
+  /** @param buffers that the kernel has besides inputs, constants and flags. */
+  of(code: string, buffers: number): GPUComputePipeline;
+  /** The buffers of a kernel, in the order of the preamble. */
   bind(buffers: readonly GPUBuffer[]): GPUBindGroup;
   /** Operands of a function's dispatches. */
   bindOperands(buffer: GPUBuffer): GPUBindGroup;
@@ -40,12 +41,12 @@ export function openPipelines(device: GPUDevice): Pipelines {
   });
   return {
     device,
-    of(code, arenas) {
-      const key = `${arenas} ${code}`;
+    of(code, buffers) {
+      const key = `${buffers} ${code}`;
       let pipeline = known.get(key);
       if (pipeline === undefined) {
-        const module = device.createShaderModule({ code: preamble(arenas) + code });
-        const layout = device.createPipelineLayout({ bindGroupLayouts: [storageLayout(4 + arenas), operandLayout] });
+        const module = device.createShaderModule({ code: preamble(buffers) + code });
+        const layout = device.createPipelineLayout({ bindGroupLayouts: [storageLayout(3 + buffers), operandLayout] });
         pipeline = device.createComputePipeline({ layout, compute: { module, entryPoint: 'main' } });
         known.set(key, pipeline);
       }
@@ -66,25 +67,32 @@ export function openPipelines(device: GPUDevice): Pipelines {
 
 /** Dispatches whose pipelines are compiled and whose operands are on the card. */
 export interface Recorded {
-  readonly steps: readonly { readonly pipeline: GPUComputePipeline; readonly groups: readonly [number, number] }[];
+  readonly steps: readonly {
+    readonly pipeline: GPUComputePipeline;
+    readonly groups: readonly [number, number];
+    readonly bindings: GPUBindGroup;
+  }[];
   readonly operands: GPUBuffer;
   readonly group: GPUBindGroup;
 }
 
-/** @param constantsFrom where the function's constants begin. */
+/**
+ * @param bindingsOf the bindings of a kernel's own buffers, by their names.
+ * @param constantsFrom where the function's constants begin.
+ */
 export function record(
   pipelines: Pipelines,
-  arenas: number,
+  bindingsOf: (buffers: readonly string[]) => GPUBindGroup,
   dispatches: readonly Dispatch[],
   constantsFrom: number,
 ): Recorded {
   const { device } = pipelines;
   const table = new Uint32Array(Math.max(1, dispatches.length) * maxSlots);
-  const steps = dispatches.map(({ code, groups, slots }, index) => {
+  const steps = dispatches.map(({ code, groups, slots, buffers }, index) => {
     slots.forEach(({ buffer, offset }, slot) => {
       table[index * maxSlots + slot] = offset + (buffer === 'constants' ? constantsFrom : 0);
     });
-    return { pipeline: pipelines.of(code, arenas), groups };
+    return { pipeline: pipelines.of(code, buffers.length), groups, bindings: bindingsOf(buffers) };
   });
   const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
   const operands = device.createBuffer({ size: table.byteLength, usage });
@@ -92,16 +100,16 @@ export function record(
   return { steps, operands, group: pipelines.bindOperands(operands) };
 }
 
-export function replay(encoder: GPUCommandEncoder, bindings: GPUBindGroup, { steps, group }: Recorded): void {
+export function replay(encoder: GPUCommandEncoder, { steps, group }: Recorded): void {
   if (steps.length === 0) return;
   const pass = encoder.beginComputePass();
-  pass.setBindGroup(0, bindings);
-  let last: GPUComputePipeline | undefined;
-  steps.forEach(({ pipeline, groups }, index) => {
-    if (pipeline !== last) pass.setPipeline(pipeline);
-    last = pipeline;
+  let last: Partial<Recorded['steps'][number]> = {};
+  steps.forEach((step, index) => {
+    if (step.bindings !== last.bindings) pass.setBindGroup(0, step.bindings);
+    if (step.pipeline !== last.pipeline) pass.setPipeline(step.pipeline);
+    last = step;
     pass.setBindGroup(1, group, [index * operandBytes]);
-    pass.dispatchWorkgroups(groups[0], groups[1]);
+    pass.dispatchWorkgroups(step.groups[0], step.groups[1]);
   });
   pass.end();
 }

@@ -9,13 +9,22 @@ import { sizeOf } from '../shape.js';
 import { attribute, constantOf, expressionOf, loops, Unsupported } from './expressions.js';
 import { type Dispatch, KernelWriter, keyOf, maxSlots, NeedsMemory, type Place, type Values } from './kernel.js';
 import { kernels, nativeExpressions } from './kernels/fused.js';
-import { adamWAll, checkAll, squaresAll, type Word } from './kernels/grouped.js';
-import { isProduct, isSameGrid, productKernel, productOf } from './kernels/products.js';
+import { openGroups } from './kernels/grouped.js';
+import { isProduct, productKernel } from './kernels/products.js';
 import { isWide, wideReduction } from './kernels/rows.js';
-import { placeInputs, placeTemps } from './memory.js';
+import { isTemp, openConstants, placeInputs, placeOf, placeTemps } from './memory.js';
 import { orderNodes, placeholderNumbers } from './order.js';
 import { rowThreads, type Tuning } from './tuning.js';
-import { countUses, inPlaceHandles, type StatePlaces, statePlace, views, wordsOf } from './uses.js';
+import {
+  countUses,
+  inliningCost,
+  inPlaceHandles,
+  type StatePlaces,
+  statePlace,
+  uniform,
+  views,
+  wordsOf,
+} from './uses.js';
 
 export interface FunctionPlan {
   readonly outputs: readonly { readonly name: string; readonly value: Output; readonly place: Place }[];
@@ -26,27 +35,36 @@ export interface FunctionPlan {
   /** Where each input goes, in elements of the input buffer. */
   readonly inputs: readonly Place[];
   readonly inputElements: number;
-  readonly tempElements: number;
+  /** Elements of each buffer of temporary results. */
+  readonly tempElements: readonly number[];
   /** Constants that are not uniform, joined; `places` of tables are filled in after planning. */
   readonly constants: Uint32Array<ArrayBuffer>;
 }
 
-/** Functions of so many operations are compiled together, at most. */
-const maxInlined = 24;
+/** What a program decides for all of its functions. */
+export interface PlanContext {
+  readonly states: StatePlaces;
+  /** Buffers of the states. */
+  readonly arenas: readonly string[];
+  readonly tuning: Tuning;
+  /** Elements of a buffer, and buffers of a kernel besides inputs, constants and flags, at most. */
+  readonly mostElements: number;
+  readonly mostBuffers: number;
+}
 
-export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tuning: Tuning): FunctionPlan {
+/** @param assigned buffers of the temporary results in the order in which they are made, if one is not enough. */
+export function planFunction(
+  graph: Graph,
+  entry: Entry,
+  context: PlanContext,
+  assigned?: readonly string[],
+): FunctionPlan {
+  const { states, arenas, tuning, mostElements, mostBuffers } = context;
   const { outputs, first, second, stores } = orderNodes(graph, entry);
   const order = [...first, ...second];
   const numbers = placeholderNumbers(entry, graph);
   const { places: inputs, elements: inputElements } = placeInputs(entry.feeds.map(({ spec }) => sizeOf(spec.shape)));
-  const constants: (readonly Word[])[] = [];
-  let constantElements = 0;
-  const addConstant = (words: readonly Word[]): Place => {
-    const place = { buffer: 'constants', offset: constantElements, size: words.length };
-    constants.push(words);
-    constantElements += words.length;
-    return place;
-  };
+  const constants = openConstants();
 
   const source = (output: Output): Output => {
     let value = output;
@@ -54,15 +72,6 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
     return value;
   };
   const places = new Map<string, Place>();
-  const uniform = (output: Output): number | undefined => {
-    const { node } = output;
-    if (node.op === 'ZerosLike') return 0;
-    if (node.op === 'OnesLike') return 1;
-    if (node.op !== 'Const') return undefined;
-    const { data, shape } = constantOf(output);
-    return data.length === 1 || sizeOf(shape) === 1 ? data[0] : undefined;
-  };
-
   const written = new Set(
     order.flatMap((node) => [
       ...inPlaceHandles(node),
@@ -75,8 +84,17 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
     source,
   );
   const inlined = new Map<string, number>();
-  const temp = (size: number): Place => ({ buffer: 'temps', offset: -1, size });
+  const temps: Place[] = [];
+  const temp = (size: number): Place =>
+    placeOf(size, mostElements, (part) => {
+      const place = { buffer: assigned?.[temps.length] ?? 'temps0', offset: -1, size: part };
+      temps.push(place);
+      return place;
+    });
+  const tempBuffers = assigned === undefined ? ['temps0'] : [...new Set(assigned)].sort();
+  const common = [...tempBuffers, ...arenas];
   const values: Values = {
+    buffers: common.length <= mostBuffers ? common : [],
     source,
     uniform,
     place: (output) => places.get(keyOf(output)),
@@ -88,13 +106,7 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
       return expression(writer, node, index);
     },
     isTiled: ({ node }) => tuning.threads > 1 && isProduct(node),
-    tiles(writer, outputs, main) {
-      const products = outputs.map(({ node }) => productOf(node));
-      const other = products.findIndex((product) => !isSameGrid(product, products[0]!));
-      if (other > 0) throw new NeedsMemory(outputs[other]!);
-      if (products.length > 2) throw new NeedsMemory(outputs[2]!);
-      return productKernel(writer, products, tuning, main);
-    },
+    tiles: (writer, outputs, main) => productKernel(writer, outputs, tuning, main),
   };
 
   const steps: { dispatch: Dispatch; late: boolean }[] = [];
@@ -102,7 +114,9 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
   const pinned: Place[] = [];
   const emit = (node: GraphNode, dispatches: readonly Dispatch[]) => {
     for (const dispatch of dispatches) {
-      if (dispatch.slots.length > maxSlots) throw new Unsupported(`a kernel of ${dispatch.slots.length} operands`);
+      const { slots, buffers } = dispatch;
+      if (slots.length > maxSlots) throw new Unsupported(`a kernel of ${slots.length} operands`);
+      if (buffers.length > mostBuffers) throw new Unsupported(`a kernel with ${buffers.length} buffers`);
       steps.push({ dispatch, late: late.has(node) });
     }
   };
@@ -125,30 +139,26 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
       const writer = new KernelWriter(values);
       return [writer.each(count, main(writer))];
     });
-  /** Keeps a value in memory; it must be an expression. */
-  const materialize = (output: Output, to: Place = temp(sizeOf(output.shape))): Place => {
-    emitEach(output.node, to.size, (writer) => writer.store(to, 'i', writer.element(output, 'i')));
-    places.set(keyOf(source(output)), to);
-    return to;
+  /** Keeps values of one size in memory, by one kernel; they must be expressions. */
+  const materialize = (outputs: readonly Output[]): void => {
+    const to = outputs.map(({ shape }) => temp(sizeOf(shape)));
+    emitEach(outputs[0]!.node, to[0]!.size, (writer) =>
+      outputs.map((output, index) => writer.store(to[index]!, 'i', writer.element(output, 'i'))).join(' '),
+    );
+    outputs.forEach((output, index) => {
+      places.set(keyOf(source(output)), to[index]!);
+    });
   };
   /** A value in memory. */
   const stored = (output: Output): Place => {
     const value = source(output);
-    return places.get(keyOf(value)) ?? materialize(value);
+    if (!places.has(keyOf(value))) materialize([value]);
+    return places.get(keyOf(value))!;
   };
 
-  const groups = {
-    checks: [] as { name: string; value: Output }[],
-    squares: [] as GraphNode[],
-    adam: [] as GraphNode[],
-  };
-  const checked: string[] = [];
+  const checks: { readonly name: string; readonly value: Output }[] = [];
   let isFinished = false;
-  const flush = () => {
-    const context = { values, stored, temp, addConstant, emit, places };
-    if (groups.squares.length > 0) squaresAll(context, groups.squares.splice(0));
-    if (groups.adam.length > 0) adamWAll(context, groups.adam.splice(0));
-  };
+  const groups = openGroups({ values, stored, temp, addConstant: constants.add, emit, places });
   for (const node of order) {
     if (node.op === nativeOps.sumOfSquares) {
       stored(node.inputs[0]!);
@@ -165,38 +175,48 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
       continue;
     }
     if (node.op === 'CheckNumerics') {
-      groups.checks.push({ name: String(attribute(node, 'message')).split(':')[1]!, value: node.inputs[0]! });
+      checks.push({ name: String(attribute(node, 'message')).split(':')[1]!, value: node.inputs[0]! });
       continue;
     }
     if (views.has(node.op) || node.op === 'NoOp' || node.op === 'VarHandleOp') continue;
-    if (!['Const', 'Placeholder', 'ReadVariableOp'].includes(node.op)) flush();
+    if (isGradientSum(node)) continue;
+    if (!['Const', 'Placeholder', 'ReadVariableOp'].includes(node.op)) groups.flush();
     if (stores.has(node)) finish();
     plan(node);
   }
-  flush();
+  groups.flush();
   finish();
+  /** Takes a sum of gradients, or its zeros, into the next kernel for all of them, unless the kernel of the gradient does it. */
+  function isGradientSum(node: GraphNode): boolean {
+    const [handle, value] = node.inputs as [Output, Output];
+    const isAdd = node.op === 'AssignAddVariableOp';
+    const isClear = node.op === 'AssignVariableOp' && value.node.op === 'ZerosLike' && !late.has(node);
+    if (!isAdd && !isClear) return false;
+    const [to, from] = [states.get(handle.node)!, isAdd ? places.get(keyOf(source(value))) : undefined];
+    if (isAdd && from === undefined) plan(node);
+    else {
+      if (groups.adds.some((other) => other.to === to)) groups.flush();
+      if (stores.has(node)) finish();
+      groups.adds.push({ node, to, ...(from && { from }) });
+    }
+    return true;
+  }
   /** Results are copied before the stores, which may change the state that they are. */
   function finish(): void {
     if (isFinished) return;
     isFinished = true;
     for (const [, value] of outputs) keepOutput(value);
-    if (groups.checks.length === 0) return;
-    for (const { value, name } of groups.checks) {
-      stored(value);
-      checked.push(name);
-    }
-    const context = { values, stored, temp, addConstant, emit, places };
-    checkAll(
-      context,
-      groups.checks.map(({ value }) => value),
-      order[0]!,
-    );
+    if (checks.length > 0)
+      groups.check(
+        checks.map(({ value }) => value),
+        order[0]!,
+      );
   }
 
   function keepOutput(value: Output): void {
     const place = stored(value);
     // Outputs are copied from temporary memory.
-    if (place.buffer !== 'temps') {
+    if (!isTemp(place)) {
       const copy = temp(place.size);
       const writer = new KernelWriter(values);
       steps.push({
@@ -208,25 +228,21 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
   }
   const firstSteps = steps.filter((step) => !step.late).map(({ dispatch }) => dispatch);
   const secondSteps = steps.filter((step) => step.late).map(({ dispatch }) => dispatch);
-  const tempElements = placeTemps([...firstSteps, ...secondSteps], pinned);
-  const table = new Uint32Array(Math.max(constantElements, 4));
-  let offset = 0;
-  for (const words of constants) {
-    table.set(
-      words.map((word) => (typeof word === 'number' ? word : word.offset)),
-      offset,
-    );
-    offset += words.length;
+  const tempElements = placeTemps([...firstSteps, ...secondSteps], pinned, mostElements, assigned !== undefined);
+  // Kernels name their buffers, so they are written again once it is known which of several a result is in.
+  if (tempElements.length > 1 && assigned === undefined) {
+    const known = temps.map(({ buffer }) => buffer);
+    return planFunction(graph, entry, context, known);
   }
   return {
     outputs: outputs.map(([name, value], index) => ({ name, value, place: pinned[index]! })),
-    checked,
+    checked: checks.map(({ name }) => name),
     first: firstSteps,
     second: secondSteps,
     inputs,
     inputElements: Math.max(inputElements, 4),
-    tempElements: Math.max(tempElements, 4),
-    constants: table,
+    tempElements,
+    constants: constants.table(),
   };
 
   function plan(node: GraphNode): void {
@@ -235,7 +251,7 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
         const output = { node, index: 0, ...node.outputs[0]! };
         if (uniform(output) !== undefined || sizeOf(output.shape) === 0) return;
         const { data } = constantOf(output);
-        places.set(keyOf(output), addConstant(wordsOf(data)));
+        places.set(keyOf(output), constants.add(wordsOf(data)));
         return;
       }
       case 'ZerosLike':
@@ -295,43 +311,30 @@ export function planFunction(graph: Graph, entry: Entry, states: StatePlaces, tu
       });
       const [{ shape }] = node.inputs as [Output];
       const threads = rowThreads(tuning, isReduced ? sizeOf(shape) / results[0]!.size : (shape.at(-1) ?? 1));
-      const context = { values, threads, result: (_: GraphNode, index: number) => results[index]!, scratch: temp };
-      emitAll(node, () => kernel(context, node));
+      const own = { values, threads, result: (_: GraphNode, index: number) => results[index]!, scratch: temp };
+      emitAll(node, () => kernel(own, node));
       return;
     }
     if (expressionOf(node) === undefined && nativeExpressions[node.op] === undefined) {
       throw new Unsupported(`the op ${node.op} of ${node.outputs[0]?.dtype}`);
     }
     const isLoop = loops.has(node.op);
-    node.outputs.forEach((type, index) => {
-      const output = { node, index, ...type };
+    const used = node.outputs
+      .map((type, index) => ({ node, index, ...type }))
+      .filter((output) => uses.has(keyOf(output)) && sizeOf(output.shape) > 0);
+    if (used.length === 0) return;
+    // Loops read their operands many times.
+    if (isLoop) for (const input of node.inputs) prepareOperand(node, input);
+    const choice = { inlined, source, written, isTiled: values.isTiled(used[0]!), isLoop, results: used.length };
+    const kept = used.filter((output) => {
       const key = keyOf(output);
-      const use = uses.get(key);
-      if (use === undefined || sizeOf(type.shape) === 0) return;
-      // Loops read their operands many times.
-      if (isLoop) for (const input of node.inputs) prepareOperand(node, input);
-      // A kernel of tiles is not repeated for the sake of cheap operations after it.
-      let cost = values.isTiled(output) ? 7 : 1;
-      let reads = false;
-      for (const input of node.inputs) {
-        const value = source(input);
-        cost += inlined.get(keyOf(value)) ?? 0;
-        reads ||= value.node.op === 'ReadVariableOp' && written.has(value.node.inputs[0]!.node);
-        reads ||= inPlaceHandles(value.node).length > 0;
-      }
-      const size = sizeOf(type.shape);
-      const heavy = isLoop || cost > 6;
-      const sameSize = [...use.sizes].every((each) => each === size);
-      const fits =
-        use.asOperand &&
-        cost <= maxInlined &&
-        (use.count === 1 ? !heavy || sameSize : cost * use.count <= 6 && !isLoop);
-      if (fits && !reads && !(isLoop && use.byLoop)) {
-        inlined.set(key, cost);
-        return;
-      }
-      materialize(output);
+      const cost = inliningCost(node, sizeOf(output.shape), uses.get(key)!, choice);
+      if (cost !== undefined) inlined.set(key, cost);
+      return cost === undefined;
     });
+    // One kernel for all results computes what they share once.
+    const isTogether = kept.length > 1 && kept.every(({ shape }) => sizeOf(shape) === sizeOf(kept[0]!.shape));
+    for (const outputs of isTogether ? [kept] : kept.map((output) => [output])) materialize(outputs);
   }
 
   /** Operands of products and reductions are in memory, unless a reduction reads each element once. */

@@ -1,6 +1,6 @@
 /**
  * @file Programs compiled to WGSL: every function is traced once and planned into kernels; a run is one command buffer, or two if
- * results are checked before they are stored. State stays on the card; only inputs, outputs and flags are copied.
+ * results are checked before they are stored. State stays on the card (states.ts); only inputs, outputs and flags are copied.
  */
 import type { TypedArray } from '../dtype.js';
 import { compileFunction, type Entry } from '../graph/compile.js';
@@ -9,11 +9,11 @@ import { addHandles } from '../graph/variables.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import type { Program, ProgramSpec, TensorSpec } from '../program.js';
 import { alone, checkInputs, checkValues, lookUp, NumericsError, ProgramError } from '../program.js';
-import { sizeOf } from '../shape.js';
 import { bufferTooLarge, type WebGpuDevice } from '../webgpu/device.js';
-import type { Place } from './kernel.js';
+import { piecesOf } from './kernel.js';
 import { type Pipelines, type Recorded, record, replay } from './pipelines.js';
 import { type FunctionPlan, planFunction } from './plan.js';
+import { placeStates, stateCopies, words } from './states.js';
 import type { Tuning } from './tuning.js';
 
 /** Native ops that have a kernel or an expression here. */
@@ -22,9 +22,6 @@ const ownOps: ReadonlySet<string> = new Set([
   ...[nativeOps.logProb, nativeOps.logProbGradient, nativeOps.attention, nativeOps.attentionGradient],
   ...[nativeOps.adamW, nativeOps.sumOfSquares, nativeOps.cachedAttention, nativeOps.draw],
 ]);
-
-/** Arenas of state, at most; with inputs, constants, results and flags 8 buffers, as many as every card allows. */
-const mostArenas = 4;
 
 /** Dispatches of each function of a program, for tests and measurements. */
 const counts = new WeakMap<Program, Readonly<Record<string, number>>>();
@@ -49,16 +46,20 @@ export function createWgslProgram(
 ): Program {
   const { device, facts } = gpu;
   const spec = plainSpec(given);
-  const { places, arenaElements } = placeState(spec, facts);
+  const mostElements = Math.floor(facts.maxBindingBytes / 16) * 4;
+  const { places, elements: arenaElements } = placeStates(spec.state, mostElements);
+  const arenas = arenaElements.map((_, index) => `state${index}`);
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
   const statePlaces = new Map([...handles].map(([name, node]) => [node, places.get(name)!]));
+  // Inputs, constants and flags are three more.
+  const context = { states: statePlaces, arenas, tuning, mostElements, mostBuffers: facts.maxBuffers - 3 };
   const functions = new Map<string, Compiled>();
   let constantElements = 0;
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
     const graph = new Graph(`fn_${index}_${plainName(name)}`, ownOps);
     const entry = compileFunction(graph, name, functionSpec, spec.state, handles);
-    const plan = planFunction(graph, entry, statePlaces, tuning);
+    const plan = planFunction(graph, entry, context);
     functions.set(name, { entry, plan, constantsFrom: constantElements });
     constantElements += plan.constants.length;
   }
@@ -72,10 +73,22 @@ export function createWgslProgram(
   };
   const inputs = make(most((plan) => plan.inputElements));
   const constants = make(Math.max(4, constantElements));
-  const temps = make(most((plan) => plan.tempElements));
   const flags = make(most((plan) => 2 * plan.checked.length));
-  const arenas = arenaElements.map(make);
-  const bindings = pipelines.bind([inputs, constants, temps, flags, ...arenas]);
+  /** Buffers that kernels name, by name. */
+  const named = new Map(arenas.map((name, index) => [name, make(arenaElements[index]!)]));
+  const tempCount = Math.max(1, ...plans.map(({ tempElements }) => tempElements.length));
+  for (let index = 0; index < tempCount; index += 1) {
+    named.set(`temps${index}`, make(most(({ tempElements }) => tempElements[index] ?? 0)));
+  }
+  const bound = new Map<string, GPUBindGroup>();
+  const bindingsOf = (buffers: readonly string[]): GPUBindGroup => {
+    const key = buffers.join();
+    const known = bound.get(key);
+    if (known !== undefined) return known;
+    const made = pipelines.bind([inputs, constants, flags, ...buffers.map((name) => named.get(name)!)]);
+    bound.set(key, made);
+    return made;
+  };
   for (const { plan, constantsFrom } of functions.values()) {
     device.queue.writeBuffer(constants, constantsFrom * 4, plan.constants);
   }
@@ -93,7 +106,7 @@ export function createWgslProgram(
     if (compiled.ready === undefined) {
       const { plan, constantsFrom } = compiled;
       const [first, second] = [plan.first, plan.second].map((part) =>
-        record(pipelines, arenas.length, part, constantsFrom),
+        record(pipelines, bindingsOf, part, constantsFrom),
       );
       const bytes = 4 * (plan.outputs.reduce((sum, { place }) => sum + place.size, 0) + 2 * plan.checked.length);
       const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
@@ -110,12 +123,10 @@ export function createWgslProgram(
   function submit(part: Recorded, more: (encoder: GPUCommandEncoder) => void = () => {}, clears = false): void {
     const encoder = device.createCommandEncoder();
     if (clears) encoder.clearBuffer(flags);
-    replay(encoder, bindings, part);
+    replay(encoder, part);
     more(encoder);
     device.queue.submit([encoder.finish()]);
   }
-
-  const stateBuffer = ({ buffer }: Place) => arenas[Number(buffer.slice('state'.length))]!;
 
   /** Begins a call: all that the card computes before results are looked at. */
   function begin(name: string, values: Readonly<Record<string, TypedArray>>) {
@@ -137,9 +148,9 @@ export function createWgslProgram(
       ready.first,
       (encoder) => {
         let at = 0;
-        for (const { place } of plan.outputs) {
-          if (place.size > 0) encoder.copyBufferToBuffer(temps, place.offset * 4, staging!, at, place.size * 4);
-          at += place.size * 4;
+        for (const { buffer, offset, size } of plan.outputs.flatMap(({ place }) => piecesOf(place))) {
+          if (size > 0) encoder.copyBufferToBuffer(named.get(buffer)!, offset * 4, staging!, at, size * 4);
+          at += size * 4;
         }
         if (plan.checked.length > 0) encoder.copyBufferToBuffer(flags, 0, staging!, at, 8 * plan.checked.length);
       },
@@ -168,13 +179,13 @@ export function createWgslProgram(
     return results;
   }
 
-  /** Where a state can be read. */
+  const copies = stateCopies(gpu, named);
+  /** A state that can be read. */
   function readable(name: string) {
     const { dtype } = lookUp(spec.state, 'state', name);
     use(`read ${name}`);
     if (!written.has(name)) throw new ProgramError(`read ${name} reads state ${name}, which was never written`);
-    const place = places.get(name)!;
-    return { dtype, buffer: stateBuffer(place), bytes: place.size * 4, offset: place.offset * 4 };
+    return { dtype, place: places.get(name)! };
   }
 
   const program: Program = {
@@ -191,34 +202,32 @@ export function createWgslProgram(
     write(name, values) {
       checkValues(`state ${name}`, lookUp(spec.state, 'state', name), values);
       use(`write ${name}`);
-      const place = places.get(name)!;
-      device.queue.writeBuffer(stateBuffer(place), place.offset * 4, words(values));
+      copies.write(places.get(name)!, words(values));
       written.add(name);
       gpu.check();
     },
     fill(name, value) {
-      const { dtype, shape } = lookUp(spec.state, 'state', name);
+      const { dtype } = lookUp(spec.state, 'state', name);
       use(`fill ${name}`);
-      const place = places.get(name)!;
-      const filled = dtype === 'float32' ? new Float32Array(place.size) : new Int32Array(sizeOf(shape));
-      device.queue.writeBuffer(stateBuffer(place), place.offset * 4, filled.fill(value));
+      const [word] = words(dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value));
+      copies.fill(places.get(name)!, word!);
       written.add(name);
       gpu.check();
     },
     read(name) {
-      const { dtype, buffer, bytes, offset } = readable(name);
-      return typed(dtype, bytes === 0 ? new ArrayBuffer(0) : gpu.read(buffer, bytes, offset));
+      const { dtype, place } = readable(name);
+      return typed(dtype, copies.read(place));
     },
     ...(!gpu.waits && {
       async readLater(name: string) {
-        const { dtype, buffer, bytes, offset } = readable(name);
-        return typed(dtype, bytes === 0 ? new ArrayBuffer(0) : await gpu.readLater(buffer, bytes, offset));
+        const { dtype, place } = readable(name);
+        return typed(dtype, await copies.readLater(place));
       },
     }),
     dispose() {
       if (disposed) return;
       disposed = true;
-      const own = [inputs, constants, temps, flags, ...arenas];
+      const own = [inputs, constants, flags, ...named.values()];
       for (const { ready } of functions.values()) {
         if (ready !== undefined) own.push(ready.first.operands, ready.second.operands);
         if (ready?.staging !== undefined) own.push(ready.staging);
@@ -241,30 +250,6 @@ function plainSpec({ state, functions }: ProgramSpec): ProgramSpec {
       Object.entries(functions).map(([name, spec]) => [name, { ...spec, precision: 'f32' }]),
     ),
   };
-}
-
-/** Places of all states in few buffers, none larger than a shader can use. */
-function placeState(spec: ProgramSpec, facts: WebGpuDevice['facts']) {
-  const limit = Math.floor(facts.maxBindingBytes / 4);
-  const arenaElements: number[] = [];
-  const places = new Map<string, Place>();
-  for (const [name, { shape }] of Object.entries(spec.state)) {
-    const size = sizeOf(shape);
-    const rounded = Math.ceil(Math.max(size, 1) / 4) * 4;
-    if (rounded > limit) throw bufferTooLarge(facts);
-    let arena = arenaElements.length - 1;
-    if (arena < 0 || arenaElements[arena]! + rounded > limit) arena = arenaElements.push(0) - 1;
-    places.set(name, { buffer: `state${arena}`, offset: arenaElements[arena]!, size });
-    arenaElements[arena]! += rounded;
-  }
-  if (arenaElements.length > mostArenas) throw bufferTooLarge(facts);
-  return { places, arenaElements };
-}
-
-/** Values as the card stores them: bool in 4 bytes. */
-function words(values: TypedArray): Uint32Array<ArrayBuffer> {
-  if (values instanceof Uint8Array) return Uint32Array.from(values);
-  return new Uint32Array(values.buffer as ArrayBuffer, values.byteOffset, values.length);
 }
 
 function typed(dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {

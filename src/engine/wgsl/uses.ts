@@ -2,7 +2,7 @@
 import type { GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';
-import { loops } from './expressions.js';
+import { constantOf, loops } from './expressions.js';
 import { keyOf, type Place } from './kernel.js';
 import { kernels } from './kernels/fused.js';
 
@@ -30,7 +30,7 @@ export function countUses(order: readonly GraphNode[], outputs: readonly Output[
       return;
     }
     use.sizes.add(
-      user.op === 'InplaceUpdate' || user.op === 'AssignVariableOp'
+      ['InplaceUpdate', 'AssignVariableOp', 'AssignAddVariableOp'].includes(user.op)
         ? sizeOf(output.shape)
         : sizeOf(user.outputs[0]?.shape ?? []),
     );
@@ -43,6 +43,42 @@ export function countUses(order: readonly GraphNode[], outputs: readonly Output[
     for (const input of node.inputs) note(input, isKept ? undefined : node);
   }
   return uses;
+}
+
+/** Functions of so many operations are compiled together, at most; a cheap value of fewer may be computed by each of its users. */
+const [maxInlined, maxRepeated] = [24, 6];
+
+/** Operations of a result of `node` that is computed where it is used; undefined if it should be in memory. */
+export function inliningCost(
+  node: GraphNode,
+  size: number,
+  use: Use,
+  context: {
+    /** Operations of the values that are inlined. */
+    readonly inlined: ReadonlyMap<string, number>;
+    source(output: Output): Output;
+    /** Handles of states that the function writes. */
+    readonly written: ReadonlySet<GraphNode>;
+    /** Whether `node` is computed in tiles, or loops over its operands; and how many of its results are used. */
+    readonly isTiled: boolean;
+    readonly isLoop: boolean;
+    readonly results: number;
+  },
+): number | undefined {
+  const { inlined, written, isTiled, isLoop, results } = context;
+  // A kernel of tiles is not repeated for the sake of cheap operations after it.
+  let cost = isTiled ? maxRepeated + 1 : 1;
+  for (const input of node.inputs) {
+    const value = context.source(input);
+    cost += inlined.get(keyOf(value)) ?? 0;
+    if (value.node.op === 'ReadVariableOp' && written.has(value.node.inputs[0]!.node)) return undefined;
+    if (inPlaceHandles(value.node).length > 0) return undefined;
+  }
+  if (!use.asOperand || cost > maxInlined || (isLoop && use.byLoop)) return undefined;
+  if (use.count > 1) return cost * use.count <= maxRepeated && !isLoop ? cost : undefined;
+  const isHeavy = isLoop || cost > maxRepeated;
+  const sameSize = [...use.sizes].every((each) => each === size);
+  return !isHeavy || (sameSize && results === 1) ? cost : undefined;
 }
 
 /** The handles of the states that a node changes in place. */
@@ -64,6 +100,16 @@ export function statePlace(states: StatePlaces, output: Output, source: (output:
   const place = node.op === 'ReadVariableOp' ? states.get(node.inputs[0]!.node) : undefined;
   if (place === undefined) throw new Error(`${node.name} is not a state`);
   return place;
+}
+
+/** The only value of a uniform constant. */
+export function uniform(output: Output): number | undefined {
+  const { op } = output.node;
+  if (op === 'ZerosLike') return 0;
+  if (op === 'OnesLike') return 1;
+  if (op !== 'Const') return undefined;
+  const { data, shape } = constantOf(output);
+  return data.length === 1 || sizeOf(shape) === 1 ? data[0] : undefined;
 }
 
 /** Values as the card stores them. */

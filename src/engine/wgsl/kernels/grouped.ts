@@ -1,14 +1,11 @@
 /**
- * @file One dispatch for many tensors: AdamW, the sums of squares of a gradient's norm, and the search for values that are not
- * finite. A table among the constants says where each tensor is; a thread finds its row by binary search.
+ * @file One dispatch for many tensors: AdamW, the sums of squares of a gradient's norm, sums and zeros of gradients, and the search for
+ * values that are not finite. A table among the constants says where each tensor is; a thread finds its row by binary search.
  */
 import type { GraphNode, Output } from '../../graph/graph.js';
-import { sizeOf } from '../../shape.js';
 import { attribute } from '../expressions.js';
-import { type Dispatch, KernelWriter, literal, type Place, type Values } from '../kernel.js';
-
-/** A word of a table: a number, or the offset of a place, known once all places are. */
-export type Word = number | Place;
+import { type Dispatch, KernelWriter, literal, type Place, piecesOf, type Values } from '../kernel.js';
+import type { Word } from '../memory.js';
 
 export interface GroupContext {
   readonly values: Values;
@@ -17,6 +14,32 @@ export interface GroupContext {
   addConstant(words: readonly Word[]): Place;
   emit(node: GraphNode, dispatches: readonly Dispatch[]): void;
   readonly places: Map<string, Place>;
+}
+
+/** A state to which a value is added, or without a value one that is set to zero. */
+interface Addition {
+  readonly node: GraphNode;
+  readonly to: Place;
+  readonly from?: Place | undefined;
+}
+
+/** Collects nodes until `flush` emits the kernels for all of them. */
+export function openGroups(context: GroupContext) {
+  const [squares, adam, adds]: [GraphNode[], GraphNode[], Addition[]] = [[], [], []];
+  return {
+    squares,
+    adam,
+    /** No state may occur twice. */
+    adds,
+    flush(): void {
+      if (squares.length > 0) squaresAll(context, squares.splice(0));
+      if (adam.length > 0) adamWAll(context, adam.splice(0));
+      if (adds.length > 0) addAll(context, adds.splice(0));
+    },
+    check(values: readonly Output[], node: GraphNode): void {
+      checkAll(context, values, node);
+    },
+  };
 }
 
 /** Finds the row of `table` whose first word is the last that is at most `i`; leaves its index in `entry`. */
@@ -40,32 +63,28 @@ function groupBy<Item>(items: readonly Item[], key: (item: Item) => string): Ite
 const [mostPartials, leastChunk] = [16384, 256];
 
 /** The sum of squares of each node's input. */
-export function squaresAll(context: GroupContext, nodes: readonly GraphNode[]): void {
-  const all = nodes.map((node) => ({
-    node,
-    place: context.stored(node.inputs[0]!),
-    size: sizeOf(node.inputs[0]!.shape),
-  }));
+function squaresAll(context: GroupContext, nodes: readonly GraphNode[]): void {
+  const all = nodes.flatMap((node) => piecesOf(context.stored(node.inputs[0]!)).map((place) => ({ node, place })));
+  const sums = new Map<GraphNode, Place[]>();
   for (const group of groupBy(all, ({ place }) => place.buffer)) {
-    const total = group.reduce((sum, { size }) => sum + size, 0);
+    const total = group.reduce((sum, { place }) => sum + place.size, 0);
     const chunk = Math.max(leastChunk, Math.ceil(total / mostPartials));
     let start = 0;
-    const rows = group.map(({ place, size }) => {
-      const row = [start, place, size] as const;
-      start += Math.ceil(size / chunk);
+    const rows = group.map(({ place }) => {
+      const row = [start, place, place.size] as const;
+      start += Math.ceil(place.size / chunk);
       return row;
     });
     const table = context.addConstant([...rows.flat(), start, 0, 0]);
     const partials = context.temp(start);
-    const sums = context.temp(group.length);
+    const sum = context.temp(group.length);
     const partial = new KernelWriter(context.values);
-    const { buffer } = group[0]!.place;
     const parts = partial.each(
       start,
       `${findRow(partial, table, group.length, 3)}
   let begin = (i - ${column(partial, table, 3, 0)}) * ${chunk}u; let stop = min(begin + ${chunk}u, ${column(partial, table, 3, 2)});
   let base = ${column(partial, table, 3, 1)};
-  var sum = 0f; for (var k = begin; k < stop; k++) { let x = bitcast<f32>(${buffer}[base + k]); sum += x * x; }
+  var sum = 0f; for (var k = begin; k < stop; k++) { let x = bitcast<f32>(${partial.array(group[0]!.place)}[base + k]); sum += x * x; }
   ${partial.store(partials, 'i', 'sum')}`,
     );
     const whole = new KernelWriter(context.values);
@@ -73,12 +92,22 @@ export function squaresAll(context: GroupContext, nodes: readonly GraphNode[]): 
     const wholes = whole.each(
       group.length,
       `var sum = 0f; for (var k = ${bound('i')}; k < ${bound('i + 1u')}; k++) { sum += ${whole.load(partials, 'k')}; }
-  ${whole.store(sums, 'i', 'sum')}`,
+  ${whole.store(sum, 'i', 'sum')}`,
     );
     context.emit(group[0]!.node, [{ ...parts, reads: group.map(({ place }) => place) }, wholes]);
     group.forEach(({ node }, index) => {
-      context.places.set(`${node.name}:0`, partOf(sums, index));
+      sums.set(node, [...(sums.get(node) ?? []), partOf(sum, index)]);
     });
+  }
+  for (const [node, parts] of sums) {
+    let place = parts[0]!;
+    if (parts.length > 1) {
+      place = context.temp(1);
+      const writer = new KernelWriter(context.values);
+      const sum = parts.map((part) => writer.load(part, '0u')).join(' + ');
+      context.emit(node, [writer.each(1, writer.store(place, 'i', sum))]);
+    }
+    context.places.set(`${node.name}:0`, place);
   }
 }
 
@@ -98,10 +127,15 @@ function partOf(whole: Place, index: number): Place {
 }
 
 /** AdamW on the states of all nodes (optim/adamw.ts; the arithmetic of adamW in state-ops.ts). */
-export function adamWAll(context: GroupContext, nodes: readonly GraphNode[]): void {
-  const all = nodes.map((node) => {
-    const own = [0, 1, 2].map((index) => context.places.get(`${node.name}:${index}`)!);
-    return { node, own, gradient: context.stored(node.inputs[3]!) };
+function adamWAll(context: GroupContext, nodes: readonly GraphNode[]): void {
+  // All tensors of a node are cut at the same elements.
+  const all = nodes.flatMap((node) => {
+    const own = [0, 1, 2].map((index) => piecesOf(context.places.get(`${node.name}:${index}`)!));
+    return piecesOf(context.stored(node.inputs[3]!)).map((gradient, k) => ({
+      node,
+      own: own.map((pieces) => pieces[k]!),
+      gradient,
+    }));
   });
   const keyOfGroup = ({ node, own, gradient }: (typeof all)[number]) =>
     [
@@ -126,10 +160,12 @@ export function adamWAll(context: GroupContext, nodes: readonly GraphNode[]): vo
       .map((input) => writer.element(input, '0u'));
     const [beta1, beta2] = [Number(attribute(node, 'beta1')), Number(attribute(node, 'beta2'))];
     const number = (value: number) => literal('float32', value);
-    const at = own.map(({ buffer }, index) => `${buffer}[${column(writer, table, width, 1 + index)} + element]`);
+    const at = own.map(
+      (place, index) => `${writer.array(place)}[${column(writer, table, width, 1 + index)} + element]`,
+    );
     const main = `${findRow(writer, table, group.length, width)}
   let element = i - ${column(writer, table, width, 0)};
-  let g = bitcast<f32>(${gradient.buffer}[${column(writer, table, width, 4)} + element]) * ${scale};
+  let g = bitcast<f32>(${writer.array(gradient)}[${column(writer, table, width, 4)} + element]) * ${scale};
   let old = bitcast<f32>(${at[0]});
   let m = bitcast<f32>(${at[1]}) * ${number(beta1)} + g * ${number(1 - beta1)};
   let v = bitcast<f32>(${at[2]}) * ${number(beta2)} + g * g * ${number(1 - beta2)};
@@ -144,20 +180,44 @@ export function adamWAll(context: GroupContext, nodes: readonly GraphNode[]): vo
 }
 
 /** Sets flag 2 n if the n-th value has a NaN, and flag 2 n + 1 if it has an infinity. */
-export function checkAll(context: GroupContext, values: readonly Output[], node: GraphNode): void {
-  const all = values.map((value, index) => ({ index, place: context.stored(value), size: sizeOf(value.shape) }));
+function checkAll(context: GroupContext, values: readonly Output[], node: GraphNode): void {
+  const all = values.flatMap((value, index) => piecesOf(context.stored(value)).map((place) => ({ index, place })));
   for (const group of groupBy(all, ({ place }) => place.buffer)) {
     let start = 0;
-    const rows = group.map(({ index, place, size }) => {
+    const rows = group.map(({ index, place }) => {
       const row = [start, place, index] as const;
-      start += size;
+      start += place.size;
       return row;
     });
     const table = context.addConstant(rows.flat());
     const writer = new KernelWriter(context.values);
     const main = `${findRow(writer, table, group.length, 3)}
-  let bits = ${group[0]!.place.buffer}[${column(writer, table, 3, 1)} + i - ${column(writer, table, 3, 0)}] & 0x7fffffffu;
+  let bits = ${writer.array(group[0]!.place)}[${column(writer, table, 3, 1)} + i - ${column(writer, table, 3, 0)}] & 0x7fffffffu;
   if (bits >= 0x7f800000u) { atomicStore(&flags[${column(writer, table, 3, 2)} * 2u + select(0u, 1u, bits == 0x7f800000u)], 1u); }`;
     context.emit(node, [{ ...writer.each(start, main), reads: group.map(({ place }) => place) }]);
+  }
+}
+
+function addAll(context: GroupContext, whole: readonly Addition[]): void {
+  const all = whole.flatMap(({ node, to, from }) =>
+    piecesOf(to).map((piece, k) => ({ node, to: piece, from: from && piecesOf(from)[k]! })),
+  );
+  for (const group of groupBy(all, ({ to, from }) => `${to.buffer} ${from?.buffer}`)) {
+    let start = 0;
+    const rows = group.map(({ to, from }) => {
+      const row = [start, to, from ?? 0] as const;
+      start += to.size;
+      return row;
+    });
+    const table = context.addConstant(rows.flat());
+    const writer = new KernelWriter(context.values);
+    const [{ node, to, from }] = group as [(typeof group)[number]];
+    const at = `${writer.array(to)}[${column(writer, table, 3, 1)} + element]`;
+    const added = from && `${writer.array(from)}[${column(writer, table, 3, 2)} + element]`;
+    const value = `bitcast<u32>(bitcast<f32>(${at}) + bitcast<f32>(${added}))`;
+    const main = `${findRow(writer, table, group.length, 3)}
+  let element = i - ${column(writer, table, 3, 0)};
+  ${at} = ${from === undefined ? '0u' : value};`;
+    context.emit(node, [{ ...writer.each(start, main), reads: group.flatMap((each) => each.from ?? []) }]);
   }
 }

@@ -6,12 +6,12 @@
 import type { GraphNode, Output } from '../../graph/graph.js';
 import { type Shape, sizeOf } from '../../shape.js';
 import { attribute } from '../expressions.js';
-import { broadcastIndex, type Dispatch, type KernelWriter } from '../kernel.js';
+import { broadcastIndex, type Dispatch, type KernelWriter, NeedsMemory } from '../kernel.js';
 import { sharedBytes, type Tile, type Tuning, threadsOf } from '../tuning.js';
 
 export const isProduct = ({ op }: GraphNode): boolean => op === 'MatMul' || op === 'BatchMatMulV2';
 
-export interface Product {
+interface Product {
   readonly a: Output;
   readonly b: Output;
   readonly transposeA: boolean;
@@ -22,7 +22,7 @@ export interface Product {
   readonly K: number;
 }
 
-export function productOf(node: GraphNode): Product {
+function productOf(node: GraphNode): Product {
   const [a, b] = node.inputs as [Output, Output];
   const isBatch = node.op === 'BatchMatMulV2';
   const transposeA = attribute(node, isBatch ? 'adj_x' : 'transpose_a') === true;
@@ -59,19 +59,28 @@ export function productExpression(writer: KernelWriter, node: GraphNode): string
 }
 
 /** Whether one kernel can compute both: their elements are at the same places. */
-export const isSameGrid = (one: Product, other: Product): boolean =>
+const isSameGrid = (one: Product, other: Product): boolean =>
   one.M === other.M && one.N === other.N && sizeOf(one.batch) === sizeOf(other.batch);
+
+/** More would leave a thread too few registers for the sums of each. */
+const mostProducts = 2;
 
 /**
  * A kernel that computes all elements of `products` and runs `main`, statements with the element's number `i`, for each. The product
  * number p of an element is in the private variable `product{p}`.
+ *
+ * @throws NeedsMemory for a product that cannot be computed with the others.
  */
 export function productKernel(
   writer: KernelWriter,
-  products: readonly Product[],
+  outputs: readonly Output[],
   tuning: Tuning,
   main: string,
 ): Dispatch {
+  const products = outputs.map(({ node }) => productOf(node));
+  const other = products.findIndex((product) => !isSameGrid(product, products[0]!));
+  if (other > 0) throw new NeedsMemory(outputs[other]!);
+  if (products.length > mostProducts) throw new NeedsMemory(outputs[mostProducts]!);
   return products[0]!.M <= tuning.fewRows
     ? fewRowsKernel(writer, products, tuning, main)
     : tiledKernel(writer, products, tuning, main);
