@@ -1,6 +1,8 @@
-// `node scripts/bundle.mjs [dist]` makes two files, each with all that it imports: the gradients of tfjs, for Node
-// (src/engine/ops/tfjs-gradients.ts), and the worker of the page that trains (src/report/web/training/worker.ts), for a browser. Of our modules only the functions are kept that are used. Everything else that a module imports,
-// from Node or a package, must have disappeared with the rest, and no global of Node may be used; otherwise the build fails and says so.
+// `node scripts/bundle.mjs [dist]` makes files with all that they import: parts of packages for Node (`forNode`), and for a browser
+// the worker of the page that trains (src/report/web/training/worker.ts). Of our modules, that one keeps only the functions that are
+// used. Everything else that a module imports, from Node or a package, must have disappeared with the rest, and no global of Node may be
+// used; otherwise the build fails and says so.
+import { rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
 
@@ -54,24 +56,30 @@ async function bundleWorker(dist) {
   if (found !== null) throw new Error(`the page's worker needs Node: ${found[0].trim()}`);
 }
 
-/** tfjs's own modules, for Node. They share one engine with the package that Node loads, by names in the global object. */
-async function bundleGradients(dist) {
-  await build({
-    entryPoints: ['src/engine/ops/tfjs-gradients.ts'],
-    outfile: join(dist, 'src/engine/ops/tfjs-gradients.bundle.js'),
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    minify: true,
-    legalComments: 'eof',
-    logLevel: 'warning',
-  });
+/** Packages for Node, of which one file loads faster than many. tfjs's own modules share one engine with the package, by global names. */
+const forNode = { 'engine/ops/tfjs-gradients': '.bundle.js', 'report/charts/plot': '.js' };
+
+async function bundlePackages(dist) {
+  for (const [name, ending] of Object.entries(forNode)) {
+    const outfile = join(dist, `src/${name}${ending}`);
+    await build({
+      entryPoints: [`src/${name}.ts`],
+      outfile,
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      target: 'node20',
+      minify: true,
+      legalComments: 'eof',
+      logLevel: 'warning',
+    });
+    rmSync(`${outfile}.map`, { force: true });
+  }
 }
 
 /** Everything in `dist` that is bundled. */
 export async function bundle(dist = 'dist') {
-  await Promise.all([bundleWorker(dist), bundleGradients(dist)]);
+  await Promise.all([bundleWorker(dist), bundlePackages(dist)]);
 }
 
 if (process.argv[1] === import.meta.filename) await bundle(process.argv[2]);

@@ -4,11 +4,10 @@
  * every chart has the values as text (`title`), which browsers show on hover; script.ts turns them into tooltips that also
  * work with keyboard and touch.
  */
-import * as Plot from '@observablehq/plot';
-import { parseHTML } from 'linkedom';
 import { type Html, html, trusted } from '../html.js';
+import * as Plot from './plot.js';
 
-const { document } = parseHTML('<!doctype html><html><body></body></html>');
+const { document } = Plot.parseHTML('<!doctype html><html><body></body></html>');
 
 interface ChartOptions extends Omit<Plot.PlotOptions, 'document' | 'className' | 'ariaLabel'> {
   /** Text alternative for people who cannot see the chart. */
