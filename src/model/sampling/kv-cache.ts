@@ -81,16 +81,18 @@ export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<strin
  */
 export function prefillFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { prompts: P, promptPositions: T, chunk } = sizes;
+  const block = blockOf(sizes);
   return defineFunction({
     inputs: { ids: { dtype: 'int32', shape: [P, chunk] }, offset: { dtype: 'int32', shape: [] } },
     body(state, { ids, offset }) {
       const positions = tf.add(tf.range(0, chunk, 1, 'int32'), offset).expandDims(0);
-      const rows = tf.add(rowIndices(config, tf.range(0, P, 1, 'int32'), T, chunk), offset);
+      const firsts = rowIndices(config, tf.range(0, P, 1, 'int32'), T / block, chunk / block);
+      const blocks = tf.add(firsts, tf.floorDiv(offset, tf.scalar(block, 'int32')));
       const assign: Record<string, tf.Tensor> = {};
       hiddenStates(state, config, ids, angles(config, positions.toFloat()), (layer, q, k, v) => {
         const { promptKeys, promptValues } = cacheNames(layer);
-        const keys = updateRows(state[promptKeys]!, rows, toRows(k));
-        const values = updateRows(state[promptValues]!, rows, toRows(v));
+        const keys = updateBlocks(state[promptKeys]!, blocks, toRows(k), block);
+        const values = updateBlocks(state[promptValues]!, blocks, toRows(v), block);
         assign[promptKeys] = keys;
         assign[promptValues] = values;
         return cachedAttention(config, q, keys, values, positions, T);
@@ -103,17 +105,19 @@ export function prefillFunction(config: ModelConfig, sizes: CacheSizes): Functio
 /** `prefillShared`: keys and values of the first positions of a prompt, `ids` `[1, sharedPositions]`, into every row of the prompt cache. */
 export function prefillSharedFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { prompts: P, promptPositions: T, sharedPositions: shared = 0 } = sizes;
+  const block = blockOf(sizes);
   return defineFunction({
     inputs: { ids: { dtype: 'int32', shape: [1, shared] } },
     body(state, { ids }) {
       const at = angles(config, tf.range(0, shared, 1, 'float32').expandDims(0));
-      const rows = rowIndices(config, tf.range(0, P, 1, 'int32'), T, shared);
+      const blocks = rowIndices(config, tf.range(0, P, 1, 'int32'), T / block, shared / block);
       const bias = causalBias(shared);
       const assign: Record<string, tf.Tensor> = {};
       hiddenStates(state, config, ids, at, (layer, q, k, v) => {
         const { promptKeys, promptValues } = cacheNames(layer);
-        assign[promptKeys] = updateRows(state[promptKeys]!, rows, tf.tile(toRows(k), [P, 1]));
-        assign[promptValues] = updateRows(state[promptValues]!, rows, tf.tile(toRows(v), [P, 1]));
+        const everywhere = (x: Float<'B T K C'>) => tf.tile(toRows(x), [P, 1]);
+        assign[promptKeys] = updateBlocks(state[promptKeys]!, blocks, everywhere(k), block);
+        assign[promptValues] = updateBlocks(state[promptValues]!, blocks, everywhere(v), block);
         return attention(q, k, v, bias, attentionScale(config));
       });
       return { assign };
@@ -124,15 +128,16 @@ export function prefillSharedFunction(config: ModelConfig, sizes: CacheSizes): F
 /** `admit`: copies prompt `prompts[i]` of the prompt cache into slot `slots[i]`, for R pairs. */
 export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { admissions: R, promptPositions: T, positions: S } = sizes;
+  const block = blockOf(sizes);
   const pair: TensorSpec = { dtype: 'int32', shape: [R] };
   return defineFunction({
     inputs: { prompts: pair, slots: pair },
     body(state, { prompts, slots }) {
-      const from = rowIndices(config, prompts, T, T);
-      const to = rowIndices(config, slots, S, T);
+      const from = rowIndices(config, prompts, T / block, T / block);
+      const to = rowIndices(config, slots, S / block, T / block);
       return {
         assign: eachCache(config, state, (cache, promptCache) =>
-          updateRows(cache, to, tf.gather(promptCache, from as tf.Tensor1D)),
+          updateBlocks(cache, to, tf.gather(inBlocks(promptCache, block), from), block),
         ),
       };
     },
@@ -141,15 +146,15 @@ export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionS
 
 /** `move`: copies slot `from[i]` to slot `to[i]`, for R pairs, to keep the occupied slots contiguous. */
 export function moveFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
-  const { admissions: R, positions: S } = sizes;
-  const pair: TensorSpec = { dtype: 'int32', shape: [R] };
+  const pair: TensorSpec = { dtype: 'int32', shape: [sizes.admissions] };
+  const slot = config.kvHeads * sizes.positions;
   return defineFunction({
     inputs: { from: pair, to: pair },
     body(state, { from, to }) {
-      const source = rowIndices(config, from, S, S);
-      const target = rowIndices(config, to, S, S);
       return {
-        assign: eachCache(config, state, (cache) => updateRows(cache, target, tf.gather(cache, source as tf.Tensor1D))),
+        assign: eachCache(config, state, (cache) =>
+          updateBlocks(cache, to, tf.gather(inBlocks(cache, slot), from), slot),
+        ),
       };
     },
   });
@@ -246,6 +251,24 @@ function rowIndices(config: ModelConfig, slots: Int<'R'>, length: number, count:
   const heads = tf.add(tf.mul(slots.expandDims(1), int(K)), tf.range(0, K, 1, 'int32').expandDims(0));
   const rows = tf.add(tf.mul(heads.expandDims(2), int(length)), tf.range(0, count, 1, 'int32').reshape([1, 1, count]));
   return rows.reshape([-1]);
+}
+
+/** Positions that are copied as one: copies begin and end at its multiples. TensorFlow copies row by row, a microsecond each. */
+function blockOf({ positions, promptPositions, chunk, sharedPositions = 0 }: CacheSizes): number {
+  const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
+  return [promptPositions, chunk, sharedPositions].reduce(divisor, positions);
+}
+
+/** A cache `[R, C]` with `size` of its rows in one: `[R / size, size * C]`. */
+function inBlocks(cache: Float<'R C'>, size: number): Float<'N SC'> {
+  const [rows, width] = cache.shape as [number, number];
+  return cache.reshape([rows / size, size * width]);
+}
+
+/** `cache` `[R, C]` with its blocks of `size` rows at `blocks` `[N]` replaced by `rows`, `[N * size, C]` or `[N, size * C]`. */
+function updateBlocks(cache: Float<'R C'>, blocks: Int<'N'>, rows: Float<'N ...'>, size: number): Float<'R C'> {
+  const all = inBlocks(cache, size);
+  return updateRows(all, blocks, rows.reshape([-1, all.shape[1]!])).reshape(cache.shape);
 }
 
 function eachCache(
