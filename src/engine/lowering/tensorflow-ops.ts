@@ -5,7 +5,8 @@
 import { type InPlaceUpdate, inPlaceUpdate, noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
 import { type Graph, type GraphNode, type Output, outputOf } from '../graph/graph.js';
 import { readVariable } from '../graph/stored.js';
-import { type Inputs, type Lowering, scalar } from './emit.js';
+import { sizeOf } from '../shape.js';
+import { type Inputs, type Lowering, reshape, scalar } from './emit.js';
 
 /** Names of the ops; tfjs finds the lowerings under the same names. */
 export const tensorflowOps = {
@@ -90,36 +91,55 @@ export const tensorflowLowerings = {
 
   /** `{ state, value }` -> the state with `value` added immediately; see addInto in state-ops.ts. */
   [tensorflowOps.addInto]: (graph, { state, value }: Inputs<'state' | 'value'>) =>
-    writeAtOnce(graph, state, 'AssignAddVariableOp', value),
+    writeAtOnce(graph, state, { onGpu: 'AssignAddVariableOp', inPlace: 'InplaceAdd', value }),
 
   /**
    * `{ state }` -> the state filled with zeros, immediately. Not with Fill: TensorFlow would compute its value when it prepares
    * the function and keep it, which for the gradient of a large model is as much memory again.
    */
-  [tensorflowOps.clear]: (graph, { state }: Inputs<'state'>) =>
-    writeAtOnce(
-      graph,
-      state,
-      'AssignVariableOp',
-      graph.add('ZerosLike', [state], state, { attributes: { T: { type: state.dtype } } }),
-    ),
+  [tensorflowOps.clear]: (graph, { state }: Inputs<'state'>) => {
+    const value = graph.add('ZerosLike', [state], state, { attributes: { T: { type: state.dtype } } });
+    return writeAtOnce(graph, state, { onGpu: 'AssignVariableOp', inPlace: 'InplaceUpdate', value });
+  },
 } satisfies Record<string, Lowering>;
 
-/** A write to a state that waits only for its own inputs. Several writes to the same state form one update. */
-function writeAtOnce(graph: Graph, state: Output, op: string, value: Output): Output[] {
-  const handles = stateHandles(op, [state]);
+/**
+ * A write to a state that waits only for its own inputs. Several writes to the same state form one update. On a processor, it
+ * changes the state's memory: the other ops may give the variable new memory, which is not as well packed (state-memory.ts).
+ */
+function writeAtOnce(
+  graph: Graph,
+  state: Output,
+  { onGpu, inPlace, value }: { readonly onGpu: string; readonly inPlace: string; readonly value: Output },
+): Output[] {
+  const earlier = inPlaceUpdate(state);
+  const handles = earlier?.handles ?? stateHandles(inPlace, [state]);
   const [handle] = handles as [GraphNode];
-  const attributes = { dtype: { type: state.dtype } };
-  const node = graph.addNode(op, [outputOf(handle, 0), value], [], { attributes });
-  const update: InPlaceUpdate = inPlaceUpdate(state) ?? {
+  const update: InPlaceUpdate = earlier ?? {
     handles,
     writes: [],
     inputs: () => [],
     oldValue: 'lost',
     atOnce: true,
   };
-  update.writes.push(node);
-  const result = readVariable(graph, handle, state, update.writes);
-  noteInPlaceUpdate(update, [result]);
-  return [result];
+  if (graph.device === 'gpu') {
+    const attributes = { dtype: { type: state.dtype } };
+    const node = graph.addNode(onGpu, [outputOf(handle, 0), value], [], { attributes });
+    update.writes.push(node);
+    const result = readVariable(graph, handle, state, update.writes);
+    noteInPlaceUpdate(update, [result]);
+    return [result];
+  }
+  // As one row, which is one pass over memory.
+  const row = [1, sizeOf(state.shape)];
+  const operands = [reshape(graph, state, row), graph.ints([0]), reshape(graph, value, row)];
+  const written = graph.add(
+    inPlace,
+    operands,
+    { dtype: state.dtype, shape: row },
+    { attributes: { T: { type: state.dtype } } },
+  );
+  update.writes.push(written.node);
+  noteInPlaceUpdate(update, [written]);
+  return [reshape(graph, written, state.shape)];
 }
