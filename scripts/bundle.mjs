@@ -5,6 +5,7 @@
 import { rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
+import { assembleKernel } from './kernel.mjs';
 
 const source = resolve('src');
 /** Packages that the page needs. */
@@ -79,7 +80,7 @@ async function bundlePackages(dist) {
 
 /** Everything in `dist` that is bundled. */
 export async function bundle(dist = 'dist') {
-  await Promise.all([bundleWorker(dist), bundlePackages(dist)]);
+  await Promise.all([assembleKernel(dist), bundleWorker(dist), bundlePackages(dist)]);
 }
 
 if (process.argv[1] === import.meta.filename) await bundle(process.argv[2]);

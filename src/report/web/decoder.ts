@@ -1,7 +1,10 @@
 /**
- * @file The forward pass of network/transformer.ts in plain JavaScript, one token at a time with a cache of keys and values. Runs
- * in the web page, and in Node for its check. Imports nothing, since it is copied into the page's folder. Sums are float64.
+ * @file The forward pass of network/transformer.ts for a page, with a cache of keys and values: products of matrices by kernel.wasm
+ * in float32, the rest in JavaScript. Runs in the web page, and in Node for its check. Copied into the page's folder, so it imports
+ * only files there.
  */
+import { type MatrixSpec, placeMatrices } from './matrices.js';
+import type { Tensors } from './tensors.js';
 
 /** The config of the forward pass; a part of the page's `model.json`. */
 export interface DecoderConfig {
@@ -19,64 +22,42 @@ export interface DecoderConfig {
 }
 
 export interface Decoder {
-  /** Clears the cache. */
-  reset(): void;
-  /** Takes the next token. @returns logits over the vocabulary, `[V]`, valid until the next call. */
-  step(id: number): Float32Array;
+  /** Number of tokens in the cache. */
+  readonly length: number;
+  /** Drops all but the first `length` tokens. */
+  keep(length: number): void;
+  /** Takes the next tokens. @returns logits after the last, `[V]`. */
+  take(ids: readonly number[]): Float32Array;
 }
 
-export type Tensors = ReadonlyMap<string, Float32Array>;
+/** Tokens that go through a layer together: a layer's weights come from memory once for all of them. */
+const most = 32;
 
-/** A safetensors file of float32, float16 and bfloat16, all widened to float32. */
-export function readTensors(file: ArrayBuffer): Tensors {
-  const headerBytes = Number(new DataView(file).getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(file, 8, headerBytes)));
-  const tensors = new Map<string, Float32Array>();
-  for (const [name, entry] of Object.entries<{ dtype: string; data_offsets: [number, number] }>(header)) {
-    if (name === '__metadata__') continue;
-    const [begin, end] = entry.data_offsets;
-    tensors.set(name, widen(file.slice(8 + headerBytes + begin, 8 + headerBytes + end), entry.dtype));
-  }
-  return tensors;
-}
-
-function widen(bytes: ArrayBuffer, dtype: string): Float32Array {
-  if (dtype === 'F32') return new Float32Array(bytes);
-  const halves = new Uint16Array(bytes);
-  const bits = new Uint32Array(halves.length);
-  const values = new Float32Array(bits.buffer);
-  for (let i = 0; i < halves.length; i += 1) {
-    const half = halves[i]!;
-    if (dtype === 'BF16') {
-      bits[i] = half << 16;
-      continue;
-    }
-    const exponent = (half >> 10) & 31;
-    const fraction = half & 1023;
-    const magnitude = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
-    values[i] = half & 0x8000 ? -magnitude : magnitude;
-  }
-  return values;
-}
-
-export function createDecoder(config: DecoderConfig, tensors: Tensors): Decoder {
-  const { heads: H, kvHeads: K, headDim: C, frequencies, attentionFactor } = config;
-  const tensor = (name: string) => {
-    const found = tensors.get(name);
-    if (found === undefined) throw new Error(`the model has no ${name}`);
-    return found;
+/** @param kernel the code of `kernel.wasm`. */
+export function createDecoder(config: DecoderConfig, tensors: Tensors, kernel: ArrayBuffer): Decoder {
+  const { heads: H, kvHeads: K, headDim: C, frequencies, attentionFactor, rmsNormEps } = config;
+  const found = <T>(value: T | undefined, name: string): T => {
+    if (value === undefined) throw new Error(`the model has no ${name}`);
+    return value;
   };
-  const embedding = tensor('model.embed_tokens.weight');
-  const D = tensor('model.norm.weight').length;
-  const head = config.tied ? embedding : tensor('lm_head.weight');
-  const layers = Array.from({ length: config.layers }, (_, layer) => {
-    const at = (name: string) => tensor(`model.layers.${layer}.${name}.weight`);
+  const tensor = (name: string) => found(tensors.get(name), name);
+  const outputNorm = tensor('model.norm.weight');
+  const D = outputNorm.length;
+  const specs: MatrixSpec[] = [];
+  const matrix = (name: string, tokens = most) => {
+    const [rows = 0, columns = 0] = found(tensors.shape(name), name);
+    return specs.push({ rows, columns, tokens, read: () => tensor(name) }) - 1;
+  };
+  const embedding = matrix('model.embed_tokens.weight', 1);
+  const head = config.tied ? embedding : matrix('lm_head.weight', 1);
+  const placed = Array.from({ length: config.layers }, (_, layer) => {
+    const at = (name: string) => `model.layers.${layer}.${name}`;
     const linear = (name: string) => {
-      return { weight: at(name), bias: tensors.get(`model.layers.${layer}.${name}.bias`) };
+      return { index: matrix(at(`${name}.weight`)), bias: tensors.get(at(`${name}.bias`)) };
     };
     return {
-      inputNorm: at('input_layernorm'),
-      outputNorm: at('post_attention_layernorm'),
+      inputNorm: tensor(at('input_layernorm.weight')),
+      outputNorm: tensor(at('post_attention_layernorm.weight')),
       q: linear('self_attn.q_proj'),
       k: linear('self_attn.k_proj'),
       v: linear('self_attn.v_proj'),
@@ -84,17 +65,24 @@ export function createDecoder(config: DecoderConfig, tensors: Tensors): Decoder 
       gate: linear('mlp.gate_proj'),
       up: linear('mlp.up_proj'),
       down: linear('mlp.down_proj'),
-      qNorm: config.qkNorm ? at('self_attn.q_norm') : undefined,
-      kNorm: config.qkNorm ? at('self_attn.k_norm') : undefined,
+      qNorm: config.qkNorm ? tensor(at('self_attn.q_norm.weight')) : undefined,
+      kNorm: config.qkNorm ? tensor(at('self_attn.k_norm.weight')) : undefined,
       keys: [] as Float32Array[],
       values: [] as Float32Array[],
     };
   });
-  let position = 0;
+  const matrices = placeMatrices(kernel, specs);
+  let length = 0;
 
-  const turn = (x: Float32Array) => {
+  const multiply = ({ index, bias }: { index: number; bias?: Float32Array | undefined }, x: Float32Array) => {
+    const result = matrices[index]!.times(x);
+    return bias === undefined ? result : result.map((value, i) => value + bias[i % bias.length]!);
+  };
+  /** Turns the heads of each token by its position. @param width numbers of a token. */
+  const turn = (x: Float32Array, width: number) => {
     const half = C / 2;
     for (let start = 0; start < x.length; start += C) {
+      const position = length + Math.floor(start / width);
       for (let i = 0; i < half; i += 1) {
         const angle = Math.fround(position * frequencies[i]!);
         const [cos, sin] = [Math.cos(angle) * attentionFactor, Math.sin(angle) * attentionFactor];
@@ -105,13 +93,10 @@ export function createDecoder(config: DecoderConfig, tensors: Tensors): Decoder 
     }
     return x;
   };
-  const normHeads = (x: Float32Array, weight: Float32Array | undefined) => {
-    for (let start = 0; weight !== undefined && start < x.length; start += C) {
-      x.set(norm(x.subarray(start, start + C), weight, config.rmsNormEps), start);
-    }
-    return x;
-  };
+  const normHeads = (x: Float32Array, weight: Float32Array | undefined) =>
+    weight === undefined ? x : norm(x, weight, rmsNormEps);
 
+  /** Attention of one token `[H * C]` to all positions up to its own. */
   const attend = (q: Float32Array, keys: readonly Float32Array[], values: readonly Float32Array[]) => {
     const result = new Float32Array(H * C);
     const scores = new Float64Array(keys.length);
@@ -137,30 +122,42 @@ export function createDecoder(config: DecoderConfig, tensors: Tensors): Decoder 
     return result;
   };
 
+  /** At most `most` tokens. @returns the last layer's output for the last of them, `[D]`. */
+  const pass = (ids: readonly number[]) => {
+    let x = joined(ids.map((id) => matrices[embedding]!.row(id)));
+    for (const layer of placed) {
+      const normed = norm(x, layer.inputNorm, rmsNormEps);
+      const q = rows(turn(normHeads(multiply(layer.q, normed), layer.qNorm), H * C), H * C);
+      layer.keys.push(...rows(turn(normHeads(multiply(layer.k, normed), layer.kNorm), K * C), K * C));
+      layer.values.push(...rows(multiply(layer.v, normed), K * C));
+      const attended = q.map((token, t) => {
+        return attend(token, layer.keys.slice(0, length + t + 1), layer.values.slice(0, length + t + 1));
+      });
+      x = sum(x, multiply(layer.o, joined(attended)));
+      const again = norm(x, layer.outputNorm, rmsNormEps);
+      const [gate, up] = [multiply(layer.gate, again), multiply(layer.up, again)];
+      for (let i = 0; i < gate.length; i += 1) gate[i] = (gate[i]! / (1 + Math.exp(-gate[i]!))) * up[i]!;
+      x = sum(x, multiply(layer.down, gate));
+    }
+    length += ids.length;
+    return x.subarray(x.length - D);
+  };
+
   return {
-    reset() {
-      position = 0;
-      for (const layer of layers) {
-        layer.keys.length = 0;
-        layer.values.length = 0;
-      }
+    get length() {
+      return length;
     },
-    step(id) {
-      if (position >= config.maxPositions) throw new Error(`the model has room for ${config.maxPositions} tokens`);
-      let x: Float32Array = embedding.slice(id * D, (id + 1) * D);
-      for (const layer of layers) {
-        const normed = norm(x, layer.inputNorm, config.rmsNormEps);
-        const q = turn(normHeads(multiply(layer.q, normed), layer.qNorm));
-        layer.keys.push(turn(normHeads(multiply(layer.k, normed), layer.kNorm)));
-        layer.values.push(multiply(layer.v, normed));
-        x = sum(x, multiply(layer.o, attend(q, layer.keys, layer.values)));
-        const again = norm(x, layer.outputNorm, config.rmsNormEps);
-        const [gate, up] = [multiply(layer.gate, again), multiply(layer.up, again)];
-        for (let i = 0; i < gate.length; i += 1) gate[i] = (gate[i]! / (1 + Math.exp(-gate[i]!))) * up[i]!;
-        x = sum(x, multiply(layer.down, gate));
+    keep(kept) {
+      length = Math.min(length, kept);
+      for (const layer of placed) layer.keys.length = layer.values.length = length;
+    },
+    take(ids) {
+      if (length + ids.length > config.maxPositions) {
+        throw new Error(`the model has room for ${config.maxPositions} tokens`);
       }
-      position += 1;
-      return multiply({ weight: head }, norm(x, tensor('model.norm.weight'), config.rmsNormEps));
+      let last: Float32Array | undefined;
+      for (let start = 0; start < ids.length; start += most) last = pass(ids.slice(start, start + most));
+      return multiply({ index: head }, norm(last!, outputNorm, rmsNormEps));
     },
   };
 }
@@ -172,24 +169,15 @@ export function argMax(values: Float32Array): number {
   return best;
 }
 
-/** The matrix `[out, in]` times `x` `[in]`, plus the bias. */
-function multiply({ weight, bias }: { weight: Float32Array; bias?: Float32Array | undefined }, x: Float32Array) {
-  const width = x.length;
-  const result = new Float32Array(weight.length / width);
-  for (let row = 0; row < result.length; row += 1) {
-    const start = row * width;
-    // Four independent sums, which the processor can compute in parallel.
-    let [a, b, c, d] = [0, 0, 0, 0];
-    let i = 0;
-    for (; i + 3 < width; i += 4) {
-      a += weight[start + i]! * x[i]!;
-      b += weight[start + i + 1]! * x[i + 1]!;
-      c += weight[start + i + 2]! * x[i + 2]!;
-      d += weight[start + i + 3]! * x[i + 3]!;
-    }
-    for (; i < width; i += 1) a += weight[start + i]! * x[i]!;
-    result[row] = a + b + c + d + (bias === undefined ? 0 : bias[row]!);
-  }
+/** Views of the rows of a matrix. */
+function rows(x: Float32Array, width: number): Float32Array[] {
+  return Array.from({ length: x.length / width }, (_, i) => x.subarray(i * width, (i + 1) * width));
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const width = parts[0]!.length;
+  const result = new Float32Array(parts.length * width);
+  for (const [i, part] of parts.entries()) result.set(part, i * width);
   return result;
 }
 
@@ -197,9 +185,15 @@ function sum(a: Float32Array, b: Float32Array): Float32Array {
   return a.map((value, i) => value + b[i]!);
 }
 
+/** Each row of `x`, as wide as `weight`, by its root mean square. */
 function norm(x: Float32Array, weight: Float32Array, eps: number): Float32Array {
-  let square = 0;
-  for (const value of x) square += value * value;
-  const scale = 1 / Math.sqrt(square / x.length + eps);
-  return x.map((value, i) => value * scale * weight[i]!);
+  const width = weight.length;
+  const result = new Float32Array(x.length);
+  for (let start = 0; start < x.length; start += width) {
+    let square = 0;
+    for (let i = start; i < start + width; i += 1) square += x[i]! * x[i]!;
+    const scale = 1 / Math.sqrt(square / width + eps);
+    for (let i = 0; i < width; i += 1) result[start + i] = x[start + i]! * scale * weight[i]!;
+  }
+  return result;
 }

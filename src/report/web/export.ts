@@ -91,7 +91,7 @@ export async function exportWeb(request: WebRequest, reporter: Reporter, signal:
   const result = { path: out, bytes: written.reduce((sum, path) => sum + statSync(path).size, 0), notes };
   if (!request.check) return result;
   const checked = { ...request, model: models[0]!.reference };
-  const open = () => openWebModel(join(out, 'models/0'));
+  const open = () => openWebModel(out);
   return { ...result, check: await checkExport(checked, open, reporter, signal) };
 }
 
@@ -169,10 +169,12 @@ function surroundings(tokenizer: Tokenizer, style: 'raw' | 'chat', system: strin
   return [before, after.join(mark)];
 }
 
-/** The modules of the page, by name. */
-function pageFiles(): Record<string, string> {
+/** The modules of the page, and the code of its products, by name. */
+function pageFiles(): Record<string, string | Uint8Array> {
   const ours = {
     decoder: './decoder.js',
+    matrices: './matrices.js',
+    tensors: './tensors.js',
     session: './session.js',
     answer: '../../reward/answer.js',
     multiplication: '../../reward/multiplication.js',
@@ -183,6 +185,7 @@ function pageFiles(): Record<string, string> {
     ...Object.fromEntries(
       Object.entries(ours).map(([name, path]) => [`${name}.js`, read(new URL(path, import.meta.url))]),
     ),
+    'kernel.wasm': readFileSync(new URL('./kernel.wasm', import.meta.url)),
     'tokenizers.js': read(join(tokenizers, 'tokenizers.min.mjs')),
   };
 }

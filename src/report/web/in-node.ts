@@ -5,18 +5,20 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import type { Peer } from '../../model/export/peer.js';
 import { createSession, type PageModel } from './session.js';
 
-/** @param folder `models/0` of an export. */
-export async function openWebModel(folder: string): Promise<Peer> {
+/** @param out the folder of an export. Its first model is opened. */
+export async function openWebModel(out: string): Promise<Peer> {
+  const folder = join(out, 'models/0');
   const read = (name: string) => readFileSync(join(folder, name));
   const json = (name: string) => JSON.parse(read(name).toString());
   const model: PageModel = json('model.json');
   const tokenizer = new Tokenizer(json('tokenizer.json'), json('tokenizer_config.json'));
-  const file = read('model.safetensors');
-  const weights = file.buffer.slice(file.byteOffset, file.byteOffset + file.length) as ArrayBuffer;
+  const [weights, kernel] = ['model.safetensors', '../../kernel.wasm'].map(
+    (name) => Uint8Array.from(read(name)).buffer,
+  );
   return {
     program: "the page's own code",
     async answer({ text, addSpecialTokens, maxNewTokens }) {
-      const session = createSession({ ...model, maxNewTokens, addSpecialTokens }, weights, tokenizer);
+      const session = createSession({ ...model, maxNewTokens, addSpecialTokens }, weights!, tokenizer, kernel!);
       return await session.answer(text);
     },
     close: async () => {},

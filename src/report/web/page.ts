@@ -37,7 +37,7 @@ ${tableLegend}
 export const tableLegend: Html = html`<ul class="legend"><li><span class="right">●</span> right</li><li><span class="near">◐</span> near</li><li><span class="wrong">○</span> wrong</li><li><span class="held">▢</span> held out, never trained on</li></ul>`;
 
 const policy = [
-  ...["default-src 'none'", "script-src 'self'", "connect-src 'self'", "style-src 'unsafe-inline'"],
+  ...["default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "connect-src 'self'", "style-src 'unsafe-inline'"],
   ...['img-src data:', "base-uri 'none'", "form-action 'none'"],
 ].join('; ');
 

@@ -17,7 +17,7 @@ ${tableScript}const get = async (path, kind) => {
 /** Lets the browser draw. */
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 
-const page = await get('./page.json', 'json');
+const [page, kernel] = await Promise.all([get('./page.json', 'json'), get('./kernel.wasm', 'arrayBuffer')]);
 const reward = (text, answer, info) => multiplicationReward(text, answer, info, page.reward);
 
 async function open(folder) {
@@ -27,7 +27,7 @@ async function open(folder) {
     get(folder + '/tokenizer_config.json', 'json'),
     get(folder + '/model.safetensors', 'arrayBuffer'),
   ]);
-  return createSession(model, weights, new Tokenizer(json, config));
+  return createSession(model, weights, new Tokenizer(json, config), kernel);
 }
 
 /** The factors of a text such as '7 x 8'. */

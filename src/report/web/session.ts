@@ -1,7 +1,8 @@
 /**
  * @file A model of a web export: prompts to token ids, and greedy answers. Copied into the page's folder, so it imports only files there.
  */
-import { argMax, createDecoder, type DecoderConfig, readTensors } from './decoder.js';
+import { argMax, createDecoder, type DecoderConfig } from './decoder.js';
+import { readTensors } from './tensors.js';
 
 /** `model.json` of one model of the page. */
 export interface PageModel {
@@ -43,8 +44,16 @@ export interface PageSession {
   answer(prompt: string, onText?: (text: string) => void | Promise<void>): Promise<PageAnswer>;
 }
 
-export function createSession(model: PageModel, weights: ArrayBuffer, tokenizer: PageTokenizer): PageSession {
-  const decoder = createDecoder(model.decoder, readTensors(weights));
+/** @param kernel the code of `kernel.wasm`. */
+export function createSession(
+  model: PageModel,
+  weights: ArrayBuffer,
+  tokenizer: PageTokenizer,
+  kernel: ArrayBuffer,
+): PageSession {
+  const decoder = createDecoder(model.decoder, readTensors(weights), kernel);
+  /** The tokens in the decoder's cache: a next prompt that begins like them need not be read again from its start. */
+  let cached: number[] = [];
   const decode = (ids: readonly number[]) =>
     ids.length === 0 ? '' : tokenizer.decode(ids, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   const surround = (question: string) => model.around.join(question);
@@ -56,10 +65,12 @@ export function createSession(model: PageModel, weights: ArrayBuffer, tokenizer:
       const promptIds = tokenizer.encode(prompt, { add_special_tokens: model.addSpecialTokens }).ids;
       if (promptIds.length === 0) throw new Error('the prompt has no tokens');
       if (promptIds.includes(undefined as never)) throw new Error('the model cannot spell this');
-      decoder.reset();
+      const different = promptIds.findIndex((id, i) => id !== cached[i]);
+      // The last token has to be read for the logits after it.
+      decoder.keep(Math.min(different === -1 ? promptIds.length : different, promptIds.length - 1));
       const ids: number[] = [];
-      let logits = new Float32Array();
-      for (const id of promptIds) logits = decoder.step(id) as Float32Array<ArrayBuffer>;
+      cached = [];
+      let logits = decoder.take(promptIds.slice(decoder.length));
       const room = Math.min(model.maxNewTokens, model.decoder.maxPositions - promptIds.length);
       let finished = false;
       while (!finished && ids.length < room) {
@@ -67,8 +78,9 @@ export function createSession(model: PageModel, weights: ArrayBuffer, tokenizer:
         ids.push(id);
         finished = model.endIds.includes(id);
         await onText?.(decode(ids));
-        if (!finished && ids.length < room) logits = decoder.step(id) as Float32Array<ArrayBuffer>;
+        if (!finished && ids.length < room) logits = decoder.take([id]);
       }
+      cached = [...promptIds, ...ids].slice(0, decoder.length);
       return { promptIds, ids, text: decode(ids), finished };
     },
   };
