@@ -1,12 +1,9 @@
 // SwiftShader for the tests of WebGPU: a Vulkan driver that computes on the processor, and Vulkan's loader. Both are in the npm
 // package @sparticuz/chromium (Linux on x64), from which they are extracted once.
 import { spawnSync } from 'node:child_process';
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { createBrotliDecompress } from 'node:zlib';
-import { extract } from 'tar';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { unpack, untar } from './chromium.mjs';
 
 const files = ['libvk_swiftshader.so', 'libvulkan.so.1', 'vk_swiftshader_icd.json'];
 
@@ -22,33 +19,13 @@ export async function setUpSwiftShader() {
   const folder = resolve('node_modules/.cache/tinyzero-swiftshader');
   if (!files.every((file) => existsSync(join(folder, file)))) {
     try {
-      await unpack(folder);
+      await unpack(folder, (staging) => untar('swiftshader.tar.br', staging, files));
     } catch (error) {
       return missing(`SwiftShader could not be unpacked: ${error.message}`);
     }
   }
   const libraries = [folder, process.env.LD_LIBRARY_PATH].filter(Boolean).join(':');
   return { env: { VK_ICD_FILENAMES: join(folder, 'vk_swiftshader_icd.json'), LD_LIBRARY_PATH: libraries } };
-}
-
-async function unpack(folder) {
-  const entry = createRequire(import.meta.url).resolve('@sparticuz/chromium');
-  const archive = join(
-    entry.slice(0, entry.indexOf('@sparticuz')),
-    '@sparticuz',
-    'chromium',
-    'bin',
-    'swiftshader.tar.br',
-  );
-  mkdirSync(dirname(folder), { recursive: true });
-  const staging = mkdtempSync(`${folder}-`);
-  try {
-    await pipeline(createReadStream(archive), createBrotliDecompress(), extract({ cwd: staging }, files));
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(staging, folder);
-  } finally {
-    rmSync(staging, { recursive: true, force: true });
-  }
 }
 
 function missing(reason) {

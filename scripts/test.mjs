@@ -5,9 +5,10 @@
 // Each file runs in its own process (the native addon cannot be loaded twice in one), two at a time. Temporary files are in one
 // folder, which is removed afterwards.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setUpChromium } from './chromium.mjs';
 import { setUpNative } from './native.mjs';
 import { setUpSwiftShader } from './swiftshader.mjs';
 
@@ -33,6 +34,8 @@ const numeric = [
 const lowest = { TINYZERO_CPU: 'baseline', ONEDNN_MAX_CPU_ISA: 'SSE41' };
 const native = setUpNative();
 const gpu = await setUpSwiftShader();
+const inBrowser = files.some((file) => readFileSync(file, 'utf8').includes('browserTest'));
+const browser = inBrowser ? await setUpChromium() : { env: {} };
 const temporary = mkdtempSync(join(tmpdir(), 'tinyzero-tests-'));
 let status = runTests(files, {}, 'spec');
 if (filters.length === 0 && !slow && native.missing === undefined) {
@@ -48,6 +51,7 @@ if (filters.length === 0 && !slow && native.missing === undefined) {
 }
 rmSync(temporary, { recursive: true, force: true });
 if (gpu.missing !== undefined) console.error(`\nTests of WebGPU were skipped: ${gpu.missing}`);
+if (browser.missing !== undefined) console.error(`\nTests in a browser were skipped: ${browser.missing}`);
 if (native.missing !== undefined) console.error(`\nTests of the native engine were skipped: ${native.missing}`);
 if (native.fault !== undefined) console.error(`They could have run, so this counts as a failure: ${native.fault}`);
 process.exit(status === 0 && native.fault === undefined ? 0 : status || 1);
@@ -62,7 +66,7 @@ function runTests(testFiles, env, reporter) {
       `--test-reporter=${reporter}`,
       ...testFiles,
     ],
-    { stdio: 'inherit', env: { ...process.env, ...native.env, ...gpu.env, ...env, TMPDIR: temporary } },
+    { stdio: 'inherit', env: { ...process.env, ...native.env, ...gpu.env, ...browser.env, ...env, TMPDIR: temporary } },
   );
   return run.status ?? 1;
 }
