@@ -51,7 +51,7 @@ export async function estimateVStar(
 
 async function sampled(
   job: Job,
-  { problems, shards }: { readonly problems: readonly Problem[]; readonly shards?: Shards },
+  { problems, shards }: { readonly problems: readonly Problem[]; readonly shards: Shards },
   out: string | undefined,
   reporter: Reporter,
   signal: AbortSignal,
@@ -68,15 +68,17 @@ async function sampled(
   );
 }
 
-function startingFile(job: Job, shards: Shards | undefined, out: string | undefined, reporter: Reporter): VStarFile {
+function startingFile(job: Job, shards: Shards, out: string | undefined, reporter: Reporter): VStarFile {
   const { beta1, numSamples: samples } = job.settings;
-  if (out === undefined || !existsSync(out)) return { ...job.vStar, ...(shards && { shards }) };
+  if (out === undefined || !existsSync(out)) return { ...job.vStar, shards };
   const found = readVStarFile(out);
   requireFingerprint(out, found, job.fingerprint);
   requireSameSampler(out, found, job.fingerprint);
-  if (JSON.stringify(found.shards) !== JSON.stringify(shards)) {
+  // Earlier versions did not count the problems of an undivided file.
+  const stored = found.shards ?? (shards.of === 1 ? shards : undefined);
+  if (JSON.stringify(stored) !== JSON.stringify(shards)) {
     const name = (value: Shards | undefined) =>
-      value ? `shard ${value.have.join(', ')} of ${value.of}` : 'all problems';
+      value === undefined || value.of === 1 ? 'all problems' : `shard ${value.have.join(', ')} of ${value.of}`;
     throw new UserError({
       problem: `${out} holds other problems.`,
       expected: name(shards),
@@ -86,15 +88,15 @@ function startingFile(job: Job, shards: Shards | undefined, out: string | undefi
   }
   reporter.line(`Resuming ${out}.`);
   // Sample i does not depend on the number of samples, so more samples only add to the existing ones.
-  return found.samples > samples ? deriveVStar(out, found, { beta1, samples }) : { ...found, beta1, samples };
+  return found.samples > samples ? deriveVStar(out, found, { beta1, samples }) : { ...found, beta1, samples, shards };
 }
 
 /** Every n-th problem, so that all shards take about the same time. */
 function shardOf<T>(
   problems: readonly T[],
   shard: string | undefined,
-): { readonly problems: readonly T[]; readonly shards?: Shards } {
-  if (shard === undefined) return { problems };
+): { readonly problems: readonly T[]; readonly shards: Shards } {
+  if (shard === undefined) return { problems, shards: { of: 1, have: [1], problems: problems.length } };
   const [, i, n] = /^(\d{1,6})\/(\d{1,6})$/.exec(shard)?.map(Number) ?? [];
   if (i === undefined || n === undefined || i < 1 || i > n || n > problems.length) {
     throw new UserError(

@@ -45,7 +45,7 @@ export interface VStarEntry {
   readonly lengths: readonly number[];
 }
 
-/** Which shards of the training problems a file holds. */
+/** Which part of the training problems a file holds. Shard 1 of 1 is all of them. */
 export interface Shards {
   /** Total number of shards. */
   readonly of: number;
@@ -62,7 +62,7 @@ export interface VStarFile {
   readonly beta1: number;
   /** Samples per problem, when complete. */
   readonly samples: number;
-  /** Absent: the file holds all problems. */
+  /** Absent, as in the file of a run: the file holds all problems. */
   readonly shards?: Shards;
   /** By problem id. An entry with fewer samples was interrupted. */
   readonly entries: ReadonlyMap<string, VStarEntry>;
@@ -231,7 +231,9 @@ export function mergeVStarFiles(parts: readonly VStarPart[], { partial = false }
   }
   const { shards: _, ...head } = first.file;
   const shards = unionOf(parts.map(({ file }) => shardsOf(file)));
-  return { ...head, ...(shards.have.length < shards.of && { shards }), entries };
+  if (shards.have.length < shards.of) return { ...head, shards, entries };
+  const isCounted = parts.every(({ file }) => file.shards !== undefined);
+  return { ...head, ...(isCounted && { shards: { of: 1, have: [1], problems: shards.problems } }), entries };
 }
 
 /**

@@ -144,7 +144,9 @@ test('V* of another seed is rejected by the field that differs; of the same sett
     derived,
   ]);
   assert.equal(code, 0);
-  assert.equal(JSON.parse(readFileSync(derived, 'utf8')).beta1, 5);
+  const { beta1, shards, entries } = JSON.parse(readFileSync(derived, 'utf8'));
+  assert.equal(beta1, 5);
+  assert.deepEqual(shards, { of: 1, have: [1], problems: Object.keys(entries).length });
 
   const training = [
     'train',

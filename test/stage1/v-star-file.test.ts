@@ -120,12 +120,15 @@ const merge = (files: readonly VStarFile[], options = {}) =>
 const shard = (i: number, entries: Record<string, VStarEntry>, { of = 3, problems = 1 } = {}) =>
   file(entries, { shards: { of, have: [i], problems } });
 const full = entry(1, 0, 0, 1);
+/** An undivided file. */
+const undivided = (entries: Record<string, VStarEntry>) =>
+  shard(1, entries, { of: 1, problems: Object.keys(entries).length });
 
 test('all shards merge in any order; some of them only with --partial', () => {
   const shards = [shard(1, { a: full }), shard(2, { b: full }), shard(3, { c: full })];
-  const whole = file({ a: full, b: full, c: full });
+  const whole = undivided({ a: full, b: full, c: full });
   assert.deepEqual(merge(shards), whole);
-  assert.deepEqual(merge([...shards].reverse()), file({ c: full, b: full, a: full }));
+  assert.deepEqual(merge([...shards].reverse()), undivided({ c: full, b: full, a: full }));
   const [first, second] = shards;
   assertUserError(() => merge([first!]), /Shards 2, 3 of 3 are missing.*--partial/);
   assertUserError(
@@ -155,7 +158,7 @@ test('merged shards have the order of the problems, however they were merged', (
 test('the same shard twice, or an interrupted one, is rejected without --partial', () => {
   const [first, second] = [shard(1, { a: full }, { of: 2 }), shard(2, { b: full }, { of: 2 })];
   assertUserError(() => merge([first, second, first]), /part-2 and part-0 are both shard 1 of 2.*--partial/);
-  assert.deepEqual(merge([first, second, first], { partial: true }), file({ a: full, b: full }));
+  assert.deepEqual(merge([first, second, first], { partial: true }), undivided({ a: full, b: full }));
   const interrupted = shard(2, { b: entry(1, 0) }, { of: 2 });
   assertUserError(
     () => merge([first, interrupted]),

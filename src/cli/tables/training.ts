@@ -89,6 +89,7 @@ export const trainingCommands: readonly CommandSpec[] = [
       loraTargets: { group: 'Training' },
       evalEvery: { help: 'updates between measurements of the held-out loss; 0: never' },
       keep: { value: 'checkpoints', help: 'newest checkpoints to keep' },
+      seeds: { help: 'one run per seed, instead of --seed: 1..5 or 1,3,7' },
       on: modalOnly,
       out: { help: 'folder of the run', default: 'runs/sft-MODEL-DATE-TIME' },
       ...pageTexts,

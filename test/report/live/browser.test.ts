@@ -9,6 +9,7 @@ import { watchRuns } from '../../../src/report/live/watch.js';
 import { renderPage } from '../../../src/report/page.js';
 import { readRunRecord } from '../../../src/report/read.js';
 import { runFiles } from '../../../src/run/folder.js';
+import { assertAccessible, threeSizes } from '../../helpers/axe.js';
 import { browserTest } from '../../helpers/chromium.js';
 import { temporaryFolder as makeFolder, tinyzero } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/files.js';
@@ -31,35 +32,15 @@ function complaints(page: Page, url: string): string[] {
   return found;
 }
 
-const tooWide = (page: Page) => page.evaluate('document.documentElement.scrollWidth - innerWidth');
-
-async function serious(page: Page): Promise<string[]> {
-  const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
-  const found = (await page.evaluate(`${axe}; axe.run().then(({ violations }) => violations)`)) as {
-    id: string;
-    impact: string;
-    nodes: { html: string }[];
-  }[];
-  return found
-    .filter(({ impact }) => /serious|critical/.test(impact))
-    .map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
-}
-
-const sizes = [
-  { width: 360, colorScheme: 'light' },
-  { width: 800, colorScheme: 'dark' },
-  { width: 1400, colorScheme: 'light' },
-] as const;
-
 browserTest('pages that are open during a run fill, and end as its report', async (browser, t) => {
   const watching = await watchRuns({ paths: [run], port: 0 });
   t.after(() => watching.close(''));
   const pages = await Promise.all(
-    sizes.map(async ({ width, colorScheme }) => {
-      const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme, reducedMotion: 'reduce' });
+    threeSizes.map(async (size) => {
+      const page = await browser.newPage({ ...size, reducedMotion: 'reduce' });
       const errors = complaints(page, watching.url);
       await page.goto(watching.url);
-      return { page, errors, width };
+      return { page, errors, width: size.viewport.width };
     }),
   );
   const [{ page: first }] = pages as [(typeof pages)[0]];
@@ -68,10 +49,7 @@ browserTest('pages that are open during a run fill, and end as its report', asyn
   const training = tinyzero(['train', ...longerRun, '--out', run, '--engine', engine, '--no-install']);
   await first.getByText(/^Stage 2: \d+ of 30 updates/).waitFor({ timeout: 240_000 });
   await first.locator('#rollouts .completion').first().waitFor();
-  for (const { page, width } of pages) {
-    assert.equal(await tooWide(page), 0, `${width}, during the run`);
-    assert.deepEqual(await serious(page), [], `${width}, during the run`);
-  }
+  for (const { page } of pages) await assertAccessible(page, 'during the run');
   assert.equal((await training).code, 0);
   const { page: report } = renderPage([readRunRecord(run)]);
   for (const { page, errors, width } of pages) {
@@ -83,7 +61,7 @@ browserTest('pages that are open during a run fill, and end as its report', asyn
     assert.match(await page.title(), /^Finished · run · tinyzero watch$/);
     assert.match(await page.locator('#said').innerText(), /^Finished\. /);
     assert.equal(await page.locator('#rollouts').count(), 0);
-    assert.equal(await tooWide(page), 0, `${width}, at the end`);
+    await assertAccessible(page, 'at the end');
     assert.deepEqual(errors, [], `${width}`);
     // The same elements as in the report, which its own script has prepared in the same way.
     const own = await browser.newPage();
@@ -98,7 +76,6 @@ browserTest('pages that are open during a run fill, and end as its report', asyn
     assert.deepEqual(different, []);
     await own.close();
   }
-  assert.deepEqual(await serious(first), [], 'at the end');
   await watching.close('The run is over.');
   await first.getByText('The run is over.').waitFor();
 });

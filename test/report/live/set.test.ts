@@ -13,6 +13,8 @@ import { findInstalledEngine } from '../../../src/engine/install/installed.js';
 import { watchRuns } from '../../../src/report/live/watch.js';
 import { runFiles } from '../../../src/run/folder.js';
 import { type VStarEntry, type VStarFile, writeVStarFile } from '../../../src/stage1/v-star-file.js';
+import { assertAccessible, threeSizes } from '../../helpers/axe.js';
+import { browserTest } from '../../helpers/chromium.js';
 import { cliPath, temporaryFolder as makeFolder, merge, tinyzero } from '../../helpers/cli.js';
 import { followEvents } from '../../helpers/events.js';
 import { temporaryFolder } from '../../helpers/files.js';
@@ -119,6 +121,26 @@ test('a set beside a run is shown run by run; tinyzero report writes the page of
   const out = join(temporaryFolder(t), 'set.html');
   assert.equal((await tinyzero(['report', set, '--out', out])).code, 0);
   assert.ok(existsSync(out));
+});
+
+browserTest('the page of a set: axe finds nothing serious, half-way and at the end', async (browser, t) => {
+  const folder = join(temporaryFolder(t), 'half');
+  cpSync(set, folder, { recursive: true });
+  rmSync(join(folder, 'seed-2', runFiles.evalAfter));
+  for (const [path, title] of [
+    [folder, 'Running'],
+    [set, 'Finished'],
+  ] as const) {
+    const { url } = await watched(t, path);
+    for (const size of threeSizes) {
+      const page = await browser.newPage({ ...size, reducedMotion: 'reduce' });
+      await page.goto(url);
+      await page.locator('#training svg.plot').first().waitFor();
+      assert.match(await page.title(), /two|half/);
+      await assertAccessible(page, title);
+      await page.close();
+    }
+  }
 });
 
 /** The first `done` of the problems of shard `shard` of 2. */

@@ -8,6 +8,7 @@ import { type SetMember, writeSetReport } from '../../../src/report/many/page.js
 import type { RunPlan } from '../../../src/run/many/plan.js';
 import type { Member } from '../../../src/run/many/state.js';
 import { summarizeSet } from '../../../src/run/many/summary.js';
+import { assertAccessible, threeSizes } from '../../helpers/axe.js';
 import { browserTest } from '../../helpers/chromium.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { runRecord, stepRecord } from '../../helpers/run-record.js';
@@ -74,28 +75,12 @@ test('a sweep: settings in order, and a line for each through its values', (t) =
 });
 
 browserTest('both reports: axe finds nothing serious, and nothing is wider than the window', async (browser, t) => {
-  const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
   for (const plan of [seeds, sweep]) {
     const { path } = reportOf(t, plan);
-    for (const [width, colorScheme] of [
-      [390, 'light'],
-      [1280, 'dark'],
-    ] as const) {
-      const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+    for (const size of threeSizes) {
+      const page = await browser.newPage(size);
       await page.goto(pathToFileURL(path).href);
-      const found = await page.evaluate(`${axe}; axe.run().then(({ violations }) => violations)`);
-      const serious = (found as { id: string; impact: string }[]).filter(({ impact }) =>
-        /serious|critical/.test(impact),
-      );
-      assert.deepEqual(
-        serious.map(({ id }) => id),
-        [],
-        `${plan.kind}, ${width}, ${colorScheme}`,
-      );
-      assert.ok(
-        Number(await page.evaluate('document.documentElement.scrollWidth')) <= width,
-        `${plan.kind} at ${width}`,
-      );
+      await assertAccessible(page, plan.kind);
       await page.locator('#training svg.plot').first().hover();
       assert.match(await page.locator('#tip').innerText(), /^update \d+\nmean /);
       await page.close();

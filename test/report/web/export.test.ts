@@ -1,6 +1,6 @@
 /** The page of a web export: its code answers as tinyzero does, and in a browser it asks two models side by side. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { ExportResult } from '../../../src/model/export/export.js';
@@ -9,6 +9,7 @@ import { defaultOptions } from '../../../src/options/settings.js';
 import { exportWeb } from '../../../src/report/web/export.js';
 import { multiplicationReward } from '../../../src/reward/multiplication.js';
 import { silentReporter } from '../../../src/util/reporter.js';
+import { assertAccessible } from '../../helpers/axe.js';
 import { browserTest } from '../../helpers/chromium.js';
 import { fixture, temporaryFolder } from '../../helpers/files.js';
 import { serveFolder } from '../../helpers/static-server.js';
@@ -79,14 +80,6 @@ browserTest('two built-in models side by side: below 3 MB, answers, rewards, tab
   );
   assert.deepEqual(cells, exact);
   assert.equal(await page.locator('table').first().locator('td.held').count(), 20);
-  assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true);
-
-  // axe, which the page's policy keeps out, is put in by the browser itself.
-  const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
-  await page.evaluate(axe);
-  const violations = await page.evaluate<string[]>(
-    `axe.run().then(({ violations }) => violations.filter(({ impact }) => ['serious', 'critical'].includes(impact)).map(({ id, nodes }) => id + ': ' + nodes[0].html))`,
-  );
-  assert.deepEqual(violations, []);
+  await assertAccessible(page);
   assert.deepEqual(wrong, []);
 });

@@ -11,6 +11,7 @@ import { float32File } from '../../../src/model/checkpoint/safetensors-layout.js
 import { memoryJob, type PageFiles } from '../../../src/report/web/training/job.js';
 import { openMemoryPolicy, trainInMemory } from '../../../src/run/core/in-memory.js';
 import { silentReporter } from '../../../src/util/reporter.js';
+import { assertAccessible } from '../../helpers/axe.js';
 import { browserTest } from '../../helpers/chromium.js';
 import { assertUserRejection } from '../../helpers/errors.js';
 import { serveFolder } from '../../helpers/static-server.js';
@@ -88,11 +89,6 @@ browserTest('the page trains with WebAssembly: the same weights, a verdict, tabl
   await page.getByText(/^Stopped after update 0\./).waitFor({ timeout: 120_000 });
   assert.ok(await page.locator('#train').isEnabled());
 
-  assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true);
-  await page.evaluate(readFileSync('node_modules/axe-core/axe.min.js', 'utf8'));
-  const violations = await page.evaluate<string[]>(
-    `axe.run().then(({ violations }) => violations.filter(({ impact }) => ['serious', 'critical'].includes(impact)).map(({ id, nodes }) => id + ': ' + nodes[0].html))`,
-  );
-  assert.deepEqual(violations, []);
+  await assertAccessible(page);
   assert.deepEqual(wrong, []);
 });
