@@ -21,13 +21,10 @@ const wanted = [
   /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
   /^models\/[\w-]+\/(README\.md|[\w-]+\.json|model\.safetensors)$/,
   /^native\/(README\.md|[\w/-]+\.(cc|h))$/,
-<<<<<<< HEAD
   // Of many modules: what a page that trains runs, and the gradients of tfjs.
-=======
   // The products of a web page.
   /^dist\/src\/report\/web\/kernel\.wasm$/,
   // What a page that trains runs, of many modules.
->>>>>>> bdde02e (V* files of estimate-vstar say how many problems they will have, so watch shows time left; sft help; the page of a set is checked by axe)
   /^dist\/src\/report\/web\/training\/worker\.bundle\.js$/,
   /^dist\/src\/engine\/ops\/tfjs-gradients\.bundle\.js$/,
   // Help texts and reports point to them.

@@ -78,8 +78,6 @@ export type OptionGroup = keyof typeof optionGroups;
 /** A command's own texts about an option. */
 export interface OptionText {
   readonly group?: OptionGroup;
-  /** Stands for the value in the usage: `lines`. */
-  readonly value?: string;
   readonly help?: string;
   /** What stands for the value: `lines`. */
   readonly value?: string;
