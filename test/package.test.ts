@@ -21,10 +21,9 @@ const wanted = [
   /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
   /^models\/[\w-]+\/(README\.md|[\w-]+\.json|model\.safetensors)$/,
   /^native\/(README\.md|[\w/-]+\.(cc|h))$/,
-  // Of many modules: what a page that trains runs, and the gradients of tfjs.
   // The products of a web page.
   /^dist\/src\/report\/web\/kernel\.wasm$/,
-  // What a page that trains runs, of many modules.
+  // Of many modules: what a page that trains runs, and the gradients of tfjs.
   /^dist\/src\/report\/web\/training\/worker\.bundle\.js$/,
   /^dist\/src\/engine\/ops\/tfjs-gradients\.bundle\.js$/,
   // Help texts and reports point to them.
