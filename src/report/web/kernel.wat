@@ -1,6 +1,6 @@
-;; The matrix products of the page's forward pass: `matrix` [rows, columns] times `x` [tokens, columns] into `out` [tokens, rows], all
-;; float32, at byte addresses; `columns` is a multiple of 16. A sum is 16 partial sums, in the same order for any number of tokens. A row
-;; of the matrix comes from memory once for all tokens. scripts/bundle.mjs makes kernel.wasm of this.
+(; @file The products of a web page's matrices, assembled into kernel.wasm by scripts/kernel.mjs. `matrix` [rows, columns] times `x`
+[tokens, columns] into `out` [tokens, rows], all float32, at byte addresses; `columns` is a multiple of 16. A sum is 16 partial sums, in
+the same order for any number of tokens. A row of the matrix comes from memory once for all tokens. ;)
 (module
   (import "page" "memory" (memory 1))
 
