@@ -21,7 +21,9 @@ function listed(folder: string, indent: string): string[] {
 }
 
 function summary(path: string): string {
-  const header = /^(?:#!.*\n)?(?:\/\*\*\s+(?:\* )?|\(; )@file ([\s\S]*?)(?:\*\/|;\))/.exec(readFileSync(path, 'utf8'))?.[1];
+  const header = /^(?:#!.*\n)?(?:\/\*\*\s+(?:\* )?|\(; )@file ([\s\S]*?)(?:\*\/|;\))/.exec(
+    readFileSync(path, 'utf8'),
+  )?.[1];
   if (header === undefined) throw new Error(`${path} has no @file header`);
   const text = header.replace(/\s*\n\s*\*\s?/g, ' ').trim();
   const sentence = (/^.*?[.](?=\s|$)/.exec(text)?.[0] ?? text).replace(/\.$/, '');
