@@ -5,7 +5,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
-import { valueAndGradients } from '../engine/ops/gradient.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import { defineFunction, type FunctionSpec, floats, type TensorRecord } from '../engine/program.js';
@@ -120,8 +119,8 @@ function learnerFunctions(
         const weights = tf.mul(tf.greaterEqual(inputs.targetRows.toFloat(), 0).toFloat(), inputs.weight);
         const meanLoss = (trained: TensorRecord) =>
           tf.neg(tf.sum(tf.mul(weights, packedLogProbs(trained, frozen, config, context, recompute))));
-        const { value, gradients } = valueAndGradients(state, names, meanLoss);
-        return { outputs: { loss: value }, assign: addGradients(state, gradients) };
+        const { value, assign } = addGradients(state, names, config, meanLoss);
+        return { outputs: { loss: value }, assign };
       },
     }),
     apply: applyFunction(names, optimizer, maxGradientNorm),

@@ -31,6 +31,7 @@ import {
   planPasses,
   valuesByRow,
 } from '../model/network/packed.js';
+import { embeddingName, lookupName } from '../model/network/params.js';
 import { frozenOf, gradientName, type PolicyLayout, pick, referenceOf, type TrainingLayout } from './layout.js';
 import { applyTogether } from './replicas.js';
 import type { RowLoss } from './row-loss.js';
@@ -128,13 +129,13 @@ export function updateFunctions(
           const delta = kept.values === undefined ? moved : tf.add(moved, kept.values);
           return tf.sum(tf.mul(weights, loss<tf.Tensor>(tf, { delta, advantage })));
         };
-        const { value, gradients } = valueAndGradients(state, names, meanLoss);
+        const { value, assign } = addGradients(state, names, config, meanLoss);
         // tfjs frees intermediate tensors of the loss unless they are kept, and never frees kept ones: return clones.
         const copies = Object.fromEntries(Object.entries(kept).map(([name, tensor]) => [name, tensor.clone()]));
         for (const tensor of Object.values(kept)) tensor.dispose();
         return {
           outputs: { loss: value, ...copies, refLogProbs },
-          assign: addGradients(state, gradients),
+          assign,
         };
       },
     }),
@@ -179,14 +180,25 @@ export function clearFunction(names: readonly string[]): FunctionSpec {
   });
 }
 
-/** New values of the sums: with the gradients of a pass added. */
-export function addGradients(state: TensorRecord, gradients: TensorRecord): Record<string, tf.Tensor> {
-  return Object.fromEntries(
-    Object.entries(gradients).map(([name, gradient]) => [
-      gradientName(name),
-      addInto(state[gradientName(name)]!, gradient),
-    ]),
-  );
+/**
+ * The value of `loss`, a function of the trained tensors, and new values of the sums: with its gradients added. The two gradients of a
+ * tied embedding, each as large as the table, are added one after the other, so that they need not be in memory together.
+ */
+export function addGradients(
+  state: TensorRecord,
+  names: readonly string[],
+  { tied }: Pick<ModelConfig, 'tied'>,
+  loss: (trained: TensorRecord) => tf.Tensor,
+): { readonly value: tf.Tensor; readonly assign: Record<string, tf.Tensor> } {
+  const isSplit = tied && names.includes(embeddingName);
+  const given = isSplit ? Object.create(state, { [lookupName]: { value: state[embeddingName]!.clone() } }) : state;
+  const { value, gradients } = valueAndGradients(given, isSplit ? [...names, lookupName] : names, loss);
+  const assign: Record<string, tf.Tensor> = {};
+  for (const [name, gradient] of Object.entries(gradients)) {
+    const sum = gradientName(name === lookupName ? embeddingName : name);
+    assign[sum] = addInto(assign[sum] ?? state[sum]!, gradient);
+  }
+  return { value, assign };
 }
 
 /** One step of AdamW by the sums of the gradients, clipped; `norm` is their global norm before that. */

@@ -4,6 +4,7 @@
  * results are estimated, and compared with measured peaks in docs/log.md.
  */
 import { type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
+import { tableSize } from '../engine/lowering/shapes.js';
 import { drawingBytes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { adapterSpecs } from '../model/network/lora.js';
@@ -30,10 +31,11 @@ export interface DiskPlan {
 const floatBytes = 4;
 
 /**
- * Node, TensorFlow and the compiled graphs, in bytes: measured as the memory of a process minus its tensors. The graphs of a
- * layer take about as much for wide layers as for narrow ones.
+ * Node, TensorFlow and the compiled graphs, in bytes: measured as the memory of a process minus its tensors (docs/log.md). The
+ * graphs of a layer take about as much for wide layers as for narrow ones, and adapters have as many as the weights.
  */
-const runtimeBytes = ({ layers }: ModelConfig) => 0.42e9 + 14.5e6 * layers;
+const runtimeBytes = ({ layers }: ModelConfig, use: 'sampling' | 'training', lora: LoraOptions | undefined) =>
+  0.42e9 + layers * (lora !== undefined ? 15e6 : use === 'sampling' ? 7.6e6 : 11e6);
 
 export interface UpdatePlan {
   /** Rows per update, and sequences per pass (absent: chosen automatically). */
@@ -67,16 +69,16 @@ export function planMemory(
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
   const drawing = layout.sizes.slots * drawingBytes(config);
-  const programs = { 'TensorFlow and Node': runtimeBytes(config) };
+  const programs = (use: MemoryStage['stage']) => ({ 'TensorFlow and Node': runtimeBytes(config, use, lora) });
   const forSampling = {
     caches,
     ...(copies > 0 && { [`${lora === undefined ? form : 'merged'} weights for sampling`]: copies }),
   };
-  const sampling = { ...programs, weights, ...forSampling, 'logits while drawing': drawing };
+  const sampling = { ...programs('sampling'), weights, ...forSampling, 'logits while drawing': drawing };
 
   const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch, room });
   const training = {
-    ...programs,
+    ...programs('training'),
     weights,
     ...forSampling,
     ...(lora === undefined && anchor !== 'sampler' && { 'reference weights': stateBytes(layout.reference) }),
@@ -94,7 +96,7 @@ export function planLearnerMemory(
   const layout = trainingLayout(config, { lora, isNarrow: () => config.dtype === 'bfloat16' });
   return [
     stage('training', {
-      'TensorFlow and Node': runtimeBytes(config),
+      'TensorFlow and Node': runtimeBytes(config, 'training', lora),
       weights: stateBytes(layout.parameters) + stateBytes(layout.adapters),
       ...ofUpdates(config, shape, layout, lora),
     }),
@@ -109,13 +111,14 @@ function ofUpdates(
   lora: LoraOptions | undefined,
   replicas = 1,
 ): Parts {
-  // The gradient of a tied embedding comes from two places, each as large as the table. With adapters the output layer is
-  // frozen and stored as bfloat16, and the policy and the reference widen it.
-  const table = floatBytes * elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
-  const isWidened = lora !== undefined && config.dtype === 'bfloat16';
+  // The gradient of the table is made whole before it is added. With adapters the output layer is frozen and stored as bfloat16,
+  // and the policy and the reference widen it, unless it is so large that it is read as it lies.
+  const elements = elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
+  const table = floatBytes * elements;
+  const isWidened = lora !== undefined && config.dtype === 'bfloat16' && elements < tableSize;
   return {
     'moments of AdamW': mostMoments(moments, replicas),
-    gradients: stateBytes(gradients) + (lora === undefined ? (config.tied ? 2 : 1) * table : 0),
+    gradients: stateBytes(gradients) + (lora === undefined ? table : 0),
     // An owner of tensors gets their gradients from all others.
     ...(replicas > 1 && { 'gradients of the others': ((replicas - 1) / replicas) * stateBytes(gradients) }),
     ...(isWidened && { 'output layer in float32': 2 * table }),

@@ -29,8 +29,8 @@ test('weights, reference and two moments are four times the parameters; the rest
   assert.equal(sampling?.parts.weights, bytes);
   assert.equal(training?.parts['reference weights'], bytes);
   assert.equal(training?.parts['moments of AdamW'], 2 * bytes);
-  // The sum of the passes, and of one pass the tied embedding's 64 x 96 floats from both of its places.
-  assert.equal(training?.parts.gradients, bytes + 2 * 4 * 64 * 96);
+  // The sum of the passes, and the embedding's 64 x 96 floats of one pass.
+  assert.equal(training?.parts.gradients, bytes + 4 * 64 * 96);
   // 17 slots of 64 positions (8 + 48 - 1, rounded up to 16s), 8 prompts of 16: keys and values, 4 layers of 2 heads of 24.
   assert.equal(sampling?.parts.caches, 4 * 2 * 4 * 2 * 24 * (17 * 64 + 2 * 16));
   for (const stage of [sampling!, training!]) {

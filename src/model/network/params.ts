@@ -8,6 +8,8 @@ import type { ModelConfig } from './config.js';
 export type ParameterSpecs = Readonly<Record<string, readonly number[]>>;
 
 export const embeddingName = 'model.embed_tokens.weight';
+/** The embedding where tokens are looked up, in a record that has a tied embedding twice, for two gradients. */
+export const lookupName = 'lookup.embed_tokens.weight';
 export const headName = 'lm_head.weight';
 
 /** All parameters in a checkpoint of this config, in layer order. A tied head is not listed. */

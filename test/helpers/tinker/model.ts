@@ -4,7 +4,6 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../../../src/engine/backend.js';
-import { valueAndGradients } from '../../../src/engine/ops/gradient.js';
 import * as adamw from '../../../src/engine/optim/adamw.js';
 import { defineFunction, floats, type TensorRecord } from '../../../src/engine/program.js';
 import type { Pretrained } from '../../../src/model/checkpoint/pretrained.js';
@@ -99,14 +98,14 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
         },
         body(state, inputs) {
           let kept: tf.Tensor | undefined;
-          const { gradients } = valueAndGradients(state, names, (trained) => {
+          const { assign } = addGradients(state, names, config, (trained) => {
             kept = tf.keep(logProbs(state, trained, inputs));
             const ratio = tf.exp(tf.sub(kept, inputs.old));
             return tf.neg(tf.sum(tf.mul(ratio, inputs.advantages)));
           });
           const output = kept!.clone();
           kept!.dispose();
-          return { outputs: { logProbs: output }, assign: addGradients(state, gradients) };
+          return { outputs: { logProbs: output }, assign };
         },
       }),
       adam: applyFunction(names, { beta1: 0.9, beta2: 0.95, ...options }, Number.POSITIVE_INFINITY),
