@@ -32,6 +32,7 @@ export interface Dispatch {
   readonly code: string;
   readonly groups: readonly [number, number];
   readonly slots: readonly Place[];
+  readonly writes: ReadonlySet<Place>;
   /** The buffers that it calls `data0`, `data1`, ... */
   readonly buffers: readonly string[];
   /** Operands that a table among the constants names. */
@@ -86,7 +87,9 @@ export class NeedsMemory extends Error {
 export class KernelWriter {
   private readonly functions: string[] = [];
   private readonly names = new Map<string, string>();
-  private readonly slots: Place[] = [];
+  /** Operands, and those of them that are written. */
+  readonly slots: Place[] = [];
+  readonly writes = new Set<Place>();
   private readonly buffers: string[];
   private readonly products: Output[] = [];
   /** For every function that is being written, whether its index is that of the kernel's element. */
@@ -121,6 +124,7 @@ export class KernelWriter {
   }
 
   store(place: Place, index: string, value: string): string {
+    for (const piece of piecesOf(place)) this.writes.add(piece);
     if (place.pieces === undefined)
       return `${this.array(place)}[${this.offset(place)} + ${index}] = bitcast<u32>(${value});`;
     return `${this.inPieces(place, 'store', 'i: u32, x: u32)', (word) => `${word} = x; return;`)}(${index}, bitcast<u32>(${value}));`;
@@ -175,6 +179,10 @@ export class KernelWriter {
     return `return product${number};`;
   }
 
+  get hasProducts(): boolean {
+    return this.products.length > 0;
+  }
+
   /** Declares memory that a workgroup shares. */
   share(declaration: string): void {
     if (!this.shared.includes(declaration)) this.shared += `var<workgroup> ${declaration};\n`;
@@ -222,7 +230,7 @@ export class KernelWriter {
 @compute @workgroup_size(${threads}) fn main(${ids}) {
   ${main}
 }`;
-    return { code, groups, slots: this.slots, buffers: this.buffers };
+    return { code, groups, slots: this.slots, writes: this.writes, buffers: this.buffers };
   }
 }
 

@@ -6,6 +6,7 @@ import type { Entry } from '../graph/compile.js';
 import type { Graph, GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';
+import { openBatch } from './batch.js';
 import { attribute, constantOf, expressionOf, loops, Unsupported } from './expressions.js';
 import { type Dispatch, KernelWriter, keyOf, maxSlots, NeedsMemory, type Place, type Values } from './kernel.js';
 import { kernels, nativeExpressions } from './kernels/fused.js';
@@ -112,12 +113,17 @@ export function planFunction(
   const steps: { dispatch: Dispatch; late: boolean }[] = [];
   const late = new Set(second);
   const pinned: Place[] = [];
+  const push = (node: GraphNode, dispatch: Dispatch) => {
+    const { slots, buffers } = dispatch;
+    if (slots.length > maxSlots) throw new Unsupported(`a kernel of ${slots.length} operands`);
+    if (buffers.length > mostBuffers) throw new Unsupported(`a kernel with ${buffers.length} buffers`);
+    steps.push({ dispatch, late: late.has(node) });
+  };
+  const batch = openBatch(values, push);
   const emit = (node: GraphNode, dispatches: readonly Dispatch[]) => {
     for (const dispatch of dispatches) {
-      const { slots, buffers } = dispatch;
-      if (slots.length > maxSlots) throw new Unsupported(`a kernel of ${slots.length} operands`);
-      if (buffers.length > mostBuffers) throw new Unsupported(`a kernel with ${buffers.length} buffers`);
-      steps.push({ dispatch, late: late.has(node) });
+      batch.before(dispatch);
+      push(node, dispatch);
     }
   };
   /** Emits kernels; writes them again once a product that they cannot contain is in memory. */
@@ -136,6 +142,7 @@ export function planFunction(
   /** Emits a kernel of `count` threads; `main` writes its body. */
   const emitEach = (node: GraphNode, count: number, main: (writer: KernelWriter) => string): void =>
     emitAll(node, () => {
+      if (batch.add(node, late.has(node), count, main)) return [];
       const writer = new KernelWriter(values);
       return [writer.each(count, main(writer))];
     });
@@ -186,6 +193,7 @@ export function planFunction(
   }
   groups.flush();
   finish();
+  batch.flush();
   /** Takes a sum of gradients, or its zeros, into the next kernel for all of them, unless the kernel of the gradient does it. */
   function isGradientSum(node: GraphNode): boolean {
     const [handle, value] = node.inputs as [Output, Output];
@@ -205,26 +213,20 @@ export function planFunction(
   function finish(): void {
     if (isFinished) return;
     isFinished = true;
+    batch.flush();
     for (const [, value] of outputs) keepOutput(value);
-    if (checks.length > 0)
-      groups.check(
-        checks.map(({ value }) => value),
-        order[0]!,
-      );
+    const checkedValues = checks.map(({ value }) => value);
+    if (checkedValues.length > 0) groups.check(checkedValues, order[0]!);
   }
 
   function keepOutput(value: Output): void {
     const place = stored(value);
     // Outputs are copied from temporary memory.
-    if (!isTemp(place)) {
-      const copy = temp(place.size);
-      const writer = new KernelWriter(values);
-      steps.push({
-        dispatch: writer.each(place.size, writer.store(copy, 'i', writer.element(value, 'i'))),
-        late: false,
-      });
-      pinned.push(copy);
-    } else pinned.push(place);
+    pinned.push(isTemp(place) ? place : temp(place.size));
+    if (isTemp(place)) return;
+    const writer = new KernelWriter(values);
+    const copy = writer.store(pinned.at(-1)!, 'i', writer.element(value, 'i'));
+    steps.push({ dispatch: writer.each(place.size, copy), late: false });
   }
   const firstSteps = steps.filter((step) => !step.late).map(({ dispatch }) => dispatch);
   const secondSteps = steps.filter((step) => step.late).map(({ dispatch }) => dispatch);
