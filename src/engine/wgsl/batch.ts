@@ -1,6 +1,6 @@
 /** @file Kernels of a thread per element wait here: those that need nothing of one another become one dispatch. */
 import type { GraphNode } from '../graph/graph.js';
-import { type Dispatch, KernelWriter, maxSlots, type Place, type Values } from './kernel.js';
+import { type Dispatch, KernelWriter, maxSlots, type Values } from './kernel.js';
 
 /** Kernels that wait. */
 interface Waiting {
@@ -10,8 +10,8 @@ interface Waiting {
   readonly parts: { readonly count: number; readonly main: string }[];
 }
 
-/** @param emit takes a kernel for the first or the second part of a function. */
-export function openBatch(values: Values, emit: (node: GraphNode, dispatch: Dispatch) => void) {
+/** @param mostBuffers of a kernel. @param emit takes a kernel for the first or the second part of a function. */
+export function openBatch(values: Values, mostBuffers: number, emit: (node: GraphNode, dispatch: Dispatch) => void) {
   let waiting: Waiting | undefined;
 
   function flush(): void {
@@ -36,6 +36,13 @@ export function openBatch(values: Values, emit: (node: GraphNode, dispatch: Disp
     return slots.some((place) => before.writes.has(place)) || before.slots.some((place) => writes.has(place));
   }
 
+  /** Whether one kernel can be it and the waiting ones. */
+  function fits({ slots, buffers }: KernelWriter): boolean {
+    const before = waiting!.writer;
+    const [allSlots, allBuffers] = [new Set([...before.slots, ...slots]), new Set([...before.buffers, ...buffers])];
+    return allSlots.size <= maxSlots && allBuffers.size <= mostBuffers;
+  }
+
   return {
     flush,
     /** To be called before `dispatch` is emitted. */
@@ -48,8 +55,7 @@ export function openBatch(values: Values, emit: (node: GraphNode, dispatch: Disp
       const alone = new KernelWriter(values);
       main(alone);
       if (alone.hasProducts) return false;
-      const slots = new Set<Place>([...(waiting?.writer.slots ?? []), ...alone.slots]);
-      if (waiting !== undefined && (waiting.isLate !== isLate || slots.size > maxSlots || isAfter(alone))) flush();
+      if (waiting !== undefined && (waiting.isLate !== isLate || !fits(alone) || isAfter(alone))) flush();
       waiting ??= { writer: new KernelWriter(values), node, isLate, parts: [] };
       waiting.parts.push({ count, main: main(waiting.writer) });
       return true;

@@ -90,7 +90,8 @@ export class KernelWriter {
   /** Operands, and those of them that are written. */
   readonly slots: Place[] = [];
   readonly writes = new Set<Place>();
-  private readonly buffers: string[];
+  /** Buffers that it binds besides inputs, constants and flags. */
+  readonly buffers: string[];
   private readonly products: Output[] = [];
   /** For every function that is being written, whether its index is that of the kernel's element. */
   private readonly elementwise: boolean[] = [true];

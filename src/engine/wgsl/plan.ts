@@ -119,7 +119,7 @@ export function planFunction(
     if (buffers.length > mostBuffers) throw new Unsupported(`a kernel with ${buffers.length} buffers`);
     steps.push({ dispatch, late: late.has(node) });
   };
-  const batch = openBatch(values, push);
+  const batch = openBatch(values, mostBuffers, push);
   const emit = (node: GraphNode, dispatches: readonly Dispatch[]) => {
     for (const dispatch of dispatches) {
       batch.before(dispatch);
