@@ -49,7 +49,7 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
     ...(plan === undefined
       ? []
       : [
-          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} planned, of which about ${Math.round(signalShare * plan.batchSize)} can teach something in the first ones${plan.warmup > 1 ? `; the learning rate rises during the first ${plan.warmup}` : ''}`,
+          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} planned; at first about ${Math.round(signalShare * plan.batchSize)} of them carry a signal${plan.warmup > 1 ? `; the learning rate rises during the first ${plan.warmup}` : ''}`,
         ]),
     ...(probe === undefined ? [] : describeProbe(probe)),
     ...notes.map((sentence) => `  ${sentence}`),
@@ -59,12 +59,12 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
 
 const rate = (value: number | null) => (value === null ? 'unknown' : percent(value));
 
-/** How the reference answers a few training problems. */
+/** The reference's answers to a few training problems. */
 function describeProbe(probe: Probe): string[] {
   const { problems, samplesPerProblem, greedyExact, sampledExact, lastNumberRight, examples } = probe;
-  const last = lastNumberRight === null ? '' : `, the last number is right in ${percent(lastNumberRight)}`;
+  const last = lastNumberRight === null ? '' : `; the last number is right in ${percent(lastNumberRight)}`;
   return [
-    `  a look at ${counted(problems, 'problem')}, ${counted(samplesPerProblem, 'sample')} each: ${percent(sampledExact)} exact${last}; greedy ${percent(greedyExact)}. For example:`,
+    `  a probe of ${counted(problems, 'problem')}, ${counted(samplesPerProblem, 'sample')} each: ${percent(sampledExact)} exact, greedy ${percent(greedyExact)}${last}. For example:`,
     ...examples.map(({ completion, exact, truncated }) => {
       const end = truncated ? 'cut off' : exact ? 'right' : 'wrong';
       return `    ${end.padEnd(7)} ${JSON.stringify(completion)}`;
@@ -81,7 +81,7 @@ function bars(counts: readonly number[]): string {
   );
 }
 
-/** What a run would do and need. */
+/** What a run would do and what it needs. */
 export function describeDryRun(plan: DryRun): string[] {
   const { model, parameters, task, problems, rollouts, updates, maxNewTokens, elsewhere } = plan;
   const { tinkerUrl, samplerUrl, workers = [] } = elsewhere;
@@ -93,10 +93,10 @@ export function describeDryRun(plan: DryRun): string[] {
       `${count(rollouts.stage1)} in stage 1, at most ${count(rollouts.stage2)} in stage 2 (${count(updates)} updates)`,
     ...(tinkerUrl === undefined
       ? []
-      : [`Samples and trains on the Tinker server ${tinkerUrl}, whose memory is not known here.`]),
+      : [`Samples and trains on the Tinker server ${tinkerUrl}; its memory is unknown.`]),
     ...(samplerUrl === undefined
       ? []
-      : [`Samples on the server ${samplerUrl}, whose memory is not known here, and trains here.`]),
+      : [`Samples on the server ${samplerUrl}, whose memory is unknown, and trains on this machine.`]),
     ...(workers.length === 0
       ? []
       : [`Computes here and in ${counted(workers.length, 'worker')}: ${workers.join(', ')}.`]),

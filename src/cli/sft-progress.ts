@@ -40,7 +40,7 @@ export function sftProgress(reporter: Reporter): { onEvent(event: SftEvent): voi
 function describeUpdate({ step, loss, heldOutLoss }: SftMetrics, updates: number): string | undefined {
   if (step % lineEveryUpdates !== 0 && step !== updates && heldOutLoss === undefined) return undefined;
   const held = heldOutLoss === undefined ? '' : `, held out ${heldOutLoss.toFixed(3)}`;
-  return `Update ${step} of ${updates}: loss ${loss.toFixed(3)} nats a token${held}`;
+  return `Update ${step} of ${updates}: loss ${loss.toFixed(3)} nats per token${held}`;
 }
 
 /** Losses over the updates, as curves from 0 to the largest. */
@@ -57,5 +57,5 @@ function curves(history: readonly SftMetrics[], width: number): string[] {
 }
 
 function describeLoss({ loss, tokens }: TokenLoss): string {
-  return `loss ${loss.toFixed(3)} nats a token (probability of a token ${formatPercent(Math.exp(-loss))}), over ${counted(tokens, 'token')}`;
+  return `loss ${loss.toFixed(3)} nats per token (probability of a token ${formatPercent(Math.exp(-loss))}), over ${counted(tokens, 'token')}`;
 }

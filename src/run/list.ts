@@ -27,16 +27,16 @@ type RunState = 'finished' | 'running' | 'stopped' | 'damaged';
 export interface RunEntry {
   /** Path of the run folder. */
   readonly folder: string;
-  /** Time at which the configuration was written, ISO 8601; null before that. */
+  /** When the configuration was written, ISO 8601; null before that. */
   readonly started: string | null;
   readonly model: string | null;
   readonly algo: string | null;
   /** `multiplication`, or the file of the task, the problems or the lines. */
   readonly task: string | null;
-  /** What the user called it. */
+  /** The value of `--name`. */
   readonly name: string | null;
   readonly note: string | null;
-  /** All options in use, as resolved; null before the configuration is written. */
+  /** The resolved options in use; null before the configuration is written. */
   readonly options: Readonly<Record<string, unknown>> | null;
   /** Exact rate on held-out problems: sampled if there are samples, otherwise greedy. Null while unknown. */
   readonly before: number | null;
@@ -73,10 +73,12 @@ export function listRuns(folder: string): RunEntry[] {
 /** The built-in task. */
 const multiplication = 'multiplication';
 
-/** A run that has just started has a lock but no configuration yet. */
+/** A run that has just started has a lock but no configuration yet. A model's folder has a config.json too, beside its weights. */
 function isRun(folder: string): boolean {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
-  return existsSync(join(folder, runFiles.config)) || lockHolder(folder) !== undefined;
+  if (lockHolder(folder) !== undefined) return true;
+  const isModel = () => readdirSync(folder).some((name) => /^model.*\\.safetensors$/.test(name));
+  return existsSync(join(folder, runFiles.config)) && !isModel();
 }
 
 function newestFirst(a: RunEntry, b: RunEntry): number {

@@ -2,6 +2,7 @@
  * @file The check between the stages: can reinforcement learning learn anything from these samples? Uses the rewards of
  * stage 1 and draws no new samples.
  */
+import { counted } from '../util/format.js';
 import { mean, passAtK } from '../util/statistics.js';
 import type { Probe } from './probe-file.js';
 import { isTrained, isVaried, type TrainedProblems } from './trained.js';
@@ -281,7 +282,7 @@ function adviseOnPlan(plan: PlannedRun | undefined): string[] {
   if (plan === undefined) return [];
   const { updates, warmup } = plan;
   if (updates < fewUpdates) {
-    return [`The run has only ${updates} updates: raise --epochs or --num-train, or lower --batch-size.`];
+    return [`The run has only ${counted(updates, 'update')}: raise --epochs or --num-train, or lower --batch-size.`];
   }
   return warmup / updates > limits.slowWarmup
     ? [`The learning rate rises during ${warmup} of the ${updates} updates: lower --warmup, or make more updates.`]

@@ -67,6 +67,9 @@ test('every state of a run is recognised from its files', async (t) => {
   writeFileSync(join(without('checkpoint', ...ends), 'checkpoints', 'step-000005', 'state.json'), '{}');
   without('nothing', 'config.json');
   mkdirSync(join(runs, 'other'));
+  // A model, as `tinyzero pretrain` writes it.
+  mkdirSync(join(runs, 'model'));
+  for (const name of ['config.json', 'model.safetensors']) writeFileSync(join(runs, 'model', name), '{}');
   writeFileSync(join(runs, 'file'), '');
 
   const states = () =>

@@ -77,7 +77,7 @@ test('runs rm: asks, refuses what is no run or in progress, and removes nothing 
 
   const unasked = await tinyzero(['runs', 'rm', run]);
   assert.equal(unasked.code, 2);
-  assert.match(unasked.stderr, /This would remove .*run \(4 B\)\. Nobody can be asked here: add --yes/);
+  assert.match(unasked.stderr, /This would remove .*run \(4 B\)\. There is no terminal to ask on: add --yes/);
   const foreign = await tinyzero(['runs', 'rm', run, precious, '--yes']);
   assert.equal(foreign.code, 1);
   assert.match(foreign.stderr, /precious holds no run/);

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { adapterConfigFile } from '../../model/checkpoint/adapter.js';
 import { describePretrained } from '../../model/checkpoint/pretrained.js';
 import { hubSettings } from '../../model/hub/repo.js';
-import { modelFilesOf, uploadModel } from '../../model/hub/upload.js';
+import { modelFilesOf, uploadModel, uploadToken } from '../../model/hub/upload.js';
 import { parameterCount } from '../../model/network/params.js';
 import { usageError } from '../../model/open.js';
 import { shippedModel } from '../../model/shipped.js';
@@ -27,23 +27,24 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   }
   const folder = resolve(shippedModel(trainedModel(given)));
   const files = modelFilesOf(folder);
-  const card = await cardOf(given, folder, repo);
   const settings = hubSettings();
+  uploadToken(settings); // before a question is asked
+  const card = await cardOf(given, folder, repo);
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   const what = `${files.length} files (${formatBytes(bytes)}) of ${folder} to ${settings.endpoint}/${repo}`;
   const reporter = consoleReporter({ quiet, json });
   return await interruptible(async (signal) => {
     if (!yes) {
       if (reporter.ask === undefined) {
-        throw usageError(`This would upload ${what}.`, 'Nobody can be asked here: add --yes to do it.');
+        throw usageError(`This would upload ${what}.`, 'There is no terminal to ask on: add --yes to confirm.');
       }
-      const kind = isPrivate ? 'a private repository' : 'a repository that everybody can see';
+      const kind = isPrivate ? 'a private repository' : 'a public repository';
       if (!(await reporter.ask(`Upload ${what}, ${kind}?`, signal))) throw new UserError('Nothing was uploaded.');
     }
     reporter.line(`Uploading ${what}`);
     const url = await uploadModel({ repo, folder, files, card, private: isPrivate }, settings, signal);
     printResult(json, { url, files: [...files.map(({ name }) => name), 'README.md'], bytes }, () => [
-      `The model is at ${url}, with a card that says what it is.`,
+      `The model is at ${url}, with a model card.`,
     ]);
     return exitCodes.ok;
   });

@@ -102,9 +102,11 @@ function summarize(
     before === null || after === null
       ? paint.strong('Trained; no line was held out to measure what that is worth.')
       : after.loss < before.loss
-        ? paint.good(`The held-out loss fell from ${before.loss.toFixed(3)} to ${after.loss.toFixed(3)} nats a token.`)
+        ? paint.good(
+            `The held-out loss fell from ${before.loss.toFixed(3)} to ${after.loss.toFixed(3)} nats per token.`,
+          )
         : paint.bad(
-            `The held-out loss did not fall: ${before.loss.toFixed(3)} before, ${after.loss.toFixed(3)} nats a token after.`,
+            `The held-out loss did not fall: ${before.loss.toFixed(3)} before, ${after.loss.toFixed(3)} nats per token after.`,
           );
   return [
     headline,

@@ -2,6 +2,7 @@
  * @file `tinyzero worker`: a process that computes for a run in another process, until Ctrl-C.
  */
 import { availableParallelism } from 'node:os';
+import { parseAddress } from '../../engine/cluster.js';
 import type { OptionValues } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { formatBytes, formatSeconds } from '../../util/format.js';
@@ -11,6 +12,7 @@ import { consoleReporter } from '../terminal/progress.js';
 type Values = OptionValues<'listen' | 'install' | 'json' | 'quiet'>;
 
 export async function run({ listen, install, json, quiet }: Values): Promise<number> {
+  parseAddress('--listen', listen); // before an engine is installed
   const reporter = consoleReporter({ quiet });
   const print = (record: object, line: string) =>
     process.stdout.write(json ? `${JSON.stringify(record)}\n` : `${line}\n`);
@@ -24,13 +26,13 @@ export async function run({ listen, install, json, quiet }: Values): Promise<num
     );
     if (!address.startsWith('127.')) {
       reporter.line(
-        `Anyone who can connect to ${address} can run any computation here as this user: private networks only.`,
+        `Anyone who can connect to ${address} can run any computation here as this user. Use it only in a private network.`,
       );
     }
     reporter.line('Press Ctrl-C to stop.');
     await untilStopped(signal);
   }).catch((error) => {
-    if (!(error instanceof UserError && error.exitCode === exitCodes.interrupted)) throw error; // Ctrl-C is how it ends
+    if (!(error instanceof UserError && error.exitCode === exitCodes.interrupted)) throw error; // Ctrl-C is the normal end
   });
   const { user, system } = process.cpuUsage();
   const seconds = (user + system) / 1e6;
@@ -39,7 +41,7 @@ export async function run({ listen, install, json, quiet }: Values): Promise<num
     { event: 'result', processorSeconds: seconds, peakMemory },
     `Computed for ${formatSeconds(seconds)} of processor time on ${availableParallelism()} cores, with at most ${formatBytes(peakMemory)}.`,
   );
-  // TensorFlow's server never ends by itself.
+  // TensorFlow's server cannot be stopped.
   process.exit(exitCodes.ok);
 }
 

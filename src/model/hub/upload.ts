@@ -1,6 +1,6 @@
 /**
- * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in repo.ts. Asking
- * the user is left to the caller.
+ * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in repo.ts. The
+ * caller asks the user.
  */
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -38,6 +38,16 @@ export interface Upload {
   readonly private: boolean;
 }
 
+/** The token to upload with. @throws UserError if there is none, or the hub cannot be used. */
+export function uploadToken(settings: HubSettings): string {
+  requireUsable(settings);
+  if (settings.token !== undefined) return settings.token;
+  throw new UserError({
+    problem: `Uploading to ${settings.endpoint} needs a token.`,
+    fix: 'Set HF_TOKEN to one with write access, or log in with `hf auth login`.',
+  });
+}
+
 /**
  * Creates the repository if it is missing, and commits the files.
  *
@@ -49,14 +59,8 @@ export async function uploadModel(
   settings: HubSettings,
   signal: AbortSignal,
 ): Promise<string> {
-  const { endpoint, token } = settings;
-  requireUsable(settings);
-  if (token === undefined) {
-    throw new UserError({
-      problem: `Uploading to ${endpoint} needs a token.`,
-      fix: 'Set HF_TOKEN to one with write access, or log in with `hf auth login`.',
-    });
-  }
+  const { endpoint } = settings;
+  const token = uploadToken(settings);
   const { createRepo, HubApiError, uploadFiles } = await import('@huggingface/hub');
   const withSignal: typeof fetch = (input, init) => {
     const signals = init?.signal ? [init.signal, signal] : [signal];

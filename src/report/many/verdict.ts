@@ -71,7 +71,7 @@ function judgeLosses(losses: SetSummary['losses'], finished: number): SetVerdict
   return {
     kind: isDown ? 'learned' : 'worse',
     label: isDown ? 'The held-out loss fell' : 'The held-out loss did not fall',
-    sentence: `Over ${counted(finished, 'seed')}, the held-out loss went from ${before.mean.toFixed(3)} to ${after.mean.toFixed(3)} nats a token on average; it fell in ${fell} of ${finished} runs.`,
+    sentence: `Over ${counted(finished, 'seed')}, the held-out loss went from ${before.mean.toFixed(3)} to ${after.mean.toFixed(3)} nats per token on average; it fell in ${fell} of ${finished} runs.`,
     notes: [
       `Between seeds: the loss after training is ${range(after, (value) => value.toFixed(3))}.`,
       'Each seed holds other lines out of the same file, so the runs overlap in what they learn from and are measured on; no test treats them as independent.',

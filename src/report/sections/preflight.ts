@@ -115,7 +115,7 @@ function figures(preflight: Preflight): Html {
     ['Problems with none, some, all correct', `${percent(allWrong)}, ${percent(mixed)}, ${percent(allRight)}`],
     ['Problems to train on', `${trainable} of ${problems}`],
     ['Mean |advantage|, for rewards from 0 to 1', short(meanAbsAdvantage)],
-    ['Rollouts of the first updates that can teach something', percent(signalShare)],
+    ['Rollouts of the first updates that carry a signal', percent(signalShare)],
     ['Cut off; no readable answer', `${ifKnown(truncatedRate, percent)}; ${ifKnown(parseFailRate, percent)}`],
     ['Length, mean', ifKnown(meanTokens, (tokens) => `${short(tokens)} tokens`)],
   ];

@@ -56,7 +56,7 @@ export function sftOpening({ stored, before, after, isFinished, steps }: SftReco
       : fell
         ? (['learned', '▲', 'The held-out loss fell'] as const)
         : (['worse', '▼', 'The held-out loss did not fall'] as const);
-  const per = (loss: number) => `${loss.toFixed(3)} nats a token (${formatPercent(Math.exp(-loss))} a token)`;
+  const per = (loss: number) => `${loss.toFixed(3)} nats per token (${formatPercent(Math.exp(-loss))} per token)`;
   const last = steps.at(-1);
   const { note } = stored.options;
   return html`<section class="verdict ${kind}">

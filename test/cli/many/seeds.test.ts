@@ -167,7 +167,7 @@ test('sft --seeds: mean and spread of the held-out loss, and no test', async (t)
   assert.equal(code, 0, stderr);
   assert.match(
     stdout,
-    /Over 2 seeds, the held-out loss went from \d\.\d{3} to \d\.\d{3} nats a token on average; it fell in \d of 2/,
+    /Over 2 seeds, the held-out loss went from \d\.\d{3} to \d\.\d{3} nats per token on average; it fell in \d of 2/,
   );
   assert.match(stdout, /no test treats them as independent/);
   assert.match(stdout, /seed +loss before +loss after +training loss/);

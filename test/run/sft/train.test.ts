@@ -74,7 +74,7 @@ test('the whole command: plan, run, list, report, the model in use, and refusals
   assert.ok(!existsSync(out));
 
   const { stdout, stderr } = await ok('sft', '--data', data, '--out', out, ...sized);
-  assert.match(stdout, /^The held-out loss fell from \d\.\d{3} to \d\.\d{3} nats a token\.\n3 updates, /);
+  assert.match(stdout, /^The held-out loss fell from \d\.\d{3} to \d\.\d{3} nats per token\.\n3 updates, /);
   assert.match(stderr, /Update 3 of 3: loss \d/);
   assert.equal(readFileSync(join(out, 'examples.jsonl'), 'utf8'), readFileSync(data, 'utf8'));
   const page = readFileSync(join(out, 'report.html'), 'utf8');

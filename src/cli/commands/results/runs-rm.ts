@@ -11,7 +11,7 @@ export async function run(
   { yes, json, quiet }: OptionValues<'yes' | 'json' | 'quiet'>,
   names: readonly string[],
 ): Promise<number> {
-  // All are looked at before one is removed.
+  // All are checked before the first is removed.
   const found = [...new Map(names.map(findRemovable).map((each) => [each.folder, each])).values()];
   const reporter = consoleReporter({ quiet });
   const what = found.map(
@@ -22,7 +22,7 @@ export async function run(
       if (reporter.ask === undefined) {
         const problem = `This would remove ${what.join(', ')}.`;
         throw new UserError(
-          { problem, fix: 'Nobody can be asked here: add --yes to do it.' },
+          { problem, fix: 'There is no terminal to ask on: add --yes to confirm.' },
           { exitCode: exitCodes.usage },
         );
       }

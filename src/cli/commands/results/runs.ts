@@ -91,7 +91,7 @@ function describeRun(entry: RunEntry, paint: Paint): string[] {
 function describeState({ state, detail, updates, plannedUpdates }: RunEntry, paint: Paint): string {
   switch (state) {
     case 'finished':
-      return `${paint.good(state)}, ${updates} updates`;
+      return `${paint.good(state)}, ${counted(updates, 'update')}`;
     case 'running':
       return `${paint.strong(state)}${updates > 0 ? `, update ${updates}${plannedUpdates === null ? '' : ` of ${plannedUpdates}`}` : ''}, ${detail}`;
     case 'stopped':

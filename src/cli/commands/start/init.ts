@@ -5,6 +5,7 @@ import type { OptionValues } from '../../../options/table.js';
 import { shellWord } from '../../../report/command.js';
 import { exitCodes, systemErrorCode, UserError } from '../../../util/errors.js';
 import { explainWrites, writeNewFile } from '../../../util/file.js';
+import { programName } from '../../program-name.js';
 import { starterProblems, starterTask } from '../../starters.js';
 import { printResult } from '../../terminal/output.js';
 
@@ -20,7 +21,7 @@ export async function problems(values: Values, [file = 'problems.jsonl']: readon
   return write(file, starterProblems(form), `train --problems ${shellWord(file)}`, values);
 }
 
-/** @throws UserError (wrong usage) for another ending. */
+/** @throws UserError (wrong usage) for any other extension. */
 function formOf<Form extends string>(file: string, forms: readonly Form[]): Form {
   const form = forms.find((each) => each === extname(file));
   if (form === undefined) throw usageError(`${file}: expected a file ending in ${forms.join(' or ')}.`);
@@ -39,7 +40,7 @@ function write(file: string, content: string, next: string, { json }: Values): n
   }
   printResult(json, { file, next: `tinyzero ${next}` }, () => [
     `Wrote ${file}. It runs as it is:`,
-    `  tinyzero ${next}`,
+    `  ${programName()} ${next}`,
   ]);
   return exitCodes.ok;
 }
