@@ -54,7 +54,7 @@ export function rankingTable(ranked: readonly Ranked[], titles: ReadonlyMap<stri
     return `${Math.min(...all).toFixed(1)} to ${Math.max(...all).toFixed(1)}`;
   };
   return [
-    '| entry | seconds, median | least to most | reached | held-out sampled accuracy, mean |',
+    '| entry | seconds, median | range | reached | held-out sampled accuracy, mean |',
     '| --- | --- | --- | --- | --- |',
     ...ranked.map(
       (each) =>

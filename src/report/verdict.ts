@@ -143,7 +143,7 @@ function sampledMeasure(before: EvalSummary, after: EvalSummary, { sampled }: Co
     evidence: `${describeInterval(exact.ci95)}, ${describePValue(sampled!)}`,
     notes: [
       `Accuracy is the share of exact answers among ${samplesPerProblem} samples of each problem at temperature ${temperature}. ` +
-        `The interval is that of the accuracy after training, a bootstrap over ${groups(after)}; p is that of ` +
+        `The interval is for the accuracy after training, by a bootstrap over ${groups(after)}; p is from ` +
         'a sign-flip test over the same groups.',
       ...tooFew(after.clusters),
     ],

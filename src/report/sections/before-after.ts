@@ -28,7 +28,7 @@ export function beforeAfterSection({ before, after, stored }: RunRecord): Html |
     lead:
       after === undefined
         ? `${problems}, ${samples}. The evaluation after training has not been made yet.`
-        : `The same ${problems} before and after, drawn with the same random numbers, ${samples}.`,
+        : `The same ${problems} before and after, sampled with the same random numbers, ${samples}.`,
     body: html`<div class="beside">${table(before, after, compare)}<div>${tests(compare)}${constant(before)}</div></div>`,
   });
 }

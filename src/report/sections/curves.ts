@@ -87,7 +87,7 @@ export function curvesSection(runs: readonly RunRecord[]): Html | undefined {
   return section({
     id: 'training',
     title: 'Training, update by update',
-    lead: html`Stage 2 made ${updates.toLocaleString('en-US')} updates of ${run.stored.options.batchSize} rollouts. ${
+    lead: html`Stage 2 made ${updates.toLocaleString('en-US')} ${updates === 1 ? 'update' : 'updates'} of ${run.stored.options.batchSize} rollouts. ${
       runs.length === 1 ? 'Thin lines are single updates, bold lines their running mean.' : 'Lines are running means.'
     } Point at a chart, or focus it and use the arrow keys, for values.`,
     body: html`${runs.length > 1 && legend(runs)}<div class="charts">
