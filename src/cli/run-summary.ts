@@ -49,7 +49,7 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
     ...(plan === undefined
       ? []
       : [
-          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} planned; at first about ${Math.round(signalShare * plan.batchSize)} of them carry a signal${plan.warmup > 1 ? `; the learning rate rises during the first ${plan.warmup}` : ''}`,
+          `  ${counted(plan.updates, 'update')} of ${counted(plan.batchSize, 'rollout')} planned; about ${Math.round(signalShare * plan.batchSize)} rollouts of the first update carry a signal${plan.warmup > 1 ? `; the learning rate rises during the first ${plan.warmup}` : ''}`,
         ]),
     ...(probe === undefined ? [] : describeProbe(probe)),
     ...notes.map((sentence) => `  ${sentence}`),
