@@ -77,7 +77,7 @@ const multiplication = 'multiplication';
 function isRun(folder: string): boolean {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
   if (lockHolder(folder) !== undefined) return true;
-  const isModel = () => readdirSync(folder).some((name) => /^model.*\\.safetensors$/.test(name));
+  const isModel = () => readdirSync(folder).some((name) => /^model.*\.safetensors$/.test(name));
   return existsSync(join(folder, runFiles.config)) && !isModel();
 }
 
