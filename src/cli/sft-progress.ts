@@ -36,7 +36,7 @@ export function sftProgress(reporter: Reporter): { onEvent(event: SftEvent): voi
   };
 }
 
-/** The line of an update in a log; undefined if it gets none. */
+/** An update's line in a log; undefined if it has none. */
 function describeUpdate({ step, loss, heldOutLoss }: SftMetrics, updates: number): string | undefined {
   if (step % lineEveryUpdates !== 0 && step !== updates && heldOutLoss === undefined) return undefined;
   const held = heldOutLoss === undefined ? '' : `, held out ${heldOutLoss.toFixed(3)}`;

@@ -8,7 +8,7 @@ interface StarterProblem {
   readonly comment?: string;
 }
 
-/** What the first lines explain. */
+/** Comments of the first lines. */
 const comments = [
   'One problem a line. The built-in model can spell only sums and products; other models are asked any text.',
   'prompt is what the model is asked, as it stands. It should say in which form the answer is wanted.',

@@ -63,7 +63,7 @@ function describeJob({ model, engine, problems }: Extract<TrainEvent, { kind: 'o
   );
 }
 
-/** The line of an update in a log; undefined if it gets none. */
+/** An update's line in a log; undefined if it has none. */
 function describeUpdate(metrics: StepMetrics, updates: number): string | undefined {
   const { step, reward, exactRate, kl, heldOutGreedy, signal } = metrics;
   if (step % lineEveryUpdates !== 0 && step !== updates && heldOutGreedy === undefined && signal) return undefined;

@@ -8,11 +8,11 @@ import { sparkline } from './terminal/sparkline.js';
 import { columnsOf } from './terminal/width.js';
 
 interface UpdateProgress<Metrics> {
-  /** A resumed run: `history` holds the updates that it has. */
+  /** Resumes a run; `history` holds its updates so far. */
   resume(history: readonly Metrics[]): void;
-  /** The first update of `updates` starts, or the first that is not done. */
+  /** The first update that is not done starts; `updates`: of the whole run. */
   start(updates: number): void;
-  /** An update is done. `shown.note` is its line in a log. */
+  /** An update has finished. `shown.note` is its line in a log. */
   add(metrics: Metrics, updates: number, shown: Pick<WorkState, 'after' | 'note'>): void;
   /** Removes the bar from the screen; called when the run ends or fails. */
   end(): void;

@@ -9,7 +9,7 @@ import type { Reporter } from '../util/reporter.js';
 import { openInBrowser } from './open-browser.js';
 import { asInvoked } from './program-name.js';
 
-/** The first message to the child process; the second, whatever it is, ends it. */
+/** The first message to the child process. Any second message ends it. */
 export interface ToChild {
   readonly folder: string;
   readonly port: number;
@@ -34,7 +34,7 @@ export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionN
   });
 }
 
-/** Milliseconds after which a page that does not end is ended. */
+/** Milliseconds after which a page that does not end is killed. */
 const endMs = 60_000;
 
 /**
@@ -66,7 +66,7 @@ export async function watchedRun<T>(
     );
     child.send({ folder, port, farewell } satisfies ToChild);
     const url = await addressOf(child, exited);
-    // Not by the reporter: the address is what --watch is for, so --quiet does not hide it, and it is never wrapped.
+    // Not by the reporter: --quiet must not hide the address, and it is never wrapped.
     process.stderr.write(`Watch it at ${url}\n`);
     if (open && !(await openInBrowser(url))) reporter.line('No browser could be opened. Open the address in one.');
     return await work();

@@ -1,6 +1,6 @@
 /**
- * @file The process that serves the page of `train --watch`: a process of its own, with a lower priority, since an update blocks
- * the event loop of the process that trains. It lives as long as that process, and ends when it says so or disappears.
+ * @file The process that serves the page of `train --watch`. It is separate, with a lower priority, since an update blocks the event
+ * loop of the training process. It ends when that process says so or ends.
  */
 import { constants, setPriority } from 'node:os';
 import { watchRuns } from '../report/live/watch.js';

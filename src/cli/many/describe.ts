@@ -53,10 +53,10 @@ function nextCommands({ kind, ranking, runs, command }: SetSummary, word: string
   ];
 }
 
-/** Columns of a row before its figures end: seeds and the four accuracies, which are shown side by side or not at all. */
+/** Leading columns that are shown together or not at all: the seed and the four accuracies. */
 const minColumns = 5;
 
-/** The table, on a narrow terminal without its last columns; on a very narrow one, each row as a list. */
+/** The table; without its last columns on a narrow terminal, and with each row as a list on a very narrow one. */
 function tableRows(summary: SetSummary, width: number): string[] {
   const { head, rows, totals } = tableOf(summary);
   const body = [...rows, ...totals];

@@ -1,6 +1,6 @@
 /**
- * @file Runs the members of a set that are not finished, one after the other or side by side, and shows what they do. Killed at any
- * moment, the same command continues: a member resumes from its own files.
+ * @file Runs the unfinished members of a set, one after the other or side by side, and shows their progress. After a kill at any
+ * moment, the same command continues: each member resumes from its own files.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,7 +19,7 @@ export interface ExecuteRequest {
   readonly folder: string;
   readonly plan: RunPlan;
   readonly parallel: Parallel;
-  /** Arguments that all runs get. */
+  /** Arguments of every run. */
   readonly common: readonly string[];
 }
 
@@ -35,11 +35,11 @@ interface Running extends RunningMember {
   note: string | undefined;
 }
 
-/** Milliseconds between looks at the runs. */
+/** Milliseconds between updates of the display. */
 const lookEveryMs = 250;
 
 /**
- * Returns when every member has finished or failed; failures do not keep the others from running.
+ * Returns when every member has finished or failed. If one fails, the others continue.
  *
  * @throws UserError when another process runs the set, or, with exit code 130, after the signal, when all members have saved.
  */
@@ -139,10 +139,10 @@ async function freed(folder: string, reporter: Reporter, signal: AbortSignal): P
   }
 }
 
-/** Share of a running member that may be taken as done from its time, at most. */
+/** Largest share of a running member that counts as done, by its time. */
 const maxShare = 0.95;
 
-/** The running members in units of whole runs, from the time that finished ones took; 0 before there is one. */
+/** Work of the running members in whole runs, estimated from the time of finished ones; 0 before one has finished. */
 function partsDone(running: ReadonlyMap<PlannedRun, Running>, seconds: readonly number[]): number {
   if (seconds.length === 0) return 0;
   const usual = mean(seconds);

@@ -16,7 +16,7 @@ export interface MemberRequest {
   readonly folder: string;
   readonly command: RunPlan['command'];
   readonly run: PlannedRun;
-  /** Arguments that all runs get: the engine. */
+  /** Arguments of every run: the engine. */
   readonly common: readonly string[];
   /** Processor threads that the run may use; undefined: no limit. */
   readonly threads: number | undefined;
@@ -32,7 +32,7 @@ export interface RunningMember {
 
 const cli = fileURLToPath(new URL('../../cli.js', import.meta.url));
 
-/** The file with everything that a run printed. */
+/** The file with a run's output. */
 export function logOf(folder: string, { name }: PlannedRun): string {
   return join(folder, setFiles.logs, `${name}.log`);
 }
@@ -68,13 +68,13 @@ export function startMember({ folder, command, run, common, threads, onProgress 
   return { ended, stop };
 }
 
-/** Side by side, runs share the processors, and more threads than processors slow all of them down. */
+/** Runs side by side share the processors; more threads than processors would slow all of them down. */
 function threadSettings(threads: number): NodeJS.ProcessEnv {
   const count = String(threads);
   return { TF_NUM_INTRAOP_THREADS: count, TF_NUM_INTEROP_THREADS: count, TINYZERO_KERNEL_THREADS: count };
 }
 
-/** The last thing that a run printed, which says why it ended; undefined if it printed nothing. */
+/** The last line of a run's output, which says why it ended; undefined if it printed nothing. */
 export function lastWords(folder: string, run: PlannedRun): string | undefined {
   const path = logOf(folder, run);
   if (!existsSync(path)) return undefined;

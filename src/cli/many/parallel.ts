@@ -4,7 +4,7 @@ import type { Needs } from '../../run/needs.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 
-/** Side by side, and why, in a few words. */
+/** Number of runs side by side, and the reason in a few words. */
 export interface Parallel {
   readonly count: number;
   readonly reason: string;
@@ -13,11 +13,11 @@ export interface Parallel {
 }
 
 /**
- * A run of a model below this size leaves processors idle most of the time: its products are too small to share. Larger ones keep
- * all processors busy, and side by side they would only need more memory.
+ * A smaller model leaves processors idle most of the time, since its matrix products are too small to share. A larger one keeps all
+ * processors busy; runs side by side would only need more memory.
  */
 const smallParameters = 20e6;
-/** Share of the free memory that runs may plan with. */
+/** Share of the free memory that runs may use. */
 const memoryShare = 0.9;
 
 /** @throws UserError (wrong usage) when the text is neither a number nor `auto`. */

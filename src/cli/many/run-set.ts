@@ -1,6 +1,6 @@
 /**
- * @file A set of runs from its plan to its summary, for `--seeds`, `sweep` and `--resume` of either: checks every setting, decides how
- * many run side by side, fetches engine and weights once, runs all, and writes the summary, the table and the report.
+ * @file Runs a set from its plan to its summary, for `--seeds`, `sweep` and `--resume` of either: checks every setting, chooses the
+ * number of runs side by side, fetches engine and weights once, runs all, and writes the summary, the table and the report.
  */
 import { join } from 'node:path';
 import type { EngineName, EngineSetting } from '../../engine/choices.js';
@@ -28,7 +28,7 @@ import { chooseParallel, type Parallel, parseParallel } from './parallel.js';
 
 export interface SetRequest {
   readonly folder: string;
-  /** Of a new set; absent: resume the one in the folder. */
+  /** The plan of a new set; absent to resume the one in the folder. */
   readonly plan?: RunPlan;
   readonly parallel: string;
   readonly engine: EngineSetting;
@@ -47,7 +47,7 @@ export async function runSet(request: SetRequest): Promise<number> {
   const plan = request.plan ?? readPlan(folder);
   if (request.plan !== undefined) requireFree(folder);
   const work = async (signal: AbortSignal) => {
-    // Nothing is left to do: the model and the task need not be there any more.
+    // With nothing left to do, the model and the task need not exist any more.
     const isDone = readSet(folder, plan).every(({ row }) => row.state === 'finished');
     if (isDone) reporter.line(`All ${counted(plan.runs.length, 'run')} are finished.`);
     const failed = isDone && !dryRun ? [] : await runLeft(request, plan, wanted, reporter, signal);
@@ -62,12 +62,12 @@ export async function runSet(request: SetRequest): Promise<number> {
     );
     return exitCodeOf(failed);
   };
-  // A plan that is only shown has no page.
+  // A dry run has no page.
   const page = { ...request.page, watch: request.page.watch && !dryRun };
   return await interruptible((signal) => watchedRun(page, folder, reporter, () => work(signal)));
 }
 
-/** Runs what is not finished. @returns the failed runs; undefined if the plan was only shown. */
+/** Runs the unfinished members. @returns the failed ones; undefined for a dry run. */
 async function runLeft(
   request: SetRequest,
   plan: RunPlan,
@@ -124,7 +124,7 @@ function sideBySide({ count, reason }: Parallel): string {
   return count === 1 ? `one after the other (${reason})` : `${count} side by side (${reason})`;
 }
 
-/** All runs failed alike: their exit code; otherwise 1. */
+/** 0 without failures, the exit code of the failed runs if they agree, otherwise 1. */
 function exitCodeOf(failed: readonly FailedRun[]): number {
   const codes = new Set(failed.map(({ exitCode }) => exitCode ?? exitCodes.failure));
   if (codes.size === 0) return exitCodes.ok;
@@ -133,7 +133,7 @@ function exitCodeOf(failed: readonly FailedRun[]): number {
 
 type RunNeeds = Needs & { readonly parameters: number };
 
-/** Those of the largest run. */
+/** The needs of the largest run. */
 interface SetNeeds extends RunNeeds {
   /** Bytes for all runs. */
   readonly totalDisk: number;
@@ -141,7 +141,7 @@ interface SetNeeds extends RunNeeds {
 
 /** The needs of the largest run. Rejects what a run would reject, before any starts. */
 async function needsOf(plan: RunPlan, request: SetRequest, reporter: Reporter, signal: AbortSignal): Promise<SetNeeds> {
-  // Runs of one setting differ in their seeds only.
+  // Runs of one setting differ only in their seeds.
   const firsts = plan.settings.flatMap((_, setting) => plan.runs.find((run) => run.setting === setting) ?? []);
   const work = reporter.work('Checking settings', 'checks');
   let largest: RunNeeds | undefined;

@@ -1,6 +1,6 @@
 /**
  * @file The channel between this process and the one that started it as a member of a set of runs: progress goes up, a request to
- * stop comes down. Without such a parent, nothing happens here.
+ * stop comes down. Does nothing without such a parent.
  */
 import type { Reporter, Work, WorkState, WorkUnit } from '../../util/reporter.js';
 
