@@ -31,7 +31,7 @@ try {
   const list = join(folder, 'problems.jsonl');
   writeFileSync(list, Array.from({ length: lines }, (_, i) => line(2 + (i % 113), 2 + Math.floor(i / 113))).join(''));
   const estimate = (out: string, ...shard: string[]) => [
-    ...['estimate-vstar', '--problems', list, '--num-samples', values.samples, '--seed', '1', '--quiet'],
+    ...['estimate-vstar', '--problems', list, '--num-train', values.lines, '--num-samples', values.samples, '--quiet'],
     ...['--no-install', '--out', join(folder, out), ...shard],
   ];
   const whole = await run(estimate('whole.json'));

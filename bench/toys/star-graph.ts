@@ -3,7 +3,7 @@
  * fine-tuned on solved graphs until it follows edges and guesses the first, then trained by `tinyzero train`. Stage 1 must warn that it
  * may be guessing, and the accuracy must stay where it was.
  *
- *     npm run toy:star                        # about 10 minutes on 2 quiet cores, most of it fine-tuning
+ *     npm run toy:star                        # 10 to 30 minutes, most of it fine-tuning; not yet seen to its end
  *     npm run toy:star -- --out runs/star     # the same command goes on where a run was stopped
  *
  * Prints accuracy before and after, what stage 1 said and the verdict of the report. Exit code 1 if the model learned.
