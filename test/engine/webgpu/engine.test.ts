@@ -5,10 +5,12 @@ import { blockProgram } from '../../../src/cli/doctor/block.js';
 import { agreementCheck } from '../../../src/cli/doctor/engine.js';
 import { openEngine } from '../../../src/engine/backend.js';
 import { NumericsError } from '../../../src/engine/program.js';
+import type { Float } from '../../../src/engine/shape.js';
 import { openCompiler } from '../../../src/engine/webgpu/compiled.js';
 import { openDawn } from '../../../src/engine/webgpu/dawn.js';
 import { openDevice } from '../../../src/engine/webgpu/device.js';
 import { dispatchesOf } from '../../../src/engine/wgsl/program.js';
+import { draw } from '../../../src/model/sampling/draw.js';
 import { webGpuTest } from '../../helpers/webgpu.js';
 
 webGpuTest('loss and gradients of a transformer block equal those of wasm and NumPy', async () => {
@@ -88,6 +90,38 @@ webGpuTest('state is kept between calls, and every dtype comes back as it was gi
   assert.deepEqual(program.read('b'), Uint8Array.of(1, 0, 1));
   program.fill('x', 2);
   assert.deepEqual(program.run('add', { amount: Float32Array.of(1) }).sum, Float32Array.of(3, 3, 3));
+  program.dispose();
+});
+
+webGpuTest('with the factor of greedy sampling, the most likely token is drawn with a finite log-prob', async () => {
+  const rows = { dtype: 'float32', shape: [2] } as const;
+  const program = (await openEngine('webgpu')).createProgram({
+    state: {},
+    functions: {
+      draw: {
+        inputs: {
+          logits: { dtype: 'float32', shape: [2, 5] },
+          uniforms: rows,
+          inverseTemperature: { dtype: 'float32', shape: [] },
+        },
+        body: (_, { logits, uniforms, inverseTemperature }) => ({
+          outputs: {
+            ...draw(
+              logits as Float<'B V'>,
+              { uniforms: uniforms as Float<'B'>, inverseTemperature: inverseTemperature as Float<''> },
+              { greedy: false, topK: 0, topP: 1 },
+            ),
+          },
+        }),
+      },
+    },
+  });
+  const drawn = program.run('draw', {
+    logits: Float32Array.of(0.1, 7.7, -3, 7.6999, 0, 1.3, 1.1, 1.7, 1.9, 1.8),
+    uniforms: Float32Array.of(0, 0.9),
+    inverseTemperature: Float32Array.of(1e20),
+  });
+  assert.deepEqual(drawn, { tokens: Int32Array.of(1, 3), logProbs: Float32Array.of(0, 0) });
   program.dispose();
 });
 

@@ -56,22 +56,27 @@ const logProb: Kernel = ({ values, threads, result }, node) => {
   const [logits, ids, scale] = node.inputs as [Output, Output, Output];
   const [N, V] = logits.shape as [number, number];
   const writer = new KernelWriter(values);
-  const logit = (k: string) => `${writer.element(logits, `row * ${V}u + ${k}`)} * ${writer.element(scale, '0u')}`;
-  const body = `${logSum(writer, threads, V, logit)}
+  const logit = (k: string) => writer.element(logits, `row * ${V}u + ${k}`);
+  const factor = writer.element(scale, '0u');
+  const body = `${logSum(writer, threads, V, logit, factor)}
   if (lane == 0u) {
-    ${writer.store(result(node, 0), 'row', `${logit(`u32(${writer.element(ids, 'row')})`)} - top - logTotal`)}
-    ${writer.store(result(node, 1), 'row * 2u', 'top')} ${writer.store(result(node, 1), 'row * 2u + 1u', 'logTotal')}
+    ${writer.store(result(node, 0), 'row', `(${logit(`u32(${writer.element(ids, 'row')})`)} - top) * ${factor} - logTotal`)}
+    ${writer.store(result(node, 1), 'row * 2u', `top * ${factor}`)} ${writer.store(result(node, 1), 'row * 2u + 1u', 'logTotal')}
   }`;
   return [writer.perRow(N, threads, body)];
 };
 
-/** Leaves the largest logit in `top`, the sum of exp(logit - top) in `total` and its logarithm in `logTotal`. */
-function logSum(writer: KernelWriter, threads: number, V: number, logit: (k: string) => string): string {
+/**
+ * Leaves the largest logit in `top`, the sum of exp((logit - top) * factor) in `total` and its logarithm in `logTotal`. The
+ * difference is multiplied, not each logit: a card may round logit * factor - top only once, and with the factor of greedy
+ * sampling, 1e20, that leaves a remainder of 1e13 where it should be 0.
+ */
+function logSum(writer: KernelWriter, threads: number, V: number, logit: (k: string) => string, factor = '1f'): string {
   return `var top = ${float(Number.NEGATIVE_INFINITY)};
   ${overRow(V, threads, `top = max(top, ${logit('k')});`)}
   ${combined(writer, threads, 'top', 'max')}
   var total = 0f;
-  ${overRow(V, threads, `total += safeExp(${logit('k')} - top);`)}
+  ${overRow(V, threads, `total += safeExp((${logit('k')} - top) * ${factor});`)}
   ${combined(writer, threads, 'total', 'sum')}
   let logTotal = safeLog(total);`;
 }
@@ -104,15 +109,17 @@ const draw: Kernel = ({ values, threads, result }, node) => {
   const [logits, uniforms, scale] = node.inputs as [Output, Output, Output];
   const [B, V] = logits.shape as [number, number];
   const writer = new KernelWriter(values);
-  const logit = (k: string) => `${writer.element(logits, `row * ${V}u + ${k}`)} * ${writer.element(scale, '0u')}`;
+  const logit = (k: string) => writer.element(logits, `row * ${V}u + ${k}`);
+  const factor = writer.element(scale, '0u');
+  const weight = (k: string) => `exp((${logit(k)} - top) * ${factor})`;
   const share = Math.ceil(V / threads);
   // Every lane sums a stretch of the row; the first finds the stretch that holds the draw, then the token in it.
   const sums = threads === 1 ? 'array<f32, 1>' : undefined;
   if (threads > 1) writer.share(`stretches: array<f32, ${threads}>`);
-  const body = `${logSum(writer, threads, V, logit)}
+  const body = `${logSum(writer, threads, V, logit, factor)}
   ${sums === undefined ? '' : `var stretches: ${sums};`}
   var own = 0f;
-  for (var k = lane * ${share}u; k < min((lane + 1u) * ${share}u, ${V}u); k++) { own += exp(${logit('k')} - top); }
+  for (var k = lane * ${share}u; k < min((lane + 1u) * ${share}u, ${V}u); k++) { own += ${weight('k')}; }
   stretches[lane] = own; ${threads > 1 ? 'workgroupBarrier();' : ''}
   if (lane == 0u) {
     var whole = 0f;
@@ -121,9 +128,9 @@ const draw: Kernel = ({ values, threads, result }, node) => {
     var before = 0f; var each = 0u;
     while (each < ${threads - 1}u && before + stretches[each] <= aim) { before += stretches[each]; each++; }
     var token = each * ${share}u;
-    for (; token < ${V - 1}u; token++) { before += exp(${logit('token')} - top); if (before > aim) { break; } }
+    for (; token < ${V - 1}u; token++) { before += ${weight('token')}; if (before > aim) { break; } }
     ${writer.store(result(node, 0), 'row', 'i32(token)')}
-    ${writer.store(result(node, 1), 'row', `${logit('token')} - top - logTotal`)}
+    ${writer.store(result(node, 1), 'row', `(${logit('token')} - top) * ${factor} - logTotal`)}
   }`;
   return [writer.perRow(B, threads, body)];
 };
