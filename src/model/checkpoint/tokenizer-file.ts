@@ -316,3 +316,8 @@ export function withAllNumerals(part: unknown): unknown {
   if (!Array.isArray(part.pretokenizers)) return part;
   return { ...part, pretokenizers: part.pretokenizers.map(withAllNumerals) };
 }
+
+/** The file for programs that want all of its parts: absent ones are null. */
+export function withAllParts(json: JsonRecord): JsonRecord {
+  return { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [], ...json };
+}

@@ -8,6 +8,7 @@ import { readJsonRecord } from '../../util/json.js';
 import type { Pretrained } from '../checkpoint/pretrained.js';
 import { carriedFiles } from '../checkpoint/save.js';
 import type { Tokenizer } from '../checkpoint/tokenizer.js';
+import { readTokenizerFiles, withAllParts } from '../checkpoint/tokenizer-file.js';
 import { decoderGraph } from './decoder.js';
 import type { OnnxFormat } from './parameters.js';
 import { writeOnnx } from './write.js';
@@ -49,7 +50,8 @@ export async function exportOnnx(
     if (source !== undefined) put(file, readRegularFile(source));
   }
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
-  // transformers.js reads the template only from this file.
+  // transformers.js wants parts that other programs may leave out, and reads the template only from the second file.
+  put('tokenizer.json', JSON.stringify(withAllParts(readTokenizerFiles(tokenizerFolder).json)));
   const settings = join(folder, 'tokenizer_config.json');
   const tokenizerConfig = existsSync(settings) ? readJsonRecord(settings) : {};
   const template = tokenizer.chatTemplate === null ? {} : { chat_template: tokenizer.chatTemplate };

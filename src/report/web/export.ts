@@ -9,7 +9,7 @@ import { heldOutSplits, pairName } from '../../data/products.js';
 import { promptInput, wordings } from '../../data/prompt.js';
 import { writeSafetensors } from '../../model/checkpoint/safetensors.js';
 import type { Tokenizer } from '../../model/checkpoint/tokenizer.js';
-import { readTokenizerFiles, withAllNumerals } from '../../model/checkpoint/tokenizer-file.js';
+import { readTokenizerFiles, withAllNumerals, withAllParts } from '../../model/checkpoint/tokenizer-file.js';
 import { checkExport, type ExportResult } from '../../model/export/export.js';
 import type { LoadRequest } from '../../model/loaded-model.js';
 import { parameterCount, parameterSpecs } from '../../model/network/params.js';
@@ -130,11 +130,8 @@ async function writeModel(
   });
   await writeSafetensors(join(out, place, 'model.safetensors'), tensors, weights.read);
   const { json: record, config: tokenizerConfig } = readTokenizerFiles(tokenizerFolder);
-  const filled = { normalizer: null, post_processor: null, decoder: null, added_tokens: [], ...record };
-  put(
-    `${place}/tokenizer.json`,
-    JSON.stringify({ ...filled, pre_tokenizer: withAllNumerals(record.pre_tokenizer ?? null) }),
-  );
+  const filled = withAllParts(record);
+  put(`${place}/tokenizer.json`, JSON.stringify({ ...filled, pre_tokenizer: withAllNumerals(filled.pre_tokenizer) }));
   put(`${place}/tokenizer_config.json`, json(tokenizerConfig));
   const { layers, heads, kvHeads, headDim, rmsNormEps, tied, qkNorm, rope, maxPositions } = config;
   const model: PageModel = {

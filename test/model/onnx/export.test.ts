@@ -1,6 +1,6 @@
 /** An exported ONNX model answers in transformers.js as the model does in tinyzero. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type ExportResult, exportModel } from '../../../src/model/export/export.js';
@@ -26,6 +26,16 @@ for (const model of ['builtin', fixture('llama'), fixture('qwen2-untied-bf16'), 
     assert.ok(check!.largestLogProbGap! < 1e-4, `${check!.largestLogProbGap}`);
   });
 }
+
+test('a tokenizer.json without the parts that it does not need, as of a GGUF file, opens in transformers.js', async (t) => {
+  const folder = join(temporaryFolder(t), 'llama');
+  cpSync(fixture('llama'), folder, { recursive: true });
+  const path = join(folder, 'tokenizer.json');
+  const { post_processor: _, normalizer: __, ...rest } = JSON.parse(readFileSync(path, 'utf8'));
+  writeFileSync(path, JSON.stringify(rest));
+  const { check } = await checked(t, folder, 'f32');
+  assert.deepEqual([check!.sameTokens, check!.sameAnswers], [20, 20], JSON.stringify(check));
+});
 
 test('float16 and bytes: half and a quarter of the size, the same token ids of prompts, and close log-probs', async (t) => {
   const [exact, half, bytes] = [
