@@ -29,7 +29,7 @@ export interface Outcome {
 export async function runKind(kind: string, first: number, count: number): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'tinyzero-fuzz-'));
   const outcome: Outcome = { kind, succeeded: 0, refused: 0, findings: [], longestMs: 0, peakBytes: 0 };
-  const suspects = new Set<number>();
+  const suspects = new Map<number, number>();
   const skipped = new Set<number>();
   try {
     for (let next = first; next < first + count; ) {
@@ -45,8 +45,8 @@ interface Stretch {
   readonly start: number;
   /** The first seed that is not run. */
   readonly end: number;
-  /** Seeds at which a process has hung once: the machine may have stood still, so only a second time counts. */
-  readonly suspects: Set<number>;
+  /** How often a process has hung at a seed. */
+  readonly suspects: Map<number, number>;
   /** Seeds that have stopped a process for good. */
   readonly skipped: Set<number>;
 }
@@ -100,10 +100,9 @@ function runProcess(outcome: Outcome, folder: string, { start, end, suspects, sk
       // A process that was killed before its first seed has left no file.
       const stopped = existsSync(noted) ? Number(readFileSync(noted, 'utf8')) : start;
       // What it has not reported yet is done again.
-      if (signal === 'SIGKILL' && !suspects.has(stopped)) {
-        suspects.add(stopped);
-        return resolve(seed + 1);
-      }
+      const hangs = (suspects.get(stopped) ?? 0) + 1;
+      suspects.set(stopped, hangs);
+      if (signal === 'SIGKILL' && hangs < limits.tries) return resolve(seed + 1);
       skipped.add(stopped);
       const what = signal === 'SIGKILL' ? 'hang' : 'crash';
       outcome.findings.push({ seed: stopped, what, text: signal === 'SIGKILL' ? '' : `${code ?? signal}: ${stderr}` });

@@ -1,7 +1,15 @@
 /** @file What the processes of the fuzz campaign tell each other, and what counts as a finding. */
 import { readFileSync } from 'node:fs';
 
-export const limits = { hangMs: 5000, bytes: 1e9 } as const;
+export const limits = {
+  hangMs: 5000,
+  bytes: 1e9,
+  /**
+   * A hang hangs every time. A machine that stands still, or leaves a thread for which the attempt waits without a processor
+   * (`starvedMs` knows the main thread's loss alone), does so now and then: only this many long tries in a row count.
+   */
+  tries: 5,
+} as const;
 
 /**
  * Milliseconds for which a process was ready to run but had no processor, since other processes did: no fault of its own. 0 where the

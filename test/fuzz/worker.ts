@@ -13,26 +13,28 @@ const empty = (seed: number): Progress => {
   return { seed, succeeded: 0, refused: 0, findings: [], longestMs: 0, peakBytes: 0 };
 };
 let progress = empty(Number(start) - 1);
-let told = Number.NEGATIVE_INFINITY; // the first attempt is reported at once: the parent waits longer before it
+let told = performance.now();
 let peakBefore = 0;
+await report(); // the parent waits longer before the first report, since a process takes a while to start
 for (let seed = Number(start); seed < Number(end); seed += 1) {
   if (skips.has(seed)) continue;
   // Read by the parent when this process does not come back from the attempt.
   writeFileSync(join(folder, seedFile), `${seed}`);
   const began = ownTime();
+  let refusal: { error: unknown } | undefined;
   try {
     await attempt(uniform(seed));
-    progress.succeeded += 1;
   } catch (error) {
-    progress.refused += 1;
-    const complaint = complaintAbout(error);
-    if (complaint !== undefined) progress.findings.push({ seed, what: 'stack', text: complaint });
+    refusal = { error };
   }
   const took = ownTime() - began;
+  const hangs = took > limits.hangMs && (await takesLong(seed));
   progress.seed = seed;
+  progress[refusal === undefined ? 'succeeded' : 'refused'] += 1;
+  const complaint = refusal && complaintAbout(refusal.error);
+  if (complaint !== undefined) progress.findings.push({ seed, what: 'stack', text: complaint });
   progress.longestMs = Math.max(progress.longestMs, took);
-  if (took > limits.hangMs && (await takesLong(seed)))
-    progress.findings.push({ seed, what: 'hang', text: `${took} ms` });
+  if (hangs) progress.findings.push({ seed, what: 'hang', text: `${took} ms` });
   progress.peakBytes = process.resourceUsage().maxRSS * 1024;
   const tooLarge = progress.peakBytes > limits.bytes && peakBefore <= limits.bytes;
   if (tooLarge) progress.findings.push({ seed, what: 'memory', text: `${progress.peakBytes} bytes` });
@@ -52,15 +54,19 @@ async function report(): Promise<void> {
   progress = empty(progress.seed);
 }
 
-/** Whether `seed` takes too long once more: the first time the machine may have stood still. */
+/** Whether `seed` takes too long in all further tries. */
 async function takesLong(seed: number): Promise<boolean> {
-  const began = ownTime();
-  try {
-    await attempt(uniform(seed));
-  } catch {
-    // What it ends in has been judged.
+  for (let tries = 1; tries < limits.tries; tries += 1) {
+    await report(); // the parent would take the silence for a hang
+    const began = ownTime();
+    try {
+      await attempt(uniform(seed));
+    } catch {
+      // What it ends in has been judged.
+    }
+    if (ownTime() - began <= limits.hangMs) return false;
   }
-  return ownTime() - began > limits.hangMs;
+  return true;
 }
 
 /** Milliseconds, less those in which other processes had the processors. */
