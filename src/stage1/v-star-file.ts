@@ -257,12 +257,14 @@ function shardsOf({ shards, entries }: VStarFile): Shards {
   return shards ?? { of: 1, have: [1], problems: entries.size };
 }
 
+/** A shard in several files counts once: shard sizes differ by at most one and earlier ones are larger, so a file implies the size of each of its shards. */
 function unionOf(all: readonly Shards[]): Shards {
-  const counts = new Map<string, Shards>();
-  for (const shards of all) counts.set(shards.have.join(), shards);
-  const have = [...new Set(all.flatMap((shards) => shards.have))].sort((a, b) => a - b);
-  const problems = [...counts.values()].reduce((sum, shards) => sum + shards.problems, 0);
-  return { of: all[0]!.of, have, problems };
+  const sizes = new Map<number, number>();
+  for (const { have, problems } of all) {
+    for (const [i, shard] of have.entries()) sizes.set(shard, Math.ceil((problems - i) / have.length));
+  }
+  const have = [...sizes.keys()].sort((a, b) => a - b);
+  return { of: all[0]!.of, have, problems: [...sizes.values()].reduce((sum, size) => sum + size, 0) };
 }
 
 /** @throws UserError naming the field that differs from the first file's. */

@@ -40,6 +40,7 @@ test('runs are sorted by any column or option, those without a value last', () =
   assert.equal(folders(sortRuns(runs, 'started')), 'bac');
   assert.equal(folders(sortRuns(runs, 'run:desc')), 'cba');
   assert.throws(() => sortRuns(runs, 'aftr'), /--sort: no column 'aftr'; did you mean after\? Columns: run, name/);
+  assert.throws(() => sortRuns(runs, 'nonsense'), /no column 'nonsense'\. Columns: run, .* such as lr\.$/);
   assert.throws(() => sortRuns(runs, 'after:up'), /expected COLUMN, COLUMN:asc or COLUMN:desc/);
 });
 
@@ -55,7 +56,7 @@ test('conditions on columns and options, joined by and', () => {
   assert.equal(fit("name = 'Long try'"), 'c');
   assert.equal(fit('started > 2026-11-20T23'), 'b');
   assert.equal(fit('batch-size = 3'), '');
-  for (const wrong of ['after', 'after >', '> 3', 'after is 3']) {
+  for (const wrong of ['after', 'after >', '> 3', 'after is 3', 'lr << 3', 'name =~ try']) {
     assert.throws(() => filterRuns(runs, wrong), /--filter: expected COLUMN = VALUE/, wrong);
   }
   assert.throws(() => filterRuns(runs, 'lrr = 3'), /did you mean lr\?/);

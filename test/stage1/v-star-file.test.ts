@@ -172,6 +172,22 @@ test('the same shard twice, or an interrupted one, is rejected without --partial
   assertUserError(() => merge([file({ a: full }), file({ a: full })]), /both shard 1 of 1/);
 });
 
+test('a shard that several files have counts once', () => {
+  // Eight problems in three shards of 3, 3 and 2.
+  const [one, two, three] = [
+    shard(1, { a: full, d: full, g: full }, { problems: 3 }),
+    shard(2, { b: full, e: full, h: full }, { problems: 3 }),
+    shard(3, { c: full, f: full }, { problems: 2 }),
+  ];
+  const joined = (...files: VStarFile[]) => merge(files, { partial: true });
+  const [left, right] = [joined(one, two), joined(two, three)];
+  assert.deepEqual(joined(one, left), left);
+  assert.deepEqual(left.shards, { of: 3, have: [1, 2], problems: 6 });
+  assert.deepEqual(joined(one, joined(one, three)).shards, { of: 3, have: [1, 3], problems: 5 });
+  assert.deepEqual(joined(left, right), joined(one, two, three));
+  assert.equal(joined(right, left).shards?.problems, 8);
+});
+
 test('files of other settings are never merged', () => {
   const all = { partial: true };
   const other = entry(0, 0, 0, 0);

@@ -5,6 +5,7 @@ import type { OptionName, OptionValues } from '../../options/table.js';
 import { runFiles } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import type { JsonRecord } from '../../util/json.js';
+import { programName } from '../program-name.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
@@ -43,11 +44,12 @@ export async function onModal(
   // The events of the run are passed on as they come; only lines of this machine are added.
   const finished = await interruptible((signal) => runJob(job, { into, json }, reporter, signal));
   if (finished === undefined) {
+    const program = programName();
     printResult(json, { run: job.name, detached: true }, () => [
       `${job.name} runs on Modal.`,
-      `  tinyzero modal logs ${job.name}   follows it`,
-      `  tinyzero modal get ${job.name}    fetches its files`,
-      `  tinyzero modal stop ${job.name}   saves and ends it`,
+      `  ${program} modal logs ${job.name}   follows it`,
+      `  ${program} modal get ${job.name}    fetches its files`,
+      `  ${program} modal stop ${job.name}   saves and ends it`,
     ]);
     return exitCodes.ok;
   }

@@ -65,16 +65,22 @@ export function setCurvesSection(
   const drawn = runs.filter(({ records }) => records.length > 0);
   if (drawn.length === 0) return undefined;
   const figures = metrics[command].map((metric) => curves(metric, drawn, kind === 'seeds'));
-  const lines =
-    kind === 'seeds'
-      ? 'Thin lines are single runs, the bold line is their mean.'
-      : 'The bold line is the best setting, thin lines are the others.';
   return section({
     id: 'training',
     title: 'Training, all runs overlaid',
-    lead: `${counted(drawn.length, 'run')}. ${lines} All are running means. Point at a chart, or focus it and use the arrow keys, for values.`,
+    lead: `${counted(drawn.length, 'run')}. ${linesText(drawn, kind)} Point at a chart, or focus it and use the arrow keys, for values.`,
     body: html`<div class="charts">${figures.map((each) => each ?? false)}</div>`,
   });
+}
+
+/** What is drawn: there is no mean of one run, and no best setting before a run is finished. */
+function linesText(drawn: readonly CurveRun[], kind: 'seeds' | 'sweep'): string {
+  const smoothed = 'All are running means.';
+  if (drawn.length === 1) return 'The line is its running mean.';
+  if (kind === 'seeds') return `Thin lines are single runs, the bold line is their mean. ${smoothed}`;
+  const best = drawn.filter(({ front }) => front).length;
+  if (best === 0) return 'Lines are running means.';
+  return `${best === 1 ? 'The bold line is' : 'Bold lines are'} the best setting, thin lines are the others. ${smoothed}`;
 }
 
 interface Point {

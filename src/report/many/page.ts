@@ -112,7 +112,8 @@ export function setSections({ kind }: Pick<RunPlan, 'kind'>): readonly SetSectio
   return kind === 'sweep' ? sweepSections : seedsSections;
 }
 
-const bestOf = ({ summary: { ranking } }: SetRecord) => ranking?.[0]?.name;
+/** The name of the best setting; undefined before any has a score. */
+const bestOf = ({ summary: { ranking } }: SetRecord) => ranking?.find(({ score }) => score !== null)?.name;
 
 function trainingSection(set: SetRecord): Html | undefined {
   const { plan, members } = set;
@@ -195,10 +196,18 @@ function tableSection({ plan, summary }: SetRecord): Html {
     title: isSweep ? 'Settings, the best first' : 'Seeds',
     lead: isSweep
       ? `Ranked by ${rankingName(summary)}${plan.runs.length > plan.settings.length ? ', means over the seeds ± standard deviation' : ''}.`
-      : 'One row for each run. Its p-values are those of its own tests; the test over all runs is in the sentence above.',
+      : seedsLead(summary),
     body: html`<div class="scroll" role="region" tabindex="0" aria-label="Runs"><table class="numbers"><thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>
 <tbody>${[...rows, ...totals].map(line)}</tbody></table></div>`,
   });
+}
+
+/** What the columns of the table are: p-values come with the first finished run, the test over all with the last one. */
+function seedsLead({ overSeeds, finished, planned }: SetSummary): string {
+  const rows = 'One row for each run.';
+  if (overSeeds === undefined) return rows;
+  const over = finished < planned ? '' : '; the test over all runs is in the sentence above';
+  return `${rows} Its p-values are those of its own tests${over}.`;
 }
 
 function coordinates({ plan, summary }: SetRecord): Html | undefined {

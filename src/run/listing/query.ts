@@ -34,7 +34,7 @@ function columnOf(name: string, source: string): (entry: RunEntry) => Cell {
   if (option !== undefined) return ({ options: values }) => cellOf(values?.[option]);
   const meant = closestMatch(name, [...columnNames, ...optionNames.map(keyOf)], { maxDistance: 3 });
   throw usage(
-    `${source}: no column '${name}'${meant === undefined ? '' : `; did you mean ${meant}?`} Columns: ${columnNames.join(', ')}, and every option of a run, such as lr`,
+    `${source}: no column '${name}'${meant === undefined ? '.' : `; did you mean ${meant}?`} Columns: ${columnNames.join(', ')}, and every option of a run, such as lr.`,
   );
 }
 
@@ -75,8 +75,8 @@ export function filterRuns(runs: readonly RunEntry[], condition: string): RunEnt
 }
 
 function testOf(text: string): Test {
-  const [, name, operator, given] = /^\s*([\w-]+)\s*(<=|>=|!=|==?|<|>|~)\s*(.*?)\s*$/.exec(text) ?? [];
-  if (name === undefined || operator === undefined || given === undefined || given === '') {
+  const [, name, operator, given] = /^\s*([\w-]+)\s*(<=|>=|!=|==?|<|>|~)\s*([^<>=!~\s].*?)\s*$/.exec(text) ?? [];
+  if (name === undefined || operator === undefined || given === undefined) {
     throw usage(`--filter: expected COLUMN = VALUE, or != < <= > >= ~, joined by and; found '${text}'`);
   }
   const value = columnOf(name, '--filter');

@@ -13,12 +13,26 @@ import { browserTest } from '../../helpers/chromium.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { runRecord, stepRecord } from '../../helpers/run-record.js';
 
+interface Progress {
+  /** How many runs are finished, the first ones; default: all. */
+  readonly finished?: number;
+  /** How many runs have made updates; default: all. */
+  readonly begun?: number;
+}
+
 /** Writes the report of a set whose runs are made up. */
-function reportOf(t: TestContext, plan: RunPlan): { path: string; page: string } {
+function reportOf(
+  t: TestContext,
+  plan: RunPlan,
+  { finished = plan.runs.length, begun = plan.runs.length }: Progress = {},
+): { path: string; page: string } {
   const folder = temporaryFolder(t);
   const members = plan.runs.map((run, i): Member & SetMember => {
     const { before, after } = runRecord({ before: () => 2, after: () => 5 + (i % 3) });
-    const steps = Array.from({ length: 20 }, (_, step) => ({ ...stepRecord(step + 1), reward: (step + i) / 30 }));
+    const steps = Array.from({ length: i < begun ? 20 : 0 }, (_, step) => ({
+      ...stepRecord(step + 1),
+      reward: (step + i) / 30,
+    }));
     const { name, seed, setting } = run;
     const figures = { trainReward: i / 10, trainExact: i / 10, formatRate: 1, signFlipP: 0.001, mcnemarP: 0.01 };
     const rates = {
@@ -27,6 +41,10 @@ function reportOf(t: TestContext, plan: RunPlan): { path: string; page: string }
       sampledBefore: before!.sampled!.exact.rate,
       sampledAfter: after!.sampled!.exact.rate,
     };
+    if (i >= finished) {
+      const row = { name, seed, setting, state: 'running', updates: steps.length } as const;
+      return { row, steps, hasReport: false };
+    }
     const row = { name, seed, setting, state: 'finished', updates: 20, ...figures, ...rates } as const;
     return { row, evaluations: { before: before!, after: after! }, steps, hasReport: true };
   });
@@ -59,6 +77,27 @@ test('a set of seeds: a row for each run, mean and deviation, curves with their 
   );
   assert.match(document.querySelector('#command')!.textContent!, /^tinyzero train --config .*seed-1 --seeds 1,2,3$/);
   assert.match(page, /a &lt;b&gt;note/, 'text of the user is no markup');
+});
+
+test('an unfinished set: its text speaks of no test, mean or best setting that is not there', (t) => {
+  const leads = (plan: RunPlan, progress?: Progress) => {
+    const { document } = parseHTML(reportOf(t, plan, progress).page);
+    return ['#runs', '#training'].map((id) => document.querySelector(`${id} .lead`)!.textContent);
+  };
+  const isMatched = (texts: readonly string[], patterns: readonly RegExp[]) => {
+    for (const [i, pattern] of patterns.entries()) assert.match(texts[i]!, pattern);
+  };
+  isMatched(leads(seeds), [
+    /own tests; the test over all runs is in the sentence above\.$/,
+    /the bold line is their mean/,
+  ]);
+  isMatched(leads(seeds, { finished: 2 }), [/own tests\.$/, /^3 runs\. .* the bold line is their mean/]);
+  isMatched(leads(seeds, { finished: 0, begun: 1 }), [
+    /^One row for each run\.$/,
+    /^1 run\. The line is its running mean\./,
+  ]);
+  isMatched(leads(sweep), [/^Ranked by mean training reward\.$/, /The bold line is the best setting/]);
+  isMatched(leads(sweep, { finished: 0 }), [/^Ranked by/, /^6 runs\. Lines are running means\./]);
 });
 
 test('a sweep: settings in order, and a line for each through its values', (t) => {
