@@ -20,7 +20,11 @@ export async function main(given: readonly string[]): Promise<number> {
     const args = normalize(given);
     const command = findCommand(args);
     if (command === undefined) {
-      helpProgram(packageVersion()).parse(args, { from: 'user' });
+      // Commander knows no --json.
+      helpProgram(packageVersion()).parse(
+        args.filter((arg) => arg !== '--json'),
+        { from: 'user' },
+      );
       return exitCodes.ok;
     }
     const rest = args.slice(command.words.length);
@@ -31,16 +35,13 @@ export async function main(given: readonly string[]): Promise<number> {
     const { run } = await command.load();
     return await run(values as never, operands, flags);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    const exitCode = error instanceof UserError ? error.exitCode : exitCodes.failure;
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+    const exitCode = exitCodeOf(error);
     if (given.includes('--json')) {
       const { printEvent } = await import('./cli/terminal/output.js');
-      printEvent({
-        event: 'error',
-        exitCode,
-        message: error instanceof Error ? asInvoked(error.message) : String(error),
-      });
+      printEvent({ event: 'error', exitCode, message: messageOf(error) });
     }
+    if (error instanceof CommanderError) return exitCode;
     const [{ paintFor }, { fitted }] = await Promise.all([
       import('./cli/terminal/paint.js'),
       import('./cli/terminal/columns.js'),
@@ -53,6 +54,19 @@ export async function main(given: readonly string[]): Promise<number> {
     process.stderr.write(`${name} this is a bug in tinyzero.\n${error instanceof Error ? error.stack : error}\n`);
     return exitCode;
   }
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return exitCodes.usage;
+  return error instanceof UserError ? error.exitCode : exitCodes.failure;
+}
+
+/** What went wrong, for scripts. Commander has printed its errors for people, or the help where a command is missing. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof CommanderError)) return error instanceof Error ? asInvoked(error.message) : String(error);
+  return error.code === 'commander.help'
+    ? 'The command is missing; --help lists all.'
+    : error.message.replace(/^error: /, '');
 }
 
 // A closed pipe (`| head`) is not an error.

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { Command, Help, Option } from 'commander';
 import { closestMatch } from 'leven';
 import type { ConfigFlags } from '../options/config-file.js';
-import { commonOptionNames } from '../options/names.js';
+import { commonOptionNames, everyCommandOptionNames } from '../options/names.js';
 import { type OptionSpec, resolveOptions } from '../options/spec.js';
 import { flag, type OptionName, type OptionValues, oppositeFlag, options, usage } from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
@@ -118,9 +118,6 @@ function addGroup(program: Command, name: string): Command {
     .addHelpText('after', `\nExamples:\n${examples.map(example).join('\n')}`);
 }
 
-/** Options of every command; `config` is read before the command runs. */
-const everyCommand = [...commonOptionNames, 'config'] as const satisfies readonly OptionName[];
-
 /** With at least this many options, help groups them under headings. */
 const minGrouped = 8;
 
@@ -139,7 +136,7 @@ function addCommand(parent: Command, name: string, spec: CommandSpec): Command {
       command.addOption(grouped ? entry.helpGroup(`${group}:`) : entry);
     }
   }
-  for (const option of everyCommand) {
+  for (const option of everyCommandOptionNames) {
     command.addOption(new Option(usage(option), describeOption(option)).helpGroup('Every command:'));
   }
   command.addHelpOption(new Option('-h, --help', 'show help').helpGroup('Every command:'));
@@ -190,7 +187,7 @@ export function parseArguments(
   readConfig?: ConfigReader,
 ): ParsedArguments {
   const problems: string[] = [];
-  const names = [...spec.options, ...everyCommand];
+  const names = [...spec.options, ...everyCommandOptionNames];
   const { flags, operands } = readTokens(spec, names, args, problems);
   const { config, ...given } = flags;
   const file =

@@ -3,6 +3,8 @@ import type { OptionName } from './table.js';
 
 /** Options that every command takes. */
 export const commonOptionNames = ['quiet', 'color'] as const satisfies readonly OptionName[];
+/** {@link commonOptionNames} and the file that options are read from, before the command runs. */
+export const everyCommandOptionNames = [...commonOptionNames, 'config'] as const satisfies readonly OptionName[];
 export type CommonOptionName = (typeof commonOptionNames)[number];
 
 /** Options that choose the problems, of the built-in task or another. */

@@ -64,6 +64,18 @@ test('an error is the last line, with its exit code', async (t) => {
   const usage = await tinyzero(['runs', '--nope', '--json']);
   assert.equal(usage.code, 2);
   assert.equal(events(usage.stdout)[0].exitCode, 2);
+  // What is no command has no options, and still ends in an error.
+  for (const [args, message] of [
+    [['nope'], /^unknown command 'nope'/],
+    [['init'], /^The command is missing/],
+    [[], /^The command is missing/],
+  ] as const) {
+    const { code, stdout } = await tinyzero([...args, '--json']);
+    const [line, ...more] = events(stdout);
+    assert.equal(code, 2);
+    assert.deepEqual([line.event, line.exitCode, more], ['error', 2, []]);
+    assert.match(line.message, message);
+  }
   // Stage 1 stops where nothing is ever right.
   const path = join(folder, 'hopeless.jsonl');
   const lines = Array.from({ length: 12 }, (_, i) => ({

@@ -34,6 +34,15 @@ function starts({ first, second }: CompletionWords) {
   return [['', first] as const, ...second];
 }
 
+/** All that can be followed by words, each name once: `runs` is a group and a command. */
+function places(words: CompletionWords) {
+  const subs = new Map(starts(words));
+  const commands = new Map(words.commands.map((command) => [command.name, command]));
+  return [...new Set([...subs.keys(), ...commands.keys()])].map((name) => ({
+    ...{ name, subs: subs.get(name) ?? [], command: commands.get(name) },
+  }));
+}
+
 function bash(words: CompletionWords): string {
   const values = (command: CommandWords, { flag, values }: FlagWords) => {
     const pattern = quoted(`${command.name} ${flag}`);
@@ -43,12 +52,16 @@ function bash(words: CompletionWords): string {
       return [`    ${pattern}) _tinyzero_words ${quoted(values.choices.join(' '))}; return ;;`];
     return [`    ${pattern}) _tinyzero_words ${quoted(values.also.join(' '))}; _tinyzero_files; return ;;`];
   };
-  const operands = ({ name, operands }: CommandWords) =>
-    operands.kind === 'choices'
-      ? [`    ${quoted(name)}) _tinyzero_words ${quoted(operands.choices.join(' '))} ;;`]
-      : operands.kind === 'files'
-        ? [`    ${quoted(name)}) _tinyzero_files ;;`]
-        : [];
+  const given = (choices: readonly string[]) => `_tinyzero_words ${quoted(choices.join(' '))}`;
+  const following = ({ name, subs, command }: ReturnType<typeof places>[number]) => {
+    const operands = command?.operands;
+    const parts = [
+      ...(subs.length > 0 ? [given(subs.map(([word]) => word))] : []),
+      ...(operands?.kind === 'choices' ? [given(operands.choices)] : []),
+      ...(operands?.kind === 'files' ? ['_tinyzero_files'] : []),
+    ];
+    return parts.length === 0 ? [] : [`    ${quoted(name)}) ${parts.join('; ')} ;;`];
+  };
   const lines = [
     `# ${note('bash')}`,
     '_tinyzero_words() {',
@@ -81,10 +94,7 @@ function bash(words: CompletionWords): string {
     '    return',
     '  fi',
     '  case "$command" in',
-    ...starts(words).map(
-      ([group, subs]) => `    ${quoted(group)}) _tinyzero_words ${quoted(subs.map(([word]) => word).join(' '))} ;;`,
-    ),
-    ...words.commands.flatMap(operands),
+    ...places(words).flatMap(following),
     '  esac',
     '}',
     'complete -F _tinyzero tinyzero',
@@ -106,6 +116,8 @@ function zsh(words: CompletionWords): string {
     quoted(`*${flag}[${plain(help)}]${values.kind === 'none' ? '' : `:value:${action(values).replaceAll("'", '"')}`}`);
   const operand = (values: FlagWords['values']) =>
     values.kind === 'none' ? [] : [quoted(`*:argument:${action(values)}`)];
+  const argumentsOf = ({ flags, operands }: CommandWords) =>
+    `shift $((at - 1)) words; ((CURRENT -= at - 1)); _arguments ${[...flags.map(spec), ...operand(operands)].join(' ')}`;
   const described = (subs: readonly (readonly [string, string])[]) =>
     subs.map(([word, summary]) => quoted(`${word}:${plain(summary)}`)).join(' ');
   const lines = [
@@ -124,11 +136,13 @@ function zsh(words: CompletionWords): string {
     '    esac',
     '  done',
     '  case "$command" in',
-    ...starts(words).map(([group, subs]) => `  ${quoted(group)}) subs=(${described(subs)}); _describe command subs ;;`),
-    ...words.commands.map(
-      ({ name, flags, operands }) =>
-        `  ${quoted(name)}) shift $((at - 1)) words; ((CURRENT -= at - 1)); _arguments ${[...flags.map(spec), ...operand(operands)].join(' ')} ;;`,
-    ),
+    ...places(words).map(({ name, subs, command }) => {
+      const parts = [
+        ...(subs.length > 0 ? [`subs=(${described(subs)}); [[ $PREFIX == -* ]] || _describe command subs`] : []),
+        ...(command ? [argumentsOf(command)] : []),
+      ];
+      return `  ${quoted(name)}) ${parts.join('; ')} ;;`;
+    }),
     '  esac',
     '}',
     // Loaded from a folder of $fpath the file is the function; read by `source` it is not.

@@ -1,5 +1,5 @@
 /** @file What can be completed, from the command table and the option table, for the scripts of all shells. */
-import { commonOptionNames } from '../../options/names.js';
+import { everyCommandOptionNames } from '../../options/names.js';
 import type { OptionSpec } from '../../options/spec.js';
 import { flag, type OptionName, options } from '../../options/table.js';
 import { describeOption } from '../../options/texts.js';
@@ -58,7 +58,7 @@ export function completionWords({ commands, groups }: CommandTable): CompletionW
 
 function commandWords({ words, summary, options: own, texts, operands }: CommandSpec): CommandWords {
   const name = words.join(' ');
-  const flags = [...own, ...commonOptionNames].map((option): FlagWords => {
+  const flags = [...own, ...everyCommandOptionNames].map((option): FlagWords => {
     const help = describeOption(option, texts?.[option]).replace(/\s+/g, ' ');
     return { flag: flag(option), help, values: valuesOf(option) };
   });

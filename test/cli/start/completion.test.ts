@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { commands, groups } from '../../../src/cli/command-table.js';
 import { completionScript as scriptOf } from '../../../src/cli/completion/script.js';
+import { everyCommandOptionNames } from '../../../src/options/names.js';
 import { flag } from '../../../src/options/table.js';
 import { algorithmNames } from '../../../src/stage2/algorithm.js';
 import { lastLine, tinyzero } from '../../helpers/cli.js';
@@ -95,10 +96,14 @@ for (const [shell, complete] of [
     assert.deepEqual(of('train', '--model', 'buil'), ['builtin', 'builtin-b']);
     assert.ok(of('train', '--model', 'r').some((word) => word.startsWith('runs')));
     assert.deepEqual(of('completion', ''), ['bash', 'fish', 'zsh']);
+    const ofRuns = of('runs', 'r').map((word) => word.replace(/\/$/, ''));
+    assert.deepEqual(ofRuns, ['rm', 'runs'], 'a command and a folder');
+    assert.deepEqual(of('train', '--config', 'pro'), ['problems.csv']);
     // Every option of every command.
     for (const { words, options } of commands) {
       const flags = new Set(of(...words, '--'));
-      for (const option of options) assert.ok(flags.has(flag(option)), `${words.join(' ')} ${flag(option)}`);
+      for (const option of [...options, ...everyCommandOptionNames])
+        assert.ok(flags.has(flag(option)), `${words.join(' ')} ${flag(option)}`);
     }
   });
 }
@@ -109,6 +114,9 @@ test('zsh completes commands, options and choices', { skip: !has('zsh') }, (t) =
   const engine = inZsh(['engine', ''], folder);
   for (const word of ['install', 'remove', 'status']) assert.ok(engine.includes(word), engine.join(' '));
   assert.ok(inZsh(['engine', 'install', '--'], folder).includes('--force'));
+  const runs = inZsh(['runs', 'r'], folder);
+  for (const word of ['rm', 'runs/']) assert.ok(runs.includes(word), runs.join(' '));
+  assert.ok(inZsh(['runs', '--'], folder).includes('--filter'));
 });
 
 test('the script is printed as it is, or as JSON; another shell is wrong usage', async () => {
