@@ -91,10 +91,11 @@ async function openTensorFlow(): Promise<Engine> {
   }
   const { variant, kernelsPath } = installed;
   if (variant === 'gpu') chooseCudaSettings(installed.folder);
-  const [card] = variant === 'gpu' ? nvidiaGpus() : [];
+  const gpus = variant === 'gpu' ? nvidiaGpus() : [];
   const kernels = () => (kernelsPath === undefined ? undefined : loadKernels(kernelsPath));
   const limit = gpuMemoryLimit();
-  if (card !== undefined && limit !== undefined) limitGpuMemory(requireAddon(kernels()), limit / card.memoryBytes);
+  if (limit !== undefined && gpus[0] !== undefined)
+    limitGpuMemory(requireAddon(kernels()), limit / gpus[0].memoryBytes);
   const binding = loadBinding(installed.bindingPath);
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
   const addon = kernels();
@@ -104,6 +105,7 @@ async function openTensorFlow(): Promise<Engine> {
   const native =
     device === 'gpu' ? gpuDevice : { ...composed, nativeOps: new Set(addon?.ops), ownProductFrom: products.ownFrom };
   const unused = variant === 'gpu' ? '; the CUDA build found no GPU' : '';
+  const card = device === 'gpu' ? gpus[0] : undefined;
   const gpu = card === undefined ? 'GPU' : `${card.name} (${formatBytes(card.memoryBytes)})`;
   const where = device === 'gpu' ? gpu : `CPU (${cores()}${unused})`;
   const engine: Engine = {

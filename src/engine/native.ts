@@ -49,15 +49,16 @@ function chooseOneDnn(env: NodeJS.ProcessEnv = process.env): void {
   if (features.has('avx2') && features.has('fma')) env.TF_ENABLE_ONEDNN_OPTS = '1';
 }
 
+/** Whether the user has set TensorFlow's log level, and so wants to see its messages. */
+const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
+
 /**
  * Loads an addon of the engine. With the first one TensorFlow is loaded and reads its settings from the environment; it logs only
  * errors unless TF_CPP_MIN_LOG_LEVEL is set.
  */
 function loadAddon<Addon>(path: string): Addon {
   const require = createRequire(import.meta.url);
-  const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined && !silenced;
-  if (!talkative) process.env.TF_CPP_MIN_LOG_LEVEL = '2';
-  silenced = !talkative;
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
   chooseThreads();
   chooseOneDnn();
   const stderrAddon = join(dirname(path), 'stderr.node');
@@ -71,9 +72,6 @@ function loadAddon<Addon>(path: string): Addon {
     stderr.unmute();
   }
 }
-
-/** Whether TensorFlow's log level is ours, not the user's. */
-let silenced = false;
 
 /** Loads tfjs-node-gpu's addon, which opens the devices. */
 export function loadBinding(path: string): NativeBinding {
