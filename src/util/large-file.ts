@@ -7,6 +7,7 @@ import { closeSync, constants, openSync, write } from 'node:fs';
 import { promisify } from 'node:util';
 import { systemErrorCode } from './errors.js';
 import { beginAtomic } from './file.js';
+import { alignedMemory } from './machine.js';
 
 /** Appends bytes. They may be changed once the promise resolves; it rejects when an earlier write has failed. */
 export type Append = (bytes: Uint8Array) => Promise<void>;
@@ -68,7 +69,7 @@ async function appendBlocks(
       for (let done = 0; done < bytes.byteLength; ) {
         if (filled === 0) {
           await writing[current];
-          buffers[current] ??= alignedBuffer();
+          buffers[current] ??= new Uint8Array(alignedMemory(bufferBytes));
         }
         const count = Math.min(bytes.byteLength - done, bufferBytes - filled);
         buffers[current]!.set(bytes.subarray(done, done + count), filled);
@@ -82,14 +83,6 @@ async function appendBlocks(
   } finally {
     await Promise.allSettled(writing); // nobody may write to a descriptor that is closed
   }
-}
-
-/** Not among the types of Node 20. */
-declare const WebAssembly: { Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer } };
-
-/** Memory of WebAssembly starts on a page, which no other buffer of JavaScript is sure to do. */
-function alignedBuffer(): Uint8Array {
-  return new Uint8Array(new WebAssembly.Memory({ initial: bufferBytes / 65_536 }).buffer);
 }
 
 const writePiece = promisify(write);

@@ -1,5 +1,5 @@
 /**
- * @file Properties of this machine: free disk space, memory limit, processor features, cache folder.
+ * @file This machine: free disk space, memory limit, processor features, cache folder; and memory that is aligned.
  */
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { homedir, totalmem } from 'node:os';
@@ -43,4 +43,18 @@ export function cacheFolder(
   if (platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'tinyzero');
   if (platform === 'win32') return join(env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'tinyzero', 'cache');
   return join(homedir(), '.cache', 'tinyzero');
+}
+
+/** Not among the types of Node 20. */
+declare const WebAssembly: { Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer } };
+
+/**
+ * At least `bytes` bytes of zeros, which take no memory until they are written. Memory of WebAssembly starts on a page, which
+ * no other buffer of JavaScript is sure to do.
+ *
+ * @throws RangeError when the system does not give them.
+ */
+export function alignedMemory(bytes: number): ArrayBuffer {
+  const pageBytes = 65_536;
+  return new WebAssembly.Memory({ initial: Math.max(1, Math.ceil(bytes / pageBytes)) }).buffer;
 }

@@ -4,6 +4,7 @@
  * put short-lived tensors between those that stay: a tenth more memory when all weights of a model are trained (docs/log.md).
  * Pages that nothing has been written to take no memory, such as moments before the first update.
  */
+import { alignedMemory } from '../../util/machine.js';
 import type { ProgramSpec, StateSpec } from '../program.js';
 import { sizeOf } from '../shape.js';
 
@@ -16,10 +17,6 @@ export interface StateMemory {
   filled(name: string, value: number): Float32Array;
 }
 
-declare const WebAssembly: { Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer } };
-
-/** Memory of WebAssembly is aligned, and filled with zeros that take no memory. No other memory of JavaScript is sure to be. */
-const pageBytes = 65_536;
 const alignment = 64;
 /** Most bytes of one piece, unless a tensor is larger. WebAssembly allows four times as many. */
 const pieceBytes = 2 ** 30;
@@ -46,7 +43,7 @@ export function stateMemory(state: ProgramSpec['state']): StateMemory | undefine
   const arrays = new Map<string, Float32Array>();
   try {
     for (const { size, members } of pieces) {
-      const { buffer } = new WebAssembly.Memory({ initial: Math.max(1, Math.ceil(size / pageBytes)) });
+      const buffer = alignedMemory(size);
       for (const { name, start, length } of members) arrays.set(name, new Float32Array(buffer, start, length));
     }
   } catch (error) {
