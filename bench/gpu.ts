@@ -10,12 +10,12 @@ import { parseArgs } from 'node:util';
 import { type Engine, openEngine } from '../src/engine/backend.js';
 import { type Precision, precisions } from '../src/engine/choices.js';
 import { type ModelConfig, parseModelConfig } from '../src/model/network/config.js';
-import { elementCount, parameterCount, parameterSpecs } from '../src/model/network/params.js';
+import { parameterCount } from '../src/model/network/params.js';
 import { createPolicy } from '../src/policy/policy.js';
 import type { JsonRecord } from '../src/util/json.js';
 import { qwen2Record, qwenHalfBillion } from './checkpoints.js';
 import { median, seededUniform } from './measure.js';
-import { loadedPolicy } from './policy.js';
+import { loadedPolicy, randomWeights } from './policy.js';
 
 /** config.json by name: two of Qwen2.5's, and one for a try on any machine. */
 const models: Readonly<Record<string, JsonRecord>> = {
@@ -90,7 +90,7 @@ console.log(JSON.stringify({ engine: engine.description, precision, results }));
 async function measure(engine: Engine, size: string, work: Work): Promise<Measured> {
   const config = parseModelConfig(work.model, size);
   const name = `tinyzero ${size} ${work.precision}`;
-  const read = randomWeights(config);
+  const read = randomWeights(config, config.initializerRange * Math.sqrt(3));
   const sampling: Record<string, number> = {};
   const promptLengths = new Array<number>(Math.max(...work.sequences)).fill(work.promptTokens);
   const sizes = { promptLengths, maxNewTokens: work.newTokens, slots: Math.max(...work.sequences) };
@@ -165,24 +165,6 @@ function measurePeer(python: string, size: string, work: Work): Measured {
   }
   say(`PyTorch ${size} ${work.precision}: update ${measured.updateSeconds.toFixed(2)} s`);
   return measured;
-}
-
-/** Uniform weights with the standard deviation of the config; norms are 1. Parts of one block, since drawing takes long. */
-function randomWeights(config: ModelConfig): (name: string) => Float32Array {
-  const specs = parameterSpecs(config);
-  const uniform = seededUniform(1);
-  const halfWidth = config.initializerRange * Math.sqrt(3);
-  // A prime length, so that the rows of a matrix differ.
-  const block = Float32Array.from({ length: 1_000_003 }, () => (2 * uniform() - 1) * halfWidth);
-  return (name) => {
-    const values = new Float32Array(elementCount(specs[name]!));
-    if (name.endsWith('norm.weight')) return values.fill(1);
-    if (name.endsWith('.bias')) return values;
-    for (let at = 0; at < values.length; at += block.length) {
-      values.set(block.subarray(0, Math.min(block.length, values.length - at)), at);
-    }
-    return values;
-  };
 }
 
 function ids({ vocabSize }: ModelConfig, row: number, count: number): number[] {

@@ -1,4 +1,36 @@
-/** @file Shared by the benchmarks: medians, clocks, and cheap random numbers for arbitrary values. */
+/** @file Shared by the benchmarks: medians, clocks, runs of the program, and cheap random numbers for arbitrary values. */
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** The program's entry. */
+export const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
+
+export interface ProgramRun {
+  readonly code: number | null;
+  readonly seconds: number;
+  /** VmHWM of the process. */
+  readonly peakBytes: number;
+}
+
+/** Runs the program with these arguments to its end. */
+export function runProgram(args: readonly string[]): Promise<ProgramRun> {
+  return new Promise((resolve, reject) => {
+    const began = performance.now();
+    const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
+    let peakBytes = 0;
+    const timer = setInterval(() => {
+      const path = `/proc/${child.pid}/status`;
+      const status = existsSync(path) ? readFileSync(path, 'utf8') : '';
+      peakBytes = Math.max(peakBytes, 1024 * Number(/^VmHWM:\s*(\d+)/m.exec(status)?.[1] ?? 0));
+    }, 50);
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearInterval(timer);
+      resolve({ code, seconds: (performance.now() - began) / 1000, peakBytes });
+    });
+  });
+}
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);

@@ -4,14 +4,11 @@
  * reward, a second run uses a task whose reward depends arbitrarily on the completion, to exercise loss, gradient and update.
  * `npm run bench:seed`; Linux, about 12 GB of memory; the last line is JSON.
  */
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { byteLevelTokenizer, qwenHalfBillion, saveRandomModel } from './checkpoints.js';
-
-const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
+import { runProgram } from './measure.js';
 
 const coinTask = `import { createHash } from 'node:crypto';
 import { defineTask } from 'tinyzero';
@@ -28,29 +25,10 @@ export default defineTask({
 });
 `;
 
-interface Figures {
-  readonly code: number | null;
-  readonly seconds: number;
-  readonly peakGigabytes: number;
-}
-
-/** Runs the command to its end; the peak is VmHWM of its process. */
-function run(args: readonly string[]): Promise<Figures> {
-  return new Promise((resolve, reject) => {
-    const began = performance.now();
-    const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
-    let peakKilobytes = 0;
-    const timer = setInterval(() => {
-      const path = `/proc/${child.pid}/status`;
-      const status = existsSync(path) ? readFileSync(path, 'utf8') : '';
-      peakKilobytes = Math.max(peakKilobytes, Number(/^VmHWM:\s*(\d+)/m.exec(status)?.[1] ?? 0));
-    }, 50);
-    child.on('error', reject);
-    child.on('exit', (code) => {
-      clearInterval(timer);
-      resolve({ code, seconds: (performance.now() - began) / 1000, peakGigabytes: (peakKilobytes * 1024) / 1e9 });
-    });
-  });
+/** Runs the command to its end. */
+async function run(args: readonly string[]) {
+  const { peakBytes, ...rest } = await runProgram(args);
+  return { ...rest, peakGigabytes: peakBytes / 1e9 };
 }
 
 const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-seed-'));

@@ -12,11 +12,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readVStarFile } from '../src/stage1/v-star-file.js';
+import { cli, type ProgramRun, runProgram } from './measure.js';
 
-const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
 const { values } = parseArgs({
   options: {
     // A fifth of them is held out.
@@ -80,25 +79,13 @@ function line(a: number, b: number): string {
   return `${JSON.stringify({ prompt: `What is ${a} × ${b}?\n`, answer: `${a * b}` })}\n`;
 }
 
-interface Figures {
-  readonly seconds: number;
-  readonly peakBytes: number;
-}
+type Figures = Omit<ProgramRun, 'code'>;
 
 /** Runs the command to its end. @throws Error when it fails. */
 async function run(args: readonly string[]): Promise<Figures> {
-  const began = performance.now();
-  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
-  let peakBytes = 0;
-  const timer = setInterval(() => {
-    const path = `/proc/${child.pid}/status`;
-    const status = existsSync(path) ? readFileSync(path, 'utf8') : '';
-    peakBytes = Math.max(peakBytes, 1024 * Number(/^VmHWM:\s*(\d+)/m.exec(status)?.[1] ?? 0));
-  }, 50);
-  const code = await new Promise((resolve) => child.on('close', resolve));
-  clearInterval(timer);
+  const { code, ...figures } = await runProgram(args);
   if (code !== 0) throw new Error(`tinyzero ${args.join(' ')} failed (${code})`);
-  return { seconds: (performance.now() - began) / 1000, peakBytes };
+  return figures;
 }
 
 /** Starts the command and kills it as soon as it has saved something. */

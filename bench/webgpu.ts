@@ -12,10 +12,9 @@ import { openDawn } from '../src/engine/webgpu/dawn.js';
 import { tuningOf } from '../src/engine/wgsl/tuning.js';
 import { openPretrained } from '../src/model/checkpoint/pretrained.js';
 import { parseModelConfig } from '../src/model/network/config.js';
-import { elementCount, parameterSpecs } from '../src/model/network/params.js';
 import { shippedModel } from '../src/model/shipped.js';
 import { smolRecord } from './checkpoints.js';
-import { seededUniform } from './measure.js';
+import { randomWeights } from './policy.js';
 import { measureAgreement, measureDecoding, measureUpdate, openCounter, type Subject } from './webgpu/models.js';
 import { measureProducts, measureTiles } from './webgpu/products.js';
 import { openReport } from './webgpu/report.js';
@@ -84,17 +83,5 @@ process.exit(0);
 function randomSubject(isSmall: boolean): Subject {
   const small = { num_hidden_layers: 2, hidden_size: 36, intermediate_size: 96, vocab_size: 512 };
   const config = parseModelConfig({ ...smolRecord, ...(isSmall && small) }, 'SmolLM2-135M');
-  const specs = parameterSpecs(config);
-  const uniform = seededUniform(1);
-  // A prime length, so that the rows of a matrix differ.
-  const block = Float32Array.from({ length: 1_000_003 }, () => 0.14 * (uniform() - 0.5));
-  const read = (name: string) => {
-    const filled = new Float32Array(elementCount(specs[name]!));
-    if (name.endsWith('norm.weight')) return filled.fill(1);
-    for (let at = 0; at < filled.length; at += block.length) {
-      filled.set(block.subarray(0, Math.min(block.length, filled.length - at)), at);
-    }
-    return filled;
-  };
-  return { name: isSmall ? 'two layers of 36' : 'SmolLM2-135M', config, read };
+  return { name: isSmall ? 'two layers of 36' : 'SmolLM2-135M', config, read: randomWeights(config, 0.07) };
 }

@@ -1,11 +1,11 @@
 /** @file Decoding steps and updates of a model on a WebGPU card: time, dispatches, and agreement with WebAssembly. */
 import type { Engine } from '../../src/engine/backend.js';
 import type { ModelConfig } from '../../src/model/network/config.js';
-import { optimizer } from '../../src/options/defaults.js';
 import { createPolicy } from '../../src/policy/policy.js';
 import { squaredError } from '../../src/stage2/loss.js';
 import { keyedRandom } from '../../src/util/random.js';
 import { median } from '../measure.js';
+import { loadedPolicy } from '../policy.js';
 import type { Report } from './report.js';
 
 export interface Subject {
@@ -100,19 +100,8 @@ export function measureUpdate(
 ): void {
   const { rows: batchSize, prompt, tokens, microBatch } = sizes;
   const start = performance.now();
-  const policy = createPolicy(engine, config, {
-    sizes: { promptLengths: [prompt], maxNewTokens: tokens, slots: 1 },
-    training: {
-      batchSize,
-      microBatch,
-      optimizer,
-      loss: (arithmetic, row) => squaredError(arithmetic, row, 1e-3),
-      maxGradientNorm: 1,
-    },
-  });
-  policy.load(read);
-  policy.loadReference(read);
-  policy.loadMoments();
+  const work = { batchSize, promptTokens: prompt, newTokens: tokens };
+  const policy = loadedPolicy(engine, config, read, work, { microBatch });
   report('trainer', { model: name, ...sizes, readyMilliseconds: round(performance.now() - start) });
   const rows = Array.from({ length: batchSize }, (_, row) => ({
     promptIds: ids(config, row, prompt),
