@@ -14,7 +14,7 @@ import { loadBinding, loadKernels } from '../src/engine/native.js';
 import { parseModelConfig } from '../src/model/network/config.js';
 import { elementCount, parameterSpecs } from '../src/model/network/params.js';
 import { momentSpecsOf } from '../src/policy/layout.js';
-import { saveCheckpoint } from '../src/stage2/resume.js';
+import { saveCheckpoint } from '../src/stage2/checkpoint.js';
 import { emptyChecksum, useCrc32 } from '../src/util/checksum.js';
 import { byteLevelTokenizer, qwenHalfBillion } from './checkpoints.js';
 import { median, seededUniform } from './measure.js';

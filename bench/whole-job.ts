@@ -20,7 +20,7 @@ import { samplerTolerance } from '../src/stage2/checks.js';
 import { currentSampler } from '../src/stage2/lagged.js';
 import { freshProgress, trainPolicy } from '../src/stage2/loop.js';
 import { planBatches } from '../src/stage2/plan.js';
-import { savePolicy } from '../src/stage2/resume.js';
+import { savePolicy } from '../src/stage2/checkpoint.js';
 import { silentReporter } from '../src/util/reporter.js';
 import { mean } from '../src/util/statistics.js';
 import { type JobResult, readJob, type WholeJob } from './jobs.js';

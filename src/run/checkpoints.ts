@@ -8,7 +8,6 @@ import type { Pretrained } from '../model/checkpoint/pretrained.js';
 import { isGguf } from '../model/gguf/open.js';
 import { shippedModel } from '../model/shipped.js';
 import type { Settings } from '../options/settings.js';
-import type { Progress } from '../stage2/loop.js';
 import {
   type CheckpointExtras,
   type CheckpointModel,
@@ -17,7 +16,8 @@ import {
   requireWhole,
   saveCheckpoint,
   type Trainable,
-} from '../stage2/resume.js';
+} from '../stage2/checkpoint.js';
+import type { Progress } from '../stage2/loop.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainAsyncWrites } from '../util/file.js';

@@ -11,7 +11,7 @@ import {
   requireWhole,
   savePolicy,
   type Trainable,
-} from '../stage2/resume.js';
+} from '../stage2/checkpoint.js';
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainAsyncWrites, writeFileAtomic } from '../util/file.js';

@@ -5,7 +5,7 @@
 import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { repeatFile } from '../options/config-file.js';
-import { checkpointStateFile } from '../stage2/resume.js';
+import { checkpointStateFile } from '../stage2/checkpoint.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
 import { explainWrites, makeFolder, syncFolder, unreadable } from '../util/file.js';
 

@@ -25,7 +25,7 @@ import { runFiles } from '../../src/run/folder.js';
 import { listRuns } from '../../src/run/list.js';
 import { writeProbe } from '../../src/stage1/probe-file.js';
 import { mergeVStarFiles, readVStarFile, vStarOf, writeVStarFile } from '../../src/stage1/v-star-file.js';
-import { readCheckpointState } from '../../src/stage2/resume.js';
+import { readCheckpointState } from '../../src/stage2/checkpoint.js';
 import { checksumOf, emptyChecksum, sealJson } from '../../src/util/checksum.js';
 import { keyedRandom } from '../../src/util/random.js';
 import { silentReporter } from '../../src/util/reporter.js';

@@ -1,5 +1,5 @@
 /**
- * @file A process that installs an engine, to be killed: the real installer with a single rung, which
+ * @file A process that installs an engine, to be killed: the real installer with a single source, which
  * hard-links the files of an installed engine (argument 1), so that it takes two seconds. Prints the result as JSON.
  */
 import { cpSync, linkSync, mkdirSync, readFileSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { checkLoads } from '../../src/engine/install/build/check.js';
 import { installEngine } from '../../src/engine/install/install.js';
 import type { EngineManifest } from '../../src/engine/install/installed.js';
-import type { Take } from '../../src/engine/install/rungs.js';
+import type { Take } from '../../src/engine/install/sources.js';
 import { silentReporter } from '../../src/util/reporter.js';
 
 const [source = '', ...flags] = process.argv.slice(2);
@@ -34,6 +34,6 @@ const result = await installEngine(
   { force: flags.includes('--force') },
   { ...silentReporter, line: (text) => void lines.push(text) },
   new AbortController().signal,
-  { ladder: [['wheel', take]] },
+  { sources: [['wheel', take]] },
 );
 process.stdout.write(JSON.stringify({ already: result.already, folder: result.engine?.folder, lines }));

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createRunFolder, openRunFolder, type RunFolder, whileThere } from '../../src/run/folder.js';
 import { lockHolder } from '../../src/run/lock.js';
-import { checkpointStateFile } from '../../src/stage2/resume.js';
+import { checkpointStateFile } from '../../src/stage2/checkpoint.js';
 import { assertUserError } from '../helpers/errors.js';
 
 const fresh = () => join(mkdtempSync(join(tmpdir(), 'tinyzero-run-')), 'run');

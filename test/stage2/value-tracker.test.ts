@@ -7,8 +7,8 @@ import { train } from '../../src/index.js';
 import { writeSafetensors } from '../../src/model/checkpoint/safetensors.js';
 import { writeReport } from '../../src/report/page.js';
 import { readLog } from '../../src/run/logs.js';
+import { loadTracked } from '../../src/stage2/checkpoint.js';
 import { spoAdvantages } from '../../src/stage2/loss.js';
-import { loadTracked } from '../../src/stage2/resume.js';
 import {
   divergenceOf,
   drawByWeight,

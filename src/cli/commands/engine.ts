@@ -35,10 +35,10 @@ export async function status({ json }: OptionValues<'json'>): Promise<number> {
   printResult(json, { installed: engine !== undefined, engine: factsOf(engine), broken, installing, leftovers }, () => {
     const lines: string[] = [];
     if (engine !== undefined) {
-      const { tensorflow, variant, rung, folder, manifest } = engine;
-      const source = rung === 'wheel' ? 'from the Python package index' : "from tfjs-node's own downloads";
+      const { tensorflow, variant, source, folder, manifest } = engine;
+      const origin = source === 'wheel' ? 'from the Python package index' : "from tfjs-node's own downloads";
       lines.push(
-        `TensorFlow ${tensorflow} (${variant}), ${source}, ${manifest.kernels === undefined ? 'without' : 'with'} native kernels: ${folder}`,
+        `TensorFlow ${tensorflow} (${variant}), ${origin}, ${manifest.kernels === undefined ? 'without' : 'with'} native kernels: ${folder}`,
       );
     } else if (broken !== undefined) {
       lines.push(`The engine in ${root} is broken: ${broken}.`, 'Run `tinyzero engine install`.');
@@ -63,6 +63,6 @@ export async function remove({ json, quiet }: OptionValues<'json' | 'quiet'>): P
 /** The fields of an engine that `--json` prints. */
 function factsOf(engine: InstalledEngine | undefined) {
   if (engine === undefined) return undefined;
-  const { folder, tensorflow, variant, rung } = engine;
-  return { folder, tensorflow, variant, rung };
+  const { folder, tensorflow, variant, source } = engine;
+  return { folder, tensorflow, variant, source };
 }

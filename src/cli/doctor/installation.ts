@@ -27,9 +27,9 @@ async function engineCheck({ root, engine, broken }: EngineState, needed: boolea
     const found = `damaged: ${damaged[0]}${damaged.length > 1 ? ` and ${damaged.length - 1} more` : ''}`;
     return { ...common, ok: false, needed: true, found, fix: 'Run `tinyzero engine install --force`.' };
   }
-  const { tensorflow, variant, rung, manifest, folder } = engine;
+  const { tensorflow, variant, source, manifest, folder } = engine;
   const found = `TensorFlow ${tensorflow} (${variant}), ${manifest.kernels === undefined ? 'without' : 'with'} native kernels, ${folder}`;
-  return { ...common, ok: rung === 'wheel', needed: false, found, fix: `${fix.slice(0, -1)} --force\` to get 2.21.` };
+  return { ...common, ok: source === 'wheel', needed: false, found, fix: `${fix.slice(0, -1)} --force\` to get 2.21.` };
 }
 
 /** Present only if there are leftovers. */

@@ -1,6 +1,5 @@
 /**
- * @file `engine install`: tries the rungs of the ladder in order, under a lock, and reports in one sentence why a rung
- * failed.
+ * @file `engine install`: tries the sources in order, under a lock, and reports in one sentence why a source failed.
  */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +12,7 @@ import { downloadsFolder, engineRoot, type InstalledEngine, inspectEngine } from
 import { acquireLock, lostLock } from './lock.js';
 import { type Catalog, catalog, type Variant } from './packages.js';
 import { type Platform, thisPlatform } from './platform.js';
-import { ladder, type Rung } from './rungs.js';
+import { type Source, sources } from './sources.js';
 import { newStaging, prepareRoot, publish, removeLeftovers } from './staging.js';
 
 export interface InstallRequest {
@@ -29,20 +28,20 @@ export interface InstallRequest {
 export interface InstallEnvironment {
   readonly machine: Platform;
   readonly catalog: Catalog;
-  readonly ladder: typeof ladder;
+  readonly sources: typeof sources;
   /** Server of the official libraries, set only by tests. */
   readonly storage?: URL;
 }
 
-/** A rung that failed. */
+/** A source that failed. */
 interface Attempt {
-  readonly rung: Rung;
+  readonly source: Source;
   readonly obstacle: Obstacle;
   readonly sentence: string;
 }
 
 export interface InstallResult {
-  /** Undefined if every rung failed. */
+  /** Undefined if every source failed. */
   readonly engine?: InstalledEngine;
   /** True if the engine was installed before. */
   readonly already: boolean;
@@ -76,7 +75,7 @@ export async function installEngine(
     const state = inspectEngine(); // another process may have installed it meanwhile
     if (isWanted(state.engine, request)) return { engine: state.engine, already: true, attempts: [] };
     removeLeftovers(state.leftovers);
-    return await climb({ machine: thisPlatform(), catalog, ladder, ...environment }, request, reporter, signal);
+    return await installFirst({ machine: thisPlatform(), catalog, sources, ...environment }, request, reporter, signal);
   } finally {
     await release().catch(() => {}); // a lost lock belongs to someone else
   }
@@ -86,7 +85,7 @@ function isWanted(engine: InstalledEngine | undefined, { force, gpu }: InstallRe
   return engine !== undefined && !force && (!gpu || engine.variant === 'gpu');
 }
 
-async function climb(
+async function installFirst(
   environment: InstallEnvironment,
   request: InstallRequest,
   reporter: Reporter,
@@ -99,8 +98,8 @@ async function climb(
     request.from === undefined ? undefined : await findLocalWheels(request.from, offered, machine, request, signal);
   const variant: Variant = local?.variant ?? (request.gpu ? 'gpu' : 'cpu');
   const attempts: Attempt[] = [];
-  for (const [rung, take] of environment.ladder) {
-    if (local !== undefined && rung !== 'wheel') continue; // `from` contains only wheels
+  for (const [source, take] of environment.sources) {
+    if (local !== undefined && source !== 'wheel') continue; // `from` contains only wheels
     prepareRoot(root);
     const staging = newStaging(root);
     const downloads = downloadsFolder();
@@ -125,9 +124,9 @@ async function climb(
       signal.throwIfAborted();
       const obstacle = asUnavailable(error);
       if (obstacle === undefined) throw error;
-      attempts.push({ rung, obstacle: obstacle.obstacle, sentence: obstacle.message });
+      attempts.push({ source, obstacle: obstacle.obstacle, sentence: obstacle.message });
       if (local === undefined) {
-        reporter.line(`${rung === 'wheel' ? 'TensorFlow 2.21' : "tfjs-node's own library"}: ${obstacle.message}`);
+        reporter.line(`${source === 'wheel' ? 'TensorFlow 2.21' : "tfjs-node's own library"}: ${obstacle.message}`);
       }
     } finally {
       rmSync(staging, { recursive: true, force: true });

@@ -54,7 +54,7 @@ export interface InstalledEngine {
   readonly libraryFolder: string;
   readonly tensorflow: string;
   readonly variant: 'cpu' | 'gpu';
-  readonly rung: 'wheel' | 'official';
+  readonly source: EngineManifest['rung'];
   readonly manifest: EngineManifest;
 }
 
@@ -132,7 +132,7 @@ export function describe(folder: string, manifest: EngineManifest): InstalledEng
     libraryFolder: join(folder, manifest.library),
     tensorflow: manifest.tensorflow,
     variant: manifest.variant,
-    rung: manifest.rung,
+    source: manifest.rung,
     manifest,
   };
 }

@@ -229,7 +229,7 @@ const officialLibraries: Readonly<Record<string, OfficialLibrary>> = {
   },
 };
 
-/** Everything the rungs may fetch; tests pass a smaller one. */
+/** Everything the sources may fetch; tests pass a smaller one. */
 export interface Catalog {
   readonly tensorflowWheels: Readonly<Record<string, Wheel>>;
   readonly cudaWheels: readonly Wheel[];

@@ -20,9 +20,9 @@ import type { Settings } from '../../options/settings.js';
 import type { PlacedPolicy } from '../../policy/placed.js';
 import type { Policy } from '../../policy/policy.js';
 import { promptIds, type RolloutKit } from '../../policy/rollout.js';
+import { type CheckpointModel, savePolicy } from '../../stage2/checkpoint.js';
 import { type SamplerTolerance, samplerTolerance } from '../../stage2/checks.js';
 import { currentSampler, heldTensors, type LaggedSampler, localLaggedSampler } from '../../stage2/lagged.js';
-import { type CheckpointModel, savePolicy } from '../../stage2/resume.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 

@@ -18,7 +18,7 @@ import type { SftSettings } from '../../options/sft-settings.js';
 import { createLearner, type Learner } from '../../policy/learner.js';
 import type { TokenLoss } from '../../policy/row-loss.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
-import { loadCheckpoint, loadPolicy } from '../../stage2/resume.js';
+import { loadCheckpoint, loadPolicy } from '../../stage2/checkpoint.js';
 import { emptyChecksum } from '../../util/checksum.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';

@@ -75,7 +75,7 @@ test('without a terminal auto announces the install; --no-install uses WebAssemb
 
 test('a failed install falls back to WebAssembly', async (t) => {
   const box = sandbox(t, {});
-  const attempts = [{ rung: 'wheel', obstacle: 'no-pip', sentence: 'pip was not found.' }] as const;
+  const attempts = [{ source: 'wheel', obstacle: 'no-pip', sentence: 'pip was not found.' }] as const;
   const unavailable = await choose(box, { installer: async () => ({ already: false, attempts }) });
   assert.deepEqual(unavailable, { name: 'wasm', reason: 'native TensorFlow is unavailable: pip was not found' });
   const failed = await choose(box, {

@@ -1,5 +1,5 @@
 /**
- * @file The installer killed at seeded moments, and two installers at once. A quick rung replaces download and compiler
+ * @file The installer killed at seeded moments, and two installers at once. A quick source replaces download and compiler
  * (helpers/install-child.ts); kill.slow.ts uses the real ones.
  */
 import assert from 'node:assert/strict';

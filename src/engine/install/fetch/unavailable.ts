@@ -1,5 +1,5 @@
 /**
- * @file The error of a rung that failed for an expected reason; the next rung is then tried.
+ * @file The error of a source that failed for an expected reason; the next source is then tried.
  */
 
 /** Kind of obstacle, printed by `--json`; scripts/native.mjs checks it. */

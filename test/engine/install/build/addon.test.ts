@@ -30,7 +30,8 @@ test('the package ships the sources', () => {
 
 nativeTest('an engine from the wheel that was built with a compiler has them', async (t) => {
   const engine = findInstalledEngine();
-  if (engine?.rung !== 'wheel' || (await findCompiler()) === undefined) return t.skip('no compiler, or another rung');
+  if (engine?.source !== 'wheel' || (await findCompiler()) === undefined)
+    return t.skip('no compiler, or another source');
   assert.ok(engine.kernelsPath !== undefined);
   assert.ok(engine.manifest.files.some(({ path }) => path === engine.manifest.kernels));
 });

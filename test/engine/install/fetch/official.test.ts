@@ -99,7 +99,7 @@ test('a file missing on the server', async (t) => {
   await assert.rejects(fetchTo(temporaryFolder('official')), /answered 404 for library\.tar\.gz/);
 });
 
-test('the official rung unpacks the archive under the names that the linker needs, and compiles', async (t) => {
+test('the official source unpacks the archive under the names that the linker needs, and compiles', async (t) => {
   const archive = tarGz({
     './lib/libtensorflow.so.2.9.1': 'not a library',
     './lib/libtensorflow_framework.so.2.9.1': 'not a library',
@@ -122,7 +122,7 @@ test('the official rung unpacks the archive under the names that the linker need
   };
   const { attempts } = await installEngine({}, box.reporter, box.signal, environment);
   assert.deepEqual(
-    attempts.map(({ rung, obstacle }) => `${rung}: ${obstacle}`),
+    attempts.map(({ source, obstacle }) => `${source}: ${obstacle}`),
     ['wheel: no-pip', 'official: build-failed'],
   );
   assert.deepEqual(box.leftovers(), []);

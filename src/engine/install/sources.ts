@@ -1,5 +1,5 @@
 /**
- * @file The two ways to install a native engine: `wheel` is TensorFlow 2.21 from the Python package index, `official` is
+ * @file The two sources of a native engine: `wheel` is TensorFlow 2.21 from the Python package index, `official` is
  * the older library that tfjs-node's installer uses. Each fills a staging folder with a loadable engine, or throws
  * `Unavailable` with the reason.
  */
@@ -19,9 +19,9 @@ import { type Catalog, tensorflowVersion, type Variant } from './packages.js';
 import { chooseWheel, type Platform, requireOfficialGlibc } from './platform.js';
 import { requireSpace } from './staging.js';
 
-export type Rung = EngineManifest['rung'];
+export type Source = EngineManifest['rung'];
 
-interface RungContext {
+interface SourceContext {
   readonly catalog: Catalog;
   readonly machine: Platform;
   readonly variant: Variant;
@@ -37,14 +37,14 @@ interface RungContext {
   readonly signal: AbortSignal;
 }
 
-/** The rungs, best first. */
-export const ladder: readonly (readonly [Rung, Take])[] = [
+/** Best first. */
+export const sources: readonly (readonly [Source, Take])[] = [
   ['wheel', wheelRung],
   ['official', officialRung],
 ];
 
 /** Fills the staging folder and returns the manifest without its files. */
-export type Take = (context: RungContext) => Promise<Facts>;
+export type Take = (context: SourceContext) => Promise<Facts>;
 
 type Facts = Omit<EngineManifest, 'files'>;
 
@@ -52,7 +52,7 @@ type Facts = Omit<EngineManifest, 'files'>;
 const headers =
   /^tensorflow\/include\/((?:tensorflow\/c|tensorflow\/core\/(?:platform|common_runtime\/next_pluggable_device\/c)|xla\/tsl|tsl\/platform)\/.+\.h)$/;
 
-async function wheelRung(context: RungContext): Promise<Facts> {
+async function wheelRung(context: SourceContext): Promise<Facts> {
   const { catalog, machine, variant, signal, reporter } = context;
   const tensorflow = chooseWheel(catalog.tensorflowWheels, machine, variant);
   const wheels = [tensorflow, ...(variant === 'gpu' ? catalog.cudaWheels : [])];
@@ -87,7 +87,7 @@ function wheelTarget(path: string): string | undefined {
   return header === undefined ? undefined : `build/include/${header}`;
 }
 
-async function officialRung(context: RungContext): Promise<Facts> {
+async function officialRung(context: SourceContext): Promise<Facts> {
   const { catalog, machine, variant } = context;
   const library = catalog.officialLibraries[`${machine.platform}-${machine.arch}-${variant}`];
   if (library === undefined) {
@@ -116,7 +116,7 @@ function officialTarget(path: string): string | undefined {
 }
 
 /** Checked before the large download starts. No prebuilt addon is used, since none has a published hash. */
-async function requireCompiler({ machine, signal }: RungContext): Promise<Compiler> {
+async function requireCompiler({ machine, signal }: SourceContext): Promise<Compiler> {
   const compiler = machine.platform === 'win32' ? undefined : await findCompiler(signal);
   if (compiler !== undefined) return compiler;
   const names = machine.platform === 'win32' ? 'none is supported on Windows' : '$CXX, g++, c++, clang++';
@@ -124,7 +124,7 @@ async function requireCompiler({ machine, signal }: RungContext): Promise<Compil
 }
 
 /** Adds the binding to the unpacked libraries and proves that it loads. Returns its path in the staging folder. */
-async function finish(context: RungContext, compiler: Compiler, libraries: readonly string[]): Promise<string> {
+async function finish(context: SourceContext, compiler: Compiler, libraries: readonly string[]): Promise<string> {
   const { staging, downloads, reporter, signal } = context;
   const libraryFolder = join(staging, 'tensorflow');
   const missing =
@@ -141,7 +141,7 @@ async function finish(context: RungContext, compiler: Compiler, libraries: reado
 }
 
 async function addonBuild(
-  { staging, downloads, signal }: RungContext,
+  { staging, downloads, signal }: SourceContext,
   compiler: Compiler,
   libraries: readonly string[],
   output: string,
@@ -159,7 +159,7 @@ async function addonBuild(
 
 /** Builds the kernels addon. Without it, everything works but is slower, so a failure is tolerated. */
 async function addKernels(
-  context: RungContext,
+  context: SourceContext,
   compiler: Compiler,
   binding: string,
   libraries: readonly string[],
@@ -180,7 +180,7 @@ async function addKernels(
 }
 
 async function unpack(
-  { staging, reporter, signal }: RungContext,
+  { staging, reporter, signal }: SourceContext,
   title: string,
   archive: string,
   bytes: number,
@@ -197,7 +197,7 @@ async function unpack(
   }
 }
 
-function facts({ variant, machine }: RungContext, binding: string) {
+function facts({ variant, machine }: SourceContext, binding: string) {
   return {
     format: engineFormat,
     variant,

@@ -1,5 +1,5 @@
 /**
- * @file Each obstacle of each rung: the reason is one sentence, nothing incomplete stays, and the next rung is tried. Fake
+ * @file Each obstacle of each source: the reason is one sentence, nothing incomplete stays, and the next source is tried. Fake
  * programs stand for those that would need minutes or another machine.
  */
 import assert from 'node:assert/strict';
@@ -48,7 +48,7 @@ async function firstAttempt(t: TestContext, { programs = {}, env = {}, environme
   const result = await installEngine({}, box.reporter, box.signal, { machine: linux, ...environment });
   assert.equal(result.engine, undefined);
   assert.deepEqual(box.leftovers(), [], 'nothing incomplete stays');
-  assert.equal(result.attempts.length, 2, 'the next rung was tried');
+  assert.equal(result.attempts.length, 2, 'the next source was tried');
   assert.ok(
     box.lines.some((line) => line.includes(result.attempts[0]?.sentence ?? '?')),
     'it was reported',
