@@ -11,8 +11,8 @@ import { parameterCount } from '../model/network/params.js';
 import { isBuiltin } from '../model/shipped.js';
 import { completeSettings, heldOutSplitOf, type TrainingOptions } from '../options/settings.js';
 import { pieces } from '../pretrain/vocabulary.js';
+import type { Score } from '../reward/answer.js';
 import { multiplicationReward } from '../reward/multiplication.js';
-import type { Score } from '../reward/score.js';
 import { UserError } from '../util/errors.js';
 
 export interface PlayerOptions {

@@ -1,7 +1,7 @@
 /**
  * @file Scores completions: directly, or for a task with `asyncReward` several concurrently, each within a time limit.
  */
-import type { Score } from '../reward/score.js';
+import type { Score } from '../reward/answer.js';
 import { UserError } from '../util/errors.js';
 import {
   callReward,

@@ -2,7 +2,7 @@
  * @file The definition of a task: where its problems come from, how they are asked and how completions are rewarded. The
  * built-in multiplication task and every `--task` file have this form. Independent of models and tokens.
  */
-import type { CompletionInfo, Score } from '../reward/score.js';
+import type { CompletionInfo, Score } from '../reward/answer.js';
 import { UserError } from '../util/errors.js';
 import { quote } from '../util/json.js';
 import type { Random } from '../util/random.js';

@@ -13,14 +13,14 @@ import type { EngineName, Precision } from './choices.js';
 import { joinWorkers, parseAddress, requireSameEngines, serve } from './cluster.js';
 import { bfloat16Capability, chooseCudaSettings, gpuMemoryLimit, nvidiaGpus } from './cuda.js';
 import { createEagerProgram } from './eager.js';
-import { encodeGpuShare } from './graph/protocol.js';
+import { encodeGpuShare } from './graph/graphdef.js';
 import { findInstalledEngine } from './install/installed.js';
 import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
 // @ts-expect-error: made from tfjs-gradients.ts by scripts/bundle.mjs, after the type check.
 import './ops/tfjs-gradients.bundle.js';
 import type { Program, ProgramSpec } from './program.js';
 import { createSessionProgram, type GraphDevice, gpuDevice } from './session.js';
-import { openWasmEngine } from './wasm-engine.js';
+import { openWasmEngine } from './wasm.js';
 
 export interface Engine {
   readonly name: EngineName;

@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
 import type { Engine } from './backend.js';
 import './ops/tfjs-gradients.js';
-import { openWasmEngine } from './wasm-engine.js';
+import { openWasmEngine } from './wasm.js';
 import { adapterFacts, deviceDescriptor } from './webgpu/adapter.js';
 import { openCompiler } from './webgpu/compiled.js';
 import { openDevice } from './webgpu/device.js';

@@ -1,12 +1,35 @@
 /**
- * @file Faster products and slices for tfjs-backend-wasm 4.22, with the same results.
- *
- * Products: the backend uses XNNPACK only if neither operand is transposed and both are single matrices; all others run
- * in a naive loop (BatchMatMul.cc), ten times slower. So operands are transposed first, and batches of larger matrices
- * are multiplied one by one. Slices: the backend copies the whole tensor before it copies the slice (Slice.ts).
+ * @file The wasm engine, in Node and in a browser: programs op by op on tfjs-backend-wasm 4.22, some of whose kernels are
+ * replaced by faster ones with the same results.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { UserError } from '../util/errors.js';
+import type { Engine } from './backend.js';
+import { createEagerProgram } from './eager.js';
 import { sizeOf } from './shape.js';
+
+/** tfjs's backend, and the gradients of its kernels, must be imported. @throws UserError if it does not start. */
+export async function openWasmEngine(): Promise<Engine> {
+  if (!(await tf.setBackend('wasm'))) {
+    throw new UserError({
+      problem: 'The wasm engine did not start.',
+      expected: 'WebAssembly SIMD: Node 20 or later, or a browser of 2023 or later, on a processor that has it',
+      fix: 'In Node, `tinyzero doctor` checks both.',
+    });
+  }
+  replaceWasmKernels();
+  return {
+    name: 'wasm',
+    description: 'WebAssembly (SIMD, 1 thread)',
+    device: 'cpu',
+    storesBytes: false,
+    multipliesBfloat16: false,
+    createProgram: (spec) => createEagerProgram('wasm', spec),
+    createEagerProgram: (spec) => createEagerProgram('wasm', spec),
+    createComposedProgram: (spec) => createEagerProgram('wasm', spec),
+    tensorCount: () => tf.memory().numTensors,
+  };
+}
 
 /** The part of the backend's class that is used here; its package does not export it. */
 interface WasmBackend extends tf.KernelBackend {
@@ -19,8 +42,14 @@ interface WasmBackend extends tf.KernelBackend {
 /** With at least this many multiplications per product, multiplying one by one is faster than the naive loop. */
 const largeProduct = 20_000;
 
-/** Replaces kernels that the backend has registered and set up. */
-export function replaceWasmKernels(): void {
+/**
+ * Replaces kernels that the backend has registered and set up.
+ *
+ * Products: the backend uses XNNPACK only if neither operand is transposed and both are single matrices; all others run
+ * in a naive loop (BatchMatMul.cc), ten times slower. So operands are transposed first, and batches of larger matrices
+ * are multiplied one by one. Slices: the backend copies the whole tensor before it copies the slice (Slice.ts).
+ */
+function replaceWasmKernels(): void {
   replaceKernel(tf.BatchMatMul, fastProduct);
   replaceKernel(tf.Slice, fastSlice);
 }

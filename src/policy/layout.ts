@@ -1,21 +1,23 @@
 /**
- * @file The state of a policy's program, by purpose. Training all weights needs the weights, the reference, two moments and
- * the gradient. Training adapters needs the frozen weights, which are also the reference, and the adapters with their
- * moments and gradients.
+ * @file The state of a program that trains, by purpose: its tensors, and loading and reading them, one at a time. Training
+ * all weights needs the weights, the reference, two moments and the gradient. Training adapters needs the frozen weights,
+ * which are also the reference, and the adapters with their moments and gradients.
  */
 import type { WeightForm } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { StateSpec, TensorRecord, TensorSpec } from '../engine/program.js';
+import { floats, type Program } from '../engine/program.js';
 import { sizeOf } from '../engine/shape.js';
 import { samplingSizes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
-import { adaptedModules, adapterSpecs, withAdapterScale } from '../model/network/lora.js';
+import { adaptedModules, adapterSpecs, initialAdapter, withAdapterScale } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import { type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
 import { processorRoom, type Room } from '../model/room.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
 import { cacheState } from '../model/sampling/kv-cache.js';
 import { frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
+import { keyedRandom } from '../util/random.js';
 
 /** Sizes fixed when the program is built; shorter inputs are padded. */
 export interface PolicySizes {
@@ -28,7 +30,7 @@ export interface PolicySizes {
   readonly slots: number;
 }
 
-export interface LayoutOptions {
+interface LayoutOptions {
   /** How the sampler's large matrices are stored. */
   readonly form: WeightForm;
   /** Processes that train together. Each keeps the moments of some of the tensors. Default 1. */
@@ -76,7 +78,7 @@ export function trainingLayout(
   { isNarrow = () => false, lora, replicas = 1 }: Pick<LayoutOptions, 'isNarrow' | 'lora' | 'replicas'>,
 ): TrainingLayout {
   const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
-  const trainedState = floats(trained);
+  const trainedState = floatSpecs(trained);
   return {
     trained,
     ...(lora === undefined
@@ -198,10 +200,56 @@ export function pick(
   return view;
 }
 
-function floats(specs: ParameterSpecs): Record<string, TensorSpec> {
+function floatSpecs(specs: ParameterSpecs): Record<string, TensorSpec> {
   return Object.fromEntries(Object.entries(specs).map(([name, shape]) => [name, { dtype: 'float32', shape }]));
 }
 
 function renamed<T>(record: Readonly<Record<string, T>>, rename: (name: string) => string): Record<string, T> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [rename(name), value]));
+}
+
+/** Returns a parameter's values, float32 and row-major, by its Hugging Face name. */
+export type ReadTensor = (name: string) => Float32Array;
+
+export interface TrainedState {
+  /** Names and shapes of the trained tensors: all parameters, or the adapters. */
+  readonly specs: ParameterSpecs;
+  /** Names and shapes of the optimiser's moments. */
+  readonly momentSpecs: ParameterSpecs;
+  /** Writes every parameter of the model. Adapters get their initial values, which leave the model unchanged. */
+  load(read: ReadTensor): void;
+  /** Writes the trained tensors, by the names of `specs`. */
+  loadTrained(read: ReadTensor): void;
+  /** Writes the moments; without `read`, zeros. */
+  loadMoments(read?: ReadTensor): void;
+  /** A copy of a trained parameter or moment. */
+  read(name: string): Float32Array;
+}
+
+/** @param lora absent if all weights are trained. @param seed of the adapters' initial values. */
+export function trainedState(
+  program: Program,
+  layout: Pick<TrainingLayout, 'trained' | 'parameters'>,
+  { lora, seed }: { readonly lora: LoraOptions | undefined; readonly seed: number },
+): TrainedState {
+  const momentSpecs = momentSpecsOf(layout.trained);
+  const writeAll = (names: readonly string[], read: ReadTensor) => {
+    for (const name of names) program.write(name, read(name));
+  };
+  const loadTrained = (read: ReadTensor) => writeAll(Object.keys(layout.trained), read);
+  return {
+    specs: layout.trained,
+    momentSpecs,
+    load(read) {
+      writeAll(Object.keys(layout.parameters), read);
+      if (lora === undefined) return;
+      loadTrained((name) => initialAdapter(name, layout.trained[name]!, keyedRandom(seed, 'adapter', name).uniform));
+    },
+    loadTrained,
+    loadMoments(read) {
+      if (read !== undefined) writeAll(Object.keys(momentSpecs), read);
+      else for (const name of Object.keys(momentSpecs)) program.fill(name, 0);
+    },
+    read: (name) => floats(program.read(name)),
+  };
 }

@@ -21,9 +21,8 @@ import {
   planPasses,
   predictionsOf,
 } from '../model/network/packed.js';
-import { frozenOf, type TrainingLayout, trainingLayout } from './layout.js';
+import { frozenOf, type TrainedState, type TrainingLayout, trainedState, trainingLayout } from './layout.js';
 import type { TokenLoss } from './row-loss.js';
-import { type TrainedState, trainedState } from './trained-state.js';
 import { addGradients, applyFunction, clearFunction, scoreFunction } from './update.js';
 import type { UpdateShape } from './update-shape.js';
 

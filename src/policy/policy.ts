@@ -11,9 +11,15 @@ import type { CompletionRow } from '../model/network/log-probs.js';
 import { roomOf } from '../model/room.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, onAdapters, onCopies } from '../model/sampling/weights.js';
-import { type PolicySizes, policyLayout, referenceName } from './layout.js';
+import {
+  type PolicySizes,
+  policyLayout,
+  type ReadTensor,
+  referenceName,
+  type TrainedState,
+  trainedState,
+} from './layout.js';
 import { sampleTogether } from './replicas.js';
-import { type ReadTensor, type TrainedState, trainedState } from './trained-state.js';
 import {
   runScore,
   runScoreLater,

@@ -13,8 +13,7 @@ import { heldOutField } from '../model/shipped.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
 import { corpusBatch, corpusRecipe, maxRowTokens, pupil, shippedCorpora } from './corpus.js';
 import { type PretrainStep, pretrain } from './loop.js';
-import { tokenizerFiles } from './tokenizer-files.js';
-import { eosId, padId } from './vocabulary.js';
+import { eosId, padId, tokenizerFiles } from './vocabulary.js';
 
 type CorpusName = keyof typeof shippedCorpora;
 

@@ -2,8 +2,9 @@
  * @file The reward for a multiplication: a pure function of the completion's text, the correct answer and whether the model
  * ended the completion.
  */
+
+import type { CompletionInfo, Score } from './answer.js';
 import { type ParsedAnswer, parseAnswer, parseLastInteger, parseNaturalAnswer } from './answer.js';
-import type { CompletionInfo, Score } from './score.js';
 
 /**
  * `stated`: the answer must have a strict form. `natural`: forms that models use unprompted are accepted too. Both earn 1

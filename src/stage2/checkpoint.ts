@@ -17,8 +17,8 @@ import {
 import { savePretrained } from '../model/checkpoint/save.js';
 import type { LoraOptions } from '../model/network/lora-options.js';
 import type { ParameterSpecs } from '../model/network/params.js';
+import type { ReadTensor } from '../policy/layout.js';
 import { type PlacedPolicy, readServerFile, serverFile, serverJson } from '../policy/placed.js';
-import type { ReadTensor } from '../policy/trained-state.js';
 import { type Checksum, checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/file.js';

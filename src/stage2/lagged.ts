@@ -2,8 +2,9 @@
  * @file The sampler of stage 2: the policy at its last refresh. In this process, the trained tensors of that time replace the
  * policy's own while it samples, so lag costs only a copy of them on the host.
  */
+
+import type { ReadTensor } from '../policy/layout.js';
 import type { Policy } from '../policy/policy.js';
-import type { ReadTensor } from '../policy/trained-state.js';
 
 /** Samples from the policy at the last refresh. */
 export interface LaggedSampler extends Pick<Policy, 'sample'> {

@@ -12,9 +12,8 @@ import { fingerprintModel, openPretrained } from '../../src/model/checkpoint/pre
 import { closeSafetensors, hashTensor, openSafetensors, readTensor } from '../../src/model/checkpoint/safetensors.js';
 import { checkVocabulary, loadTokenizer } from '../../src/model/checkpoint/tokenizer.js';
 import { exportGguf } from '../../src/model/gguf/export.js';
-import { ggufFiles } from '../../src/model/gguf/files.js';
 import { closeGguf, openGguf, readGgufTensor } from '../../src/model/gguf/header.js';
-import { ggufWeights } from '../../src/model/gguf/open.js';
+import { ggufFiles, ggufWeights } from '../../src/model/gguf/open.js';
 import { resolveModel } from '../../src/model/hub/model.js';
 import { hubSettings } from '../../src/model/hub/repo.js';
 import { parseModelConfig } from '../../src/model/network/config.js';

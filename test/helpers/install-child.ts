@@ -5,7 +5,7 @@
 import { cpSync, linkSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkLoads } from '../../src/engine/install/build/check.js';
+import { checkLoads } from '../../src/engine/install/build/loading.js';
 import { installEngine } from '../../src/engine/install/install.js';
 import type { EngineManifest } from '../../src/engine/install/installed.js';
 import type { Take } from '../../src/engine/install/sources.js';

@@ -1,8 +1,7 @@
 /** @file A single native op in a hand-made graph, to test its kernel with any input. */
 import type { TypedArray } from '../../src/engine/dtype.js';
 import { type Attribute, Graph, type Output } from '../../src/engine/graph/graph.js';
-import { encodeGraphDef, tensorName } from '../../src/engine/graph/graphdef.js';
-import { encodeConfig } from '../../src/engine/graph/protocol.js';
+import { encodeConfig, encodeGraphDef, tensorName } from '../../src/engine/graph/graphdef.js';
 import { findInstalledEngine } from '../../src/engine/install/installed.js';
 import { cast } from '../../src/engine/lowering/emit.js';
 import { type KernelsAddon, loadBinding, loadKernels } from '../../src/engine/native.js';

@@ -4,7 +4,7 @@
  */
 import type { EngineName } from '../../engine/choices.js';
 import { nvidiaGpus } from '../../engine/cuda.js';
-import { cudaLibraryFault } from '../../engine/install/build/cuda-libraries.js';
+import { cudaLibraryFault } from '../../engine/install/build/loading.js';
 import { chooseEngine } from '../../engine/install/choose.js';
 import { findInstalledEngine, inspectEngine } from '../../engine/install/installed.js';
 import type { OptionValues } from '../../options/table.js';

@@ -10,8 +10,7 @@ import { dtypeNumbers, type TypedArray } from '../dtype.js';
 import type { Handle, KernelsAddon, NativeBinding } from '../native.js';
 import type { Entry } from './compile.js';
 import type { Graph } from './graph.js';
-import { encodeGraphDef, encodeSavedModel, replicaPrefix, savedModelTag } from './graphdef.js';
-import { encodeConfig } from './protocol.js';
+import { encodeConfig, encodeGraphDef, encodeSavedModel, replicaPrefix, savedModelTag } from './graphdef.js';
 
 /** A call of a function on a replica, with the values of its feeds, in order. */
 export interface Call {

@@ -10,8 +10,7 @@ import { findLocalWheels } from './fetch/from.js';
 import { type Obstacle, Unavailable } from './fetch/unavailable.js';
 import { downloadsFolder, engineRoot, type InstalledEngine, inspectEngine } from './installed.js';
 import { acquireLock, lostLock } from './lock.js';
-import { type Catalog, catalog, type Variant } from './packages.js';
-import { type Platform, thisPlatform } from './platform.js';
+import { type Catalog, catalog, type Platform, thisPlatform, type Variant } from './packages.js';
 import { type Source, sources } from './sources.js';
 import { newStaging, prepareRoot, publish, removeLeftovers } from './staging.js';
 

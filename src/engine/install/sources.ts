@@ -8,15 +8,20 @@ import { basename, join } from 'node:path';
 import type { Reporter } from '../../util/reporter.js';
 import { type AddonBuild, buildAddon, buildKernels, type Compiler, findCompiler } from './build/addon.js';
 import { stageBinding, stageHeaders } from './build/binding-package.js';
-import { checkLoads } from './build/check.js';
-import { checkCudaLibraries, linkCudaLibraries } from './build/cuda-libraries.js';
+import { checkCudaLibraries, checkLoads, linkCudaLibraries } from './build/loading.js';
 import { extract } from './fetch/archive.js';
 import { fetchOfficial } from './fetch/official.js';
 import { downloadWheel, findPip } from './fetch/pip.js';
 import { Unavailable } from './fetch/unavailable.js';
 import { type EngineManifest, engineFormat } from './installed.js';
-import { type Catalog, tensorflowVersion, type Variant } from './packages.js';
-import { chooseWheel, type Platform, requireOfficialGlibc } from './platform.js';
+import {
+  type Catalog,
+  chooseWheel,
+  type Platform,
+  requireOfficialGlibc,
+  tensorflowVersion,
+  type Variant,
+} from './packages.js';
 import { requireSpace } from './staging.js';
 
 export type Source = EngineManifest['rung'];

@@ -12,8 +12,7 @@ import type { JsonRecord } from '../../util/json.js';
 import type { ParameterSpecs } from '../network/params.js';
 import type { Dtype } from './dtype.js';
 import { singleWeightFile, weightIndexFile } from './pretrained.js';
-import { writeSafetensors } from './safetensors.js';
-import { bytesOf, type TensorToWrite } from './safetensors-layout.js';
+import { bytesOf, type TensorToWrite, writeSafetensors } from './safetensors.js';
 
 /** Files of a model besides config and weights. Those that the source has are copied unchanged. */
 export const carriedFiles = [

@@ -9,17 +9,14 @@ import { UserError } from '../../util/errors.js';
 import { explainAsyncWrites } from '../../util/file.js';
 import type { Reporter } from '../../util/reporter.js';
 import { readAdapterConfig } from '../checkpoint/adapter.js';
-import { exportGgufAdapter, type GgufAdapterFormat } from '../gguf/adapter.js';
-import { exportGguf } from '../gguf/export.js';
+import { exportGguf, exportGgufAdapter, type GgufAdapterFormat } from '../gguf/export.js';
 import type { LoadRequest } from '../loaded-model.js';
-import { exportOnnx, onnxDtypes } from '../onnx/export.js';
+import { exportOnnx, onnxDtypes } from '../onnx/decoder.js';
 import type { OnnxFormat } from '../onnx/parameters.js';
 import { type OpenModel, openModel } from '../open.js';
 import { checkAgainst, type ExpectedAnswers, type ExportCheck, expectedAnswers, longestOf } from './check.js';
-import { openInLlamaCpp } from './llama-cpp.js';
-import { type Peer, requirePeer } from './peer.js';
+import { openInLlamaCpp, openInTransformersJs, type Peer, requirePeer } from './peer.js';
 import type { ExportFormat, FileTarget } from './targets.js';
-import { openInTransformersJs } from './transformers-js.js';
 
 export interface ExportRequest extends Pick<LoadRequest, 'engine' | 'install'> {
   /** A folder, a GGUF file, a hub id or a built-in model. */

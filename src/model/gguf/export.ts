@@ -1,10 +1,15 @@
 /**
- * @file Writes a model as one GGUF file for llama.cpp and the programs built on it: weights, tokenizer, special tokens and chat
- * template. The names of the metadata are those of llama.cpp's `constants.py`.
+ * @file Writes GGUF files for llama.cpp and the programs built on it: a model (weights, tokenizer, special tokens and chat
+ * template), or a LoRA adapter, which llama.cpp applies to its base (`llama-cli --lora`). The names of the metadata are
+ * those of llama.cpp's `constants.py` and `convert_lora_to_gguf.py`.
  */
+
+import { openAdapter, readAdapterConfig } from '../checkpoint/adapter.js';
 import type { Pretrained } from '../checkpoint/pretrained.js';
+import { closeSafetensors } from '../checkpoint/safetensors.js';
 import type { Tokenizer } from '../checkpoint/tokenizer.js';
 import { readTokenizerFiles } from '../checkpoint/tokenizer-file.js';
+import type { ModelConfig } from '../network/config.js';
 import { parameterSpecs } from '../network/params.js';
 import { type TensorFormat, tensorFormats } from './blocks.js';
 import { ggufName, ropeFactorsName, turnedHeads, turnRows } from './names.js';
@@ -17,7 +22,7 @@ export type GgufFormat = 'f32' | 'f16' | 'bf16' | 'q8_0';
 /** `llama_ftype` of a file whose matrices have this format. */
 const fileTypes: Readonly<Record<GgufFormat, number>> = { f32: 0, f16: 1, bf16: 32, q8_0: 7 };
 
-export interface GgufModel {
+interface GgufModel {
   readonly pretrained: Pretrained;
   readonly tokenizer: Tokenizer;
   readonly tokenizerFolder: string;
@@ -121,4 +126,45 @@ function tensorsToWrite({ config, weights }: Pretrained, format: GgufFormat, not
   return factors === undefined
     ? tensors
     : [{ name: ropeFactorsName, shape, format: tensorFormats.f32, read: () => factors }, ...tensors];
+}
+
+/** Formats that llama.cpp multiplies adapters in. */
+export type GgufAdapterFormat = 'f32' | 'f16' | 'bf16';
+
+/**
+ * @param folder an adapter in PEFT's format.
+ * @param config of its base model.
+ * @throws UserError for an adapter that does not fit.
+ */
+export async function exportGgufAdapter(
+  path: string,
+  { folder, config, name }: { readonly folder: string; readonly config: ModelConfig; readonly name: string },
+  format: GgufAdapterFormat,
+): Promise<void> {
+  const { rank, alpha } = readAdapterConfig(folder)!;
+  const { file, specs, read } = openAdapter(folder, config, rank);
+  const metadata: MetadataEntry[] = [
+    ['general.architecture', { text: config.family }],
+    ['general.type', { text: 'adapter' }],
+    ['general.name', { text: name }],
+    ['adapter.type', { text: 'lora' }],
+    ['adapter.lora.alpha', { f32: alpha }],
+  ];
+  const tensors = Object.entries(specs).map(([adapter, shape]): GgufTensorToWrite => {
+    const weight = adapter.replace(/\.lora_[AB]\.weight$/, '.weight');
+    const isB = adapter.endsWith('.lora_B.weight');
+    // Only B has the rows of the weight, which are permuted for queries and keys.
+    const heads = isB ? turnedHeads(weight, config) : undefined;
+    return {
+      name: `${ggufName(weight)}.lora_${isB ? 'b' : 'a'}`,
+      shape,
+      format: tensorFormats[format],
+      read: () => (heads === undefined ? read(adapter) : turnRows(read(adapter), heads, config.headDim, 'gguf')),
+    };
+  });
+  try {
+    await writeGguf(path, metadata, tensors);
+  } finally {
+    closeSafetensors(file);
+  }
 }

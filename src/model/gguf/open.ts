@@ -1,17 +1,25 @@
 /**
- * @file Opens a GGUF file as a model: its small files, converted into a folder of the cache, and its weights, by their Hugging
- * Face names, checked against the config and widened to float32 as they are read.
+ * @file Opens a GGUF file as a model. Its small files (config.json, tokenizer files, chat template) are made from its
+ * metadata and written into the cache, so that the code for model folders also reads GGUF files. Its weights stay in it:
+ * they have their Hugging Face names, are checked against the config and widened to float32 as they are read.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { clip, UserError } from '../../util/errors.js';
+import { explainWrites, writeFileAtomic } from '../../util/file.js';
+import type { JsonRecord } from '../../util/json.js';
 import { describe } from '../../util/json.js';
+import { cacheFolder } from '../../util/machine.js';
+import { wrong } from '../../util/schema.js';
 import type { Weights } from '../checkpoint/pretrained.js';
 import type { ModelConfig } from '../network/config.js';
 import { embeddingName, parameterSpecs } from '../network/params.js';
-import { cachedFiles } from './files.js';
+import type { MetadataValue } from './header.js';
 import { closeGguf, type GgufFile, type GgufTensor, hashGgufTensor, openGguf, readGgufTensor } from './header.js';
 import { ggufName, ropeFactorsName, turnedHeads, turnRows } from './names.js';
+import { ropeRecord } from './rope.js';
+import { tokenizerRecord } from './tokenizer.js';
 
 /** Whether `reference` is an existing file whose name ends in `.gguf`. */
 export function isGguf(reference: string): boolean {
@@ -93,4 +101,129 @@ function checkTensors(file: GgufFile, config: ModelConfig): Map<string, GgufTens
   if (problems.length === 0) return found;
   const rest = problems.length > 5 ? `; and ${problems.length - 5} more problems` : '';
   throw new UserError(`The weights in ${file.path} cannot be used: ${problems.slice(0, 5).join('; ')}${rest}.`);
+}
+
+const architectures: Readonly<Record<string, string>> = {
+  llama: 'LlamaForCausalLM',
+  qwen2: 'Qwen2ForCausalLM',
+  qwen3: 'Qwen3ForCausalLM',
+};
+/** Incremented when the generated files change. */
+const version = 1;
+
+/**
+ * The folder in the cache with the small files of `file`; made on first use.
+ *
+ * @throws UserError for a model or a tokenizer that tinyzero does not run.
+ */
+function cachedFiles(file: GgufFile): string {
+  const folder = join(cacheFolder(), 'gguf', `${file.headerHash.slice(0, 32)}-${version}`);
+  if (existsSync(join(folder, 'config.json'))) return folder;
+  const files = ggufFiles(file);
+  explainWrites(
+    folder,
+    () => {
+      for (const [name, content] of Object.entries(files)) writeFileAtomic(join(folder, name), content);
+    },
+    'Set TINYZERO_CACHE to a folder that can be written.',
+  );
+  return folder;
+}
+
+/** Content by file name. config.json is last: a folder with it is complete. */
+export function ggufFiles(file: GgufFile): Readonly<Record<string, string>> {
+  const { metadata, path } = file;
+  const unsupported = (reason: string) => wrong({ path, what: 'a model that tinyzero can run' }, [reason]);
+  const family = metadata.get('general.architecture');
+  if (typeof family !== 'string' || !Object.hasOwn(architectures, family)) {
+    const known = Object.keys(architectures).join(', ');
+    throw unsupported(`\`general.architecture\` is ${describe(family)} (known: ${known})`);
+  }
+  const get = (name: string) => metadata.get(`${family}.${name}`);
+  const tokens = metadata.get('tokenizer.ggml.tokens');
+  const names = Array.isArray(tokens) ? (tokens as readonly unknown[]) : [];
+  const special = (name: string): number | undefined => {
+    const id = metadata.get(`tokenizer.ggml.${name}_token_id`);
+    return typeof id === 'number' && typeof names[id] === 'string' ? id : undefined;
+  };
+  const text = (name: string) => names[special(name) ?? -1] as string | undefined;
+  // With llama.cpp's "llama-bpe", texts start with the begin token unless the file disables it.
+  const addBos = metadata.get('tokenizer.ggml.add_bos_token') ?? metadata.get('tokenizer.ggml.pre') === 'llama-bpe';
+  if (metadata.get('tokenizer.ggml.add_eos_token') === true) throw unsupported('its tokenizer ends texts with a token');
+  const ends = [special('eos'), special('eot')].filter((id) => id !== undefined);
+  const template = metadata.get('tokenizer.chat_template');
+  const json = (record: JsonRecord) => `${JSON.stringify(record, null, 2)}\n`;
+  return {
+    'tokenizer.json': JSON.stringify(tokenizerRecord(metadata, addBos === true ? text('bos') : undefined, unsupported)),
+    'tokenizer_config.json': json({
+      tokenizer_class: 'PreTrainedTokenizerFast',
+      bos_token: text('bos'),
+      eos_token: text('eos'),
+      unk_token: text('unknown'),
+      pad_token: text('padding'),
+      clean_up_tokenization_spaces: false,
+      add_prefix_space: false,
+    }),
+    ...(typeof template === 'string' && { 'chat_template.jinja': template }),
+    'generation_config.json': json({ eos_token_id: [...new Set(ends)], pad_token_id: special('padding') }),
+    'config.json': json(configRecord(file, family, { get, unsupported, special, ends })),
+  };
+}
+
+interface ConfigSource {
+  readonly get: (name: string) => MetadataValue | undefined;
+  readonly unsupported: (reason: string) => Error;
+  readonly special: (name: string) => number | undefined;
+  readonly ends: readonly number[];
+}
+
+function configRecord(file: GgufFile, family: string, { get, unsupported, special, ends }: ConfigSource): JsonRecord {
+  const tensor = (name: string): GgufTensor | undefined => file.tensors.get(name);
+  const embedding = tensor('token_embd.weight');
+  const [heads, width] = [get('attention.head_count'), get('embedding_length')];
+  const headDim =
+    get('attention.key_length') ??
+    get('rope.dimension_count') ??
+    (typeof heads === 'number' && typeof width === 'number' ? width / heads : undefined);
+  const turned = get('rope.dimension_count') ?? headDim;
+  if (headDim !== turned) throw unsupported(`only ${describe(turned)} of a head's ${describe(headDim)} channels turn`);
+  if ((get('attention.value_length') ?? headDim) !== headDim) throw unsupported('its values have another width');
+  if (get('expert_count')) throw unsupported('it is a mixture of experts');
+  const theta = plain(get('rope.freq_base') ?? 10000);
+  const factors = tensor(ropeFactorsName);
+  const usable = typeof headDim === 'number' && typeof theta === 'number';
+  const scaling = usable
+    ? ropeRecord(get, factors && readGgufTensor(file, factors), { theta, headDim }, unsupported)
+    : undefined;
+  const hasBias = (name: string) => tensor(ggufName(`model.layers.0.${name}.bias`)) !== undefined;
+  return {
+    architectures: [architectures[family]],
+    model_type: family,
+    vocab_size: embedding?.shape[0],
+    hidden_size: width,
+    num_hidden_layers: get('block_count'),
+    num_attention_heads: heads,
+    num_key_value_heads: get('attention.head_count_kv') ?? heads,
+    head_dim: headDim,
+    intermediate_size: get('feed_forward_length'),
+    hidden_act: 'silu',
+    rms_norm_eps: plain(get('attention.layer_norm_rms_epsilon')),
+    tie_word_embeddings: tensor('output.weight') === undefined,
+    ...(family === 'qwen2' ? {} : { attention_bias: hasBias('self_attn.q_proj') }),
+    ...(family === 'llama' ? { mlp_bias: hasBias('mlp.gate_proj') } : { use_sliding_window: false }),
+    max_position_embeddings: get('context_length'),
+    rope_theta: theta,
+    ...(scaling && { rope_scaling: scaling }),
+    bos_token_id: special('bos') ?? null,
+    eos_token_id: ends[0] ?? null,
+    pad_token_id: special('padding'),
+    torch_dtype: embedding?.format?.dtype ?? 'float32',
+  };
+}
+
+/** The shortest decimal number that rounds to this float32: 1e-5, not 9.999999747378752e-6. */
+function plain(value: MetadataValue | undefined): MetadataValue | undefined {
+  if (typeof value !== 'number') return value;
+  const short = Number(value.toPrecision(7));
+  return Math.fround(short) === Math.fround(value) ? short : value;
 }

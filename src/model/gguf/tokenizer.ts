@@ -4,8 +4,8 @@
  * the format or llama.cpp cannot express is rejected by name.
  */
 import { isRecord, type JsonRecord } from '../../util/json.js';
-import { splitPatterns } from '../checkpoint/split-patterns.js';
 import type { TokenizerFiles } from '../checkpoint/tokenizer-file.js';
+import { splitPatterns } from '../checkpoint/tokenizer-file.js';
 import type { MetadataValue } from './header.js';
 import { inexpressible } from './rope.js';
 import type { MetadataEntry } from './write.js';

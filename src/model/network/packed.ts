@@ -4,7 +4,7 @@
  * backward pass instead of being kept.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { checkpointed, inTurn } from '../../engine/ops/checkpointed.js';
+import { checkpointed, inTurn } from '../../engine/ops/gradient.js';
 import { attention, embedding, maskedScore, tokenLogProbs } from '../../engine/ops/ops.js';
 import type { TensorRecord, TensorSpec } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';

@@ -6,7 +6,7 @@
 import { narrow } from '../checkpoint/dtype.js';
 import type { Weights } from '../checkpoint/pretrained.js';
 import { elementCount, type ParameterSpecs } from '../network/params.js';
-import { apply, constant, floats, integers, type OnnxGraph, onnxTypes, store } from './graph.js';
+import { apply, constant, floats, integers, type OnnxGraph, onnxTypes, store } from './write.js';
 
 export type OnnxFormat = 'f32' | 'f16' | 'q8';
 

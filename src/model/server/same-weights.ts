@@ -9,7 +9,7 @@ import { mean } from '../../util/statistics.js';
 import type { Pretrained } from '../checkpoint/pretrained.js';
 import { createModelProgram, parameterState, stateBytes } from '../load.js';
 import { planScoring, score, scoreFunctions } from '../score.js';
-import type { ServerAnswer } from './completion.js';
+import type { ServerAnswer } from './sampler.js';
 import { requestCompletion, type SamplingServer } from './sampler.js';
 
 /**

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { openEngine } from '../../../src/engine/backend.js';
 import { gpuMemoryLimit } from '../../../src/engine/cuda.js';
-import { encodeGpuShare } from '../../../src/engine/graph/protocol.js';
+import { encodeGpuShare } from '../../../src/engine/graph/graphdef.js';
 import { findInstalledEngine } from '../../../src/engine/install/installed.js';
 import { loadKernels } from '../../../src/engine/native.js';
 import { nativeTest } from '../../helpers/native.js';

@@ -1,7 +1,7 @@
 /** The two addons that run graphs: the same program has the same results through both, and both report what is wrong. */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
-import { encodeConfig } from '../../../src/engine/graph/protocol.js';
+import { encodeConfig } from '../../../src/engine/graph/graphdef.js';
 import { findInstalledEngine } from '../../../src/engine/install/installed.js';
 import { loadBinding, loadKernels } from '../../../src/engine/native.js';
 import type { ProgramSpec } from '../../../src/engine/program.js';

@@ -9,8 +9,8 @@ import {
   openPretrained,
   type Pretrained,
 } from '../../../src/model/checkpoint/pretrained.js';
+import type { TensorToWrite } from '../../../src/model/checkpoint/safetensors.js';
 import { writeSafetensors } from '../../../src/model/checkpoint/safetensors.js';
-import type { TensorToWrite } from '../../../src/model/checkpoint/safetensors-layout.js';
 import { carriedFiles, savePretrained } from '../../../src/model/checkpoint/save.js';
 import { embeddingName, headName, parameterSpecs } from '../../../src/model/network/params.js';
 import { assertUserError, assertUserRejection } from '../../helpers/errors.js';

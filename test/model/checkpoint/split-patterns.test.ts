@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isLinearPattern, splitPatterns } from '../../../src/model/checkpoint/split-patterns.js';
+import { isLinearPattern, splitPatterns } from '../../../src/model/checkpoint/tokenizer-file.js';
 import { withinTime } from '../../../src/util/time-limit.js';
 
 test('the patterns that run without a time limit need none: texts that repeat one thing 50,000 times', () => {

@@ -4,9 +4,9 @@ import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync 
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type ExportResult, exportModel } from '../../../src/model/export/export.js';
+import { openInTransformersJs } from '../../../src/model/export/peer.js';
 import type { ExportFormat } from '../../../src/model/export/targets.js';
-import { openInTransformersJs } from '../../../src/model/export/transformers-js.js';
-import { exportOnnx } from '../../../src/model/onnx/export.js';
+import { exportOnnx } from '../../../src/model/onnx/decoder.js';
 import { openModel } from '../../../src/model/open.js';
 import { silentReporter } from '../../../src/util/reporter.js';
 import { fixture, temporaryFolder } from '../../helpers/files.js';

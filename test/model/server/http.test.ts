@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { readAnswer } from '../../../src/model/server/completion.js';
 import { ask, serverUrl } from '../../../src/model/server/http.js';
+import { readAnswer } from '../../../src/model/server/sampler.js';
 import { assertUserError, assertUserRejection } from '../../helpers/errors.js';
 
 async function serve(t: TestContext, listener: RequestListener) {

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openEngine } from '../../../src/engine/backend.js';
-import { float32File } from '../../../src/model/checkpoint/safetensors-layout.js';
+import { float32File } from '../../../src/model/checkpoint/safetensors.js';
 import { memoryJob, type PageFiles } from '../../../src/report/web/training/job.js';
 import { openMemoryPolicy, trainInMemory } from '../../../src/run/core/in-memory.js';
 import { silentReporter } from '../../../src/util/reporter.js';

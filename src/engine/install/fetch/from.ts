@@ -6,8 +6,7 @@ import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hashFile } from '../../../util/checksum.js';
 import { UserError } from '../../../util/errors.js';
-import type { Catalog, Variant, Wheel } from '../packages.js';
-import type { Platform } from '../platform.js';
+import type { Catalog, Platform, Variant, Wheel } from '../packages.js';
 
 export interface LocalWheels {
   readonly variant: Variant;

@@ -6,7 +6,7 @@ import type { Problem } from '../../../data/problem.js';
 import { openPageEngine, type PageEngine, type PageEngineChoice } from '../../../engine/browser.js';
 import { eventLoopTurn } from '../../../engine/turn.js';
 import { Unsupported } from '../../../engine/wgsl/expressions.js';
-import { float32File } from '../../../model/checkpoint/safetensors-layout.js';
+import { float32File } from '../../../model/checkpoint/safetensors.js';
 import type { DeferredPolicy } from '../../../policy/policy.js';
 import { type GradedRollout, promptIds, rollOutGreedy } from '../../../policy/rollout.js';
 import {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readlinkSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { cudaLibraryFault, linkCudaLibraries } from '../../../../src/engine/install/build/cuda-libraries.js';
+import { cudaLibraryFault, linkCudaLibraries } from '../../../../src/engine/install/build/loading.js';
 import { temporaryFolder } from '../../../helpers/files.js';
 
 test('the searched folder has links to the libraries of all others, and keeps its own', async (t) => {

@@ -6,8 +6,7 @@ import { before, test } from 'node:test';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
 import { heldOutSplits } from '../../src/data/products.js';
 import { corpusBatch } from '../../src/pretrain/corpus.js';
-import { tokenizerFiles } from '../../src/pretrain/tokenizer-files.js';
-import { decode, encode, eosId, padId, pieces } from '../../src/pretrain/vocabulary.js';
+import { decode, encode, eosId, padId, pieces, tokenizerFiles } from '../../src/pretrain/vocabulary.js';
 import { runPython, withoutPython } from '../helpers/python.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tinyzero-tokenizer-'));
