@@ -10,7 +10,7 @@ import {
   type Product,
   pairName,
   splitProducts,
-} from '../src/data/products.js';
+} from '../src/data/multiplication.js';
 import { describePretrained } from '../src/model/checkpoint/pretrained.js';
 import { parameterCount } from '../src/model/network/params.js';
 import { builtinModel, shippedModel } from '../src/model/shipped.js';

@@ -3,8 +3,8 @@
  * with the same functions, but with the problems and token counts of the job file. One process from start to end.
  * `node dist/bench/whole-job.js [--wasm] JOB.json`; the last line is JSON.
  */
+import { type Product, pairName } from '../src/data/multiplication.js';
 import type { Problem } from '../src/data/problem.js';
-import { type Product, pairName } from '../src/data/products.js';
 import { wordings } from '../src/data/prompt.js';
 import { defineTask, type Task } from '../src/data/task.js';
 import { defaultOptions } from '../src/options/settings.js';

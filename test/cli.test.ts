@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { commands } from '../src/cli/command-table.js';
+import { commands } from '../src/cli/tables/commands.js';
 import { usage } from '../src/options/table.js';
 import { cliPath, modulesLoadedBy, packagesOf, runNode, temporaryFolder, tinyzero } from './helpers/cli.js';
 
@@ -43,7 +43,7 @@ test('every command has two examples and exists', async () => {
   }
 });
 
-test('--help imports commander, leven, a few files of ours, and nothing of a tensor library', async () => {
+test('--help imports commander, leven, picocolors, a few files of ours, and nothing of a tensor library', async () => {
   for (const words of everyCommand) {
     const { code, loaded } = await modulesLoadedBy([...words, '--help']);
     assert.equal(code, 0);
@@ -57,25 +57,20 @@ test('--help imports commander, leven, a few files of ours, and nothing of a ten
       'cli.js',
       'cli/command-line.js',
       'cli/command-spec.js',
-      'cli/command-table.js',
+      'cli/tables/commands.js',
       'cli/tables/machine.js',
       'cli/tables/models.js',
-      'cli/tables/remote.js',
       'cli/tables/results.js',
-      'cli/tables/shared.js',
-      'cli/tables/start.js',
       'cli/tables/training.js',
       'data/prompt.js',
       'cli/program-name.js',
-      'cli/terminal/width.js',
+      'cli/terminal/paint.js',
       'engine/choices.js',
-      'options/dataset.js',
+      'options/files.js',
       'options/defaults.js',
       'model/export/targets.js',
       'options/machines.js',
       'options/names.js',
-      'options/remote.js',
-      'options/results.js',
       'options/spec.js',
       'options/table.js',
       'options/texts.js',
@@ -89,7 +84,7 @@ test('--help imports commander, leven, a few files of ours, and nothing of a ten
       'util/version.js',
     ];
     assert.deepEqual(names.sort(), few.sort());
-    assert.deepEqual(packagesOf(loaded).sort(), ['commander', 'leven']);
+    assert.deepEqual(packagesOf(loaded).sort(), ['commander', 'leven', 'picocolors']);
   }
 });
 

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { findCommand, parseArguments } from '../src/cli/command-line.js';
-import { commands } from '../src/cli/command-table.js';
+import { commands } from '../src/cli/tables/commands.js';
 import { optionTable } from '../src/options/texts.js';
 import type { TrainResult } from '../src/run/events.js';
 import { lastLine, runNode, tinyzero } from './helpers/cli.js';

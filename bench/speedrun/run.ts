@@ -21,7 +21,7 @@ import {
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { parseSeeds } from '../../src/options/seeds.js';
+import { parseSeeds } from '../../src/options/spec.js';
 import { builtin, naturalJob } from '../jobs.js';
 import { installPeers, peerEnvironment, pythonOfPeers, warmPeers } from '../python.js';
 import { type Entry, filled, readEntries, root } from './entries.js';

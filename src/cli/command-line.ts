@@ -12,9 +12,9 @@ import { flag, type OptionName, type OptionValues, oppositeFlag, options, usage 
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, exitCodeTable, UserError } from '../util/errors.js';
 import type { CommandSpec } from './command-spec.js';
-import { commands, groups } from './command-table.js';
 import { asInvoked, programName } from './program-name.js';
-import { columnsOf } from './terminal/width.js';
+import { commands, groups } from './tables/commands.js';
+import { columnsOf } from './terminal/paint.js';
 
 /** The command at the start of `args`, unless they ask for its help. */
 export function findCommand(args: readonly string[]): CommandSpec | undefined {

@@ -2,7 +2,7 @@
  * @file A player of `tinyzero play`: a loaded model that answers typed questions one at a time. A multiplication is asked in
  * the model's own wording and its answer graded; any other text is asked unchanged.
  */
-import type { Product } from '../data/products.js';
+import type { Product } from '../data/multiplication.js';
 import { type PromptStyle, promptInput, type Wording, wordings } from '../data/prompt.js';
 import { textStream } from '../model/checkpoint/tokenizer.js';
 import { type LoadedModel, prepareSampling, sample } from '../model/loaded-model.js';

@@ -1,6 +1,6 @@
 /**
- * @file Describes a run on the terminal: its plan, the verdict between the stages, evaluations and their comparison. All
- * numbers are also in the run's files.
+ * @file Describes a run on the terminal: its needs, its plan, the verdict between the stages, evaluations and their
+ * comparison. All numbers are also in the run's files.
  */
 import { join } from 'node:path';
 import { type Comparison, significance } from '../policy/eval-compare.js';
@@ -9,23 +9,25 @@ import { shellWord } from '../report/command.js';
 import type { Verdict } from '../report/verdict.js';
 import type { DryRun } from '../run/dry-run.js';
 import type { TrainResult } from '../run/events.js';
+import type { Parts } from '../run/memory-plan.js';
+import type { Needs } from '../run/needs.js';
 import type { Preflight } from '../stage1/preflight.js';
 import type { Probe } from '../stage1/probe-file.js';
+import { UserError } from '../util/errors.js';
 import {
   counted,
   describeInterval,
   describePointsInterval,
   describePValue,
+  formatBytes,
   formatPoints,
   formatSeconds,
   formatPercent as percent,
   formatInterval as range,
 } from '../util/format.js';
-import { describeNeeds } from './needs.js';
 import { programName } from './program-name.js';
 import { type Paint, plain } from './terminal/paint.js';
-import { sparkline } from './terminal/sparkline.js';
-import { tableLines } from './terminal/table.js';
+import { sparkline, tableLines } from './terminal/table.js';
 
 export function describeAccuracy({ greedy, sampled }: EvalSummary): string {
   const { correct, total } = greedy.exact;
@@ -227,4 +229,30 @@ export function describeEvaluation(evaluation: EvalSummary, paint: Paint = plain
     );
   }
   return lines;
+}
+
+export function describeNeeds({ memory, disk, device, processes = 1, available }: Needs): string[] {
+  const parts = (bytes: Parts) =>
+    Object.entries(bytes).map(([what, size]) => `    ${formatBytes(size).padStart(7)}  ${what}`);
+  const limit =
+    available.memory === undefined ? "the GPU's size is unknown" : `${formatBytes(available.memory)} available`;
+  const alone = { cpu: 'this machine', gpu: 'the GPU', wasm: 'the wasm engine' }[device];
+  const where = processes === 1 ? alone : `each of ${processes} processes`;
+  return [
+    ...memory.flatMap(({ stage, bytes, parts: needed }) => [
+      `Memory of ${where} while ${stage}: about ${formatBytes(bytes)} (${limit})`,
+      ...parts(needed),
+    ]),
+    `Disk: ${formatBytes(disk.bytes)} (${formatBytes(available.disk)} free)`,
+    ...parts(disk.parts),
+  ];
+}
+
+/** @param fix what to change. @throws UserError when a run cannot fit. */
+export function requireFit({ shortfalls }: Needs, fix: string): void {
+  if (shortfalls.length === 0) return;
+  const needs = shortfalls.map(
+    ({ what, needed, available }) => `${what}: ${formatBytes(needed)} needed, ${formatBytes(available)} available`,
+  );
+  throw new UserError({ problem: `This run does not fit on this machine. ${needs.join('; ')}.`, fix });
 }

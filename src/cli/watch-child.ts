@@ -5,7 +5,7 @@
 import { constants, setPriority } from 'node:os';
 import { watchRuns } from '../report/live/watch.js';
 import { UserError } from '../util/errors.js';
-import type { FromChild, ToChild } from './watch-beside.js';
+import type { FromChild, ToChild } from './browser.js';
 
 const send = (message: FromChild) => process.send?.(message);
 

@@ -3,7 +3,7 @@
  * the model's chat template (rendered by the tokenizer), after an optional system message and solved examples.
  */
 import { createHash } from 'node:crypto';
-import type { Product } from './products.js';
+import type { Product } from './multiplication.js';
 
 /** The wordings of a multiplication, by name. */
 export const wordings = {

@@ -1,6 +1,7 @@
 /**
- * @file The definition of a task: where its problems come from, how they are asked and how completions are rewarded. The
- * built-in multiplication task and every `--task` file have this form. Independent of models and tokens.
+ * @file The definition of a task: where its problems come from, how they are asked and how completions are rewarded; and the
+ * scoring of completions. The built-in multiplication task and every `--task` file have this form. Independent of models and
+ * tokens.
  */
 import type { CompletionInfo, Score } from '../reward/answer.js';
 import { UserError } from '../util/errors.js';
@@ -74,7 +75,7 @@ export function scoreCompletion<P>(task: Task<P>, completion: string, problem: P
 }
 
 /** A completion to be scored. */
-export interface ScoredCall<P> {
+interface ScoredCall<P> {
   readonly task: Task<P>;
   readonly completion: string;
   readonly problem: P;
@@ -82,7 +83,7 @@ export interface ScoredCall<P> {
 }
 
 /** @throws UserError when the reward throws. */
-export function callReward<P>(call: ScoredCall<P>): unknown {
+function callReward<P>(call: ScoredCall<P>): unknown {
   const { task, completion, problem, info } = call;
   try {
     return task.reward(completion, problem, info);
@@ -91,7 +92,7 @@ export function callReward<P>(call: ScoredCall<P>): unknown {
   }
 }
 
-export function rewardFailed<P>(call: ScoredCall<P>, error: unknown): UserError {
+function rewardFailed<P>(call: ScoredCall<P>, error: unknown): UserError {
   const reason = error instanceof Error ? error.message : String(error);
   return new UserError(
     {
@@ -102,12 +103,12 @@ export function rewardFailed<P>(call: ScoredCall<P>, error: unknown): UserError 
   );
 }
 
-export function describeCall<P>({ problem, completion }: ScoredCall<P>): string {
+function describeCall<P>({ problem, completion }: ScoredCall<P>): string {
   return `for problem ${quote(problem)} and completion ${quote(completion)}`;
 }
 
 /** Converts the value that a reward returned to a Score. @throws UserError when it is invalid. */
-export function checkedScore<P>(call: ScoredCall<P>, result: unknown): Score {
+function checkedScore<P>(call: ScoredCall<P>, result: unknown): Score {
   const { task, info } = call;
   const refuse = (found: string) =>
     new UserError({
@@ -130,4 +131,69 @@ export function checkedScore<P>(call: ScoredCall<P>, result: unknown): Score {
     throw refuse(`parts ${quote(parts)}`);
   }
   return { reward, exact: exact && info.finished, parsed, parts: parts as Score['parts'] };
+}
+
+const defaultTimeLimitSeconds = 60;
+const defaultConcurrency = 8;
+
+/**
+ * Scores `calls`. Returns the scores in order.
+ *
+ * @throws UserError as {@link scoreCompletion}, and when an asynchronous reward takes too long; the signal's reason when it is
+ * aborted.
+ */
+export async function gradeCompletions<P>(
+  task: Task<P>,
+  calls: readonly Omit<ScoredCall<P>, 'task'>[],
+  signal?: AbortSignal,
+): Promise<Score[]> {
+  const { asyncReward } = task;
+  if (asyncReward === undefined) {
+    return calls.map(({ completion, problem, info }) => scoreCompletion(task, completion, problem, info));
+  }
+  const { timeLimitSeconds = defaultTimeLimitSeconds, concurrency = defaultConcurrency } = asyncReward;
+  const scores = new Array<Score>(calls.length);
+  let next = 0;
+  let failed = false;
+  const work = async () => {
+    while (next < calls.length && !failed) {
+      signal?.throwIfAborted();
+      const at = next++;
+      try {
+        scores[at] = await within({ task, ...calls[at]! }, timeLimitSeconds, signal);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(concurrency, calls.length) }, work));
+  return scores;
+}
+
+/** Awaits one score. */
+async function within<P>(call: ScoredCall<P>, seconds: number, signal: AbortSignal | undefined): Promise<Score> {
+  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new UserError({
+          problem: `The reward of task "${call.task.name}" took more than ${seconds} s ${describeCall(call)}.`,
+          fix: 'Raise asyncReward.timeLimitSeconds, or give the reward its own time limit.',
+        }),
+      );
+    }, seconds * 1000);
+    stop = () => reject(signal!.reason);
+    signal?.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    const answer = Promise.resolve(callReward(call)).catch((error) => {
+      throw rewardFailed(call, error);
+    });
+    return checkedScore(call, await Promise.race([answer, limit]));
+  } finally {
+    clearTimeout(timer);
+    if (stop !== undefined) signal?.removeEventListener('abort', stop);
+  }
 }

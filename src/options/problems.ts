@@ -2,12 +2,10 @@
  * @file The problems of a job: the task named by the options, its problems, and how they are asked. Needs the options and the
  * model's config and tokenizer, but no weights and no engine.
  */
-
 import { parseColumnMap } from '../data/column-map.js';
-import { multiplicationTask } from '../data/multiplication-task.js';
+import { drawHeldOut, heldOutSplits, multiplicationTask } from '../data/multiplication.js';
 import { buildProblemSet, hashProblems, type Problem, type ProblemSet, questionOfProblem } from '../data/problem.js';
 import { fileSource, loadProblems, type ProblemSource } from '../data/problems-file.js';
-import { drawHeldOut, heldOutSplits } from '../data/products.js';
 import { contentOf, describeForm, type PromptForm, wordings } from '../data/prompt.js';
 import type { Task } from '../data/task.js';
 import { loadTaskFile, type TaskApi } from '../data/task-file.js';

@@ -3,7 +3,7 @@
  * Since they depend on nothing else, a stored run gets the same settings on resuming.
  */
 import { parseColumnMap } from '../data/column-map.js';
-import { type HeldOutSplit, heldOutSplits } from '../data/products.js';
+import { type HeldOutSplit, heldOutSplits } from '../data/multiplication.js';
 import type { PromptStyle, Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import { isDatasetId } from '../model/hub/dataset.js';

@@ -7,10 +7,8 @@ import { precisions, samplerWeightChoices } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
-import { datasetOptions } from './dataset.js';
-import { machineOptions, serverOptions } from './machines.js';
-import { remoteOptions } from './remote.js';
-import { resultOptions } from './results.js';
+import { datasetOptions, resultOptions } from './files.js';
+import { machineOptions, remoteOptions, serverOptions } from './machines.js';
 import type { OptionSpec } from './spec.js';
 
 /** A boolean whose default is true has the flag `--no-<name>`. Names are camelCase, flags kebab-case. */

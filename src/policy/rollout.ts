@@ -2,10 +2,9 @@
  * @file Rollouts: a problem becomes a prompt, the policy completes it, and the completion is graded. Each rollout has its
  * own random generator, so it depends only on its key and the weights, not on what else is sampled.
  */
-import { gradeCompletions } from '../data/grading.js';
 import { type Problem, questionOfProblem } from '../data/problem.js';
 import { type PromptForm, promptInput } from '../data/prompt.js';
-import type { Task } from '../data/task.js';
+import { gradeCompletions, type Task } from '../data/task.js';
 import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import type { OpenModel } from '../model/open.js';
 import { endTokens } from '../model/prompt-input.js';

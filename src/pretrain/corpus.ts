@@ -6,7 +6,7 @@
  * Every row is a function of (seed, step, position in the batch). A held-out pair a × b appears in no row, in either order,
  * neither as a question nor as a step.
  */
-import { heldOutSplits, type Pair, type Product, pairName } from '../data/products.js';
+import { heldOutSplits, type Pair, type Product, pairName } from '../data/multiplication.js';
 import { wordings } from '../data/prompt.js';
 import { keyedRandom, type Random } from '../util/random.js';
 import { encode, eosPiece } from './vocabulary.js';

@@ -4,7 +4,7 @@
  * arrow keys move within it. Listeners are those of the document, so that they hold for content that comes later.
  */
 
-/** Defines `prepare(root)` for new content, and `refreshTip()` for after content has changed; live/script.ts calls both. */
+/** Defines `prepare(root)` for new content, and `refreshTip()` for after content has changed; live/page.ts calls both. */
 export const tooltips = `
   const tip = document.createElement('div');
   tip.id = 'tip';

@@ -14,7 +14,7 @@ import { newestKept, requireNoAdapter, type TrainingOptions } from '../options/s
 import { algorithms } from '../stage2/algorithm.js';
 import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import type { Reporter } from '../util/reporter.js';
-import { policySizes } from './core/sizes.js';
+import { policySizes } from './core/plan.js';
 import { readGivenVStar } from './job.js';
 import { planClientMemory, planDisk, planMemory } from './memory-plan.js';
 import { missingBytes, type Needs, plannedRoom, requireEngine, weighNeeds } from './needs.js';

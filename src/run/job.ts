@@ -27,7 +27,7 @@ import { UserError } from '../util/errors.js';
 import { formatPercent } from '../util/format.js';
 import type { Reporter } from '../util/reporter.js';
 import { packageVersion } from '../util/version.js';
-import { policySizes } from './core/sizes.js';
+import { policySizes } from './core/plan.js';
 import { enginePlace, openJobModel, type Place, tinkerPlace } from './server/place.js';
 import { checkServer, drawnBy, openSampler } from './server/samplers.js';
 

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { findCommand, parseArguments } from '../../src/cli/command-line.js';
-import { commands } from '../../src/cli/command-table.js';
 import { programName } from '../../src/cli/program-name.js';
+import { commands } from '../../src/cli/tables/commands.js';
 import { cliPath, merge, temporaryFolder } from '../helpers/cli.js';
 
 const noShell = process.platform === 'win32' && 'there is no POSIX shell';

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type MultiplicationOptions, multiplicationTask } from '../../src/data/multiplication-task.js';
+import { heldOutSplits, type MultiplicationOptions, multiplicationTask } from '../../src/data/multiplication.js';
 import { buildProblemSet, hashProblems } from '../../src/data/problem.js';
-import { heldOutSplits } from '../../src/data/products.js';
 import { defineTask, type Task } from '../../src/data/task.js';
 import { UserError } from '../../src/util/errors.js';
 

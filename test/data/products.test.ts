@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { allProducts, drawHeldOut, heldOutSplits, pairName, splitProducts } from '../../src/data/products.js';
+import { allProducts, drawHeldOut, heldOutSplits, pairName, splitProducts } from '../../src/data/multiplication.js';
 import { UserError } from '../../src/util/errors.js';
 import { keyedRandom } from '../../src/util/random.js';
 

@@ -2,9 +2,8 @@
  * @file Records of runs for the report's tests, built by the code of real runs from outcomes that a test
  * chooses.
  */
-import { multiplicationTask } from '../../src/data/multiplication-task.js';
+import { heldOutSplits, multiplicationTask, type Product } from '../../src/data/multiplication.js';
 import { buildProblemSet, type Problem } from '../../src/data/problem.js';
-import { heldOutSplits, type Product } from '../../src/data/products.js';
 import { scoreCompletion } from '../../src/data/task.js';
 import { completeSettings, defaultOptions, type TrainingOptions } from '../../src/options/settings.js';
 import { type EvalSummary, summarizeEvaluation } from '../../src/policy/eval-summary.js';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { commands } from '../../src/cli/command-table.js';
+import { commands } from '../../src/cli/tables/commands.js';
 import { defaultsTable } from '../../src/options/defaults.js';
 import { trainingOptionNames } from '../../src/options/names.js';
 import { completeSettings, defaultOptions } from '../../src/options/settings.js';

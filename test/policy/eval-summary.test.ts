@@ -3,9 +3,8 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { multiplicationTask } from '../../src/data/multiplication-task.js';
+import { heldOutSplits, multiplicationTask, type Product, pairName } from '../../src/data/multiplication.js';
 import type { Problem } from '../../src/data/problem.js';
-import { heldOutSplits, type Product, pairName } from '../../src/data/products.js';
 import { scoreCompletion } from '../../src/data/task.js';
 import {
   type ComparableEvaluation,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Pair, splitProducts } from '../../src/data/products.js';
+import { type Pair, splitProducts } from '../../src/data/multiplication.js';
 import {
   type CorpusRow,
   corpusBatch,

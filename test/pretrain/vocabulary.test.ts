@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
-import { heldOutSplits } from '../../src/data/products.js';
+import { heldOutSplits } from '../../src/data/multiplication.js';
 import { corpusBatch } from '../../src/pretrain/corpus.js';
 import { decode, encode, eosId, padId, pieces, tokenizerFiles } from '../../src/pretrain/vocabulary.js';
 import { runPython, withoutPython } from '../helpers/python.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { parseArguments } from '../../src/cli/command-line.js';
-import { commands } from '../../src/cli/command-table.js';
+import { commands } from '../../src/cli/tables/commands.js';
 import { trainingOptionNames } from '../../src/options/names.js';
 import { completeSettings, defaultOptions, type TrainingOptions } from '../../src/options/settings.js';
 import { repeatCommand } from '../../src/report/command.js';

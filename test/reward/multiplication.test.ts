@@ -66,7 +66,7 @@ test('a product of zero is right only as zero', () => {
 });
 
 test('always answering 40 earns 0.169 over all 121 problems; always 72 earns 0.395 on the held-out twenty', async () => {
-  const { allProducts, heldOutSplits, splitProducts } = await import('../../src/data/products.js');
+  const { allProducts, heldOutSplits, splitProducts } = await import('../../src/data/multiplication.js');
   const meanReward = (problems: readonly { a: number; b: number }[], constant: number) =>
     problems.reduce((sum, { a, b }) => sum + multiplicationReward(`answer: ${constant}`, a * b).reward, 0) /
     problems.length;

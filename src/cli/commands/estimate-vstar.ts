@@ -18,9 +18,9 @@ import {
 import { exitCodes } from '../../util/errors.js';
 import { explainWrites } from '../../util/file.js';
 import { counted } from '../../util/format.js';
+import type { resultCommandOptions } from '../command-spec.js';
 import { requireRemote } from '../modal/require.js';
 import { describePreflight } from '../run-summary.js';
-import type { resultCommandOptions } from '../tables/shared.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';

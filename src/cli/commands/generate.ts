@@ -21,7 +21,7 @@ import { exitCodes } from '../../util/errors.js';
 import { readJsonLines, readText } from '../../util/json-lines.js';
 import type { Work } from '../../util/reporter.js';
 import { interruptible } from '../terminal/interrupt.js';
-import { orderedOutput } from '../terminal/ordered.js';
+import { orderedOutput } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<

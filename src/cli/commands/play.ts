@@ -13,9 +13,8 @@ import { type Answer, openPlayer, type Player, type Question } from '../player.j
 import { fitted, harmless, liveBlock, sideBySide } from '../terminal/columns.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { inputLines } from '../terminal/lines.js';
-import { type Paint, paintFor } from '../terminal/paint.js';
+import { columnsOf, type Paint, paintFor } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
-import { columnsOf } from '../terminal/width.js';
 
 type Values = OptionValues<
   | 'model'

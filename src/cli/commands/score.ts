@@ -11,7 +11,7 @@ import { trainedModel } from '../../run/final.js';
 import { exitCodes } from '../../util/errors.js';
 import { readJsonLines } from '../../util/json-lines.js';
 import { interruptible } from '../terminal/interrupt.js';
-import { orderedOutput } from '../terminal/ordered.js';
+import { orderedOutput } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
 
 type Values = OptionValues<

@@ -12,17 +12,16 @@ import type { SftEvent, SftRequest, SftResult } from '../../run/sft/events.js';
 import { exitCodes } from '../../util/errors.js';
 import { counted, formatSeconds } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
+import { requireWatch, watchedRun } from '../browser.js';
+import type { runCommandOptions } from '../command-spec.js';
 import { requireRemote } from '../modal/require.js';
-import { describeNeeds, requireFit } from '../needs.js';
 import { programName } from '../program-name.js';
-import { sftProgress } from '../sft-progress.js';
-import type { runCommandOptions } from '../tables/shared.js';
+import { describeNeeds, requireFit } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
-import { printTrainEvent } from '../terminal/json-events.js';
-import { printResult } from '../terminal/output.js';
+import { printResult, printTrainEvent } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
-import { requireWatch, watchedRun } from '../watch-beside.js';
+import { sftProgress } from '../train-progress.js';
 
 type Values = OptionValues<(typeof sftOptionNames)[number] | (typeof runCommandOptions)[number] | CommonOptionName>;
 

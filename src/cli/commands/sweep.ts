@@ -5,8 +5,8 @@ import type { OptionName, OptionValues } from '../../options/table.js';
 import { newFolder } from '../../run/folder.js';
 import { readSweep } from '../../run/many/sweep-file.js';
 import { exitCodes, UserError } from '../../util/errors.js';
+import { requireWatch } from '../browser.js';
 import { isSet, runSet } from '../many/run-set.js';
-import { requireWatch } from '../watch-beside.js';
 
 type Values = OptionValues<
   | ('out' | 'resume' | 'parallel' | 'dryRun' | 'watch' | 'port' | 'open' | 'engine' | 'install' | 'json')

@@ -10,17 +10,15 @@ import { withTrainedModel } from '../../run/final.js';
 import { newFolder, whileThere } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
+import { requireWatch, watchedRun } from '../browser.js';
+import type { runCommandOptions } from '../command-spec.js';
 import { requireRemote } from '../modal/require.js';
-import { requireFit } from '../needs.js';
-import { describeDryRun, type FinishedRun, summarize } from '../run-summary.js';
-import type { runCommandOptions } from '../tables/shared.js';
+import { describeDryRun, type FinishedRun, requireFit, summarize } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
-import { printTrainEvent } from '../terminal/json-events.js';
-import { printResult } from '../terminal/output.js';
+import { printResult, printTrainEvent } from '../terminal/output.js';
 import { paintFor } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 import { trainProgress } from '../train-progress.js';
-import { requireWatch, watchedRun } from '../watch-beside.js';
 
 type Values = OptionValues<
   (typeof trainingOptionNames)[number] | (typeof runCommandOptions)[number] | 'workers' | CommonOptionName

@@ -1,19 +1,26 @@
 /**
- * @file Runs the unfinished members of a set, one after the other or side by side, and shows their progress. After a kill at any
- * moment, the same command continues: each member resumes from its own files.
+ * @file Runs the unfinished members of a set, each as a separate process of this program, one after the other or side by
+ * side, and shows their progress. After a kill at any moment, the same command continues: each member resumes from its own
+ * files. If this process ends for any reason, so do the members, after saving (terminal/interrupt.ts).
  */
+
+import { fork } from 'node:child_process';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { runFiles } from '../../run/folder.js';
 import { lockFolder, lockHolder } from '../../run/lock.js';
-import { type PlannedRun, type RunPlan, resumeCommand } from '../../run/many/plan.js';
+import { argumentsOf, type PlannedRun, type RunPlan, resumeCommand, setFiles } from '../../run/many/plan.js';
 import { memberState, readMember } from '../../run/many/state.js';
+import type { Needs } from '../../run/needs.js';
 import { exitCodes, UserError } from '../../util/errors.js';
+import { explainWrites, makeFolder } from '../../util/file.js';
 import { counted, formatBytes, formatPercent } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
 import { mean } from '../../util/statistics.js';
-import type { Progress } from '../terminal/channel.js';
-import { lastWords, logOf, type RunningMember, startMember } from './member.js';
-import type { Parallel } from './parallel.js';
+import { isProgress, type Progress, stopMessage } from '../terminal/channel.js';
 
 export interface ExecuteRequest {
   readonly folder: string;
@@ -171,4 +178,128 @@ function outcome({
     return `: held out ${formatPercent(before)} -> ${formatPercent(after)}`;
   if (lossBefore === undefined || lossAfter === undefined) return '';
   return `: held-out loss ${lossBefore.toFixed(3)} -> ${lossAfter.toFixed(3)}`;
+}
+
+interface MemberRequest {
+  /** Of the set. */
+  readonly folder: string;
+  readonly command: RunPlan['command'];
+  readonly run: PlannedRun;
+  /** Arguments of every run: the engine. */
+  readonly common: readonly string[];
+  /** Processor threads that the run may use; undefined: no limit. */
+  readonly threads: number | undefined;
+  readonly onProgress: (progress: Progress) => void;
+}
+
+interface RunningMember {
+  /** Exit code; null if a signal ended the process. */
+  readonly ended: Promise<number | null>;
+  /** Asks it to save and stop. */
+  stop(): void;
+}
+
+const cli = fileURLToPath(new URL('../../cli.js', import.meta.url));
+
+/** The file with a run's output. */
+function logOf(folder: string, { name }: PlannedRun): string {
+  return join(folder, setFiles.logs, `${name}.log`);
+}
+
+/** Starts a run, or resumes it. */
+function startMember({ folder, command, run, common, threads, onProgress }: MemberRequest): RunningMember {
+  const own = join(folder, run.name);
+  const begun = existsSync(join(own, runFiles.config));
+  const args = begun ? ['--resume', own] : [...argumentsOf(run.flags), '--out', own];
+  const path = logOf(folder, run);
+  const log = explainWrites(path, () => {
+    makeFolder(join(folder, setFiles.logs));
+    return openSync(path, 'a');
+  });
+  const child = fork(cli, [command, ...args, ...common], {
+    env: { ...process.env, ...(threads !== undefined && threadSettings(threads)), NO_COLOR: '1', FORCE_COLOR: '' },
+    stdio: ['ignore', 'ignore', log, 'ipc'],
+  });
+  closeSync(log);
+  const kill = () => child.kill('SIGKILL');
+  // A second Ctrl-C ends this process at once; the run resumes from its files.
+  process.on('exit', kill);
+  child.on('message', (message) => {
+    if (isProgress(message)) onProgress(message);
+  });
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code));
+  }).finally(() => process.off('exit', kill));
+  const stop = () => {
+    if (child.connected) child.send(stopMessage, () => {});
+  };
+  return { ended, stop };
+}
+
+/** Runs side by side share the processors; more threads than processors would slow all of them down. */
+function threadSettings(threads: number): NodeJS.ProcessEnv {
+  const count = String(threads);
+  return { TF_NUM_INTRAOP_THREADS: count, TF_NUM_INTEROP_THREADS: count, TINYZERO_KERNEL_THREADS: count };
+}
+
+/** The last line of a run's output, which says why it ended; undefined if it printed nothing. */
+function lastWords(folder: string, run: PlannedRun): string | undefined {
+  const path = logOf(folder, run);
+  if (!existsSync(path)) return undefined;
+  return readFileSync(path, 'utf8')
+    .trim()
+    .split('\n')
+    .at(-1)
+    ?.replace(/^tinyzero: /, '');
+}
+
+/** Number of runs side by side, and the reason in a few words. */
+export interface Parallel {
+  readonly count: number;
+  readonly reason: string;
+  /** Processor threads of each run; undefined: no limit. */
+  readonly threads: number | undefined;
+}
+
+/**
+ * A smaller model leaves processors idle most of the time, since its matrix products are too small to share. A larger one keeps all
+ * processors busy; runs side by side would only need more memory.
+ */
+const smallParameters = 20e6;
+/** Share of the free memory that runs may use. */
+const memoryShare = 0.9;
+
+/** @throws UserError (wrong usage) when the text is neither a number nor `auto`. */
+export function parseParallel(text: string): number | 'auto' {
+  const count = Number(text);
+  if (text === 'auto' || (Number.isSafeInteger(count) && count >= 1)) return text === 'auto' ? text : count;
+  throw new UserError(`--parallel: expected auto or a whole number, at least 1, found '${text}'`, {
+    exitCode: exitCodes.usage,
+  });
+}
+
+export function chooseParallel(
+  wanted: number | 'auto',
+  runs: number,
+  { memory, device, parameters }: Pick<Needs, 'memory' | 'device'> & { readonly parameters: number },
+  { cores = availableParallelism(), free = process.availableMemory() }: { cores?: number; free?: number } = {},
+): Parallel {
+  const threadsFor = (count: number) => (count > 1 ? Math.max(1, Math.floor(cores / count)) : undefined);
+  if (wanted !== 'auto') {
+    const count = Math.min(wanted, runs);
+    return { count, reason: 'as requested', threads: threadsFor(count) };
+  }
+  const bytes = Math.max(...memory.map((stage) => stage.bytes));
+  const fitting = Math.max(1, Math.floor((memoryShare * free) / bytes));
+  const limits: readonly (readonly [count: number, reason: string])[] = [
+    [device === 'gpu' ? 1 : cores, device === 'gpu' ? 'one GPU' : `${cores} processors`],
+    ...(device !== 'wasm' && parameters >= smallParameters
+      ? ([[1, 'one run keeps all processors busy']] as const)
+      : []),
+    [fitting, `${formatBytes(bytes)} each, ${formatBytes(free)} of memory free`],
+    [runs, 'no more runs'],
+  ];
+  const [count, reason] = limits.reduce((least, limit) => (limit[0] < least[0] ? limit : least));
+  return { count, reason, threads: threadsFor(count) };
 }

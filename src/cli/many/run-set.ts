@@ -8,23 +8,35 @@ import { chooseEngine } from '../../engine/install/choose.js';
 import { openModel } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
 import { sftOptionNames, trainingOptionNames } from '../../options/names.js';
+import { shellWord } from '../../report/command.js';
+import { judgeSet } from '../../report/many/verdict.js';
 import { trainedModel, withTrainedModel } from '../../run/final.js';
 import { requireEmptyFolder } from '../../run/folder.js';
-import { holdsPlan, optionsOf, type PlannedRun, type RunPlan, readPlan, writePlan } from '../../run/many/plan.js';
-import { readSet, writeSummary } from '../../run/many/summary.js';
+import {
+  holdsPlan,
+  optionsOf,
+  type PlannedRun,
+  type RunPlan,
+  readPlan,
+  resumeCommand,
+  setFiles,
+  writePlan,
+} from '../../run/many/plan.js';
+import { readSet, type SetSummary, tableOf, writeSummary } from '../../run/many/summary.js';
 import type { Needs } from '../../run/needs.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { makeFolder } from '../../util/file.js';
 import { counted, formatBytes } from '../../util/format.js';
 import { type Reporter, silentReporter } from '../../util/reporter.js';
-import { describeNeeds, requireFit } from '../needs.js';
+import { type WatchRequest, watchedRun } from '../browser.js';
+import { programName } from '../program-name.js';
+import { describeNeeds, requireFit } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
+import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
-import { type WatchRequest, watchedRun } from '../watch-beside.js';
-import { describeSet } from './describe.js';
-import { execute, type FailedRun } from './execute.js';
-import { chooseParallel, type Parallel, parseParallel } from './parallel.js';
+import { tableLines, tableWidth } from '../terminal/table.js';
+import { chooseParallel, execute, type FailedRun, type Parallel, parseParallel } from './execute.js';
 
 export interface SetRequest {
   readonly folder: string;
@@ -222,4 +234,65 @@ function describePlan(plan: RunPlan, parallel: Parallel, needs: SetNeeds): strin
 /** Whether `folder` names a set, so that --resume continues all of it. */
 export function isSet(folder: string | undefined): folder is string {
   return folder !== undefined && holdsPlan(folder);
+}
+
+interface DescribedSet {
+  readonly summary: SetSummary;
+  readonly plan: RunPlan;
+  readonly failed: readonly FailedRun[];
+  /** Path of the report. */
+  readonly report: string;
+}
+
+function describeSet(
+  { summary, plan, failed, report }: DescribedSet,
+  paint: Paint,
+  width = Number.POSITIVE_INFINITY,
+): string[] {
+  const { sentence, notes, kind } = judgeSet(summary, plan);
+  const tone = { learned: paint.good, small: paint.good, worse: paint.bad, memory: paint.warn };
+  const headline = tone[kind as keyof typeof tone] ?? paint.strong;
+  const { folder } = summary;
+  const word = shellWord(folder);
+  return [
+    headline(sentence),
+    ...notes,
+    '',
+    ...tableRows(summary, width),
+    '',
+    ...failed.map(({ name, reason }) => paint.bad(`${name} failed: ${reason}`)),
+    `The report is ${report}, the table in Markdown ${join(folder, setFiles.table)}.`,
+    '',
+    paint.strong('Next:'),
+    ...(failed.length > 0 ? [`  ${programName()} ${resumeCommand(plan)} ${word}`] : []),
+    ...nextCommands(summary, word).map((line) => `  ${programName()} ${line}`),
+  ];
+}
+
+function nextCommands({ kind, ranking, runs, command }: SetSummary, word: string): string[] {
+  const best = ranking?.find(({ score }) => score !== null);
+  const run = best && runs.find(({ name }) => name === best.name || name.startsWith(`${best.name}-seed-`));
+  return [
+    `report ${word} --open`,
+    ...(kind === 'sweep' && run ? [`${command} --config ${word}/${run.name} --seeds 11..15`] : []),
+    `runs ${word}`,
+  ];
+}
+
+/** Leading columns that are shown together or not at all: the seed and the four accuracies. */
+const minColumns = 5;
+
+/** The table; without its last columns on a narrow terminal, and with each row as a list on a very narrow one. */
+function tableRows(summary: SetSummary, width: number): string[] {
+  const { head, rows, totals } = tableOf(summary);
+  const body = [...rows, ...totals];
+  for (let columns = head.length; columns >= Math.min(minColumns, head.length); columns--) {
+    const lines = tableLines([head, ...body].map((cells) => cells.slice(0, columns))).map((line) => `  ${line}`);
+    const rest = columns < head.length ? [`  (also in the report: ${head.slice(columns).join(', ')})`] : [];
+    if (tableWidth(lines) <= width) return [...lines, ...rest];
+  }
+  return body.flatMap((cells) => [
+    `  ${head[0]} ${cells[0]}`,
+    ...cells.flatMap((cell, i) => (i === 0 || cell === '' ? [] : [`    ${head[i]}: ${cell}`])),
+  ]);
 }

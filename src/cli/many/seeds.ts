@@ -1,11 +1,11 @@
 /** @file `--seeds` of `train` and `sft`, and `--resume` of such a set. */
 import { builtinModel } from '../../model/shipped.js';
-import { parseSeeds } from '../../options/seeds.js';
+import { parseSeeds } from '../../options/spec.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { newFolder } from '../../run/folder.js';
 import { planSeeds, type RunPlan } from '../../run/many/plan.js';
 import { exitCodes, UserError } from '../../util/errors.js';
-import type { WatchRequest } from '../watch-beside.js';
+import type { WatchRequest } from '../browser.js';
 import { isSet, runSet } from './run-set.js';
 
 type SeedsValues = OptionValues<

@@ -10,10 +10,9 @@ import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
-import { describePlan, planOf } from './describe.js';
-import { planJob, type RemoteValues } from './job.js';
+import { describePlan, planJob, planOf, type RemoteValues } from './job.js';
 import type { RemoteCommand } from './layout.js';
-import { runJob } from './start.js';
+import { runJob } from './run.js';
 
 type Values = RemoteValues & Partial<OptionValues> & Pick<OptionValues, 'json' | 'quiet'>;
 

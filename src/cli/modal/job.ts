@@ -1,20 +1,22 @@
 /**
- * @file Plans a run on Modal from the options alone: its command line, the files to upload, where its results go, and its maximum
- * cost. Sends and starts nothing.
+ * @file Plans a run on Modal from the options alone, and describes the plan: its command line, the files to upload, where its
+ * results go, and its maximum cost. Sends and starts nothing.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { shippedModel } from '../../model/shipped.js';
-import { type ModalGpu, modalGpus, remoteOptionNames } from '../../options/remote.js';
+import { type ModalGpu, modalGpus, remoteOptionNames } from '../../options/machines.js';
 import type { OptionSpec } from '../../options/spec.js';
 import { flag, type OptionName, type OptionValues, options } from '../../options/table.js';
+import { shellWord } from '../../report/command.js';
 import { newFolder, runFiles } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
+import { formatBytes } from '../../util/format.js';
 import { isRecord, readJsonRecord } from '../../util/json.js';
-import { parseDuration } from './duration.js';
 import { type Input, inputOf } from './files/upload.js';
-import { makesRun, type RemoteCommand, type Target } from './layout.js';
+import { imagePlan } from './image.js';
+import { makesRun, type RemoteCommand, savingSeconds, type Target } from './layout.js';
 
 export type RemoteValues = OptionValues<(typeof remoteOptionNames)[number]>;
 
@@ -157,4 +159,61 @@ function nameOf(
     .slice(0, 40);
   const kind = command === 'eval' ? 'eval' : 'vstar';
   return { name: `${kind}-${short}-${hash}`, output: out ?? (command === 'eval' ? '' : runFiles.vStar) };
+}
+
+const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** Seconds; undefined for anything else than a positive number with a unit. Without a unit, it is seconds. */
+export function parseDuration(text: string): number | undefined {
+  const [, number, unit = 's'] = /^(\d+(?:\.\d+)?)([smhd])?$/.exec(text.trim()) ?? [];
+  const seconds = Math.round(Number(number) * units[unit]!);
+  return seconds > 0 ? seconds : undefined;
+}
+
+/** `8 h`, `90 min`, `45 s`. */
+export function formatDuration(seconds: number): string {
+  if (seconds % 3600 === 0) return `${seconds / 3600} h`;
+  return seconds % 60 === 0 ? `${seconds / 60} min` : `${seconds} s`;
+}
+
+/** The plan as data: what `--dry-run --json` prints. */
+export function planOf(job: RemoteJob) {
+  const { command, name, args, target, gpu, timeoutSeconds, volume, output, mostDollars, inputs, resumed } = job;
+  return {
+    where: 'modal',
+    run: name,
+    command: ['tinyzero', ...args, ...(target === undefined ? [] : [target.flag, target.path])],
+    kind: command,
+    gpu: { name: gpu, ...modalGpus[gpu] },
+    timeoutSeconds,
+    mostDollars,
+    volume,
+    image: imagePlan,
+    sends: [...inputs, ...(resumed === undefined ? [] : [resumed])].map(({ path, bytes }) => ({ path, bytes })),
+    resultsIn: output,
+  };
+}
+
+const dollars = (amount: number) => `$${amount.toFixed(2)}`;
+
+/** `A100 40 GB for at most 8 h: $2.10 an hour, at most $16.80, …` */
+function describeCost({ gpu, timeoutSeconds, mostDollars }: RemoteJob): string {
+  const { memory, dollarsPerHour } = modalGpus[gpu];
+  return (
+    `${gpu}, ${memory}, for at most ${formatDuration(timeoutSeconds)}: ${dollars(dollarsPerHour)} an hour, at most ` +
+    `${dollars(mostDollars)}, beside 4 cores and 16 GB of memory (list prices of June 2026; https://modal.com/pricing).`
+  );
+}
+
+export function describePlan(job: RemoteJob): string[] {
+  const { run, command, sends, volume, resultsIn, image } = planOf(job);
+  return [
+    `${run} on Modal: ${describeCost(job)}`,
+    `  runs     ${command.map(shellWord).join(' ')}`,
+    `  image    ${image.join('; ')}`,
+    `  volume   ${volume}, which keeps the files of every run`,
+    ...sends.map(({ path, bytes }) => `  sends    ${path} (${formatBytes(bytes)})`),
+    `  saves    ${formatDuration(savingSeconds(job.timeoutSeconds))} before the time is up, to be resumed`,
+    `  results  ${resultsIn === '' ? 'printed here' : resultsIn}`,
+  ];
 }

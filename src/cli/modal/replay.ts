@@ -8,10 +8,9 @@ import type { StepMetrics } from '../../stage2/step-metrics.js';
 import { printable } from '../../util/errors.js';
 import { isRecord, type JsonRecord } from '../../util/json.js';
 import type { Reporter, Work, WorkUnit } from '../../util/reporter.js';
-import { sftProgress } from '../sft-progress.js';
 import { printEvent } from '../terminal/output.js';
 import { paintFor } from '../terminal/paint.js';
-import { trainProgress } from '../train-progress.js';
+import { sftProgress, trainProgress } from '../train-progress.js';
 
 export interface Replay {
   line(text: string): void;

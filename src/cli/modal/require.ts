@@ -1,5 +1,5 @@
 /** @file Refuses options of `--on` when the command runs on this machine. */
-import { remoteOptionNames } from '../../options/remote.js';
+import { remoteOptionNames } from '../../options/machines.js';
 import { flag, type OptionName, type OptionValues } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { makesRun, type RemoteCommand } from './layout.js';

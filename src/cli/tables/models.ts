@@ -1,7 +1,6 @@
 /** @file Commands that ask a model something, or write it in another form. */
 import { serverOptionNames } from '../../options/names.js';
-import { type CommandSpec, command } from '../command-spec.js';
-import { engineOptions, modelOrRun, sampling } from './shared.js';
+import { type CommandSpec, command, engineOptions, modelOrRun, sampling } from '../command-spec.js';
 
 export const modelCommands: readonly CommandSpec[] = [
   command({

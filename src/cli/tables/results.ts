@@ -1,7 +1,13 @@
 /** @file Commands that measure a model, or show what runs did. */
 import { evaluationOptionNames } from '../../options/names.js';
-import { type CommandSpec, command } from '../command-spec.js';
-import { modalOnly, modelOrRun, remoteDryRun, resultCommandOptions } from './shared.js';
+import {
+  type CommandSpec,
+  command,
+  modalOnly,
+  modelOrRun,
+  remoteDryRun,
+  resultCommandOptions,
+} from '../command-spec.js';
 
 export const resultCommands: readonly CommandSpec[] = [
   command({
@@ -86,6 +92,6 @@ export const resultCommands: readonly CommandSpec[] = [
       ['runs rm builtin-20260131-235959', 'one run in runs/; asks first'],
       ['runs rm runs/try-1 runs/try-2 --yes', 'two runs without a question, for a script'],
     ],
-    load: () => import('../commands/results/runs-rm.js'),
+    load: async () => ({ run: (await import('../commands/results/runs.js')).remove }),
   }),
 ];

@@ -1,15 +1,16 @@
 /** @file Commands that train a model, or compute a part of training. */
 import { sftDefaults } from '../../options/defaults.js';
+import { remoteOptionNames } from '../../options/machines.js';
 import {
   estimationOptionNames,
   samplingOptionNames,
   sftOptionNames,
   trainingOptionNames,
 } from '../../options/names.js';
-import { remoteOptionNames } from '../../options/remote.js';
 import type { OptionName } from '../../options/table.js';
-import { type CommandSpec, command } from '../command-spec.js';
 import {
+  type CommandSpec,
+  command,
   engineOptions,
   modalOnly,
   modelOrRun,
@@ -19,7 +20,7 @@ import {
   resultCommandOptions,
   runCommandOptions,
   theModel,
-} from './shared.js';
+} from '../command-spec.js';
 
 export const trainingCommands: readonly CommandSpec[] = [
   command({

@@ -5,7 +5,7 @@ import { createLogUpdate } from 'log-update';
 import stringWidth from 'string-width';
 import wrapAnsi from 'wrap-ansi';
 import { programName } from '../program-name.js';
-import { columnsOf } from './width.js';
+import { columnsOf } from './paint.js';
 
 /** Separator between two columns. */
 const gap = ' │ ';

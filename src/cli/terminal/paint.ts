@@ -1,5 +1,6 @@
 /**
- * @file Colours by meaning, used sparingly for verdicts, gains and warnings. The text never depends on them.
+ * @file What a stream can show: its width, and colours by meaning, used sparingly for verdicts, gains and warnings. Separate
+ * from columns.ts, whose packages `--help` need not load.
  */
 import colors from 'picocolors';
 
@@ -32,4 +33,9 @@ function hasColors({ isTTY }: { readonly isTTY?: boolean }, env: NodeJS.ProcessE
   if (force !== undefined && force !== '') return force !== '0' && force !== 'false';
   if (no !== undefined && no !== '') return false;
   return isTTY === true && terminal !== 'dumb';
+}
+
+/** Width of `stream` in characters; `otherwise` if it is no terminal or reports no size (0 columns). */
+export function columnsOf({ columns }: { readonly columns?: number | undefined }, otherwise = 80): number {
+  return columns !== undefined && columns > 0 ? columns : otherwise;
 }

@@ -3,7 +3,7 @@
  * plain lines elsewhere, nothing with --quiet.
  */
 import { createInterface } from 'node:readline/promises';
-import { Presets, SingleBar } from 'cli-progress';
+import { MultiBar, Presets, SingleBar } from 'cli-progress';
 import { formatBytes, formatSeconds } from '../../util/format.js';
 import {
   type Reporter,
@@ -16,10 +16,8 @@ import {
 import { asInvoked } from '../program-name.js';
 import { reportingToParent } from './channel.js';
 import { fitted } from './columns.js';
-import { withJsonEvents } from './json-events.js';
-import { barLook, type LiveArea, liveArea } from './live.js';
-import { type TimeLeft, timeLeft } from './time-left.js';
-import { columnsOf } from './width.js';
+import { withJsonEvents } from './output.js';
+import { columnsOf } from './paint.js';
 
 /** Milliseconds between progress lines in a log. */
 const plainEveryMs = 5000;
@@ -173,5 +171,107 @@ function terminalAsker(): Reporter['ask'] {
     } finally {
       terminal.close();
     }
+  };
+}
+
+interface BarState {
+  readonly title: string;
+  /** From 0 to 1. */
+  readonly share: number;
+  /** Text after the bar. */
+  readonly facts: string;
+  readonly details: readonly string[];
+}
+
+interface LiveArea {
+  /** Replaces the previous drawing. */
+  draw(state: BarState): void;
+  /** Removes the area from the screen. */
+  clear(): void;
+}
+
+/** Layout of a bar on `stream`; its texts are the payload. A narrow terminal shows only the texts. */
+function barLook(stream: NodeJS.WriteStream) {
+  const barsize = Math.max(0, Math.min(24, columnsOf(stream) - 50));
+  return { hideCursor: true, barsize, format: barsize === 0 ? '{title} {facts}' : '{title} {bar} {facts}' };
+}
+
+/** @param stream a terminal. */
+function liveArea(stream: NodeJS.WriteStream): LiveArea {
+  let shown: { readonly bars: MultiBar; readonly rows: SingleBar[] } | undefined;
+
+  const clear = () => {
+    process.off('exit', clear);
+    shown?.bars.stop();
+    shown = undefined;
+  };
+
+  return {
+    draw({ title, share, facts, details }) {
+      if (shown === undefined) {
+        const options = { stream, ...barLook(stream), clearOnComplete: true, gracefulExit: false };
+        shown = { bars: new MultiBar(options, Presets.shades_classic), rows: [] };
+        // Bars hide the cursor; restore it when the process exits.
+        process.on('exit', clear);
+      }
+      const { bars, rows } = shown;
+      const payloads = [{ title, facts }, ...details.map((text) => ({ text }))];
+      for (const [i, payload] of payloads.entries()) {
+        rows[i] ??= bars.create(1, 0, payload, { format: i === 0 ? barLook(stream).format : '{text}' });
+        rows[i].update(share, payload);
+      }
+      bars.update();
+    },
+    clear,
+  };
+}
+
+interface TimeLeft {
+  /** Records the work done so far and the current estimate of the total. */
+  reached(done: number, total: number): void;
+  /** Seconds until the work is done; undefined while too little is done for an estimate. */
+  seconds(): number | undefined;
+}
+
+/** Share of the work below which there is no estimate. */
+const minShare = 0.05;
+/** Progress within this time counts as one event, since completions end in bursts. */
+const momentMs = 20;
+
+interface Point {
+  readonly ms: number;
+  readonly done: number;
+}
+
+/** @param now a clock in milliseconds. */
+export function timeLeft(now: () => number = () => performance.now()): TimeLeft {
+  /** Work done and time of each event, both increasing. */
+  const points: Point[] = [];
+  /** Index of the last event with at most a quarter of the work done so far. */
+  let quarter = 0;
+  let all = 0;
+  return {
+    reached(done, total) {
+      all = total;
+      const ms = now();
+      const last = points.at(-1);
+      if (last !== undefined && done <= last.done) return;
+      const sameMoment = last !== undefined && points.length > 1 && ms - last.ms < momentMs;
+      if (sameMoment) points[points.length - 1] = { ms: last.ms, done };
+      else points.push({ ms, done });
+      const begin = points[0]!.done;
+      while (quarter + 1 < points.length && points[quarter + 1]!.done - begin <= (done - begin) / 4) quarter += 1;
+    },
+    seconds() {
+      const begin = points[0];
+      const last = points.at(-1);
+      if (begin === undefined || last === undefined) return undefined;
+      if (last.done - begin.done < minShare * (all - begin.done)) return undefined;
+      const from = points[quarter]!;
+      const msEach = (last.ms - from.ms) / (last.done - from.done);
+      // Time passes between events, but after more than the usual interval the work is slower than estimated.
+      const since = Math.min(now() - last.ms, (last.ms - from.ms) / (points.length - 1 - quarter));
+      return Math.max(0, (all - last.done) * msEach - since) / 1000;
+    },
   };
 }

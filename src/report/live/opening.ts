@@ -13,8 +13,7 @@ import { opening, subject } from '../page.js';
 import type { RunRecord } from '../read.js';
 import { secondsOf } from '../sections/facts.js';
 import { sftOpening, sftSubject } from '../sft/page.js';
-import { type Followed, headline } from './followed.js';
-import type { Phase } from './progress.js';
+import { type Followed, headline, type Phase } from './followed.js';
 import type { Watched } from './state.js';
 
 export const badges = {

@@ -8,20 +8,17 @@ import { runFiles } from '../../run/folder.js';
 import { readLog } from '../../run/logs.js';
 import { type RunPlan, readPlan, setFiles } from '../../run/many/plan.js';
 import type { Member } from '../../run/many/state.js';
-import { readSet, type SetSummary, summarizeSet } from '../../run/many/summary.js';
-import { tableOf } from '../../run/many/table.js';
+import { readSet, type SetSummary, summarizeSet, tableOf } from '../../run/many/summary.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { counted, formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
 import { packageVersion } from '../../util/version.js';
-import { figure, section } from '../charts/chart.js';
-import { intervalChart, type Measured } from '../charts/intervals.js';
+import { figure, intervalChart, type Measured, section } from '../charts/chart.js';
 import { shellWord } from '../command.js';
 import { documentOf, headline, pageSections, type SectionSpec } from '../document.js';
 import { type Html, html } from '../html.js';
 import { commandBox } from '../sections/facts.js';
-import { setCurvesSection } from './curves.js';
-import { parallelChart } from './parallel.js';
+import { parallelChart, setCurvesSection } from './charts.js';
 import { judgeSet, rankingName, type SetVerdict } from './verdict.js';
 
 /** A set of runs as its report shows it. */

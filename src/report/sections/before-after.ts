@@ -10,8 +10,7 @@ import {
   formatPoints,
   formatPercent as percent,
 } from '../../util/format.js';
-import { figure, section, short } from '../charts/chart.js';
-import { intervalChart, type Measured } from '../charts/intervals.js';
+import { figure, intervalChart, type Measured, section, short } from '../charts/chart.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
 import { groups } from '../verdict.js';

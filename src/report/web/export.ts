@@ -5,12 +5,14 @@
 import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { heldOutSplits, pairName } from '../../data/products.js';
+import { Tokenizer as PageTokenizer } from '@huggingface/tokenizers';
+import { heldOutSplits, pairName } from '../../data/multiplication.js';
 import { promptInput, wordings } from '../../data/prompt.js';
 import { writeSafetensors } from '../../model/checkpoint/safetensors.js';
 import type { Tokenizer } from '../../model/checkpoint/tokenizer.js';
 import { readTokenizerFiles, withAllNumerals, withAllParts } from '../../model/checkpoint/tokenizer-file.js';
 import { checkExport, type ExportResult } from '../../model/export/export.js';
+import type { Peer } from '../../model/export/peer.js';
 import type { LoadRequest } from '../../model/loaded-model.js';
 import { parameterCount, parameterSpecs } from '../../model/network/params.js';
 import { inverseFrequencies } from '../../model/network/rope.js';
@@ -19,10 +21,8 @@ import { endTokens } from '../../model/prompt-input.js';
 import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from '../../options/settings.js';
 import { explainAsyncWrites, writeFileAtomic } from '../../util/file.js';
 import type { Reporter } from '../../util/reporter.js';
-import { openWebModel } from './in-node.js';
-import { webPage } from './page.js';
-import { script } from './script.js';
-import type { PageModel } from './session.js';
+import { pageScript, webPage } from './page.js';
+import { createSession, type PageModel } from './session.js';
 import { trainingFiles } from './training/export.js';
 
 export interface WebRequest extends Pick<LoadRequest, 'engine' | 'install'> {
@@ -80,7 +80,7 @@ export async function exportWeb(request: WebRequest, reporter: Reporter, signal:
         }),
       );
       for (const [name, data] of Object.entries(pageFiles())) put(name, data);
-      put('page.js', script);
+      put('page.js', pageScript);
       for (const [name, data] of Object.entries(trainer)) put(name, data);
       // The page last: a folder without it is unfinished.
       put('index.html', webPage(models[0]!.name, rewardNote(settings[0]!), train));
@@ -170,7 +170,7 @@ function surroundings(tokenizer: Tokenizer, style: 'raw' | 'chat', system: strin
 function pageFiles(): Record<string, string | Uint8Array> {
   const ours = {
     decoder: './decoder.js',
-    matrices: './matrices.js',
+    matrices: './decoder.js',
     tensors: './tensors.js',
     session: './session.js',
     answer: '../../reward/answer.js',
@@ -184,5 +184,25 @@ function pageFiles(): Record<string, string | Uint8Array> {
     ),
     'kernel.wasm': readFileSync(new URL('./kernel.wasm', import.meta.url)),
     'tokenizers.js': read(join(tokenizers, 'tokenizers.min.mjs')),
+  };
+}
+
+/** @param out the folder of an export. Its first model is opened. */
+async function openWebModel(out: string): Promise<Peer> {
+  const folder = join(out, 'models/0');
+  const read = (name: string) => readFileSync(join(folder, name));
+  const json = (name: string) => JSON.parse(read(name).toString());
+  const model: PageModel = json('model.json');
+  const tokenizer = new PageTokenizer(json('tokenizer.json'), json('tokenizer_config.json'));
+  const [weights, kernel] = ['model.safetensors', '../../kernel.wasm'].map(
+    (name) => Uint8Array.from(read(name)).buffer,
+  );
+  return {
+    program: "the page's own code",
+    async answer({ text, addSpecialTokens, maxNewTokens }) {
+      const session = createSession({ ...model, maxNewTokens, addSpecialTokens }, weights!, tokenizer, kernel!);
+      return await session.answer(text);
+    },
+    close: async () => {},
   };
 }

@@ -24,8 +24,7 @@ import { isFlat } from '../../stage2/stopping.js';
 import { openTracker } from '../../stage2/value-tracker.js';
 import { UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
-import { judgeSamples, planOf, rowsOf, scheduleOf } from './plan.js';
-import { policySizes, policyTraining } from './sizes.js';
+import { judgeSamples, planOf, policySizes, policyTraining, rowsOf, scheduleOf } from './plan.js';
 
 /** A run of which everything is in memory. Its reference is the model itself. */
 export interface MemoryJob {

@@ -4,7 +4,7 @@
  */
 import { closestMatch } from 'leven';
 import { flagOf, optionMeant, readTable } from '../../options/config-file.js';
-import { parseSeeds } from '../../options/seeds.js';
+import { parseSeeds } from '../../options/spec.js';
 import { keyOf, type OptionName, options } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { describe, isRecord, type JsonRecord } from '../../util/json.js';

@@ -12,9 +12,8 @@ import type { Reporter } from '../../util/reporter.js';
 import { planDisk, planLearnerMemory } from '../memory-plan.js';
 import { missingBytes, type Needs, plannedRoom, requireEngine, weighNeeds } from '../needs.js';
 import type { SftRequest } from './events.js';
-import type { ExampleSet } from './examples.js';
+import { type ExampleSet, openExamples, readData } from './examples.js';
 import { planSft } from './loop.js';
-import { openExamples, readData } from './open.js';
 
 export interface SftDryRun extends Needs {
   readonly model: string;

@@ -1,19 +1,23 @@
 /**
- * @file The examples of supervised training: tokenizes lines of `{prompt, completion}` or `{messages}` as sampling does, and holds
- * out a share of the lines.
+ * @file The examples of supervised training, read without weights or an engine: tokenizes lines of `{prompt, completion}` or
+ * `{messages}` as sampling does, and holds out a share of the lines.
  */
 import { promptInput } from '../../data/prompt.js';
 import type { Pretrained } from '../../model/checkpoint/pretrained.js';
 import type { Tokenizer } from '../../model/checkpoint/tokenizer.js';
+import { parameterCount } from '../../model/network/params.js';
+import { type DescribedModel, usageError } from '../../model/open.js';
 import { endToken, endTokens, readCompletionRow, type TokenRow } from '../../model/prompt-input.js';
+import { heldOutSplitOf, requireNoAdapter } from '../../options/settings.js';
+import { completeSftSettings, type SftOptions, type SftSettings } from '../../options/sft-settings.js';
 import { UserError } from '../../util/errors.js';
 import { describe } from '../../util/json.js';
-import { type JsonLine, parseJsonLines } from '../../util/json-lines.js';
+import { type JsonLine, parseJsonLines, readText } from '../../util/json-lines.js';
 import { keyedRandom } from '../../util/random.js';
 import { check, list, object, oneOf, text } from '../../util/schema.js';
 
 /** Shown in errors. */
-export const exampleLine = '{"prompt": "What is 7 × 12?", "completion": "7 × 12 = 84"}';
+const exampleLine = '{"prompt": "What is 7 × 12?", "completion": "7 × 12 = 84"}';
 
 /** What determines the tokens of a line. */
 export interface ExampleReader {
@@ -180,4 +184,28 @@ function unusable(where: string, reason: string): UserError {
     problem: `${where.charAt(0).toUpperCase()}${where.slice(1)} cannot be trained on: ${reason}.`,
     fix: `A line looks like ${exampleLine}, or {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}.`,
   });
+}
+
+/** @param content the training data. @throws UserError for invalid options or lines. */
+export function openExamples(
+  options: SftOptions,
+  content: string,
+  { pretrained, tokenizer }: DescribedModel,
+): { readonly settings: SftSettings; readonly examples: ExampleSet } {
+  const settings = completeSftSettings(options, {
+    heldOut: heldOutSplitOf(pretrained.configRecord),
+    hasChatTemplate: tokenizer.chatTemplate !== null,
+    parameters: parameterCount(pretrained.config),
+  });
+  const { promptStyle, system, heldOut: share, seed } = settings;
+  requireNoAdapter(settings, pretrained);
+  const reader = { tokenizer, pretrained, promptStyle, system };
+  const examples = readExamples(options.data ?? 'the data', content, reader, { share, seed });
+  return { settings, examples };
+}
+
+/** The content of `--data`. @throws UserError when it is missing or cannot be read. */
+export async function readData({ data }: SftOptions, signal: AbortSignal): Promise<string> {
+  if (data !== undefined) return await readText(data, signal);
+  throw usageError('--data is missing: a file of JSON lines to train on.', `A line looks like ${exampleLine}`);
 }

@@ -28,9 +28,8 @@ import { createRunFolder, openRunFolder, type RunFolder, runFiles } from '../fol
 import { type LogWriter, openLog, readLog } from '../logs.js';
 import { requireSameModel } from '../record.js';
 import type { SftEvent, SftMetrics, SftRequest, SftResult } from './events.js';
-import type { ExampleSet } from './examples.js';
+import { type ExampleSet, openExamples, readData } from './examples.js';
 import { planSft, runSft, type SftBatch } from './loop.js';
-import { openExamples, readData } from './open.js';
 import {
   readLoss,
   readSftRun,

@@ -15,8 +15,15 @@ import { mean } from '../../util/statistics.js';
 import type { TrainEvent } from '../events.js';
 import type { RunFolder } from '../folder.js';
 import { readLog } from '../logs.js';
-import { eventRecord, fileHeader, type SummaryEvent } from './event-file.js';
-import { endValue, histogramValue, hparamsValue, textValue } from './plugins.js';
+import {
+  endValue,
+  eventRecord,
+  fileHeader,
+  histogramValue,
+  hparamsValue,
+  type SummaryEvent,
+  textValue,
+} from './event-file.js';
 
 /** TensorBoard reads every file with `tfevents` in its name. */
 const fileName = 'events.out.tfevents.tinyzero';

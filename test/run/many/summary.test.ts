@@ -5,8 +5,7 @@ import { test } from 'node:test';
 import { judgeSet } from '../../../src/report/many/verdict.js';
 import type { RankBy, RunPlan } from '../../../src/run/many/plan.js';
 import type { Member, MemberRow } from '../../../src/run/many/state.js';
-import { type SetSummary, summarizeSet } from '../../../src/run/many/summary.js';
-import { markdownTable, tableOf } from '../../../src/run/many/table.js';
+import { markdownTable, type SetSummary, summarizeSet, tableOf } from '../../../src/run/many/summary.js';
 import { temporaryFolder } from '../../helpers/files.js';
 import { runRecord } from '../../helpers/run-record.js';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { parseSeeds } from '../../../src/options/seeds.js';
+import { parseSeeds } from '../../../src/options/spec.js';
 import { argumentsOf, readPlan, writePlan } from '../../../src/run/many/plan.js';
 import { readSweep } from '../../../src/run/many/sweep-file.js';
 import { algorithmNames } from '../../../src/stage2/algorithm.js';

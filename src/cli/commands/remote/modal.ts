@@ -1,20 +1,19 @@
 /** @file `tinyzero modal`: lists, follows, fetches and stops the runs on Modal, from any machine with the same account. */
 import { join } from 'node:path';
+import { modalGpus } from '../../../options/machines.js';
 import type { CommonOptionName } from '../../../options/names.js';
 import type { OptionValues } from '../../../options/table.js';
 import { exitCodes, UserError } from '../../../util/errors.js';
 import { formatBytes } from '../../../util/format.js';
-import { openModal, openVolume, runningSandbox } from '../../modal/client.js';
-import { formatDuration } from '../../modal/duration.js';
-import { endedBy } from '../../modal/ending.js';
+import { parseJson } from '../../../util/json.js';
+import { explained, type Modal, openModal, openVolume, runningSandbox } from '../../modal/client.js';
 import { fetchFolder } from '../../modal/files/download.js';
 import { helperOf, withHelper } from '../../modal/files/helper.js';
 import { followSandbox } from '../../modal/follow.js';
-import { filesOf, type JobRecord } from '../../modal/layout.js';
-import { listRemoteRuns, type RemoteRun } from '../../modal/listing.js';
+import { formatDuration } from '../../modal/job.js';
+import { filesOf, type JobRecord, killedCode, timedOutCode } from '../../modal/layout.js';
 import { replay } from '../../modal/replay.js';
-import { readMetrics, readRecord } from '../../modal/start.js';
-import { stopRun } from '../../modal/stop.js';
+import { endedBy, readMetrics, readRecord, stopRun } from '../../modal/run.js';
 import { interruptible } from '../../terminal/interrupt.js';
 import { printResult } from '../../terminal/output.js';
 import type { Paint } from '../../terminal/paint.js';
@@ -133,4 +132,57 @@ export async function stop({ volume, json, quiet }: Values, [name = '']: readonl
 
 function noRun(name: string, volume: string, what = `is on the volume ${volume}`): UserError {
   return new UserError({ problem: `No run ${name} ${what}.`, fix: 'List the runs with `tinyzero modal ls`.' });
+}
+
+interface RemoteRun extends JobRecord {
+  readonly state: 'running' | 'finished' | 'time is up' | 'stopped' | 'nothing to learn' | 'failed' | 'cut off';
+  /** Absent while it runs and if it was cut off. */
+  readonly exitCode?: number;
+  /** For the GPU so far; absent if it does not run. */
+  readonly dollars?: number;
+}
+
+const states: Readonly<Record<number, RemoteRun['state']>> = {
+  [exitCodes.ok]: 'finished',
+  [timedOutCode]: 'time is up',
+  [killedCode]: 'cut off',
+  [exitCodes.interrupted]: 'stopped',
+  [exitCodes.preflight]: 'nothing to learn',
+};
+
+/** Newest first. */
+async function listRemoteRuns(modal: Modal, volumeName: string): Promise<RemoteRun[]> {
+  const { app, volume } = await openVolume(modal, volumeName);
+  const running = await explained(modal, 'listing sandboxes', async () => {
+    const names = new Set<string>();
+    for await (const sandbox of modal.client.sandboxes.list({
+      appId: app.appId,
+      tags: { tinyzero: 'run', volume: volumeName },
+    })) {
+      const { run } = await sandbox.getTags();
+      if (run !== undefined) names.add(run);
+    }
+    return names;
+  });
+  // A line for each run: its record, then its exit code if it has one.
+  const script =
+    'for job in .modal/*/job.json; do [ -f "$job" ] || continue; tr -d "\\n" < "$job"; printf "\\t"; cat "$(dirname "$job")/exit" 2>/dev/null || echo; done';
+  const { stdout } = await withHelper(modal, { app, volume }, (helper) => helper.exec(['sh', '-c', script]));
+  return stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => entry(line, running))
+    .sort((a, b) => (a.started < b.started ? 1 : -1));
+}
+
+function entry(line: string, running: ReadonlySet<string>): RemoteRun {
+  const [text = '', exit = ''] = line.split('\t');
+  const record = parseJson(text) as JobRecord;
+  if (running.has(record.name)) {
+    const hours = (Date.now() - Date.parse(record.started)) / 3600_000;
+    const { dollarsPerHour } = modalGpus[record.gpu as keyof typeof modalGpus];
+    return { ...record, state: 'running', dollars: hours * dollarsPerHour };
+  }
+  if (exit === '') return { ...record, state: 'cut off' };
+  return { ...record, state: states[Number(exit)] ?? 'failed', exitCode: Number(exit) };
 }

@@ -6,7 +6,7 @@ import type { OptionValues } from '../../../options/table.js';
 import { commandOfRun, requireRun, whileThere } from '../../../run/folder.js';
 import { holdsPlan } from '../../../run/many/plan.js';
 import { exitCodes, UserError } from '../../../util/errors.js';
-import { openInBrowser } from '../../open-browser.js';
+import { openInBrowser } from '../../browser.js';
 import { printResult } from '../../terminal/output.js';
 import { consoleReporter } from '../../terminal/progress.js';
 

@@ -1,5 +1,6 @@
 /**
- * @file `tinyzero runs`: lists the runs in a folder, one per line, or on two lines each if the terminal is narrow.
+ * @file `tinyzero runs`: lists the runs in a folder, one per line, or on two lines each if the terminal is narrow. `tinyzero
+ * runs rm`: removes runs, after a question.
  */
 import { existsSync } from 'node:fs';
 import { basename, dirname, relative } from 'node:path';
@@ -7,12 +8,15 @@ import { type OptionValues, options } from '../../../options/table.js';
 import { shellWord } from '../../../report/command.js';
 import { listRuns, type RunEntry } from '../../../run/list.js';
 import { filterRuns, sortRuns } from '../../../run/listing/query.js';
+import { findRemovable, remove as removeRuns } from '../../../run/listing/remove.js';
 import { holdsPlan, readPlan } from '../../../run/many/plan.js';
-import { exitCodes } from '../../../util/errors.js';
-import { counted, formatPercent } from '../../../util/format.js';
+import { exitCodes, UserError } from '../../../util/errors.js';
+import { counted, formatBytes, formatPercent } from '../../../util/format.js';
 import { programName } from '../../program-name.js';
+import { interruptible } from '../../terminal/interrupt.js';
 import { printResult } from '../../terminal/output.js';
 import type { Paint } from '../../terminal/paint.js';
+import { consoleReporter } from '../../terminal/progress.js';
 import { fittedColumns, tableLines, tableWidth } from '../../terminal/table.js';
 
 const defaultFolder = 'runs';
@@ -99,4 +103,34 @@ function describeState({ state, detail, updates, plannedUpdates }: RunEntry, pai
     case 'damaged':
       return paint.bad(state);
   }
+}
+
+export async function remove(
+  { yes, json, quiet }: OptionValues<'yes' | 'json' | 'quiet'>,
+  names: readonly string[],
+): Promise<number> {
+  // All are checked before the first is removed.
+  const found = [...new Map(names.map(findRemovable).map((each) => [each.folder, each])).values()];
+  const reporter = consoleReporter({ quiet });
+  const what = found.map(
+    ({ folder, runs, bytes }) => `${folder} (${runs === 1 ? '' : `${counted(runs, 'run')}, `}${formatBytes(bytes)})`,
+  );
+  return await interruptible(async (signal) => {
+    if (!yes) {
+      if (reporter.ask === undefined) {
+        const problem = `This would remove ${what.join(', ')}.`;
+        throw new UserError(
+          { problem, fix: 'There is no terminal to ask on: add --yes to confirm.' },
+          { exitCode: exitCodes.usage },
+        );
+      }
+      if (!(await reporter.ask(`Remove ${what.join(', ')}?`, signal))) throw new UserError('Nothing was removed.');
+    }
+    found.forEach(removeRuns);
+    const bytes = found.reduce((sum, each) => sum + each.bytes, 0);
+    printResult(json, { removed: found }, () => [
+      `Removed ${found.map(({ folder }) => folder).join(', ')}: ${formatBytes(bytes)}.`,
+    ]);
+    return exitCodes.ok;
+  });
 }

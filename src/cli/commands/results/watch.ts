@@ -6,7 +6,7 @@ import type { OptionValues } from '../../../options/table.js';
 import { shellWord } from '../../../report/command.js';
 import { watchRuns } from '../../../report/live/watch.js';
 import { exitCodes, UserError } from '../../../util/errors.js';
-import { openInBrowser } from '../../open-browser.js';
+import { openInBrowser } from '../../browser.js';
 import { interruptible } from '../../terminal/interrupt.js';
 import { consoleReporter } from '../../terminal/progress.js';
 

@@ -1,4 +1,7 @@
-/** @file `tinyzero init task` and `tinyzero init problems`: writes a commented file to start from. */
+/**
+ * @file `tinyzero init task` and `tinyzero init problems`: writes a file to start from, which the built-in model can be
+ * asked, with every part explained.
+ */
 import { extname } from 'node:path';
 import { usageError } from '../../../model/open.js';
 import type { OptionValues } from '../../../options/table.js';
@@ -6,7 +9,6 @@ import { shellWord } from '../../../report/command.js';
 import { exitCodes, systemErrorCode, UserError } from '../../../util/errors.js';
 import { explainWrites, writeNewFile } from '../../../util/file.js';
 import { programName } from '../../program-name.js';
-import { starterProblems, starterTask } from '../../starters.js';
 import { printResult } from '../../terminal/output.js';
 
 type Values = OptionValues<'json'>;
@@ -43,4 +45,102 @@ function write(file: string, content: string, next: string, { json }: Values): n
     `  ${programName()} ${next}`,
   ]);
   return exitCodes.ok;
+}
+
+interface StarterProblem {
+  readonly prompt: string;
+  readonly answer: number;
+  readonly split: 'train' | 'test';
+  readonly cluster: string;
+  readonly comment?: string;
+}
+
+/** Comments of the first lines. */
+const comments = [
+  'One problem a line. The built-in model can spell only sums and products; other models are asked any text.',
+  'prompt is what the model is asked, as it stands. It should say in which form the answer is wanted.',
+  'answer is a whole number or a text. The reward is 1 where the completion states it, as in "answer: 84", else 0.',
+  'split: "test" holds a problem out. Without any, one problem in five is held out by a hash of its cluster.',
+  'cluster: problems that are alike share one, so that they stay on one side of the split.',
+  'Any other field, such as this one, is passed over.',
+];
+
+function examples(): StarterProblem[] {
+  const pairs = Array.from({ length: 90 }, (_, i) => ({ x: 5 + 5 * (i % 10), y: 2 + Math.floor(i / 10) }));
+  return pairs.map(({ x, y }, i) => ({
+    prompt: `What is ${x} + ${y}?\n`,
+    answer: x + y,
+    split: (x + y) % 7 === 0 ? 'test' : 'train',
+    cluster: `${x}+${y}`,
+    ...(comments[i] !== undefined && { comment: comments[i] }),
+  }));
+}
+
+/** @param form of the file, by its ending. */
+function starterProblems(form: '.jsonl' | '.csv'): string {
+  if (form === '.jsonl')
+    return examples()
+      .map((problem) => `${JSON.stringify(problem)}\n`)
+      .join('');
+  const columns = ['prompt', 'answer', 'split', 'cluster', 'comment'] as const;
+  const cell = (value: string | number = '') =>
+    /[",\n]/.test(`${value}`) ? `"${`${value}`.replaceAll('"', '""')}"` : value;
+  const rows = examples().map((problem) => columns.map((column) => cell(problem[column])));
+  return [columns, ...rows].map((row) => `${row.join(',')}\n`).join('');
+}
+
+/** A task that the built-in model learns in half a minute. @param typed TypeScript instead of JavaScript. */
+function starterTask(typed: boolean): string {
+  const only = (text: string) => (typed ? text : '');
+  return `// A task: where problems come from, how they are asked, and how answers are rewarded.
+// Change one part at a time and run:
+//
+//     tinyzero train --task THIS-FILE
+//
+// It is checked on a few problems before a model is opened. Everything about tasks: docs/tasks.md of the tinyzero package.
+import { defineTask, parseAnswer } from 'tinyzero';
+
+// A problem is plain data: it is written into the run's files as JSON.
+${only(`interface Problem {
+  readonly x: number;
+  readonly y: number;
+}
+
+`)}const problems${only(': readonly Problem[]')} = Array.from({ length: 12 * 20 }, (_, i) => ({
+  x: 5 + 5 * (i % 12),
+  y: 2 + Math.floor(i / 12),
+}));
+
+// Held-out problems are never trained on. A rule that needs no random numbers makes every run agree on them.
+const isHeldOut = ({ x, y }${only(': Problem')}) => (x + y) % 7 === 0;
+const training = problems.filter((problem) => !isHeldOut(problem));
+
+export default defineTask${only('<Problem>')}({
+  // Shown in reports.
+  name: 'my task',
+
+  // Draws n training problems. All randomness comes from \`random\` (uniform, int, pick, shuffle, normal): never Math.random.
+  problems: (random, n) => Array.from({ length: n }, () => random.pick(training)),
+
+  // Up to n problems for testing.
+  heldOut: (random, n) => random.shuffle(problems.filter(isHeldOut)).slice(0, n),
+
+  // What the model is asked. The built-in model can spell only "What is a + b?" and "What is a × b?".
+  prompt: ({ x, y }) => \`What is \${x} + \${y}?\\n\`,
+
+  // From 0 to 1. \`exact\` is what accuracy counts, \`parsed\` whether an answer could be read, \`parts\` are numbers of your own.
+  // Must accept any text, even the empty one. Partial credit helps where no answer is right at first.
+  reward: (completion, { x, y }) => {
+    const { value } = parseAnswer(completion); // of the last "answer: 84"
+    const exact = value === x + y;
+    return { reward: exact ? 1 : 0, exact, parsed: value !== undefined, parts: {} };
+  },
+
+  // Problems of one cluster stay on one side of the split and count once in the statistics: 5 + 10 is 10 + 5.
+  cluster: ({ x, y }) => [x, y].sort((a, b) => a - b).join('+'),
+
+  // A right completion, for the reward of the best constant answer.
+  solution: ({ x, y }) => \`answer: \${x + y}\`,
+});
+`;
 }

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { drawHeldOut, heldOutSplits } from '../../../data/products.js';
+import { drawHeldOut, heldOutSplits } from '../../../data/multiplication.js';
 import type { OpenModel } from '../../../model/open.js';
 import { endTokens } from '../../../model/prompt-input.js';
 import { heldOutSplitOf, type Settings } from '../../../options/settings.js';
@@ -11,8 +11,7 @@ import { UserError } from '../../../util/errors.js';
 import { readRegularFile } from '../../../util/file.js';
 import { keyedRandom } from '../../../util/random.js';
 import type { PageJob } from './job.js';
-import { trainingPage } from './page.js';
-import { script } from './script.js';
+import { trainingPage, trainingScript } from './page.js';
 
 export interface Trainer {
   readonly model: OpenModel;
@@ -53,7 +52,7 @@ export function trainingFiles({ model, name, place, settings, note }: Trainer): 
     ...Object.fromEntries(carried.map((file) => [`${place}/${file}`, readRegularFile(join(tokenizerFolder, file))])),
     'train.json': `${JSON.stringify(job, null, 2)}\n`,
     'train-worker.js': readFileSync(new URL('./worker.bundle.js', import.meta.url)),
-    'train.js': script,
+    'train.js': trainingScript,
     'tfjs-backend-wasm-simd.wasm': readFileSync(wasm),
     'train.html': trainingPage(name, algorithm.title, note),
   };

@@ -2,9 +2,8 @@
  * @file The run of a page that trains, as a file beside the page: `train.json`. Written by the export, read by the page's worker; no
  * files and no Node here.
  */
-import { type MultiplicationOptions, multiplicationTask } from '../../../data/multiplication-task.js';
+import { type MultiplicationOptions, multiplicationTask, pairName } from '../../../data/multiplication.js';
 import { buildProblemSet, type Problem } from '../../../data/problem.js';
-import { pairName } from '../../../data/products.js';
 import type { PromptForm } from '../../../data/prompt.js';
 import type { Task } from '../../../data/task.js';
 import { type TextTokenizer, textTokenizer } from '../../../model/checkpoint/text-tokenizer.js';

@@ -1,4 +1,4 @@
-/** @file `--watch`: shows a run, or a set of runs, in a browser while this process works on it. */
+/** @file Opens pages in the default browser; `--watch`: shows a run, or a set of runs, there while this process works on it. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,6 @@ import { flag, type OptionName } from '../options/table.js';
 import { shellWord } from '../report/command.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import type { Reporter } from '../util/reporter.js';
-import { openInBrowser } from './open-browser.js';
 import { asInvoked } from './program-name.js';
 
 /** The first message to the child process. Any second message ends it. */
@@ -80,4 +79,18 @@ async function addressOf(child: ReturnType<typeof fork>, exited: Promise<unknown
   const message: FromChild = answer?.[0] ?? { error: 'The page of --watch could not be started.' };
   if ('error' in message) throw new UserError(message.error);
   return message.url;
+}
+
+/** Does not wait for the browser; returns false if there is none. */
+export async function openInBrowser(target: string): Promise<boolean> {
+  const { DISPLAY, WAYLAND_DISPLAY, WSL_DISTRO_NAME } = process.env;
+  // Do not start a text browser, which would take over the terminal.
+  if (process.platform === 'linux' && !(DISPLAY || WAYLAND_DISPLAY || WSL_DISTRO_NAME)) return false;
+  try {
+    const { default: open } = await import('open');
+    await open(target);
+    return true;
+  } catch {
+    return false; // for whatever reason; it can still be opened by hand
+  }
 }

@@ -1,7 +1,7 @@
 /** What `doctor` says about NVIDIA GPUs, from the output of nvidia-smi. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nvidiaChecks, usedGpuChecks } from '../../../src/cli/doctor/nvidia.js';
+import { nvidiaChecks, usedGpuChecks } from '../../../src/cli/doctor/gpu.js';
 import { visibleGpus } from '../../../src/engine/cuda.js';
 import { explained } from '../../../src/engine/session.js';
 import { UserError } from '../../../src/util/errors.js';

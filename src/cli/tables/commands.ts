@@ -1,10 +1,15 @@
-/** @file Commands to start with: starter files, and completion in the shell. */
+/**
+ * @file The commands, by theme: names, options, examples, and how to load their code when they run. To add a command, add an
+ * entry to a table in tables/ and a file in commands/ that exports `run`.
+ */
 import type { OptionValues } from '../../options/table.js';
 import { type CommandSpec, command } from '../command-spec.js';
-import type { CommandTable } from '../completion/words.js';
+import { machineCommands, remoteCommands } from './machine.js';
+import { modelCommands } from './models.js';
+import { resultCommands } from './results.js';
+import { trainingCommands } from './training.js';
 
-/** @param all the whole table, which completion is made of; read when it runs. */
-export const startCommands = (all: () => CommandTable): readonly CommandSpec[] => [
+const startCommands: readonly CommandSpec[] = [
   command({
     words: ['init', 'task'],
     summary: 'write a working task in TypeScript or JavaScript, with comments, as a start for your own',
@@ -42,7 +47,25 @@ export const startCommands = (all: () => CommandTable): readonly CommandSpec[] =
     ],
     load: async () => {
       const { printCompletion } = await import('../commands/start/completion.js');
-      return { run: (values: OptionValues<'json'>, operands) => printCompletion(all(), values, operands) };
+      return {
+        run: (values: OptionValues<'json'>, operands) => printCompletion({ commands, groups }, values, operands),
+      };
     },
   }),
 ];
+
+export const commands: readonly CommandSpec[] = [
+  ...trainingCommands,
+  ...resultCommands,
+  ...modelCommands,
+  ...remoteCommands,
+  ...machineCommands,
+  ...startCommands,
+];
+
+/** Summaries of command groups. */
+export const groups: Readonly<Record<string, string>> = {
+  engine: 'install, show or remove the native TensorFlow engine',
+  modal: 'list, follow, fetch or stop the runs on Modal',
+  init: 'write a commented file to start from: a task, or problems with answers',
+};

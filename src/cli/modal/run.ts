@@ -1,12 +1,15 @@
 /**
- * @file `--on modal`: makes the image, sends what the run needs, starts its sandbox, follows it and brings the results here. Once the
- * sandbox has started, the run does not need this machine.
+ * @file A run on Modal: makes the image, sends what the run needs, starts its sandbox, follows it, stops it, brings the
+ * results here and explains how it ended. Once the sandbox has started, the run does not need this machine.
  */
-
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { hubSettings } from '../../model/hub/repo.js';
+import { options } from '../../options/table.js';
+import { shellWord } from '../../report/command.js';
 import { runFiles } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
+import { formatSeconds } from '../../util/format.js';
 import { parseJson } from '../../util/json.js';
 import type { Reporter } from '../../util/reporter.js';
 import { packageVersion } from '../../util/version.js';
@@ -20,26 +23,26 @@ import {
   type Sandbox,
   type Volume,
 } from './client.js';
-import { describePlan } from './describe.js';
-import { endedBy } from './ending.js';
 import { fetchFolder } from './files/download.js';
-import { type Helper, withHelper } from './files/helper.js';
+import { type Helper, helperOf, withHelper } from './files/helper.js';
 import { send } from './files/upload.js';
 import { followSandbox } from './follow.js';
 import { openImage } from './image.js';
-import type { RemoteJob } from './job.js';
+import { describePlan, formatDuration, type RemoteJob } from './job.js';
 import {
   appName,
   filesOf,
   hubCache,
   type JobRecord,
+  killedCode,
   type Link,
   makesRun,
   mountPath,
+  type RemoteCommand,
   sandboxProgram,
+  timedOutCode,
 } from './layout.js';
 import { type Replay, type RunMetrics, replay } from './replay.js';
-import { stopRun } from './stop.js';
 
 export interface Finished {
   /** The result that the command printed there. */
@@ -184,4 +187,64 @@ async function startSandbox(
       );
     }
   });
+}
+
+/** An update of a large model can take a minute, and saving as long. */
+const patienceMs = 180_000;
+const lookEveryMs = 1000;
+
+/** @returns the exit code of the run. */
+export async function stopRun(modal: Modal, sandbox: Sandbox, name: string, reporter: Reporter): Promise<number> {
+  reporter.line(`Asking ${name} to save and stop; at most ${formatSeconds(patienceMs / 1000)}.`);
+  return await explained(modal, `stopping ${name}`, async () => {
+    await helperOf(modal, sandbox).exec(['sh', '-c', `kill -TERM "$(cat ${filesOf(name).pid})"`]);
+    for (const end = Date.now() + patienceMs; Date.now() < end; await sleep(lookEveryMs)) {
+      const code = await sandbox.poll();
+      if (code !== null) return code;
+    }
+    reporter.line(`${name} did not stop by itself; ending its sandbox.`);
+    return await sandbox.terminate({ wait: true });
+  });
+}
+
+interface EndedJob {
+  readonly name: string;
+  readonly command: RemoteCommand;
+  readonly timeoutSeconds: number;
+  readonly volume: string;
+  /** Folder of the run here. */
+  readonly output: string;
+}
+
+/** The error for exit code `code`; `said`: what the command said last. */
+export function endedBy(code: number, job: EndedJob, said: Replay['error']): UserError {
+  const { name, timeoutSeconds } = job;
+  const onwards = resumeCommand(job);
+  if (code === timedOutCode) {
+    return new UserError({
+      problem: `${name} was saved and stopped: it reached its time limit of ${formatDuration(timeoutSeconds)}.`,
+      fix: `Resume it with \`${onwards}\`; --timeout sets the limit.`,
+    });
+  }
+  if (code === exitCodes.interrupted) {
+    return new UserError(
+      { problem: `${name} is stopped and saved on the volume ${job.volume}.`, fix: `Resume it with \`${onwards}\`.` },
+      { exitCode: exitCodes.interrupted },
+    );
+  }
+  // A process is killed by the sandbox's end, or by the system when memory runs out.
+  if (code === killedCode || said === undefined) {
+    return new UserError({
+      problem: `${name} was killed (exit code ${code}): its sandbox ended, or it ran out of memory.`,
+      fix: `What it saved is on the volume. Read the end of \`tinyzero modal logs ${name}\`, and resume with \`${onwards}\`.`,
+    });
+  }
+  return new UserError(`${name} ended on Modal: ${said.message}`, { exitCode: said.exitCode });
+}
+
+function resumeCommand({ output, command, volume }: Omit<EndedJob, 'timeoutSeconds'>): string {
+  const where = volume === options.volume.default ? '' : ` --volume ${volume}`;
+  return makesRun(command)
+    ? `tinyzero ${command} --on modal --resume ${shellWord(output)}${where}`
+    : 'the same command';
 }

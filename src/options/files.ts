@@ -1,4 +1,7 @@
-/** @file The options in the option table about results: sets and lists of runs, output paths, pages, exports and uploads. */
+/**
+ * @file The options in the option table about what is read and written: tables of `--problems`, output paths, sets and lists
+ * of runs, pages, exports and uploads.
+ */
 import { exportFormats, exportTargetNames } from '../model/export/targets.js';
 import type { OptionSpec } from './spec.js';
 
@@ -52,4 +55,19 @@ export const resultOptions = {
   },
   private: { type: 'boolean', default: false, help: 'make the repository private' },
   yes: { type: 'boolean', default: false, help: 'do not ask for confirmation' },
+} as const satisfies Record<string, OptionSpec>;
+
+export const datasetOptions = {
+  map: {
+    type: 'string',
+    placeholder: 'column=field,...',
+    help: 'columns with the prompt, answer, split or cluster: question=prompt,solution=answer',
+  },
+  subset: { type: 'string', placeholder: 'name', help: 'subset of the dataset, if it has several' },
+  split: { type: 'string', placeholder: 'name', help: 'split of the dataset to train on; default: train' },
+  testSplit: {
+    type: 'string',
+    placeholder: 'name',
+    help: 'split of the dataset to hold out; default: a fifth of --split',
+  },
 } as const satisfies Record<string, OptionSpec>;

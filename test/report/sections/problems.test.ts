@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { changeOf, problemCells, productCells } from '../../../src/report/charts/grid.js';
+import { changeOf, problemCells, productCells } from '../../../src/report/sections/problems.js';
 import { runRecord, task } from '../../helpers/run-record.js';
 
 test('held-out cells are counted from the evaluations, training cells from stage 1 and the last epoch', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chooseParallel, parseParallel } from '../../../src/cli/many/parallel.js';
+import { chooseParallel, parseParallel } from '../../../src/cli/many/execute.js';
 
 const small = { memory: [{ stage: 'training', parts: {}, bytes: 5e8 }], device: 'cpu', parameters: 4e5 } as const;
 const machine = { cores: 8, free: 16e9 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { orderedOutput } from '../../../src/cli/terminal/ordered.js';
+import { orderedOutput } from '../../../src/cli/terminal/output.js';
 
 test('output of concurrent work is ordered, and that of the current item is immediate', () => {
   const written: string[] = [];
