@@ -11,7 +11,7 @@ import { loraTargets } from '../src/model/network/lora-options.js';
 import { optimizer } from '../src/options/defaults.js';
 import { createPolicy } from '../src/policy/policy.js';
 import { chooseUpdateShape } from '../src/policy/update-shape.js';
-import { planMemory } from '../src/run/memory-plan.js';
+import { planMemory } from '../src/run/needs.js';
 import { policyGradient } from '../src/stage2/loss.js';
 import { median, seededUniform } from './measure.js';
 

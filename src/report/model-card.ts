@@ -7,7 +7,7 @@ import { algorithms } from '../stage2/algorithm.js';
 import { counted } from '../util/format.js';
 import { repeatCommand } from './command.js';
 import type { RunRecord } from './read.js';
-import { rowsFor } from './sections/before-after.js';
+import { rowsFor } from './sections/evaluations.js';
 import { judge } from './verdict.js';
 
 export interface CardFacts {

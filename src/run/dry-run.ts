@@ -16,8 +16,16 @@ import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import type { Reporter } from '../util/reporter.js';
 import { policySizes } from './core/plan.js';
 import { readGivenVStar } from './job.js';
-import { planClientMemory, planDisk, planMemory } from './memory-plan.js';
-import { missingBytes, type Needs, plannedRoom, requireEngine, weighNeeds } from './needs.js';
+import {
+  missingBytes,
+  type Needs,
+  planClientMemory,
+  planDisk,
+  planMemory,
+  plannedRoom,
+  requireEngine,
+  weighNeeds,
+} from './needs.js';
 import { requireNoTinkerAdapter } from './server/place.js';
 import { requirePlaces } from './train.js';
 

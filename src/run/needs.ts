@@ -1,22 +1,201 @@
 /**
- * @file Compares what a run needs with what is available, for `--dry-run`, before weights are downloaded or an engine is opened.
+ * @file Memory and disk space that a run needs, by purpose, computed from the model's config and the sizes of the work, and
+ * compared with what is available. Used by `train --dry-run`, before weights are downloaded or an engine is opened. The size
+ * of the state is exact; intermediate results are estimated, and compared with measured peaks in docs/log.md.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { EngineSetting } from '../engine/choices.js';
+import { type EngineSetting, type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
 import { nvidiaGpus } from '../engine/cuda.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { findInstalledEngine } from '../engine/install/installed.js';
+import { tableSize } from '../engine/lowering/shapes.js';
 import { bytesPerElement } from '../model/checkpoint/dtype.js';
 import { type Pretrained, singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
 import { isGguf } from '../model/gguf/open.js';
-import { wasmHeapBytes } from '../model/load.js';
-import { parameterCount } from '../model/network/params.js';
+import { drawingBytes, stateBytes, wasmHeapBytes } from '../model/load.js';
+import type { ModelConfig } from '../model/network/config.js';
+import { adapterSpecs } from '../model/network/lora.js';
+import type { LoraOptions } from '../model/network/lora-options.js';
+import { elementCount, type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
 import { type EngineRequest, openRequestedEngine, requireWorkersFit } from '../model/open.js';
 import { cudaRoom, processorRoom, type Room } from '../model/room.js';
+import { type PolicySizes, policyLayout, type TrainingLayout, trainingLayout } from '../policy/layout.js';
+import { activationsPerToken, chooseUpdateShape, type UpdateShape } from '../policy/update-shape.js';
 import { freeBytes, memoryLimit } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
-import type { DiskPlan, MemoryStage } from './memory-plan.js';
+
+/** Bytes by purpose. */
+export type Parts = Readonly<Record<string, number>>;
+
+interface MemoryStage {
+  readonly stage: 'sampling' | 'training';
+  readonly parts: Parts;
+  readonly bytes: number;
+}
+
+interface DiskPlan {
+  readonly parts: Parts;
+  readonly bytes: number;
+}
+
+const floatBytes = 4;
+
+/**
+ * Node, TensorFlow and the compiled graphs, in bytes: measured as the memory of a process minus its tensors (docs/log.md). The
+ * graphs of a layer take about as much for wide layers as for narrow ones, and adapters have as many as the weights.
+ */
+const runtimeBytes = ({ layers }: ModelConfig, use: 'sampling' | 'training', lora: LoraOptions | undefined) =>
+  0.42e9 + layers * (lora !== undefined ? 15e6 : use === 'sampling' ? 7.6e6 : 11e6);
+
+export interface UpdatePlan {
+  /** Rows per update, and sequences per pass (absent: chosen automatically). */
+  readonly batchSize: number;
+  readonly microBatch?: number | undefined;
+  readonly precision: Precision;
+  readonly samplerWeights?: SamplerWeights | undefined;
+  readonly lora?: LoraOptions | undefined;
+  /** Default: that of a processor. */
+  readonly room?: Room;
+  /** What the loss compares the policy with. Default: the reference. */
+  readonly anchor?: 'reference' | 'sampler';
+  /** Processes that compute together. Default 1. */
+  readonly replicas?: number;
+}
+
+/**
+ * Peak device memory of sampling (evaluation and stage 1) and of training (stage 2), in bytes. Sampling comes first, before
+ * the reference and the moments exist; its own state stays allocated during training. Of several processes, that of each.
+ */
+export function planMemory(
+  config: ModelConfig,
+  sizes: PolicySizes,
+  { batchSize, microBatch, precision, samplerWeights, lora, anchor, room = processorRoom, replicas = 1 }: UpdatePlan,
+): readonly MemoryStage[] {
+  // Weights that the config declares as bfloat16 are almost always stored as such.
+  const isNarrow = () => config.dtype === 'bfloat16';
+  const form = weightForm(precision, samplerWeights);
+  const layout = policyLayout(config, sizes, { form, lora, anchor, isNarrow, room, replicas });
+  const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
+  const copies = stateBytes(layout.copies);
+  const caches = stateBytes(layout.caches);
+  const drawing = layout.sizes.slots * drawingBytes(config);
+  const programs = (use: MemoryStage['stage']) => ({ 'TensorFlow and Node': runtimeBytes(config, use, lora) });
+  const forSampling = {
+    caches,
+    ...(copies > 0 && { [`${lora === undefined ? form : 'merged'} weights for sampling`]: copies }),
+  };
+  const sampling = { ...programs('sampling'), weights, ...forSampling, 'logits while drawing': drawing };
+
+  const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch, room });
+  const training = {
+    ...programs('training'),
+    weights,
+    ...forSampling,
+    ...(lora === undefined && anchor !== 'sampler' && { 'reference weights': stateBytes(layout.reference) }),
+    ...ofUpdates(config, shape, layout, lora, replicas),
+  };
+  return [stage('sampling', sampling), stage('training', training)];
+}
+
+/** Peak memory of supervised training, in bytes: nothing is sampled, and there is no reference. */
+export function planLearnerMemory(
+  config: ModelConfig,
+  shape: UpdateShape,
+  lora: LoraOptions | undefined,
+): readonly MemoryStage[] {
+  const layout = trainingLayout(config, { lora, isNarrow: () => config.dtype === 'bfloat16' });
+  return [
+    stage('training', {
+      'TensorFlow and Node': runtimeBytes(config, 'training', lora),
+      weights: stateBytes(layout.parameters) + stateBytes(layout.adapters),
+      ...ofUpdates(config, shape, layout, lora),
+    }),
+  ];
+}
+
+/** What updates need beside the weights. */
+function ofUpdates(
+  config: ModelConfig,
+  { sequences, length, recompute }: UpdateShape,
+  { moments, gradients }: TrainingLayout,
+  lora: LoraOptions | undefined,
+  replicas = 1,
+): Parts {
+  // The gradient of the table is made whole before it is added. With adapters the output layer is frozen and stored as bfloat16,
+  // and the policy and the reference widen it, unless it is so large that it is read as it lies.
+  const elements = elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
+  const table = floatBytes * elements;
+  const isWidened = lora !== undefined && config.dtype === 'bfloat16' && elements < tableSize;
+  return {
+    'moments of AdamW': mostMoments(moments, replicas),
+    gradients: stateBytes(gradients) + (lora === undefined ? table : 0),
+    // An owner of tensors gets their gradients from all others.
+    ...(replicas > 1 && { 'gradients of the others': ((replicas - 1) / replicas) * stateBytes(gradients) }),
+    ...(isWidened && { 'output layer in float32': 2 * table }),
+    activations: floatBytes * sequences * length * activationsPerToken(config, length, recompute.layers),
+    // Logits of some completion tokens, their softmax and their gradient.
+    'logits and their gradient': 3 * floatBytes * recompute.logitRows * config.vocabSize,
+  };
+}
+
+/** Bytes of moments in the process that keeps most of them. */
+function mostMoments(moments: TrainingLayout['moments'], replicas: number): number {
+  const bytes = new Array<number>(replicas).fill(0);
+  for (const [name, spec] of Object.entries(moments)) bytes[spec.replica ?? 0]! += stateBytes({ [name]: spec });
+  return Math.max(...bytes);
+}
+
+/** Memory of a run that samples and trains on a server: an estimate for the process, and copies of the adapter. */
+export function planClientMemory(config: ModelConfig, lora: LoraOptions | undefined): readonly MemoryStage[] {
+  const adapter = lora === undefined ? 0 : specBytes(adapterSpecs(config, lora));
+  return [stage('training', { Node: clientBytes, 'copies of the adapter': adapterCopies * adapter })];
+}
+
+const clientBytes = 0.2e9;
+/** Its archive as it comes and unpacked, and its tensors. */
+const adapterCopies = 3;
+
+const specBytes = (specs: ParameterSpecs): number =>
+  floatBytes * Object.values(specs).reduce((sum, shape) => sum + elementCount(shape), 0);
+
+function stage(name: MemoryStage['stage'], parts: Parts): MemoryStage {
+  return { stage: name, parts, bytes: total(parts) };
+}
+
+interface DiskWork {
+  readonly keep: number;
+  readonly download: number;
+  readonly lora?: LoraOptions | undefined;
+  readonly server?: 'samples' | 'trains';
+}
+
+/** Two that the server has, and the next (model/server/adapters.ts). */
+const sentAdapters = 3;
+
+/**
+ * Peak disk space of a run: checkpoints (while the newest is being written), the trained model, and the download.
+ *
+ * @param keep number of checkpoints kept. @param download bytes of weights still to be downloaded.
+ * @param lora absent: all weights are trained and saved. @param server what a server does, if there is one.
+ */
+export function planDisk(config: ModelConfig, { keep, download, lora, server }: DiskWork): DiskPlan {
+  const weights = specBytes(lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora));
+  // Weights and two moments each, which a server that trains keeps itself.
+  const checkpoint = (server === 'trains' ? 1 : 3) * weights;
+  const parts = {
+    ...(download > 0 && { download }),
+    // One extra checkpoint exists until the newest is complete.
+    checkpoints: (keep + 1) * checkpoint,
+    ...(server === 'samples' && { 'adapters for the server': sentAdapters * weights }),
+    'trained model': weights,
+  };
+  return { parts, bytes: total(parts) };
+}
+
+function total(parts: Parts): number {
+  return Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
+}
 
 export interface Needs {
   readonly memory: readonly MemoryStage[];
@@ -31,7 +210,7 @@ export interface Needs {
   readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
 }
 
-export interface Weighed {
+interface Weighed {
   /** `none`: the run computes elsewhere. */
   readonly engine: EngineSetting | 'none';
   readonly folder: string;

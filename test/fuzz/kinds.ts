@@ -21,7 +21,7 @@ import { inverseFrequencies } from '../../src/model/network/rope.js';
 import { openModel } from '../../src/model/open.js';
 import { readRunRecord } from '../../src/report/read.js';
 import { runFiles } from '../../src/run/folder.js';
-import { listRuns } from '../../src/run/list.js';
+import { listRuns } from '../../src/run/listing/list.js';
 import { writeProbe } from '../../src/stage1/probe-file.js';
 import { mergeVStarFiles, readVStarFile, vStarOf, writeVStarFile } from '../../src/stage1/v-star-file.js';
 import { readCheckpointState } from '../../src/stage2/checkpoint.js';

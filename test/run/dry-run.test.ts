@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { parameterCount } from '../../src/model/network/params.js';
 import { builtinArchitecture } from '../../src/pretrain/builtin.js';
 import type { DryRun } from '../../src/run/dry-run.js';
-import { planDisk, planMemory } from '../../src/run/memory-plan.js';
+import { planDisk, planMemory } from '../../src/run/needs.js';
 import { writeVStarFile } from '../../src/stage1/v-star-file.js';
 import { lastLine, tinyzero } from '../helpers/cli.js';
 import { changeJson, copyOfModel, temporaryFolder } from '../helpers/files.js';

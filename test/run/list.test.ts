@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeF
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readEvaluation } from '../../src/policy/eval-compare.js';
-import { listRuns } from '../../src/run/list.js';
+import { listRuns } from '../../src/run/listing/list.js';
 import { lockFolder } from '../../src/run/lock.js';
 import { sealJson } from '../../src/util/checksum.js';
 import { UserError } from '../../src/util/errors.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { train } from '../../src/index.js';
 import { writeReport } from '../../src/report/page.js';
-import { listRuns } from '../../src/run/list.js';
+import { listRuns } from '../../src/run/listing/list.js';
 import { readLog } from '../../src/run/logs.js';
 import { type Algorithm, type AlgorithmName, algorithmNames, algorithms } from '../../src/stage2/algorithm.js';
 import { numbers } from '../../src/stage2/loss.js';

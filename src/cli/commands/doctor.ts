@@ -10,9 +10,14 @@ import { findInstalledEngine, inspectEngine } from '../../engine/install/install
 import type { OptionValues } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { countedWork, type Reporter } from '../../util/reporter.js';
-import { type Check, formatChecks } from '../doctor/check.js';
-import { usedGpuChecks, webGpuChecks } from '../doctor/gpu.js';
-import { installationChecks, machineChecks } from '../doctor/machine.js';
+import {
+  type Check,
+  formatChecks,
+  installationChecks,
+  machineChecks,
+  usedGpuChecks,
+  webGpuChecks,
+} from '../doctor/machine.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';

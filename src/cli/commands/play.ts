@@ -1,6 +1,7 @@
 /**
  * @file `tinyzero play`: ask one model, or two side by side, interactively.
  */
+import { createInterface } from 'node:readline';
 import { describeSampling } from '../../model/checkpoint/generation-config.js';
 import { type LoadedModel, loadModel } from '../../model/loaded-model.js';
 import { builtinModel } from '../../model/shipped.js';
@@ -12,7 +13,6 @@ import { exitCodes, UserError } from '../../util/errors.js';
 import { type Answer, openPlayer, type Player, type Question } from '../player.js';
 import { fitted, harmless, liveBlock, sideBySide } from '../terminal/columns.js';
 import { interruptible } from '../terminal/interrupt.js';
-import { inputLines } from '../terminal/lines.js';
 import { columnsOf, type Paint, paintFor } from '../terminal/paint.js';
 import { consoleReporter } from '../terminal/progress.js';
 
@@ -185,4 +185,72 @@ function verdict(answer: Answer, maxNewTokens: number, paint: Paint): string {
   if (score === undefined) return [end, cost].filter(Boolean).join('; ');
   const grade = score.exact ? paint.good('exact') : paint.bad(score.parsed ? 'wrong' : 'no readable answer');
   return [`${grade}, reward ${score.reward}`, end, cost].filter(Boolean).join('; ');
+}
+
+interface LineSource {
+  /** Whether the input is a terminal. */
+  readonly interactive: boolean;
+  /** The next line, or undefined at the end of the input. */
+  next(): Promise<string | undefined>;
+}
+
+/** Number of lines that the arrow keys can recall. */
+const historySize = 200;
+
+/** The lines of standard input. @param signal ends the input if it is a pipe; not used on a terminal. */
+function inputLines(prompt: string, signal: AbortSignal): LineSource {
+  return process.stdin.isTTY ? typedLines(prompt) : pipedLines(signal);
+}
+
+function pipedLines(signal: AbortSignal): LineSource {
+  const lines = createInterface({ input: process.stdin, terminal: false, signal })[Symbol.asyncIterator]();
+  const next = async () => {
+    const { value, done } = await lines.next();
+    return done === true ? undefined : (value as string);
+  };
+  return { interactive: false, next };
+}
+
+/**
+ * Controls the terminal only while reading a line. Between lines, it is in its normal mode, in which Ctrl-C sends a signal
+ * that reaches the current work.
+ */
+function typedLines(prompt: string): LineSource {
+  const output = process.stdout.isTTY ? process.stdout : process.stderr;
+  let history: string[] = [];
+  const pasted: string[] = [];
+  const ask = () =>
+    new Promise<void>((resolve) => {
+      const terminal = createInterface({
+        input: process.stdin,
+        output,
+        prompt,
+        history: [...history],
+        historySize,
+        removeHistoryDuplicates: true,
+      });
+      terminal.on('history', (lines) => {
+        history = lines;
+      });
+      terminal.on('line', (line) => {
+        // Several lines may be pasted at once; closing at the first would lose the others.
+        if (pasted.push(line) === 1) setImmediate(() => terminal.close());
+      });
+      terminal.on('SIGINT', () => {
+        output.write(terminal.line === '' ? '^C  (Ctrl-D leaves)\n' : '^C\n');
+        terminal.write(null, { ctrl: true, name: 'e' });
+        terminal.write(null, { ctrl: true, name: 'u' });
+        terminal.prompt();
+      });
+      terminal.once('close', () => {
+        if (pasted.length === 0) output.write('\n');
+        resolve();
+      });
+      terminal.prompt();
+    });
+  const next = async () => {
+    if (pasted.length === 0) await ask();
+    return pasted.shift();
+  };
+  return { interactive: true, next };
 }

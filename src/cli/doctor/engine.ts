@@ -10,7 +10,7 @@ import { linear } from '../../engine/ops/ops.js';
 import { stepScalars } from '../../engine/optim/adamw.js';
 import { floats, type Program } from '../../engine/program.js';
 import { adamOptions, batch, blockProgram, fixedNumbers, initialParameters, parameterNames } from './block.js';
-import type { Check } from './check.js';
+import type { Check } from './machine.js';
 
 /** A check with its name, so that an exception can be reported under it. */
 export type EngineCheck = readonly [name: string, run: (engine: Engine) => Promise<Check>];

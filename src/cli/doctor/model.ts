@@ -2,7 +2,6 @@
  * @file The check of `doctor --model`: opens the model as every command does and checks all tensors against the config,
  * without computing. Downloads nothing: a hub id is looked up in the cache.
  */
-
 import { describePretrained, openWeights } from '../../model/checkpoint/pretrained.js';
 import { loadTokenizer } from '../../model/checkpoint/tokenizer.js';
 import { ggufFolder, isGguf, openGgufWeights } from '../../model/gguf/open.js';
@@ -12,7 +11,7 @@ import { parameterCount } from '../../model/network/params.js';
 import { trainedModel } from '../../run/final.js';
 import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
-import type { Check } from './check.js';
+import type { Check } from './machine.js';
 
 export async function modelCheck(reference: string): Promise<Check> {
   const common = {

@@ -3,7 +3,6 @@
  * side, and shows their progress. After a kill at any moment, the same command continues: each member resumes from its own
  * files. If this process ends for any reason, so do the members, after saving (terminal/interrupt.ts).
  */
-
 import { fork } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -20,7 +19,7 @@ import { explainWrites, makeFolder } from '../../util/file.js';
 import { counted, formatBytes, formatPercent } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
 import { mean } from '../../util/statistics.js';
-import { isProgress, type Progress, stopMessage } from '../terminal/channel.js';
+import { isProgress, type Progress, stopMessage } from '../terminal/interrupt.js';
 
 export interface ExecuteRequest {
   readonly folder: string;

@@ -14,7 +14,7 @@ import type { Reporter } from '../../util/reporter.js';
 import { packageVersion } from '../../util/version.js';
 import type { App, Image, Modal, Volume } from './client.js';
 import { explained } from './client.js';
-import { type Helper, plainImage, withHelper } from './files/helper.js';
+import { type Helper, plainImage, withHelper } from './helper.js';
 import { appName } from './layout.js';
 
 /** What the engine needs to be fetched (pip) and its binding compiled (a compiler, Python for node-gyp). */

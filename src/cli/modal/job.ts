@@ -14,9 +14,9 @@ import { newFolder, runFiles } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import { isRecord, readJsonRecord } from '../../util/json.js';
-import { type Input, inputOf } from './files/upload.js';
 import { imagePlan } from './image.js';
 import { makesRun, type RemoteCommand, savingSeconds, type Target } from './layout.js';
+import { type Input, inputOf } from './transfer.js';
 
 export type RemoteValues = OptionValues<(typeof remoteOptionNames)[number]>;
 

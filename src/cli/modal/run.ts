@@ -23,10 +23,8 @@ import {
   type Sandbox,
   type Volume,
 } from './client.js';
-import { fetchFolder } from './files/download.js';
-import { type Helper, helperOf, withHelper } from './files/helper.js';
-import { send } from './files/upload.js';
 import { followSandbox } from './follow.js';
+import { type Helper, helperOf, withHelper } from './helper.js';
 import { openImage } from './image.js';
 import { describePlan, formatDuration, type RemoteJob } from './job.js';
 import {
@@ -43,6 +41,7 @@ import {
   timedOutCode,
 } from './layout.js';
 import { type Replay, type RunMetrics, replay } from './replay.js';
+import { fetchFolder, send } from './transfer.js';
 
 export interface Finished {
   /** The result that the command printed there. */

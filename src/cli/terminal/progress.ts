@@ -14,8 +14,8 @@ import {
   type WorkUnit,
 } from '../../util/reporter.js';
 import { asInvoked } from '../program-name.js';
-import { reportingToParent } from './channel.js';
 import { fitted } from './columns.js';
+import { reportingToParent } from './interrupt.js';
 import { withJsonEvents } from './output.js';
 import { columnsOf } from './paint.js';
 

@@ -7,7 +7,7 @@ import { type Html, html } from '../html.js';
 import type { Rollout } from '../log-records.js';
 import { creatorOf, sections } from '../page.js';
 import type { RunRecord } from '../read.js';
-import { accuracyFigure } from '../sections/before-after.js';
+import { accuracyFigure } from '../sections/evaluations.js';
 import { visible } from '../sections/examples.js';
 import { sftSections } from '../sft/page.js';
 import type { Followed } from './followed.js';

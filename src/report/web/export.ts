@@ -1,12 +1,12 @@
 /**
- * @file Writes a folder that any static server can serve: one or two models, and a page that asks them side by side. The
- * weights keep their stored format.
+ * @file Writes a folder that any static server can serve: one or two models, a page that asks them side by side, and a page
+ * that trains. The weights keep their stored format.
  */
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Tokenizer as PageTokenizer } from '@huggingface/tokenizers';
-import { heldOutSplits, pairName } from '../../data/multiplication.js';
+import { drawHeldOut, heldOutSplits, pairName } from '../../data/multiplication.js';
 import { promptInput, wordings } from '../../data/prompt.js';
 import { writeSafetensors } from '../../model/checkpoint/safetensors.js';
 import type { Tokenizer } from '../../model/checkpoint/tokenizer.js';
@@ -19,11 +19,15 @@ import { inverseFrequencies } from '../../model/network/rope.js';
 import { type OpenModel, openModel } from '../../model/open.js';
 import { endTokens } from '../../model/prompt-input.js';
 import { completeSettings, heldOutSplitOf, type Settings, type TrainingOptions } from '../../options/settings.js';
-import { explainAsyncWrites, writeFileAtomic } from '../../util/file.js';
+import { type Algorithm, algorithms } from '../../stage2/algorithm.js';
+import { UserError } from '../../util/errors.js';
+import { explainAsyncWrites, readRegularFile, writeFileAtomic } from '../../util/file.js';
+import { keyedRandom } from '../../util/random.js';
 import type { Reporter } from '../../util/reporter.js';
 import { pageScript, webPage } from './page.js';
 import { createSession, type PageModel } from './session.js';
-import { trainingFiles } from './training/export.js';
+import type { PageJob } from './training/job.js';
+import { trainingPage, trainingScript } from './training/page.js';
 
 export interface WebRequest extends Pick<LoadRequest, 'engine' | 'install'> {
   /** The trained model, then the one to compare it with, if any. */
@@ -170,8 +174,6 @@ function surroundings(tokenizer: Tokenizer, style: 'raw' | 'chat', system: strin
 function pageFiles(): Record<string, string | Uint8Array> {
   const ours = {
     decoder: './decoder.js',
-    matrices: './decoder.js',
-    tensors: './tensors.js',
     session: './session.js',
     answer: '../../reward/answer.js',
     multiplication: '../../reward/multiplication.js',
@@ -205,4 +207,73 @@ async function openWebModel(out: string): Promise<Peer> {
     },
     close: async () => {},
   };
+}
+
+interface Trainer {
+  readonly model: OpenModel;
+  readonly name: string;
+  /** Folder of the model, relative to the page. */
+  readonly place: string;
+  readonly settings: Settings;
+  /** A sentence about the reward. */
+  readonly note: string;
+}
+
+/** The files, by name. @throws UserError when a page cannot train so. */
+function trainingFiles({ model, name, place, settings, note }: Trainer): Record<string, string | Uint8Array> {
+  requireTrainable(settings);
+  const { pretrained, tokenizer, tokenizerFolder } = model;
+  const { min, max, numTest, overlap, seed, reward, rewardReads, wording, promptStyle, system, beta1 } = settings;
+  const split = heldOutSplitOf(pretrained.configRecord);
+  const heldOut =
+    overlap === 'seed'
+      ? []
+      : split === undefined
+        ? drawHeldOut(min, max, numTest, keyedRandom(seed, 'held out'))
+        : heldOutSplits[split];
+  const job: PageJob = {
+    model: `./${place}`,
+    settings: { ...settings, beta1: Number.isFinite(beta1) ? beta1 : 'Infinity' },
+    config: pretrained.config,
+    form: { style: promptStyle, system },
+    task: { min, max, heldOut, wording, reward: { kind: reward, read: rewardReads } },
+    endIds: [...endTokens({ pretrained, tokenizer })],
+  };
+  const algorithm: Algorithm = algorithms[settings.algo];
+  const packages = createRequire(import.meta.url);
+  const wasm = packages.resolve('@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm');
+  // With the downloaded weights, the folder of the model is one that every command takes.
+  const carried = ['config.json', 'generation_config.json'].filter((file) => existsSync(join(tokenizerFolder, file)));
+  return {
+    ...Object.fromEntries(carried.map((file) => [`${place}/${file}`, readRegularFile(join(tokenizerFolder, file))])),
+    'train.json': `${JSON.stringify(job, null, 2)}\n`,
+    'train-worker.js': readFileSync(new URL('./training/worker.bundle.js', import.meta.url)),
+    'train.js': trainingScript,
+    'tfjs-backend-wasm-simd.wasm': readFileSync(wasm),
+    'train.html': trainingPage(name, algorithm.title, note),
+  };
+}
+
+/** @throws UserError naming everything that only tinyzero itself can do. */
+function requireTrainable(settings: Settings): void {
+  const { modelKind, task, problems, reference, loraRank, tinkerUrl, samplerUrl, precision } = settings;
+  const { numValidation, refreshEvery, shots, promptStyle } = settings;
+  const reasons = [
+    modelKind !== 'builtin' && 'the model is not a built-in one, or one trained from it',
+    (task !== undefined || problems !== undefined) && 'its problems are not those of the built-in task',
+    reference !== undefined && reference !== settings.model && 'the reference is another model (--reference)',
+    loraRank !== undefined && 'adapters are trained (--lora-rank)',
+    (tinkerUrl !== undefined || samplerUrl !== undefined) && 'a server computes',
+    precision !== 'f32' && 'products are rounded to bfloat16 (--precision)',
+    settings.samplerWeights === 'int8' && 'the sampler has weights of 8 bits (--sampler-weights)',
+    numValidation > 0 && 'problems are set aside for validation (--num-validation)',
+    refreshEvery > 1 && 'the sampler lags behind (--refresh-every)',
+    (shots > 0 || promptStyle === 'chat') && 'prompts are more than the question',
+  ].filter((reason) => reason !== false);
+  if (reasons.length === 0) return;
+  throw new UserError({
+    problem: `--train: a page cannot repeat this run: ${reasons.join('; ')}.`,
+    expected: 'a built-in model, or a run of one, with the built-in task and all weights trained in float32',
+    fix: 'Export without --train, or train with `tinyzero train`.',
+  });
 }

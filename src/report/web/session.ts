@@ -1,8 +1,7 @@
 /**
  * @file A model of a web export: prompts to token ids, and greedy answers. Copied into the page's folder, so it imports only files there.
  */
-import { argMax, createDecoder, type DecoderConfig } from './decoder.js';
-import { readTensors } from './tensors.js';
+import { argMax, createDecoder, type DecoderConfig, readTensors } from './decoder.js';
 
 /** `model.json` of one model of the page. */
 export interface PageModel {

@@ -4,7 +4,7 @@
 import { closestMatch } from 'leven';
 import { keyOf, type OptionName, options } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
-import type { RunEntry } from '../list.js';
+import type { RunEntry } from './list.js';
 
 type Cell = string | number | boolean | null;
 

@@ -10,7 +10,7 @@ import { UserError } from '../../util/errors.js';
 import type { JsonRecord } from '../../util/json.js';
 import { mean } from '../../util/statistics.js';
 import { runFiles } from '../folder.js';
-import { describeRun, type RunEntry } from '../list.js';
+import { describeRun, type RunEntry } from '../listing/list.js';
 import { lockHolder } from '../lock.js';
 import { readLog } from '../logs.js';
 import { readLoss } from '../sft/record.js';

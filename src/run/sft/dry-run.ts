@@ -9,8 +9,15 @@ import { builtinModel } from '../../model/shipped.js';
 import { newestKept } from '../../options/settings.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import type { Reporter } from '../../util/reporter.js';
-import { planDisk, planLearnerMemory } from '../memory-plan.js';
-import { missingBytes, type Needs, plannedRoom, requireEngine, weighNeeds } from '../needs.js';
+import {
+  missingBytes,
+  type Needs,
+  planDisk,
+  planLearnerMemory,
+  plannedRoom,
+  requireEngine,
+  weighNeeds,
+} from '../needs.js';
 import type { SftRequest } from './events.js';
 import { type ExampleSet, openExamples, readData } from './examples.js';
 import { planSft } from './loop.js';

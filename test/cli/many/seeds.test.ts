@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RunEntry } from '../../../src/run/list.js';
+import type { RunEntry } from '../../../src/run/listing/list.js';
 import { lockHolder } from '../../../src/run/lock.js';
 import type { SetSummary } from '../../../src/run/many/summary.js';
 import { lastLine, tinyzero } from '../../helpers/cli.js';

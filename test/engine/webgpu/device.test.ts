@@ -1,7 +1,7 @@
 /** The device of the webgpu engine: what it is, what it says when it fails, and the choice of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { webGpuCheck } from '../../../src/cli/doctor/gpu.js';
+import { webGpuCheck } from '../../../src/cli/doctor/machine.js';
 import type { AdapterFacts } from '../../../src/engine/webgpu/adapter.js';
 import { openDawn } from '../../../src/engine/webgpu/dawn.js';
 import { probeWebGpu } from '../../../src/engine/webgpu/probe.js';

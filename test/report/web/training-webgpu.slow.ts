@@ -3,7 +3,7 @@
  * rounding.
  */
 import assert from 'node:assert/strict';
-import { readTensors } from '../../../src/report/web/tensors.js';
+import { readTensors } from '../../../src/report/web/decoder.js';
 import { browserTest, withSoftwareWebGpu } from '../../helpers/chromium.js';
 import { serveFolder } from '../../helpers/static-server.js';
 import { downloadedWeights, exportedPage, tinyRun, trainedHere } from '../../helpers/training-page.js';

@@ -11,7 +11,7 @@ import type { ModelConfig } from '../../../model/network/config.js';
 import type { Settings } from '../../../options/settings.js';
 import type { MemoryJob } from '../../../run/core/in-memory.js';
 import { isRecord, type JsonRecord } from '../../../util/json.js';
-import { readTensors } from '../tensors.js';
+import { readTensors } from '../decoder.js';
 
 /** `train.json`. JSON has no Infinity, which `beta1` may be. */
 export interface PageJob {

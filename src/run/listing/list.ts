@@ -1,26 +1,26 @@
 /**
- * @file The state of each run in a folder, for `tinyzero runs`, whatever state its files are in. Takes no lock and writes
- * nothing.
+ * @file The runs in a folder: the state of each, for `tinyzero runs`, whatever state its files are in; and removing runs,
+ * under their locks.
  */
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
-import type { TrainingOptions } from '../options/settings.js';
-import { readEvaluation } from '../policy/eval-compare.js';
-import { preflight } from '../stage1/preflight.js';
-import { readVStarFile } from '../stage1/v-star-file.js';
-import { algorithms } from '../stage2/algorithm.js';
-import { readCheckpointState } from '../stage2/checkpoint.js';
-import { plannedFrom } from '../stage2/plan.js';
-import { systemErrorCode, UserError } from '../util/errors.js';
-import { unreadable } from '../util/file.js';
-import { hasFinal } from './final.js';
-import { checkpointName, commandOfRun, runFiles, wholeCheckpoints } from './folder.js';
-import { lockHolder } from './lock.js';
-import { readLog } from './logs.js';
-import { holdsPlan } from './many/plan.js';
-import { readProblems, readRun } from './record.js';
-import { readSftRun } from './sft/record.js';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { TrainingOptions } from '../../options/settings.js';
+import { readEvaluation } from '../../policy/eval-compare.js';
+import { preflight } from '../../stage1/preflight.js';
+import { readVStarFile } from '../../stage1/v-star-file.js';
+import { algorithms } from '../../stage2/algorithm.js';
+import { readCheckpointState } from '../../stage2/checkpoint.js';
+import { plannedFrom } from '../../stage2/plan.js';
+import { systemErrorCode, UserError } from '../../util/errors.js';
+import { explainWrites, unreadable } from '../../util/file.js';
+import { hasFinal } from '../final.js';
+import { checkpointName, commandOfRun, runFiles, wholeCheckpoints } from '../folder.js';
+import { lockFolder, lockHolder } from '../lock.js';
+import { readLog } from '../logs.js';
+import { holdsPlan, readPlan } from '../many/plan.js';
+import { readProblems, readRun } from '../record.js';
+import { readSftRun } from '../sft/record.js';
 
 type RunState = 'finished' | 'running' | 'stopped' | 'damaged';
 
@@ -212,4 +212,75 @@ function stateOf(
     if (verdict === 'stop') return stopped('after stage 1: nothing to learn');
   }
   return stopped(`at update ${resumesAfter} of ${planned}`);
+}
+
+interface Removable {
+  /** Path of the folder. */
+  readonly folder: string;
+  /** Runs in it: 1, or those of a set. */
+  readonly runs: number;
+  readonly bytes: number;
+}
+
+/**
+ * The run or the set that `name` means: a path, or the name of a folder in `runs/`.
+ *
+ * @throws UserError when there is none, or it is in progress.
+ */
+export function findRemovable(name: string): Removable {
+  const folder = [name, join('runs', name)].find((path) => isFolder(path) && (holdsPlan(path) || isOwnRun(path)));
+  if (folder === undefined) {
+    throw new UserError({
+      problem: `${name} holds no run, and neither does ${join('runs', name)}.`,
+      fix: '`tinyzero runs` lists the runs; only folders of runs are removed.',
+    });
+  }
+  const members = holdsPlan(folder) ? readPlan(folder).runs.map((run) => join(folder, run.name)) : [];
+  for (const path of [folder, ...members]) {
+    const holder = lockHolder(path);
+    if (holder === undefined) continue;
+    throw new UserError({
+      problem: `${path} is in progress, in process ${holder.pid} on ${holder.host}.`,
+      fix: 'Stop it first with Ctrl-C where it runs; nothing was removed.',
+    });
+  }
+  return { folder, runs: holdsPlan(folder) ? members.filter(isFolder).length : 1, bytes: bytesOf(folder) };
+}
+
+/** @throws UserError when a process has begun to use the run, or the folder cannot be removed. */
+export function remove({ folder }: Removable): void {
+  const path = resolve(folder);
+  // The lock keeps a new process out until the folder has another name, under which nothing looks for runs.
+  const lock = lockFolder(path);
+  const aside = join(dirname(path), `.removed-${basename(path)}-${process.pid}`);
+  explainWrites(path, () => {
+    try {
+      renameSync(path, aside);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+    rmSync(aside, { recursive: true, force: true });
+  });
+}
+
+function isOwnRun(folder: string): boolean {
+  try {
+    return commandOfRun(folder) !== undefined && lstatSync(join(folder, runFiles.config)).isFile();
+  } catch {
+    return false;
+  }
+}
+
+function isFolder(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+function bytesOf(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce(
+      (sum, entry) => sum + (lstatSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.size ?? 0),
+      0,
+    );
 }

@@ -2,10 +2,9 @@
  * @file A small sandbox without a GPU that mounts the volume. Files go through it to the volume and back, since the SDK offers no
  * other way. It costs a fraction of a cent and ends with the command.
  */
-import { exitCodes, UserError } from '../../../util/errors.js';
-import type { App, Image, Modal, Sandbox, Volume } from '../client.js';
-import { explained } from '../client.js';
-import { mountPath } from '../layout.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { type App, explained, type Image, type Modal, type Sandbox, type Volume } from './client.js';
+import { mountPath } from './layout.js';
 
 /** Node and Debian's tar, find and sha256sum. */
 export const plainImage = 'node:22-bookworm-slim';
