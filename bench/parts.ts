@@ -12,7 +12,7 @@ import { defineFunction, type TensorRecord } from '../src/engine/program.js';
 import { openPretrained, type Pretrained } from '../src/model/checkpoint/pretrained.js';
 import { createModelProgram, parameterState } from '../src/model/load.js';
 import { completionInputs, completionLogProbs, packCompletions } from '../src/model/network/log-probs.js';
-import { loraTargets } from '../src/model/network/lora-options.js';
+import { loraTargets } from '../src/model/network/params.js';
 import { planScoring, score, scoreFunctions } from '../src/model/score.js';
 import { optimizer } from '../src/options/defaults.js';
 import { createPolicy } from '../src/policy/policy.js';

@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { openEngine } from '../src/engine/backend.js';
 import { openPretrained } from '../src/model/checkpoint/pretrained.js';
-import { loraTargets } from '../src/model/network/lora-options.js';
+import { loraTargets } from '../src/model/network/params.js';
 import { optimizer } from '../src/options/defaults.js';
 import { createPolicy } from '../src/policy/policy.js';
 import { chooseUpdateShape } from '../src/policy/update-shape.js';

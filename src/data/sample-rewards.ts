@@ -4,8 +4,7 @@
  */
 import { UserError } from '../util/errors.js';
 import { readRegularFile } from '../util/file.js';
-import { quote } from '../util/json.js';
-import { decodeText, parseJsonLines } from '../util/json-lines.js';
+import { decodeText, parseJsonLines, quote } from '../util/json.js';
 import { tableColumn, valueAt } from './column-map.js';
 import type { ProblemSource } from './problems-file.js';
 import { isTable, readTable } from './table.js';

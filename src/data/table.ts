@@ -3,7 +3,7 @@ import { CsvError, parse } from 'csv-parse/sync';
 import { UserError } from '../util/errors.js';
 import { readRegularFile } from '../util/file.js';
 import type { JsonRecord } from '../util/json.js';
-import { decodeText } from '../util/json-lines.js';
+import { decodeText } from '../util/json.js';
 import { tableColumn } from './column-map.js';
 import { readParquet, tooManyRows } from './parquet.js';
 

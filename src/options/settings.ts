@@ -7,7 +7,7 @@ import { type HeldOutSplit, heldOutSplits } from '../data/multiplication.js';
 import type { PromptStyle, Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import { isDatasetId } from '../model/hub/dataset.js';
-import { type LoraOptions, loraTargets } from '../model/network/lora-options.js';
+import { type LoraOptions, loraTargets } from '../model/network/params.js';
 import { builtinModel, heldOutField } from '../model/shipped.js';
 import { type Algorithm, algorithmNames, algorithms } from '../stage2/algorithm.js';
 import { exitCodes, UserError } from '../util/errors.js';

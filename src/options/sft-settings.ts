@@ -4,7 +4,7 @@
  */
 import type { PromptStyle } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
-import type { LoraOptions } from '../model/network/lora-options.js';
+import type { LoraOptions } from '../model/network/params.js';
 import { builtinModel } from '../model/shipped.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { defaultsTable, optimizer, sftDefaults } from './defaults.js';

@@ -11,7 +11,6 @@ import { defineFunction, type FunctionSpec, floats, type TensorRecord } from '..
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { type CompletionRow, completionTokens } from '../model/network/log-probs.js';
-import type { LoraOptions } from '../model/network/lora-options.js';
 import {
   type Pass,
   packedLogProbs,
@@ -21,6 +20,7 @@ import {
   planPasses,
   predictionsOf,
 } from '../model/network/packed.js';
+import type { LoraOptions } from '../model/network/params.js';
 import { frozenOf, type TrainedState, type TrainingLayout, trainedState, trainingLayout } from './layout.js';
 import type { TokenLoss } from './row-loss.js';
 import { addGradients, applyFunction, clearFunction, scoreFunction } from './update.js';

@@ -5,10 +5,9 @@
 import type { Engine } from '../engine/backend.js';
 import { type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
 import { floats, type ReplicaCall } from '../engine/program.js';
-import { checkMemory, stateBytes } from '../model/load.js';
+import { checkMemory, roomOf, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
-import { roomOf } from '../model/room.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, onAdapters, onCopies } from '../model/sampling/weights.js';
 import {

@@ -3,7 +3,7 @@
  * only on the model's config, the sizes of the work and the kind of device, so that a run can be resumed on a like machine
  * with the same result.
  */
-import { leastShared, roundUp } from '../model/load.js';
+import { leastShared, processorRoom, type Room, roundUp } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { type CompletionRow, tokensOf } from '../model/network/log-probs.js';
 import {
@@ -14,7 +14,6 @@ import {
   type Recomputation,
 } from '../model/network/packed.js';
 import { parameterCount } from '../model/network/params.js';
-import { processorRoom, type Room } from '../model/room.js';
 
 export interface UpdateShape extends PassShape {
   readonly recompute: Recomputation;

@@ -19,7 +19,6 @@ import {
 import type { ModelConfig } from '../model/network/config.js';
 import { firstLogSums, firstTokenInputs, packFirstTokens } from '../model/network/first-token.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
-import type { LoraOptions } from '../model/network/lora-options.js';
 import {
   type PassTensors,
   packedLogProbs,
@@ -31,6 +30,7 @@ import {
   planPasses,
   valuesByRow,
 } from '../model/network/packed.js';
+import type { LoraOptions } from '../model/network/params.js';
 import { embeddingName, lookupName } from '../model/network/params.js';
 import { frozenOf, gradientName, type PolicyLayout, pick, referenceOf, type TrainingLayout } from './layout.js';
 import { applyTogether } from './replicas.js';

@@ -11,7 +11,7 @@ import { type CheckpointState, loadCheckpoint, loadPolicy, loadSampler, loadTrac
 import type { LaggedSampler } from '../stage2/lagged.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../stage2/loop.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
-import { bestOf, flatAt, type History, isFlat } from '../stage2/stopping.js';
+import { bestOf, flatAt, type History, isFlat } from '../stage2/step-metrics.js';
 import { openTracker, type ValueTracker } from '../stage2/value-tracker.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';

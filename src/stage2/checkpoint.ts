@@ -15,8 +15,7 @@ import {
   writeSafetensors,
 } from '../model/checkpoint/safetensors.js';
 import { savePretrained } from '../model/checkpoint/save.js';
-import type { LoraOptions } from '../model/network/lora-options.js';
-import type { ParameterSpecs } from '../model/network/params.js';
+import type { LoraOptions, ParameterSpecs } from '../model/network/params.js';
 import type { ReadTensor } from '../policy/layout.js';
 import { type PlacedPolicy, readServerFile, serverFile, serverJson } from '../policy/placed.js';
 import { type Checksum, checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';

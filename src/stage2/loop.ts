@@ -3,10 +3,10 @@
  * order of problems from plan.ts; the caller handles files, timing and options.
  */
 import { learningRateAt, type Schedule } from '../engine/optim/settings.js';
-import { eventLoopTurn } from '../engine/turn.js';
 import type { PlacedPolicy, PlacedUpdate } from '../policy/placed.js';
 import { type GradedRollout, type RolloutKit, rollOut } from '../policy/rollout.js';
 import { keyedRandom } from '../util/random.js';
+import { eventLoopTurn } from '../util/reporter.js';
 import { mean } from '../util/statistics.js';
 import type { AdvantageContext, Algorithm } from './algorithm.js';
 import { anyDifference, checkSampler, checkUpdate, explainNumerics, type SamplerTolerance } from './checks.js';

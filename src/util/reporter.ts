@@ -1,5 +1,6 @@
 /**
- * @file How long-running work reports progress, independent of the listener: a terminal, a log or a test.
+ * @file How long-running work reports progress, independent of the listener (a terminal, a log or a test), and lets other
+ * events be handled.
  */
 
 export interface Reporter {
@@ -62,3 +63,24 @@ export const silentReporter: Reporter = {
   transfer: () => ({ update: () => {}, end: () => {} }),
   work: () => ({ update: () => {}, hide: () => {}, end: () => {} }),
 };
+
+/**
+ * A turn of the event loop, in Node and in a browser, in which Ctrl-C, messages and output are handled. Long computations take one
+ * now and then.
+ */
+export function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === 'function') {
+      setImmediate(resolve);
+      return;
+    }
+    // A browser delays timers set by timers, but not messages.
+    const { port1, port2 } = new MessageChannel();
+    const receiver = port1 as { onmessage?: () => void; close(): void };
+    receiver.onmessage = () => {
+      receiver.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+}

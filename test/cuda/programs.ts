@@ -9,7 +9,7 @@ import type { Engine } from '../../src/engine/backend.js';
 import { alone, defineFunction, type Program, type ProgramSpec } from '../../src/engine/program.js';
 import { parameterState, samplingSizes } from '../../src/model/load.js';
 import { type ModelConfig, parseModelConfig } from '../../src/model/network/config.js';
-import { loraTargets } from '../../src/model/network/lora-options.js';
+import { loraTargets } from '../../src/model/network/params.js';
 import { samplingParts } from '../../src/model/sampling/sample.js';
 import { frozenState } from '../../src/model/sampling/weights.js';
 import { planScoring, scoreFunctions } from '../../src/model/score.js';

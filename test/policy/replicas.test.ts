@@ -11,7 +11,7 @@ import { type Engine, openEngine } from '../../src/engine/backend.js';
 import { LostWorkerError } from '../../src/engine/cluster.js';
 import { NumericsError } from '../../src/engine/program.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
-import type { LoraOptions } from '../../src/model/network/lora-options.js';
+import type { LoraOptions } from '../../src/model/network/params.js';
 import { createPolicy, type Policy } from '../../src/policy/policy.js';
 import { squaredError } from '../../src/stage2/loss.js';
 import { keyedRandom } from '../../src/util/random.js';

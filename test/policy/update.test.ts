@@ -15,8 +15,8 @@ import {
   packCompletions,
 } from '../../src/model/network/log-probs.js';
 import { initialAdapter } from '../../src/model/network/lora.js';
-import type { LoraOptions } from '../../src/model/network/lora-options.js';
 import { planPasses, predictionsPerSequence } from '../../src/model/network/packed.js';
+import type { LoraOptions } from '../../src/model/network/params.js';
 import { parameterSpecs } from '../../src/model/network/params.js';
 import { logits, sequenceStates } from '../../src/model/network/transformer.js';
 import { gradientName, policyLayout } from '../../src/policy/layout.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { readLog } from '../../src/run/logs.js';
 import { readProblems } from '../../src/run/record.js';
-import { bestOf } from '../../src/stage2/stopping.js';
+import { bestOf } from '../../src/stage2/step-metrics.js';
 import { lastLine, tinyzero } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { runBytes, runUntil, shortRun } from '../helpers/runs.js';

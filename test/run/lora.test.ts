@@ -8,7 +8,7 @@ import { loadModel, sample, train } from '../../src/index.js';
 import { openAdapter, saveAdapter } from '../../src/model/checkpoint/adapter.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { closeSafetensors } from '../../src/model/checkpoint/safetensors.js';
-import { type LoraOptions, loraTargets, mergedWeight } from '../../src/model/network/lora-options.js';
+import { type LoraOptions, loraTargets, mergedWeight } from '../../src/model/network/params.js';
 import { openModel } from '../../src/model/open.js';
 import { createPolicy } from '../../src/policy/policy.js';
 import { policyGradient } from '../../src/stage2/loss.js';

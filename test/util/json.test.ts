@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { truncateSync, writeFileSync } from 'node:fs';
+import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { describe, parseJson, quote, readJsonRecord } from '../../src/util/json.js';
-import { assertUserError } from '../helpers/errors.js';
+import { describe, parseJson, quote, readJsonLines, readJsonRecord, readText } from '../../src/util/json.js';
+import { assertUserError, assertUserRejection } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
 
 test('descriptions are short and never fail', () => {
@@ -58,4 +59,25 @@ test('a pipe is rejected without waiting', { skip: process.platform === 'win32' 
   const path = join(temporaryFolder(t), 'pipe');
   execFileSync('mkfifo', [path]);
   assertUserError(() => readJsonRecord(path), /not a regular file/);
+});
+
+const { signal } = new AbortController();
+const skip = process.platform === 'win32' && 'no named pipes';
+
+test('a named pipe is read to its end; waiting for its writer can be stopped', { skip }, async (t) => {
+  const pipe = join(temporaryFolder(t), 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const [lines] = await Promise.all([readJsonLines(pipe, '{}', signal), appendFile(pipe, '{"a": 1}\n{"a": 2}\n')]);
+  assert.deepEqual(
+    lines.map(({ record }) => record.a),
+    [1, 2],
+  );
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), 50);
+  await assert.rejects(readText(pipe, stop.signal), { name: 'AbortError' });
+});
+
+test('an endless device and a folder are rejected', { skip }, async (t) => {
+  await assertUserRejection(readText('/dev/zero', signal), /\/dev\/zero has more than 268435456 bytes/);
+  await assertUserRejection(readText(temporaryFolder(t), signal), /it is a folder/);
 });

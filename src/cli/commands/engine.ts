@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { installEngine, removeEngine } from '../../engine/install/install.js';
 import { type InstalledEngine, inspectEngine } from '../../engine/install/installed.js';
-import { lockHolder } from '../../engine/install/lock.js';
+import { lockHolder } from '../../engine/install/staging.js';
 import type { CommonOptionName } from '../../options/names.js';
 import type { OptionValues } from '../../options/table.js';
 import { exitCodes } from '../../util/errors.js';

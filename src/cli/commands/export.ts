@@ -1,7 +1,7 @@
 /** @file `tinyzero export`: writes a model for other programs, and checks that it answers the same there. */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import type { ExportCheck } from '../../model/export/check.js';
+import type { ExportCheck } from '../../model/export/export.js';
 import { type ExportResult, exportModel } from '../../model/export/export.js';
 import { type ExportFormat, exportTargets } from '../../model/export/targets.js';
 import { usageError } from '../../model/open.js';

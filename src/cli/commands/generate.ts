@@ -18,7 +18,7 @@ import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
 import { sampleTexts } from '../../run/server/samplers.js';
 import { exitCodes } from '../../util/errors.js';
-import { readJsonLines, readText } from '../../util/json-lines.js';
+import { readJsonLines, readText } from '../../util/json.js';
 import type { Work } from '../../util/reporter.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { orderedOutput } from '../terminal/output.js';

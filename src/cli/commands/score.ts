@@ -9,7 +9,7 @@ import { builtinModel } from '../../model/shipped.js';
 import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/final.js';
 import { exitCodes } from '../../util/errors.js';
-import { readJsonLines } from '../../util/json-lines.js';
+import { readJsonLines } from '../../util/json.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { orderedOutput } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';

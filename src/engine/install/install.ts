@@ -6,13 +6,12 @@ import { join } from 'node:path';
 import { systemErrorCode, UserError } from '../../util/errors.js';
 import { formatSeconds } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
-import { findLocalWheels } from './fetch/from.js';
 import { type Obstacle, Unavailable } from './fetch/unavailable.js';
+import { findLocalWheels } from './fetch/wheels.js';
 import { downloadsFolder, engineRoot, type InstalledEngine, inspectEngine } from './installed.js';
-import { acquireLock, lostLock } from './lock.js';
 import { type Catalog, catalog, type Platform, thisPlatform, type Variant } from './packages.js';
 import { type Source, sources } from './sources.js';
-import { newStaging, prepareRoot, publish, removeLeftovers } from './staging.js';
+import { acquireLock, lostLock, newStaging, prepareRoot, publish, removeLeftovers } from './staging.js';
 
 export interface InstallRequest {
   /** Installs the CUDA build, which runs on the CPU if there is no GPU. */

@@ -11,8 +11,8 @@ import { stageBinding, stageHeaders } from './build/binding-package.js';
 import { checkCudaLibraries, checkLoads, linkCudaLibraries } from './build/loading.js';
 import { extract } from './fetch/archive.js';
 import { fetchOfficial } from './fetch/official.js';
-import { downloadWheel, findPip } from './fetch/pip.js';
 import { Unavailable } from './fetch/unavailable.js';
+import { downloadWheel, findPip } from './fetch/wheels.js';
 import { type EngineManifest, engineFormat } from './installed.js';
 import {
   type Catalog,

@@ -12,8 +12,13 @@ import { makeFolder, readRegularFile, writeFileAtomic } from '../../util/file.js
 import { type JsonRecord, readJsonRecord } from '../../util/json.js';
 import { anything, check, integer, number, object, oneOf, optional, text } from '../../util/schema.js';
 import type { ModelConfig } from '../network/config.js';
-import { adapterNames, type LoraOptions, mergedWeight } from '../network/lora-options.js';
-import { type ParameterSpecs, parameterSpecs } from '../network/params.js';
+import {
+  adapterNames,
+  type LoraOptions,
+  mergedWeight,
+  type ParameterSpecs,
+  parameterSpecs,
+} from '../network/params.js';
 import type { Weights } from './pretrained.js';
 import {
   closeSafetensors,

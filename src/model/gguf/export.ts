@@ -12,8 +12,15 @@ import { readTokenizerFiles } from '../checkpoint/tokenizer-file.js';
 import type { ModelConfig } from '../network/config.js';
 import { parameterSpecs } from '../network/params.js';
 import { type TensorFormat, tensorFormats } from './blocks.js';
-import { ggufName, ropeFactorsName, turnedHeads, turnRows } from './names.js';
-import { inexpressible, ropeFactors, ropeMetadata } from './rope.js';
+import {
+  ggufName,
+  inexpressible,
+  ropeFactors,
+  ropeFactorsName,
+  ropeMetadata,
+  turnedHeads,
+  turnRows,
+} from './conventions.js';
 import { tokenizerMetadata } from './tokenizer.js';
 import { type GgufTensorToWrite, type MetadataEntry, writeGguf } from './write.js';
 

@@ -15,10 +15,9 @@ import { wrong } from '../../util/schema.js';
 import type { Weights } from '../checkpoint/pretrained.js';
 import type { ModelConfig } from '../network/config.js';
 import { embeddingName, parameterSpecs } from '../network/params.js';
+import { ggufName, ropeFactorsName, ropeRecord, turnedHeads, turnRows } from './conventions.js';
 import type { MetadataValue } from './header.js';
 import { closeGguf, type GgufFile, type GgufTensor, hashGgufTensor, openGguf, readGgufTensor } from './header.js';
-import { ggufName, ropeFactorsName, turnedHeads, turnRows } from './names.js';
-import { ropeRecord } from './rope.js';
 import { tokenizerRecord } from './tokenizer.js';
 
 /** Whether `reference` is an existing file whose name ends in `.gguf`. */

@@ -6,8 +6,8 @@
 import { isRecord, type JsonRecord } from '../../util/json.js';
 import type { TokenizerFiles } from '../checkpoint/tokenizer-file.js';
 import { splitPatterns } from '../checkpoint/tokenizer-file.js';
+import { inexpressible } from './conventions.js';
 import type { MetadataValue } from './header.js';
-import { inexpressible } from './rope.js';
 import type { MetadataEntry } from './write.js';
 
 /** `token_type` of a token. */

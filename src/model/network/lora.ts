@@ -8,8 +8,14 @@ import { linear } from '../../engine/ops/ops.js';
 import type { TensorRecord } from '../../engine/program.js';
 import type { Float } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
-import { adapterNames, type LoraOptions, type LoraTarget } from './lora-options.js';
-import { elementCount, type ParameterSpecs, parameterSpecs } from './params.js';
+import {
+  adapterNames,
+  elementCount,
+  type LoraOptions,
+  type LoraTarget,
+  type ParameterSpecs,
+  parameterSpecs,
+} from './params.js';
 
 /** Name of alpha / rank, a float32 scalar, in a parameter record with adapters. */
 const scaleName = 'lora.scale';

@@ -6,8 +6,8 @@
 import type { Precision } from '../../engine/choices.js';
 import type { TypedArray } from '../../engine/dtype.js';
 import { defineFunction, type FunctionSpec, type Runner, type TensorSpec } from '../../engine/program.js';
-import { eventLoopTurn } from '../../engine/turn.js';
 import { float32Uniform } from '../../util/random.js';
+import { eventLoopTurn } from '../../util/reporter.js';
 import type { ModelConfig } from '../network/config.js';
 import { notFinite } from '../network/log-probs.js';
 import { type DrawOptions, draw, drawInputs } from './draw.js';

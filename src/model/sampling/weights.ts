@@ -8,7 +8,7 @@ import { largeWeight } from '../../engine/ops/ops.js';
 import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
 import type { ModelConfig } from '../network/config.js';
 import { hasAdapter, mergedTensor, withAdapterScale } from '../network/lora.js';
-import type { LoraOptions } from '../network/lora-options.js';
+import type { LoraOptions } from '../network/params.js';
 import { elementCount, parameterSpecs } from '../network/params.js';
 import { hasSmallLayers } from './kv-cache.js';
 

@@ -2,7 +2,7 @@
  * @file The section of curves: the metrics of every update of stage 2, one chart per metric, with all runs overlaid, and the
  * held-out accuracy measured during training.
  */
-import { bestOf } from '../../stage2/stopping.js';
+import { bestOf } from '../../stage2/step-metrics.js';
 import { formatPercent } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
 import {

@@ -3,7 +3,7 @@
  */
 import { trainingOptionNames } from '../../options/names.js';
 import { flag, type OptionName } from '../../options/table.js';
-import { bestOf, isFlat } from '../../stage2/stopping.js';
+import { bestOf, isFlat } from '../../stage2/step-metrics.js';
 import { counted, formatSeconds } from '../../util/format.js';
 import { isRecord, type JsonRecord } from '../../util/json.js';
 import { quantile } from '../../util/statistics.js';

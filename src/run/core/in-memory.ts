@@ -20,7 +20,7 @@ import { type Algorithm, algorithms } from '../../stage2/algorithm.js';
 import { samplerTolerance } from '../../stage2/checks.js';
 import { freshProgress, type TrainedRollout, trainPolicy } from '../../stage2/loop.js';
 import type { StepMetrics } from '../../stage2/step-metrics.js';
-import { isFlat } from '../../stage2/stopping.js';
+import { isFlat } from '../../stage2/step-metrics.js';
 import { openTracker } from '../../stage2/value-tracker.js';
 import { UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';

@@ -11,8 +11,7 @@ import { endToken, endTokens, readCompletionRow, type TokenRow } from '../../mod
 import { heldOutSplitOf, requireNoAdapter } from '../../options/settings.js';
 import { completeSftSettings, type SftOptions, type SftSettings } from '../../options/sft-settings.js';
 import { UserError } from '../../util/errors.js';
-import { describe } from '../../util/json.js';
-import { type JsonLine, parseJsonLines, readText } from '../../util/json-lines.js';
+import { describe, type JsonLine, parseJsonLines, readText } from '../../util/json.js';
 import { keyedRandom } from '../../util/random.js';
 import { check, list, object, oneOf, text } from '../../util/schema.js';
 

@@ -8,7 +8,6 @@ import * as adamw from '../../../src/engine/optim/adamw.js';
 import { defineFunction, floats, type TensorRecord } from '../../../src/engine/program.js';
 import type { Pretrained } from '../../../src/model/checkpoint/pretrained.js';
 import { initialAdapter } from '../../../src/model/network/lora.js';
-import { type LoraOptions, loraTargets } from '../../../src/model/network/lora-options.js';
 import {
   packedLogProbs,
   packPass,
@@ -17,6 +16,7 @@ import {
   planPasses,
   valuesByRow,
 } from '../../../src/model/network/packed.js';
+import { type LoraOptions, loraTargets } from '../../../src/model/network/params.js';
 import { type Completion, type Rollout, sample, samplingParts } from '../../../src/model/sampling/sample.js';
 import { copyFunction, onCopies } from '../../../src/model/sampling/weights.js';
 import { frozenOf, momentSpecsOf, pick, policyLayout } from '../../../src/policy/layout.js';

@@ -7,11 +7,15 @@ import { test } from 'node:test';
 import { openEngine } from '../../../src/engine/backend.js';
 import type { StateSpec } from '../../../src/engine/program.js';
 import { gpuDevice, traceProgram } from '../../../src/engine/session.js';
-import { stateBytes } from '../../../src/model/load.js';
+import { processorRoom, stateBytes } from '../../../src/model/load.js';
 import { type ModelConfig, parseModelConfig } from '../../../src/model/network/config.js';
-import { loraTargets } from '../../../src/model/network/lora-options.js';
-import { elementCount, fanInDeviation, initialParameter, parameterCount } from '../../../src/model/network/params.js';
-import { processorRoom } from '../../../src/model/room.js';
+import {
+  elementCount,
+  fanInDeviation,
+  initialParameter,
+  loraTargets,
+  parameterCount,
+} from '../../../src/model/network/params.js';
 import { sample, samplingParts } from '../../../src/model/sampling/sample.js';
 import { copyFunction, frozenState, onAdapters, onCopies, samplerCopies } from '../../../src/model/sampling/weights.js';
 import { policyLayout } from '../../../src/policy/layout.js';

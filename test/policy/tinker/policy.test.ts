@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { openEngine } from '../../../src/engine/backend.js';
 import { openPretrained } from '../../../src/model/checkpoint/pretrained.js';
-import { loraTargets } from '../../../src/model/network/lora-options.js';
+import { loraTargets } from '../../../src/model/network/params.js';
 import type { PlacedPolicy } from '../../../src/policy/placed.js';
 import { createPolicy } from '../../../src/policy/policy.js';
 import { openTinker } from '../../../src/policy/tinker/client.js';

@@ -6,7 +6,7 @@ import { type MultiplicationOptions, multiplicationTask, pairName } from '../../
 import { buildProblemSet, type Problem } from '../../../data/problem.js';
 import type { PromptForm } from '../../../data/prompt.js';
 import type { Task } from '../../../data/task.js';
-import { type TextTokenizer, textTokenizer } from '../../../model/checkpoint/text-tokenizer.js';
+import { type TextTokenizer, textTokenizer } from '../../../model/checkpoint/tokenizer.js';
 import type { ModelConfig } from '../../../model/network/config.js';
 import type { Settings } from '../../../options/settings.js';
 import type { MemoryJob } from '../../../run/core/in-memory.js';

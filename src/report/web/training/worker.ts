@@ -4,7 +4,6 @@
  */
 import type { Problem } from '../../../data/problem.js';
 import { openPageEngine, type PageEngine, type PageEngineChoice } from '../../../engine/browser.js';
-import { eventLoopTurn } from '../../../engine/turn.js';
 import { Unsupported } from '../../../engine/wgsl/expressions.js';
 import { float32File } from '../../../model/checkpoint/safetensors.js';
 import type { DeferredPolicy } from '../../../policy/policy.js';
@@ -18,6 +17,7 @@ import {
 } from '../../../run/core/in-memory.js';
 import { isRecord } from '../../../util/json.js';
 import type { Reporter } from '../../../util/reporter.js';
+import { eventLoopTurn } from '../../../util/reporter.js';
 import { judge } from '../../verdict.js';
 import { memoryJob, type PageFiles, tableFactors, tableProblems } from './job.js';
 

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { acquireLock, lockHolder } from '../../../src/engine/install/lock.js';
+import { acquireLock, lockHolder } from '../../../src/engine/install/staging.js';
 import { temporaryFolder } from '../../helpers/cli.js';
 
 /** A lock left by another process. */

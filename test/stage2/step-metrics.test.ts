@@ -1,7 +1,7 @@
 /** The rules that end training early and choose a model: numbers derived by hand. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bestOf, flatAt, isFlat } from '../../src/stage2/stopping.js';
+import { bestOf, flatAt, isFlat } from '../../src/stage2/step-metrics.js';
 
 const history = (rewards: readonly number[]) => rewards.map((reward, i) => ({ step: i + 1, reward }));
 
