@@ -16,10 +16,11 @@ import { shippedModel } from '../src/model/shipped.js';
 import { createPolicy } from '../src/policy/policy.js';
 import { squaredError } from '../src/stage2/loss.js';
 import { keyedRandom } from '../src/util/random.js';
+import { startCollective } from './collectives.js';
 
 const repetitions = process.argv.includes('--quick') ? 3 : 10;
 const counts = [1, 2, 4];
-const exchangeBytes = [4096, 262_144, 4_194_304, 67_108_864];
+const exchangeBytes = [4096, 262_144, 4_194_304, 67_108_864, 402_653_184];
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
 
 interface Cost {
@@ -129,6 +130,17 @@ async function exchangeCost(engine: Engine, pids: readonly number[], bytes: numb
   }
 }
 
+/** The same sum by TensorFlow's `CollectiveReduceV2`, a session in each process. */
+async function collectiveCost(count: number, bytes: number): Promise<Cost> {
+  const processes = await startCollective(count, bytes);
+  try {
+    const pids = processes.map(({ pid }) => pid);
+    return await measure(pids, () => Promise.all(processes.map(({ run }) => run())));
+  } finally {
+    for (const { stop } of processes) stop();
+  }
+}
+
 const engine = await openEngine('tensorflow');
 const workers = await Promise.all(Array.from({ length: Math.max(...counts) - 1 }, startWorker));
 const results: (Cost & { readonly work: string; readonly processes: number })[] = [];
@@ -141,7 +153,9 @@ try {
       results.push({ work, processes, ...cost });
     if (processes === 1) continue;
     for (const bytes of exchangeBytes) {
-      results.push({ work: `sum of ${bytes} bytes`, processes, ...(await exchangeCost(together, pids, bytes)) });
+      const work = `sum of ${bytes} bytes`;
+      results.push({ work, processes, ...(await exchangeCost(together, pids, bytes)) });
+      results.push({ work: `${work} by a collective`, processes, ...(await collectiveCost(processes, bytes)) });
     }
   }
 } finally {

@@ -192,7 +192,7 @@ export function encodeServer(address: string): Uint8Array {
 }
 
 /** A ClusterDef with one job, whose task i has the i-th address. */
-function clusterOf(name: string, addresses: readonly string[]): Message {
+export function clusterOf(name: string, addresses: readonly string[]): Message {
   const job = proto.message();
   proto.string(job, 1, name);
   for (const [index, address] of addresses.entries()) {

@@ -147,7 +147,7 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
       // No adapter on the unembedding: PEFT names it differently, and tied embeddings have none.
       const lora_config = { rank, seed, train_unembed: false, train_mlp: true, train_attn: true };
       const body = { session_id: session, model_seq_id: models++, base_model, lora_config, type: 'create_model' };
-      const answer = await retrieve(await post('create_model', body, false));
+      const answer = await retrieve(await post('create_model', body, false)).catch(withoutRoom);
       return check(object({ model_id: text }), answer, source).model_id;
     },
     async unloadModel(model_id, signal) {
@@ -199,6 +199,14 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
     },
     close: () => clearInterval(beat),
   };
+}
+
+/** @throws the server's reason for not creating an adapter, with what usually helps. */
+function withoutRoom(error: unknown): never {
+  if (!(error instanceof TinkerError) || error.status !== 400) throw error;
+  const fix =
+    'The server must allow this --lora-rank and have room for two more adapters. It frees those of a killed program after some minutes.';
+  throw new TinkerError({ problem: error.message, fix }, error.status, error);
 }
 
 /** Undefined if the future is not ready yet. @throws TinkerError for any other error. */

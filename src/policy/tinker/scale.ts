@@ -1,8 +1,8 @@
 /**
  * @file Probes how a server scales its loss. Servers differ: the loss of a sequence is the sum or the mean over its tokens, and that
  * of a batch the sum or the mean over its sequences. A wrong factor would raise no error; it would train a different objective,
- * in which short completions weigh more. The probe takes small steps of plain gradient descent on a separate model and compares
- * how far they move one token's log-prob.
+ * in which short completions weigh more. The probe takes single steps of plain gradient descent, each with a new adapter: if the server
+ * scales as assumed, they move one token's log-prob equally far at rates that make up for it.
  */
 import { UserError } from '../../util/errors.js';
 import type { TinkerAdam, TinkerClient, TinkerDatum } from './client.js';
@@ -19,7 +19,7 @@ export interface LossScale {
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 interface KnownScale extends LossScale {
-  /** What {@link probeScale} measures on a server with this scale. */
+  /** What a server with this scale multiplies the gradient by: for `long` instead of `short` targets, for both instead of one. */
   expected(short: number, long: number): readonly [byLength: number, byBatch: number];
 }
 
@@ -61,17 +61,21 @@ const descent = (rate: number): TinkerAdam => ({
   weight_decay: 0,
 });
 
-/** A step should move the log-prob this far, in nats: well above rounding, small enough to be linear. */
-const wantedMove = { least: 0.02, aim: 0.06, most: 0.2 };
-const firstRate = 1e-3;
+/**
+ * A step should move the target's log-prob by this share of it: many times the rounding of a server that computes in bfloat16, whose
+ * log-probs have 8 bits.
+ */
+const wantedMove = { least: 0.08, aim: 0.125, most: 0.18 };
+/** So small that the first step cannot bring a token's probability to 0 or 1. */
+const firstRate = 1e-4;
 const maxTries = 12;
 /** The long sequence has this many times the targets of the short one. */
 const lengthRatio = 8;
-/** Largest |log(measured / expected)| that counts as agreement; the nearest expected values differ by log 2. */
-const tolerance = 0.22;
+/** Largest |log| of the ratio of two moves that counts as agreement; under a wrong assumption it is log 2 or more. */
+const tolerance = 0.3;
 
 /**
- * Probes the server with a new model, which is unloaded afterwards.
+ * Probes the server with adapters of its own, which are unloaded again.
  *
  * @param ids a prompt: at least 3 tokens.
  * @throws UserError when the server scales its loss in no known way, or does not learn.
@@ -82,68 +86,76 @@ export async function probeScale(
   ids: readonly number[],
   lora: { readonly rank: number; readonly seed: number },
 ): Promise<LossScale> {
-  const model = await client.createModel(baseModel, lora);
-  try {
-    return await measuredScale(client, model, ids);
-  } finally {
-    await client.unloadModel(model);
-  }
-}
-
-const scored = (ids: readonly number[]) => sequenceDatum(ids, { weights: ids.slice(1).map(() => 1) });
-
-async function measuredScale(client: TinkerClient, model: string, ids: readonly number[]): Promise<LossScale> {
+  /** Runs `work` with a new model: always the same adapter, which changes nothing yet. */
+  const withModel = async <T>(work: (model: string) => Promise<T>): Promise<T> => {
+    const model = await client.createModel(baseModel, lora);
+    try {
+      return await work(model);
+    } finally {
+      await client.unloadModel(model);
+    }
+  };
   // The least likely of the early tokens has the largest gradient. Later tokens do not affect its log-prob.
-  const [logProbs] = await client.forward(model, [scored(ids)]);
+  const [logProbs] = await withModel((model) => client.forward(model, [scored(ids)]));
   const early = logProbs!.slice(0, Math.max(1, Math.ceil(ids.length / 2)));
-  const target = early.indexOf(Math.min(...early));
+  const before = Math.min(...early);
+  const target = early.indexOf(before);
   const [short, long] = [target + 1, lengthRatio * (target + 1)];
   const repeated = Array.from({ length: long + 1 }, (_, i) => ids[i % ids.length]!);
 
-  let current = logProbs![target]!;
-  let rate = firstRate;
   const datum = (length: number, advantage: number): TinkerDatum => {
     const at = (value: number) => Array.from({ length }, (_, i) => (i === target ? value : 0));
-    return sequenceDatum(repeated.slice(0, length + 1), { logprobs: at(current), advantages: at(advantage) });
+    return sequenceDatum(repeated.slice(0, length + 1), { logprobs: at(before), advantages: at(advantage) });
   };
-  /** The change of the target's log-prob by one step. */
-  const moveBy = async (data: () => readonly TinkerDatum[]): Promise<number> => {
-    await client.forwardBackward(model, data());
-    await client.optimStep(model, descent(rate));
-    const [after] = await client.forward(model, [scored(repeated.slice(0, short + 1))]);
-    const move = after![target]! - current;
-    current = after![target]!;
-    return move;
-  };
-  /** The mean of a step up and a step down, which cancels the curvature. */
-  const slopeOf = async (data: (advantage: number) => readonly TinkerDatum[]): Promise<number> =>
-    ((await moveBy(() => data(1))) - (await moveBy(() => data(-1)))) / 2;
+  /** By how much one step raises the target's log-prob, in nats. */
+  const moveBy = async (data: readonly TinkerDatum[], rate: number): Promise<number> =>
+    await withModel(async (model) => {
+      await client.forwardBackward(model, data);
+      await client.optimStep(model, descent(rate));
+      const [after] = await client.forward(model, [scored(repeated.slice(0, short + 1))]);
+      return after![target]! - before;
+    });
 
-  const alone = (advantage: number) => [datum(short, advantage)];
+  // SkyRL tx 0.3.0 keeps the gradient of a program that was killed, for the next adapter in its place. This step uses it up.
+  await moveBy([datum(short, 0)], 0);
+  const alone = [datum(short, 1)];
+  const { least, aim, most } = wantedMove;
+  let rate = firstRate;
   let unit = 0;
   for (let tries = 1; ; tries += 1) {
-    unit = await slopeOf(alone);
-    if (unit >= wantedMove.least && unit <= wantedMove.most) break;
-    if (tries === maxTries || !Number.isFinite(unit)) {
+    unit = await moveBy(alone, rate);
+    const share = unit / Math.abs(before);
+    if (share >= least && share <= most) break;
+    if (tries === maxTries || !Number.isFinite(share)) {
       throw new UserError({
         problem: `The model on the Tinker server at ${client.url} does not learn: gradient descent does not raise a token's log-prob as expected.`,
         found: `${unit.toPrecision(3)} nats at a rate of ${rate.toPrecision(3)}`,
       });
     }
-    rate *= unit > 0 ? Math.min(100, Math.max(0.01, wantedMove.aim / unit)) : 10;
+    rate *= share > 0 ? Math.min(100, Math.max(0.01, aim / share)) : 10;
   }
-  const byLength = (await slopeOf((advantage) => [datum(long, advantage)])) / unit;
-  const byBatch = (await slopeOf((advantage) => [datum(short, advantage), datum(long, 0)])) / unit;
 
-  const distance = ({ expected }: KnownScale) => {
-    const [length, batch] = expected(short, long);
-    return Math.max(Math.abs(Math.log(byLength / length)), Math.abs(Math.log(byBatch / batch)));
+  /** How far data move the target, in units, at a rate that makes up for `factor`; measured once for each. */
+  const measure = (data: readonly TinkerDatum[]) => {
+    const known = new Map<number, number>();
+    return async (factor: number): Promise<number> => {
+      const move = known.get(factor) ?? (await moveBy(data, rate / factor)) / unit;
+      known.set(factor, move);
+      return move;
+    };
   };
-  const found = knownScales.find((scale) => distance(scale) <= tolerance);
-  if (found !== undefined) return found;
+  const byLength = measure([datum(long, 1)]);
+  const byBatch = measure([datum(short, 1), datum(long, 0)]);
+  const agrees = (move: number) => Math.abs(Math.log(move)) <= tolerance;
+  for (const scale of knownScales) {
+    const [length, batch] = scale.expected(short, long);
+    if (agrees(await byLength(length)) && agrees(await byBatch(batch))) return scale;
+  }
   throw new UserError({
     problem: `The Tinker server at ${client.url} scales its loss in an unknown way.`,
     expected: 'a sum or mean over tokens and a sum or mean over sequences',
-    found: `${byLength.toPrecision(3)} times the step for a sequence of ${long} instead of ${short} targets, ${byBatch.toPrecision(3)} times for two sequences instead of one`,
+    found: `${(await byLength(1)).toPrecision(3)} times the step for a sequence of ${long} instead of ${short} targets, ${(await byBatch(1)).toPrecision(3)} times for two sequences instead of one`,
   });
 }
+
+const scored = (ids: readonly number[]) => sequenceDatum(ids, { weights: ids.slice(1).map(() => 1) });

@@ -43,8 +43,8 @@ export interface AdapterModel {
   initial(seed: number): AdapterState;
   load(state: AdapterState): void;
   state(): AdapterState;
-  /** Log-prob of every target. With `learn`, adds the gradient of the loss. */
-  pass(rows: readonly TokenRow[], learn: boolean): Float32Array[];
+  /** Log-prob of every target. The gradient of the loss replaces the one before, or is added to it. */
+  pass(rows: readonly TokenRow[], gradient: 'none' | 'new' | 'added'): Float32Array[];
   step(
     count: number,
     adam: { learning_rate: number; beta1: number; beta2: number; eps: number; weight_decay: number },
@@ -134,10 +134,11 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
       ),
     load,
     state: () => new Map(stateNames.map((name) => [name, floats(program.read(name))])),
-    pass(rows, learn) {
+    pass(rows, gradient) {
+      const learn = gradient !== 'none';
       const packed = rows.map(({ tokens, targets }) => ({ promptIds: tokens.slice(0, 1), completionIds: targets }));
       const results: Float32Array[] = [];
-      if (learn) program.run('clear');
+      if (gradient === 'new') program.run('clear');
       for (const pass of planPasses(packed, shape)) {
         const spread = (valuesOf: (row: TokenRow) => readonly number[] | undefined) => {
           const values = new Float32Array(shape.predictions);

@@ -92,6 +92,8 @@ export async function startTinker(t: TestContext, options: TinkerServerOptions):
   const results = new Map<string, () => unknown>();
   const waited = new Map<string, number>();
   let active: string | undefined;
+  /** Whether a model was unloaded before the step of its gradient, which the next model then gets, as in skyrl-tx. */
+  let leftGradient = false;
   let count = 0;
 
   const activate = (id: string): ServerModel => {
@@ -134,13 +136,14 @@ export async function startTinker(t: TestContext, options: TinkerServerOptions):
       return { model_id: id, base_model, lora_config };
     },
     unload_model({ model_id }) {
+      leftGradient ||= models.get(model_id)?.pending === true;
       models.delete(model_id);
       if (active === model_id) active = undefined;
       return { model_id, status: 'unloaded' };
     },
     forward({ model_id, forward_input }) {
       activate(model_id);
-      return outputs(compute.pass(rowsOf(forward_input.data), false));
+      return outputs(compute.pass(rowsOf(forward_input.data), 'none'));
     },
     forward_backward({ model_id, forward_backward_input: { loss_fn, data } }) {
       if (loss_fn !== 'importance_sampling') throw new Refusal(400, `unexpected loss ${loss_fn}`);
@@ -148,10 +151,12 @@ export async function startTinker(t: TestContext, options: TinkerServerOptions):
       if (model.pending) throw new Refusal(400, 'a second forward_backward before the step');
       model.pending = true;
       const rows = rowsOf(data);
+      const gradient = leftGradient ? 'added' : 'new';
+      leftGradient = false;
       return outputs(
         compute.pass(
           rows.map((row) => ({ ...row, scale: scalings[scaling](row, rows) })),
-          true,
+          gradient,
         ),
       );
     },

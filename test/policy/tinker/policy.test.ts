@@ -105,6 +105,25 @@ test('a server that scales its loss in no known way is refused before anything i
   assert.equal(server.loadedModels(), 0, 'the model of the probe is unloaded');
 });
 
+test('the gradient that a killed program left on the server does not disturb the probe', async (t) => {
+  const server = await startTinker(t, { folder, engine: 'wasm', rank });
+  const killed = await connect(server);
+  t.after(() => killed.close());
+  const model = await killed.createModel(folder, { rank, seed: 1 });
+  const logprobs = [-3, -3, -3, -3];
+  const row = {
+    tokens: [15, 8, 16, 9],
+    targets: [8, 16, 9, 18],
+    inputs: { logprobs, advantages: [1e4, 1e4, 1e4, 1e4] },
+  };
+  await killed.forwardBackward(model, [row]);
+  await killed.unloadModel(model);
+  const lines: string[] = [];
+  const policy = await policyOn(t, server, lines);
+  await policy.update({ ...batch, step: 1 });
+  assert.match(lines.join(), /averages the loss over a sequence's tokens and over sequences/);
+});
+
 test('calls survive a busy server, slow results and cut connections; a cut update is not repeated', async (t) => {
   const lines: string[] = [];
   const server = await startTinker(t, { folder, engine: 'wasm', rank });
@@ -133,6 +152,11 @@ test('what a server refuses, forgets or leaves out is explained', async (t) => {
   assert.equal(await findTinkerModel(client, 'here', folder), folder);
   const request = { baseModel: folder, promptIds, count: 2, maxTokens: 5, temperature: 1, seed: 7, stop: [1] };
   assert.deepEqual(await client.sample(request), await client.sample(request), 'the same seed, the same samples');
+  server.faults.fail = { path: 'create_model', error: 'Maximum number of LoRA adapters (4) reached' };
+  await assertUserRejection(
+    client.createModel(folder, { rank, seed: 1 }),
+    /400: Maximum number of LoRA adapters \(4\) reached\. .*room for two more adapters/,
+  );
   server.faults.fail = { path: 'asample', error: 'out of memory' };
   await assertUserRejection(client.sample(request), /answers .*400: out of memory/);
   delete server.faults.fail;
