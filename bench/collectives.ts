@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Graph, type OutputType, outputOf } from '../src/engine/graph/graph.js';
-import { encodeGraphDef, clusterJob as job, tensorName } from '../src/engine/graph/graphdef.js';
+import { clusterOf, encodeGraphDef, clusterJob as job, tensorName } from '../src/engine/graph/graphdef.js';
 import type { Message } from '../src/engine/graph/protobuf.js';
 import * as proto from '../src/engine/graph/protobuf.js';
 import { readVariable } from '../src/engine/graph/stored.js';

@@ -88,14 +88,17 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
   const loraProblems: string[] = [];
   const lora =
     options.tinkerUrl !== undefined ? tinkerAdapters(options, loraProblems) : loraOptions(options, loraProblems);
+  const numSamples = options.numSamples ?? defaults.numSamples;
+  const group = algorithms[options.algo].groupSize({ numSamples });
   const settings: Settings = {
     ...options,
     model: options.model ?? builtinModel,
     numTrain: options.numTrain ?? defaults.numTrain,
     epochs: options.epochs ?? defaults.epochs,
-    numSamples: options.numSamples ?? defaults.numSamples,
+    numSamples,
     evalSamples: options.evalSamples ?? defaults.evalSamples,
-    batchSize: options.batchSize ?? defaults.batchSize,
+    // Whole groups: those of GRPO and others are the samples of one problem.
+    batchSize: options.batchSize ?? group * Math.ceil(defaults.batchSize / group),
     lr: options.lr ?? defaults.lr(model.parameters, lora !== undefined),
     beta1: options.beta1 ?? defaults.beta1,
     beta2: options.beta2 ?? defaults.beta2,

@@ -48,6 +48,13 @@ test('the learning rate of a checkpoint falls with its size', () => {
   assert.equal(settings(instruct, { lr: 1e-4 }).lr, 1e-4);
 });
 
+test('the default batch of an algorithm that compares samples of a problem has whole groups', () => {
+  const batch = (model: ModelFacts, options: Parameters<typeof settings>[1]) => settings(model, options).batchSize;
+  assert.equal(batch(instruct, {}), 20);
+  assert.deepEqual([batch(instruct, { algo: 'oapl' }), batch(instruct, { algo: 'grpo', numSamples: 5 })], [24, 20]);
+  assert.equal(batch(builtin, { algo: 'oapl' }), 32);
+});
+
 test('the warm-up is a tenth of the updates, never all of a few', () => {
   const { warmup, warmupShare } = settings(builtin);
   // Of the 45 updates of the built-in model's default run: 4.5, rounded up.

@@ -62,7 +62,7 @@ export function tensorName(output: Output): string {
 }
 
 /** The job of all processes of a cluster; replica i is its task i. */
-const clusterJob = 'tinyzero';
+export const clusterJob = 'tinyzero';
 
 /** Where TensorFlow places the nodes of a replica. */
 function replicaDevice(replica: number): string {
