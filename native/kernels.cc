@@ -1,6 +1,6 @@
 /**
  * @file The addon with tinyzero's TensorFlow kernels. Loading it registers them; it exports their names, their instruction
- * set, a checksum and the functions that run graphs. It must be loaded once, into a process that has TensorFlow.
+ * set, a checksum, what Node lacks for files and the functions that run graphs. It must be loaded once, into a process that has TensorFlow.
  */
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +11,7 @@
 
 #include "checksum.h"
 #include "cluster.h"
+#include "files.h"
 #include "ops.h"
 #include "sessions.h"
 
@@ -104,6 +105,7 @@ napi_value init(napi_env env, napi_value exports) {
     js.set(exports, "ops", js.array(ops));
     js.set(exports, "instructions", js.text(chosen().name));
     exportChecksum(js, exports, chosen().name);
+    exportFiles(js, exports);
     exportSessions(js, exports);
     exportCluster(js, exports);
   } catch (const std::exception &error) {

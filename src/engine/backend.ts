@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { useCrc32 } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
+import { useReserve } from '../util/large-file.js';
 import { memoryLimit } from '../util/machine.js';
 import type { EngineName, Precision } from './choices.js';
 import { joinWorkers, parseAddress, requireSameEngines, serve } from './cluster.js';
@@ -100,6 +101,7 @@ async function openTensorFlow(): Promise<Engine> {
   const device = binding.isUsingGpuDevice() ? 'gpu' : 'cpu';
   const addon = kernels();
   if (addon?.crc32 !== undefined) useCrc32(addon.crc32);
+  if (addon?.reserve !== undefined) useReserve(addon.reserve);
   const products = device === 'gpu' ? gpuProducts : productsOf(addon?.instructions);
   const composed: GraphDevice = { ...gpuDevice, kind: device, multipliesBfloat16: products.tensorflowBfloat16 };
   const native =

@@ -90,6 +90,12 @@ export interface KernelsAddon {
   /** As zlib's, but faster; absent where the processor has no carry-less products, or they are not allowed. */
   readonly crc32?: (bytes: Uint8Array, before: number) => number;
   /**
+   * Gives an open file this length and all its blocks, whose content is then zero. Absent where the system cannot.
+   *
+   * @returns false if the file system cannot, or has too little room.
+   */
+  readonly reserve?: (fd: number, bytes: number) => boolean;
+  /**
    * A session of the graph in a GraphDef.
    *
    * @param target the server that divides the graph among processes; empty: all of it runs in this process.

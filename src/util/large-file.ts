@@ -1,7 +1,8 @@
 /**
  * @file Atomic writing of large files from start to end. Where the system allows (`O_DIRECT` on Linux), the bytes go past the
  * page cache: copying gigabytes into it and flushing them keeps every processor busy, and `fsync` then waits for all of them
- * (docs/log.md). The blocks are written by other threads while the caller prepares the next ones.
+ * (docs/log.md). The blocks are written by other threads while the caller prepares the next ones; once the space is reserved,
+ * the system writes several at a time.
  */
 import { closeSync, constants, openSync, write } from 'node:fs';
 import { promisify } from 'node:util';
@@ -18,22 +19,35 @@ const blockBytes = 4096;
 const bufferBytes = 4 << 20;
 const bufferCount = 3;
 
+/** Gives an open file this length and its blocks on the disk. A file for which it fails is written without. */
+type Reserve = (fd: number, bytes: number) => void;
+
+let reserve: Reserve = () => {};
+
+/** Takes the function of the native engine, since Node has none. */
+export function useReserve(native: Reserve): void {
+  reserve = native;
+}
+
 /**
  * As {@link import('./file.js').writeAtomic}, for content that `produce` appends in pieces of any size.
  *
+ * @param bytes the size of the whole content.
  * @param onBlock receives the content in blocks, in order, each while other threads write it: what it does costs no time as long as
  * it is faster than the disk.
  * @throws the system error of the failing call (ENOSPC, EACCES, ...); an older file is then unchanged.
  */
 export async function writeLargeFile(
   path: string,
+  bytes: number,
   produce: (append: Append) => Promise<void>,
   onBlock?: (block: Uint8Array) => void,
 ): Promise<void> {
   const file = beginAtomic(path);
-  const target = openTarget(file.fd, file.temporary);
+  const target = openTarget(file.fd, file.temporary, bytes);
   try {
-    await appendBlocks(target.write, produce, onBlock).finally(target.close);
+    const written = await appendBlocks(target.write, produce, onBlock).finally(target.close);
+    if (written !== bytes) throw new Error(`${path}: ${written} bytes were written instead of ${bytes}`);
     file.commit();
   } catch (error) {
     file.abandon();
@@ -43,12 +57,12 @@ export async function writeLargeFile(
 
 type WriteAt = (bytes: Uint8Array, position: number) => Promise<void>;
 
-/** Cuts what `produce` appends into whole buffers, a few of which are being written while it goes on. */
+/** Cuts what `produce` appends into whole buffers, a few of which are being written while it goes on. @returns the bytes written. */
 async function appendBlocks(
   writeAt: WriteAt,
   produce: (append: Append) => Promise<void>,
   onBlock?: (block: Uint8Array) => void,
-): Promise<void> {
+): Promise<number> {
   const buffers: Uint8Array[] = [];
   const writing: Promise<void>[] = [];
   let current = 0;
@@ -80,6 +94,7 @@ async function appendBlocks(
     });
     if (filled > 0) send();
     await Promise.all(writing);
+    return position;
   } finally {
     await Promise.allSettled(writing); // nobody may write to a descriptor that is closed
   }
@@ -88,8 +103,9 @@ async function appendBlocks(
 const writePiece = promisify(write);
 
 /** Writes whole blocks past the page cache if the file system can, and the rest as usual. */
-function openTarget(fd: number, path: string): { write: WriteAt; close(): void } {
-  const direct = openDirect(path);
+function openTarget(fd: number, path: string, bytes: number): { write: WriteAt; close(): void } {
+  const direct = bytes < blockBytes ? undefined : openDirect(path);
+  if (direct !== undefined) reserve(direct, bytes);
   // Some file systems accept the flag and reject the writes. The descriptor stays open: others may be writing.
   let rejected = false;
   const writeAt: WriteAt = async (bytes, position) => {

@@ -29,7 +29,7 @@ test('the next write removes temporary files of killed processes, but not of run
   assert.match(left[0]!, /^\.a\.txt\..*\.tmp$/);
   writeFileAtomic(join(dir, 'b.txt'), 'another');
   assert.deepEqual(readdirSync(dir), [left[0], 'b.txt']);
-  await writeLargeFile(path, async () => {
+  await writeLargeFile(path, 0, async () => {
     writeFileAtomic(path, 'meanwhile'); // by this process, which is still writing the other
     assert.equal(readdirSync(dir).length, 3);
   });

@@ -27,7 +27,7 @@ test('pieces of any size arrive in order, whether or not they fill blocks and bu
           scratch.fill(0); // the caller may use its memory again
         }
       };
-      await writeLargeFile(path, produce, (block) => blocks.push(Buffer.from(block)));
+      await writeLargeFile(path, Buffer.concat(pieces).length, produce, (block) => blocks.push(Buffer.from(block)));
       assert.ok(readFileSync(path).equals(Buffer.concat(pieces)), `${sizes}`);
       assert.ok(Buffer.concat(blocks).equals(Buffer.concat(pieces)), `${sizes} in blocks`);
     }
@@ -38,8 +38,8 @@ test('pieces of any size arrive in order, whether or not they fill blocks and bu
 test('a failure keeps the old file and waits for the writes under way', async () => {
   for (const folder of folders) {
     const path = join(folder, 'b.bin');
-    await writeLargeFile(path, (append) => append(Buffer.from('old')));
-    const failing = writeLargeFile(path, async (append) => {
+    await writeLargeFile(path, 3, (append) => append(Buffer.from('old')));
+    const failing = writeLargeFile(path, 18 * mebibyte, async (append) => {
       await append(Buffer.alloc(9 * mebibyte));
       throw new Error('no tensor');
     });
@@ -52,7 +52,7 @@ test('a failure keeps the old file and waits for the writes under way', async ()
 
 test('a file that may not grow is reported', { skip: process.platform === 'win32' && 'needs ulimit' }, async () => {
   const script = `import { writeLargeFile } from ${JSON.stringify(new URL('../../src/util/large-file.js', import.meta.url).href)};
-    await writeLargeFile(${JSON.stringify(join(folders[1]!, 'c.bin'))}, (append) => append(new Uint8Array(32 << 20)));`;
+    await writeLargeFile(${JSON.stringify(join(folders[1]!, 'c.bin'))}, 32 << 20, (append) => append(new Uint8Array(32 << 20)));`;
   // 8 MiB is the largest file that the process may write; Node ignores the signal.
   const run = spawnSync('bash', [
     '-c',

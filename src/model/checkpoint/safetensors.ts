@@ -27,11 +27,11 @@ export function bytesOf({ shape, dtype }: TensorToWrite): number {
   return shape.reduce((a, b) => a * b, 1) * bytesPerElement[dtype];
 }
 
-/** @returns all bytes before the first tensor, and the tensors in the order in which they follow. */
+/** @returns all bytes before the first tensor, the tensors in the order in which they follow, and the size of the file in bytes. */
 function safetensorsLayout<Tensor extends TensorToWrite>(
   tensors: readonly Tensor[],
   metadata: Readonly<Record<string, string>> = { format: 'pt' },
-): { readonly head: Uint8Array; readonly ordered: readonly Tensor[] } {
+): { readonly head: Uint8Array; readonly ordered: readonly Tensor[]; readonly bytes: number } {
   // The reference's order: by alignment, then by name, so that every tensor starts aligned.
   const ordered = [...tensors].sort(
     (a, b) => bytesPerElement[b.dtype] - bytesPerElement[a.dtype] || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
@@ -48,7 +48,7 @@ function safetensorsLayout<Tensor extends TensorToWrite>(
   const head = new Uint8Array(8 + length).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
   head.set(json, 8);
-  return { head, ordered };
+  return { head, ordered, bytes: head.length + end };
 }
 
 /** A whole file of float32 tensors, in memory. */
@@ -57,8 +57,8 @@ export async function float32File(
   read: (name: string) => Promise<Float32Array>,
 ): Promise<ArrayBuffer> {
   const tensors = Object.entries(specs).map(([name, shape]) => ({ name, shape, dtype: 'float32' as const }));
-  const { head, ordered } = safetensorsLayout(tensors);
-  const file = new Uint8Array(ordered.reduce((sum, tensor) => sum + bytesOf(tensor), head.length));
+  const { head, ordered, bytes } = safetensorsLayout(tensors);
+  const file = new Uint8Array(bytes);
   file.set(head);
   let at = head.length;
   for (const tensor of ordered) {
@@ -184,7 +184,7 @@ export async function writeSafetensors(
   read: (name: string) => Float32Array | Promise<Float32Array>,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<Checksum> {
-  const { head, ordered } = safetensorsLayout(tensors, metadata);
+  const { head, ordered, bytes } = safetensorsLayout(tensors, metadata);
   let checksum = emptyChecksum;
   const produce = async (append: Append) => {
     await append(head);
@@ -199,7 +199,7 @@ export async function writeSafetensors(
       }
     }
   };
-  await writeLargeFile(path, produce, (block) => {
+  await writeLargeFile(path, bytes, produce, (block) => {
     checksum = extendChecksum(checksum, block);
   });
   return checksum;

@@ -34,8 +34,11 @@ export async function writeGguf(
   metadata: readonly MetadataEntry[],
   tensors: readonly GgufTensorToWrite[],
 ): Promise<void> {
-  await writeLargeFile(path, async (append) => {
-    await append(header(metadata, tensors));
+  const head = header(metadata, tensors);
+  const padded = tensors.map(byteLength).map((bytes) => bytes + padding(bytes));
+  const bytes = padded.reduce((sum, each) => sum + each, head.byteLength);
+  await writeLargeFile(path, bytes, async (append) => {
+    await append(head);
     for (const tensor of tensors) {
       const values = tensor.read();
       if (values.length !== elementCount(tensor.shape)) {

@@ -129,7 +129,8 @@ export async function writeOnnx(path: string, graph: OnnxGraph, limit = maxBytes
   for (const chunk of chunksOf(graph.initializers.filter(isLarge), limit)) {
     const location = `${basename(path)}_data${dataFiles.length === 0 ? '' : `_${dataFiles.length}`}`;
     let offset = 0;
-    await writeLargeFile(`${path.slice(0, -basename(path).length)}${location}`, async (append) => {
+    const bytes = chunk.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    await writeLargeFile(`${path.slice(0, -basename(path).length)}${location}`, bytes, async (append) => {
       for (const tensor of chunk) {
         places.set(tensor, { location, offset, length: tensor.byteLength });
         await append(checkedBytes(tensor));
@@ -199,8 +200,10 @@ async function writeModel(path: string, graph: OnnxGraph, place: Placed): Promis
     return { whole, header, data, parts, size: whole.size + header.size + data.size + dataBytes };
   });
   const length = body.size + tensors.reduce((sum, { size }) => sum + size, 0);
-  await writeLargeFile(path, async (append) => {
-    for (const part of [model, prefix(7, length), body]) await append(proto.toBytes(part));
+  const head = [model, prefix(7, length), body];
+  const bytes = head.reduce((sum, { size }) => sum + size, length - body.size);
+  await writeLargeFile(path, bytes, async (append) => {
+    for (const part of head) await append(proto.toBytes(part));
     for (const { whole, header, data, parts } of tensors) {
       for (const part of [whole, header, data]) await append(proto.toBytes(part));
       for (const tensor of parts) await append(checkedBytes(tensor));

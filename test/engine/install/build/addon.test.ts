@@ -9,7 +9,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 16, sources: '451ad996a5c36f7896583eb0dabd344055ecac5e15c21c734b0daa2e6303133f' };
+const known = { engineFormat: 17, sources: '4a32c794daedb972dddfbb07c03b6e852a1aa389d25826feaf5a89ff2622a0e3' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');
