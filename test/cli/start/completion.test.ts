@@ -98,6 +98,10 @@ for (const [shell, complete] of [
     assert.deepEqual(of('completion', ''), ['bash', 'fish', 'zsh']);
     const ofRuns = of('runs', 'r').map((word) => word.replace(/\/$/, ''));
     assert.deepEqual(ofRuns, ['rm', 'runs'], 'a command and a folder');
+    const after = of('runs', 'runs', 'r').map((word) => word.replace(/\/$/, ''));
+    assert.deepEqual(after, ['runs'], 'the command is complete');
+    assert.deepEqual(of('runs', 'runs', 'rm', '--fil'), ['--filter'], '`rm` is a folder here');
+    assert.deepEqual(of('--quiet', 'engine', 'st'), ['status']);
     assert.deepEqual(of('train', '--config', 'pro'), ['problems.csv']);
     // Every option of every command.
     for (const { words, options } of commands) {
@@ -116,6 +120,7 @@ test('zsh completes commands, options and choices', { skip: !has('zsh') }, (t) =
   assert.ok(inZsh(['engine', 'install', '--'], folder).includes('--force'));
   const runs = inZsh(['runs', 'r'], folder);
   for (const word of ['rm', 'runs/']) assert.ok(runs.includes(word), runs.join(' '));
+  assert.ok(!inZsh(['runs', 'problems.csv', ''], folder).includes('rm'));
   assert.ok(inZsh(['runs', '--'], folder).includes('--filter'));
 });
 

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { programName } from '../../../src/cli/program-name.js';
 import { fileSource, loadProblems } from '../../../src/data/problems-file.js';
-import { lastLine, tinyzero } from '../../helpers/cli.js';
+import { cliPath, lastLine, runNode, tinyzero } from '../../helpers/cli.js';
 import { temporaryFolder } from '../../helpers/files.js';
 
 const small = [
@@ -51,12 +52,12 @@ for (const [what, file, flag] of [
 test('the table of problems holds those of the JSON lines; other endings are wrong usage', async (t) => {
   const folder = temporaryFolder(t);
   for (const name of ['p.jsonl', 'p.csv']) {
-    const { code, stdout } = await tinyzero(['init', 'problems', join(folder, name), '--json']);
+    const { code, stdout } = await runNode([cliPath, 'init', 'problems', join(folder, name), '--json']);
     assert.equal(code, 0);
     assert.deepEqual(lastLine(stdout), {
       event: 'result',
       file: join(folder, name),
-      next: `tinyzero train --problems ${join(folder, name)}`,
+      next: `${programName(cliPath)} train --problems ${join(folder, name)}`,
     });
   }
   const [lines, table] = await Promise.all(

@@ -72,7 +72,7 @@ function bash(words: CompletionWords): string {
   const following = ({ name, subs, command }: ReturnType<typeof places>[number]) => {
     const operands = command?.operands;
     const parts = [
-      ...(subs.length > 0 ? [given(subs.map(([word]) => word))] : []),
+      ...(subs.length > 0 ? [`[[ $command && ! $next ]] || ${given(subs.map(([word]) => word))}`] : []),
       ...(operands?.kind === 'choices' ? [given(operands.choices)] : []),
       ...(operands?.kind === 'files' ? ['_tinyzero_files'] : []),
     ];
@@ -89,13 +89,16 @@ function bash(words: CompletionWords): string {
     '  COMPREPLY+=($(compgen -f -- "$cur"))',
     '}',
     '_tinyzero() {',
-    '  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= word i',
+    '  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= next=1 word i',
     '  COMPREPLY=()',
     '  for ((i = 1; i < COMP_CWORD; i++)); do',
     '    word=${COMP_WORDS[i]}',
-    '    case "$command $word" in',
-    `    ${steps(words).map(quoted).join('|')}) command="\${command:+$command }$word" ;;`,
-    '    esac',
+    '    if [[ ! $command || $next ]]; then',
+    '      case "$command $word" in',
+    `      ${steps(words).map(quoted).join('|')}) command="\${command:+$command }$word" next=1; continue ;;`,
+    '      esac',
+    '    fi',
+    '    next=',
     '  done',
     '  case "$command $prev" in',
     ...words.commands.flatMap((command) => command.flags.flatMap((flag) => values(command, flag))),
@@ -140,21 +143,24 @@ function zsh(words: CompletionWords): string {
     '#compdef tinyzero',
     `# ${note('zsh')}`,
     '_tinyzero() {',
-    '  local command= word',
+    '  local command= next=1 word',
     '  local -a subs',
     '  integer i at=1',
     '  for ((i = 2; i < CURRENT; i++)); do',
     '    word=${words[i]}',
-    '    case "$command $word" in',
-    `    ${steps(words)
-      .map((step) => quoted(step))
-      .join('|')}) command="\${command:+$command }$word"; at=$i ;;`,
-    '    esac',
+    '    if [[ -z $command || -n $next ]]; then',
+    '      case "$command $word" in',
+    `      ${steps(words).map(quoted).join('|')}) command="\${command:+$command }$word" next=1 at=$i; continue ;;`,
+    '      esac',
+    '    fi',
+    '    next=',
     '  done',
     '  case "$command" in',
     ...places(words).map(({ name, subs, command }) => {
       const parts = [
-        ...(subs.length > 0 ? [`subs=(${described(subs)}); [[ $PREFIX == -* ]] || _describe command subs`] : []),
+        ...(subs.length > 0
+          ? [`subs=(${described(subs)}); [[ $PREFIX == -* || ( -n $command && -z $next ) ]] || _describe command subs`]
+          : []),
         ...(command ? [argumentsOf(command)] : []),
       ];
       return `  ${quoted(name)}) ${parts.join('; ')} ;;`;
@@ -170,6 +176,7 @@ function zsh(words: CompletionWords): string {
 function fish(words: CompletionWords): string {
   const text = (value: string) => `'${value.replace(/[\\']/g, (char) => `\\${char}`)}'`;
   const at = (name: string) => `-n ${text(`__tinyzero_at "${name}"`)}`;
+  const rightAfter = (name: string) => `-n ${text(`__tinyzero_at "${name}" next`)}`;
   const flagLine =
     (name: string) =>
     ({ flag, help, values }: FlagWords) => {
@@ -191,17 +198,23 @@ function fish(words: CompletionWords): string {
     `# ${note('fish')}`,
     'function __tinyzero_at',
     '  set -l command ""',
+    '  set -l next next',
     '  for word in (commandline -opc)[2..-1]',
-    '    switch "$command $word"',
-    `      case ${steps(words).map(text).join(' ')}`,
-    '        set command (string trim -- "$command $word")',
+    '    if test -z "$command" -o -n "$next"',
+    '      switch "$command $word"',
+    `        case ${steps(words).map(text).join(' ')}`,
+    '          set command (string trim -- "$command $word")',
+    '          set next next',
+    '          continue',
+    '      end',
     '    end',
+    '    set next ""',
     '  end',
-    '  test "$command" = "$argv[1]"',
+    '  test "$command" = "$argv[1]"; and test -z "$argv[2]" -o -z "$command" -o -n "$next"',
     'end',
     'complete -c tinyzero -f',
     ...starts(words).flatMap(([group, subs]) =>
-      subs.map(([word, summary]) => `complete -c tinyzero ${at(group)} -a ${text(word)} -d ${text(summary)}`),
+      subs.map(([word, summary]) => `complete -c tinyzero ${rightAfter(group)} -a ${text(word)} -d ${text(summary)}`),
     ),
     ...words.commands.flatMap((command) => [...command.flags.map(flagLine(command.name)), ...operandLine(command)]),
   ];

@@ -40,7 +40,7 @@ function write(file: string, content: string, next: string, { json }: Values): n
       { cause: error },
     );
   }
-  printResult(json, { file, next: `tinyzero ${next}` }, () => [
+  printResult(json, { file, next: `${programName()} ${next}` }, () => [
     `Wrote ${file}. It runs as it is:`,
     `  ${programName()} ${next}`,
   ]);
