@@ -91,7 +91,7 @@ export async function sft(
   const { folder, resume = false, engine, install, reporter, signal, ...given } = withDefaults(call);
   const [run, { writeSftReport }, { whileThere }] = await Promise.all([
     import('./run/sft/train.js'),
-    import('./report/sft/page.js'),
+    import('./report/sft-page.js'),
     import('./run/folder.js'),
   ]);
   const request = { options: defaultSftOptions(given), folder, resume, engine, install };
@@ -156,7 +156,7 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const { engine, install, reporter, signal, precision = 'f32', samplerWeights } = withDefaults(call);
   const model = await import('./model/loaded-model.js');
-  const { trainedModel } = await import('./run/final.js');
+  const { trainedModel } = await import('./run/checkpoints.js');
   return await model.loadModel(
     trainedModel(reference),
     { engine, install, precision, samplerWeights },

@@ -210,7 +210,7 @@ function describeSftUpdate({ step, loss, heldOutLoss }: SftMetrics, updates: num
   return `Update ${step} of ${updates}: loss ${loss.toFixed(3)} nats per token${held}`;
 }
 
-/** Losses over the updates, as lossCurves from 0 to the largest. */
+/** Losses over the updates, as curves from 0 to the largest. */
 function lossCurves(history: readonly SftMetrics[], width: number): string[] {
   const curve = (name: string, values: readonly number[]) => {
     const largest = Math.max(...values, Number.MIN_VALUE);

@@ -1,19 +1,24 @@
 /**
- * @file Reads a run folder into a plain record for the report, whether the run is finished, interrupted or damaged. All values
- * are validated; parts that do not exist yet are absent from the record. Writes nothing and takes no lock.
+ * @file Reads the folder of a run of `train` or `sft` into a plain record for the report, whether the run is finished,
+ * interrupted or damaged. All values are validated; parts that do not exist yet are absent from the record. Writes nothing
+ * and takes no lock.
  */
 import { basename, join, resolve } from 'node:path';
 import { readEvaluation } from '../policy/eval-compare.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
+import type { TokenLoss } from '../policy/row-loss.js';
 import { requireRun, runFiles } from '../run/folder.js';
 import { readProblems, readRun, type StoredRun } from '../run/record.js';
+import type { SftMetrics } from '../run/sft/events.js';
+import { readLoss, readSftRun, type StoredSft } from '../run/sft/record.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
 import { type Probe, readProbe } from '../stage1/probe-file.js';
 import type { TrainedProblems } from '../stage1/trained.js';
 import { readVStarFile, type VStarEntry, type VStarFile } from '../stage1/v-star-file.js';
 import { plannedFrom } from '../stage2/plan.js';
 import { UserError } from '../util/errors.js';
-import { followFile, followLog, type Part, remembered } from './follow.js';
+import { check, integer, number, object, optional } from '../util/schema.js';
+import { type Collector, followFile, followLog, type Part, remembered } from './follow.js';
 import {
   countedRollouts,
   lastEpochOf,
@@ -132,7 +137,7 @@ export function followRun(path: string, onDamage?: (error: UserError) => void): 
 }
 
 const noRollouts = { count: 0, points: [], newest: [], recent: [] };
-export const noTimings: TimingsRecord = { phases: new Map(), updates: [] };
+const noTimings: TimingsRecord = { phases: new Map(), updates: [] };
 
 /** `part`, whose errors go to `onDamage`, if there is one; its last good value then counts. */
 export function tolerating<T>(part: Part<T>, onDamage?: (error: UserError) => void): Part<T | undefined> {
@@ -174,5 +179,76 @@ export function stage1Record(
     histogram: Array.from({ length: samples + 1 }, (_, k) => exact.filter((count) => count === k).length),
     entries,
     ...(isWhole && run && { preflight: preflight(complete, { beta1, ...run }) }),
+  };
+}
+
+export interface SftRecord {
+  /** Name of the folder, without its path. */
+  readonly name: string;
+  readonly path: string;
+  readonly stored: StoredSft;
+  readonly before: TokenLoss | undefined;
+  readonly after: TokenLoss | undefined;
+  readonly isFinished: boolean;
+  readonly steps: readonly SftMetrics[];
+  readonly timings: TimingsRecord;
+}
+
+/** @throws UserError when the folder holds no run, or a file in it is damaged. */
+export function readSftRecord(path: string): SftRecord {
+  requireRun(path);
+  const record = followSft(path)();
+  if (record === undefined) throw new UserError(`${path} was removed while it was read.`);
+  return record;
+}
+
+/** As {@link followRun}, for a run of `sft`. */
+export function followSft(path: string, onDamage?: (error: UserError) => void): Part<SftRecord | undefined> {
+  const file = (name: keyof typeof runFiles) => join(path, runFiles[name]);
+  const whole = <T>(name: keyof typeof runFiles, read: (path: string) => T) =>
+    tolerating<T | undefined>(followFile(file(name), read), onDamage);
+  const config = whole('config', readSftRun);
+  const losses = [whole('evalBefore', readLoss), whole('evalAfter', readLoss)] as const;
+  const isFinished = whole('finalChecksums', () => true);
+  const updates = followLog(file('metrics'), () => sftSteps(file('metrics')));
+  const steps = tolerating<readonly SftMetrics[] | undefined>(updates.read, onDamage);
+  const times = followLog(file('timings'), () => timingRecords(file('timings')));
+  const timings = tolerating<TimingsRecord | undefined>(times.read, onDamage);
+  return () => {
+    const stored = config();
+    if (stored === undefined) return undefined;
+    return {
+      name: basename(resolve(path)),
+      path,
+      stored,
+      before: losses[0](),
+      after: losses[1](),
+      isFinished: isFinished() ?? false,
+      steps: steps() ?? [],
+      timings: timings() ?? noTimings,
+    };
+  };
+}
+
+const sftStepShape = object({
+  step: integer({ min: 1 }),
+  epoch: integer({ min: 0 }),
+  loss: number(),
+  tokens: integer({ min: 1 }),
+  trainedTokens: integer({ min: 1 }),
+  gradientNorm: number(),
+  learningRate: number(),
+  heldOutLoss: optional(number()),
+});
+
+function sftSteps(path: string): Collector<readonly SftMetrics[]> {
+  const source = { path, what: "a run's log of updates" };
+  const steps: SftMetrics[] = [];
+  return {
+    add(line, at) {
+      const { heldOutLoss, ...step } = check(sftStepShape, line, source, `line ${at}`);
+      steps.push({ ...step, ...(heldOutLoss !== undefined && { heldOutLoss }) });
+    },
+    value: () => [...steps],
   };
 }

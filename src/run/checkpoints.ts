@@ -1,9 +1,10 @@
 /**
- * @file The checkpoints of a run: where training starts, from the newest that is undamaged and has undamaged logs, and how
- * the next one is saved.
+ * @file The models that a run saves: checkpoints, where training starts from the newest that is undamaged and has undamaged
+ * logs; the trained model, `final/`, a Hugging Face folder; and with --keep best `best/`. Their checksums are in `final.json`
+ * and `best.json`, written last. A model whose files do not match is rejected.
  */
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { Pretrained } from '../model/checkpoint/pretrained.js';
 import { isGguf } from '../model/gguf/open.js';
 import { shippedModel } from '../model/shipped.js';
@@ -12,18 +13,22 @@ import {
   type CheckpointExtras,
   type CheckpointModel,
   type CheckpointState,
+  checksumsShape,
+  loadPolicy,
   readCheckpointState,
   requireWhole,
   saveCheckpoint,
+  savePolicy,
   type Trainable,
 } from '../stage2/checkpoint.js';
 import type { Progress } from '../stage2/loop.js';
-import { emptyChecksum } from '../util/checksum.js';
+import { emptyChecksum, requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
-import { explainAsyncWrites } from '../util/file.js';
+import { explainAsyncWrites, writeFileAtomic } from '../util/file.js';
+import { readJsonRecord } from '../util/json.js';
 import type { Reporter } from '../util/reporter.js';
-import { hasFinal, requireFinal } from './final.js';
-import type { RunFolder } from './folder.js';
+import { check, integer, object, oneOf, share } from '../util/schema.js';
+import { commandOfRun, type RunFolder, runFiles } from './folder.js';
 import { type LogWriter, requireLog } from './logs.js';
 
 /**
@@ -123,4 +128,102 @@ function checkedState(folder: RunFolder, step: number, updates: number): Checkpo
 function baseReference(name: string, folder: string): string {
   if (isGguf(name)) return resolve(name);
   return existsSync(name) || shippedModel(name) !== name ? resolve(folder) : name;
+}
+
+/** Incremented when older versions would misread the file. */
+const format = 'tinyzero-final-1';
+const finalShape = object({ format: oneOf([format]), files: checksumsShape });
+
+/** Writes the trained model of a run, replacing an earlier one. */
+export async function saveFinal(folder: RunFolder, policy: Trainable, model: CheckpointModel): Promise<void> {
+  const [path, checksums] = [folder.file('final'), folder.file('finalChecksums')];
+  await explainAsyncWrites(path, async () => {
+    rmSync(checksums, { force: true });
+    const files = await savePolicy(path, policy, model);
+    writeFileAtomic(checksums, sealJson(`${JSON.stringify({ format, files }, null, 2)}\n`));
+  });
+}
+
+/** Whether the run in `path` has a trained model. Does not check the weights. */
+export function hasFinal(path: string): boolean {
+  return existsSync(join(path, runFiles.finalChecksums)) && existsSync(join(path, runFiles.final, 'config.json'));
+}
+
+/** Verifies every file of the trained model. @throws UserError naming the first one that is missing or damaged. */
+function requireFinal(path: string): void {
+  const checksums = join(path, runFiles.finalChecksums);
+  const { files } = check(finalShape, readJsonRecord(checksums), { path: checksums, what: 'a list of checksums' });
+  requireSeal(checksums);
+  requireWhole(join(path, runFiles.final), Object.fromEntries(files));
+}
+
+/** Options whose model may be the folder of a run, with the trained model in its place. */
+export function withTrainedModel<Options extends { readonly model: string | undefined }>(options: Options): Options {
+  return options.model === undefined ? options : { ...options, model: trainedModel(options.model) };
+}
+
+/**
+ * The folder of the trained model if `name` is a run folder; any other name is returned unchanged.
+ *
+ * @throws UserError when the run is not finished, or its model is damaged.
+ */
+export function trainedModel(name: string): string {
+  const command = commandOfRun(name);
+  if (command === undefined) return name;
+  if (!hasFinal(name)) {
+    throw new UserError({
+      problem: `The run in ${name} has no trained model yet.`,
+      fix: `Finish it with \`tinyzero ${command} --resume ${name}\`, or use one of its checkpoints.`,
+    });
+  }
+  try {
+    requireFinal(name);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(
+      { problem: error.message, fix: `Run \`tinyzero ${command} --resume ${name}\` to write the model again.` },
+      { cause: error },
+    );
+  }
+  return join(name, runFiles.final);
+}
+
+/** Incremented when older versions would misread the file. */
+const bestFormat = 'tinyzero-best-1';
+const bestShape = object({
+  format: oneOf([bestFormat]),
+  step: integer({ min: 1 }),
+  accuracy: share,
+  files: checksumsShape,
+});
+
+/**
+ * `--keep best`: replaces the model of the update that answered the validation problems best so far, `best/`, with `best.json`,
+ * written last. Training is deterministic: a run that is resumed before it writes it again.
+ *
+ * @param facts `accuracy` on the validation problems after update `step`.
+ */
+export async function saveBest(
+  folder: RunFolder,
+  policy: Trainable,
+  model: CheckpointModel,
+  { step, accuracy }: { readonly step: number; readonly accuracy: number },
+): Promise<void> {
+  const [path, facts] = [folder.file('best'), folder.file('bestFacts')];
+  folder.requirePresent();
+  await explainAsyncWrites(path, async () => {
+    rmSync(facts, { force: true });
+    const files = await savePolicy(path, policy, model);
+    writeFileAtomic(facts, sealJson(`${JSON.stringify({ format: bestFormat, step, accuracy, files }, null, 2)}\n`));
+  });
+}
+
+/** Loads the best model. @throws UserError when it is missing, damaged, or not that of update `step`. */
+export function loadBest(folder: RunFolder, policy: Trainable, step: number): void {
+  const path = folder.file('bestFacts');
+  const { step: saved, files } = check(bestShape, readJsonRecord(path), { path, what: 'facts of the best model' });
+  requireSeal(path);
+  if (saved !== step) throw new UserError(`${folder.file('best')} is of update ${saved}, not of update ${step}.`);
+  requireWhole(folder.file('best'), Object.fromEntries(files));
+  loadPolicy(folder.file('best'), policy);
 }

@@ -15,10 +15,9 @@ import { bestOf, flatAt, type History, isFlat } from '../stage2/step-metrics.js'
 import { openTracker, type ValueTracker } from '../stage2/value-tracker.js';
 import { emptyChecksum } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
-import { checkpointModel, saveNewest, startOf } from './checkpoints.js';
+import { checkpointModel, loadBest, saveBest, saveFinal, saveNewest, startOf } from './checkpoints.js';
 import { planOf, rowsOf, scheduleOf } from './core/plan.js';
 import type { TrainResult } from './events.js';
-import { loadBest, saveBest, saveFinal } from './final.js';
 import type { RunFolder } from './folder.js';
 import { openLog, readLog } from './logs.js';
 import type { Run } from './train.js';

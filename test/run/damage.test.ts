@@ -4,7 +4,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { train } from '../../src/index.js';
-import { trainedModel } from '../../src/run/final.js';
+import { trainedModel } from '../../src/run/checkpoints.js';
 import { tinyzero } from '../helpers/cli.js';
 import { filesOf, resumeDamaged } from '../helpers/damage.js';
 import { assertUserError } from '../helpers/errors.js';

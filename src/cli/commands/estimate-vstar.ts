@@ -5,7 +5,7 @@
 import type { CommonOptionName, estimationOptionNames, samplingOptionNames } from '../../options/names.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
-import { withTrainedModel } from '../../run/final.js';
+import { withTrainedModel } from '../../run/checkpoints.js';
 import { runFiles } from '../../run/folder.js';
 import { type Preflight, preflightOf } from '../../stage1/preflight.js';
 import {

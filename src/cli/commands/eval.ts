@@ -10,7 +10,7 @@ import { defaultOptions, type TrainingOptions } from '../../options/settings.js'
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
-import { trainedModel } from '../../run/final.js';
+import { trainedModel } from '../../run/checkpoints.js';
 import { runFiles } from '../../run/folder.js';
 import { evaluationOptionsOf } from '../../run/record.js';
 import { exitCodes } from '../../util/errors.js';

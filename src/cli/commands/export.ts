@@ -1,17 +1,22 @@
-/** @file `tinyzero export`: writes a model for other programs, and checks that it answers the same there. */
+/**
+ * @file `tinyzero export`: writes a model for other programs, and checks that it answers the same there. `tinyzero merge`:
+ * writes a full model folder from an adapter and its base.
+ */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import type { ExportCheck } from '../../model/export/export.js';
-import { type ExportResult, exportModel } from '../../model/export/export.js';
+import { savePretrained } from '../../model/checkpoint/save.js';
+import { type ExportCheck, type ExportResult, exportModel } from '../../model/export/export.js';
 import { type ExportFormat, exportTargets } from '../../model/export/targets.js';
-import { usageError } from '../../model/open.js';
+import { parameterSpecs } from '../../model/network/params.js';
+import { openModel, usageError } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionValues } from '../../options/table.js';
-import { trainedModel } from '../../run/final.js';
+import { trainedModel } from '../../run/checkpoints.js';
 import { runFiles } from '../../run/folder.js';
 import { readRun } from '../../run/record.js';
-import { exitCodes } from '../../util/errors.js';
+import { exitCodes, UserError } from '../../util/errors.js';
+import { explainAsyncWrites } from '../../util/file.js';
 import { formatBytes } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
 import { interruptible } from '../terminal/interrupt.js';
@@ -100,4 +105,35 @@ function checkLines({ program, prompts, ...check }: ExportCheck): string[] {
           `The first difference: after ${JSON.stringify(first.prompt)}, token ${first.position + 1} is ${first.found}, not ${first.expected} (log-prob ${first.logProb?.toFixed(3)}).`,
         ]),
   ];
+}
+
+export async function merge({ out, json }: OptionValues<'out' | 'json'>, operands: readonly string[]): Promise<number> {
+  if (out === undefined) throw usageError('--out is missing.', 'Give the folder for the merged model: --out FOLDER.');
+  const reference = trainedModel(operands[0]!);
+  const reporter = consoleReporter({ quiet: true });
+  const { pretrained } = await interruptible((signal) => openModel(reference, reporter, signal));
+  try {
+    const { adapterFolder, config, configRecord, folder, weights } = pretrained;
+    if (adapterFolder === undefined) {
+      throw new UserError({
+        problem: `${reference} has no adapter to merge: it is a full model.`,
+        fix: 'Use a folder with adapter_config.json, or a run trained with --lora-rank.',
+      });
+    }
+    await explainAsyncWrites(out, () =>
+      savePretrained(out, {
+        configRecord,
+        specs: parameterSpecs(config),
+        dtype: 'float32',
+        carryFrom: folder,
+        read: weights.read,
+      }),
+    );
+    printResult(json, { folder: out, adapter: adapterFolder }, () => [
+      `The adapter of ${adapterFolder}, merged into its base model, is in ${out}.`,
+    ]);
+    return exitCodes.ok;
+  } finally {
+    pretrained.weights.close();
+  }
 }

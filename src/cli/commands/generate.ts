@@ -15,7 +15,7 @@ import { readPrompt } from '../../model/prompt-input.js';
 import { builtinModel } from '../../model/shipped.js';
 import type { serverOptionNames } from '../../options/names.js';
 import type { OptionValues } from '../../options/table.js';
-import { trainedModel } from '../../run/final.js';
+import { trainedModel } from '../../run/checkpoints.js';
 import { sampleTexts } from '../../run/server/samplers.js';
 import { exitCodes } from '../../util/errors.js';
 import { readJsonLines, readText } from '../../util/json.js';

@@ -8,7 +8,7 @@ import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName } from '../../options/names.js';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionValues } from '../../options/table.js';
-import { trainedModel } from '../../run/final.js';
+import { trainedModel } from '../../run/checkpoints.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { type Answer, openPlayer, type Player, type Question } from '../player.js';
 import { fitted, harmless, liveBlock, sideBySide } from '../terminal/columns.js';

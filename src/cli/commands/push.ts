@@ -9,7 +9,7 @@ import { parameterCount } from '../../model/network/params.js';
 import { usageError } from '../../model/open.js';
 import { shippedModel } from '../../model/shipped.js';
 import type { OptionValues } from '../../options/table.js';
-import { trainedModel } from '../../run/final.js';
+import { trainedModel } from '../../run/checkpoints.js';
 import { runFiles } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';

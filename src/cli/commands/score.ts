@@ -7,7 +7,7 @@ import { usageError } from '../../model/open.js';
 import { readCompletionRow } from '../../model/prompt-input.js';
 import { builtinModel } from '../../model/shipped.js';
 import type { OptionValues } from '../../options/table.js';
-import { trainedModel } from '../../run/final.js';
+import { trainedModel } from '../../run/checkpoints.js';
 import { exitCodes } from '../../util/errors.js';
 import { readJsonLines } from '../../util/json.js';
 import { interruptible } from '../terminal/interrupt.js';

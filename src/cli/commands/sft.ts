@@ -5,7 +5,7 @@ import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, sftOptionNames } from '../../options/names.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { shellWord } from '../../report/command.js';
-import { withTrainedModel } from '../../run/final.js';
+import { withTrainedModel } from '../../run/checkpoints.js';
 import { newFolder, whileThere } from '../../run/folder.js';
 import type { SftDryRun } from '../../run/sft/dry-run.js';
 import type { SftEvent, SftRequest, SftResult } from '../../run/sft/events.js';
@@ -52,7 +52,7 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
       const trained = await watchedRun({ watch, port, open }, folder, reporter, () =>
         sft(request, onEvent, reporter, signal),
       );
-      const { writeSftReport } = await import('../../report/sft/page.js');
+      const { writeSftReport } = await import('../../report/sft-page.js');
       return { ...trained, report: whileThere(folder, () => writeSftReport({ folder })) };
     } finally {
       progress.end();

@@ -4,9 +4,9 @@
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, trainingOptionNames } from '../../options/names.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
+import { withTrainedModel } from '../../run/checkpoints.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
 import type { TrainEvent } from '../../run/events.js';
-import { withTrainedModel } from '../../run/final.js';
 import { newFolder, whileThere } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';

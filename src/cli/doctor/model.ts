@@ -8,7 +8,7 @@ import { ggufFolder, isGguf, openGgufWeights } from '../../model/gguf/open.js';
 import { resolveModel } from '../../model/hub/model.js';
 import { hubSettings } from '../../model/hub/repo.js';
 import { parameterCount } from '../../model/network/params.js';
-import { trainedModel } from '../../run/final.js';
+import { trainedModel } from '../../run/checkpoints.js';
 import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import type { Check } from './machine.js';

@@ -10,7 +10,7 @@ import { builtinModel } from '../../model/shipped.js';
 import { sftOptionNames, trainingOptionNames } from '../../options/names.js';
 import { shellWord } from '../../report/command.js';
 import { judgeSet } from '../../report/many/verdict.js';
-import { trainedModel, withTrainedModel } from '../../run/final.js';
+import { trainedModel, withTrainedModel } from '../../run/checkpoints.js';
 import { requireEmptyFolder } from '../../run/folder.js';
 import {
   holdsPlan,

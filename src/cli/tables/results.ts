@@ -66,7 +66,7 @@ export const resultCommands: readonly CommandSpec[] = [
       ['watch runs/five', 'the runs of --seeds or of a sweep'],
       ['watch part-1.json part-2.json', 'the shards of stage 1'],
     ],
-    load: () => import('../commands/results/watch.js'),
+    load: async () => ({ run: (await import('../commands/results/report.js')).watch }),
   }),
   command({
     words: ['runs'],

@@ -2,13 +2,12 @@
  * @file A watched run: its verdict, computed again only after a change, and its progress, from its files: its phases, which
  * of them is current, and the time left.
  */
-import { hasFinal } from '../../run/final.js';
+import { hasFinal } from '../../run/checkpoints.js';
 import { algorithms } from '../../stage2/algorithm.js';
 import { counted, formatSeconds } from '../../util/format.js';
 import { mean } from '../../util/statistics.js';
 import { remembered } from '../follow.js';
-import type { RunRecord } from '../read.js';
-import type { SftRecord } from '../sft/read.js';
+import type { RunRecord, SftRecord } from '../read.js';
 import { judge, type Verdict } from '../verdict.js';
 import { type Watched, watchRun } from './state.js';
 

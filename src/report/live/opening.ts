@@ -12,7 +12,7 @@ import type { StepRecord } from '../log-records.js';
 import { opening, subject } from '../page.js';
 import type { RunRecord } from '../read.js';
 import { secondsOf } from '../sections/facts.js';
-import { sftOpening, sftSubject } from '../sft/page.js';
+import { sftOpening, sftSubject } from '../sft-page.js';
 import { type Followed, headline, type Phase } from './followed.js';
 import type { Watched } from './state.js';
 

@@ -9,7 +9,7 @@ import { creatorOf, sections } from '../page.js';
 import type { RunRecord } from '../read.js';
 import { accuracyFigure } from '../sections/evaluations.js';
 import { visible } from '../sections/examples.js';
-import { sftSections } from '../sft/page.js';
+import { sftSections } from '../sft-page.js';
 import type { Followed } from './followed.js';
 import { announcement, liveOpening, pathsOf, titleOf } from './opening.js';
 import type { Drawable, View } from './page.js';

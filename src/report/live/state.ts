@@ -9,8 +9,7 @@ import { commandOfRun, runFiles } from '../../run/folder.js';
 import { lockHolder, lockName } from '../../run/lock.js';
 import { UserError } from '../../util/errors.js';
 import { versionOf } from '../follow.js';
-import { followRun, type RunRecord } from '../read.js';
-import { followSft, type SftRecord } from '../sft/read.js';
+import { followRun, followSft, type RunRecord, type SftRecord } from '../read.js';
 
 /** `waiting`: there is no run yet. `gone`: there was one. `stopped`: not finished, and no process works on it. */
 type WatchedState = 'waiting' | 'running' | 'stopped' | 'finished' | 'gone';

@@ -20,8 +20,8 @@ import {
   updateAxis,
   valueAxis,
 } from '../charts/chart.js';
-import { binsOf } from '../charts/thin.js';
 import { type Html, html } from '../html.js';
+import { binsOf } from '../log-records.js';
 import { describeSetting } from './verdict.js';
 
 /** A run in the charts. */

@@ -21,9 +21,8 @@ import {
   valueAxis,
 } from '../charts/chart.js';
 import { scatterFigure } from '../charts/scatter.js';
-import { binned } from '../charts/thin.js';
 import { type Html, html } from '../html.js';
-import type { StepRecord } from '../log-records.js';
+import { binned, type StepRecord } from '../log-records.js';
 import type { RunRecord } from '../read.js';
 
 interface Quantity {

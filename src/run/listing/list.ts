@@ -14,7 +14,7 @@ import { readCheckpointState } from '../../stage2/checkpoint.js';
 import { plannedFrom } from '../../stage2/plan.js';
 import { systemErrorCode, UserError } from '../../util/errors.js';
 import { explainWrites, unreadable } from '../../util/file.js';
-import { hasFinal } from '../final.js';
+import { hasFinal } from '../checkpoints.js';
 import { checkpointName, commandOfRun, runFiles, wholeCheckpoints } from '../folder.js';
 import { lockFolder, lockHolder } from '../lock.js';
 import { readLog } from '../logs.js';

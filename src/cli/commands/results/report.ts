@@ -1,12 +1,16 @@
 /**
- * @file `tinyzero report`: makes the report of a run from its files and, with --open, opens it in a browser.
+ * @file `tinyzero report`: makes the report of a run from its files and, with --open, opens it in a browser. `tinyzero
+ * watch`: the report of runs, or of stage 1, as a page that follows them, until Ctrl-C.
  */
 import { resolve } from 'node:path';
 import type { OptionValues } from '../../../options/table.js';
+import { shellWord } from '../../../report/command.js';
+import { watchRuns } from '../../../report/live/watch.js';
 import { commandOfRun, requireRun, whileThere } from '../../../run/folder.js';
 import { holdsPlan } from '../../../run/many/plan.js';
 import { exitCodes, UserError } from '../../../util/errors.js';
 import { openInBrowser } from '../../browser.js';
+import { interruptible } from '../../terminal/interrupt.js';
 import { printResult } from '../../terminal/output.js';
 import { consoleReporter } from '../../terminal/progress.js';
 
@@ -18,7 +22,7 @@ export async function run(
   const request = { folder: folder!, compare: compareRuns, ...(out !== undefined && { out }) };
   requireRun(folder!);
   if (commandOfRun(folder!) === 'sft') {
-    const { writeSftReport } = await import('../../../report/sft/page.js');
+    const { writeSftReport } = await import('../../../report/sft-page.js');
     const path = whileThere(folder!, () => writeSftReport(request));
     printResult(json, { path }, () => [`The report is in ${path}.`]);
     return await shown(path, open, quiet);
@@ -53,4 +57,39 @@ async function shown(path: string, open: boolean, quiet: boolean): Promise<numbe
     consoleReporter({ quiet }).line(`No browser could be opened. Open ${resolve(path)} in one.`);
   }
   return exitCodes.ok;
+}
+
+type WatchValues = OptionValues<'port' | 'open' | 'json' | 'quiet'>;
+
+export async function watch({ port, open, json, quiet }: WatchValues, paths: readonly string[]): Promise<number> {
+  const [first, ...others] = paths;
+  const reporter = consoleReporter({ quiet });
+  const printJson = (record: object) => process.stdout.write(`${JSON.stringify(record)}\n`);
+  const watching = await watchRuns({
+    paths: [first!, ...others],
+    port,
+    onState: ({ path, state }, sentence) => {
+      if (json) printJson({ event: 'state', run: path, state, sentence });
+      else reporter.line(`${path}: ${sentence}${/[.!?]$/.test(sentence) ? '' : '.'}`);
+    },
+  });
+  const { url } = watching;
+  // The address is never wrapped, so that it can be clicked.
+  if (json) printJson({ event: 'listening', url, port: watching.port, runs: paths });
+  else process.stdout.write(`${url}\n`);
+  reporter.line('Ctrl-C ends the page, not the run.');
+  if (open && !(await openInBrowser(url))) reporter.line('No browser could be opened. Open the address in one.');
+  await interruptible(untilStopped).catch((error) => {
+    if (!(error instanceof UserError)) throw error; // Ctrl-C is how it ends
+  });
+  const again = paths.map((path) => shellWord(resolve(path))).join(' ');
+  await watching.close(`The page has ended; \`tinyzero watch ${again}\` shows it again.`);
+  return exitCodes.ok;
+}
+
+/** Rejects when the signal is aborted. */
+function untilStopped(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason));
+  });
 }

@@ -3,20 +3,20 @@
  * the files in the run folder, finished or not.
  */
 import { join } from 'node:path';
-import { sftOptionNames } from '../../options/names.js';
-import { requireRun, runFiles } from '../../run/folder.js';
-import type { SftMetrics } from '../../run/sft/events.js';
-import { explainWrites, writeFileAtomic } from '../../util/file.js';
-import { counted, formatPercent } from '../../util/format.js';
-import { mean } from '../../util/statistics.js';
-import { chart, figure, hits, legend, Plot, runStyle, section, short, updateAxis, valueAxis } from '../charts/chart.js';
-import { binned } from '../charts/thin.js';
-import { repeatCommand } from '../command.js';
-import { documentOf, pageSections, type SectionSpec } from '../document.js';
-import { type Html, html } from '../html.js';
-import { creatorOf, type ReportRequest } from '../page.js';
-import { commandBox, formatDuration, optionTables, table, versions } from '../sections/facts.js';
+import { sftOptionNames } from '../options/names.js';
+import { requireRun, runFiles } from '../run/folder.js';
+import type { SftMetrics } from '../run/sft/events.js';
+import { explainWrites, writeFileAtomic } from '../util/file.js';
+import { counted, formatPercent } from '../util/format.js';
+import { mean } from '../util/statistics.js';
+import { chart, figure, hits, legend, Plot, runStyle, section, short, updateAxis, valueAxis } from './charts/chart.js';
+import { repeatCommand } from './command.js';
+import { documentOf, pageSections, type SectionSpec } from './document.js';
+import { type Html, html } from './html.js';
+import { binned } from './log-records.js';
+import { creatorOf, type ReportRequest } from './page.js';
 import { readSftRecord, type SftRecord } from './read.js';
+import { commandBox, formatDuration, optionTables, table, versions } from './sections/facts.js';
 
 /**
  * Writes the report, with the curves of other runs overlaid, and returns its path.

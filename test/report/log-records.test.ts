@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { binned, evenly } from '../../../src/report/charts/thin.js';
+import { binned, evenly } from '../../src/report/log-records.js';
 
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);
 
