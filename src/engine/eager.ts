@@ -4,11 +4,24 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from './dtype.js';
-import type { Program, ProgramSpec, TensorSpec } from './program.js';
-import { alone, checkAssigned, checkInputs, checkValues, lookUp, NumericsError, ProgramError } from './program.js';
+import type { FunctionSpecs, Program, ProgramSpec, TensorSpec } from './program.js';
+import {
+  alone,
+  checkAssigned,
+  checkInputs,
+  checkOutputs,
+  checkValues,
+  lookUp,
+  NumericsError,
+  ProgramError,
+  typed,
+} from './program.js';
 
 /** A program on the tfjs backend `backendName`, which must be registered and ready. */
-export function createEagerProgram(backendName: string, spec: ProgramSpec): Program {
+export function createEagerProgram<Functions extends FunctionSpecs>(
+  backendName: string,
+  spec: ProgramSpec<Functions>,
+): Program<Functions> {
   const state = new Map<string, tf.Tensor>();
   let disposed = false;
 
@@ -49,6 +62,7 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
         const result = functionSpec.body(values, tensors);
         const assigns = Object.entries(result.assign ?? {});
         for (const [key, tensor] of assigns) checkAssigned(name, key, lookUp(spec.state, 'state', key), tensor);
+        checkOutputs(name, functionSpec, result.outputs ?? {});
         const outputs: Record<string, TypedArray> = {};
         for (const [key, tensor] of Object.entries(result.outputs ?? {})) {
           // A copy: some backends return the memory of the tensor, which may be state.
@@ -87,7 +101,7 @@ export function createEagerProgram(backendName: string, spec: ProgramSpec): Prog
       disposed = true;
     },
   };
-  return program;
+  return typed(program, spec);
 }
 
 /** Copies the values: some backends use the array itself as the tensor's memory, and the caller may change it. */

@@ -31,21 +31,26 @@ export type TensorRecord = Readonly<Record<string, Tensor>>;
 /** One tensor for each name in `Specs`. */
 export type TensorsOf<Specs extends TensorSpecs> = { readonly [Name in keyof Specs]: Tensor };
 
-export interface FunctionResult {
+/** Dtypes of a function's outputs, by name. */
+type OutputTypes = Readonly<Record<string, DType>>;
+
+export interface FunctionResult<Outputs extends OutputTypes = OutputTypes> {
   /** Values that `run` returns, by name. */
-  readonly outputs?: TensorRecord;
+  readonly outputs?: { readonly [Name in keyof Outputs]: Tensor };
   /** New values of state tensors, by name: a run stores all of them, or none if it fails. */
   readonly assign?: TensorRecord;
 }
 
 /** Write it inside {@link defineFunction}, which types the body's inputs by name. */
-export interface FunctionSpec<Inputs extends TensorSpecs = TensorSpecs> {
+export interface FunctionSpec<Inputs extends TensorSpecs = TensorSpecs, Outputs extends OutputTypes = OutputTypes> {
   readonly inputs: Inputs;
+  /** Declares the outputs, so that `run` returns typed values. The body's outputs are checked against it. */
+  readonly outputs?: Outputs;
   /**
    * Describes the computation. `state` holds the values from before the call. Reading a tensor's numbers, or using tensors made
    * elsewhere, is an error. The body runs once if it is compiled, and at every call if not, so it must not have side effects.
    */
-  body(state: TensorRecord, inputs: TensorsOf<Inputs>): FunctionResult;
+  body(state: TensorRecord, inputs: TensorsOf<Inputs>): FunctionResult<Outputs>;
   /** Reject NaN and infinities in outputs and assigned state, naming the first; the state is then unchanged. */
   readonly checkNumerics?: boolean;
   /**
@@ -57,32 +62,55 @@ export interface FunctionSpec<Inputs extends TensorSpecs = TensorSpecs> {
   readonly precision?: Precision;
 }
 
-/** Returns `spec`, with the body's inputs typed by `spec.inputs`. */
-export function defineFunction<Inputs extends TensorSpecs>(spec: FunctionSpec<Inputs>): FunctionSpec<Inputs> {
+/** Returns `spec`, with the body's inputs typed by `spec.inputs` and its outputs by `spec.outputs`. */
+export function defineFunction<Inputs extends TensorSpecs, Outputs extends OutputTypes = OutputTypes>(
+  spec: FunctionSpec<Inputs, Outputs>,
+): FunctionSpec<Inputs, Outputs> {
   return spec;
 }
 
-export interface ProgramSpec {
+export type FunctionSpecs = Readonly<Record<string, FunctionSpec>>;
+
+export interface ProgramSpec<Functions extends FunctionSpecs = FunctionSpecs> {
   readonly state: Readonly<Record<string, StateSpec>>;
-  readonly functions: Readonly<Record<string, FunctionSpec>>;
+  readonly functions: Functions;
 }
+
+interface ArrayOf {
+  readonly float32: Float32Array;
+  readonly int32: Int32Array;
+  readonly bool: Uint8Array;
+}
+
+/** The inputs of a function, flat in row-major order. */
+type InputsOf<Spec extends FunctionSpec> = {
+  readonly [Name in keyof Spec['inputs']]: ArrayOf[Spec['inputs'][Name]['dtype']];
+};
+
+/** The values that a function returns, flat in row-major order. */
+type OutputsOf<Spec extends FunctionSpec> =
+  Spec extends FunctionSpec<infer _, infer Types> ? { [Name in keyof Types]: ArrayOf[Types[Name]] } : never;
 
 /** The name of replica `replica`'s state `name` in a joint function. */
 export function stateOn(replica: number, name: string): string {
   return `${name}@${replica}`;
 }
 
-export interface Program {
-  readonly spec: ProgramSpec;
+export interface Program<Functions extends FunctionSpecs = FunctionSpecs> {
+  readonly spec: ProgramSpec<Functions>;
   /** Processes that hold the state: this one, which is replica 0, and the workers of a cluster. */
   readonly replicas: number;
   /**
-   * Runs one function, on every replica with the same inputs, and returns the outputs of replica 0; `inputs` has exactly the function's inputs, flat in row-major order.
+   * Runs one function, on every replica with the same inputs, and returns the outputs of replica 0. `inputs` has exactly the
+   * function's inputs, flat in row-major order.
    *
    * @throws ProgramError for a wrong name, dtype or size, for state that is read and was never written; NumericsError
    *   if `checkNumerics` finds a value that is not finite.
    */
-  run(name: string, inputs?: Readonly<Record<string, TypedArray>>): Record<string, TypedArray>;
+  run<Name extends keyof Functions & string>(
+    name: Name,
+    inputs?: InputsOf<Functions[Name]>,
+  ): OutputsOf<Functions[Name]>;
   /** Runs one function on several replicas at the same time. Returns the outputs of each call. */
   runEach(name: string, calls: readonly ReplicaCall[]): Record<string, TypedArray>[];
   /** Runs one function on one replica, without waiting for it. */
@@ -178,6 +206,31 @@ export function checkInputs(functionName: string, spec: FunctionSpec, inputs: Re
     }
     checkValues(`${functionName}: input ${name}`, inputSpec, inputs[name]);
   }
+}
+
+/** Checks the outputs of a body, if its function declares them. @throws ProgramError naming the first that differs. */
+export function checkOutputs(
+  functionName: string,
+  { outputs: declared }: FunctionSpec,
+  found: Readonly<Record<string, { readonly dtype: string }>>,
+): void {
+  if (declared === undefined) return;
+  for (const name of new Set([...Object.keys(declared), ...Object.keys(found)])) {
+    const [expected = 'no such output', dtype = 'none'] = [declared[name], found[name]?.dtype];
+    if (expected !== dtype)
+      throw new ProgramError(`${functionName}: output ${name}: expected ${expected}, found ${dtype}`);
+  }
+}
+
+/** What an engine makes of a program's spec. */
+export type CreateProgram = <Functions extends FunctionSpecs>(spec: ProgramSpec<Functions>) => Program<Functions>;
+
+/** `program`, which runs `spec` with {@link checkOutputs}, with the types of its functions. */
+export function typed<Functions extends FunctionSpecs>(
+  program: Program,
+  _: ProgramSpec<Functions>,
+): Program<Functions> {
+  return program as Program<Functions>;
 }
 
 /** Checks the value that a body assigns to a state tensor. */

@@ -15,8 +15,8 @@ import { addHandles, addStateAccess, type StateAccess } from './graph/variables.
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/native-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
-import type { Program, ProgramSpec, ReplicaCall, StateSpec } from './program.js';
-import { checkInputs, checkValues, lookUp, NumericsError, ProgramError, stateOn } from './program.js';
+import type { FunctionSpecs, Program, ProgramSpec, ReplicaCall, StateSpec } from './program.js';
+import { checkInputs, checkValues, lookUp, NumericsError, ProgramError, stateOn, typed } from './program.js';
 
 /** What graphs may use of the device on which they run. */
 export interface GraphDevice {
@@ -81,13 +81,13 @@ export function traceProgram(
  * @param cluster the processes that run the program together; absent: this one alone.
  * @throws as {@link traceProgram} does.
  */
-export function createSessionProgram(
+export function createSessionProgram<Functions extends FunctionSpecs>(
   binding: NativeBinding,
   addon: KernelsAddon | undefined,
-  spec: ProgramSpec,
+  spec: ProgramSpec<Functions>,
   device: GraphDevice,
   cluster?: Cluster,
-): Program {
+): Program<Functions> {
   const replicas = cluster?.addresses.length ?? 1;
   const everywhere = indices(replicas);
   const alone = addon !== undefined && cluster === undefined && device.kind === 'cpu';
@@ -142,7 +142,7 @@ export function createSessionProgram(
 
   const homes = ({ replica }: StateSpec) => (replica === undefined ? everywhere : [replica]);
 
-  return {
+  const program: Program = {
     spec,
     replicas,
     run(name, inputs = {}) {
@@ -187,6 +187,7 @@ export function createSessionProgram(
       session = undefined;
     },
   };
+  return typed(program, spec);
 }
 
 function valuesOf({ feeds }: Entry, inputs: Readonly<Record<string, TypedArray>>): TypedArray[] {

@@ -7,7 +7,7 @@ import type { Engine } from '../engine/backend.js';
 import type { WeightForm } from '../engine/choices.js';
 import { bytesPerElement, type DType } from '../engine/dtype.js';
 import { storedType } from '../engine/graph/stored.js';
-import type { Program, ProgramSpec, TensorSpec } from '../engine/program.js';
+import type { FunctionSpecs, Program, ProgramSpec, TensorSpec } from '../engine/program.js';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 import { eventLoopTurn } from '../util/reporter.js';
@@ -93,12 +93,12 @@ export function parameterState(config: ModelConfig): Record<string, TensorSpec> 
  *
  * @throws UserError when the state does not fit in memory.
  */
-export async function createModelProgram(
+export async function createModelProgram<Functions extends FunctionSpecs>(
   engine: Engine,
   { config, folder, weights }: Pick<Pretrained, 'config' | 'folder' | 'weights'>,
-  parts: ProgramSpec,
+  parts: ProgramSpec<Functions>,
   { signal, onProgress, form = 'f32' }: LoadOptions = {},
-): Promise<Program> {
+): Promise<Program<Functions>> {
   const parameters = frozenState(config, form);
   const state = { ...parameters, ...parts.state };
   checkMemory(engine, stateBytes(state), `The model in ${folder}`);

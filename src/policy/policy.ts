@@ -4,7 +4,7 @@
  */
 import type { Engine } from '../engine/backend.js';
 import { type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
-import { floats, type ReplicaCall } from '../engine/program.js';
+import { type FunctionSpecs, floats, type ReplicaCall } from '../engine/program.js';
 import { checkMemory, roomOf, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
@@ -153,7 +153,7 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
     if (copied) return { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) };
     return lora === undefined ? functions : onAdapters(functions, lora);
   };
-  const program = engine.createProgram({
+  const program = engine.createProgram<FunctionSpecs>({
     state,
     functions: {
       ...sampling(),

@@ -9,7 +9,7 @@ import { valueAndGradients } from '../engine/ops/gradient.js';
 import { tokenLogProbs } from '../engine/ops/ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import { type AdamWOptions, learningRateAt } from '../engine/optim/settings.js';
-import { defineFunction, type FunctionSpec, floats, type Program, type TensorRecord } from '../engine/program.js';
+import { defineFunction, floats, type Program, type TensorRecord } from '../engine/program.js';
 import { parameterState } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../model/network/params.js';
@@ -81,7 +81,10 @@ export async function pretrain(engine: Engine, options: PretrainOptions): Promis
   }
 }
 
-async function runSteps(program: Program, options: PretrainOptions): Promise<void> {
+async function runSteps(
+  program: Program<{ step: ReturnType<typeof stepFunction> }>,
+  options: PretrainOptions,
+): Promise<void> {
   const { steps, rows, batchSize, length } = options;
   const schedule = { peak: options.learningRate, warmupSteps, cosine: { steps, floor: learningRateFloor } };
   for (let step = 1; step <= steps; step++) {
@@ -90,14 +93,14 @@ async function runSteps(program: Program, options: PretrainOptions): Promise<voi
       ...packRows(rows(step), batchSize, length),
       ...adamw.stepScalars(step, learningRate, optimizer),
     });
-    options.onStep?.({ step, learningRate, loss: floats(loss)[0]!, gradientNorm: floats(norm)[0]! });
+    options.onStep?.({ step, learningRate, loss: loss[0]!, gradientNorm: norm[0]! });
     // Ctrl-C is only heard between two turns of the event loop.
     await eventLoopTurn();
     options.signal?.throwIfAborted();
   }
 }
 
-function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, names: readonly string[]): FunctionSpec {
+function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, names: readonly string[]) {
   return defineFunction({
     inputs: {
       ids: { dtype: 'int32', shape: [B, T] },
@@ -106,6 +109,7 @@ function stepFunction({ config, batchSize: B, length: T }: PretrainOptions, name
       weights: { dtype: 'float32', shape: [B * T] },
       ...adamw.stepInputs,
     },
+    outputs: { loss: 'float32', norm: 'float32' },
     checkNumerics: true,
     body(state, inputs) {
       const { ids, targets, weights } = inputs;

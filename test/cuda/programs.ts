@@ -6,7 +6,14 @@
 import { qwen2Config, qwenHalfBillion } from '../../bench/checkpoints.js';
 import { blockProgram } from '../../src/cli/doctor/block.js';
 import type { Engine } from '../../src/engine/backend.js';
-import { alone, defineFunction, type Program, type ProgramSpec } from '../../src/engine/program.js';
+import {
+  alone,
+  type CreateProgram,
+  defineFunction,
+  type Program,
+  type ProgramSpec,
+  typed,
+} from '../../src/engine/program.js';
 import { parameterState, samplingSizes } from '../../src/model/load.js';
 import { type ModelConfig, parseModelConfig } from '../../src/model/network/config.js';
 import { loraTargets } from '../../src/model/network/params.js';
@@ -135,9 +142,9 @@ const everyDtype: ProgramSpec = {
 
 /** Stands for an engine on a machine with a GPU: hands over the programs that would be compiled there. */
 function collector(collect: (spec: ProgramSpec) => void): Engine {
-  const createProgram = (spec: ProgramSpec): Program => {
+  const createProgram: CreateProgram = (spec) => {
     collect(spec);
-    return {
+    const program: Program = {
       spec,
       ...alone(() => ({})),
       run: () => ({}),
@@ -146,6 +153,7 @@ function collector(collect: (spec: ProgramSpec) => void): Engine {
       read: () => new Float32Array(),
       dispose: () => {},
     };
+    return typed(program, spec);
   };
   return {
     name: 'tensorflow',

@@ -47,6 +47,17 @@ testEveryWay('all functions see a state update, and a function sees the state fr
   });
 });
 
+testEveryWay('outputs that differ from the declared ones are an error that names the first', (way) => {
+  const run = (outputs: FunctionSpec['outputs']) => {
+    const functions = { f: fn(() => ({ outputs: { sum: tf.scalar(2) } }), { outputs }) };
+    withProgram(way, { state: {}, functions }, (program) => assert.deepEqual(program.run('f').sum, Float32Array.of(2)));
+  };
+  run({ sum: 'float32' });
+  assert.throws(() => run({ sum: 'int32' }), /f: output sum: expected int32, found float32/);
+  assert.throws(() => run({ sum: 'float32', more: 'bool' }), /f: output more: expected bool, found none/);
+  assert.throws(() => run({}), /f: output sum: expected no such output, found float32/);
+});
+
 testEveryWay('each of 150 state tensors keeps its own values', (way) => {
   const names = Array.from({ length: 150 }, (_, i) => `tensor ${i}`);
   const state = Object.fromEntries(names.map((name, i) => [name, { ...vector, shape: [1 + (i % 3)] }]));

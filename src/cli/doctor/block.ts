@@ -86,15 +86,17 @@ const batchSpecs = {
 export const adamOptions: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 };
 
 /** Functions `loss`, `gradients` (loss and the gradient of every parameter) and `step` (one AdamW update). */
-export const blockProgram: ProgramSpec = {
+export const blockProgram = {
   state: { ...parameterSpecs, ...optimizerState(parameterSpecs) },
   functions: {
     loss: defineFunction({
       inputs: batchSpecs,
+      outputs: { loss: 'float32' },
       body: (state, inputs) => ({ outputs: { loss: meanLoss(state, inputs) } }),
     }),
     gradients: defineFunction({
       inputs: batchSpecs,
+      outputs: Object.fromEntries(['loss', ...parameterNames].map((name) => [name, 'float32'] as const)),
       body: (state, inputs) => {
         const { loss, gradients } = differentiate(state, inputs);
         return { outputs: { loss, ...gradients } };
@@ -102,13 +104,14 @@ export const blockProgram: ProgramSpec = {
     }),
     step: defineFunction({
       inputs: { ...batchSpecs, ...stepInputs },
+      outputs: { loss: 'float32' },
       body: (state, inputs) => {
         const { loss, gradients } = differentiate(state, inputs);
         return { outputs: { loss }, assign: update(state, gradients, inputs, adamOptions) };
       },
     }),
   },
-};
+} satisfies ProgramSpec;
 
 type Batch = TensorsOf<typeof batchSpecs>;
 

@@ -8,7 +8,7 @@ import { bf16WithoutInstructions } from '../../engine/choices.js';
 import type { TypedArray } from '../../engine/dtype.js';
 import { linear } from '../../engine/ops/ops.js';
 import { stepScalars } from '../../engine/optim/adamw.js';
-import { floats, type Program } from '../../engine/program.js';
+import { defineFunction, type Program } from '../../engine/program.js';
 import { adamOptions, batch, blockProgram, fixedNumbers, initialParameters, parameterNames } from './block.js';
 import type { Check } from './machine.js';
 
@@ -49,19 +49,20 @@ async function matmulCheck(engine: Engine): Promise<Check> {
   const program = engine.createProgram({
     state: { a: { dtype: 'float32', shape: [size, size] }, b: { dtype: 'float32', shape: [size, size] } },
     functions: {
-      multiply: {
+      multiply: defineFunction({
         inputs: {},
+        outputs: { corner: 'float32' },
         body: ({ a, b }) => {
           const product = linear(a as tf.Tensor, b as tf.Tensor);
           return { outputs: { corner: tf.slice(product, [0, 0], [1, 1]) } }; // one number crosses, not a million
         },
-      },
+      }),
     },
   });
   try {
     program.fill('a', 0.5);
     program.fill('b', 2);
-    const corner = Number(program.run('multiply').corner?.[0]);
+    const corner = program.run('multiply').corner[0]!;
     const times: number[] = [];
     const began = performance.now();
     while (times.length < 7 && performance.now() - began < maxMatmulMs) {
@@ -118,13 +119,13 @@ export async function gradientCheck(engine: Engine, spec = blockProgram): Promis
           name,
           values.map((value, at) => value + distance * direction[at]!),
         );
-        return Number(program.run('loss', batch).loss?.[0]);
+        return program.run('loss', batch).loss[0]!;
       };
       const near = lossAt(epsilon) - lossAt(-epsilon);
       const far = lossAt(2 * epsilon) - lossAt(-2 * epsilon);
       const numeric = (8 * near - far) / (12 * epsilon);
       program.write(name, values);
-      const gradient = floats(gradients[name]);
+      const gradient = gradients[name]!;
       const analytic = gradient.reduce((sum, value, at) => sum + value * direction[at]!, 0);
       // Relative to the gradient's size, not the derivative's, which may happen to be small in this direction.
       const scale = gradient.reduce((sum, value) => sum + Math.abs(value), 0) / Math.sqrt(gradient.length);
@@ -154,7 +155,9 @@ const maxDifference = 1e-4;
 /** Compares loss and gradients: compiled, op by op, on WebAssembly, and the NumPy reference. */
 export async function agreementCheck(engine: Engine, spec = blockProgram): Promise<Check> {
   const wasm = await openEngine('wasm');
-  const ways: [string, Program][] = [[engine.name === 'wasm' ? 'wasm' : 'compiled', engine.createProgram(spec)]];
+  const ways: [string, Program<typeof spec.functions>][] = [
+    [engine.name === 'wasm' ? 'wasm' : 'compiled', engine.createProgram(spec)],
+  ];
   if (engine.name !== 'wasm') {
     ways.push(['op by op', engine.createEagerProgram(spec)]);
     ways.push(['wasm', wasm.createEagerProgram(spec)]);
@@ -164,10 +167,10 @@ export async function agreementCheck(engine: Engine, spec = blockProgram): Promi
       writeAll(program, initialParameters());
       return [name, program.run('gradients', batch)] as const;
     });
-    const [[firstName, first]] = results as [readonly [string, Record<string, TypedArray>]];
+    const [firstName, first] = results[0]!;
     let worst = {
       name: `${firstName} loss`,
-      difference: orInfinity(Math.abs(Number(first.loss?.[0]) - referenceLoss)),
+      difference: orInfinity(Math.abs(first.loss![0]! - referenceLoss)),
     };
     for (const [name, result] of results.slice(1)) {
       for (const [tensor, values] of Object.entries(result)) {
@@ -204,7 +207,7 @@ export async function trainingCheck(engine: Engine, spec = blockProgram): Promis
       const start = performance.now();
       const { loss } = program.run('step', { ...batch, ...stepScalars(step, 0.02, adamOptions) });
       times.push(performance.now() - start);
-      losses.push(Number(loss?.[0]));
+      losses.push(loss[0]!);
     }
     const [first = Number.NaN, last = Number.NaN] = [losses[0], losses.at(-1)];
     const median = times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!;

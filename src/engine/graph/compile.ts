@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { FunctionResult, FunctionSpec, ProgramSpec, TensorRecord, TensorSpec } from '../program.js';
-import { checkAssigned, lookUp } from '../program.js';
+import { checkAssigned, checkOutputs, lookUp } from '../program.js';
 import { castProductsToBfloat16 } from './bfloat16.js';
 import { addStores, type NamedOutput } from './commit.js';
 import { type Graph, type GraphNode, type Output, plainName } from './graph.js';
@@ -63,6 +63,7 @@ export function compileFunction(
     const inputs = Object.fromEntries(feeds.map((each, index) => [each.name, tracedTensor(placeholders[index]!)]));
     try {
       const result: FunctionResult = spec.body(state, inputs);
+      checkOutputs(name, spec, result.outputs ?? {});
       return { outputs: named(result.outputs), assigns: named(result.assign) };
     } finally {
       tf.dispose(kept);

@@ -1,12 +1,12 @@
 /** @file Programs compiled to WGSL on an open device, in Node and in a page. */
-import type { Program, ProgramSpec } from '../program.js';
+import { type CreateProgram, typed } from '../program.js';
 import { openPipelines } from '../wgsl/pipelines.js';
 import { createWgslProgram } from '../wgsl/program.js';
 import { type Tuning, tuningOf } from '../wgsl/tuning.js';
 import type { WebGpuDevice } from './device.js';
 
 /** @returns what compiles a program. It throws Unsupported for an op without a kernel. */
-export function openCompiler(gpu: WebGpuDevice, tuning: Tuning = tuningOf(gpu.facts)): (spec: ProgramSpec) => Program {
+export function openCompiler(gpu: WebGpuDevice, tuning: Tuning = tuningOf(gpu.facts)): CreateProgram {
   const pipelines = openPipelines(gpu.device);
-  return (spec) => createWgslProgram(gpu, pipelines, spec, tuning);
+  return (spec) => typed(createWgslProgram(gpu, pipelines, spec, tuning), spec);
 }

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../backend.js';
 import { createEagerProgram } from '../eager.js';
 import { findPackage } from '../packages.js';
-import { alone, type Program, type ProgramSpec } from '../program.js';
+import { alone, type CreateProgram, type Program, typed } from '../program.js';
 import { Unsupported } from '../wgsl/expressions.js';
 import { openCompiler } from './compiled.js';
 import { openDawn } from './dawn.js';
@@ -19,8 +19,8 @@ export async function openWebGpuEngine(): Promise<Engine> {
   await registerTfjsWebGpu(gpu, () => import(pathToFileURL(findPackage('@tensorflow/tfjs-backend-webgpu')!).href));
   const { name, driver, software } = gpu.facts;
   const compile = openCompiler(gpu);
-  const createEager = (spec: ProgramSpec) => withChecks(gpu, createEagerProgram(tfjsWebGpu, spec));
-  const create = (spec: ProgramSpec) => {
+  const createEager: CreateProgram = (spec) => typed(withChecks(gpu, createEagerProgram(tfjsWebGpu, spec)), spec);
+  const create: CreateProgram = (spec) => {
     try {
       return compile(spec);
     } catch (error) {

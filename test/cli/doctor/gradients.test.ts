@@ -7,12 +7,15 @@ import * as tf from '@tensorflow/tfjs-core';
 import { blockProgram } from '../../../src/cli/doctor/block.js';
 import { agreementCheck, gradientCheck, trainingCheck } from '../../../src/cli/doctor/engine.js';
 import { openEngine } from '../../../src/engine/backend.js';
-import type { FunctionResult, ProgramSpec } from '../../../src/engine/program.js';
+import type { FunctionResult, FunctionSpec } from '../../../src/engine/program.js';
 import { nativeTest } from '../../helpers/native.js';
 
 /** `blockProgram` with the result of one function changed. */
-function faulty(name: 'loss' | 'gradients' | 'step', change: (result: FunctionResult) => FunctionResult): ProgramSpec {
-  const original = blockProgram.functions[name] as ProgramSpec['functions'][string];
+function faulty(
+  name: 'loss' | 'gradients' | 'step',
+  change: (result: FunctionResult) => FunctionResult,
+): typeof blockProgram {
+  const original: FunctionSpec = blockProgram.functions[name];
   const body: typeof original.body = (state, inputs) => change(original.body(state, inputs));
   return { ...blockProgram, functions: { ...blockProgram.functions, [name]: { ...original, body } } };
 }
