@@ -7,7 +7,7 @@ import { CommanderError } from 'commander';
 import { findCommand, helpProgram, namesConfig, normalize, parseArguments } from './cli/command-line.js';
 import { asInvoked } from './cli/program-name.js';
 import { exitCodes, systemErrorCode, UserError } from './util/errors.js';
-import { packageVersion } from './util/version.js';
+import { packageVersion } from './util/machine.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function main(given: readonly string[]): Promise<number> {

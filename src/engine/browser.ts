@@ -8,9 +8,8 @@ import { UserError } from '../util/errors.js';
 import type { Engine } from './backend.js';
 import './ops/tfjs-gradients.js';
 import { openWasmEngine } from './wasm.js';
-import { adapterFacts, deviceDescriptor } from './webgpu/adapter.js';
 import { openCompiler } from './webgpu/compiled.js';
-import { openDevice } from './webgpu/device.js';
+import { adapterFacts, deviceDescriptor, openDevice } from './webgpu/device.js';
 
 /** The part of an engine that trains a policy. */
 export type PageEngine = Pick<Engine, 'name' | 'description' | 'device' | 'createProgram'>;

@@ -17,8 +17,8 @@ import { requireFingerprint, requireSameSampler } from '../stage1/fingerprint.js
 import { deriveVStar, readVStarFile, type Shards, type VStarFile, writeVStarFile } from '../stage1/v-star-file.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { quote } from '../util/json.js';
+import { packageVersion } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
-import { packageVersion } from '../util/version.js';
 import { type Job, withJob, withSampler } from './job.js';
 
 export interface EstimateRequest {

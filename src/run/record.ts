@@ -15,8 +15,8 @@ import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from 
 import { UserError } from '../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../util/json.js';
+import { packageVersion } from '../util/machine.js';
 import { anyObject, anything, check, integer, list, object, oneOf, optional, text } from '../util/schema.js';
-import { packageVersion } from '../util/version.js';
 import { commandOfRun, type RunFolder } from './folder.js';
 
 /** Incremented when older versions would misread a run. */

@@ -1,9 +1,16 @@
 /**
- * @file This machine: free disk space, memory limit, processor features, cache folder; and memory that is aligned.
+ * @file This program and the machine that it runs on: its version; free disk space, memory limit, processor features, cache
+ * folder; and memory that is aligned.
  */
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+
+/** The version of tinyzero. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+  return version;
+}
 
 /** Free disk space for this user at `folder`, in bytes. If the folder does not exist, its nearest parent counts. */
 export function freeBytes(folder: string): number {

@@ -24,7 +24,7 @@ import { optimizer } from '../../src/options/defaults.js';
 import { createLearner } from '../../src/policy/learner.js';
 import { createPolicy, type TrainingOptions } from '../../src/policy/policy.js';
 import { shapeOfBatches } from '../../src/policy/update-shape.js';
-import { pretrain } from '../../src/pretrain/loop.js';
+import { pretrain } from '../../src/pretrain/builtin.js';
 import { type Algorithm, algorithms } from '../../src/stage2/algorithm.js';
 
 export interface NamedProgram {

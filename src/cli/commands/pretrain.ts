@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { defaultOptions } from '../../options/settings.js';
 import type { OptionValues } from '../../options/table.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
-import type { PretrainStep } from '../../pretrain/loop.js';
+import type { PretrainStep } from '../../pretrain/builtin.js';
 import { newFolder, requireEmptyFolder } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
 import { explainAsyncWrites, explainWrites, makeFolder, writeFileAtomic } from '../../util/file.js';

@@ -9,8 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 import { bfloat16Capability, type NvidiaGpu, nvidiaGpus } from '../../engine/cuda.js';
 import { type EngineState, findDamagedFiles } from '../../engine/install/installed.js';
 import { lockHolder } from '../../engine/install/staging.js';
-import { missingPackages } from '../../engine/webgpu/dawn.js';
-import { probeWebGpu, type WebGpuProbe } from '../../engine/webgpu/probe.js';
+import { missingPackages, probeWebGpu, type WebGpuProbe } from '../../engine/webgpu/dawn.js';
 import { formatBytes } from '../../util/format.js';
 import { cacheFolder, freeBytes, memoryLimit } from '../../util/machine.js';
 

@@ -11,8 +11,8 @@ import { runFiles } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { formatSeconds } from '../../util/format.js';
 import { parseJson } from '../../util/json.js';
+import { packageVersion } from '../../util/machine.js';
 import type { Reporter } from '../../util/reporter.js';
-import { packageVersion } from '../../util/version.js';
 import {
   type App,
   explained,

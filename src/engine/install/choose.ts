@@ -5,7 +5,7 @@
 import { UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import type { EngineName, EngineSetting } from '../choices.js';
-import { probeWebGpu, type WebGpuProbe } from '../webgpu/probe.js';
+import { probeWebGpu, type WebGpuProbe } from '../webgpu/dawn.js';
 import { type InstallResult, installEngine } from './install.js';
 import { findInstalledEngine, type InstalledEngine, inspectEngine } from './installed.js';
 

@@ -1,15 +1,16 @@
 /**
  * @file WebGPU in Node: Dawn, the implementation of Chromium, through the optional npm package `webgpu` (0.6).
  *
- * Programs return values synchronously, and WebGPU gives them through promises. Dawn delivers its events in a function that it
- * schedules with `setImmediate` (AsyncRunner.cpp in Dawn's `src/dawn/node/binding`). That function is caught once, when the
- * device is requested, and called until a buffer is mapped.
+ * Programs return values synchronously, and WebGPU gives them through promises. Dawn delivers its events in a function that
+ * it schedules with `setImmediate` (AsyncRunner.cpp in Dawn's `src/dawn/node/binding`). That function is caught once, when
+ * the device is requested, and called until a buffer is mapped.
  */
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { UserError } from '../../util/errors.js';
+import { run } from '../../util/process.js';
 import { findPackage } from '../packages.js';
-import { adapterFacts, deviceDescriptor } from './adapter.js';
-import { openDevice, type WebGpuDevice } from './device.js';
+import type { AdapterFacts } from './device.js';
+import { adapterFacts, deviceDescriptor, openDevice, type WebGpuDevice } from './device.js';
 
 interface DawnModule {
   create(options: readonly string[]): GPU;
@@ -105,4 +106,23 @@ function waitUntil(isDone: () => boolean, processEvents: () => void): void {
     Object.assign(globalThis, { setImmediate });
     if (again !== undefined) setImmediate(again);
   }
+}
+
+/** The adapter, or why there is none. */
+export type WebGpuProbe =
+  | { readonly adapter: AdapterFacts; readonly missing?: undefined }
+  | { readonly adapter?: undefined; readonly missing: string };
+
+/**
+ * Asks whether WebGPU has a card here, in a process of its own: a driver may print, or crash, and neither must happen to a command that
+ * only chooses an engine.
+ */
+export async function probeWebGpu(signal?: AbortSignal): Promise<WebGpuProbe> {
+  const missing = missingPackages();
+  if (missing.length > 0) return { missing: `not installed: npm install ${missing.join(' ')}` };
+  const child = fileURLToPath(new URL('./probe-child.js', import.meta.url));
+  const { stdout, stderr, code } = await run(process.execPath, [child], { ...(signal && { signal }) });
+  const line = stdout.split('\n').find((text) => text.startsWith('{'));
+  if (code === 0 && line !== undefined) return JSON.parse(line) as WebGpuProbe;
+  return { missing: `the driver failed: ${stderr.trim().split('\n').at(-1) || `exit code ${code}`}` };
 }

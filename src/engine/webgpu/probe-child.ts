@@ -1,9 +1,9 @@
 /**
- * @file The process of probe.ts: prints the adapter, or why there is none, as a line of JSON.
+ * @file The process of `probeWebGpu` (dawn.ts): prints the adapter, or why there is none, as a line of JSON.
  */
 import { UserError } from '../../util/errors.js';
-import { adapterFacts } from './adapter.js';
 import { openAdapter } from './dawn.js';
+import { adapterFacts } from './device.js';
 
 try {
   console.log(JSON.stringify({ adapter: adapterFacts(await openAdapter()) }));

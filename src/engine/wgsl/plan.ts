@@ -6,7 +6,6 @@ import type { Entry } from '../graph/compile.js';
 import type { Graph, GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';
-import { openBatch } from './batch.js';
 import { attribute, constantOf, expressionOf, loops, Unsupported } from './expressions.js';
 import { type Dispatch, KernelWriter, keyOf, maxSlots, NeedsMemory, type Place, type Values } from './kernel.js';
 import { kernels, nativeExpressions } from './kernels/fused.js';
@@ -14,7 +13,7 @@ import { openGroups } from './kernels/grouped.js';
 import { isProduct, productKernel } from './kernels/products.js';
 import { isWide, wideReduction } from './kernels/rows.js';
 import { isTemp, openConstants, placeInputs, placeOf, placeTemps } from './memory.js';
-import { orderNodes, placeholderNumbers } from './order.js';
+import { openBatch, orderNodes, placeholderNumbers } from './schedule.js';
 import { rowThreads, type Tuning } from './tuning.js';
 import {
   countUses,

@@ -1,5 +1,5 @@
 /** @file How kernels are cut for a card. */
-import type { AdapterFacts } from '../webgpu/adapter.js';
+import type { AdapterFacts } from '../webgpu/device.js';
 
 export interface Tuning {
   /** Most threads of a workgroup; 1 for a processor that pretends to be a card, where each barrier is a switch of all threads. */

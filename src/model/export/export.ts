@@ -14,8 +14,8 @@ import { exportGguf, exportGgufAdapter, type GgufAdapterFormat } from '../gguf/e
 import type { LoadRequest } from '../loaded-model.js';
 import { loadModel, sample } from '../loaded-model.js';
 import { stateOf } from '../model-state.js';
+import type { OnnxFormat } from '../onnx/decoder.js';
 import { exportOnnx, onnxDtypes } from '../onnx/decoder.js';
-import type { OnnxFormat } from '../onnx/parameters.js';
 import { type OpenModel, openModel } from '../open.js';
 import { endTokens } from '../prompt-input.js';
 import { isBuiltin } from '../shipped.js';

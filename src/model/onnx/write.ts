@@ -7,7 +7,7 @@ import { basename } from 'node:path';
 import type { Message } from '../../engine/graph/protobuf.js';
 import * as proto from '../../engine/graph/protobuf.js';
 import { writeLargeFile } from '../../util/large-file.js';
-import { packageVersion } from '../../util/version.js';
+import { packageVersion } from '../../util/machine.js';
 
 /** Element types, by their number in `onnx.proto`. */
 export const onnxTypes = { float32: 1, uint8: 2, int64: 7, bool: 9, float16: 10 } as const;

@@ -4,8 +4,8 @@
  * the result. The client handles tokens and numbers; problems, rewards and files are the caller's.
  */
 import { UserError } from '../../util/errors.js';
+import { packageVersion } from '../../util/machine.js';
 import { anyObject, anything, check, integer, list, number, object, oneOf, optional, text } from '../../util/schema.js';
-import { packageVersion } from '../../util/version.js';
 import { callTinker, downloadFromTinker, type TinkerConnection, TinkerError } from './connection.js';
 
 /** A sequence of L + 1 tokens for a pass: inputs and targets have length L, and target i follows input i. */

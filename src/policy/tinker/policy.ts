@@ -5,7 +5,7 @@
  *
  * An update is exactly A*PO's. At ratio 1, the gradient of the server's loss `importance_sampling`, with the same advantage on
  * every token of a completion, is that advantage times the gradient of the completion's log-prob. Each row is therefore sent with
- * the derivative of its own loss (rows.ts) as its advantage, corrected for the server's scaling of rows (scale.ts).
+ * the derivative of its own loss as its advantage, corrected for the server's scaling of rows (rows.ts).
  */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,9 +27,8 @@ import type { TrainingOptions } from '../policy.js';
 import type { UpdateBatch } from '../update.js';
 import type { TinkerClient } from './client.js';
 import { TinkerError } from './connection.js';
-import { lossAndSlope, scoringDatum, trainingDatum } from './rows.js';
+import { type LossScale, lossAndSlope, probeScale, scoringDatum, trainingDatum } from './rows.js';
 import { sampleOnServer } from './sampling.js';
-import { type LossScale, probeScale } from './scale.js';
 
 interface TinkerPolicyOptions {
   readonly config: ModelConfig;

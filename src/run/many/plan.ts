@@ -13,8 +13,8 @@ import { requireSeal, sealJson } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { readJsonRecord } from '../../util/json.js';
+import { packageVersion } from '../../util/machine.js';
 import { flag as bool, check, integer, list, mapOf, object, oneOf, optional, text, union } from '../../util/schema.js';
-import { packageVersion } from '../../util/version.js';
 
 /** Names in the folder of a set. */
 export const setFiles = {

@@ -12,8 +12,8 @@ import { checksumOf, requireSeal, sealJson } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { packageVersion } from '../../util/machine.js';
 import { anyObject, check, integer, number, object, oneOf, optional, text } from '../../util/schema.js';
-import { packageVersion } from '../../util/version.js';
 import type { RunFolder } from '../folder.js';
 import { repaired, requireCommand, storedOptions } from '../record.js';
 

@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { webGpuCheck } from '../../../src/cli/doctor/machine.js';
-import type { AdapterFacts } from '../../../src/engine/webgpu/adapter.js';
-import { openDawn } from '../../../src/engine/webgpu/dawn.js';
-import { probeWebGpu } from '../../../src/engine/webgpu/probe.js';
+import { openDawn, probeWebGpu } from '../../../src/engine/webgpu/dawn.js';
+import type { AdapterFacts } from '../../../src/engine/webgpu/device.js';
 import { UserError } from '../../../src/util/errors.js';
 import { tinyzero } from '../../helpers/cli.js';
 import { webGpuTest } from '../../helpers/webgpu.js';
