@@ -4,8 +4,8 @@
  *
  * Servers differ: the loss of a sequence is the sum or the mean over its tokens, and that of a batch the sum or the mean
  * over its sequences. A wrong factor would raise no error; it would train a different objective, in which short completions
- * weigh more. A probe takes small steps of plain gradient descent on a separate model and compares how far they move one
- * token's log-prob.
+ * weigh more. A probe takes single steps of plain gradient descent, each with a new adapter: if the server scales as
+ * assumed, they move one token's log-prob equally far at rates that make up for it.
  */
 
 import type { CompletionRow } from '../../model/network/log-probs.js';
