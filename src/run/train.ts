@@ -84,7 +84,7 @@ export async function train(
  * A resumed run keeps its options, except those that do not affect its results: a server may have moved. V* is already in its
  * folder.
  */
-function resumedOptions(stored: TrainingOptions, given: TrainingOptions): TrainingOptions {
+export function resumedOptions(stored: TrainingOptions, given: TrainingOptions): TrainingOptions {
   const { force, tensorboard, tinkerUrl = stored.tinkerUrl } = given;
   const { samplerUrl = stored.samplerUrl, apiKeyEnv = stored.apiKeyEnv } = given;
   const kept = { ...stored, force, tensorboard: stored.tensorboard || tensorboard, vStar: undefined, tinkerUrl };

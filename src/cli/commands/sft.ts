@@ -1,12 +1,13 @@
 /**
  * @file `tinyzero sft`: supervised training on given completions, with its progress and a summary at the end.
  */
+import { join } from 'node:path';
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, sftOptionNames } from '../../options/names.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { shellWord } from '../../report/command.js';
 import { withTrainedModel } from '../../run/checkpoints.js';
-import { newFolder, whileThere } from '../../run/folder.js';
+import { newFolder, requireRun, runFiles, whileThere } from '../../run/folder.js';
 import type { SftDryRun } from '../../run/sft/dry-run.js';
 import type { SftEvent, SftRequest, SftResult } from '../../run/sft/events.js';
 import { exitCodes } from '../../util/errors.js';
@@ -28,6 +29,8 @@ type Values = OptionValues<(typeof sftOptionNames)[number] | (typeof runCommandO
 export async function run(all: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
   const { on, remoteGpu: _gpu, timeout: _timeout, volume: _volume, detach: _detach, ...values } = all;
   requireRemote('sft', { on }, flags);
+  const stored =
+    values.resume === undefined ? undefined : (await import('../resumed.js')).ownSft(values.resume, all, flags);
   if (on === 'modal') return await elsewhere(all, flags);
   const { seeds: _seeds, parallel: _parallel, ...single } = values;
   const { out, resume, dryRun, watch, port, open, engine, install, json, quiet, color: __, ...given } = single;
@@ -40,7 +43,12 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
   const folder = resume ?? out ?? newFolder(given.name ?? `sft-${(given.model ?? builtinModel).split('/').at(-1)}`);
   const options = withTrainedModel(given);
   const request = { options, folder, resume: resume !== undefined, engine, install };
-  if (dryRun) return await printPlan(request, reporter, json);
+  if (dryRun) {
+    if (resume !== undefined) requireRun(resume);
+    const data = join(folder, runFiles.examples);
+    const own = stored && { engine: stored.engine, options: { ...stored.options, data } };
+    return await printPlan({ ...request, ...own }, reporter, json);
+  }
   const { sft } = await import('../../run/sft/train.js');
   const progress = sftProgress(reporter);
   const onEvent = (event: SftEvent) => {

@@ -7,6 +7,7 @@ import { readSweep } from '../../run/many/sweep-file.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { requireWatch } from '../browser.js';
 import { isSet, runSet } from '../many/run-set.js';
+import { requireOwnOfSet } from '../resumed.js';
 
 type Values = OptionValues<
   | ('out' | 'resume' | 'parallel' | 'dryRun' | 'watch' | 'port' | 'open' | 'engine' | 'install' | 'json')
@@ -21,6 +22,7 @@ export async function run(values: Values, [file]: readonly string[], flags: Read
   if (resume !== undefined) {
     if (file !== undefined) throw usage('--resume: the sweep in the folder has its own settings; leave the file out');
     if (!isSet(resume)) throw usage(`--resume: ${resume} holds no sweep`);
+    requireOwnOfSet(resume, values, flags);
     return await runSet({ folder: resume, ...common });
   }
   if (file === undefined) throw usage("'sweep' needs a file of options, or --resume with the folder of a sweep");

@@ -7,7 +7,7 @@ import type { OptionName, OptionValues } from '../../options/table.js';
 import { withTrainedModel } from '../../run/checkpoints.js';
 import type { DryRunRequest } from '../../run/dry-run.js';
 import type { TrainEvent } from '../../run/events.js';
-import { newFolder, whileThere } from '../../run/folder.js';
+import { newFolder, requireRun, whileThere } from '../../run/folder.js';
 import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import { requireWatch, watchedRun } from '../browser.js';
@@ -29,6 +29,8 @@ const taskApi = () => import('../../index.js');
 export async function run(all: Values, _: readonly string[], flags: ReadonlySet<OptionName>): Promise<number> {
   const { on, remoteGpu: _gpu, timeout: _timeout, volume: _volume, detach: _detach, ...values } = all;
   requireRemote('train', { on, tinkerUrl: values.tinkerUrl, resume: values.resume }, flags);
+  const stored =
+    values.resume === undefined ? undefined : (await import('../resumed.js')).ownRun(values.resume, all, flags);
   if (on === 'modal') return await elsewhere(all, flags);
   const { seeds: _seeds, parallel: _parallel, ...single } = values;
   const {
@@ -55,8 +57,17 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
   const folder = resume ?? out ?? newFolder(given.name ?? given.model ?? builtinModel);
   const options = withTrainedModel(given);
   const workers = listed?.split(',');
-  if (dryRun) return await printPlan({ options, folder, engine, install, workers, taskApi }, reporter, json);
-  const { train } = await import('../../run/train.js');
+  const { train, resumedOptions } = await import('../../run/train.js');
+  if (dryRun) {
+    if (resume !== undefined) requireRun(resume);
+    const planned = stored === undefined ? options : resumedOptions(stored.options, options);
+    const engineOfPlan = stored === undefined || stored.engine === 'server' ? engine : stored.engine;
+    return await printPlan(
+      { options: planned, folder, engine: engineOfPlan, install, workers, taskApi },
+      reporter,
+      json,
+    );
+  }
   const progress = trainProgress(reporter, paintFor(process.stderr));
   const onEvent = (event: TrainEvent) => {
     progress.onEvent(event);

@@ -6,6 +6,7 @@ import { newFolder } from '../../run/folder.js';
 import { planSeeds, type RunPlan } from '../../run/many/plan.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import type { WatchRequest } from '../browser.js';
+import { requireOwnOfSet } from '../resumed.js';
 import { isSet, runSet } from './run-set.js';
 
 type SeedsValues = OptionValues<
@@ -35,7 +36,10 @@ export async function runSeeds(
       { exitCode: exitCodes.usage },
     );
   }
-  if (isSet(resume)) return await runSet({ folder: resume, ...common });
+  if (isSet(resume)) {
+    requireOwnOfSet(resume, values, given);
+    return await runSet({ folder: resume, ...common });
+  }
   if (seeds === undefined) return undefined;
   const problems: string[] = [];
   const parsed = parseSeeds(seeds);

@@ -84,13 +84,14 @@ export function planJob(
     );
   }
   if (found.length > 0) throw new UserError(found.join('\n'), { exitCode: exitCodes.usage });
-  const engine = given.has('engine') ? values.engine! : 'tensorflow';
+  // A resumed run has its own.
+  const engine = given.has('engine') ? [values.engine!] : resume ? [] : ['tensorflow'];
   const gpu = values.remoteGpu;
   const local = resume ? recordOf(values.resume!) : undefined;
   const named = local === undefined ? pathsIn(values, given) : pathsIn(local, new Set(inputOptions));
   return {
     ...{ command, name, resume, gpu, output, timeoutSeconds: timeoutSeconds! },
-    args: [command, ...flags, '--engine', engine, '--no-install', '--json', '--quiet'],
+    args: [command, ...flags, ...engine.flatMap((name) => ['--engine', name]), '--no-install', '--json', '--quiet'],
     target: targetOf(command, name, resume),
     inputs: named.map((path) => inputOf(path)),
     ...(local !== undefined && { resumed: inputOf(values.resume!, true) }),

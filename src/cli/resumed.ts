@@ -1,0 +1,108 @@
+/**
+ * @file Options beside `--resume`. A resumed run keeps its own; a given option that says the same is accepted, one that changes no
+ * result counts, and any other is refused.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { remoteOptionNames } from '../options/machines.js';
+import { everyCommandOptionNames, sftOptionNames, trainingOptionNames } from '../options/names.js';
+import { optionsAsFlags } from '../options/settings.js';
+import { flag, type OptionName, type OptionValues } from '../options/table.js';
+import { runFiles } from '../run/folder.js';
+import { holdsPlan, readPlan } from '../run/many/plan.js';
+import { readRun, type StoredRun } from '../run/record.js';
+import { readSftRun, type StoredSft } from '../run/sft/record.js';
+import { exitCodes, UserError } from '../util/errors.js';
+import { pageOptions } from './command-spec.js';
+
+/** They say where to compute and what to show. */
+const always: readonly OptionName[] = [
+  ...(['resume', 'dryRun', 'json', 'install', 'gpuMemory'] as const),
+  ...pageOptions,
+  ...remoteOptionNames,
+  ...everyCommandOptionNames,
+];
+/** Those of `train` that change no result, and of a set. */
+const counting = {
+  train: ['force', 'tensorboard', 'workers', 'tinkerUrl', 'samplerUrl', 'apiKeyEnv'],
+  sft: [],
+  set: ['parallel'],
+} as const satisfies Readonly<Record<string, readonly OptionName[]>>;
+
+type Given = ReadonlySet<OptionName>;
+
+/** @throws UserError (wrong usage) for options that the resumed set of runs in `folder` would ignore. */
+export function requireOwnOfSet(folder: string, values: Partial<OptionValues>, given: Given): void {
+  const { engine } = readPlan(folder);
+  requireOwn(folder, { values, given, counting: counting.set, own: { engine } });
+}
+
+/**
+ * The record of the run in `folder`.
+ *
+ * @returns undefined if it holds no run, or a set of runs.
+ * @throws UserError (wrong usage) for given options that it would ignore.
+ */
+export function ownRun(folder: string, values: Partial<OptionValues>, given: Given): StoredRun | undefined {
+  const path = join(folder, runFiles.config);
+  if (!existsSync(path) || holdsPlan(folder)) return undefined;
+  const stored = readRun(path);
+  const { options, engine } = stored;
+  // A server may have moved; a run without one gets none.
+  const servers = { tinkerUrl: options.tinkerUrl, samplerUrl: options.samplerUrl, apiKeyEnv: options.samplerUrl };
+  const isLocal = (name: OptionName) =>
+    Object.hasOwn(servers, name) && servers[name as keyof typeof servers] === undefined;
+  const own = {
+    ...optionsAsFlags({ ...options }, trainingOptionNames),
+    engine: engine === 'server' ? values.engine : engine,
+  };
+  requireOwn(folder, { values, given, counting: counting.train.filter((name) => !isLocal(name)), own });
+  return stored;
+}
+
+/** As {@link ownRun}, for a run of `sft`. */
+export function ownSft(folder: string, values: Partial<OptionValues>, given: Given): StoredSft | undefined {
+  const path = join(folder, runFiles.config);
+  if (!existsSync(path) || holdsPlan(folder)) return undefined;
+  const stored = readSftRun(path);
+  const { options, engine } = stored;
+  requireOwn(folder, {
+    values,
+    given,
+    counting: counting.sft,
+    own: { ...optionsAsFlags({ ...options }, sftOptionNames), engine },
+  });
+  return stored;
+}
+
+interface Resumed {
+  readonly values: Partial<OptionValues>;
+  readonly given: Given;
+  readonly counting: readonly OptionName[];
+  /** Values of the run's own options, as text. */
+  readonly own: Partial<Record<OptionName, string | boolean | undefined>>;
+}
+
+function requireOwn(folder: string, { values, given, counting, own }: Resumed): void {
+  const counts = [...always, ...counting];
+  const asText = optionsAsFlags({ ...values }, [...given]);
+  const others = [...given].filter((name) => {
+    if (counts.includes(name)) return false;
+    if (name === 'engine' && values.engine === 'auto') return false;
+    return asText[name] !== own[name];
+  });
+  if (others.length === 0) return;
+  const listed = others.map((name) => {
+    const [wanted = 'off', has] = [asText[name], own[name]];
+    const word = wanted === true ? flag(name) : `${flag(name)} ${wanted}`;
+    return has === undefined || has === true ? word : `${word} (it has ${has})`;
+  });
+  const also = ['', ...counting.map((name) => `${flag(name)}, `)].join('');
+  throw new UserError(
+    {
+      problem: `--resume: ${folder} keeps its own options, so it cannot be given ${listed.join(', ')}.`,
+      fix: `Leave that out, or start a new run with --out. Beside --resume count ${also}and what says where to compute and what to show.`,
+    },
+    { exitCode: exitCodes.usage },
+  );
+}
