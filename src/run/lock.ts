@@ -17,7 +17,7 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { systemErrorCode, UserError } from '../util/errors.js';
-import { explainWrites } from '../util/file.js';
+import { explainWrites, readRegularFile } from '../util/file.js';
 import { isAlive } from '../util/process.js';
 
 export const lockName = 'run.lock';
@@ -142,13 +142,13 @@ function readSettled(path: string): string | undefined {
 /** Undefined if there is no lock. @throws UserError when the lock cannot be read. */
 function read(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readRegularFile(path).toString();
   } catch (error) {
-    const code = systemErrorCode(error);
+    const code = systemErrorCode(error instanceof UserError ? error.cause : error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new UserError(
       {
-        problem: `${path} cannot be read (${code}), so another process may be using the folder.`,
+        problem: `${path} cannot be read (${code ?? 'no regular file'}), so another process may be using the folder.`,
         fix: `If no process uses it, remove ${path}.`,
       },
       { cause: error },

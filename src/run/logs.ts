@@ -32,7 +32,9 @@ export interface LogWriter {
 export function openLog(path: string, mark?: Checksum): LogWriter {
   const fd = explainWrites(path, () => openSync(path, 'a+'));
   try {
-    const present = fstatSync(fd).size;
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw new UserError(`Cannot write ${path}: it is not a regular file.`);
+    const present = stat.size;
     const kept = checksumOfOpen(fd, mark?.bytes ?? lastLineEnd(fd, present));
     if (mark !== undefined) requireMark(path, kept, mark);
     if (kept.bytes < present) explainWrites(path, () => ftruncateSync(fd, kept.bytes));

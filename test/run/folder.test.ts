@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createRunFolder, openRunFolder, type RunFolder, whileThere } from '../../src/run/folder.js';
 import { lockHolder } from '../../src/run/lock.js';
+import { openLog } from '../../src/run/logs.js';
 import { checkpointStateFile } from '../../src/stage2/checkpoint.js';
 import { assertUserError } from '../helpers/errors.js';
 
@@ -125,9 +126,20 @@ test('a folder in place of the lock is explained, to a reader too', () => {
   const run = started();
   run.release();
   mkdirSync(join(run.path, 'run.lock'));
-  assertUserError(() => openRunFolder(run.path), /run\.lock cannot be read \(EISDIR\).*remove .*run\.lock/);
+  assertUserError(() => openRunFolder(run.path), /run\.lock cannot be read \(no regular file\).*remove .*run\.lock/);
   assert.equal(lockHolder(run.path), undefined);
   assertUserError(() => createRunFolder(run.path), /EISDIR/);
+});
+
+test('a pipe in place of the lock is explained, and never waited for', { skip: process.platform === 'win32' }, () => {
+  const run = started();
+  run.release();
+  spawnSync('mkfifo', [join(run.path, 'run.lock')]);
+  assertUserError(() => openRunFolder(run.path), /run\.lock cannot be read \(no regular file\).*remove .*run\.lock/);
+  assert.equal(lockHolder(run.path), undefined);
+  rmSync(join(run.path, 'run.lock'));
+  spawnSync('mkfifo', [join(run.path, 'timings.jsonl')]);
+  assertUserError(() => openLog(join(run.path, 'timings.jsonl')), /timings\.jsonl: it is not a regular file/);
 });
 
 test('remains of a process that was killed while taking the lock are removed, locks of others are not', () => {

@@ -2,7 +2,6 @@
  * @file The record of a run of supervised training: `config.json` with all options, versions and hashes, and `examples.jsonl`, a
  * copy of the data. A resumed run reads and checks both.
  */
-import { readFileSync } from 'node:fs';
 import { type EngineName, engineNames } from '../../engine/choices.js';
 import { configText } from '../../options/config-file.js';
 import { sftOptionNames } from '../../options/names.js';
@@ -10,7 +9,7 @@ import type { SftOptions, SftSettings } from '../../options/sft-settings.js';
 import type { TokenLoss } from '../../policy/row-loss.js';
 import { checksumOf, requireSeal, sealJson } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
-import { explainWrites, writeFileAtomic } from '../../util/file.js';
+import { explainWrites, readRegularFile, writeFileAtomic } from '../../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../../util/json.js';
 import { packageVersion } from '../../util/machine.js';
 import { anyObject, check, integer, number, object, oneOf, optional, text } from '../../util/schema.js';
@@ -95,7 +94,7 @@ export function readSftRun(path: string): StoredSft {
 
 /** The training data of a run. @throws UserError when the file was changed. */
 export function readStoredExamples(path: string, { examplesChecksum }: StoredSft): string {
-  const content = readFileSync(path, 'utf8');
+  const content = readRegularFile(path, Number.POSITIVE_INFINITY).toString();
   if (checksumOf(content).crc32 === examplesChecksum) return content;
   throw new UserError({
     problem: `${path} was changed after the run wrote it.`,
