@@ -1,7 +1,7 @@
 /**
  * @file What several processes cost: `npm run bench:workers` samples, updates and exchanges tensors with 1, 2 and 4 processes on
  * this machine, workers included. On one machine they share its cores, so this shows the overhead, not a gain. The last line
- * is JSON. `-- --quick` takes fewer repetitions.
+ * is JSON. `-- --quick` takes fewer repetitions. The largest sum takes 8 GB of memory with 4 processes.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';

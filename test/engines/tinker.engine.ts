@@ -61,6 +61,10 @@ before(async () => {
       PATH: `${bin}${delimiter}${process.env.PATH}`,
       PYTHONPATH: stub,
       JAX_PLATFORMS: 'cpu',
+      // The server compiles the optimiser's step again for every adapter.
+      JAX_COMPILATION_CACHE_DIR: join(folder, 'compiled'),
+      JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS: '0',
+      JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES: '0',
       HF_HUB_OFFLINE: '1',
     },
     health: '/api/v1/healthz',
