@@ -21,7 +21,7 @@ const nameOf = ({ rows, columns, own, slices, depth }: Tile) =>
 
 /** @param seconds that each product may be repeated for. */
 export function measureProducts(gpu: WebGpuDevice, report: Report, seconds: number): void {
-  // The kernels of a card, even where a processor pretends to be one.
+  // The kernels of a card, even on a software renderer.
   const tuning = tuningOf({ ...gpu.facts, software: false });
   const large = gpu.facts.software ? [128] : [512, 1024, 2048];
   for (const size of large) {

@@ -145,7 +145,7 @@ async function openTensorFlow(): Promise<Engine> {
 }
 
 /**
- * A process opens its GPUs once, with the settings of whoever is first. tfjs-node-gpu's addon has no setting for memory, so this
+ * A process opens its GPUs once, with the settings of the first caller. tfjs-node-gpu's addon has no setting for memory, so this
  * session opens them before it.
  *
  * @param share of the GPU's memory, 0 to 1.

@@ -11,7 +11,7 @@ import { openWasmEngine } from './wasm.js';
 import { openCompiler } from './webgpu/compiled.js';
 import { adapterFacts, deviceDescriptor, openDevice } from './webgpu/device.js';
 
-/** The part of an engine that trains a policy. */
+/** The part of an engine that training a policy needs. */
 export type PageEngine = Pick<Engine, 'name' | 'description' | 'device' | 'createProgram'>;
 
 /** `auto`: a graphics card if the browser has one, else WebAssembly. */
@@ -27,7 +27,7 @@ export async function openPageEngine(choice: PageEngineChoice, folder: string): 
   const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
   const advice = 'Choose WebAssembly and train again.';
   const facts = adapter ? { ...adapterFacts(adapter), advice } : undefined;
-  // A processor that pretends to be a card is slower than WebAssembly.
+  // A software renderer is slower than WebAssembly.
   if (choice === 'auto' && (facts === undefined || facts.software)) return await openWasm(folder);
   if (!adapter || facts === undefined) {
     throw new UserError({
@@ -41,7 +41,7 @@ export async function openPageEngine(choice: PageEngineChoice, folder: string): 
   const device = openDevice(await adapter.requestDevice(deviceDescriptor(adapter)), facts);
   return {
     name: 'webgpu',
-    description: `WebGPU on ${name || facts.name}${facts.software ? ', a processor pretending to be a card' : ''}`,
+    description: `WebGPU on ${name || facts.name}${facts.software ? ', a software renderer' : ''}`,
     device: 'gpu',
     createProgram: openCompiler(device),
   };

@@ -106,7 +106,7 @@ export interface KernelsAddon {
   prepare(session: Handle, feeds: readonly string[], fetches: readonly string[]): Handle;
   /** Does not keep the input arrays; the caller owns the output arrays. */
   run(session: Handle, prepared: Handle, shapes: readonly Shape[], values: readonly TypedArray[]): TypedArray[];
-  /** As `run`, on a thread of its own; several may run at a time. Copies the input arrays. */
+  /** As `run`, but on a separate thread; several may run at the same time. Copies the input arrays. */
   start(
     session: Handle,
     prepared: Handle,

@@ -16,8 +16,8 @@ export interface TensorSpec {
 export interface StateSpec extends TensorSpec {
   /**
    * `bf16`: compiled programs store a float32 state as bfloat16, in half the memory: values are rounded when stored and
-   * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again. `int8`: likewise as
-   * bytes with a scale per row, in about a quarter of the memory. It needs native ops, which multiply with the bytes.
+   * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again. `int8`: the same with
+   * bytes and a scale per row, in about a quarter of the memory. It needs native ops, which multiply with the bytes.
    */
   readonly stored?: 'bf16' | 'int8';
   /** The only replica that has it. Absent: each has its own. */
@@ -127,7 +127,7 @@ export interface Program<Functions extends FunctionSpecs = FunctionSpecs> {
   dispose(): void;
 }
 
-/** What runs functions: a program, at once, or one of its replicas. */
+/** Runs functions: a program, which returns at once, or one of its replicas. */
 export interface Runner {
   run(name: string, inputs?: ReplicaCall['inputs']): Outputs | Promise<Outputs>;
 }

@@ -8,7 +8,7 @@ import type { Engine } from './backend.js';
 import { createEagerProgram } from './eager.js';
 import { sizeOf } from './shape.js';
 
-/** tfjs's backend, and the gradients of its kernels, must be imported. @throws UserError if it does not start. */
+/** tfjs's backend and the gradients of its kernels must have been imported. @throws UserError if it does not start. */
 export async function openWasmEngine(): Promise<Engine> {
   if (!(await tf.setBackend('wasm'))) {
     throw new UserError({

@@ -1,6 +1,6 @@
 /**
- * @file The parts of a loaded model. They are not in the file of its interface, so that whoever compiles against the library
- * needs no types of the engine.
+ * @file The parts of a loaded model. Separate from the file of its interface, so that programs compiled against the
+ * library need no types of the engine.
  */
 import type { Engine } from '../engine/backend.js';
 import type { Program } from '../engine/program.js';

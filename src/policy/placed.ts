@@ -1,11 +1,11 @@
-/** @file A policy wherever its weights are: in a program on this machine, or on a server. */
+/** @file The interface of a policy whose weights are in a program on this machine or on a server. */
 
 import { readJsonRecord } from '../util/json.js';
 import { check, object, text } from '../util/schema.js';
 import type { Policy } from './policy.js';
 import type { UpdateBatch, UpdateResult } from './update.js';
 
-/** The result of an update; a server does not tell the norm of the gradient. */
+/** The result of an update; a server does not report the norm of the gradient. */
 export type PlacedUpdate = Omit<UpdateResult, 'gradientNorm'> & { readonly gradientNorm?: number };
 
 export interface PlacedPolicy extends Omit<Policy, 'update' | 'score'> {
@@ -24,9 +24,9 @@ export interface SavedOnServer {
 
 /** The state of training on a server. */
 export interface ServerState {
-  /** Keeps it there and fetches what `read` returns. Returns what a checkpoint has to remember. */
+  /** Saves it there and fetches what `read` returns. Returns what a checkpoint records. */
   save(): Promise<SavedOnServer>;
-  /** Goes back to such a state, before the next use. @throws UserError when it belongs to another model. */
+  /** Restores such a state before the next use. @throws UserError when it belongs to another model. */
   restore(saved: SavedOnServer): void;
 }
 

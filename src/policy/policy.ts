@@ -72,7 +72,7 @@ export interface Policy extends TrainedState {
   dispose(): void;
 }
 
-/** A policy whose every result is a promise, so that its program may be on a card that cannot be waited for. */
+/** A policy whose results are all promises, for a device that JavaScript cannot wait for synchronously, as in a page. */
 export interface DeferredPolicy extends Omit<Policy, 'read' | 'update' | 'score'> {
   read(name: string): Promise<Float32Array>;
   /** As {@link Policy.update}. */

@@ -1,6 +1,6 @@
 /**
  * @file How an update is divided: the sequences per pass, and what the backward pass recomputes. Depends
- * only on the model's config, the sizes of the work and the kind of device, so that a run can be resumed on a like machine
+ * only on the model's config, the sizes of the work and the kind of device, so that a run can be resumed on a similar machine
  * with the same result.
  */
 import { leastShared, processorRoom, type Room, roundUp } from '../model/load.js';

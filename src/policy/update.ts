@@ -82,7 +82,7 @@ export interface UpdateResult {
   readonly gradientNorm: number;
 }
 
-/** The functions of an update: `clear` the gradient, `accumulate` it pass by pass, `apply` it; and `score`, if it is asked for. */
+/** The functions of an update: `clear` the gradient, `accumulate` it pass by pass, `apply` it; and `score`, if requested. */
 export function updateFunctions(
   config: ModelConfig,
   layout: PolicyLayout,
@@ -229,7 +229,7 @@ interface UpdateCall {
   readonly each?: readonly ReplicaCall[];
 }
 
-/** The calls of an update, whoever makes them. Gets the outputs of each call, which has one item for each of `each`. */
+/** The calls of an update, independent of who makes them. Receives the outputs of each call, which has one item for each of `each`. */
 function* updateCalls(
   replicas: number,
   batch: UpdateBatch,

@@ -224,7 +224,7 @@ function notesOn({ lastNumberRight, sampledExact, greedyExact }: Probe): string[
   return notes;
 }
 
-/** With fewer problems, guessing cannot be told from skill. */
+/** With fewer problems, guessing cannot be distinguished from skill. */
 const enoughProblems = 30;
 /** Nor with fewer right samples, or wrong ones. */
 const enoughOutcomes = 30;

@@ -36,7 +36,7 @@ const samplerFile = 'sampler.safetensors';
 /** The values of SPO's tracker. */
 const trackerFile = 'values.safetensors';
 
-/** A policy, or whatever else is trained: what a checkpoint saves and restores. */
+/** What a checkpoint saves and restores: a policy, or the learner of supervised training. */
 export type Trainable = Pick<
   PlacedPolicy,
   'config' | 'specs' | 'momentSpecs' | 'read' | 'loadTrained' | 'loadMoments' | 'server'

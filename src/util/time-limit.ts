@@ -8,10 +8,10 @@ const slot: { work?: () => unknown } = createContext({});
 const call = new Script('work()');
 
 /**
- * The result of `work`, which must not call this function itself, and may be begun again. Costs about 0.1 ms.
+ * Returns the result of `work`, which must not call this function itself and may be started again. Costs about 0.1 ms.
  *
- * V8 measures by the clock. If this process got little of the processor meanwhile, as on a machine with much other work, the clock
- * says nothing about the work, which is then done again with twice the time.
+ * V8 measures wall-clock time. If this process received little processor time meanwhile, as on a busy machine, the limit says nothing
+ * about the work, which is then repeated with twice the time.
  *
  * @throws RangeError when it takes longer than `milliseconds`; whatever `work` throws.
  */

@@ -19,7 +19,7 @@ function findChromium(): string | undefined {
   return process.env.TINYZERO_CHROMIUM ?? names.map((name) => findProgram(name)).find((path) => path !== undefined);
 }
 
-/** SwiftShader as WebGPU's adapter, which is part of Chromium: a processor that pretends to be a card. */
+/** WebGPU's adapter is SwiftShader, the software renderer that is part of Chromium. */
 export const withSoftwareWebGpu: readonly string[] = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
 
 /** A headless browser, or undefined if none is installed. */

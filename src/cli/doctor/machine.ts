@@ -271,6 +271,6 @@ export function webGpuCheck({ adapter, missing }: WebGpuProbe, needed: boolean):
     ok: !software,
     needed: false, // a software adapter computes the same
     found: `${name} (${driver}): ${limits.join(', ')}`,
-    fix: 'A processor pretends to be a card, which is slow: install the driver of your card, or use another engine.',
+    fix: 'This adapter is a software renderer, which is slow: install the driver of your card, or use another engine.',
   };
 }

@@ -70,7 +70,7 @@ export function addStores(
   return { outputs, stores: [...new Set(stores)], gates };
 }
 
-/** In a joint graph one node of each replica that waits for those of `nodes` there: one message each to whom waits for all. */
+/** In a joint graph: one node per replica that waits for that replica's `nodes`, so that each replica sends one message. */
 function gathered(graph: Graph, nodes: readonly GraphNode[]): readonly GraphNode[] {
   if (!graph.joint) return nodes;
   const byReplica = new Map<number, GraphNode[]>();

@@ -273,7 +273,7 @@ export function trace<Result>(graph: Graph, body: () => Result): Result {
   }
 }
 
-/** tfjs switches the backend at once if it is ready, as this one and the previous one are. */
+/** tfjs switches the backend immediately if it is ready, as this one and the previous one are. */
 function useBackend(name: string): void {
   void tf.setBackend(name);
   if (tf.getBackend() !== name) throw new Error(`the tfjs backend ${name} is not ready`);

@@ -22,7 +22,7 @@ export interface InstallRequest {
   readonly force?: boolean;
 }
 
-/** The machine and the sources of the install. Tests replace parts of it to stand for another machine. */
+/** The machine and the sources of the install. Tests replace parts of it to simulate another machine. */
 export interface InstallEnvironment {
   readonly machine: Platform;
   readonly catalog: Catalog;

@@ -12,7 +12,7 @@ export interface AdapterFacts {
   readonly name: string;
   /** Such as `NVIDIA: 550.90.07` or `SwiftShader driver 5.0.0`. */
   readonly driver: string;
-  /** Whether a processor pretends to be a card. */
+  /** Whether it is a software renderer, which runs on the processor. */
   readonly software: boolean;
   /** Whether shaders can store float16. */
   readonly float16: boolean;
@@ -71,7 +71,7 @@ export interface WebGpuDevice {
   read(buffer: GPUBuffer, bytes: number, offset?: number): ArrayBuffer;
   /** A copy of a buffer that was made for reading, after all submitted work. @throws UserError as `check` does. */
   take(staging: GPUBuffer): ArrayBuffer;
-  /** Whether `read` and `take` work: where the device cannot be waited for, they throw. */
+  /** Whether `read` and `take` can wait for the device; if not, they throw. */
   readonly waits: boolean;
   /** As `read`. */
   readLater(buffer: GPUBuffer, bytes: number, offset?: number): Promise<ArrayBuffer>;

@@ -30,7 +30,7 @@ export async function openWebGpuEngine(): Promise<Engine> {
   };
   return {
     name: 'webgpu',
-    description: `WebGPU on ${name}${software ? ', a processor pretending to be a card' : ''} (${driver})`,
+    description: `WebGPU on ${name}${software ? ', a software renderer' : ''} (${driver})`,
     device: 'gpu',
     storesBytes: false,
     multipliesBfloat16: false,

@@ -12,7 +12,7 @@ import { checkedJson, maxAnswerBytes, maxPages, readBody } from './answers.js';
 import type { RepoKind } from './cache.js';
 
 export interface HubConnection {
-  /** What is asked for, for errors. */
+  /** The kind of repository that is requested; named in errors. */
   readonly kind: RepoKind;
   /** Origin and path of the hub, without a trailing slash. */
   readonly endpoint: string;

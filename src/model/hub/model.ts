@@ -75,7 +75,7 @@ async function download(request: RepoRequest, options: ResolveOptions): Promise<
     const file = listed.get(path);
     if (file === undefined) throw new UserError(`${subject} is not a model that tinyzero can run: it has no ${name}.`);
     if (file.size > maxSmallBytes && !path.endsWith('.safetensors')) {
-      throw new UserError(`${subject}: its ${path} is said to have ${file.size} bytes, which cannot be.`);
+      throw new UserError(`${subject}: the hub reports ${file.size} bytes for ${path}, which is impossible.`);
     }
     return file;
   };

@@ -51,7 +51,7 @@ export interface HubProgress {
   readonly totalBytes: number;
 }
 
-/** How a repository is resolved, whatever is in it. */
+/** How a repository is resolved, for models and datasets alike. */
 export interface HubOptions {
   readonly settings?: HubSettings;
   readonly onProgress?: ((progress: HubProgress) => void) | undefined;
@@ -94,7 +94,7 @@ export interface RepoRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @throws UserError when the hub does not have it or cannot be asked. */
+/** @throws UserError when the hub does not have it or does not answer. */
 export async function openRepo(request: RepoRequest): Promise<OpenRepo> {
   const { kind, id, subject, settings, cache, onProgress, signal } = request;
   const { repo, revision } = id;
@@ -141,9 +141,9 @@ export async function openRepo(request: RepoRequest): Promise<OpenRepo> {
 }
 
 /**
- * What `download` returns; what `cached` returns when the hub is not to be asked or does not answer.
+ * Returns the result of `download`, or that of `cached` when `HF_HUB_OFFLINE` is set or the hub does not answer.
  *
- * @param otherwise what can be used instead of the hub, for the error if it is not to be asked and the cache lacks something.
+ * @param otherwise what can be used instead of the hub; named in the error when offline and the cache is incomplete.
  * @throws UserError
  */
 export async function fromHub<T>(

@@ -87,7 +87,7 @@ export function transformerLayer(
 
 /**
  * Makes matrices that are stored in a narrower form depend on `x`, so that they are widened layer by layer. All of them could be
- * read at once, and would be: a model's wide weights would be in memory at the start of every function.
+ * read immediately: all wide weights of a model would then be in memory at the start of every function.
  */
 export function waiting(parameters: TensorRecord, x: tf.Tensor): TensorRecord {
   return new Proxy(parameters, {

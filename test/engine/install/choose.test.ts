@@ -86,7 +86,7 @@ test('a failed install falls back to WebAssembly', async (t) => {
   assert.deepEqual(failed, { name: 'wasm', reason: 'installing native TensorFlow failed: out of luck' });
 });
 
-test('without native TensorFlow a graphics card runs, but not a processor that pretends to be one', async (t) => {
+test('without native TensorFlow a graphics card is used, but not a software renderer', async (t) => {
   const box = sandbox(t, {});
   const adapter = { name: 'Some Card', driver: '1.2', software: false, float16: true, ...limits };
   const chosen = await choose(box, { install: false, probe: async () => ({ adapter }) });

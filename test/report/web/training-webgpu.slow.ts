@@ -23,7 +23,7 @@ browserTest(
     await page.getByRole('button', { name: 'Train' }).click();
     await page.locator('#train:enabled').waitFor({ timeout: 1_200_000 });
     assert.match(await page.locator('#state').innerText(), /^Finished\./);
-    assert.match(await page.locator('#used').innerText(), /WebGPU on .*swiftshader.*pretending to be a card/i);
+    assert.match(await page.locator('#used').innerText(), /WebGPU on .*swiftshader.*software renderer/i);
 
     const tensorsOf = (file: Buffer) => readTensors(Uint8Array.from(file).buffer);
     const found = tensorsOf(await downloadedWeights(page));
