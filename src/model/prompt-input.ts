@@ -150,7 +150,7 @@ function readIds(value: unknown, where: string, name: string, { vocabSize }: Pre
   if (wrong !== undefined) {
     throw refused(where, `\`${name}\` contains ${describe(wrong)}, which is not a token id below ${vocabSize}`);
   }
-  return value as number[];
+  return value;
 }
 
 function refused(where: string, reason: string): UserError {

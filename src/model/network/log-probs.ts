@@ -65,8 +65,8 @@ export function packCompletions(
         `${start} + ${completionIds.length} tokens do not fit in ${T}, ${W} of them for the completion`,
       );
     }
-    packed.ids.set(promptIds as Int32Array, row * T);
-    packed.ids.set(completionIds as Int32Array, row * T + start);
+    packed.ids.set(promptIds, row * T);
+    packed.ids.set(completionIds, row * T + start);
     for (let i = 0; i < completionIds.length; i++) {
       packed.predictors[row * W + i] = row * T + start - 1 + i;
       packed.targets[row * W + i] = completionIds[i]!;

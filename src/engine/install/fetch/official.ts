@@ -106,7 +106,7 @@ async function transfer(
     const length = Number(response.headers.get('content-length') ?? 0);
     const view = reporter.transfer(`Downloading ${basename(part, '.part')}`, length > 0 ? offset + length : about);
     let done = offset;
-    const source = Readable.fromWeb(response.body as import('node:stream/web').ReadableStream);
+    const source = Readable.fromWeb(response.body);
     try {
       await pipeline(
         source,
