@@ -341,7 +341,7 @@ test('invalid responses are explained', async (t) => {
     ['null in the list', { sha }, [null], /`\[0\]` must be an object/],
     ['a size that is none', { sha }, [{ ...entry, size: 'abc' }], /`\[0\]\.size` must be an integer/],
     ['a size below 0', { sha }, [{ ...entry, size: -1 }], /`\[0\]\.size`/],
-    ['a config larger than any disk', { sha }, [{ ...entry, size: 1e15 }], /is said to have 1000000000000000 bytes/],
+    ['a config larger than any disk', { sha }, [{ ...entry, size: 1e15 }], /reports 1000000000000000 bytes/],
   ];
   for (const [name, revision, tree, reason] of cases) {
     const { settings } = await hostileHub(t, (path, response) => {
