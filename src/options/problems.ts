@@ -58,6 +58,7 @@ export async function openProblems(
   const noted = { ...drawn, notes: [...notes, ...drawn.notes] };
   const { problems: unshown, examples } = withoutExamples(task, noted, settings);
   const problems = withValidation(task, unshown, settings);
+  requireCountable(settings, problems);
   const form: PromptForm = { style: settings.promptStyle, system: settings.system, examples };
   requireSpellable(task, [...problems.train, ...problems.test, ...(problems.validation ?? [])], { tokenizer, form });
   const { temperature, maxNewTokens, seed, precision, samplerWeights, tinkerUrl } = settings;
@@ -71,6 +72,29 @@ export async function openProblems(
     reward: rewardName,
   };
   return { settings, task, problems, form, sampledWith, ...(source && { source }) };
+}
+
+/** Completions of one evaluation, or of stage 1: all of them are in memory at its end, with about 1 kB each. */
+const maxCompletions = 2_000_000;
+
+/** @throws UserError (wrong usage) for more samples than can be kept. */
+function requireCountable({ numSamples, evalSamples }: Settings, { train, test }: ProblemSet): void {
+  const sets = [
+    [numSamples, train.length, 'distinct problems'],
+    [evalSamples, test.length, 'held-out problems'],
+  ] as const;
+  for (const [samples, count, what] of sets) {
+    if (samples * count <= maxCompletions) continue;
+    throw new UserError(
+      {
+        problem: `${samples} samples of each of ${count} ${what} are too many completions.`,
+        expected: `at most ${maxCompletions}`,
+        found: `${samples * count}`,
+        fix: 'Use fewer samples.',
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
 }
 
 /**

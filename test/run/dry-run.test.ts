@@ -42,6 +42,20 @@ test('weights, reference and two moments are four times the parameters; the rest
   assert.equal(planDisk(config, { keep: 2, download: 7 }).bytes, 7 + (3 * 3 + 1) * bytes);
 });
 
+test('more completions than memory holds are refused before any of them', async () => {
+  for (const [args, message] of [
+    [
+      ['eval', '--samples', '1000000', '--engine', 'wasm'],
+      /1000000 samples of each of 20 held-out problems .* at most 2000000\. Found 20000000\. Use fewer samples/,
+    ],
+    [['train', '--dry-run', '--num-samples', '1000000'], /1000000 samples of each of 101 distinct problems/],
+  ] as const) {
+    const { code, stderr } = await tinyzero(args);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, message);
+  }
+});
+
 test('--dry-run shows the work of the default run and writes nothing', async (t) => {
   const out = join(temporaryFolder(t), 'run');
   const { code, stdout } = await tinyzero(['train', '--dry-run', '--json', '--out', out]);
