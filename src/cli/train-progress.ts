@@ -2,10 +2,8 @@
  * @file Shows the progress of a run of `train` or `sft` on the terminal: permanent lines, and a bar of its updates with
  * curves below it. All numbers are also in the run's files.
  */
-
 import type { TokenLoss } from '../policy/row-loss.js';
-import type { TrainEvent } from '../run/events.js';
-import type { SftEvent, SftMetrics } from '../run/sft/events.js';
+import type { SftEvent, SftMetrics, TrainEvent } from '../run/events.js';
 import type { StepMetrics } from '../stage2/step-metrics.js';
 import { counted, formatSeconds, formatPercent as percent } from '../util/format.js';
 import type { Reporter, Work, WorkState } from '../util/reporter.js';

@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import { sftOptionNames } from '../options/names.js';
+import type { SftMetrics } from '../run/events.js';
 import { requireRun, runFiles } from '../run/folder.js';
-import type { SftMetrics } from '../run/sft/events.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
 import { counted, formatPercent } from '../util/format.js';
 import { mean } from '../util/statistics.js';

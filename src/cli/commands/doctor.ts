@@ -38,7 +38,7 @@ async function examine(
 ): Promise<Check[]> {
   const { engine: wanted, install, model } = values;
   const checks = machineChecks();
-  if (model !== undefined) checks.push(await (await import('../doctor/model.js')).modelCheck(model));
+  if (model !== undefined) checks.push(await (await import('../doctor/engine.js')).modelCheck(model));
   const reporter = consoleReporter(values);
   let name: EngineName | undefined;
   try {

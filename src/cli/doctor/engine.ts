@@ -1,6 +1,8 @@
 /**
- * @file The engine checks of `doctor`: speed of matrix products, correctness of gradients, and agreement between compiled,
- * op-by-op and WebAssembly runs of the same program.
+ * @file The checks of `doctor` that load the tensor library: speed of matrix products, correctness of gradients, and
+ * agreement between compiled, op-by-op and WebAssembly runs of the same program. With `--model`: opens the model as every
+ * command does and checks all tensors against the config, without computing or downloading; a hub id is looked up in the
+ * cache.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Engine, openEngine } from '../../engine/backend.js';
@@ -9,6 +11,15 @@ import type { TypedArray } from '../../engine/dtype.js';
 import { linear } from '../../engine/ops/ops.js';
 import { stepScalars } from '../../engine/optim/adamw.js';
 import { defineFunction, type Program } from '../../engine/program.js';
+import { describePretrained, openWeights } from '../../model/checkpoint/pretrained.js';
+import { loadTokenizer } from '../../model/checkpoint/tokenizer.js';
+import { ggufFolder, isGguf, openGgufWeights } from '../../model/gguf/open.js';
+import { resolveModel } from '../../model/hub/model.js';
+import { hubSettings } from '../../model/hub/repo.js';
+import { parameterCount } from '../../model/network/params.js';
+import { trainedModel } from '../../run/checkpoints.js';
+import { UserError } from '../../util/errors.js';
+import { formatBytes } from '../../util/format.js';
 import { adamOptions, batch, blockProgram, fixedNumbers, initialParameters, parameterNames } from './block.js';
 import type { Check } from './machine.js';
 
@@ -244,4 +255,30 @@ function relativeDifference(a: TypedArray, b: TypedArray): number {
     difference = Math.max(difference, Math.abs(x - y));
   }
   return largest === 0 ? difference : difference / largest;
+}
+
+export async function modelCheck(reference: string): Promise<Check> {
+  const common = {
+    name: 'model',
+    needed: true,
+    expected: 'a complete Hugging Face folder, or a GGUF file, of a qwen2, qwen3 or llama model',
+    fix: 'Check the name. A hub model is downloaded by any command that uses it.',
+  };
+  try {
+    const gguf = isGguf(reference);
+    const place = gguf
+      ? ggufFolder(reference)
+      : await resolveModel(trainedModel(reference), { settings: { ...hubSettings(), offline: true } });
+    const { config } = describePretrained(place);
+    const weights = gguf ? openGgufWeights(reference, config) : openWeights(place, config);
+    const { dtype, byteLength } = weights;
+    weights.close();
+    loadTokenizer(place);
+    const parameters = parameterCount(config).toLocaleString('en');
+    const found = gguf ? reference : place;
+    return { ...common, ok: true, found: `${found}: ${parameters} parameters, ${dtype}, ${formatBytes(byteLength)}` };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { ...common, ok: false, found: error.message };
+  }
 }

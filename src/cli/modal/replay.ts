@@ -2,8 +2,7 @@
  * @file Shows the output of a remote command: its `--json` events become the same lines, bars and curves as of a local command, or are
  * passed on with `--json`. Other lines, such as those of a crash, are shown unchanged.
  */
-import type { TrainEvent } from '../../run/events.js';
-import type { SftEvent, SftMetrics } from '../../run/sft/events.js';
+import type { SftEvent, SftMetrics, TrainEvent } from '../../run/events.js';
 import type { StepMetrics } from '../../stage2/step-metrics.js';
 import { printable } from '../../util/errors.js';
 import { isRecord, type JsonRecord } from '../../util/json.js';

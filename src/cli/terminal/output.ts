@@ -2,9 +2,7 @@
  * @file Writes to stdout: a command's result as JSON or as text that fits the terminal, the events of `--json`, and the
  * output of concurrent work in order.
  */
-
-import type { TrainEvent } from '../../run/events.js';
-import type { SftEvent } from '../../run/sft/events.js';
+import type { SftEvent, TrainEvent } from '../../run/events.js';
 import type { Reporter, Work, WorkUnit } from '../../util/reporter.js';
 import { asInvoked } from '../program-name.js';
 import { fitted } from './columns.js';

@@ -173,7 +173,7 @@ function followFolders(folders: readonly [string, ...string[]]): () => Look {
     return {
       states: runs.map(stateOf),
       view: async () => {
-        ofRuns ??= (await import('./runs-view.js')).runsView();
+        ofRuns ??= (await import('./views.js')).runsView();
         return ofRuns(runs);
       },
     };
@@ -191,14 +191,14 @@ function lookAtSet(set: FollowedSet): Look {
   const begun = members.filter(({ watched }) => watched.state !== 'waiting').map(stateOf);
   return {
     states: [...begun, { name, path, state, sentence: () => setHeadline(set) }],
-    view: async () => (await import('./set-view.js')).setView(set),
+    view: async () => (await import('./views.js')).setView(set),
   };
 }
 
 function lookAtFiles(found: FollowedFiles): Look {
   return {
     states: found.files.map((file) => ({ ...file, sentence: () => fileHeadline(file) })),
-    view: async () => (await import('./v-star-view.js')).vStarView(found),
+    view: async () => (await import('./views.js')).vStarView(found),
   };
 }
 

@@ -9,6 +9,7 @@ import { builtinModel } from '../../model/shipped.js';
 import { newestKept } from '../../options/settings.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import type { Reporter } from '../../util/reporter.js';
+import type { SftRequest } from '../events.js';
 import {
   missingBytes,
   type Needs,
@@ -18,7 +19,6 @@ import {
   requireEngine,
   weighNeeds,
 } from '../needs.js';
-import type { SftRequest } from './events.js';
 import { type ExampleSet, openExamples, readData } from './examples.js';
 import { planSft } from './loop.js';
 

@@ -8,7 +8,7 @@ import type { TokenRow } from '../../model/prompt-input.js';
 import type { Learner } from '../../policy/learner.js';
 import { explainNumerics } from '../../stage2/checks.js';
 import { keyedRandom } from '../../util/random.js';
-import type { SftMetrics } from './events.js';
+import type { SftMetrics } from '../events.js';
 
 interface SftProgress {
   /** Number of updates. */

@@ -23,10 +23,10 @@ import { emptyChecksum } from '../../util/checksum.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import { checkpointModel, saveFinal, saveNewest, startOf } from '../checkpoints.js';
+import type { SftEvent, SftMetrics, SftRequest, SftResult } from '../events.js';
 import { createRunFolder, openRunFolder, type RunFolder, runFiles } from '../folder.js';
 import { type LogWriter, openLog, readLog } from '../logs.js';
 import { requireSameModel } from '../record.js';
-import type { SftEvent, SftMetrics, SftRequest, SftResult } from './events.js';
 import { type ExampleSet, openExamples, readData } from './examples.js';
 import { planSft, runSft, type SftBatch } from './loop.js';
 import {

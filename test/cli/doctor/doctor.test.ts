@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { judgeProduct } from '../../../src/cli/doctor/engine.js';
+import { judgeProduct, modelCheck } from '../../../src/cli/doctor/engine.js';
 import {
   type Check,
   formatChecks,
@@ -12,7 +12,6 @@ import {
   nvidiaChecks,
   usedGpuChecks,
 } from '../../../src/cli/doctor/machine.js';
-import { modelCheck } from '../../../src/cli/doctor/model.js';
 import { visibleGpus } from '../../../src/engine/cuda.js';
 import { engineFormat, inspectEngine } from '../../../src/engine/install/installed.js';
 import { explained } from '../../../src/engine/session.js';

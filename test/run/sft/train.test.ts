@@ -4,7 +4,7 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defaultSftOptions, type SftOptions } from '../../../src/options/sft-settings.js';
-import type { SftEvent } from '../../../src/run/sft/events.js';
+import type { SftEvent } from '../../../src/run/events.js';
 import { sft } from '../../../src/run/sft/train.js';
 import { silentReporter } from '../../../src/util/reporter.js';
 import { lastLine, tinyzero } from '../../helpers/cli.js';
