@@ -8,7 +8,15 @@ import { closestMatch } from 'leven';
 import type { ConfigFlags } from '../options/config-file.js';
 import { commonOptionNames, everyCommandOptionNames } from '../options/names.js';
 import { type OptionSpec, resolveOptions } from '../options/spec.js';
-import { flag, type OptionName, type OptionValues, oppositeFlag, options, usage } from '../options/table.js';
+import {
+  flag,
+  type OptionName,
+  type OptionValues,
+  oppositeFlag,
+  optionNames,
+  options,
+  usage,
+} from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, exitCodeTable, UserError } from '../util/errors.js';
 import type { CommandSpec } from './command-spec.js';
@@ -239,13 +247,14 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
     if (token.kind === 'option') {
       const name = byFlag.get(token.name);
       const opposite = opposites.get(token.name);
-      const type = name && (options[name] as OptionSpec).type;
+      const found: OptionSpec | undefined = name && options[name];
+      const type = found?.type;
       if (name === undefined && opposite !== undefined) {
         noValue(token.value, token.rawName);
         flags[opposite] = false;
       } else if (name === undefined) {
         unknown = true;
-        const ofOthers = (Object.keys(options) as OptionName[]).find((each) => flag(each) === token.rawName);
+        const ofOthers = optionNames.find((each) => flag(each) === token.rawName);
         const instead = ofOthers && spec.instead?.(ofOthers);
         problems.push(`${token.rawName}: ${instead ?? `no such option${suggestion(token.rawName, names)}`}`);
       } else if (type === 'boolean') {

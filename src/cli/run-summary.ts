@@ -111,8 +111,15 @@ export function summarize(
   { seconds, paint = plain, width = wideTable }: { seconds: number; paint?: Paint; width?: number },
 ): string[] {
   const { folder, updates, before, compare, verdict, model } = result;
-  const tone = { learned: paint.good, small: paint.good, worse: paint.bad, memory: paint.warn, leak: paint.bad };
-  const headline = tone[verdict.kind as keyof typeof tone] ?? paint.strong;
+  const { good, bad, warn, strong } = paint;
+  const tones: Partial<Record<Verdict['kind'], typeof good>> = {
+    learned: good,
+    small: good,
+    worse: bad,
+    memory: warn,
+    leak: bad,
+  };
+  const headline = tones[verdict.kind] ?? strong;
   const word = shellWord(folder);
   return [
     headline(verdict.sentence),

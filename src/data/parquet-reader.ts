@@ -45,7 +45,7 @@ async function read({ path, wanted, maxRows, maxBytes }: Request): Promise<Answe
   return { kind: 'rows', columns, rows };
 }
 
-// Ctrl-C is the parent's to answer; where it is gone, nobody waits.
+// The parent handles Ctrl-C; if the parent is gone, nobody needs the answer.
 process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(0));
 process.once('message', async (request: Request) => {

@@ -29,7 +29,7 @@ const maxFileBytes = 2 ** 30;
 
 /** For the process to start; machines under load take seconds. */
 const startMs = 60_000;
-/** For reading: twenty times what a good file takes. */
+/** For reading: twenty times what a valid file takes. */
 const readMs = (fileBytes: number) => 4000 + fileBytes / 2000;
 /** Heap in MB: ten times the file, since text compresses well. */
 const heapMb = (fileBytes: number) => Math.round(256 + Math.min(1500, (10 * fileBytes) / 2 ** 20));

@@ -21,11 +21,11 @@ export interface ProblemSource {
     readonly path: string;
     /** For errors. */
     readonly name: string;
-    /** What all of its rows are for; undefined if the rows say. */
+    /** The part that all rows belong to; undefined if each row states it. */
     readonly part: 'train' | 'test' | undefined;
   }[];
   readonly map: ColumnMap;
-  /** A dataset is somebody else's: its rows may repeat, and only the columns of prompt and answer are known by their names. */
+  /** A dataset was not made for tinyzero: its rows may repeat, and only the columns of prompt and answer are recognised by name. */
   readonly isDataset: boolean;
 }
 
@@ -245,7 +245,7 @@ function readRow(record: JsonRecord, { where, map, isTabular, source }: RowConte
     const column = columnFor(field, map, source.isDataset);
     const found = column === undefined ? undefined : valueAt(record, column);
     if (!isTabular) return found;
-    // An empty cell says nothing, and 64-bit numbers are bigints.
+    // An empty cell has no value, and 64-bit numbers are bigints.
     if (found === null || (found === '' && !isRequired(field))) return undefined;
     return typeof found === 'bigint' ? (Number.isSafeInteger(Number(found)) ? Number(found) : String(found)) : found;
   };

@@ -239,8 +239,9 @@ function sourceProblems({ problems, map, ...options }: Settings): string[] {
 
 function serverProblems({ samplerUrl, samplerModel, apiKeyEnv }: Settings): string[] {
   if (samplerUrl !== undefined) return [];
-  const given = Object.entries({ samplerModel, apiKeyEnv }).filter(([, value]) => value !== undefined);
-  return given.map(([name]) => `${flag(name as OptionName)}: describes the server of --sampler-url, which is missing`);
+  const given = { samplerModel, apiKeyEnv };
+  const names = (['samplerModel', 'apiKeyEnv'] as const).filter((name) => given[name] !== undefined);
+  return names.map((name) => `${flag(name)}: describes the server of --sampler-url, which is missing`);
 }
 
 function samplerProblems({ samplerWeights, samplerUrl, tinkerUrl, algo }: Settings): string[] {

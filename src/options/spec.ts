@@ -51,22 +51,28 @@ export function resolveOptions<Name extends OptionName>(
   const values: Partial<Record<OptionName, unknown>> = {};
   for (const name of names) {
     const spec: OptionSpec = options[name];
-    const fromEnv = spec.env === undefined ? undefined : env[spec.env] || undefined;
+    const fromEnv = fromEnvironment(spec, env);
     const isInFile = flags[name] === undefined && fromEnv === undefined && file !== undefined;
     const text = isInFile ? file.flags[name] : flags[name];
     const source = isInFile ? file.source(name) : flag(name);
     if (spec.type === 'boolean') {
-      const set = text ?? (fromEnv !== undefined && isTrue(fromEnv, spec.env as string, problems));
+      const set = text ?? (fromEnv !== undefined && isTrue(fromEnv.text, fromEnv.variable, problems));
       values[name] = set === true ? !spec.default : spec.default;
     } else if (spec.type === 'list') {
       const texts = Array.isArray(text) ? text : spec.default;
       for (const each of texts) parse(spec, each, source, problems);
       values[name] = texts;
     } else if (typeof text === 'string') values[name] = parse(spec, text, source, problems);
-    else if (fromEnv !== undefined) values[name] = parse(spec, fromEnv, spec.env as string, problems);
+    else if (fromEnv !== undefined) values[name] = parse(spec, fromEnv.text, fromEnv.variable, problems);
     else values[name] = spec.default;
   }
   return values as OptionValues<Name>;
+}
+
+/** The environment variable of an option, if it is set and not empty. */
+function fromEnvironment({ env: variable }: OptionSpec, env: NodeJS.ProcessEnv) {
+  const text = variable === undefined ? undefined : env[variable];
+  return variable === undefined || !text ? undefined : { variable, text };
 }
 
 function isTrue(text: string, variable: string, problems: string[]): boolean {

@@ -271,6 +271,8 @@ export const options = {
 
 export type OptionName = keyof typeof options;
 
+export const optionNames = Object.keys(options) as OptionName[];
+
 type ValueOf<Spec> = Spec extends { type: 'boolean' }
   ? boolean
   : Spec extends { type: 'list' }

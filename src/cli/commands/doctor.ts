@@ -52,7 +52,7 @@ async function examine(
   return checks;
 }
 
-/** Loads the engine and with it a tensor library, only here. */
+/** Loads the engine only here. */
 async function computeChecks(name: EngineName, reporter: Reporter, signal: AbortSignal): Promise<Check[]> {
   const [{ openEngine }, { engineChecks }] = await Promise.all([
     import('../../engine/backend.js'),

@@ -35,8 +35,8 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
   requireRemote('estimate-vstar', { on }, flags);
   if (on === 'modal') {
     const { onModal } = await import('../modal/commands.js');
-    return await onModal('estimate-vstar', all, flags, (result, paint) =>
-      describeWritten(result.preflight as Preflight, String(result.file), paint),
+    return await onModal<{ file: string; preflight: Preflight }>('estimate-vstar', all, flags, (result, paint) =>
+      describeWritten(result.preflight, result.file, paint),
     );
   }
   const { fromVStar, shard, out = runFiles.vStar, engine, install, json, quiet, color: __, ...given } = values;

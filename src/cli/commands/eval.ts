@@ -35,7 +35,7 @@ export async function run(
   requireRemote('eval', values, given);
   if (values.on === 'modal') {
     const { onModal } = await import('../modal/commands.js');
-    return await onModal('eval', values, given, (result, paint) => describe(result as unknown as Evaluated, paint));
+    return await onModal<Evaluated>('eval', values, given, describe);
   }
   const { compare: other, json, model = builtinModel } = values;
   if (values.samplerUrl !== undefined && other !== undefined && !other.endsWith('.json')) {

@@ -74,8 +74,8 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
 async function elsewhere(values: Values, flags: ReadonlySet<OptionName>): Promise<number> {
   const { onModal } = await import('../modal/commands.js');
   const started = performance.now();
-  return await onModal('sft', values, flags, (record, paint) =>
-    summarize(record as unknown as Parameters<typeof summarize>[0], (performance.now() - started) / 1000, paint),
+  return await onModal<SftResult & { report: string }>('sft', values, flags, (result, paint) =>
+    summarize(result, (performance.now() - started) / 1000, paint),
   );
 }
 

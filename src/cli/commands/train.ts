@@ -96,8 +96,7 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
 async function elsewhere(values: Values, flags: ReadonlySet<OptionName>): Promise<number> {
   const { onModal } = await import('../modal/commands.js');
   const started = performance.now();
-  return await onModal('train', values, flags, (record, paint, width) => {
-    const result = record as unknown as Omit<FinishedRun, 'model'>;
+  return await onModal<Omit<FinishedRun, 'model'>>('train', values, flags, (result, paint, width) => {
     const seconds = (performance.now() - started) / 1000;
     return summarize({ ...result, model: result.before.model }, { seconds, paint, width });
   });

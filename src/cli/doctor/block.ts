@@ -142,7 +142,7 @@ function meanLoss(p: TensorRecord, { ids, targets }: Batch): tf.Scalar {
   const activated = swiglu(linear(inner, p.gate!), linear(inner, p.up!));
   const out = tf.add(attended, linear(activated, p.down!));
   const logits = linear(out.reshape([tokenCount, width]), p.embed!); // [B * T, V]
-  return tf.neg(tf.mean(tokenLogProbs(logits, targets))) as tf.Scalar;
+  return tf.neg(tf.mean<tf.Scalar>(tokenLogProbs(logits, targets)));
 }
 
 function constants() {

@@ -42,7 +42,7 @@ interface Running extends RunningMember {
 }
 
 /** Milliseconds between updates of the display. */
-const lookEveryMs = 250;
+const pollEveryMs = 250;
 
 /**
  * Returns when every member has finished or failed. If one fails, the others continue.
@@ -67,7 +67,7 @@ export async function execute(
     );
 
   const start = async (run: PlannedRun) => {
-    await freed(join(folder, run.name), reporter, signal);
+    await waitUntilFree(join(folder, run.name), reporter, signal);
     const startedMs = performance.now();
     const member = startMember({
       ...{ folder, command: plan.command, run, common, threads: parallel.threads },
@@ -90,7 +90,7 @@ export async function execute(
       );
       return;
     }
-    const reason = lastWords(folder, run) ?? 'it printed nothing';
+    const reason = lastLineOf(folder, run) ?? 'it printed nothing';
     failed.push({ name: run.name, exitCode, reason });
     reporter.line(
       `${run.name} failed${exitCode === null ? '' : ` with exit code ${exitCode}`}: ${reason} (Log: ${logOf(folder, run)})`,
@@ -108,7 +108,7 @@ export async function execute(
       details: (width) => [...running].map(([run, member]) => describe(run, member).slice(0, width)),
     });
   };
-  const timer = setInterval(show, lookEveryMs);
+  const timer = setInterval(show, pollEveryMs);
   const stopAll = () => {
     for (const member of running.values()) member.stop();
   };
@@ -136,12 +136,12 @@ export async function execute(
 }
 
 /** Waits until no process uses the folder: a member of a set that was killed saves before it ends. */
-async function freed(folder: string, reporter: Reporter, signal: AbortSignal): Promise<void> {
+async function waitUntilFree(folder: string, reporter: Reporter, signal: AbortSignal): Promise<void> {
   for (let waited = 0; ; waited++) {
     const holder = lockHolder(folder);
     if (holder === undefined) return;
     if (waited === 4) reporter.line(`${folder} is still in use by process ${holder.pid}; waiting for it.`);
-    await sleep(lookEveryMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await sleep(pollEveryMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }
 
@@ -243,7 +243,7 @@ function threadSettings(threads: number): NodeJS.ProcessEnv {
 }
 
 /** The last line of a run's output, which says why it ended; undefined if it printed nothing. */
-function lastWords(folder: string, run: PlannedRun): string | undefined {
+function lastLineOf(folder: string, run: PlannedRun): string | undefined {
   const path = logOf(folder, run);
   if (!existsSync(path)) return undefined;
   return readFileSync(path, 'utf8')

@@ -250,8 +250,9 @@ function describeSet(
   width = Number.POSITIVE_INFINITY,
 ): string[] {
   const { sentence, notes, kind } = judgeSet(summary, plan);
-  const tone = { learned: paint.good, small: paint.good, worse: paint.bad, memory: paint.warn };
-  const headline = tone[kind as keyof typeof tone] ?? paint.strong;
+  const { good, bad, warn, strong } = paint;
+  const tones: Partial<Record<typeof kind, typeof good>> = { learned: good, small: good, worse: bad, memory: warn };
+  const headline = tones[kind] ?? strong;
   const { folder } = summary;
   const word = shellWord(folder);
   return [

@@ -53,7 +53,7 @@ export async function openModal(): Promise<Modal> {
   return { sdk: sdk.default ?? sdk, client };
 }
 
-/** The app, and the volume by name; made if they are missing. */
+/** The app, and the volume by name; both are created if missing. */
 export async function openVolume(modal: Modal, name: string): Promise<{ app: App; volume: Volume }> {
   return await explained(modal, `opening the volume ${name}`, async () => ({
     app: await modal.client.apps.fromName(appName, { createIfMissing: true }),
@@ -77,7 +77,7 @@ export async function runningSandbox(modal: Modal, name: string): Promise<Sandbo
 /** Status codes of gRPC. */
 const status = { denied: 7, exhausted: 8, unavailable: 14, unauthenticated: 16, deadline: 4 };
 
-/** Whether the error means that Modal was not reached, rather than that it refused. */
+/** Whether Modal was not reached, rather than refused the request. */
 export function isLostConnection(error: unknown): boolean {
   const code = statusOf(error);
   return code === status.unavailable || code === status.deadline || code === 1 || code === 13 || code === 2;

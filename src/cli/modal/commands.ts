@@ -1,10 +1,12 @@
-/** @file The end of `train`, `sft`, `estimate-vstar` and `eval` with `--on modal`: the plan, the run, and the results as the command shows them. */
+/**
+ * @file `train`, `sft`, `estimate-vstar` and `eval` with `--on modal`: print the plan, or run it and show the results as the
+ * command does on this machine.
+ */
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { runFiles } from '../../run/folder.js';
 import { exitCodes, UserError } from '../../util/errors.js';
-import type { JsonRecord } from '../../util/json.js';
 import { programName } from '../program-name.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
@@ -16,15 +18,16 @@ import { runJob } from './run.js';
 
 type Values = RemoteValues & Partial<OptionValues> & Pick<OptionValues, 'json' | 'quiet'>;
 
-/** Prints a result as the command does here. @param result the event `result` of the command, with paths of this machine. */
-export type Describe = (result: JsonRecord, paint: Paint, width: number | undefined) => readonly string[];
-
-/** @returns the exit code. @throws UserError */
-export async function onModal(
+/**
+ * @param describe the result as the command shows it here. @returns the exit code. @throws UserError
+ *
+ * `Result` is what the same command prints with --json; paths are those of this machine.
+ */
+export async function onModal<Result extends object>(
   command: RemoteCommand,
   values: Values,
   given: ReadonlySet<OptionName>,
-  describe: Describe,
+  describe: (result: Result, paint: Paint, width: number | undefined) => readonly string[],
 ): Promise<number> {
   const { json, quiet, dryRun } = values;
   const job = planJob(command, values, given);
@@ -40,7 +43,7 @@ export async function onModal(
   const staging = join(dirname(output), `.${job.name}`);
   const into = command === 'eval' ? undefined : isFile ? staging : output;
   const reporter = consoleReporter({ quiet, json });
-  // The events of the run are passed on as they come; only lines of this machine are added.
+  // The run's events are passed on unchanged; this machine adds only its own lines.
   const finished = await interruptible((signal) => runJob(job, { into, json }, reporter, signal));
   if (finished === undefined) {
     const program = programName();
@@ -69,7 +72,8 @@ export async function onModal(
     'estimate-vstar': { file: output },
     eval: {},
   };
-  const result = { ...finished.result, ...places[command] };
+  // The image has this version of the program, so its result has the same fields.
+  const result = { ...finished.result, ...places[command] } as unknown as Result;
   printResult(json, result, (paint, width) => describe(result, paint, width));
   return exitCodes.ok;
 }

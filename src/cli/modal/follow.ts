@@ -8,7 +8,7 @@ import { formatSeconds } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
 import { explained, isLostConnection, type Modal, type Sandbox } from './client.js';
 
-/** Time to find the connection again, beside the SDK's own tries, and between tries. */
+/** Time limit for reconnecting after the SDK's own attempts, and the time between attempts. */
 const patience = { tries: 60, pauseMs: 5000 };
 
 /**
@@ -71,7 +71,7 @@ function lostFor(name: string, error: unknown): unknown {
   );
 }
 
-/** Items of `source` until the signal; the SDK's streams know no signal. */
+/** Items of `source` until the signal; the SDK's streams take no signal. */
 async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
   const items = source[Symbol.asyncIterator]();
   try {
@@ -81,7 +81,7 @@ async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSignal): Asy
       yield next.value;
     }
   } finally {
-    // Not awaited: a stream without news would keep it waiting.
+    // Not awaited: an idle stream would never resolve it.
     items.return?.()?.catch(() => {});
   }
 }

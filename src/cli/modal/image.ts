@@ -36,7 +36,7 @@ const snapshotMs = 15 * 60_000;
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url));
 
-/** The steps of the image, for people. */
+/** The steps of the image in words. */
 export const imagePlan = [
   plainImage,
   'python3, pip, g++, make',
@@ -64,7 +64,7 @@ async function withTarball<T>(signal: AbortSignal, use: (path: string, hash: str
   }
 }
 
-/** Finds the image of this version, or makes it. */
+/** Finds the image of this version, or builds it. */
 export async function openImage(
   modal: Modal,
   { app, volume }: { readonly app: App; readonly volume: Volume },

@@ -26,9 +26,9 @@ export interface RemoteJob {
   readonly name: string;
   /** Arguments after `tinyzero` there, with paths of this machine. */
   readonly args: readonly string[];
-  /** Where it writes; an evaluation only prints. */
+  /** Its output; an evaluation only prints. */
   readonly target: Target | undefined;
-  /** What its options name here. */
+  /** Local files that its options name. */
   readonly inputs: readonly Input[];
   /** A local run that is resumed on Modal, unless the volume has it. */
   readonly resumed?: Input;
@@ -52,12 +52,12 @@ const ownOptions: readonly OptionName[] = [
   ...remoteOptionNames,
   ...(['out', 'resume', 'dryRun', 'engine', 'install', 'json', 'quiet', 'color', 'config', 'port', 'open'] as const),
 ];
-/** Options that only make sense where the files are. */
+/** Options that need the run's files on this machine. */
 const refused: readonly OptionName[] = ['seeds', 'parallel', 'watch', 'workers'];
 
 /** Modal's own limit on a sandbox. */
 const longestSeconds = 24 * 3600;
-/** A shorter one is used up by starting and saving. */
+/** A shorter limit would be spent on starting and saving. */
 const shortestSeconds = 20;
 
 /** @throws UserError (wrong usage) that lists what is wrong with the options. */
@@ -132,14 +132,14 @@ function pathsIn(values: Partial<OptionValues>, given: ReadonlySet<OptionName>):
   return [...new Set([...paths, ...ofRuns])];
 }
 
-/** The given options as words. */
+/** The given options as arguments. */
 function flagsOf(values: Partial<OptionValues>, given: ReadonlySet<OptionName>): string[] {
   return [...given].flatMap((name): string[] => {
     const value = values[name];
     if (ownOptions.includes(name) || refused.includes(name) || value === undefined) return [];
     const spec: OptionSpec = options[name];
-    if (typeof value === 'boolean') return value === (spec as { default: boolean }).default ? [] : [flag(name)];
-    return [flag(name), ...(Array.isArray(value) ? (value as readonly string[]) : [String(value)])];
+    if (spec.type === 'boolean') return value === spec.default ? [] : [flag(name)];
+    return [flag(name), ...[value].flat().map(String)];
   });
 }
 
@@ -164,7 +164,7 @@ function nameOf(
 
 const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** Seconds; undefined for anything else than a positive number with a unit. Without a unit, it is seconds. */
+/** Seconds; undefined unless it is a positive number with a unit. The default unit is the second. */
 export function parseDuration(text: string): number | undefined {
   const [, number, unit = 's'] = /^(\d+(?:\.\d+)?)([smhd])?$/.exec(text.trim()) ?? [];
   const seconds = Math.round(Number(number) * units[unit]!);

@@ -1,19 +1,21 @@
 /** @file Names on Modal: the app, the files on its volume, the program of a sandbox. Paths are relative to the volume. */
 import { isAbsolute, normalize } from 'node:path';
 import { shellWord } from '../../report/command.js';
+import { parseJson } from '../../util/json.js';
+import { check, list, number, object, oneOf, text } from '../../util/schema.js';
 
 /** The app that all sandboxes of tinyzero belong to. */
 export const appName = 'tinyzero';
 /** Where a sandbox sees the volume; every command runs there, with relative paths. */
 export const mountPath = '/outputs';
 
-/** Everything that is no run's own. */
+/** Files that do not belong to a single run's folder. */
 const ownFolder = '.modal';
 export const inputFolder = `${ownFolder}/inputs`;
 /** Downloads from the hub, for all runs. */
 export const hubCache = `${ownFolder}/huggingface`;
 
-/** What is kept about a run beside its folder. */
+/** Files about a run outside its folder. */
 export function filesOf(name: string) {
   const folder = `${ownFolder}/${name}`;
   return {
@@ -29,7 +31,7 @@ export function filesOf(name: string) {
   };
 }
 
-/** A run as its volume remembers it. */
+/** The record of a run on its volume. */
 export interface JobRecord {
   readonly name: string;
   readonly command: RemoteCommand;
@@ -38,18 +40,34 @@ export interface JobRecord {
   /** Of the newest sandbox, ISO 8601. */
   readonly started: string;
   readonly version: string;
-  /** What its options name. */
+  /** Files that its options name. */
   readonly links: readonly Link[];
 }
 
-export type RemoteCommand = 'train' | 'sft' | 'estimate-vstar' | 'eval';
+const remoteCommands = ['train', 'sft', 'estimate-vstar', 'eval'] as const;
+export type RemoteCommand = (typeof remoteCommands)[number];
+
+const jobRecordShape = object({
+  name: text,
+  command: oneOf(remoteCommands),
+  gpu: text,
+  timeoutSeconds: number({ min: 0 }),
+  started: text,
+  version: text,
+  links: list(object({ path: text, place: text })),
+});
+
+/** @param json the content of a run's `job.json` on the volume. @throws UserError when it is damaged. */
+export function parseJobRecord(json: string): JobRecord {
+  return check(jobRecordShape, parseJson(json), { path: 'job.json on the volume', what: 'the record of a run' });
+}
 
 /** Whether a command makes a run: a folder that can be resumed. */
 export function makesRun(command: RemoteCommand): boolean {
   return command === 'train' || command === 'sft';
 }
 
-/** Exit codes that are none of tinyzero's own. */
+/** Exit codes that tinyzero itself never uses. */
 export const timedOutCode = 124;
 export const killedCode = 137;
 
@@ -58,7 +76,7 @@ export function savingSeconds(timeoutSeconds: number): number {
   return Math.min(120, Math.ceil(timeoutSeconds / 4));
 }
 
-/** A path of this machine, as options name it, and its place on the volume. */
+/** A local path, as given in the options, and its path on the volume. */
 export interface Link {
   readonly path: string;
   readonly place: string;
@@ -68,7 +86,7 @@ export interface Link {
 export interface RemoteProgram extends Pick<JobRecord, 'name' | 'command' | 'timeoutSeconds' | 'links'> {
   /** Arguments after `tinyzero`, with paths of this machine. */
   readonly args: readonly string[];
-  /** Where it writes, on the volume. */
+  /** Its output on the volume. */
   readonly target?: Target | undefined;
 }
 

@@ -36,6 +36,7 @@ import {
   type Link,
   makesRun,
   mountPath,
+  parseJobRecord,
   type RemoteCommand,
   sandboxProgram,
   timedOutCode,
@@ -83,7 +84,7 @@ export async function runJob(
   } finally {
     shown.end();
   }
-  // What stopped training before its end is worth having, what was cut off is not complete.
+  // The files of a run that ended by itself are complete, even if stage 1 found nothing to learn.
   const isWhole = exitCode === exitCodes.ok || exitCode === exitCodes.preflight;
   if (isWhole && into !== undefined) {
     await withHelper(modal, opened, (helper) => fetchFolder(helper, job.name, into, reporter, signal));
@@ -125,10 +126,10 @@ async function prepare(helper: Helper, job: RemoteJob, reporter: Reporter, signa
   return { links, earlier: resume ? await readMetrics(helper, name) : [] };
 }
 
-/** What the volume remembers of a run; undefined if it has none of this name. */
+/** The record of a run; undefined if the volume has no run of this name. */
 export async function readRecord(helper: Helper, name: string): Promise<JobRecord | undefined> {
   const { code, stdout } = await helper.exec(['cat', filesOf(name).job]);
-  return code === 0 ? (parseJson(stdout) as JobRecord) : undefined;
+  return code === 0 ? parseJobRecord(stdout) : undefined;
 }
 
 async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
@@ -147,7 +148,7 @@ export async function readMetrics(helper: Helper, name: string): Promise<RunMetr
   });
 }
 
-/** Processor cores and memory beside the GPU: Modal's own default is an eighth of a core. */
+/** Processor cores and memory besides the GPU: Modal's default is an eighth of a core. */
 const beside = { cpu: 4, memoryMiB: 16_384 };
 
 async function startSandbox(
@@ -188,16 +189,16 @@ async function startSandbox(
   });
 }
 
-/** An update of a large model can take a minute, and saving as long. */
-const patienceMs = 180_000;
-const lookEveryMs = 1000;
+/** An update of a large model can take a minute, and saving another. */
+const stopLimitMs = 180_000;
+const pollEveryMs = 1000;
 
 /** @returns the exit code of the run. */
 export async function stopRun(modal: Modal, sandbox: Sandbox, name: string, reporter: Reporter): Promise<number> {
-  reporter.line(`Asking ${name} to save and stop; at most ${formatSeconds(patienceMs / 1000)}.`);
+  reporter.line(`Asking ${name} to save and stop; at most ${formatSeconds(stopLimitMs / 1000)}.`);
   return await explained(modal, `stopping ${name}`, async () => {
     await helperOf(modal, sandbox).exec(['sh', '-c', `kill -TERM "$(cat ${filesOf(name).pid})"`]);
-    for (const end = Date.now() + patienceMs; Date.now() < end; await sleep(lookEveryMs)) {
+    for (const end = Date.now() + stopLimitMs; Date.now() < end; await sleep(pollEveryMs)) {
       const code = await sandbox.poll();
       if (code !== null) return code;
     }
@@ -215,7 +216,7 @@ interface EndedJob {
   readonly output: string;
 }
 
-/** The error for exit code `code`; `said`: what the command said last. */
+/** The error for exit code `code`; `said`: its last event `error`. */
 export function endedBy(code: number, job: EndedJob, said: Replay['error']): UserError {
   const { name, timeoutSeconds } = job;
   const onwards = resumeCommand(job);

@@ -35,7 +35,7 @@ export interface Input {
   readonly remote: () => Promise<string>;
 }
 
-/** Not needed where only the trained model matters, and several times its size. */
+/** Unneeded if only the trained model is used, and several times its size. */
 const leftOut = ['checkpoints', 'run.lock'];
 
 /** @param whole upload everything in the folder, for a run that is resumed there. @throws UserError for a task that imports files. */
@@ -83,7 +83,7 @@ async function hashOf(folder: string, files: readonly string[]): Promise<string>
   return hash.digest('hex');
 }
 
-/** Sends `input` to its place on the volume, or to `to`, unless it is there. A transfer that is cut off leaves nothing behind. */
+/** Sends `input` to its place on the volume, or to `to`, unless it already exists. An interrupted transfer leaves nothing behind. */
 export async function send(helper: Helper, input: Input, reporter: Reporter, to?: string): Promise<string> {
   const place = to ?? (await input.remote());
   const isFolder = statSync(input.path).isDirectory();
@@ -109,7 +109,7 @@ export async function send(helper: Helper, input: Input, reporter: Reporter, to?
   return place;
 }
 
-/** Pieces of a size that one message carries well. */
+/** Size of the pieces that are sent. */
 const pieceBytes = 1 << 20;
 
 async function* counted(source: AsyncIterable<Uint8Array>, tick: (bytes: number) => void): AsyncIterable<Uint8Array> {
@@ -128,11 +128,11 @@ interface RemoteFile {
   readonly sha256: string;
 }
 
-/** What makes a folder a run: the last file to arrive. */
+/** A folder with this file counts as a run, so it is downloaded last. */
 const lastFile = runFiles.config;
 
 /**
- * Brings the folder `name` of the volume to `folder`. Files that are there and equal are left alone, and others are replaced.
+ * Downloads the folder `name` of the volume to `folder`. Files that already exist are kept if equal, otherwise replaced.
  *
  * @returns bytes that were received. @throws UserError if the volume has no such folder, or a file arrives damaged twice.
  */

@@ -78,13 +78,13 @@ function send(progress: Progress): void {
 /** Calls `stop` when the parent asks for it or ends. Returns a function that no longer does; until then the channel stays open. */
 function onParentStop(stop: () => void): () => void {
   if (process.send === undefined) return () => {};
-  const heard = (message: unknown) => {
+  const onMessage = (message: unknown) => {
     if (message === stopMessage) stop();
   };
-  process.on('message', heard);
+  process.on('message', onMessage);
   process.on('disconnect', stop);
   return () => {
-    process.off('message', heard);
+    process.off('message', onMessage);
     process.off('disconnect', stop);
   };
 }

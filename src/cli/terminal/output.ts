@@ -69,34 +69,34 @@ export function withJsonEvents(reporter: Reporter): Reporter {
     },
     transfer: (title, total) => {
       const transfer = reporter.transfer(title, total);
-      const tell = teller(title, 'bytes');
+      const printProgress = progressPrinter(title, 'bytes');
       return {
         update: (done) => {
           transfer.update(done);
-          tell(done, total);
+          printProgress(done, total);
         },
         end: transfer.end,
       };
     },
     work: (title, unit): Work => {
       const work = reporter.work(title, unit);
-      const tell = teller(title, unit);
+      const printProgress = progressPrinter(title, unit);
       return {
         ...work,
         update: (state) => {
           work.update(state);
-          tell(state.done, state.total);
+          printProgress(state.done, state.total);
         },
       };
     },
   };
 }
 
-function teller(title: string, unit: WorkUnit): (done: number, total: number) => void {
-  let toldMs = performance.now();
+function progressPrinter(title: string, unit: WorkUnit): (done: number, total: number) => void {
+  let printedMs = performance.now();
   return (done, total) => {
-    if (performance.now() - toldMs < progressEveryMs) return;
-    toldMs = performance.now();
+    if (performance.now() - printedMs < progressEveryMs) return;
+    printedMs = performance.now();
     printEvent({ event: 'progress', title, unit, done, total });
   };
 }

@@ -71,9 +71,9 @@ function liveWork(stream: NodeJS.WriteStream, area: LiveArea, title: string, uni
 }
 
 function logReporter(stream: NodeJS.WriteStream): Reporter {
-  let spokenMs = performance.now();
+  let printedMs = performance.now();
   const line = (text: string) => {
-    spokenMs = performance.now();
+    printedMs = performance.now();
     stream.write(`${asInvoked(text)}\n`);
   };
   return {
@@ -85,7 +85,7 @@ function logReporter(stream: NodeJS.WriteStream): Reporter {
         update(state) {
           note(left, state);
           if (state.note !== undefined) line(`${state.note}${timeNote(state, left)}`);
-          else if (performance.now() - spokenMs >= plainEveryMs)
+          else if (performance.now() - printedMs >= plainEveryMs)
             line(`${title}: ${facts(state, unit, left)}${summaryOf(state)}`);
         },
         hide: () => {},

@@ -179,7 +179,7 @@ export interface Followed {
   readonly verdict: Verdict | undefined;
 }
 
-/** Looks at the run in `folder` at each call. */
+/** Reads the run in `folder` at each call. */
 export function followRunIn(folder: string): () => Followed {
   const look = watchRun(folder);
   const progress = progressOf();

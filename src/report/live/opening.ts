@@ -130,10 +130,10 @@ function tiles({ steps, before }: RunRecord): Html | undefined {
 }
 
 function heldOutTile(steps: readonly StepRecord[], before: EvalSummary | undefined): Tile[] {
-  const look = steps.findLast(({ heldOutGreedy }) => heldOutGreedy !== undefined);
-  if (look === undefined) return [];
-  const first = before === undefined ? `at update ${look.step}` : `from ${formatPercent(before.greedy.exact.rate)}`;
-  return [{ name: 'Held out, greedy', now: formatPercent(look.heldOutGreedy!), first }];
+  const latest = steps.findLast(({ heldOutGreedy }) => heldOutGreedy !== undefined);
+  if (latest === undefined) return [];
+  const first = before === undefined ? `at update ${latest.step}` : `from ${formatPercent(before.greedy.exact.rate)}`;
+  return [{ name: 'Held out, greedy', now: formatPercent(latest.heldOutGreedy!), first }];
 }
 
 /** All runs, the first of which the page is about, with their colours in the charts. */

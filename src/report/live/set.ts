@@ -20,7 +20,7 @@ export interface FollowedSet extends Pick<Watched, 'name' | 'path' | 'state' | '
   readonly record: SetRecord;
 }
 
-/** Looks at the set in `folder` at each call; undefined while there is none. */
+/** Reads the set in `folder` at each call; undefined while there is none. */
 export function followSetIn(folder: string): () => FollowedSet | undefined {
   let errors: string[] = [];
   const onDamage = (error: UserError) => errors.push(error.message);

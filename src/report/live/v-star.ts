@@ -31,7 +31,7 @@ export interface FollowedFiles {
   readonly damage: readonly string[];
 }
 
-/** Looks at the files at each call. */
+/** Reads the files at each call. */
 export function followVStarFiles(paths: readonly [string, ...string[]]): () => FollowedFiles {
   let errors: string[] = [];
   const onDamage = (error: UserError) => errors.push(error.message);

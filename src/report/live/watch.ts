@@ -20,7 +20,7 @@ export interface WatchOptions {
   /** 0 for any free one. */
   readonly port: number;
   /** Called when a run or file starts, stops, is finished or is removed, with a sentence about it. */
-  readonly onState?: (what: Pick<LookedAt, 'name' | 'path' | 'state'>, sentence: string) => void;
+  readonly onState?: (what: Pick<WatchedState, 'name' | 'path' | 'state'>, sentence: string) => void;
 }
 
 export interface Watching extends Pick<PageServer, 'url' | 'port'> {
@@ -28,10 +28,10 @@ export interface Watching extends Pick<PageServer, 'url' | 'port'> {
   close(message: string): Promise<void>;
 }
 
-/** Milliseconds between two looks at the files, at least. */
-const lookMs = 500;
-/** The part of the time that looking at many files may take. */
-const looksShare = 0.1;
+/** Least milliseconds between two readings of the files. */
+const pollMs = 500;
+/** Share of the time that reading many files may take. */
+const pollShare = 0.1;
 /** The part of a processor that drawing charts may take. */
 const chartsShare = 0.08;
 /** Milliseconds of drawing that may be saved up, so that the first charts come at once. */
@@ -40,19 +40,19 @@ const savedMs = 400;
 /** @throws UserError when the port is in use, or the paths do not go together. */
 export async function watchRuns({ paths, port, onState }: WatchOptions): Promise<Watching> {
   let page: LivePage | undefined;
-  /** The chart library takes a while to load, so it is loaded when somebody looks. */
+  /** The chart library takes a while to load, so it is loaded when a browser opens the page. */
   const loaded = async () => {
     const { livePage } = await import('./page.js');
     page ??= livePage();
     return page;
   };
-  const look = lookAt(paths);
-  const states = new Map<string, LookedAt['state']>();
+  const read = snapshots(paths);
+  const states = new Map<string, WatchedState['state']>();
   let budgetMs = savedMs;
   let filledMs = performance.now();
   let over = '';
 
-  const announce = (found: Look) => {
+  const announce = (found: Snapshot) => {
     let isNew = false;
     for (const { name, path, state, sentence } of found.states) {
       if (states.get(path) === state) continue;
@@ -63,7 +63,7 @@ export async function watchRuns({ paths, port, onState }: WatchOptions): Promise
     return isNew;
   };
   /** Draws what there is time for; `all`: everything. */
-  const refresh = async (found: Look, all: boolean) => {
+  const refresh = async (found: Snapshot, all: boolean) => {
     const [{ render }, view] = await Promise.all([loaded(), found.view()]);
     const now = performance.now();
     budgetMs = Math.min(savedMs, budgetMs + chartsShare * (now - filledMs));
@@ -80,7 +80,7 @@ export async function watchRuns({ paths, port, onState }: WatchOptions): Promise
   const server = await servePage(
     {
       page: async () => {
-        await refresh(look(), true);
+        await refresh(read(), true);
         return (await loaded()).document(over);
       },
       since: (version) => page?.since(version),
@@ -88,14 +88,14 @@ export async function watchRuns({ paths, port, onState }: WatchOptions): Promise
     port,
   );
   const stopped = new AbortController();
-  const looking = (async () => {
+  const polling = (async () => {
     const pause = (ms: number) => sleep(ms, undefined, { signal: stopped.signal }).catch(() => {});
     await pause(0); // the caller gets the address first
     while (!stopped.signal.aborted) {
       const startMs = performance.now();
       let tookMs = 0;
       if (server.viewers > 0 || onState !== undefined) {
-        const found = look();
+        const found = read();
         tookMs = performance.now() - startMs;
         const isNew = announce(found);
         if (server.viewers > 0) {
@@ -103,7 +103,7 @@ export async function watchRuns({ paths, port, onState }: WatchOptions): Promise
           server.push();
         }
       }
-      await pause(Math.max(lookMs, tookMs / looksShare));
+      await pause(Math.max(pollMs, tookMs / pollShare));
     }
   })();
   return {
@@ -111,10 +111,10 @@ export async function watchRuns({ paths, port, onState }: WatchOptions): Promise
     port: server.port,
     close: async (message) => {
       stopped.abort();
-      await looking;
+      await polling;
       over = message;
       if (server.viewers > 0) {
-        await refresh(look(), true);
+        await refresh(read(), true);
         server.push();
       }
       await server.close(message);
@@ -122,21 +122,21 @@ export async function watchRuns({ paths, port, onState }: WatchOptions): Promise
   };
 }
 
-/** The result of one look at the files. */
-interface Look {
+/** The result of one reading of the files. */
+interface Snapshot {
   /** Of every run, set of runs or file. */
-  readonly states: readonly LookedAt[];
+  readonly states: readonly WatchedState[];
   /** What the page shows of it. */
   readonly view: () => Promise<View>;
 }
 
-interface LookedAt extends Pick<Watched, 'name' | 'path' | 'state'> {
+interface WatchedState extends Pick<Watched, 'name' | 'path' | 'state'> {
   /** Describes the state. */
   readonly sentence: () => string;
 }
 
 /** @throws UserError when files and folders are mixed, or a file is not one of stage 1. */
-function lookAt(paths: readonly [string, ...string[]]): () => Look {
+function snapshots(paths: readonly [string, ...string[]]): () => Snapshot {
   const files = paths.filter(namesFile);
   if (files.length === 0) return followFolders(paths);
   const folder = paths.find((path) => !files.includes(path));
@@ -150,8 +150,8 @@ function lookAt(paths: readonly [string, ...string[]]): () => Look {
     );
   }
   for (const path of files) if (isThere(path)) readVStarFile(path);
-  const look = followVStarFiles(paths);
-  return () => lookAtFiles(look());
+  const read = followVStarFiles(paths);
+  return () => fileSnapshot(read());
 }
 
 const isThere = (path: string) => statSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -161,13 +161,13 @@ function namesFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? path.endsWith('.json');
 }
 
-function followFolders(folders: readonly [string, ...string[]]): () => Look {
+function followFolders(folders: readonly [string, ...string[]]): () => Snapshot {
   const each = folders.map((folder) => ({ run: followRunIn(folder), set: followSetIn(folder) }));
   let ofRuns: ((all: readonly [Followed, ...Followed[]]) => View) | undefined;
   return () => {
     const found = each.map(({ run, set }) => set() ?? run());
     const [first, ...others] = found;
-    if (others.length === 0 && first !== undefined && 'members' in first) return lookAtSet(first);
+    if (others.length === 0 && first !== undefined && 'members' in first) return setSnapshot(first);
     const all = found.flatMap((one) => ('members' in one ? one.members : [one]));
     const runs = inOrder(all as [Followed, ...Followed[]]);
     return {
@@ -180,12 +180,12 @@ function followFolders(folders: readonly [string, ...string[]]): () => Look {
   };
 }
 
-function stateOf(followed: Followed): LookedAt {
+function stateOf(followed: Followed): WatchedState {
   const { name, path, state } = followed.watched;
   return { name, path, state, sentence: () => headline(followed) };
 }
 
-function lookAtSet(set: FollowedSet): Look {
+function setSnapshot(set: FollowedSet): Snapshot {
   const { name, path, state, members } = set;
   // A member that has not started is not announced.
   const begun = members.filter(({ watched }) => watched.state !== 'waiting').map(stateOf);
@@ -195,7 +195,7 @@ function lookAtSet(set: FollowedSet): Look {
   };
 }
 
-function lookAtFiles(found: FollowedFiles): Look {
+function fileSnapshot(found: FollowedFiles): Snapshot {
   return {
     states: found.files.map((file) => ({ ...file, sentence: () => fileHeadline(file) })),
     view: async () => (await import('./views.js')).vStarView(found),

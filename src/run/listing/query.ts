@@ -2,7 +2,7 @@
  * @file Which runs of a list are shown, and in which order: `after > 80% and state = finished`, sorted by a column or an option.
  */
 import { closestMatch } from 'leven';
-import { keyOf, type OptionName, options } from '../../options/table.js';
+import { keyOf, optionNames } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import type { RunEntry } from './list.js';
 
@@ -24,7 +24,6 @@ const columns = {
 } as const satisfies Record<string, (entry: RunEntry) => Cell>;
 
 const columnNames = Object.keys(columns) as (keyof typeof columns)[];
-const optionNames = Object.keys(options) as OptionName[];
 
 /** The value of a column, or of an option by its flag, for a run. @throws UserError (wrong usage) for any other name. */
 function columnOf(name: string, source: string): (entry: RunEntry) => Cell {

@@ -5,12 +5,11 @@ import type { CommonOptionName } from '../../../options/names.js';
 import type { OptionValues } from '../../../options/table.js';
 import { exitCodes, UserError } from '../../../util/errors.js';
 import { formatBytes } from '../../../util/format.js';
-import { parseJson } from '../../../util/json.js';
 import { explained, type Modal, openModal, openVolume, runningSandbox } from '../../modal/client.js';
 import { followSandbox } from '../../modal/follow.js';
 import { helperOf, withHelper } from '../../modal/helper.js';
 import { formatDuration } from '../../modal/job.js';
-import { filesOf, type JobRecord, killedCode, timedOutCode } from '../../modal/layout.js';
+import { filesOf, type JobRecord, killedCode, parseJobRecord, timedOutCode } from '../../modal/layout.js';
 import { replay } from '../../modal/replay.js';
 import { endedBy, readMetrics, readRecord, stopRun } from '../../modal/run.js';
 import { fetchFolder } from '../../modal/transfer.js';
@@ -177,7 +176,7 @@ async function listRemoteRuns(modal: Modal, volumeName: string): Promise<RemoteR
 
 function entry(line: string, running: ReadonlySet<string>): RemoteRun {
   const [text = '', exit = ''] = line.split('\t');
-  const record = parseJson(text) as JobRecord;
+  const record = parseJobRecord(text);
   if (running.has(record.name)) {
     const hours = (Date.now() - Date.parse(record.started)) / 3600_000;
     const { dollarsPerHour } = modalGpus[record.gpu as keyof typeof modalGpus];

@@ -57,12 +57,12 @@ interface StarterProblem {
 
 /** Comments of the first lines. */
 const comments = [
-  'One problem a line. The built-in model can spell only sums and products; other models are asked any text.',
-  'prompt is what the model is asked, as it stands. It should say in which form the answer is wanted.',
-  'answer is a whole number or a text. The reward is 1 where the completion states it, as in "answer: 84", else 0.',
+  'One problem per line. The built-in model can spell only sums and products; other models are asked any text.',
+  'prompt is sent to the model unchanged. It should state the form of the answer.',
+  'answer is a whole number or a text. The reward is 1 if the completion states it, as in "answer: 84", else 0.',
   'split: "test" holds a problem out. Without any, one problem in five is held out by a hash of its cluster.',
-  'cluster: problems that are alike share one, so that they stay on one side of the split.',
-  'Any other field, such as this one, is passed over.',
+  'cluster: similar problems share one, so that all of them are on one side of the split.',
+  'Other fields, such as this one, are ignored.',
 ];
 
 function examples(): StarterProblem[] {
