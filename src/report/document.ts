@@ -10,12 +10,12 @@ import { style } from './style.js';
 
 export type PageSection = readonly [id: string, name: string, body: Html];
 
-/** A section of the report of runs, the first of which it is about. */
+/** A section of the report. The report is about the first of `runs`; the others are overlaid. */
 export interface SectionSpec<Run> {
   readonly id: string;
   /** In the list of sections at the top. */
   readonly name: string;
-  /** Undefined where there is nothing to show yet. */
+  /** Undefined if there is nothing to show yet. */
   readonly body: (runs: readonly [Run, ...Run[]]) => Html | undefined;
   /** The parts of a run that the section shows: it changes only with them. */
   readonly shows: (run: Run) => readonly unknown[];
@@ -41,7 +41,7 @@ export interface Page {
   readonly sections: readonly PageSection[];
 }
 
-/** What a page has besides what a report has. */
+/** What a live page adds to a report. */
 interface Extras {
   /** What kind of page it is. */
   readonly name: string;

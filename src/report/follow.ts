@@ -40,7 +40,7 @@ export function followFile<T>(path: string, read: (path: string) => T): Part<T |
 export interface Collector<T> {
   /** @throws UserError when the line is damaged. */
   add(line: JsonRecord, number: number): void;
-  /** What the lines so far amount to, as a new object. */
+  /** The result of the lines so far, as a new object. */
   value(): T;
 }
 
@@ -91,7 +91,7 @@ export function followLog<T>(path: string, collector: () => Collector<T>): Follo
   return { read, restart };
 }
 
-/** A log that still has these many bytes before the place where reading ended is the same log. */
+/** A log counts as the same if this many bytes before the end of the last reading are unchanged. */
 const comparedBytes = 256;
 
 /** The `length` bytes before a place, or fewer if the file is shorter. */

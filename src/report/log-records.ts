@@ -22,7 +22,7 @@ const stepNumbers = {
   sampledTokens: number(),
 };
 
-/** What only some updates or some runs have. */
+/** Fields of only some updates or runs. */
 const optionalNumbers = {
   trackedValue: optional(share),
   trackedRetention: optional(share),

@@ -102,7 +102,7 @@ ${accuracyFigure(run)}
 </section>`;
 }
 
-/** What is trained on what: `builtin, A*PO on multiplication: 500 rows of 101 distinct problems.` */
+/** The model and the task: `builtin, A*PO on multiplication: 500 rows of 101 distinct problems.` */
 export function subject({ stored, before, problems }: RunRecord): string {
   const { model, algo, task, name } = stored.options;
   const what = before?.task ?? task ?? 'multiplication';

@@ -72,7 +72,7 @@ export function readRunRecord(path: string): RunRecord {
  * The run in a folder, as of each call, for as long as the run grows; undefined while there is none. Parts whose files did not
  * change are the same objects as in the last record.
  *
- * @param onDamage what to do about a damaged file, whose last good reading then counts. Absent: its error is thrown.
+ * @param onDamage receives the error of a damaged file, whose last valid content is used. Absent: the error is thrown.
  */
 export function followRun(path: string, onDamage?: (error: UserError) => void): Part<RunRecord | undefined> {
   const file = (name: keyof typeof runFiles) => join(path, runFiles[name]);
@@ -139,7 +139,7 @@ export function followRun(path: string, onDamage?: (error: UserError) => void): 
 const noRollouts = { count: 0, points: [], newest: [], recent: [] };
 const noTimings: TimingsRecord = { phases: new Map(), updates: [] };
 
-/** `part`, whose errors go to `onDamage`, if there is one; its last good value then counts. */
+/** `part` with errors passed to `onDamage`, if given; its last valid value is then used. */
 export function tolerating<T>(part: Part<T>, onDamage?: (error: UserError) => void): Part<T | undefined> {
   if (onDamage === undefined) return part;
   let last: T | undefined;

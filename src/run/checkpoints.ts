@@ -47,7 +47,7 @@ export function startOf(
   return { finished: isWhole && (unchecked || state?.progress.step === updates), state };
 }
 
-/** Saves a checkpoint with marks of the logs as they are, and removes those beyond `keep`. */
+/** Saves a checkpoint with marks of the current logs, and removes the oldest beyond `keep`. */
 export async function saveNewest(
   folder: RunFolder,
   keep: number,
@@ -198,8 +198,8 @@ const bestShape = object({
 });
 
 /**
- * `--keep best`: replaces the model of the update that answered the validation problems best so far, `best/`, with `best.json`,
- * written last. Training is deterministic: a run that is resumed before it writes it again.
+ * `--keep best`: replaces the model with the highest accuracy on the validation problems so far, `best/`, with `best.json`,
+ * written last. Training is deterministic, so a run resumed from an earlier update writes it again.
  *
  * @param facts `accuracy` on the validation problems after update `step`.
  */

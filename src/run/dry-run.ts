@@ -42,7 +42,7 @@ export interface DryRun extends Needs {
   readonly rollouts: { readonly evaluation: number; readonly stage1: number; readonly stage2: number };
   readonly updates: number;
   readonly maxNewTokens: number;
-  /** Where the run computes beside this machine, or instead of it. */
+  /** Where the run computes besides this machine, or instead of it. */
   readonly elsewhere: {
     /** The Tinker server that samples and trains. */
     readonly tinkerUrl?: string | undefined;

@@ -148,7 +148,7 @@ export function requireRun(path: string): void {
 }
 
 /**
- * Does `work` with the run in `path`, which was there just now.
+ * Runs `work` on the run in `path`, and explains errors if the run has been removed meanwhile.
  *
  * @throws UserError that says so if `work` failed because the run was removed meanwhile.
  */
@@ -167,7 +167,7 @@ export function whileThere<T>(path: string, work: () => T): T {
   }
 }
 
-/** The command that made the run in `path`; undefined where there is none. */
+/** The command that made the run in `path`; undefined if there is none. */
 export function commandOfRun(path: string): 'train' | 'sft' | undefined {
   if (isWhole(join(path, runFiles.examples), 'file')) return 'sft';
   return isWhole(join(path, runFiles.problems), 'file') ? 'train' : undefined;

@@ -217,7 +217,7 @@ export interface OpenPolicy {
   readonly kit: RolloutKit;
 }
 
-/** Runs `work` with what samples from the model: the server, or a policy that completes `problems` and cannot be trained. */
+/** Runs `work` with a sampler of the model: the server, or a policy that completes `problems` and cannot be trained. */
 export async function withSampler<T>(
   job: PolicyJob,
   problems: readonly Problem[],

@@ -121,7 +121,7 @@ function ofUpdates(
   lora: LoraOptions | undefined,
   replicas = 1,
 ): Parts {
-  // The gradient of the table is made whole before it is added. With adapters the output layer is frozen and stored as bfloat16,
+  // The table's gradient is computed as a whole before it is added. With adapters the output layer is frozen and stored as bfloat16,
   // and the policy and the reference widen it, unless it is so large that it is read as it lies.
   const elements = elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
   const table = floatBytes * elements;
@@ -129,7 +129,7 @@ function ofUpdates(
   return {
     'moments of AdamW': mostMoments(moments, replicas),
     gradients: stateBytes(gradients) + (lora === undefined ? table : 0),
-    // An owner of tensors gets their gradients from all others.
+    // The owner of a tensor receives its gradients from all others.
     ...(replicas > 1 && { 'gradients of the others': ((replicas - 1) / replicas) * stateBytes(gradients) }),
     ...(isWidened && { 'output layer in float32': 2 * table }),
     activations: floatBytes * sequences * length * activationsPerToken(config, length, recompute.layers),
@@ -152,7 +152,7 @@ export function planClientMemory(config: ModelConfig, lora: LoraOptions | undefi
 }
 
 const clientBytes = 0.2e9;
-/** Its archive as it comes and unpacked, and its tensors. */
+/** Its archive, packed and unpacked, and its tensors. */
 const adapterCopies = 3;
 
 const specBytes = (specs: ParameterSpecs): number =>
@@ -169,14 +169,14 @@ interface DiskWork {
   readonly server?: 'samples' | 'trains';
 }
 
-/** Two that the server has, and the next (model/server/adapters.ts). */
+/** Two on the server, and the next one (model/server/adapters.ts). */
 const sentAdapters = 3;
 
 /**
  * Peak disk space of a run: checkpoints (while the newest is being written), the trained model, and the download.
  *
  * @param keep number of checkpoints kept. @param download bytes of weights still to be downloaded.
- * @param lora absent: all weights are trained and saved. @param server what a server does, if there is one.
+ * @param lora absent: all weights are trained and saved. @param server the server, if there is one.
  */
 export function planDisk(config: ModelConfig, { keep, download, lora, server }: DiskWork): DiskPlan {
   const weights = specBytes(lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora));

@@ -12,7 +12,7 @@ import * as Plot from './plot.js';
 const { document } = Plot.parseHTML('<!doctype html><html><body></body></html>');
 
 interface ChartOptions extends Omit<Plot.PlotOptions, 'document' | 'className' | 'ariaLabel'> {
-  /** Text alternative for people who cannot see the chart. */
+  /** Text alternative for screen readers. */
   readonly description: string;
 }
 
@@ -54,7 +54,7 @@ export const percentAxis = {
   tickFormat: (rate: number) => `${Math.round(100 * rate)} %`,
 };
 
-/** The axis of values: of rates, or from 0 or the least to the largest of `values`. */
+/** The axis of values: for rates in percent; otherwise from 0, or the smallest of `values` if negative, to the largest. */
 export function valueAxis(values: readonly number[], rate = false): Plot.ScaleOptions {
   const [low, high] = [Math.min(0, ...values), Math.max(...values)];
   const domain = [low, high === low ? low + 1 : high];

@@ -15,7 +15,7 @@ import { type Watched, watchRun } from './state.js';
 export interface Phase {
   readonly name: string;
   readonly state: 'done' | 'now' | 'next';
-  /** Units done, of all; absent where a part is not counted. */
+  /** Units done, and all units; absent if a part is not counted. */
   readonly done?: number;
   readonly total?: number;
   /** `12 of 47 updates`. */
@@ -30,7 +30,7 @@ interface Progress {
   readonly leftOf?: string;
 }
 
-/** Progress as of a moment; remembers how fast stage 1 was from call to call. */
+/** The current progress. Remembers the speed of stage 1 between calls. */
 function progressOf(now: () => number = Date.now): (watched: Watched) => Progress {
   let firstSeen: { readonly done: number; readonly atMs: number } | undefined;
   return ({ run, path, quietMs }) => {

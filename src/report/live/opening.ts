@@ -143,7 +143,7 @@ function runsList(all: readonly Followed[]): Html {
   return html`<ul class="watched" aria-label="Runs">${all.map((followed, i) => runItem(followed, isDrawn(followed) ? i : 'none'))}</ul>`;
 }
 
-/** How far a run is. `line`: its place among the lines of the charts, if they have different colours, or that it has none there. */
+/** The progress of a run. `line`: the index of its line in the charts, if they have different colours; or that it has none. */
 export function runItem(followed: Followed, line?: number | 'none'): Html {
   const { watched, progress } = followed;
   const [sign, label] = badges[watched.state];

@@ -57,9 +57,9 @@ interface Update {
 
 export interface LivePage {
   /**
-   * Renders what changed. A section that may not be rendered yet stays as it was; the one that waited longest comes first.
+   * Renders what changed. A section that may not be rendered yet stays unchanged; the one that has waited longest comes first.
    *
-   * @param mayRender asked before each section. @param onRendered told the milliseconds of processor time that it took.
+   * @param mayRender asked before each section. @param onRendered receives the milliseconds of processor time that it took.
    */
   render(view: View, mayRender: () => boolean, onRendered: (ms: number) => void): void;
   /** Changes after `version`; undefined if there are none. */
@@ -75,7 +75,7 @@ export function livePage(): LivePage {
   let order: readonly PageSection[] = [];
   let [title, said, path, createdBy] = ['', '', '', 'tinyzero'];
 
-  /** Renders the sections that show something new, as far as they may be. */
+  /** Renders the sections that show something new, as far as `mayRender` allows. */
   const update = (
     sections: readonly Drawable[],
     mayRender: () => boolean,

@@ -24,14 +24,14 @@ export interface PageServer {
   readonly viewers: number;
   /** Sends what changed to all of them. */
   push(): void;
-  /** Tells them that nothing more comes, and why; ends all connections. */
+  /** Tells the browsers that the page has ended, and why; ends all connections. */
   close(message: string): Promise<void>;
 }
 
 const host = '127.0.0.1';
-/** A connection without a byte for so long may be cut on its way. */
+/** An idle connection may be closed by a proxy after this time. */
 const heartbeatMs = 15_000;
-/** Milliseconds after which a browser that does not read its last event is given up. */
+/** Milliseconds after which a browser that has not read its last event is disconnected. */
 const farewellMs = 5000;
 
 interface Viewer {
@@ -131,7 +131,7 @@ function refusalOf({ headers: asked, url = '', method }: IncomingMessage, token:
 
 const headers = {
   'Cache-Control': 'no-store',
-  // Nothing is asked twice, and a connection that is kept may be cut just as it is used again.
+  // Nothing is requested twice, and a connection that is kept alive may close just as it is reused.
   Connection: 'close',
   'Content-Security-Policy': "frame-ancestors 'none'",
   'Cross-Origin-Opener-Policy': 'same-origin',
@@ -165,7 +165,7 @@ function send(viewer: Viewer, content: Content): void {
   if (!viewer.response.writableNeedDrain) sendNow(viewer, content);
 }
 
-/** Sends what changed, although the browser may not have read what it got before. */
+/** Sends the changes, even if the browser has not read the earlier ones. */
 function sendNow(viewer: Viewer, content: Content): void {
   if (viewer.response.writableEnded) return;
   const update = content.since(viewer.version);

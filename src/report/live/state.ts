@@ -19,13 +19,13 @@ export interface Watched {
   readonly name: string;
   readonly path: string;
   readonly state: WatchedState;
-  /** Absent while there was none; of a run that is gone, the last one. */
+  /** Absent before there is one; for a removed run, the last one. */
   readonly run?: WatchedRun;
   /** The process that works on it, and its machine unless it is this one: `process 123 on hopper`. */
   readonly holder?: string;
   /** Milliseconds since the last change. */
   readonly quietMs: number;
-  /** Errors of files that have been unreadable for a while. */
+  /** Errors of files that have been unreadable for some time. */
   readonly damage: readonly string[];
 }
 
@@ -35,7 +35,7 @@ type WatchedRun =
 
 /** A file may be half copied for a moment. */
 const damageMs = 3000;
-/** A folder that has no lock, as some copies have none, counts as running for so long after a change. */
+/** A folder without a lock, such as a copy, counts as running for this long after a change. */
 const activeMs = 60_000;
 
 /** @param now a clock in milliseconds since 1970. */
@@ -70,7 +70,7 @@ export function watchRun(path: string, now: () => number = Date.now): () => Watc
     try {
       last = look();
     } catch (error) {
-      // Such as a disk that is away for a moment: what was seen last remains.
+      // For example, a disk is briefly unavailable: the last state remains.
       if (!(error instanceof UserError)) throw error;
       errors.push(error.message);
     }
@@ -85,7 +85,7 @@ function recordIn(path: string, onDamage: (error: UserError) => void): () => Wat
   const train = followRun(path, onDamage);
   const sft = followSft(path, onDamage);
   return () => {
-    // Without its configuration, a folder is no run: it is being made, or removed.
+    // A folder without a configuration is not a run: it is being created or removed.
     if (!existsSync(join(path, runFiles.config))) return undefined;
     if (commandOfRun(path) === 'sft') {
       const record = sft();

@@ -13,7 +13,7 @@ import type { Watched } from './state.js';
 
 /** A file as of a moment. */
 export interface FollowedFile extends Pick<Watched, 'name' | 'path' | 'quietMs'> {
-  /** A file that does not say how many problems it will have never counts as finished. */
+  /** A file without a planned number of problems never counts as finished. */
   readonly state: Extract<Watched['state'], 'waiting' | 'running' | 'finished' | 'gone'>;
   readonly file: VStarFile | undefined;
   /** Problems with all their samples. */

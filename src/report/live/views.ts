@@ -89,7 +89,7 @@ function drawables<Run>(specs: readonly SectionSpec<Run>[], [first, ...others]: 
   }));
 }
 
-/** The newest rollouts of the first run, unless all is over. */
+/** The newest rollouts of the first run, unless all runs are finished. */
 function newestOf(all: readonly [Followed, ...Followed[]], isOver: boolean): Drawable[] {
   const { run } = all[0].watched;
   if (run?.command !== 'train' || isOver) return [];
@@ -98,10 +98,10 @@ function newestOf(all: readonly [Followed, ...Followed[]], isOver: boolean): Dra
   return [{ id: 'rollouts', name: 'Rollouts', shows: [record.rollouts.newest], body }];
 }
 
-/** Longer completions scroll within their box; the text itself is cut only where it would slow the page down. */
+/** Longer completions scroll within their box; the text itself is truncated only if it would slow the page down. */
 const maxShown = 4000;
 
-/** The newest rollouts of a run under way: what the model wrote, its reward, and which way that moves the model. */
+/** The newest rollouts of an active run: the completion, its reward, and the direction in which it moves the model. */
 function rolloutsSection({ rollouts, name }: RunRecord, named: boolean): Html | undefined {
   const { newest, count } = rollouts;
   const last = newest.at(-1);

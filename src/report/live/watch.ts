@@ -19,7 +19,7 @@ export interface WatchOptions {
   readonly paths: readonly [string, ...string[]];
   /** 0 for any free one. */
   readonly port: number;
-  /** Called when a run or file starts, stops, is finished or is removed, with a sentence about it. */
+  /** Called when a run or file starts, stops, finishes or is removed, with a sentence about it. */
   readonly onState?: (what: Pick<WatchedState, 'name' | 'path' | 'state'>, sentence: string) => void;
 }
 
@@ -62,7 +62,7 @@ export async function watchRuns({ paths, port, onState }: WatchOptions): Promise
     }
     return isNew;
   };
-  /** Draws what there is time for; `all`: everything. */
+  /** Draws as much as time allows; `all`: everything. */
   const refresh = async (found: Snapshot, all: boolean) => {
     const [{ render }, view] = await Promise.all([loaded(), found.view()]);
     const now = performance.now();

@@ -94,7 +94,7 @@ interface Point {
 
 /** Most points of a curve; a chart has too few pixels for more. */
 const maxPoints = 120;
-/** More runs in a tooltip would fill the screen. */
+/** A tooltip with more runs would fill the screen. */
 const maxNamed = 8;
 
 function curves({ field, title, unit, rate }: Metric, runs: readonly CurveRun[], withMean: boolean): Html | undefined {

@@ -144,7 +144,7 @@ ${setAccuracies(summary)}
 </section>`;
 }
 
-/** What is trained on what, how often: `builtin, apo on multiplication, 5 seeds.` */
+/** The model, the task and the number of runs: `builtin, apo on multiplication, 5 seeds.` */
 export function setSubject(plan: RunPlan): string {
   const flags = plan.runs[0]?.flags ?? {};
   const what =
@@ -222,7 +222,7 @@ function coordinates({ plan, summary }: SetRecord): Html | undefined {
   );
 }
 
-/** More problems than a reader looks through. */
+/** More problems than anyone would read. */
 const maxProblems = 60;
 
 /** Mean accuracies of each held-out problem over the finished runs. */

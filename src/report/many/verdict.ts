@@ -18,7 +18,7 @@ export interface SetVerdict {
   readonly kind: TrainingOutcome | 'memory' | 'placebo' | 'leak' | 'unfinished' | 'ranked';
   readonly label: string;
   readonly sentence: string;
-  /** What the sentence needs to be understood, most important first. */
+  /** Notes needed to interpret the sentence, most important first. */
   readonly notes: readonly string[];
 }
 

@@ -79,7 +79,7 @@ export function curvesSection(runs: readonly RunRecord[]): Html | undefined {
   const [run] = runs;
   if (run === undefined || run.steps.length === 0) return undefined;
   const updates = run.steps.length;
-  // What a run lacks is not drawn: the norm of the gradient of one that trained on a server.
+  // Metrics that a run lacks are not drawn, such as the gradient norm of a run on a server.
   const isKnown = ({ value }: Quantity) =>
     runs.every(({ steps }) => steps.every((step) => Number.isFinite(value(step))));
   const drawn = (quantity: Quantity) => isKnown(quantity) && curveFigure(quantity, runs);
@@ -182,7 +182,7 @@ interface Look {
   readonly text: string;
 }
 
-/** Most measurements drawn; of more, every n-th is. */
+/** Most measurements drawn; if there are more, every n-th is drawn. */
 const maxLooks = 60;
 
 function looksFigure(runs: readonly RunRecord[]): Html {

@@ -8,7 +8,7 @@ import { section, short } from '../charts/chart.js';
 import { type Html, html } from '../html.js';
 import type { RunRecord } from '../read.js';
 
-/** Number of gains and losses shown at once; those between them are folded. */
+/** Number of gains and losses shown; the others are folded. */
 const shownGains = 3;
 const shownLosses = 1;
 const maxBetween = 60;

@@ -88,7 +88,7 @@ export function formatDuration(seconds: number): string {
   return seconds < 60 ? `${short(seconds)} s` : formatSeconds(seconds);
 }
 
-/** Options in use, and folded below them those that were off or absent. */
+/** Options in use; those that were off or absent are folded below them. */
 export function optionTables<Name extends OptionName>(
   names: readonly Name[],
   { options, record }: { readonly options: Readonly<Record<Name, unknown>>; readonly record: JsonRecord },

@@ -118,7 +118,7 @@ interface GridCell extends ProblemCell {
   readonly isEmpty?: true;
 }
 
-/** With more factors, cells are too small to point at. */
+/** With more factors, cells are too small for a pointer. */
 const maxFactors = 24;
 /** Rates from fewer samples are unreliable. */
 const fewSamples = 4;

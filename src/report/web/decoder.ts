@@ -28,7 +28,7 @@ export interface Decoder {
   take(ids: readonly number[]): Float32Array;
 }
 
-/** Tokens that go through a layer together: a layer's weights come from memory once for all of them. */
+/** Tokens that pass through a layer together, so that its weights are read from memory once for all of them. */
 const most = 32;
 
 /** @param kernel the code of `kernel.wasm`. */
@@ -196,7 +196,7 @@ function norm(x: Float32Array, weight: Float32Array, eps: number): Float32Array 
   return result;
 }
 
-// The part of a browser's and of Node's own types that is used.
+// The types used here that browsers and Node share.
 declare const WebAssembly: {
   Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer };
   Module: new (code: ArrayBuffer) => object;
@@ -248,7 +248,7 @@ function placeMatrices(kernel: ArrayBuffer, specs: readonly MatrixSpec[]): Matri
     return {
       times(x) {
         const tokens = x.length / columns;
-        // What a product before this one left behind the columns counts nothing: the matrix has zeros there, and `x` is finite.
+        // Values that an earlier product left beyond the columns have no effect: the matrix is zero there, and `x` is finite.
         copyRows(x, tokens, 0);
         multiply(start * 4, rows, width, 0, tokens, product * 4);
         return numbers.slice(product, product + tokens * rows);

@@ -86,7 +86,7 @@ export async function exportWeb(request: WebRequest, reporter: Reporter, signal:
       for (const [name, data] of Object.entries(pageFiles())) put(name, data);
       put('page.js', pageScript);
       for (const [name, data] of Object.entries(trainer)) put(name, data);
-      // The page last: a folder without it is unfinished.
+      // The page is written last: a folder without it is unfinished.
       put('index.html', webPage(models[0]!.name, rewardNote(settings[0]!), train));
     },
     'Choose another folder with --out.',
@@ -242,7 +242,7 @@ function trainingFiles({ model, name, place, settings, note }: Trainer): Record<
   const algorithm: Algorithm = algorithms[settings.algo];
   const packages = createRequire(import.meta.url);
   const wasm = packages.resolve('@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm');
-  // With the downloaded weights, the folder of the model is one that every command takes.
+  // With the downloaded weights, the model's folder is accepted by every command.
   const carried = ['config.json', 'generation_config.json'].filter((file) => existsSync(join(tokenizerFolder, file)));
   return {
     ...Object.fromEntries(carried.map((file) => [`${place}/${file}`, readRegularFile(join(tokenizerFolder, file))])),

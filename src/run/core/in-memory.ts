@@ -26,7 +26,7 @@ import { UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import { judgeSamples, planOf, policySizes, policyTraining, rowsOf, scheduleOf } from './plan.js';
 
-/** A run of which everything is in memory. Its reference is the model itself. */
+/** A run that is entirely in memory. Its reference is the model itself. */
 export interface MemoryJob {
   readonly settings: Settings;
   readonly config: ModelConfig;

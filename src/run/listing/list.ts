@@ -137,7 +137,7 @@ function givenOf(options: object): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-/** A run of supervised training: it measures a loss, and no accuracy. */
+/** A run of supervised training, which measures a loss but no accuracy. */
 function describeSft(folder: string, known: Omit<RunEntry, 'state' | 'detail'>): RunEntry {
   const { options, updates: planned } = readSftRun(join(folder, runFiles.config));
   let updates = 0;

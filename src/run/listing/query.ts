@@ -83,7 +83,7 @@ function testOf(text: string): Test {
   const number = numberOf(wanted);
   return (entry) => {
     const found = value(entry);
-    // A run without the value fits only "is not".
+    // A run without the value matches only "is not".
     if (found === null) return operator === '!=';
     if (operator === '~') return String(found).toLowerCase().includes(wanted.toLowerCase());
     const order =

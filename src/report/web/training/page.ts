@@ -138,7 +138,7 @@ function setPaused(value) {
   buttons.pause.textContent = value ? 'Continue' : 'Pause';
 }
 
-/** Shows what a run shows before it began. */
+/** Shows the state before a run. */
 function clear() {
   steps = [];
   for (const id of ['before-greedy', 'before-sampled', 'after-greedy', 'after-sampled']) byId(id).textContent = '–';

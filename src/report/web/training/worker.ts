@@ -117,7 +117,7 @@ async function run({ engine: choice, seed }: Extract<Request, { kind: 'train' }>
   }
 }
 
-/** A policy on the chosen engine. A card that lacks what a program needs is no reason not to train. */
+/** A policy on the chosen engine. If the graphics card lacks something, another engine is used. */
 async function openPolicy(choice: PageEngineChoice, job: MemoryJob): Promise<DeferredPolicy> {
   const open = (engine: PageEngine) => {
     const opened = openMemoryPolicy(engine, job);
@@ -219,7 +219,7 @@ async function fillTable(
   }
 }
 
-/** Sends the weights as they are: a file in the form of `model.safetensors`. */
+/** Sends the weights as the content of a `model.safetensors`. */
 async function sendWeights(): Promise<void> {
   if (policy === undefined || running !== undefined) return;
   const file = await float32File(policy.specs, policy.read);
