@@ -4,7 +4,7 @@ import { isRecord, type JsonRecord } from '../util/json.js';
 export const problemFields = ['prompt', 'answer', 'split', 'cluster'] as const;
 type ProblemField = (typeof problemFields)[number];
 
-/** Column by field. A field that is absent has the column of its own name, where there is one. */
+/** Column by field. A field that is absent has the column of its own name, if there is one. */
 export type ColumnMap = Readonly<Partial<Record<ProblemField, string>>>;
 
 /**

@@ -202,7 +202,7 @@ function describeCost({ gpu, timeoutSeconds, mostDollars }: RemoteJob): string {
   const { memory, dollarsPerHour } = modalGpus[gpu];
   return (
     `${gpu}, ${memory}, for at most ${formatDuration(timeoutSeconds)}: ${dollars(dollarsPerHour)} an hour, at most ` +
-    `${dollars(mostDollars)}, beside 4 cores and 16 GB of memory (list prices of June 2026; https://modal.com/pricing).`
+    `${dollars(mostDollars)}, plus 4 cores and 16 GB of memory (list prices of June 2026; https://modal.com/pricing).`
   );
 }
 

@@ -149,7 +149,7 @@ export async function readMetrics(helper: Helper, name: string): Promise<RunMetr
 }
 
 /** Processor cores and memory besides the GPU: Modal's default is an eighth of a core. */
-const beside = { cpu: 4, memoryMiB: 16_384 };
+const besides = { cpu: 4, memoryMiB: 16_384 };
 
 async function startSandbox(
   modal: Modal,
@@ -168,7 +168,7 @@ async function startSandbox(
         name: job.name,
         command: sandboxProgram({ ...job, links }),
         gpu: job.gpu,
-        ...beside,
+        ...besides,
         timeoutMs: job.timeoutSeconds * 1000,
         workdir: mountPath,
         volumes: { [mountPath]: volume },

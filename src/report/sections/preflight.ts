@@ -22,7 +22,7 @@ export function preflightSection({ stage1, stored }: RunRecord): Html | undefine
   return stage1Section(stage1);
 }
 
-/** @param stage1 its `total` is undefined where it is not known. */
+/** @param stage1 its `total` is undefined if it is unknown. */
 export function stage1Section(stage1: Omit<Stage1Record, 'total'> & { readonly total: number | undefined }): Html {
   const { samplesPerProblem: n, done, total, preflight } = stage1;
   const title = 'Could training learn anything?';

@@ -32,7 +32,7 @@ export interface PageFiles {
   readonly tokenizerConfig: JsonRecord;
 }
 
-/** The run, with the problems of `seed` instead of the run's own where it is given. */
+/** The run, with the problems of `seed` instead of the run's own if given. */
 export function memoryJob({ job, weights, ...files }: PageFiles, seed = job.settings.seed): MemoryJob {
   const settings: Settings = { ...job.settings, beta1: Number(job.settings.beta1), seed };
   const task = multiplicationTask(job.task) as Task;
