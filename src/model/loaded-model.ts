@@ -91,7 +91,7 @@ export interface ScoredCompletion {
 export interface LoadRequest {
   readonly engine: EngineSetting;
   readonly install: boolean;
-  /** Precision of matrix products; bf16 needs the tensorflow engine. */
+  /** Precision of matrix products; bf16 needs the tensorflow or webgpu engine. */
   readonly precision: Precision;
   /** Weights of completions; log-probs of given completions are always of the full ones. Default `full`. */
   readonly samplerWeights?: SamplerWeights | undefined;

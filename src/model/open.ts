@@ -171,7 +171,8 @@ export async function openRequestedEngine(
       'Use --sampler-weights full.',
     );
   }
-  if (precision === 'bf16' && !opened.multipliesBfloat16) reporter.line(`Note: ${bf16WithoutInstructions}.`);
+  if (precision === 'bf16' && name === 'tensorflow' && !opened.multipliesBfloat16)
+    reporter.line(`Note: ${bf16WithoutInstructions}.`);
   return workers.length === 0 ? opened : await opened.withWorkers!(workers);
 }
 
@@ -186,9 +187,9 @@ export function requireWorkersFit(engine: EngineName, workers: readonly string[]
 
 /** @throws UserError (wrong usage) when the engine does not support the precision. */
 function requirePrecision(engine: EngineName, precision: Precision): void {
-  if (precision !== 'bf16' || engine === 'tensorflow') return;
+  if (precision !== 'bf16' || engine !== 'wasm') return;
   throw usageError(
-    `--precision bf16 needs the tensorflow engine, but the engine is ${engine}.`,
+    '--precision bf16 needs the tensorflow or webgpu engine, but the engine is wasm.',
     'Use --precision f32.',
   );
 }

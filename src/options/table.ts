@@ -63,7 +63,7 @@ export const options = {
     type: 'choice',
     choices: precisions,
     default: 'f32',
-    help: 'precision of matrix products; bf16 is faster for large models and needs the tensorflow engine',
+    help: 'precision of matrix products; bf16 is faster for large models, and not available on wasm',
   },
   samplerWeights: {
     type: 'choice',

@@ -157,7 +157,7 @@ nativeTest('bf16 without instructions for it is noted', async () => {
 test('whatever a run would reject is rejected: bf16 on wasm, and V* for other settings', async (t) => {
   const bf16 = await tinyzero([...weightless, '--engine', 'wasm', '--precision', 'bf16']);
   assert.equal(bf16.code, 2, bf16.stderr);
-  assert.match(bf16.stderr, /bf16 needs the tensorflow engine/);
+  assert.match(bf16.stderr, /bf16 needs the tensorflow or webgpu engine/);
   const vStar = join(temporaryFolder(t), 'v.json');
   const fingerprint = { model: 'm', tokenizer: 't', problems: 'p', prompt: 'raw', sampling: 's', reward: 'r' };
   writeVStarFile(vStar, { createdBy: 'test', fingerprint, beta1: 0.5, samples: 8, entries: new Map() });

@@ -279,6 +279,7 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
     `if (${broadcast(writer, node, 0)} != 0) { return ${broadcast(writer, node, 1)}; } return ${broadcast(writer, node, 2)};`,
   Cast: (writer, node) => {
     const x = broadcast(writer, node, 0);
+    if (node.outputs[0]!.dtype === 'bfloat16') return `return narrowed(${x});`;
     if (node.outputs[0]!.dtype === 'bool') return `return i32(${x} != ${literal(node.inputs[0]!.dtype, 0)});`;
     return `return ${scalarOf(node.outputs[0]!.dtype)}(${x});`;
   },

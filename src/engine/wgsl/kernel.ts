@@ -13,9 +13,12 @@ import { type Shape, sizeOf } from '../shape.js';
 export interface Place {
   /** `inputs`, `constants`, `flags`, or one of several: `temps0`, `temps1`, ..., `state0`, `state1`, ... */
   buffer: string;
-  /** In elements of 4 bytes. */
+  /** In words of 4 bytes. */
   offset: number;
+  /** In elements. */
   readonly size: number;
+  /** Whether its elements are bfloat16, two in a word; otherwise each has a word. */
+  readonly isPacked?: boolean;
   /** The place that this one is a part of. */
   readonly whole?: Place;
   /** Where the parts of a tensor are that is larger than a buffer; all but the last have the same size. Its own buffer is none. */
@@ -39,13 +42,16 @@ export interface Dispatch {
   readonly reads?: readonly Place[];
 }
 
-export const scalarOf = (dtype: GraphDType): 'f32' | 'i32' => (dtype === 'float32' ? 'f32' : 'i32');
+/** Whether kernels compute a dtype's values as f32: float32, and bfloat16, which are float32 values that were rounded. */
+const isFloat = (dtype: GraphDType): boolean => dtype === 'float32' || dtype === 'bfloat16';
+
+export const scalarOf = (dtype: GraphDType): 'f32' | 'i32' => (isFloat(dtype) ? 'f32' : 'i32');
 
 export const keyOf = ({ node, index }: Output): string => `${node.name}:${index}`;
 
 /** A float32 literal. NaN and infinities may not be constants of a shader, so they are made at run time. */
 export function literal(dtype: GraphDType, value: number): string {
-  if (dtype !== 'float32') return value === -(2 ** 31) ? 'i32(-2147483647 - 1)' : `i32(${value})`;
+  if (!isFloat(dtype)) return value === -(2 ** 31) ? 'i32(-2147483647 - 1)' : `i32(${value})`;
   if (Number.isFinite(value)) return Object.is(value, -0) ? '(-0f)' : `(${Math.fround(value)}f)`;
   const bits = Number.isNaN(value) ? 0x7fc00000 : value > 0 ? 0x7f800000 : 0xff800000;
   return `bitcast<f32>(runtime | ${bits}u)`;
@@ -53,6 +59,8 @@ export function literal(dtype: GraphDType, value: number): string {
 
 /** The parts of a place that each are in one buffer. */
 export const piecesOf = (place: Place): readonly Place[] => place.pieces ?? [place];
+
+export const wordsIn = ({ size, isPacked }: Place): number => (isPacked ? Math.ceil(size / 2) : size);
 
 /** Buffers that every kernel has by their own names. */
 const commonBuffers: ReadonlySet<string> = new Set(['inputs', 'constants', 'flags']);
@@ -117,13 +125,15 @@ export class KernelWriter {
 
   /** The element `index` of `place`, as float32 or int32. */
   load(place: Place, index: string, dtype: GraphDType = 'float32'): string {
+    const at = place.isPacked ? `((${index}) >> 1u)` : index;
     const word =
       place.pieces === undefined
-        ? `${this.array(place)}[${this.offset(place)} + ${index}]`
-        : `${this.inPieces(place, 'load', 'i: u32) -> u32', (word) => `return ${word};`)}(${index})`;
-    return `bitcast<${scalarOf(dtype)}>(${word})`;
+        ? `${this.array(place)}[${this.offset(place)} + ${at}]`
+        : `${this.inPieces(place, 'load', 'i: u32) -> u32', (word) => `return ${word};`)}(${at})`;
+    return place.isPacked ? `ofPair(${word}, ${index})` : `bitcast<${scalarOf(dtype)}>(${word})`;
   }
 
+  /** Stores an element, or the word number `index` of a packed place. */
   store(place: Place, index: string, value: string): string {
     for (const piece of piecesOf(place)) this.writes.add(piece);
     if (place.pieces === undefined)
@@ -131,10 +141,16 @@ export class KernelWriter {
     return `${this.inPieces(place, 'store', 'i: u32, x: u32)', (word) => `${word} = x; return;`)}(${index}, bitcast<u32>(${value}));`;
   }
 
-  /** A function that finds the piece of an element. */
+  /** The word number `index` of a packed place of `size` elements, from two elements of a value. */
+  pair(value: Output, index: string, size: number): string {
+    const [first, second] = ['0u', '1u'].map((k) => this.element(value, `2u * ${index} + ${k}`));
+    return `asPair(${first}, ${size % 2 === 0 ? second : `select(0f, ${second}, 2u * ${index} + 1u < ${size}u)`})`;
+  }
+
+  /** A function that finds the piece of a word. */
   private inPieces(place: Place, name: string, signature: string, use: (word: string) => string): string {
     const pieces = place.pieces!;
-    const [{ size }] = pieces as [Place];
+    const size = wordsIn(pieces[0]!);
     const key = `${name}${this.offset(pieces[0]!)}`;
     const known = this.names.get(key);
     if (known !== undefined) return known;
@@ -252,6 +268,14 @@ ${data.join('\n')}
 struct Operands { o: array<vec4u, ${maxSlots / 4}> }
 @group(1) @binding(0) var<uniform> at: Operands;
 var<private> runtime: u32 = 0u;
+// The element number i of bfloat16 pairs, and the pair of two values, each rounded to the nearest bfloat16, ties to even.
+fn ofPair(word: u32, i: u32) -> f32 { return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (i & 1u) == 1u)); }
+fn narrowed(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  let nearest = (bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u;
+  return bitcast<f32>(select(nearest, (bits | 0x400000u) & 0xffff0000u, (bits & 0x7fffffffu) > 0x7f800000u));
+}
+fn asPair(x: f32, y: f32) -> u32 { return (bitcast<u32>(narrowed(x)) >> 16u) | bitcast<u32>(narrowed(y)); }
 fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
 // Of NaN, zero and negative numbers, a driver's functions may give anything.
 fn safeLog(x: f32) -> f32 {

@@ -7,11 +7,20 @@ import type { Graph, GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';
 import { attribute, constantOf, expressionOf, loops, Unsupported } from './expressions.js';
-import { type Dispatch, KernelWriter, keyOf, maxSlots, NeedsMemory, type Place, type Values } from './kernel.js';
+import {
+  type Dispatch,
+  KernelWriter,
+  keyOf,
+  maxSlots,
+  NeedsMemory,
+  type Place,
+  type Values,
+  wordsIn,
+} from './kernel.js';
 import { kernels, nativeExpressions } from './kernels/fused.js';
 import { openGroups } from './kernels/grouped.js';
 import { isProduct, productKernel } from './kernels/products.js';
-import { isWide, wideReduction } from './kernels/rows.js';
+import { isLongSum, isWide, longSum, wideReduction } from './kernels/rows.js';
 import { isTemp, openConstants, placeInputs, placeOf, placeTemps } from './memory.js';
 import { openBatch, orderNodes, placeholderNumbers } from './schedule.js';
 import { rowThreads, type Tuning } from './tuning.js';
@@ -19,10 +28,10 @@ import {
   countUses,
   inliningCost,
   inPlaceHandles,
+  isView,
   type StatePlaces,
   statePlace,
   uniform,
-  views,
   wordsOf,
 } from './uses.js';
 
@@ -68,7 +77,7 @@ export function planFunction(
 
   const source = (output: Output): Output => {
     let value = output;
-    while (views.has(value.node.op)) value = value.node.inputs[0]!;
+    while (isView(value.node)) value = value.node.inputs[0]!;
     return value;
   };
   const places = new Map<string, Place>();
@@ -162,9 +171,15 @@ export function planFunction(
     return places.get(keyOf(value))!;
   };
 
+  /** A value in memory, a word per element. */
+  const inWords = (output: Output): Place => {
+    if (stored(output).isPacked) materialize([output]);
+    return stored(output);
+  };
+
   const checks: { readonly name: string; readonly value: Output }[] = [];
   let isFinished = false;
-  const groups = openGroups({ values, stored, temp, addConstant: constants.add, emit, places });
+  const groups = openGroups({ values, stored: inWords, temp, addConstant: constants.add, emit, places });
   for (const node of order) {
     if (node.op === nativeOps.sumOfSquares) {
       stored(node.inputs[0]!);
@@ -184,7 +199,7 @@ export function planFunction(
       checks.push({ name: String(attribute(node, 'message')).split(':')[1]!, value: node.inputs[0]! });
       continue;
     }
-    if (views.has(node.op) || node.op === 'NoOp' || node.op === 'VarHandleOp') continue;
+    if (isView(node) || node.op === 'NoOp' || node.op === 'VarHandleOp') continue;
     if (isGradientSum(node)) continue;
     if (!['Const', 'Placeholder', 'ReadVariableOp'].includes(node.op)) groups.flush();
     if (stores.has(node)) finish();
@@ -199,6 +214,7 @@ export function planFunction(
     const isAdd = node.op === 'AssignAddVariableOp';
     const isClear = node.op === 'AssignVariableOp' && value.node.op === 'ZerosLike' && !late.has(node);
     if (!isAdd && !isClear) return false;
+    if (isAdd && value.dtype === 'bfloat16') throw new Unsupported('a sum in bfloat16');
     const [to, from] = [states.get(handle.node)!, isAdd ? places.get(keyOf(source(value))) : undefined];
     if (isAdd && from === undefined) plan(node);
     else {
@@ -294,12 +310,14 @@ export function planFunction(
   }
 
   function store(node: GraphNode, to: Place, value: Output): void {
-    emitEach(node, to.size, (writer) => writer.store(to, 'i', writer.element(value, 'i')));
+    emitEach(node, wordsIn(to), (writer) =>
+      writer.store(to, 'i', to.isPacked ? writer.pair(value, 'i', to.size) : writer.element(value, 'i')),
+    );
   }
 
   function compute(node: GraphNode): void {
     const isReduced = isWide(node, tuning);
-    const kernel = isReduced ? wideReduction : kernels[node.op];
+    const kernel = isReduced ? wideReduction : isLongSum(node) ? longSum : kernels[node.op];
     if (kernel !== undefined) {
       for (const input of isReduced ? [] : node.inputs) {
         const value = source(input);
@@ -343,6 +361,9 @@ export function planFunction(
     const value = source(input);
     if (value.node.op === 'Const' || places.has(keyOf(value)) || uniform(value) !== undefined) return;
     const readsOnce = !['MatMul', 'BatchMatMulV2', 'Einsum'].includes(node.op);
-    if (!readsOnce) stored(value);
+    if (readsOnce) return;
+    // Rounding an operand, or reading a part of a bfloat16 one, costs less than memory for its result.
+    if (value.dtype === 'bfloat16' && inlined.has(keyOf(value))) prepareOperand(node, value.node.inputs[0]!);
+    else stored(value);
   }
 }

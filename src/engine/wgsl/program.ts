@@ -13,7 +13,7 @@ import { bufferTooLarge, type WebGpuDevice } from '../webgpu/device.js';
 import { piecesOf } from './kernel.js';
 import { type Pipelines, type Recorded, record, replay } from './pipelines.js';
 import { type FunctionPlan, planFunction } from './plan.js';
-import { placeStates, stateCopies, words } from './states.js';
+import { placeStates, stateCopies, typed, words } from './states.js';
 import type { Tuning } from './tuning.js';
 
 /** Native ops that have a kernel or an expression here. */
@@ -38,14 +38,8 @@ interface Compiled {
 /**
  * @throws Unsupported for an op without a kernel, TraceError and ProgramError as every compiled program.
  */
-export function createWgslProgram(
-  gpu: WebGpuDevice,
-  pipelines: Pipelines,
-  given: ProgramSpec,
-  tuning: Tuning,
-): Program {
+export function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec: ProgramSpec, tuning: Tuning): Program {
   const { device, facts } = gpu;
-  const spec = plainSpec(given);
   const mostElements = Math.floor(facts.maxBindingBytes / 16) * 4;
   const { places, elements: arenaElements } = placeStates(spec.state, mostElements);
   const arenas = arenaElements.map((_, index) => `state${index}`);
@@ -57,7 +51,7 @@ export function createWgslProgram(
   const functions = new Map<string, Compiled>();
   let constantElements = 0;
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
-    const graph = new Graph(`fn_${index}_${plainName(name)}`, ownOps);
+    const graph = new Graph(`fn_${index}_${plainName(name)}`, ownOps, undefined, 'gpu');
     const entry = compileFunction(graph, name, functionSpec, spec.state, handles);
     const plan = planFunction(graph, entry, context);
     functions.set(name, { entry, plan, constantsFrom: constantElements });
@@ -189,7 +183,7 @@ export function createWgslProgram(
   }
 
   const program: Program = {
-    spec: given,
+    spec,
     ...alone((name, values) => program.run(name, values)),
     run(name, values = {}) {
       const call = begin(name, values);
@@ -202,26 +196,25 @@ export function createWgslProgram(
     write(name, values) {
       checkValues(`state ${name}`, lookUp(spec.state, 'state', name), values);
       use(`write ${name}`);
-      copies.write(places.get(name)!, words(values));
+      copies.write(places.get(name)!, values);
       written.add(name);
       gpu.check();
     },
     fill(name, value) {
       const { dtype } = lookUp(spec.state, 'state', name);
       use(`fill ${name}`);
-      const [word] = words(dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value));
-      copies.fill(places.get(name)!, word!);
+      copies.fill(places.get(name)!, dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value));
       written.add(name);
       gpu.check();
     },
     read(name) {
       const { dtype, place } = readable(name);
-      return typed(dtype, copies.read(place));
+      return copies.read(place, dtype);
     },
     ...(!gpu.waits && {
       async readLater(name: string) {
         const { dtype, place } = readable(name);
-        return typed(dtype, await copies.readLater(place));
+        return await copies.readLater(place, dtype);
       },
     }),
     dispose() {
@@ -240,21 +233,6 @@ export function createWgslProgram(
     Object.fromEntries([...functions].map(([name, { plan }]) => [name, plan.first.length + plan.second.length])),
   );
   return program;
-}
-
-/** `spec` in float32 throughout, as op-by-op programs have it. */
-function plainSpec({ state, functions }: ProgramSpec): ProgramSpec {
-  return {
-    state: Object.fromEntries(Object.entries(state).map(([name, { dtype, shape }]) => [name, { dtype, shape }])),
-    functions: Object.fromEntries(
-      Object.entries(functions).map(([name, spec]) => [name, { ...spec, precision: 'f32' }]),
-    ),
-  };
-}
-
-function typed(dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {
-  if (dtype === 'float32') return new Float32Array(bytes);
-  return dtype === 'int32' ? new Int32Array(bytes) : Uint8Array.from(new Int32Array(bytes));
 }
 
 function rejectBad(functionName: string, checked: readonly string[], flags: Uint32Array): void {

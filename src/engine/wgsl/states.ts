@@ -1,24 +1,28 @@
 /** @file States on the card: their places in as few buffers as the card allows, and copies in and out. */
-import type { TypedArray } from '../dtype.js';
-import type { ProgramSpec } from '../program.js';
+import { type TypedArray, toBfloat16 } from '../dtype.js';
+import type { ProgramSpec, TensorSpec } from '../program.js';
 import { sizeOf } from '../shape.js';
 import type { WebGpuDevice } from '../webgpu/device.js';
-import { type Place, piecesOf } from './kernel.js';
+import { type Place, piecesOf, wordsIn } from './kernel.js';
 import { placeOf } from './memory.js';
 
-/** Places in buffers of at most `most` elements; a larger tensor is cut into pieces. `elements`: of each buffer. */
+/** Places in buffers of at most `most` words; a larger tensor is cut into pieces. `elements`: words of each buffer. */
 export function placeStates(state: ProgramSpec['state'], most: number) {
   const elements: number[] = [];
   const places = new Map<string, Place>();
-  const add = (size: number): Place => {
-    const rounded = Math.ceil(Math.max(size, 1) / 4) * 4;
+  const add = (size: number, isPacked: boolean): Place => {
+    const rounded = Math.ceil(Math.max(isPacked ? size / 2 : size, 1) / 4) * 4;
     let arena = elements.length - 1;
     if (arena < 0 || elements[arena]! + rounded > most) arena = elements.push(0) - 1;
-    const place = { buffer: `state${arena}`, offset: elements[arena]!, size };
+    const place = { buffer: `state${arena}`, offset: elements[arena]!, size, ...(isPacked && { isPacked }) };
     elements[arena]! += rounded;
     return place;
   };
-  for (const [name, { shape }] of Object.entries(state)) places.set(name, placeOf(sizeOf(shape), most, add));
+  for (const [name, { shape, stored }] of Object.entries(state)) {
+    const isPacked = stored === 'bf16';
+    const place = placeOf(sizeOf(shape), isPacked ? 2 * most : most, (size) => add(size, isPacked));
+    places.set(name, isPacked ? { ...place, isPacked } : place);
+  }
   return { places, elements };
 }
 
@@ -26,7 +30,8 @@ export function placeStates(state: ProgramSpec['state'], most: number) {
 export function stateCopies({ device, read, readLater }: WebGpuDevice, buffers: ReadonlyMap<string, GPUBuffer>) {
   const partsOf = (place: Place) => {
     let at = 0;
-    return piecesOf(place).map(({ buffer, offset, size }) => {
+    return piecesOf(place).map((piece) => {
+      const [{ buffer, offset }, size] = [piece, wordsIn(piece)];
       const part = { buffer: buffers.get(buffer)!, offset: offset * 4, at, size };
       at += size;
       return part;
@@ -34,7 +39,7 @@ export function stateCopies({ device, read, readLater }: WebGpuDevice, buffers: 
   };
   const joined = (place: Place, parts: readonly ArrayBuffer[]): ArrayBuffer => {
     if (parts.length === 1) return parts[0]!;
-    const whole = new Uint8Array(place.size * 4);
+    const whole = new Uint8Array(wordsIn(place) * 4);
     let at = 0;
     for (const part of parts) {
       whole.set(new Uint8Array(part), at);
@@ -44,11 +49,13 @@ export function stateCopies({ device, read, readLater }: WebGpuDevice, buffers: 
   };
   const none = new ArrayBuffer(0);
   return {
-    write(place: Place, values: Uint32Array<ArrayBuffer>): void {
+    write(place: Place, values: TypedArray): void {
+      const all = place.isPacked ? pairs(values) : words(values);
       for (const { buffer, offset, at, size } of partsOf(place))
-        device.queue.writeBuffer(buffer, offset, values, at, size);
+        device.queue.writeBuffer(buffer, offset, all, at, size);
     },
-    fill(place: Place, word: number): void {
+    fill(place: Place, value: TypedArray): void {
+      const word = place.isPacked ? pairs(Float32Array.of(value[0]!, value[0]!))[0]! : words(value)[0]!;
       for (const { buffer, offset, size } of partsOf(place)) {
         if (word === 0) {
           const encoder = device.createCommandEncoder();
@@ -57,18 +64,19 @@ export function stateCopies({ device, read, readLater }: WebGpuDevice, buffers: 
         } else device.queue.writeBuffer(buffer, offset, new Uint32Array(size).fill(word));
       }
     },
-    read(place: Place): ArrayBuffer {
-      return joined(
+    read(place: Place, dtype: TensorSpec['dtype']): TypedArray {
+      const bytes = joined(
         place,
         partsOf(place).map(({ buffer, offset, size }) => (size === 0 ? none : read(buffer, size * 4, offset))),
       );
+      return valuesOf(place, dtype, bytes);
     },
-    async readLater(place: Place): Promise<ArrayBuffer> {
+    async readLater(place: Place, dtype: TensorSpec['dtype']): Promise<TypedArray> {
       const parts: ArrayBuffer[] = [];
       for (const { buffer, offset, size } of partsOf(place)) {
         parts.push(size === 0 ? none : await readLater(buffer, size * 4, offset));
       }
-      return joined(place, parts);
+      return valuesOf(place, dtype, joined(place, parts));
     },
   };
 }
@@ -77,4 +85,26 @@ export function stateCopies({ device, read, readLater }: WebGpuDevice, buffers: 
 export function words(values: TypedArray): Uint32Array<ArrayBuffer> {
   if (values instanceof Uint8Array) return Uint32Array.from(values);
   return new Uint32Array(values.buffer as ArrayBuffer, values.byteOffset, values.length);
+}
+
+/** Values as packed places store them: two of bfloat16 in a word, the first in its lower half. */
+function pairs(values: TypedArray): Uint32Array<ArrayBuffer> {
+  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(2 * Math.ceil(values.length / 2));
+  bits.forEach((each, index) => {
+    halves[index] = toBfloat16(each);
+  });
+  return new Uint32Array(halves.buffer);
+}
+
+function valuesOf({ isPacked, size }: Place, dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {
+  if (!isPacked) return typed(dtype, bytes);
+  const halves = new Uint16Array(bytes, 0, size);
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+}
+
+/** The values of a dtype in words. */
+export function typed(dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {
+  if (dtype === 'float32') return new Float32Array(bytes);
+  return dtype === 'int32' ? new Int32Array(bytes) : Uint8Array.from(new Int32Array(bytes));
 }

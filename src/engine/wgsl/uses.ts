@@ -2,12 +2,15 @@
 import type { GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';
-import { constantOf, loops } from './expressions.js';
+import { constantOf, loops, Unsupported } from './expressions.js';
 import { keyOf, type Place } from './kernel.js';
 import { kernels } from './kernels/fused.js';
 
-/** Ops whose result is their first input, in another shape or later. */
-export const views = new Set(['Reshape', 'Identity', 'CheckNumerics', 'StopGradient']);
+const viewOps = new Set(['Reshape', 'Identity', 'CheckNumerics', 'StopGradient']);
+
+/** Whether a node's result is its first input, in another shape or later. Kernels compute values of bfloat16 as f32. */
+export const isView = ({ op, inputs: [first], outputs: [result] }: GraphNode): boolean =>
+  viewOps.has(op) || (op === 'Cast' && first!.dtype === 'bfloat16' && result!.dtype === 'float32');
 
 export interface Use {
   count: number;
@@ -38,7 +41,7 @@ export function countUses(order: readonly GraphNode[], outputs: readonly Output[
   };
   for (const output of outputs) note(output);
   for (const node of order) {
-    if (views.has(node.op) && node.op !== 'CheckNumerics') continue;
+    if (isView(node) && node.op !== 'CheckNumerics') continue;
     const isKept = ['CheckNumerics', nativeOps.sumOfSquares, nativeOps.adamW].includes(node.op);
     for (const input of node.inputs) note(input, isKept ? undefined : node);
   }
@@ -99,6 +102,7 @@ export function statePlace(states: StatePlaces, output: Output, source: (output:
   const { node } = source(output);
   const place = node.op === 'ReadVariableOp' ? states.get(node.inputs[0]!.node) : undefined;
   if (place === undefined) throw new Error(`${node.name} is not a state`);
+  if (place.isPacked) throw new Unsupported('an update in place of a state in bfloat16');
   return place;
 }
 

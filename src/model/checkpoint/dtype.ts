@@ -3,6 +3,8 @@
  * float32; float16 is IEEE 754 binary16. Widening is exact. Narrowing rounds to nearest, ties to even, as PyTorch does;
  * overflow gives infinity and NaN stays NaN.
  */
+import { toBfloat16 } from '../../engine/dtype.js';
+
 export const dtypes = ['float32', 'bfloat16', 'float16'] as const;
 /** A weight format, by its PyTorch name. */
 export type Dtype = (typeof dtypes)[number];
@@ -53,12 +55,6 @@ function bytesOf(array: Float32Array | Uint16Array): Uint8Array {
 function aligned(bytes: Uint8Array): Uint16Array {
   const source = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
   return new Uint16Array(source.buffer, source.byteOffset, source.byteLength / 2);
-}
-
-/** Float32 bits to bfloat16 bits: adding half of the lost range, less one when the kept part is even, rounds. */
-function toBfloat16(bits: number): number {
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40; // a quiet NaN, even if its payload is lost
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
 /** Float32 bits to float16 bits. */

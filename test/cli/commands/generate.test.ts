@@ -253,7 +253,7 @@ const badInput: [name: string, args: string[], code: number, message: RegExp, in
     'bf16 without tensorflow',
     ['generate', '--model', qwen2, '--prompt', 'a', '--engine', 'wasm', '--precision', 'bf16'],
     2,
-    /needs the tensorflow engine/,
+    /needs the tensorflow or webgpu engine/,
   ],
   ['a missing file', ['score', '--model', qwen2, '--input', '/nowhere'], 1, /Cannot read \/nowhere: no such/],
   ['a folder for a file', ['score', '--model', qwen2, '--input', qwen2], 1, /it is a folder/],

@@ -4,13 +4,17 @@ import * as tf from '@tensorflow/tfjs-core';
 import { blockProgram } from '../../../src/cli/doctor/block.js';
 import { agreementCheck } from '../../../src/cli/doctor/engine.js';
 import { openEngine } from '../../../src/engine/backend.js';
-import { NumericsError } from '../../../src/engine/program.js';
+import { NumericsError, type Program } from '../../../src/engine/program.js';
 import type { Float } from '../../../src/engine/shape.js';
 import { openCompiler } from '../../../src/engine/webgpu/compiled.js';
 import { openDawn } from '../../../src/engine/webgpu/dawn.js';
 import { openDevice } from '../../../src/engine/webgpu/device.js';
 import { dispatchesOf } from '../../../src/engine/wgsl/program.js';
+import { parseModelConfig } from '../../../src/model/network/config.js';
 import { draw } from '../../../src/model/sampling/draw.js';
+import { optimizer } from '../../../src/options/defaults.js';
+import { createPolicy } from '../../../src/policy/policy.js';
+import { squaredError } from '../../../src/stage2/loss.js';
 import { webGpuTest } from '../../helpers/webgpu.js';
 
 webGpuTest('loss and gradients of a transformer block equal those of wasm and NumPy', async () => {
@@ -148,19 +152,47 @@ webGpuTest('a program on a card that cannot be waited for, as in a page, gives p
   device.destroy();
 });
 
-webGpuTest('op by op, many tensors are added', async () => {
-  const program = (await openEngine('webgpu')).createEagerProgram({
-    state: {},
-    functions: {
-      f: {
-        inputs: { x: { dtype: 'float32', shape: [2000] } },
-        body: (_, { x }) => ({
-          outputs: { sum: tf.addN(Array.from({ length: 30 }, (_, k) => tf.mul(x as tf.Tensor, k))) },
-        }),
+webGpuTest('more tensors are added than a kernel has operands, compiled and op by op', async () => {
+  const { createProgram, createEagerProgram } = await openEngine('webgpu');
+  for (const create of [createProgram, createEagerProgram]) {
+    const program = create({
+      state: {},
+      functions: {
+        f: {
+          inputs: { x: { dtype: 'float32', shape: [200] } },
+          body: (_, { x }) => ({
+            outputs: { sum: tf.addN(Array.from({ length: 40 }, (_, k) => tf.mul(tf.exp(x as tf.Tensor), k))) },
+          }),
+        },
       },
+    });
+    assert.equal(dispatchesOf(program) !== undefined, create === createProgram);
+    const { sum } = program.run('f', { x: new Float32Array(200) });
+    assert.deepEqual(sum, new Float32Array(200).fill(780));
+    program.dispose();
+  }
+});
+
+webGpuTest('all functions of a model with more weights than a kernel has operands are compiled', async () => {
+  const engine = await openEngine('webgpu');
+  const record = { model_type: 'llama', vocab_size: 64, hidden_size: 8, num_hidden_layers: 8, num_attention_heads: 2 };
+  const config = parseModelConfig({ ...record, intermediate_size: 8, max_position_embeddings: 64 }, 'deep');
+  const programs: Program[] = [];
+  const createProgram: typeof engine.createProgram = (spec) => {
+    programs.push(engine.createProgram(spec));
+    return programs.at(-1)!;
+  };
+  const policy = createPolicy({ ...engine, createProgram }, config, {
+    sizes: { promptLengths: [4], maxNewTokens: 4, slots: 2 },
+    training: {
+      batchSize: 2,
+      loss: (arithmetic, row) => squaredError(arithmetic, row, 0.1),
+      maxGradientNorm: 1,
+      optimizer,
     },
   });
-  const { sum } = program.run('f', { x: new Float32Array(2000).fill(2) });
-  assert.deepEqual(sum, new Float32Array(2000).fill(2 * 435));
-  program.dispose();
+  assert.equal(programs.length, 1);
+  const { accumulate = Number.POSITIVE_INFINITY, apply = Number.POSITIVE_INFINITY } = dispatchesOf(programs[0]!) ?? {};
+  assert.ok(accumulate < 500 && apply < 20, `${accumulate}, ${apply}`);
+  policy.dispose();
 });

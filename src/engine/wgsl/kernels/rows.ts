@@ -2,7 +2,7 @@
 import type { GraphNode } from '../../graph/graph.js';
 import { sizeOf } from '../../shape.js';
 import { reductionOf } from '../expressions.js';
-import { type Dispatch, KernelWriter, literal, type Place, type Values } from '../kernel.js';
+import { type Dispatch, KernelWriter, literal, maxSlots, type Place, type Values } from '../kernel.js';
 import type { Tuning } from '../tuning.js';
 
 /** What a kernel gets to write itself. */
@@ -76,4 +76,22 @@ export const wideReduction: Kernel = ({ values, threads, result }, node) => {
   ${combined(writer, threads, 'sum', node.op === 'Max' ? 'max' : 'sum')}
   if (lane == 0u) { ${writer.store(result(node, 0), 'row', value)} }`;
   return [writer.perRow(sizeOf(node.outputs[0]!.shape), threads, main)];
+};
+
+/** Whether a sum has more operands than a kernel may have: that of a large model's squared gradients has one per weight. */
+export const isLongSum = ({ op, inputs }: GraphNode): boolean => op === 'AddN' && inputs.length >= maxSlots / 2;
+
+/** A sum of many tensors, some at a time. */
+export const longSum: Kernel = ({ values, result, scratch }, node) => {
+  const size = sizeOf(node.outputs[0]!.shape);
+  const [dispatches, together]: [Dispatch[], number] = [[], maxSlots / 2];
+  let before: Place | undefined;
+  for (let start = 0; start < node.inputs.length; start += together) {
+    const writer = new KernelWriter(values);
+    const terms = node.inputs.slice(start, start + together).map((x) => writer.element(x, 'i'));
+    if (before !== undefined) terms.unshift(writer.load(before, 'i'));
+    before = start + together < node.inputs.length ? scratch(size) : result(node, 0);
+    dispatches.push(writer.each(size, writer.store(before, 'i', terms.join(' + '))));
+  }
+  return dispatches;
 };
