@@ -31,6 +31,8 @@ export interface Engine {
   readonly device: 'cpu' | 'gpu';
   /** Memory of the GPU in use, or on the processor of this machine, in bytes; absent where it is unknown. */
   readonly memoryBytes?: number;
+  /** What plans assume of a card's memory, which WebGPU does not say. */
+  readonly assumedBytes?: number;
   /** The instruction set in use; absent without native kernels. */
   readonly instructions?: KernelsAddon['instructions'];
   /** Whether programs can store state as bytes. */

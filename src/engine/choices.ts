@@ -31,3 +31,6 @@ export function weightForm(precision: Precision, weights: SamplerWeights = 'full
 export const bf16WithoutInstructions =
   'this processor has no bfloat16 instructions: --precision bf16 halves the memory of sampling weights, ' +
   'but products of many rows are no faster than with f32';
+
+/** Assumed of a GPU whose driver does not say how much memory it has. */
+export const unknownGpuBytes = 8e9;

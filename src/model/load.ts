@@ -4,7 +4,7 @@
  * gives equal sizes.
  */
 import type { Engine } from '../engine/backend.js';
-import type { WeightForm } from '../engine/choices.js';
+import { unknownGpuBytes, type WeightForm } from '../engine/choices.js';
 import { bytesPerElement, type DType } from '../engine/dtype.js';
 import { storedType } from '../engine/graph/stored.js';
 import type { FunctionSpecs, Program, ProgramSpec, TensorSpec } from '../engine/program.js';
@@ -48,11 +48,8 @@ export const processorRoom: Room = {
   passesPerUpdate: 8,
 };
 
-/** Assumed of a GPU whose driver does not say. */
-const unknownGpuBytes = 8e9;
-
-/** The room on a CUDA GPU with this memory: small shares of it, since weights, reference and moments take most. */
-export function cudaRoom(memoryBytes: number = unknownGpuBytes): Room {
+/** The room on a GPU with this memory: small shares of it, since weights, reference and moments take most. */
+export function gpuRoom(memoryBytes: number = unknownGpuBytes): Room {
   return {
     drawingBytes: Math.max(processorRoom.drawingBytes, memoryBytes / 32),
     cacheBytes: Math.max(processorRoom.drawingBytes, memoryBytes / 16),
@@ -65,13 +62,10 @@ export function cudaRoom(memoryBytes: number = unknownGpuBytes): Room {
   };
 }
 
-/** The room on the device of an engine. */
-export function roomOf(engine: {
-  readonly name: string;
-  readonly device: 'cpu' | 'gpu';
-  readonly memoryBytes?: number;
-}): Room {
-  return engine.name === 'tensorflow' && engine.device === 'gpu' ? cudaRoom(engine.memoryBytes) : processorRoom;
+/** The room on the device of an engine. A processor that pretends to be a card has a processor's. */
+export function roomOf(engine: Pick<Engine, 'name' | 'device' | 'memoryBytes' | 'assumedBytes'>): Room {
+  const isCard = engine.device === 'gpu' && (engine.name === 'tensorflow' || engine.assumedBytes !== undefined);
+  return isCard ? gpuRoom(engine.memoryBytes ?? engine.assumedBytes) : processorRoom;
 }
 
 interface LoadOptions {

@@ -13,7 +13,7 @@ import { tableSize } from '../engine/lowering/shapes.js';
 import { bytesPerElement } from '../model/checkpoint/dtype.js';
 import { type Pretrained, singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
 import { isGguf } from '../model/gguf/open.js';
-import { cudaRoom, drawingBytes, processorRoom, type Room, stateBytes, wasmHeapBytes } from '../model/load.js';
+import { drawingBytes, gpuRoom, processorRoom, type Room, stateBytes, wasmHeapBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/params.js';
@@ -249,7 +249,8 @@ const isHere = (worker: string) => /^(localhost|127\.[\d.]+):/.test(worker);
 export function plannedRoom(engine: EngineSetting): Room {
   const isCuda = (engine === 'auto' || engine === 'tensorflow') && findInstalledEngine()?.variant === 'gpu';
   const [card] = isCuda ? nvidiaGpus() : [];
-  return card === undefined ? processorRoom : cudaRoom(card.memoryBytes);
+  if (engine === 'webgpu') return gpuRoom();
+  return card === undefined ? processorRoom : gpuRoom(card.memoryBytes);
 }
 
 /** Bytes of weights that a run would still have to download. */

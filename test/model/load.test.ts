@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openEngine } from '../../src/engine/backend.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
-import { checkMemory, createModelProgram } from '../../src/model/load.js';
+import { checkMemory, createModelProgram, gpuRoom, processorRoom, roomOf } from '../../src/model/load.js';
 import { assertUserError } from '../helpers/errors.js';
 import { fixture } from '../helpers/files.js';
 
@@ -67,4 +67,13 @@ test('a model that does not fit is rejected before anything is loaded', async ()
     () => checkMemory({ ...gpu, memoryBytes: 8e9 }, 9e9, 'The model'),
     /needs 9\.0 GB of memory, and the GPU has 8\.0 GB/,
   );
+});
+
+test('a card has more room than a processor, also one whose memory is unknown, but not one that a processor pretends to be', () => {
+  const card = { name: 'webgpu', device: 'gpu' } as const;
+  assert.deepEqual(roomOf(card), processorRoom);
+  assert.deepEqual(roomOf({ ...card, assumedBytes: 8e9 }), gpuRoom(8e9));
+  assert.deepEqual(roomOf({ name: 'tensorflow', device: 'gpu' }), gpuRoom(8e9));
+  assert.equal(gpuRoom(5e8).activationBytes, processorRoom.activationBytes);
+  assert.ok(gpuRoom(80e9).activationBytes > gpuRoom(8e9).activationBytes);
 });

@@ -5,6 +5,7 @@
 import { pathToFileURL } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../backend.js';
+import { unknownGpuBytes } from '../choices.js';
 import { createEagerProgram } from '../eager.js';
 import { findPackage } from '../packages.js';
 import { alone, type CreateProgram, type Program, typed } from '../program.js';
@@ -17,7 +18,7 @@ import type { WebGpuDevice } from './device.js';
 export async function openWebGpuEngine(): Promise<Engine> {
   const gpu = await openDawn();
   await registerTfjsWebGpu(gpu, () => import(pathToFileURL(findPackage('@tensorflow/tfjs-backend-webgpu')!).href));
-  const { name, driver, software } = gpu.facts;
+  const { name, driver, software, maxBindingBytes } = gpu.facts;
   const compile = openCompiler(gpu);
   const createEager: CreateProgram = (spec) => typed(withChecks(gpu, createEagerProgram(tfjsWebGpu, spec)), spec);
   const create: CreateProgram = (spec) => {
@@ -32,6 +33,7 @@ export async function openWebGpuEngine(): Promise<Engine> {
     name: 'webgpu',
     description: `WebGPU on ${name}${software ? ', a software renderer' : ''} (${driver})`,
     device: 'gpu',
+    ...(!software && { assumedBytes: Math.min(unknownGpuBytes, 4 * maxBindingBytes) }),
     storesBytes: false,
     multipliesBfloat16: false,
     createProgram: create,

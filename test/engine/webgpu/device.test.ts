@@ -52,7 +52,7 @@ webGpuTest(
       );
 
     device.createBuffer({ size: device.limits.maxBufferSize + 4, usage });
-    failsWith(/^A tensor is larger than the GPU \(.+\) lets a program use: [\d.]+ GB\..*--resume/, UserError);
+    failsWith(/^A tensor is larger than the GPU \(.+\) lets a program use: [\d.]+ [MG]B\..*--resume/, UserError);
     gpu.check(); // it is thrown once
 
     const encoder = device.createCommandEncoder();
