@@ -38,7 +38,8 @@ export const engineChecks: readonly EngineCheck[] = [
 async function instructionsCheck({ name, device, instructions, multipliesBfloat16 }: Engine): Promise<Check> {
   const common = { name: 'instructions', ok: true, needed: false, expected: 'any' };
   if (name === 'wasm') return { ...common, found: 'WebAssembly SIMD; --precision bf16 is unavailable' };
-  if (name === 'webgpu') return { ...common, found: "the card's own; --precision bf16 halves the memory of sampling weights" };
+  if (name === 'webgpu')
+    return { ...common, found: "the card's own; --precision bf16 halves the memory of sampling weights" };
   const limit = process.env.TINYZERO_CPU ? ` (limited by TINYZERO_CPU=${process.env.TINYZERO_CPU})` : '';
   const set = device === 'gpu' ? 'GPU' : (instructions ?? "TensorFlow's own choice");
   const bf16 = multipliesBfloat16

@@ -54,6 +54,18 @@ export function placeOf(size: number, most: number, make: (size: number) => Plac
   return { buffer: 'none', offset: -1, size, pieces };
 }
 
+/** Makes temporary results in pieces of at most `most` elements. @param assigned the buffer of each piece, if one is not enough for all. */
+export function openTemps(most: number, assigned?: readonly string[]) {
+  const temps: Place[] = [];
+  const make = (size: number): Place => {
+    const place = { buffer: assigned?.[temps.length] ?? 'temps0', offset: -1, size };
+    temps.push(place);
+    return place;
+  };
+  const buffers = assigned === undefined ? ['temps0'] : [...new Set(assigned)].sort();
+  return { temps, buffers, temp: (size: number): Place => placeOf(size, most, make) };
+}
+
 /**
  * Gives every temporary result of `dispatches` an offset; those in `kept` are needed until the end.
  *

@@ -21,18 +21,19 @@ import { kernels, nativeExpressions } from './kernels/fused.js';
 import { openGroups } from './kernels/grouped.js';
 import { isProduct, productKernel } from './kernels/products.js';
 import { isLongSum, isWide, longSum, wideReduction } from './kernels/rows.js';
-import { isTemp, openConstants, placeInputs, placeOf, placeTemps } from './memory.js';
+import { isTemp, openConstants, openTemps, placeInputs, placeTemps } from './memory.js';
 import { openBatch, orderNodes, placeholderNumbers } from './schedule.js';
 import { rowThreads, type Tuning } from './tuning.js';
 import {
   countUses,
   inliningCost,
-  inPlaceHandles,
   isView,
   type StatePlaces,
+  source,
   statePlace,
   uniform,
   wordsOf,
+  writtenHandles,
 } from './uses.js';
 
 export interface FunctionPlan {
@@ -74,34 +75,13 @@ export function planFunction(
   const numbers = placeholderNumbers(entry, graph);
   const { places: inputs, elements: inputElements } = placeInputs(entry.feeds.map(({ spec }) => sizeOf(spec.shape)));
   const constants = openConstants();
-
-  const source = (output: Output): Output => {
-    let value = output;
-    while (isView(value.node)) value = value.node.inputs[0]!;
-    return value;
-  };
   const places = new Map<string, Place>();
-  const written = new Set(
-    order.flatMap((node) => [
-      ...inPlaceHandles(node),
-      ...(node.op === 'AssignVariableOp' ? [node.inputs[0]!.node] : []),
-    ]),
-  );
-  const uses = countUses(
-    order,
-    outputs.map(([, value]) => value),
-    source,
-  );
+  const written = writtenHandles(order);
+  const returned = outputs.map(([, value]) => value);
+  const uses = countUses(order, returned);
   const inlined = new Map<string, number>();
-  const temps: Place[] = [];
-  const temp = (size: number): Place =>
-    placeOf(size, mostElements, (part) => {
-      const place = { buffer: assigned?.[temps.length] ?? 'temps0', offset: -1, size: part };
-      temps.push(place);
-      return place;
-    });
-  const tempBuffers = assigned === undefined ? ['temps0'] : [...new Set(assigned)].sort();
-  const common = [...tempBuffers, ...arenas];
+  const { temps, temp, buffers } = openTemps(mostElements, assigned);
+  const common = [...buffers, ...arenas];
   const values: Values = {
     buffers: common.length <= mostBuffers ? common : [],
     source,
@@ -122,9 +102,9 @@ export function planFunction(
   const late = new Set(second);
   const pinned: Place[] = [];
   const push = (node: GraphNode, dispatch: Dispatch) => {
-    const { slots, buffers } = dispatch;
+    const { slots, buffers: own } = dispatch;
     if (slots.length > maxSlots) throw new Unsupported(`a kernel of ${slots.length} operands`);
-    if (buffers.length > mostBuffers) throw new Unsupported(`a kernel with ${buffers.length} buffers`);
+    if (own.length > mostBuffers) throw new Unsupported(`a kernel with ${own.length} buffers`);
     steps.push({ dispatch, late: late.has(node) });
   };
   const batch = openBatch(values, mostBuffers, push);
@@ -171,7 +151,7 @@ export function planFunction(
     return places.get(keyOf(value))!;
   };
 
-  /** A value in memory, a word per element. */
+  /** As `stored`, with a word per element. */
   const inWords = (output: Output): Place => {
     if (stored(output).isPacked) materialize([output]);
     return stored(output);
@@ -191,7 +171,7 @@ export function planFunction(
       for (const input of node.inputs.slice(4)) if (uniform(source(input)) === undefined) stored(input);
       groups.adam.push(node);
       node.outputs.forEach((_, index) => {
-        places.set(`${node.name}:${index}`, statePlace(states, node.inputs[index]!, source));
+        places.set(`${node.name}:${index}`, statePlace(states, node.inputs[index]!));
       });
       continue;
     }
@@ -229,7 +209,7 @@ export function planFunction(
     if (isFinished) return;
     isFinished = true;
     batch.flush();
-    for (const [, value] of outputs) keepOutput(value);
+    returned.forEach(keepOutput);
     const checkedValues = checks.map(({ value }) => value);
     if (checkedValues.length > 0) groups.check(checkedValues, order[0]!);
   }
@@ -295,7 +275,7 @@ export function planFunction(
       }
       case 'InplaceUpdate': {
         const [state, indices, rows] = node.inputs as [Output, Output, Output];
-        const to = statePlace(states, state, source);
+        const to = statePlace(states, state);
         const width = sizeOf(rows.shape.slice(1));
         emitEach(node, sizeOf(rows.shape), (writer) => {
           const row = `u32(${writer.element(indices, `i / ${width}u`)})`;
@@ -344,7 +324,7 @@ export function planFunction(
     if (used.length === 0) return;
     // Loops read their operands many times.
     if (isLoop) for (const input of node.inputs) prepareOperand(node, input);
-    const choice = { inlined, source, written, isTiled: values.isTiled(used[0]!), isLoop, results: used.length };
+    const choice = { inlined, written, isTiled: values.isTiled(used[0]!), isLoop, results: used.length };
     const kept = used.filter((output) => {
       const key = keyOf(output);
       const cost = inliningCost(node, sizeOf(output.shape), uses.get(key)!, choice);
@@ -360,8 +340,7 @@ export function planFunction(
   function prepareOperand(node: GraphNode, input: Output): void {
     const value = source(input);
     if (value.node.op === 'Const' || places.has(keyOf(value)) || uniform(value) !== undefined) return;
-    const readsOnce = !['MatMul', 'BatchMatMulV2', 'Einsum'].includes(node.op);
-    if (readsOnce) return;
+    if (!['MatMul', 'BatchMatMulV2', 'Einsum'].includes(node.op)) return;
     // Rounding an operand, or reading a part of a bfloat16 one, costs less than memory for its result.
     if (value.dtype === 'bfloat16' && inlined.has(keyOf(value))) prepareOperand(node, value.node.inputs[0]!);
     else stored(value);

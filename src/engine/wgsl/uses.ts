@@ -12,6 +12,13 @@ const viewOps = new Set(['Reshape', 'Identity', 'CheckNumerics', 'StopGradient']
 export const isView = ({ op, inputs: [first], outputs: [result] }: GraphNode): boolean =>
   viewOps.has(op) || (op === 'Cast' && first!.dtype === 'bfloat16' && result!.dtype === 'float32');
 
+/** Follows views to the output that holds the value. */
+export function source(output: Output): Output {
+  let value = output;
+  while (isView(value.node)) value = value.node.inputs[0]!;
+  return value;
+}
+
 export interface Use {
   count: number;
   /** Elements of the results that it is an operand of. */
@@ -21,7 +28,7 @@ export interface Use {
   byLoop: boolean;
 }
 
-export function countUses(order: readonly GraphNode[], outputs: readonly Output[], source: (output: Output) => Output) {
+export function countUses(order: readonly GraphNode[], outputs: readonly Output[]) {
   const uses = new Map<string, Use>();
   const note = (output: Output, user?: GraphNode) => {
     const key = keyOf(source(output));
@@ -59,7 +66,6 @@ export function inliningCost(
   context: {
     /** Operations of the values that are inlined. */
     readonly inlined: ReadonlyMap<string, number>;
-    source(output: Output): Output;
     /** Handles of states that the function writes. */
     readonly written: ReadonlySet<GraphNode>;
     /** Whether `node` is computed in tiles, or loops over its operands; and how many of its results are used. */
@@ -72,7 +78,7 @@ export function inliningCost(
   // A kernel of tiles is not repeated for the sake of cheap operations after it.
   let cost = isTiled ? maxRepeated + 1 : 1;
   for (const input of node.inputs) {
-    const value = context.source(input);
+    const value = source(input);
     cost += inlined.get(keyOf(value)) ?? 0;
     if (value.node.op === 'ReadVariableOp' && written.has(value.node.inputs[0]!.node)) return undefined;
     if (inPlaceHandles(value.node).length > 0) return undefined;
@@ -85,7 +91,7 @@ export function inliningCost(
 }
 
 /** The handles of the states that a node changes in place. */
-export function inPlaceHandles(node: GraphNode): GraphNode[] {
+function inPlaceHandles(node: GraphNode): GraphNode[] {
   const count = node.op === 'InplaceUpdate' ? 1 : node.op === nativeOps.adamW ? 3 : 0;
   if (node.op === 'AssignAddVariableOp') return [node.inputs[0]!.node];
   return node.inputs.slice(0, count).flatMap((input) => {
@@ -95,10 +101,16 @@ export function inPlaceHandles(node: GraphNode): GraphNode[] {
   });
 }
 
+/** The handles of the states that the nodes write. */
+export function writtenHandles(order: readonly GraphNode[]): Set<GraphNode> {
+  const assigned = order.filter(({ op }) => op === 'AssignVariableOp').map(({ inputs }) => inputs[0]!.node);
+  return new Set([...order.flatMap(inPlaceHandles), ...assigned]);
+}
+
 /** State tensors in their buffers, by the node of their handle. */
 export type StatePlaces = ReadonlyMap<GraphNode, Place>;
 
-export function statePlace(states: StatePlaces, output: Output, source: (output: Output) => Output): Place {
+export function statePlace(states: StatePlaces, output: Output): Place {
   const { node } = source(output);
   const place = node.op === 'ReadVariableOp' ? states.get(node.inputs[0]!.node) : undefined;
   if (place === undefined) throw new Error(`${node.name} is not a state`);

@@ -100,7 +100,7 @@ webGpuTest('products read it as it is stored, and round their other operand wher
         return sum;
       });
       const what = `${rows} rows, ${precision}, ${tuning.threads} threads`;
-      for (const name of ['stored', 'whole']) {
+      for (const name of ['stored', 'whole'] as const) {
         assertClose(`${name}, ${what}`, program.run(name, { x }).y!, expected, { relative: 1e-5, absolute: 1e-5 });
       }
       const slopes = Float32Array.from(expected, (value) => 2 * value);

@@ -179,8 +179,9 @@ webGpuTest('all functions of a model with more weights than a kernel has operand
   const config = parseModelConfig({ ...record, intermediate_size: 8, max_position_embeddings: 64 }, 'deep');
   const programs: Program[] = [];
   const createProgram: typeof engine.createProgram = (spec) => {
-    programs.push(engine.createProgram(spec));
-    return programs.at(-1)!;
+    const program = engine.createProgram(spec);
+    programs.push(program);
+    return program;
   };
   const policy = createPolicy({ ...engine, createProgram }, config, {
     sizes: { promptLengths: [4], maxNewTokens: 4, slots: 2 },
