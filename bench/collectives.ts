@@ -141,8 +141,8 @@ function serveSums(task: Task): void {
     },
   );
   const session = addon.load(encodeGraphDef([graph], addresses.length), target, proto.toBytes(configOf(index)));
-  addon.run(session, addon.prepare(session, [], [tensorName(done)]), [], []);
-  const prepared = addon.prepare(session, [], [tensorName(last)]);
+  addon.run(session, addon.prepare([], [tensorName(done)]), [], []);
+  const prepared = addon.prepare([], [tensorName(last)]);
   createInterface(process.stdin).on('line', () => {
     console.log(String(addon.run(session, prepared, [], [])[0]![0]));
   });

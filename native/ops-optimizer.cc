@@ -1,5 +1,12 @@
-/** @file AdamW in place, and the sum of squares that a global norm is made of. */
+/** @file AdamW in place, the sum of squares that a global norm is made of, and state that is cleared. */
 #include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #include "ops.h"
 #include "parallel.h"
@@ -64,8 +71,37 @@ struct SumOfSquaresKernel {
   }
 };
 
+/**
+ * Zeros. On Linux whole pages go back to the system, which gives zeros when they are used again: a tensor's memory is private
+ * to the process and belongs to no file.
+ */
+void clear(char *data, size_t bytes) {
+#ifdef __linux__
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), start = reinterpret_cast<uintptr_t>(data);
+  const size_t before = (page - start % page) % page;
+  const size_t whole = bytes < before ? 0 : (bytes - before) / page * page;
+  if (whole > 0 && madvise(data + before, whole, MADV_DONTNEED) == 0) {
+    memset(data, 0, before);
+    memset(data + before + whole, 0, bytes - before - whole);
+    return;
+  }
+#endif
+  memset(data, 0, bytes);
+}
+
+struct ClearKernel {
+  static OpDefinition op() { return {"TinyzeroClear", {"state: float"}, {"zeros: float"}, {}, true}; }
+  explicit ClearKernel(const Attributes &) {}
+
+  void compute(const Call &call) const {
+    const Tensor state = call.input(0);
+    clear(reinterpret_cast<char *>(state.floats()), sizeof(float) * state.size());
+    call.forward(0, state);
+  }
+};
+
 } // namespace
 
 std::vector<const char *> registerOptimizerOps() {
-  return {registerKernel<AdamWKernel>(), registerKernel<SumOfSquaresKernel>()};
+  return {registerKernel<AdamWKernel>(), registerKernel<SumOfSquaresKernel>(), registerKernel<ClearKernel>()};
 }

@@ -1,11 +1,16 @@
 /**
- * @file Running graphs from JavaScript. A graph is loaded from memory, and its functions are prepared once, so that a run
- * looks up no names. Ops never run on the calling thread: TensorFlow's matrix products are generated code that uses the
+ * @file Running graphs from JavaScript. A graph is loaded from memory, and the names of a function's tensors are read
+ * once. Ops never run on the calling thread: TensorFlow's matrix products are generated code that uses the
  * stack pointer for data, so a signal handler (Ctrl-C, a profiler) would write to the heap.
  */
 #include "sessions.h"
 
+#include <atomic>
 #include <thread>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "tensorflow.h"
 #include "tensorflow/c/c_api.h"
@@ -13,58 +18,62 @@
 namespace {
 
 struct Deleter {
-  void operator()(TF_Graph *graph) const { TF_DeleteGraph(graph); }
-  void operator()(TF_Buffer *buffer) const { TF_DeleteBuffer(buffer); }
   void operator()(TF_SessionOptions *options) const { TF_DeleteSessionOptions(options); }
-  void operator()(TF_ImportGraphDefOptions *options) const { TF_DeleteImportGraphDefOptions(options); }
+  void operator()(TF_DeprecatedSession *session) const { TF_DeleteDeprecatedSession(session, newStatus().get()); }
 };
 template <class T> using Owned = std::unique_ptr<T, Deleter>;
 
-/** A graph with its resources, until it is closed. */
+/**
+ * A graph with its resources, until it is closed. A session without a `TF_Graph`, which would keep a second copy of the graph
+ * (0.1 GB for the updates of a model of 30 layers).
+ */
 class Session {
 public:
   /** @param target address of the server that divides the graph among processes; empty: all of it runs in this one. */
-  Session(const Js::Array &graphDef, const std::string &target, const Js::Array &config) : graph(TF_NewGraph()) {
-    const Owned<TF_Buffer> bytes(TF_NewBufferFromString(graphDef.data, graphDef.length));
-    const Owned<TF_ImportGraphDefOptions> importing(TF_NewImportGraphDefOptions());
+  Session(const Js::Array &graphDef, const std::string &target, const Js::Array &config) {
     const Status status = newStatus();
-    TF_GraphImportGraphDef(graph.get(), bytes.get(), importing.get(), status.get());
-    check(status);
     const Owned<TF_SessionOptions> options(TF_NewSessionOptions());
     TF_SetConfig(options.get(), config.data, config.length, status.get());
     check(status);
     TF_SetTarget(options.get(), target.c_str());
-    session = TF_NewSession(graph.get(), options.get(), status.get());
+    session.reset(TF_NewDeprecatedSession(options.get(), status.get()));
+    check(status);
+    TF_ExtendGraph(session.get(), graphDef.data, graphDef.length, status.get());
     check(status);
   }
-  ~Session() { close(); }
 
-  void close() {
-    if (session != nullptr) TF_DeleteSession(session, newStatus().get());
-    session = nullptr;
-  }
+  void close() { session.reset(); }
 
-  TF_Session *open() const {
+  TF_DeprecatedSession *open() const {
     require(session != nullptr, "the session is closed");
-    return session;
-  }
-
-  /** The output `name:index`. */
-  TF_Output find(const std::string &name) const {
-    const size_t colon = name.rfind(':');
-    require(colon != std::string::npos, "a tensor's name has no index");
-    TF_Operation *operation = TF_GraphOperationByName(graph.get(), name.substr(0, colon).c_str());
-    require(operation != nullptr, "the graph has no such tensor");
-    return {operation, std::stoi(name.substr(colon + 1))};
+    return session.get();
   }
 
 private:
-  Owned<TF_Graph> graph;
-  TF_Session *session = nullptr;
+  Owned<TF_DeprecatedSession> session;
+};
+
+/** Names of tensors, `node:output`. */
+class Names {
+public:
+  Names(const Js &js, napi_value names) {
+    for (uint32_t i = 0; i < js.length(names); i++) texts.push_back(js.text(js.element(names, i)));
+    for (const std::string &text : texts) pointers.push_back(text.c_str());
+  }
+  Names(const Names &) = delete;
+
+  uint32_t size() const { return static_cast<uint32_t>(pointers.size()); }
+  /** TensorFlow leaves them as they are. */
+  const char **get() { return pointers.data(); }
+
+private:
+  std::vector<std::string> texts;
+  std::vector<const char *> pointers;
 };
 
 struct Function {
-  std::vector<TF_Output> feeds, fetches;
+  Names feeds, fetches;
+  std::atomic<bool> prepared{false};
 };
 
 /** `values` as a tensor, which uses their memory if the alignment suffices, unless it is to be a copy. */
@@ -107,22 +116,16 @@ napi_value load(const Js &js, const napi_value *arguments) {
   return js.hold(std::make_unique<Session>(graphDef, js.text(arguments[1]), config));
 }
 
-/** (session, feeds: string[], fetches: string[]) -> function */
+/** (feeds: string[], fetches: string[]) -> function */
 napi_value prepare(const Js &js, const napi_value *arguments) {
-  const Session &session = js.held<Session>(arguments[0]);
-  const auto tensors = [&](napi_value names) {
-    std::vector<TF_Output> result;
-    for (uint32_t i = 0; i < js.length(names); i++) result.push_back(session.find(js.text(js.element(names, i))));
-    return result;
-  };
-  return js.hold(std::make_unique<Function>(Function{tensors(arguments[1]), tensors(arguments[2])}));
+  return js.hold(std::unique_ptr<Function>(new Function{{js, arguments[0]}, {js, arguments[1]}}));
 }
 
 /** A run of a function: its inputs, and later its outputs. */
 class Run {
 public:
   /** @param copied whether the inputs are copied; if not, their arrays must stay as they are until the run has ended. */
-  Run(const Js &js, TF_Session *session, const Function &function, napi_value shapes, napi_value values, bool copied)
+  Run(const Js &js, TF_DeprecatedSession *session, Function &function, napi_value shapes, napi_value values, bool copied)
       : session(session), function(function), made(function.fetches.size()), status(newStatus()) {
     require(js.length(values) == function.feeds.size(), "a function was called with another number of inputs");
     for (uint32_t i = 0; i < function.feeds.size(); i++) {
@@ -133,9 +136,12 @@ public:
   void compute() {
     std::vector<TF_Tensor *> given;
     for (const Tensor &input : inputs) given.push_back(input.get());
-    TF_SessionRun(session, nullptr, function.feeds.data(), given.data(), static_cast<int>(given.size()),
-                  function.fetches.data(), made.data(), static_cast<int>(made.size()), nullptr, 0, nullptr,
-                  status.get());
+    TF_Run(session, nullptr, function.feeds.get(), given.data(), static_cast<int>(given.size()), function.fetches.get(),
+           made.data(), static_cast<int>(made.size()), nullptr, 0, nullptr, status.get());
+#ifdef __GLIBC__
+    // TensorFlow prepares a function at its first run, with copies of its graph that the allocator would keep.
+    if (!function.prepared.exchange(true)) malloc_trim(0);
+#endif
   }
 
   /** The outputs. @throws the error of the run. */
@@ -148,8 +154,8 @@ public:
   }
 
 private:
-  TF_Session *session;
-  const Function &function;
+  TF_DeprecatedSession *session;
+  Function &function;
   std::vector<Tensor> inputs;
   std::vector<TF_Tensor *> made;
   Status status;
@@ -157,7 +163,7 @@ private:
 
 /** (session, function, shapes: number[][], values: TypedArray[]) -> TypedArray[] */
 napi_value run(const Js &js, const napi_value *arguments) {
-  TF_Session *session = js.held<Session>(arguments[0]).open();
+  TF_DeprecatedSession *session = js.held<Session>(arguments[0]).open();
   Run run(js, session, js.held<Function>(arguments[1]), arguments[2], arguments[3], false);
   run.compute();
   return run.results(js);
@@ -190,7 +196,7 @@ void settle(napi_env env, napi_value, void *, void *data) {
 
 /** (session, function, shapes: number[][], values: TypedArray[]) -> Promise<TypedArray[]> */
 napi_value start(const Js &js, const napi_value *arguments) {
-  TF_Session *session = js.held<Session>(arguments[0]).open();
+  TF_DeprecatedSession *session = js.held<Session>(arguments[0]).open();
   auto started = std::make_unique<Started>(
       Started{Run(js, session, js.held<Function>(arguments[1]), arguments[2], arguments[3], true),
               js.reference(arguments[0]), js.reference(arguments[1]), nullptr, nullptr});
@@ -215,7 +221,7 @@ napi_value close(const Js &js, const napi_value *arguments) {
 
 void exportSessions(const Js &js, napi_value exports) {
   js.define<load, 3>(exports, "load");
-  js.define<prepare, 3>(exports, "prepare");
+  js.define<prepare, 2>(exports, "prepare");
   js.define<run, 4>(exports, "run");
   js.define<start, 4>(exports, "start");
   js.define<close, 1>(exports, "close");

@@ -98,7 +98,7 @@ export function requireSameEngines(addon: KernelsAddon, cluster: Cluster): void 
       const fetch = `${replicaPrefix(replica)}${tensorName(about)}`;
       let format: number | undefined;
       try {
-        format = addon.run(session, addon.prepare(session, [], [fetch]), [], [])[0]![0];
+        format = addon.run(session, addon.prepare([], [fetch]), [], [])[0]![0];
       } catch (error) {
         throw misfit(name, (error as Error).message, error);
       }

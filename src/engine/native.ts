@@ -103,7 +103,7 @@ export interface KernelsAddon {
    */
   load(graphDef: Uint8Array, target: string, config: Uint8Array): Handle;
   /** A function from the tensors named `feeds` to those named `fetches`. */
-  prepare(session: Handle, feeds: readonly string[], fetches: readonly string[]): Handle;
+  prepare(feeds: readonly string[], fetches: readonly string[]): Handle;
   /** Does not keep the input arrays; the caller owns the output arrays. */
   run(session: Handle, prepared: Handle, shapes: readonly Shape[], values: readonly TypedArray[]): TypedArray[];
   /** As `run`, but on a separate thread; several may run at the same time. Copies the input arrays. */

@@ -11,7 +11,7 @@ import { Graph, type GraphNode, plainName } from './graph/graph.js';
 import { type Call, type GraphSession, openGraphs } from './graph/graph-session.js';
 import { replicaPrefix } from './graph/graphdef.js';
 import { stateMemory } from './graph/state-memory.js';
-import { addHandles, addStateAccess, type StateAccess } from './graph/variables.js';
+import { addGatheredAccess, addHandles, addStateAccess, type StateAccess } from './graph/variables.js';
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/native-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
@@ -56,7 +56,10 @@ export function traceProgram(
 ): TracedProgram {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
-  const access = addStateAccess(stateGraph, spec.state, handles, held);
+  const inOnePlace = kind === 'cpu' && replicas === 1;
+  const access = inOnePlace
+    ? addGatheredAccess(stateGraph, spec.state, handles, held)
+    : addStateAccess(stateGraph, spec.state, handles);
   const entries = new Map<string, Entry>();
   const graphs = [stateGraph];
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
@@ -166,21 +169,21 @@ export function createSessionProgram<Functions extends FunctionSpecs>(
     write(name, values) {
       const stateSpec = lookUp(spec.state, 'state', name);
       checkValues(`state ${name}`, stateSpec, values);
-      const { entry, index } = access.write(name, stateSpec.shape);
+      const { entry, inputs } = access.write(name, stateSpec.shape);
       const kept = memory?.names.has(name) ? memory.written(name, values) : values;
-      call(`write ${name}`, entry, { index, values: kept }, homes(stateSpec));
+      call(`write ${name}`, entry, { ...inputs, values: kept }, homes(stateSpec));
     },
     fill(name, value) {
       const stateSpec = lookUp(spec.state, 'state', name);
       const isHeld = memory?.names.has(name) === true;
-      const { entry, index } = access.write(name, isHeld ? stateSpec.shape : stateSpec.shape.map(() => 1));
+      const { entry, inputs } = access.write(name, isHeld ? stateSpec.shape : stateSpec.shape.map(() => 1));
       const values = isHeld ? memory.filled(name, value) : filled(stateSpec.dtype, value);
-      call(`fill ${name}`, entry, { index, values }, homes(stateSpec));
+      call(`fill ${name}`, entry, { ...inputs, values }, homes(stateSpec));
     },
     read(name) {
       const { replica = 0 } = lookUp(spec.state, 'state', name);
-      const { entry, index } = access.read(name);
-      return call(`read ${name}`, entry, { index }, [replica]).values!;
+      const { entry, inputs } = access.read(name);
+      return call(`read ${name}`, entry, inputs, [replica]).values!;
     },
     dispose() {
       session?.close();

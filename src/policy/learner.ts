@@ -12,6 +12,7 @@ import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { type CompletionRow, completionTokens } from '../model/network/log-probs.js';
 import {
+  type OutputLayer,
   type Pass,
   packedLogProbs,
   packPass,
@@ -21,9 +22,11 @@ import {
   predictionsOf,
 } from '../model/network/packed.js';
 import type { LoraOptions } from '../model/network/params.js';
+import { embeddingName, lookupName } from '../model/network/params.js';
+import { addGradients, clearFunction } from './gradients.js';
 import { frozenOf, type TrainedState, type TrainingLayout, trainedState, trainingLayout } from './layout.js';
 import type { TokenLoss } from './row-loss.js';
-import { addGradients, applyFunction, clearFunction, scoreFunction } from './update.js';
+import { applyFunction, scoreFunction } from './update.js';
 import type { UpdateShape } from './update-shape.js';
 
 export interface LearnerOptions {
@@ -106,7 +109,7 @@ function learnerFunctions(
   const names = Object.keys(layout.trained);
   const { recompute, ...sizes } = shape;
   return {
-    clear: clearFunction(names),
+    clear: clearFunction(Object.keys(layout.gradients)),
     accumulate: defineFunction({
       /** `weight`: 1 / completion tokens of the batch. */
       inputs: { ...passInputs(sizes), weight: { dtype: 'float32', shape: [] } },
@@ -116,9 +119,10 @@ function learnerFunctions(
         const context = passContext(config, inputs, sizes);
         const frozen = frozenOf(state, layout, lora);
         const weights = tf.mul(tf.greaterEqual(inputs.targetRows.toFloat(), 0).toFloat(), inputs.weight);
-        const meanLoss = (trained: TensorRecord) =>
-          tf.neg(tf.sum(tf.mul(weights, packedLogProbs(trained, frozen, config, context, recompute))));
-        const { value, assign } = addGradients(state, names, config, meanLoss);
+        const meanLoss = (trained: TensorRecord, output?: OutputLayer) =>
+          tf.neg(tf.sum(tf.mul(weights, packedLogProbs(trained, frozen, config, context, recompute, output))));
+        const lookups = { [lookupName]: { table: embeddingName, ids: inputs.ids } };
+        const { value, assign } = addGradients(state, names, { config, lookups }, meanLoss);
         return { outputs: { loss: value }, assign };
       },
     }),

@@ -10,6 +10,7 @@ import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, onAdapters, onCopies } from '../model/sampling/weights.js';
+import { releaseFunction } from './gradients.js';
 import {
   type PolicySizes,
   policyLayout,
@@ -86,12 +87,13 @@ export function createPolicy(engine: PolicyEngine, config: ModelConfig, options:
   return {
     ...stored,
     async sample(rollouts, sampleOptions) {
-      for (const name of outdated()) program.run(name);
+      for (const name of outdated(rollouts.length)) program.run(name);
       if (program.replicas > 1) return await sampleTogether(program, sizes, rollouts, sampleOptions);
       return (await sample(program, sizes, rollouts, sampleOptions)).completions;
     },
     update(batch) {
-      const { shape, training } = updateBegins();
+      const { shape, training, before } = updateBegins();
+      for (const name of before) program.run(name);
       return runUpdate(program, batch, shape, training);
     },
     score: (rows, temperature) => runScore(program, rows, temperature, scoreBegins()),
@@ -110,11 +112,12 @@ export function createDeferredPolicy(
     ...stored,
     read: async (name) => floats(await (program.readLater ?? program.read)(name)),
     async sample(rollouts, sampleOptions) {
-      for (const name of outdated()) await run(name);
+      for (const name of outdated(rollouts.length)) await run(name);
       return (await sample({ run }, sizes, rollouts, sampleOptions)).completions;
     },
     async update(batch) {
-      const { shape, training } = updateBegins();
+      const { shape, training, before } = updateBegins();
+      for (const name of before) await run(name);
       return await runUpdateLater(program, batch, shape, training);
     },
     score: async (rows, temperature) => await runScoreLater(program, rows, temperature, scoreBegins()),
@@ -153,17 +156,28 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
     if (copied) return { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) };
     return lora === undefined ? functions : onAdapters(functions, lora);
   };
+  // Sampling and updates take turns, so neither needs the other's memory. Elsewhere zeros take as much as other values.
+  const frees = training !== undefined && engine.name === 'tensorflow' && engine.device === 'cpu';
+  const unused = Object.entries({ ...layout.caches, ...layout.copies }).flatMap(([name, { stored }]) =>
+    stored === undefined ? [name] : [],
+  );
   const program = engine.createProgram<FunctionSpecs>({
     state,
     functions: {
       ...sampling(),
       ...(training && shape && updateFunctions(config, layout, shape, { ...training, replicas }, precision)),
+      ...(frees && {
+        releaseSampling: releaseFunction(unused),
+        releaseGradients: releaseFunction(Object.keys(layout.gradients)),
+      }),
     },
   });
   for (const name of Object.keys(layout.caches)) program.fill(name, 0);
   const stored = trainedState(program, layout, { lora, seed });
   let outdated = copied;
   let gradientExists = false;
+  /** Whether sampling, or an update, has used its memory since it was released. */
+  const used = { sampling: false, update: false };
 
   return {
     program,
@@ -185,11 +199,19 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
       },
       dispose: () => program.dispose(),
     },
-    /** Functions that must run before the sampler, whose weights are behind. */
-    outdated(): readonly string[] {
-      const behind = outdated;
+    /**
+     * Functions that must run before the sampler: its weights may be behind, and more rollouts than an update has, as in an
+     * evaluation, need more memory. To get the gradients' back every time would cost updates some of their time.
+     */
+    outdated(rollouts: number): readonly string[] {
+      const names = [
+        ...(frees && used.update && rollouts > training.batchSize ? ['releaseGradients'] : []),
+        ...(outdated ? ['copy'] : []),
+      ];
       outdated = false;
-      return behind ? ['copy'] : [];
+      used.sampling = true;
+      if (names.includes('releaseGradients')) used.update = false;
+      return names;
     },
     updateBegins() {
       if (training === undefined || shape === undefined) throw new Error('this policy was built without training');
@@ -197,7 +219,10 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
       if (!gradientExists) for (const name of Object.keys(layout.gradients)) program.fill(name, 0);
       gradientExists = true;
       outdated = copied;
-      return { training, shape };
+      const before = frees && used.sampling ? ['releaseSampling'] : [];
+      used.sampling = false;
+      used.update = true;
+      return { training, shape, before };
     },
     scoreBegins() {
       if (!training?.scores || shape === undefined) throw new Error('this policy was built without scoring');

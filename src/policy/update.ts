@@ -4,8 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Precision } from '../engine/choices.js';
-import { valueAndGradients } from '../engine/ops/gradient.js';
-import { addInto, clear } from '../engine/ops/state-ops.js';
+import { embedding } from '../engine/ops/ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import {
@@ -16,10 +15,12 @@ import {
   type ReplicaCall,
   type TensorRecord,
 } from '../engine/program.js';
+import type { Int } from '../engine/shape.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { firstLogSums, firstTokenInputs, packFirstTokens } from '../model/network/first-token.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import {
+  type OutputLayer,
   type PassTensors,
   packedLogProbs,
   packedPredictions,
@@ -31,7 +32,8 @@ import {
   valuesByRow,
 } from '../model/network/packed.js';
 import type { LoraOptions } from '../model/network/params.js';
-import { embeddingName, lookupName } from '../model/network/params.js';
+import { embeddingName, lookupName, outputName } from '../model/network/params.js';
+import { addGradients, clearFunction, returned } from './gradients.js';
 import { frozenOf, gradientName, type PolicyLayout, pick, referenceOf, type TrainingLayout } from './layout.js';
 import { applyTogether } from './replicas.js';
 import type { RowLoss } from './row-loss.js';
@@ -82,6 +84,9 @@ export interface UpdateResult {
   readonly gradientNorm: number;
 }
 
+/** The output layer's weights of each row's first token, among the tensors that get a gradient. */
+const firstName = 'first tokens';
+
 /** The functions of an update: `clear` the gradient, `accumulate` it pass by pass, `apply` it; and `score`, if requested. */
 export function updateFunctions(
   config: ModelConfig,
@@ -94,7 +99,7 @@ export function updateFunctions(
   const { recompute, rows: R } = shape;
   const { recompute: _, ...sizes } = shape;
   return {
-    clear: clearFunction(names),
+    clear: clearFunction(Object.keys(layout.gradients)),
     accumulate: defineFunction({
       inputs: {
         ...passInputs(sizes),
@@ -118,25 +123,26 @@ export function updateFunctions(
           .equal(tf.range(0, R, 1, 'float32').expandDims(1), targetRows.toFloat().expandDims(0))
           .toFloat();
         const kept: Record<string, tf.Tensor> = {};
-        const meanLoss = (trained: TensorRecord) => {
-          const predictions = packedPredictions(trained, frozen, config, context, recompute);
+        const first = addsValue
+          ? (inputs as PassTensors & { readonly firsts: tf.Tensor; readonly firstIds: tf.Tensor })
+          : undefined;
+        const meanLoss = (trained: TensorRecord, output?: OutputLayer) => {
+          const predictions = packedPredictions(trained, frozen, config, context, recompute, output);
           kept.logProbs = tf.keep(predictions.logProbs);
           const moved = tf.sum(tf.mul(members, tf.sub(kept.logProbs, refLogProbs).expandDims(0)), 1);
-          const first = inputs as PassTensors & { readonly firsts: tf.Tensor; readonly firstIds: tf.Tensor };
-          const head = lora === undefined ? trained : frozen;
-          if (addsValue)
-            kept.values = tf.keep(firstLogSums(head, config, predictions, first, inputs.inverseTemperature));
+          if (first !== undefined) {
+            const weights = trained[firstName] ?? embedding(frozen[outputName(config)]!, first.firstIds as Int<'R'>);
+            kept.values = tf.keep(firstLogSums(weights, predictions, first, inputs.inverseTemperature));
+          }
           const delta = kept.values === undefined ? moved : tf.add(moved, kept.values);
           return tf.sum(tf.mul(weights, loss<tf.Tensor>(tf, { delta, advantage })));
         };
-        const { value, assign } = addGradients(state, names, config, meanLoss);
-        // tfjs frees intermediate tensors of the loss unless they are kept, and never frees kept ones: return clones.
-        const copies = Object.fromEntries(Object.entries(kept).map(([name, tensor]) => [name, tensor.clone()]));
-        for (const tensor of Object.values(kept)) tensor.dispose();
-        return {
-          outputs: { loss: value, ...copies, refLogProbs },
-          assign,
+        const lookups = {
+          [lookupName]: { table: embeddingName, ids: inputs.ids },
+          ...(first && { [firstName]: { table: outputName(config), ids: first.firstIds } }),
         };
+        const { value, assign } = addGradients(state, names, { config, lookups }, meanLoss);
+        return { outputs: { loss: value, ...returned(kept), refLogProbs }, assign };
       },
     }),
     apply:
@@ -168,37 +174,6 @@ export function scoreFunction(
       return { outputs: { logProbs: packedLogProbs(pick(state, names), frozen, config, context, recompute) } };
     },
   });
-}
-
-/** Sets the sums of the gradients to zero. */
-export function clearFunction(names: readonly string[]): FunctionSpec {
-  return defineFunction({
-    inputs: {},
-    body: (state) => ({
-      assign: Object.fromEntries(names.map((name) => [gradientName(name), clear(state[gradientName(name)]!)])),
-    }),
-  });
-}
-
-/**
- * The value of `loss`, a function of the trained tensors, and new values of the sums: with its gradients added. The two gradients of a
- * tied embedding, each as large as the table, are added one after the other, so that they need not be in memory together.
- */
-export function addGradients(
-  state: TensorRecord,
-  names: readonly string[],
-  { tied }: Pick<ModelConfig, 'tied'>,
-  loss: (trained: TensorRecord) => tf.Tensor,
-): { readonly value: tf.Tensor; readonly assign: Record<string, tf.Tensor> } {
-  const isSplit = tied && names.includes(embeddingName);
-  const given = isSplit ? Object.create(state, { [lookupName]: { value: state[embeddingName]!.clone() } }) : state;
-  const { value, gradients } = valueAndGradients(given, isSplit ? [...names, lookupName] : names, loss);
-  const assign: Record<string, tf.Tensor> = {};
-  for (const [name, gradient] of Object.entries(gradients)) {
-    const sum = gradientName(name === lookupName ? embeddingName : name);
-    assign[sum] = addInto(assign[sum] ?? state[sum]!, gradient);
-  }
-  return { value, assign };
 }
 
 /** One step of AdamW by the sums of the gradients, clipped; `norm` is their global norm before that. */

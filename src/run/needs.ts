@@ -45,7 +45,7 @@ const floatBytes = 4;
  * graphs of a layer take about as much for wide layers as for narrow ones, and adapters have as many as the weights.
  */
 const runtimeBytes = ({ layers }: ModelConfig, use: 'sampling' | 'training', lora: LoraOptions | undefined) =>
-  0.42e9 + layers * (lora !== undefined ? 15e6 : use === 'sampling' ? 7.6e6 : 11e6);
+  0.42e9 + layers * (lora !== undefined ? 12e6 : use === 'sampling' ? 5e6 : 8e6);
 
 export interface UpdatePlan {
   /** Rows per update, and sequences per pass (absent: chosen automatically). */
@@ -90,7 +90,7 @@ export function planMemory(
   const training = {
     ...programs('training'),
     weights,
-    ...forSampling,
+    ...takenInTurn(forSampling, layout),
     ...(lora === undefined && anchor !== 'sampler' && { 'reference weights': stateBytes(layout.reference) }),
     ...ofUpdates(config, shape, layout, lora, replicas),
   };
@@ -121,22 +121,39 @@ function ofUpdates(
   lora: LoraOptions | undefined,
   replicas = 1,
 ): Parts {
-  // The table's gradient is computed as a whole before it is added. With adapters the output layer is frozen and stored as bfloat16,
-  // and the policy and the reference widen it, unless it is so large that it is read as it lies.
+  // With adapters the output layer is frozen and stored as bfloat16, and the policy and the reference widen it, unless it is so large
+  // that it is read as it lies.
   const elements = elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
   const table = floatBytes * elements;
   const isWidened = lora !== undefined && config.dtype === 'bfloat16' && elements < tableSize;
   return {
     'moments of AdamW': mostMoments(moments, replicas),
-    gradients: stateBytes(gradients) + (lora === undefined ? table : 0),
+    gradients: stateBytes(gradients),
     // The owner of a tensor receives its gradients from all others.
     ...(replicas > 1 && { 'gradients of the others': ((replicas - 1) / replicas) * stateBytes(gradients) }),
     ...(isWidened && { 'output layer in float32': 2 * table }),
-    activations: floatBytes * sequences * length * activationsPerToken(config, length, recompute.layers),
+    activations:
+      floatBytes *
+      sequences *
+      length *
+      (recompute.layers ? activationsPerToken(config, length, true) : keptPerToken(config)),
     // Logits of some completion tokens, their softmax and their gradient.
     'logits and their gradient': 3 * floatBytes * recompute.logitRows * config.vocabSize,
   };
 }
+
+/** What of sampling's memory comes on top of the gradients': each gives its own back to the system before the other begins. */
+function takenInTurn(forSampling: Parts, { gradients }: TrainingLayout): Parts {
+  const beyond = Math.max(0, total(forSampling) - stateBytes(gradients));
+  return beyond > 0 ? { caches: beyond } : {};
+}
+
+/**
+ * Floats per token that a layer's native ops keep: the residual stream twice, rotated queries, keys and values, the result of
+ * attention, gate and up. The rest is computed again for the gradient.
+ */
+const keptPerToken = ({ layers, hiddenSize: D, heads: H, kvHeads: K, headDim: C, ffnSize: F }: ModelConfig) =>
+  layers * (2 * D + 2 * H * C + 2 * K * C + 2 * F);
 
 /** Bytes of moments in the process that keeps most of them. */
 function mostMoments(moments: TrainingLayout['moments'], replicas: number): number {

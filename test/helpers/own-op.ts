@@ -38,7 +38,7 @@ export function runOwnOp(
   const result = graph.add(op, given, { dtype: 'float32', shape: [] }, { attributes });
   const session = addon.load(encodeGraphDef([graph]), '', encodeConfig());
   try {
-    const prepared = addon.prepare(session, feeds.map(tensorName), [tensorName(result)]);
+    const prepared = addon.prepare(feeds.map(tensorName), [tensorName(result)]);
     const shapes = inputs.map(({ shape }) => shape);
     return addon.run(
       session,

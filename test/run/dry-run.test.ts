@@ -29,8 +29,7 @@ test('weights, reference and two moments are four times the parameters; the rest
   assert.equal(sampling?.parts.weights, bytes);
   assert.equal(training?.parts['reference weights'], bytes);
   assert.equal(training?.parts['moments of AdamW'], 2 * bytes);
-  // The sum of the passes, and the embedding's 64 x 96 floats of one pass.
-  assert.equal(training?.parts.gradients, bytes + 4 * 64 * 96);
+  assert.equal(training?.parts.gradients, bytes);
   // 17 slots of 64 positions (8 + 48 - 1, rounded up to 16s), 8 prompts of 16: keys and values, 4 layers of 2 heads of 24.
   assert.equal(sampling?.parts.caches, 4 * 2 * 4 * 2 * 24 * (17 * 64 + 2 * 16));
   for (const stage of [sampling!, training!]) {
@@ -120,7 +119,7 @@ test('the plan is that of the place: a Tinker server, a server that samples, wor
     sampler.memory.map(({ stage }) => stage),
     ['training'],
   );
-  assert.ok(parts(sampler).caches! < parts(here).caches! / 8, 'nothing is sampled here');
+  assert.ok((parts(sampler).caches ?? 0) < parts(here).caches! / 8, 'nothing is sampled here');
   assert.equal(parts(sampler)['moments of AdamW'], parts(here)['moments of AdamW']);
   assert.equal(sampler.disk.parts['adapters for the server'], 3 * here.disk.parts['trained model']!);
 });

@@ -141,7 +141,7 @@ export function sharesMemory(node: GraphNode, source: GraphNode): boolean {
 }
 
 /** A Reshape shares its input's memory. */
-function unshaped(output: Output): Output {
+export function unshaped(output: Output): Output {
   const [source] = output.node.inputs;
   return output.node.op === 'Reshape' && source !== undefined ? unshaped(source) : output;
 }

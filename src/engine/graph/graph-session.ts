@@ -48,7 +48,7 @@ function openWithAddon(addon: KernelsAddon, graphs: readonly Graph[], cluster: C
     if (handle === undefined) {
       const everywhere = (names: readonly string[]) =>
         calls.flatMap(({ replica }) => names.map((name) => `${replicaPrefix(replica)}${name}`));
-      handle = addon.prepare(session, everywhere(feedNames), everywhere(fetchNames));
+      handle = addon.prepare(everywhere(feedNames), everywhere(fetchNames));
       prepared.set(key, handle);
     }
     return handle;

@@ -165,6 +165,8 @@ function configOf(addresses: readonly string[], timeoutMs: number): Message {
   proto.nested(graphOptions, 10, rewriting);
   const experimental = proto.message();
   proto.integer(experimental, 9, 1); // disable_thread_spinning
+  proto.integer(experimental, 12, 1); // optimize_for_static_graph: the GraphDef is not kept beside the graph
+  proto.integer(experimental, 14, 1); // disable_output_partition_graphs: nor the part of it that a function runs
 
   const config = proto.message();
   proto.nested(config, 10, graphOptions);

@@ -6,9 +6,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type DType, dtypeOf, isDType, type TypedArray } from '../dtype.js';
 import { lowerings } from '../lowering/elementwise.js';
+import { reshape } from '../lowering/emit.js';
+import { nativeOps } from '../lowering/native-ops.js';
 import { usesOwnProduct } from '../lowering/shapes.js';
 import { formatShape } from '../shape.js';
-import type { Graph, Output } from './graph.js';
+import { unshaped } from './aliasing.js';
+import { type Graph, type Output, outputOf } from './graph.js';
 import { bytesOf, storedSource, widen, widenedFrom } from './stored.js';
 
 /** Name of the tracing backend in tfjs. */
@@ -190,6 +193,22 @@ export function widenedRowsAfter(
     { attributes, control },
   );
   return tracedTensor(widen(graph, rows, { dtype: 'float32', shape }));
+}
+
+/** Native ops that are a pass over memory: their results take longer to keep than to compute again, beside products with them. */
+const light: ReadonlySet<string> = new Set([nativeOps.rmsNorm, nativeOps.swiglu]);
+
+/** `tensor`, computed again after `event` if it is the result of a light op, so that it need not be kept until then. */
+export function recomputedAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
+  if (!isTracing()) return tensor;
+  const target = traceBackend();
+  const output = target.output(tensor);
+  const { node } = unshaped(output);
+  if (!light.has(node.op)) return tensor;
+  const graph = target.currentGraph();
+  const control = [target.output(event).node];
+  const again = graph.addNode(node.op, node.inputs, node.outputs, { attributes: node.attributes, control });
+  return tracedTensor(reshape(graph, outputOf(again, 0), output.shape));
 }
 
 /** Whether the function being traced runs on a GPU. */

@@ -1,22 +1,29 @@
 /**
  * @file Variables that hold state, and access to them from outside. TensorFlow prepares an executable for every distinct set of
  * fed and fetched tensors (33 ms each for a small program). A writer and a reader therefore serve many state tensors: they
- * receive the number of one, and Switch nodes run only its branch. Branches that do not run cost 11 µs each, so a program of
- * many tensors has several writers and readers.
+ * receive the number of one. On one processor they gather its handle from all. Elsewhere handles cannot leave their devices, and
+ * Switch nodes run only its branch: nine nodes for each state, a third of a large program's. Branches that do not run cost 11 µs
+ * each, so such a program has several writers and readers.
  */
-import type { DType } from '../dtype.js';
+import type { DType, TypedArray } from '../dtype.js';
 import { binary } from '../lowering/emit.js';
 import type { ProgramSpec, StateSpec } from '../program.js';
 import type { Shape } from '../shape.js';
 import { addPlaceholder, type Entry } from './compile.js';
-import { type Graph, type GraphNode, type Output, outputOf } from './graph.js';
+import { type Graph, type GraphNode, type Output, outputOf, plainName } from './graph.js';
 import { tensorName } from './graphdef.js';
 import { addStore, asStored, readStored, storedType } from './stored.js';
 
+/** A function of a program for a state, and which state it is. */
+interface Access {
+  readonly entry: Entry;
+  readonly inputs: Readonly<Record<string, TypedArray>>;
+}
+
 export interface StateAccess {
-  /** Feeds `index`, and `values` of shape `valuesShape`: the state's own, or all ones to fill it. */
-  write(name: string, valuesShape: Shape): { readonly entry: Entry; readonly index: Int32Array };
-  read(name: string): { readonly entry: Entry; readonly index: Int32Array };
+  /** Is fed `values` too, of shape `valuesShape`: the state's own, or all ones to fill it. */
+  write(name: string, valuesShape: Shape): Access;
+  read(name: string): Access;
 }
 
 /** State tensors per writer and reader: balances the two costs above for models of hundreds of tensors. */
@@ -42,29 +49,113 @@ export function addHandles(graph: Graph, state: ProgramSpec['state']): Map<strin
   );
 }
 
-/** @param held states whose variables share the memory that they are written from, which stays as it is; see state-memory.ts. */
 export function addStateAccess(
+  graph: Graph,
+  state: ProgramSpec['state'],
+  handles: ReadonlyMap<string, GraphNode>,
+): StateAccess {
+  const entries = new Map<string, Accesses>();
+  for (const [number, [dtype, members]] of groups(state).entries()) {
+    const access = addGroup(graph, `${dtype}_${number}`, members, { dtype, handles });
+    members.forEach(([name], place) => {
+      entries.set(name, { ...access, index: place });
+    });
+  }
+  return accessTo(state, entries);
+}
+
+/**
+ * {@link addStateAccess} where all variables are on one processor: then their handles can be gathered by number.
+ *
+ * @param held states whose variables share the memory that they are written from, which stays as it is; see state-memory.ts.
+ */
+export function addGatheredAccess(
   graph: Graph,
   state: ProgramSpec['state'],
   handles: ReadonlyMap<string, GraphNode>,
   held: ReadonlySet<string> = new Set(),
 ): StateAccess {
-  const entries = new Map<string, { index: Int32Array; write: Omit<Entry, 'writes'>; read: Omit<Entry, 'reads'> }>();
-  for (const [number, [dtype, members]] of groups(state).entries()) {
-    const access = addGroup(graph, `${dtype}_${number}`, members, { dtype, handles, held });
-    members.forEach(([name], place) => {
-      entries.set(name, { index: Int32Array.of(place), ...access });
-    });
+  const kinds = new Map<string, Member[]>();
+  for (const member of Object.entries(state)) {
+    const [name, { dtype, stored }] = member;
+    const kind = plainName(`${dtype}_${stored}_${held.has(name)}`);
+    kinds.set(kind, [...(kinds.get(kind) ?? []), member]);
   }
+  const entries = new Map<string, Accesses>();
+  for (const [kind, members] of kinds) {
+    const access = addKind(graph, kind, members, { handles, isHeld: held.has(members[0]![0]) });
+    for (const [number, [name]] of members.entries()) entries.set(name, { ...access, index: number });
+  }
+  return accessTo(state, entries);
+}
+
+interface Accesses {
+  readonly write: Omit<Entry, 'writes'>;
+  readonly read: Omit<Entry, 'reads'>;
+  /** Number of the state among those that they serve. */
+  readonly index: number;
+}
+
+const indexFeed = { name: 'index', spec: { dtype: 'int32', shape: [] } } as const;
+
+/** What writes and reads states of a dtype that are stored alike. */
+function addKind(
+  graph: Graph,
+  kind: string,
+  members: readonly Member[],
+  { handles, isHeld }: { readonly handles: ReadonlyMap<string, GraphNode>; readonly isHeld: boolean },
+): Omit<Accesses, 'index'> {
+  const [[, spec]] = members as [Member];
+  const index = addPlaceholder(graph, `${kind}/index`, indexFeed.spec);
+  const values = addOpenPlaceholder(graph, `${kind}/values`, spec.dtype);
+  const shape = addOpenPlaceholder(graph, `${kind}/shape`, 'int32');
+  const type = { type: 'resource' } as const;
+  const all = graph.add(
+    'Pack',
+    members.map(([name]) => outputOf(handles.get(name)!, 0)),
+    { dtype: 'resource', shape: [members.length] },
+    { attributes: { T: type, N: { int: members.length }, axis: { int: 0 } } },
+  );
+  const int = { type: 'int32' } as const;
+  const attributes = { Tparams: type, Tindices: int, Taxis: int, batch_dims: { int: 0 } };
+  const one = { dtype: 'resource', shape: [] } as const;
+  const handle = graph.add('GatherV2', [all, index, graph.int(0)], one, { attributes }).node;
+  const assign = isHeld ? storeHeld(graph, values, handle) : storeFilled(graph, values, shape, spec, handle);
+  const written = graph.add('Identity', [shape], shape, { attributes: { T: int }, control: [assign] });
+  return {
+    write: {
+      feeds: [indexFeed],
+      feedNames: [index, shape, values].map(tensorName),
+      fetches: [],
+      fetchNames: [tensorName(written)],
+      reads: [],
+    },
+    read: {
+      feeds: [indexFeed],
+      feedNames: [tensorName(index)],
+      fetches: ['values'],
+      fetchNames: [tensorName(readStored(graph, handle, spec).value)],
+      writes: [],
+    },
+  };
+}
+
+function accessTo(state: ProgramSpec['state'], entries: ReadonlyMap<string, Accesses>): StateAccess {
   return {
     write(name, valuesShape) {
       const { write, index } = entries.get(name)!;
-      const feeds = [...write.feeds, { name: 'values', spec: { dtype: state[name]!.dtype, shape: valuesShape } }];
-      return { entry: { ...write, feeds, writes: [name] }, index };
+      const { dtype, shape } = state[name]!;
+      const feeds = [
+        ...write.feeds,
+        { name: 'shape', spec: { dtype: 'int32', shape: [shape.length] } } as const,
+        { name: 'values', spec: { dtype, shape: valuesShape } },
+      ];
+      const entry = { ...write, feeds, writes: [name] };
+      return { entry, inputs: { index: Int32Array.of(index), shape: Int32Array.from(shape) } };
     },
     read(name) {
       const { read, index } = entries.get(name)!;
-      return { entry: { ...read, reads: [name] }, index };
+      return { entry: { ...read, reads: [name] }, inputs: { index: Int32Array.of(index) } };
     },
   };
 }
@@ -88,34 +179,18 @@ function addGroup(
   graph: Graph,
   label: string,
   members: readonly Member[],
-  {
-    dtype,
-    handles,
-    held,
-  }: {
-    readonly dtype: DType;
-    readonly handles: ReadonlyMap<string, GraphNode>;
-    readonly held: ReadonlySet<string>;
-  },
+  { dtype, handles }: { readonly dtype: DType; readonly handles: ReadonlyMap<string, GraphNode> },
 ): { write: Omit<Entry, 'writes'>; read: Omit<Entry, 'reads'> } {
   const index = addPlaceholder(graph, `${label}/index`, { dtype: 'int32', shape: [] });
-  const values = graph.add(
-    'Placeholder',
-    [],
-    { dtype, shape: [] },
-    {
-      name: `${label}/values`,
-      attributes: { dtype: { type: dtype }, shape: { unknownShape: true } },
-    },
-  );
+  const values = addOpenPlaceholder(graph, `${label}/values`, dtype);
+  const shape = addOpenPlaceholder(graph, `${label}/shape`, 'int32');
   const branches = members.map(([name, spec], number) =>
-    addBranch(graph, spec, handles.get(name)!, { index, values, number, isHeld: held.has(name) }),
+    addBranch(graph, spec, handles.get(name)!, { index, values, shape, number }),
   );
-  const indexFeed = { name: 'index', spec: { dtype: 'int32', shape: [] } } as const;
   return {
     write: {
       feeds: [indexFeed],
-      feedNames: [tensorName(index), tensorName(values)],
+      feedNames: [index, shape, values].map(tensorName),
       fetches: [],
       fetchNames: [
         tensorName(
@@ -152,16 +227,12 @@ function addBranch(
   {
     index,
     values,
+    shape,
     number,
-    isHeld,
-  }: { readonly index: Output; readonly values: Output; readonly number: number; readonly isHeld: boolean },
+  }: { readonly index: Output; readonly values: Output; readonly shape: Output; readonly number: number },
 ): { written: Output; read: Output } {
   const chosen = binary(graph, 'Equal', index, graph.int(number), 'bool');
-  const type = { T: { type: spec.dtype } } as const;
-  const incoming = whenTrue(graph, values, chosen);
-  const assign = isHeld
-    ? graph.addNode('AssignVariableOp', [outputOf(handle, 0), incoming], [], { attributes: { dtype: type.T } })
-    : storeFilled(graph, incoming, spec, handle);
+  const assign = storeFilled(graph, whenTrue(graph, values, chosen), shape, spec, handle);
   const pivot = whenTrue(graph, index, chosen);
   const int = { T: { type: 'int32' } } as const;
   const written = graph.add('Identity', [pivot], pivot, { attributes: int, control: [assign] });
@@ -171,10 +242,22 @@ function addBranch(
 }
 
 /** Stores a copy of `incoming`, which has the state's shape, or one element for all. */
-function storeFilled(graph: Graph, incoming: Output, spec: StateSpec, handle: GraphNode): GraphNode {
+function storeFilled(graph: Graph, incoming: Output, shape: Output, spec: StateSpec, handle: GraphNode): GraphNode {
   const attributes = { T: { type: spec.dtype }, Tidx: { type: 'int32' } } as const;
-  const whole = graph.add('BroadcastTo', [incoming, graph.ints(spec.shape)], spec, { attributes });
+  const whole = graph.add('BroadcastTo', [incoming, shape], spec, { attributes });
   return addStore(graph, asStored(graph, whole, spec), handle);
+}
+
+/** Makes `incoming` the variable's own memory. */
+function storeHeld(graph: Graph, incoming: Output, handle: GraphNode): GraphNode {
+  const attributes = { dtype: { type: incoming.dtype } };
+  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), incoming], [], { attributes });
+}
+
+/** A placeholder for tensors of any shape. */
+function addOpenPlaceholder(graph: Graph, name: string, dtype: DType): Output {
+  const attributes = { dtype: { type: dtype }, shape: { unknownShape: true } } as const;
+  return graph.add('Placeholder', [], { dtype, shape: [] }, { name, attributes });
 }
 
 /** `value` if `condition` holds; otherwise a dead tensor, and nothing that depends on it runs. */

@@ -23,6 +23,7 @@ export const nativeOps = {
   attentionGradient: 'TinyzeroAttentionGradient',
   adamW: 'TinyzeroAdamW',
   sumOfSquares: 'TinyzeroSumOfSquares',
+  clear: 'TinyzeroClear',
   cachedAttention: 'TinyzeroCachedAttention',
   decoderLayers: 'TinyzeroDecoderLayers',
   draw: 'TinyzeroDraw',
@@ -162,6 +163,15 @@ export const nativeLowerings = {
   },
 
   [nativeOps.sumOfSquares]: (graph, { x }: Inputs<'x'>) => addOp(graph, nativeOps.sumOfSquares, [x], [float()]),
+
+  /** The state with zeros in its own memory, most of which goes back to the system until it is used again. */
+  [nativeOps.clear]: (graph, { state }: Inputs<'state'>) => {
+    const handles = stateHandles('clear', [state]);
+    const node = graph.addNode(nativeOps.clear, [state], [state]);
+    const result = outputOf(node, 0);
+    noteInPlaceUpdate({ handles, writes: [node], inputs: () => [], oldValue: 'lost', atOnce: true }, [result]);
+    return [result];
+  },
 
   /** The states `parameter`, `m` and `v` after one step, in their own memory. */
   [nativeOps.adamW]: (graph, inputs: AdamWInputs, { beta1, beta2, decays }: AdamWAttributes) => {

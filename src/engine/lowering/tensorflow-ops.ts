@@ -5,7 +5,7 @@
 import { type InPlaceUpdate, inPlaceUpdate, noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
 import { type Graph, type GraphNode, type Output, outputOf } from '../graph/graph.js';
 import { readVariable } from '../graph/stored.js';
-import { sizeOf } from '../shape.js';
+import { type Shape, sizeOf } from '../shape.js';
 import { type Inputs, type Lowering, reshape, scalar } from './emit.js';
 
 /** Names of the ops; tfjs finds the lowerings under the same names. */
@@ -14,6 +14,7 @@ export const tensorflowOps = {
   updateRows: 'TinyzeroUpdateRows',
   adamW: 'TinyzeroApplyAdam',
   addInto: 'TinyzeroAddInto',
+  addRowsInto: 'TinyzeroAddRowsInto',
   clear: 'TinyzeroClear',
 } as const;
 
@@ -94,6 +95,16 @@ export const tensorflowLowerings = {
     writeAtOnce(graph, state, { onGpu: 'AssignAddVariableOp', inPlace: 'InplaceAdd', value }),
 
   /**
+   * `{ state, rows: [N, ...], indices: int32 [N] }` -> the state, in `[parts, ...]`, with each of `rows` added immediately, one after
+   * the other. Only on a processor.
+   */
+  [tensorflowOps.addRowsInto]: (
+    graph,
+    { state, indices, rows }: Inputs<'state' | 'indices' | 'rows'>,
+    { parts }: { readonly parts: number },
+  ) => writeRows(graph, state, { op: 'InplaceAdd', shape: [parts, sizeOf(state.shape) / parts], indices, rows }),
+
+  /**
    * `{ state }` -> the state filled with zeros, immediately. Not with Fill: TensorFlow would compute its value when it prepares
    * the function and keep it, which for the gradient of a large model is as much memory again.
    */
@@ -112,17 +123,9 @@ function writeAtOnce(
   state: Output,
   { onGpu, inPlace, value }: { readonly onGpu: string; readonly inPlace: string; readonly value: Output },
 ): Output[] {
-  const earlier = inPlaceUpdate(state);
-  const handles = earlier?.handles ?? stateHandles(inPlace, [state]);
-  const [handle] = handles as [GraphNode];
-  const update: InPlaceUpdate = earlier ?? {
-    handles,
-    writes: [],
-    inputs: () => [],
-    oldValue: 'lost',
-    atOnce: true,
-  };
   if (graph.device === 'gpu') {
+    const update = updateAtOnce(inPlace, state);
+    const [handle] = update.handles as [GraphNode];
     const attributes = { dtype: { type: state.dtype } };
     const node = graph.addNode(onGpu, [outputOf(handle, 0), value], [], { attributes });
     update.writes.push(node);
@@ -131,15 +134,36 @@ function writeAtOnce(
     return [result];
   }
   // As one row, which is one pass over memory.
-  const row = [1, sizeOf(state.shape)];
-  const operands = [reshape(graph, state, row), graph.ints([0]), reshape(graph, value, row)];
-  const written = graph.add(
-    inPlace,
-    operands,
-    { dtype: state.dtype, shape: row },
-    { attributes: { T: { type: state.dtype } } },
-  );
+  const shape = [1, sizeOf(state.shape)];
+  return writeRows(graph, state, { op: inPlace, shape, indices: graph.ints([0]), rows: value });
+}
+
+/** Writes to some rows of a state that has another shape for this. */
+function writeRows(
+  graph: Graph,
+  state: Output,
+  {
+    op,
+    shape,
+    indices,
+    rows,
+  }: { readonly op: string; readonly shape: Shape; readonly indices: Output; readonly rows: Output },
+): Output[] {
+  const update = updateAtOnce(op, state);
+  const width = shape[1]!;
+  const values = reshape(graph, rows, [sizeOf(rows.shape) / width, width]);
+  const attributes = { T: { type: state.dtype } };
+  const type = { dtype: state.dtype, shape };
+  const written = graph.add(op, [reshape(graph, state, shape), indices, values], type, { attributes });
   update.writes.push(written.node);
   noteInPlaceUpdate(update, [written]);
   return [reshape(graph, written, state.shape)];
+}
+
+/** The update that all immediate writes to a state form together. */
+function updateAtOnce(op: string, state: Output): InPlaceUpdate {
+  const earlier = inPlaceUpdate(state);
+  return (
+    earlier ?? { handles: stateHandles(op, [state]), writes: [], inputs: () => [], oldValue: 'lost', atOnce: true }
+  );
 }

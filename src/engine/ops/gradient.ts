@@ -3,7 +3,14 @@
  * intermediate results in the backward pass instead of keeping them (Chen et al., arXiv 1604.06174).
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { isStoredAsBfloat16, isTracing, tensorAfter, widenedAfter, widenedRowsAfter } from '../graph/trace.js';
+import {
+  isStoredAsBfloat16,
+  isTracing,
+  recomputedAfter,
+  tensorAfter,
+  widenedAfter,
+  widenedRowsAfter,
+} from '../graph/trace.js';
 import { tableSize } from '../lowering/shapes.js';
 import type { TensorRecord } from '../program.js';
 
@@ -38,7 +45,24 @@ export function productWithGradient(
   return withGradient(
     [x, weight],
     (rows, matrix) => ({ value: forward(rows, matrix), save: [rows, matrix] }),
-    (dy, [rows, matrix]) => [timesStored(dy, matrix), matMul(dy, rows, true, false)],
+    (dy, [rows, matrix]) => [timesStored(dy, matrix), matMul(dy, recomputedAfter(rows, dy), true, false)],
+  );
+}
+
+/** `x @ weight^T` as `forward` computes it. The gradient of the weight is left to `add`, which gets `dy` and `x`. */
+export function productAdding(
+  x: tf.Tensor,
+  weight: tf.Tensor,
+  forward: (x: tf.Tensor, weight: tf.Tensor) => tf.Tensor,
+  add: (dy: tf.Tensor, x: tf.Tensor) => void,
+): tf.Tensor {
+  return withGradient(
+    [x],
+    (rows) => ({ value: forward(rows, weight), save: [rows] }),
+    (dy, [rows]) => {
+      add(dy, rows);
+      return [timesStored(dy, weight)];
+    },
   );
 }
 

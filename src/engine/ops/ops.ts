@@ -19,7 +19,7 @@ import {
 import { nativeOps } from '../lowering/native-ops.js';
 import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import { assertShape, type Float, type Int } from '../shape.js';
-import { matMul, productWithGradient, withGradient } from './gradient.js';
+import { matMul, productAdding, productWithGradient, withGradient } from './gradient.js';
 import * as native from './ops-native.js';
 
 /** Added to masked scores: exp then gives exactly 0, and a fully masked row does not give NaN. */
@@ -31,15 +31,16 @@ export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> 
   return withGradient(
     [table],
     (rows) => ({ value: tf.gather(rows, ids as tf.Tensor1D), save: [ids] }),
-    (dy, [saved]) => {
-      const flatIds = saved.reshape([-1]) as tf.Tensor1D;
-      const flatDy = dy.reshape([-1, D]);
-      if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined) {
-        return [tf.unsortedSegmentSum(flatDy, flatIds, V)];
-      }
-      return [tf.matMul(tf.oneHot(flatIds, V).toFloat(), flatDy, true, false)];
-    },
+    (dy, [saved]) => [sumsByRow(dy.reshape([-1, D]), saved.reshape([-1]) as tf.Tensor1D, V)],
   );
+}
+
+/** `[V, D]`: row v is the sum of the `rows` `[N, D]` with `ids` v. */
+export function sumsByRow(rows: Float<'N D'>, ids: Int<'N'>, V: number): Float<'V D'> {
+  if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined) {
+    return tf.unsortedSegmentSum(rows, ids as tf.Tensor1D, V);
+  }
+  return tf.matMul(tf.oneHot(ids as tf.Tensor1D, V).toFloat(), rows as tf.Tensor2D, true, false);
 }
 
 /** Elements of a weight that is too large to stay in the processor's cache. */
@@ -67,6 +68,15 @@ export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'
   const product = rowsTimes(rows, weight);
   const result = bias === undefined ? product : tf.add(product, bias);
   return x.rank === 2 ? result : result.reshape([...x.shape.slice(0, -1), outWidth]);
+}
+
+/** `x @ weight^T` with a gradient of x alone: that of the weight is dy^T @ x, which `add` gets instead. */
+export function trainedLinear(
+  x: Float<'R D'>,
+  weight: Float<'E D'>,
+  add: (dy: Float<'R E'>, x: Float<'R D'>) => void,
+): Float<'R E'> {
+  return productAdding(x, weight, (rows, matrix) => linear(rows, matrix), add);
 }
 
 function rowsTimes(rows: Float<'R D'>, weight: Float<'E D'>): Float<'R E'> {

@@ -3,10 +3,12 @@
  * first arguments must be state tensors as received by a function's body; the results must be assigned to the same states.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { canUse, isTracing, runOp } from '../graph/trace.js';
+import { canUse, isTracing, runOp, tensorAfter } from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import type { Float, Int } from '../shape.js';
+import { matMul } from './gradient.js';
+import { sumsByRow } from './ops.js';
 
 /**
  * `state` `[R, ...]` with rows replaced: `result[indices[i]] = rows[i]`. `indices` `[N]` must be distinct. When compiled, the
@@ -26,6 +28,46 @@ export function updateRows(state: Float<'R ...'>, indices: Int<'N'>, rows: Float
 export function addInto(state: tf.Tensor, value: tf.Tensor): tf.Tensor {
   if (isTracing()) return runOp(tensorflowOps.addInto, { state, value })[0];
   return tf.add(state, value);
+}
+
+/** {@link addInto} of rows: `rows[i]` `[N, D]` is added to row `ids[i]` of `state` `[V, D]`, one after the other. */
+export function addRowsInto(state: Float<'V D'>, ids: Int<'N'>, rows: Float<'N D'>): Float<'V D'> {
+  const [V = 0] = state.shape;
+  if (addsRows()) return runOp(tensorflowOps.addRowsInto, { state, indices: ids, rows }, { parts: V })[0];
+  return addInto(state, sumsByRow(rows, ids, V));
+}
+
+/** Elements of a product that are in memory at a time, 17 MB. */
+const productAtOnce = 1 << 22;
+
+/** {@link addInto} of `dy^T @ x`, for `state` `[V, D]`, `dy` `[R, V]` and `x` `[R, D]`, of which a part is in memory at a time. */
+export function addProductInto(state: Float<'V D'>, dy: Float<'R V'>, x: Float<'R D'>): Float<'V D'> {
+  const [V = 0, D = 1] = state.shape;
+  const parts = addsRows() ? partsOf(V, productAtOnce / D) : 1;
+  if (parts === 1) return addInto(state, matMul(dy, x, true, false));
+  const [rows = 0] = dy.shape;
+  const size = V / parts;
+  let sum = state;
+  for (let part = 0; part < parts; part += 1) {
+    const columns = tf.slice(tensorAfter(dy, sum), [0, part * size], [rows, size]);
+    const product = { indices: tf.tensor1d([part], 'int32'), rows: matMul(columns, x, true, false) };
+    sum = runOp(tensorflowOps.addRowsInto, { state: sum, ...product }, { parts })[0];
+  }
+  return sum;
+}
+
+/** Whether rows are added one after the other: where our kernels run, on a processor. Others may write them in any order. */
+const addsRows = () => canUse(nativeOps.clear);
+
+/** The smallest number of equal parts of `count` rows with at most `most` rows each; 1 if there is none that is small. */
+function partsOf(count: number, most: number): number {
+  for (let parts = Math.ceil(count / most); parts <= 512; parts += 1) if (count % parts === 0) return parts;
+  return 1;
+}
+
+/** {@link clear} of state that is not used for a while: where our kernels run, its memory goes back to the system until then. */
+export function release(state: tf.Tensor): tf.Tensor {
+  return canUse(nativeOps.clear) ? runOp(nativeOps.clear, { state })[0] : clear(state);
 }
 
 /** Fills `state` with zeros as soon as the function runs, even if it then fails. */

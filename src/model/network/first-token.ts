@@ -4,12 +4,10 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { embedding } from '../../engine/ops/ops.js';
-import type { TensorRecord, TensorSpec } from '../../engine/program.js';
+import type { TensorSpec } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
-import type { ModelConfig } from './config.js';
 import type { CompletionRow } from './log-probs.js';
 import type { Pass, PassShape, packedPredictions } from './packed.js';
-import { embeddingName, headName } from './params.js';
 
 export const firstTokenInputs = ({ rows: R }: Pick<PassShape, 'rows'>) =>
   ({
@@ -39,16 +37,16 @@ export function packFirstTokens(
 /**
  * log Σ exp(logits / temperature) of the logits that predict each row's first token, `[R]`; of rows that are not in the pass, some
  * other number. It is the token's logit minus its log-prob, so that no other logit is computed again.
+ *
+ * @param weights the output layer's weights of each row's first token.
  */
 export function firstLogSums(
-  parameters: TensorRecord,
-  config: ModelConfig,
+  weights: Float<'R D'>,
   { logProbs, hidden }: ReturnType<typeof packedPredictions>,
-  { firsts, firstIds }: Readonly<Record<keyof ReturnType<typeof firstTokenInputs>, tf.Tensor>>,
+  { firsts }: Readonly<Record<'firsts', tf.Tensor>>,
   inverseTemperature: tf.Tensor,
 ): Float<'R'> {
-  const table = parameters[config.tied ? embeddingName : headName]!;
-  const products = tf.mul(embedding(hidden, firsts as Int<'R'>), embedding(table, firstIds as Int<'R'>));
+  const products = tf.mul(embedding(hidden, firsts as Int<'R'>), weights);
   const first = embedding(logProbs.expandDims(1), firsts as Int<'R'>).reshape([-1]);
   return tf.sub(tf.mul(tf.sum(products, 1), inverseTemperature), first);
 }

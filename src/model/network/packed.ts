@@ -10,7 +10,7 @@ import type { TensorRecord, TensorSpec } from '../../engine/program.js';
 import type { Float, Int } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
 import { type CompletionRow, completionTokens, tokensOf } from './log-probs.js';
-import { embeddingName, headName } from './params.js';
+import { lookupName } from './params.js';
 import {
   type Angles,
   angles,
@@ -220,10 +220,14 @@ export interface Recomputation {
   readonly logitRows: number;
 }
 
+/** The output layer: hidden states `[N, D]` -> logits `[N, V]`. */
+export type OutputLayer = (rows: Float<'N D'>) => Float<'N V'>;
+
 /**
  * Log-prob of every completion token under softmax(logits / temperature), including padding: `[P]`.
  *
- * @param trained the parameters that get a gradient. @param frozen all others, which outlive the gradient.
+ * @param trained the parameters that get a gradient, and the embeddings of the tokens if those do instead of their table.
+ * @param frozen all others, which outlive the gradient. @param output default: that of the parameters.
  */
 export function packedLogProbs(
   trained: TensorRecord,
@@ -231,8 +235,9 @@ export function packedLogProbs(
   config: ModelConfig,
   context: PassContext,
   recompute: Recomputation,
+  output?: OutputLayer,
 ): Float<'P'> {
-  return packedPredictions(trained, frozen, config, context, recompute).logProbs;
+  return packedPredictions(trained, frozen, config, context, recompute, output).logProbs;
 }
 
 /** {@link packedLogProbs} with the hidden states that predict the tokens, `[P, D]`. */
@@ -242,11 +247,13 @@ export function packedPredictions(
   config: ModelConfig,
   { inputs, at, bias }: PassContext,
   recompute: Recomputation,
+  output?: OutputLayer,
 ): { readonly logProbs: Float<'P'>; readonly hidden: Float<'P D'> } {
   const parameters = joined(trained, frozen);
   const { ids, predictors, targets, inverseTemperature } = inputs;
+  const toLogits = output ?? ((rows) => logits(waiting(parameters, rows), config, rows));
   const scale = attentionScale(config);
-  let x = embedTokens(parameters, ids as Int<'N L'>);
+  let x = trained[lookupName] ?? embedTokens(parameters, ids as Int<'N L'>);
   for (let layer = 0; layer < config.layers; layer += 1) {
     const prefix = layerPrefix(layer);
     const names = Object.keys(trained).filter((name) => name.startsWith(prefix));
@@ -264,25 +271,18 @@ export function packedPredictions(
   }
   const states = finalNorm(parameters, config, x).reshape([-1, config.hiddenSize]);
   const hidden = embedding(states, predictors as Int<'P'>);
-  const head = config.tied ? embeddingName : headName;
-  const isTrained = trained[head] !== undefined;
   const P = predictors.shape[0]!;
   const parts: tf.Tensor[] = [];
   for (let start = 0; start < P; start += recompute.logitRows) {
     const size = Math.min(recompute.logitRows, P - start);
-    const compute = (rows: tf.Tensor, ...table: tf.Tensor[]) => {
-      const weights = table.length > 0 ? { [head]: table[0]! } : waiting(parameters, rows);
+    const compute = (rows: tf.Tensor) => {
       const partTargets = tf.slice(targets, [start], [size]) as Int<'N'>;
-      return tokenLogProbs(logits(weights, config, rows), partTargets, inverseTemperature);
+      return tokenLogProbs(toLogits(rows), partTargets, inverseTemperature);
     };
     const rows = tf.slice(hidden, [start, 0], [size, config.hiddenSize]);
     const last = parts.at(-1);
-    const partInputs = [last === undefined ? rows : inTurn(rows, last), ...(isTrained ? [trained[head]!] : [])];
-    parts.push(
-      P > recompute.logitRows
-        ? checkpointed(compute as never, partInputs)
-        : compute(...(partInputs as [tf.Tensor, ...tf.Tensor[]])),
-    );
+    const partRows = last === undefined ? rows : inTurn(rows, last);
+    parts.push(P > recompute.logitRows ? checkpointed(compute as never, [partRows]) : compute(partRows));
   }
   return { logProbs: parts.length === 1 ? parts[0]! : tf.concat1d(parts as tf.Tensor1D[]), hidden };
 }

@@ -9,9 +9,12 @@ import type { ModelConfig } from './config.js';
 export type ParameterSpecs = Readonly<Record<string, readonly number[]>>;
 
 export const embeddingName = 'model.embed_tokens.weight';
-/** The embedding where tokens are looked up, in a record that has a tied embedding twice, for two gradients. */
-export const lookupName = 'lookup.embed_tokens.weight';
+/** The embeddings of a pass's tokens, in a record whose gradients do not include that of the whole table. */
+export const lookupName = 'embeddings';
 export const headName = 'lm_head.weight';
+
+/** The name of the output layer's weights. */
+export const outputName = ({ tied }: Pick<ModelConfig, 'tied'>) => (tied ? embeddingName : headName);
 
 /** All parameters in a checkpoint of this config, in layer order. A tied head is not listed. */
 export function parameterSpecs(config: ModelConfig): ParameterSpecs {

@@ -10,7 +10,7 @@ import type { TensorRecord } from '../../engine/program.js';
 import { assertShape, type Float, type Int } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
 import { adapterTerm } from './lora.js';
-import { embeddingName, headName, lookupName } from './params.js';
+import { embeddingName, outputName } from './params.js';
 import { inverseFrequencies } from './rope.js';
 
 /** Attention of one layer. Queries and keys are already rotated. Returns `[B, T, H * C]`. */
@@ -103,7 +103,7 @@ export const layerPrefix = (layer: number) => `model.layers.${layer}.`;
 
 /** Embeddings of `ids`, the input of the first layer: `[..., D]`. */
 export function embedTokens(parameters: TensorRecord, ids: Int<'...'>): Float<'... D'> {
-  return embedding(parameter(parameters, lookupName in parameters ? lookupName : embeddingName), ids);
+  return embedding(parameter(parameters, embeddingName), ids);
 }
 
 /** The norm between the last layer and the output layer. */
@@ -122,7 +122,7 @@ export function sequenceStates(parameters: TensorRecord, config: ModelConfig, id
 
 /** Logits over the vocabulary: `hidden` `[N, D]` -> `[N, V]`. */
 export function logits(parameters: TensorRecord, config: ModelConfig, hidden: Float<'N D'>): Float<'N V'> {
-  return linear(hidden, parameter(parameters, config.tied ? embeddingName : headName));
+  return linear(hidden, parameter(parameters, outputName(config)));
 }
 
 function selfAttention(

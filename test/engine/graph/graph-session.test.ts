@@ -70,8 +70,9 @@ nativeTest('the kernels addon rejects mismatched values before TensorFlow receiv
   const config = encodeConfig();
   assert.throws(() => addon.load(Uint8Array.of(1, 2, 3), '', config), /Invalid GraphDef/);
   const empty = addon.load(new Uint8Array(), '', config);
-  assert.throws(() => addon.prepare(empty, [], ['nothing:0']), /no such tensor/);
-  const nothing = addon.prepare(empty, [], []);
+  const missing = addon.prepare([], ['nothing:0']);
+  assert.throws(() => addon.run(empty, missing, [], []), /nothing:0.*not found/);
+  const nothing = addon.prepare([], []);
   const one = Float32Array.of(1);
   assert.throws(() => addon.run(empty, nothing, [[1]], [one]), /another number of inputs/);
   addon.close(empty);

@@ -19,8 +19,9 @@ import {
 import { type LoraOptions, loraTargets } from '../../../src/model/network/params.js';
 import { type Completion, type Rollout, sample, samplingParts } from '../../../src/model/sampling/sample.js';
 import { copyFunction, onCopies } from '../../../src/model/sampling/weights.js';
+import { addGradients, clearFunction } from '../../../src/policy/gradients.js';
 import { frozenOf, momentSpecsOf, pick, policyLayout } from '../../../src/policy/layout.js';
-import { addGradients, applyFunction, clearFunction } from '../../../src/policy/update.js';
+import { applyFunction } from '../../../src/policy/update.js';
 import { keyedRandom } from '../../../src/util/random.js';
 
 /** Trained tensors and moments by name. */
@@ -85,7 +86,7 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
     functions: {
       ...onCopies(functions, layout.copies),
       copy: copyFunction(layout.copies, lora),
-      clear: clearFunction(names),
+      clear: clearFunction(Object.keys(layout.gradients)),
       score: defineFunction({
         inputs: passInputs(shape),
         body: (state, inputs) => ({ outputs: { logProbs: logProbs(state, pick(state, names), inputs) } }),
@@ -98,7 +99,7 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
         },
         body(state, inputs) {
           let kept: tf.Tensor | undefined;
-          const { assign } = addGradients(state, names, config, (trained) => {
+          const { assign } = addGradients(state, names, { config, lookups: {} }, (trained) => {
             kept = tf.keep(logProbs(state, trained, inputs));
             const ratio = tf.exp(tf.sub(kept, inputs.old));
             return tf.neg(tf.sum(tf.mul(ratio, inputs.advantages)));

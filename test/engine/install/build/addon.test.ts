@@ -9,7 +9,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 17, sources: '4a32c794daedb972dddfbb07c03b6e852a1aa389d25826feaf5a89ff2622a0e3' };
+const known = { engineFormat: 18, sources: '5149c85fa80fbf240f8fed5eaa61c91eea88c005055b56e26c5b0b8267794b8f' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');

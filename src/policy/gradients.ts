@@ -1,0 +1,89 @@
+/** @file Sums of gradients over the passes of an update, in the memory of a program's state. */
+import * as tf from '@tensorflow/tfjs-core';
+import { valueAndGradients } from '../engine/ops/gradient.js';
+import { embedding, trainedLinear } from '../engine/ops/ops.js';
+import { addInto, addProductInto, addRowsInto, clear, release } from '../engine/ops/state-ops.js';
+import { defineFunction, type FunctionSpec, type TensorRecord } from '../engine/program.js';
+import type { Int } from '../engine/shape.js';
+import type { ModelConfig } from '../model/network/config.js';
+import type { OutputLayer } from '../model/network/packed.js';
+import { embeddingName, outputName } from '../model/network/params.js';
+import { gradientName } from './layout.js';
+
+/** Sets states to zero that are not used for a while, and gives their memory back to the system. */
+export function releaseFunction(states: readonly string[]): FunctionSpec {
+  return defineFunction({
+    inputs: {},
+    body: (state) => ({ assign: Object.fromEntries(states.map((name) => [name, release(state[name]!)])) }),
+  });
+}
+
+/** Sets states to zero. */
+export function clearFunction(states: readonly string[]): FunctionSpec {
+  return defineFunction({
+    inputs: {},
+    body: (state) => ({ assign: Object.fromEntries(states.map((name) => [name, clear(state[name]!)])) }),
+  });
+}
+
+/** Rows of a table that a loss uses: of `table`, those at `ids`. */
+interface Lookup {
+  readonly table: string;
+  readonly ids: tf.Tensor;
+}
+
+/**
+ * The value of `loss`, a function of the trained tensors, and new values of the sums: with its gradients added. The gradients of the
+ * embedding and of the output layer are never in memory whole: `loss` gets the rows that it looks up as tensors of their own, by the names
+ * of `lookups`, and the output layer as a function.
+ */
+export function addGradients(
+  state: TensorRecord,
+  names: readonly string[],
+  { config, lookups }: { readonly config: ModelConfig; readonly lookups: Readonly<Record<string, Lookup>> },
+  loss: (trained: TensorRecord, output?: OutputLayer) => tf.Tensor,
+): { readonly value: tf.Tensor; readonly assign: Record<string, tf.Tensor> } {
+  const head = outputName(config);
+  const assign: Record<string, tf.Tensor> = {};
+  const add = (name: string, sum: (before: tf.Tensor) => tf.Tensor) => {
+    const before = assign[gradientName(name)];
+    // Kept, since it may be made inside of the backward pass, whose tensors tfjs frees.
+    assign[gradientName(name)] = tf.keep(sum(before ?? state[gradientName(name)]!));
+    before?.dispose();
+  };
+  if (!names.includes(head)) {
+    const { value, gradients } = valueAndGradients(state, names, loss);
+    for (const [name, gradient] of Object.entries(gradients)) add(name, (sum) => addInto(sum, gradient));
+    return { value, assign: returned(assign) };
+  }
+  const given: Record<string, tf.Tensor> = Object.create(state);
+  for (const [name, { table, ids }] of Object.entries(lookups)) {
+    Object.defineProperty(given, name, { value: embedding(state[table]!, ids as Int<'...'>) });
+  }
+  const whole = names.filter((name) => name !== head && name !== embeddingName);
+  const output: OutputLayer = (rows) =>
+    trainedLinear(rows, state[head]!, (dy, x) => add(head, (sum) => addProductInto(sum, dy, x)));
+  const { value, gradients } = valueAndGradients(given, [...whole, ...Object.keys(lookups)], (trained) =>
+    loss(trained, output),
+  );
+  for (const [name, gradient] of Object.entries(gradients)) {
+    const lookup = lookups[name];
+    if (lookup === undefined) add(name, (sum) => addInto(sum, gradient));
+    else add(lookup.table, (sum) => addRowsInto(sum, lookup.ids.flatten(), asRows(gradient)));
+  }
+  return { value, assign: returned(assign) };
+}
+
+/** `[..., D]` as `[N, D]`. */
+const asRows = (x: tf.Tensor) => x.reshape([-1, x.shape.at(-1)!]);
+
+/** Tensors that tfjs frees when a function has returned them, instead of kept ones, which it never frees. */
+export function returned(kept: Readonly<Record<string, tf.Tensor>>): Record<string, tf.Tensor> {
+  return Object.fromEntries(
+    Object.entries(kept).map(([name, tensor]) => {
+      const clone = tensor.clone();
+      tensor.dispose();
+      return [name, clone];
+    }),
+  );
+}
