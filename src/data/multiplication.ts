@@ -108,8 +108,12 @@ export interface MultiplicationOptions {
 
 type MultiplicationTask = Task<Product> & Required<Pick<Task<Product>, 'prompt'>>;
 
-/** Wordings that ask for the number alone. */
-const bareWordings: readonly Wording[] = ['number', 'question'];
+/** Solutions in the form that a wording asks for; other wordings ask for `answer: N`. */
+const solutions: Partial<Record<Wording, (product: Product) => string>> = {
+  number: ({ a, b }) => `${a * b}`,
+  question: ({ a, b }) => `${a * b}`,
+  sentence: ({ a, b }) => `${a} times ${b} is ${a * b}.`,
+};
 
 /** @throws UserError when the range is empty or entirely held out. */
 export function multiplicationTask({ min, max, heldOut, wording, reward }: MultiplicationOptions): MultiplicationTask {
@@ -126,7 +130,7 @@ export function multiplicationTask({ min, max, heldOut, wording, reward }: Multi
     prompt: wordings[wording],
     reward: (completion, { a, b }, info) => multiplicationReward(completion, a * b, info, reward),
     cluster: pairName,
-    solution: ({ a, b }) => (bareWordings.includes(wording) ? `${a * b}` : `answer: ${a * b}`),
+    solution: solutions[wording] ?? (({ a, b }) => `answer: ${a * b}`),
     // Without held-out pairs, the problem set splits the problems itself.
     ...(split.heldOut.length > 0 && {
       heldOut: (random, n) => {

@@ -11,6 +11,8 @@ export const wordings = {
   builtin: ({ a, b }: Product) => `What is ${a} × ${b}?\n`,
   /** For chat models that know products by heart. */
   number: ({ a, b }: Product) => `What is ${a} times ${b}? Reply with only the number.`,
+  /** For chat models that know products as sentences; two solved training problems before it show the form. */
+  sentence: ({ a, b }: Product) => `What is ${a} times ${b}?`,
   /** For chat models that compute products in steps. */
   steps: ({ a, b }: Product) =>
     `What is ${a} × ${b}? Think step by step, then end your reply with "answer: N", where N is the number.`,

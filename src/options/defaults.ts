@@ -38,7 +38,7 @@ export interface FollowingSettings {
   /** Wordings of the built-in task. If there are several, a probe of the reference chooses one. */
   readonly wordings: readonly Wording[];
   /** Solved examples before each question. */
-  readonly shots: number;
+  readonly shots: ByWording;
   readonly rewardReads: AnswerReading;
   /** Share of the updates during which the learning rate rises. */
   readonly warmupShare: number;
@@ -46,10 +46,10 @@ export interface FollowingSettings {
   readonly decayTo: number;
 }
 
-/** Token limit by wording of the built-in task; `other`: for a task or problems file. */
-type TokenLimits = Partial<Record<Wording, number>> & { readonly other: number };
+/** A number by wording of the built-in task; `other`: for other wordings, and a task or problems file. */
+type ByWording = Partial<Record<Wording, number>> & { readonly other: number };
 
-export type Defaults = FollowingDefaults & FollowingSettings & { readonly maxNewTokens: TokenLimits };
+export type Defaults = FollowingDefaults & FollowingSettings & { readonly maxNewTokens: ByWording };
 
 const fixed = (lr: number) => () => lr;
 
@@ -98,7 +98,7 @@ export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
     curriculum: 'none',
     maxNewTokens: { builtin: 48, other: 48 },
     wordings: ['builtin'],
-    shots: 0,
+    shots: { other: 0 },
     rewardReads: 'stated',
     warmupShare: 0.1,
     decayTo: 0.1,
@@ -106,15 +106,15 @@ export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
   },
   instruct: {
     ...checkpoint,
-    maxNewTokens: { number: 32, steps: 128, other: 256 },
+    maxNewTokens: { number: 32, sentence: 32, steps: 128, other: 256 },
     wordings: ['number', 'steps'],
-    shots: 0,
+    shots: { sentence: 2, other: 0 },
   },
   base: {
     ...checkpoint,
     maxNewTokens: { question: 16, other: 256 },
     wordings: ['question'],
-    shots: 4,
+    shots: { builtin: 4, number: 4, sentence: 4, steps: 4, question: 4, seed: 4, other: 0 },
   },
   seed: {
     numTrain: 500,
@@ -130,7 +130,7 @@ export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
     curriculum: 'none',
     maxNewTokens: { other: 50 },
     wordings: ['seed'],
-    shots: 0,
+    shots: { other: 0 },
     rewardReads: 'last-integer',
     warmupShare: 0,
     decayTo: 1,

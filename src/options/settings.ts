@@ -84,7 +84,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
   const candidates = options.wording === 'auto' ? offered : [options.wording];
   const wording = candidates[0]!;
   const isBuiltinTask = options.task === undefined && options.problems === undefined;
-  const { maxNewTokens: limits } = defaults;
+  const byWording = (values: Defaults['shots']) => (isBuiltinTask ? values[wording] : undefined) ?? values.other;
   const loraProblems: string[] = [];
   const lora =
     options.tinkerUrl !== undefined ? tinkerAdapters(options, loraProblems) : loraOptions(options, loraProblems);
@@ -103,11 +103,11 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     beta1: options.beta1 ?? defaults.beta1,
     beta2: options.beta2 ?? defaults.beta2,
     temperature: options.temperature ?? defaults.temperature,
-    maxNewTokens: options.maxNewTokens ?? (isBuiltinTask ? limits[wording] : undefined) ?? limits.other,
+    maxNewTokens: options.maxNewTokens ?? byWording(defaults.maxNewTokens),
     reward: options.reward ?? defaults.reward,
     curriculum: options.curriculum ?? (canDrawByPassRates(algorithms[options.algo]) ? defaults.curriculum : 'none'),
     // Other tasks need solution(problem) for examples, so there they are used only on request.
-    shots: options.shots ?? (isBuiltinTask ? defaults.shots : 0),
+    shots: options.shots ?? byWording(defaults.shots),
     modelKind,
     wording,
     wordings: isBuiltinTask ? candidates : [wording],

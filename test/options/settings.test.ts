@@ -31,6 +31,8 @@ test('the built-in model keeps the defaults that its card reports', () => {
 test('prompts of checkpoints follow the kind of model', () => {
   const chat = settings(instruct);
   assert.deepEqual([chat.promptStyle, chat.wordings, chat.shots], ['chat', ['number', 'steps'], 0]);
+  const sentence = settings(instruct, { wording: 'sentence' });
+  assert.deepEqual([sentence.shots, sentence.maxNewTokens], [2, 32]);
   const text = settings(base);
   assert.deepEqual([text.promptStyle, text.wordings, text.shots], ['raw', ['question'], 4]);
   const own = settings(instruct, { task: 'task.ts' });
