@@ -6,8 +6,8 @@ import type { Completion, Rollout, SampleOptions } from '../../model/sampling/sa
 import { UserError } from '../../util/errors.js';
 import type { TinkerClient } from './client.js';
 
-/** Requests in flight: enough to fill a server's batches. With more, on a busy machine, SkyRL tx failed on its locked database. */
-const concurrency = 16;
+/** Requests in flight. SkyRL tx has 15 connections to its database; with 16 requests in flight some failed. */
+const concurrency = 12;
 
 /** Rollouts below this temperature are greedy (policy/rollout.ts); the API expresses that as temperature 0. */
 const greedyBelow = 1e-10;
