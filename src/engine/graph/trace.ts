@@ -198,9 +198,12 @@ export function widenedRowsAfter(
 /** Native ops that are a pass over memory: their results take longer to keep than to compute again, beside products with them. */
 const light: ReadonlySet<string> = new Set([nativeOps.rmsNorm, nativeOps.swiglu]);
 
-/** `tensor`, computed again after `event` if it is the result of a light op, so that it need not be kept until then. */
+/** Elements of a result that is worth computing again. Of smaller ones, all layers' fit in the processor's cache. */
+const worthRecomputing = 1 << 16;
+
+/** `tensor`, computed again after `event` if it is the large result of a light op, so that it need not be kept until then. */
 export function recomputedAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
-  if (!isTracing()) return tensor;
+  if (!isTracing() || tensor.size < worthRecomputing) return tensor;
   const target = traceBackend();
   const output = target.output(tensor);
   const { node } = unshaped(output);
