@@ -31,7 +31,7 @@ export interface Engine {
   readonly device: 'cpu' | 'gpu';
   /** Memory of the GPU in use, or on the processor of this machine, in bytes; absent where it is unknown. */
   readonly memoryBytes?: number;
-  /** What plans assume of a card's memory, which WebGPU does not say. */
+  /** Bytes of memory that plans assume for a card, since WebGPU does not report them. */
   readonly assumedBytes?: number;
   /** The instruction set in use; absent without native kernels. */
   readonly instructions?: KernelsAddon['instructions'];
@@ -45,7 +45,7 @@ export interface Engine {
   createEagerProgram<Functions extends FunctionSpecs>(spec: ProgramSpec<Functions>): Program<Functions>;
   /** As `createProgram`, but without native ops: slower, with the same results. For tests and benchmarks. */
   createComposedProgram<Functions extends FunctionSpecs>(spec: ProgramSpec<Functions>): Program<Functions>;
-  /** Processes that run compiled programs together: this one and its workers. Absent: 1. */
+  /** Number of processes that run compiled programs together: this one and its workers. Default 1. */
   readonly replicas?: number;
   /**
    * An engine whose programs also run on these workers, each at `host:port`. Absent where programs are not compiled.
@@ -147,10 +147,10 @@ async function openTensorFlow(): Promise<Engine> {
 }
 
 /**
- * A process opens its GPUs once, with the settings of the first caller. tfjs-node-gpu's addon has no setting for memory, so this
- * session opens them before it.
+ * Limits how much of a GPU's memory TensorFlow takes. A process opens its GPUs once, with the settings of the first session.
+ * tfjs-node-gpu's addon cannot set a limit, so this function opens the GPUs before it does.
  *
- * @param share of the GPU's memory, 0 to 1.
+ * @param share fraction of the GPU's memory, 0 to 1.
  */
 function limitGpuMemory(addon: KernelsAddon, share: number): void {
   addon.close(addon.load(new Uint8Array(), '', encodeGpuShare(Math.min(share, 1))));
@@ -167,7 +167,7 @@ function requireAddon(addon: KernelsAddon | undefined): KernelsAddon {
 
 /** Which kernel computes a product of two matrices. */
 interface Products {
-  /** Precision -> multiplications from which on our own kernel does; without an entry it never does. */
+  /** Precision -> number of multiplications from which our own kernel is used. Without an entry, it is never used. */
   readonly ownFrom: Partial<Readonly<Record<Precision, number>>>;
   /** Whether TensorFlow multiplies bfloat16. Its results are rounded to bfloat16, ours are float32. */
   readonly tensorflowBfloat16: boolean;

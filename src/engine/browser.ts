@@ -1,6 +1,6 @@
 /**
- * @file The engines of a page: WebGPU, whose programs are compiled to WGSL, and WebAssembly. The entry of tfjs for a browser: its core,
- * the gradients of its kernels and its wasm backend, which are found beside the page.
+ * @file The engines of a page: WebGPU, whose programs are compiled to WGSL, and WebAssembly. The page loads only the parts
+ * of tfjs imported here: its core, the gradients of its kernels and its wasm backend. The page's server provides them.
  */
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
@@ -49,7 +49,7 @@ export async function openPageEngine(choice: PageEngineChoice, folder: string): 
 
 async function openWasm(folder: string): Promise<PageEngine> {
   setWasmPaths(folder);
-  // Several threads need other headers from the server, and another file.
+  // Threads would need extra headers from the server and a different wasm file.
   tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
   return await openWasmEngine();
 }

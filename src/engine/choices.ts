@@ -8,7 +8,7 @@ export type EngineName = (typeof engineNames)[number];
 /** What computed a run: an engine of this machine, or a server. */
 export type RunEngine = EngineName | 'server';
 
-/** Values of `--engine`; `auto`: `tensorflow` if it is or can be installed, then `webgpu` if a card is there, then `wasm`. */
+/** Values of `--engine`; `auto`: `tensorflow` if installed or installable, else `webgpu` if there is a card, else `wasm`. */
 export const engineSettings = ['auto', ...engineNames] as const;
 export type EngineSetting = (typeof engineSettings)[number];
 
@@ -32,5 +32,5 @@ export const bf16WithoutInstructions =
   'this processor has no bfloat16 instructions: --precision bf16 halves the memory of sampling weights, ' +
   'but products of many rows are no faster than with f32';
 
-/** Assumed of a GPU whose driver does not say how much memory it has. */
+/** Bytes of memory assumed for a GPU whose driver does not report its memory. */
 export const unknownGpuBytes = 8e9;

@@ -1,6 +1,6 @@
 /**
- * @file Several processes as one engine. Each worker runs TensorFlow's server (docs/scale.md); sessions of the process that
- * trains, which is replica 0, place a copy of each graph on every one of them. Workers have no model or files of their own.
+ * @file Runs several processes as one engine. Each worker runs TensorFlow's server (docs/scale.md). The training process is
+ * replica 0; its sessions place a copy of each graph on every process. Workers have no model or files of their own.
  */
 import { lookup } from 'node:dns/promises';
 import { connect } from 'node:net';
@@ -17,7 +17,7 @@ export interface Cluster {
   readonly target: string;
   /** `address:port` of each replica, this process first. */
   readonly addresses: readonly string[];
-  /** The same as the user gave them. */
+  /** The same processes, as the user named them. */
   readonly names: readonly string[];
 }
 
@@ -83,10 +83,10 @@ export async function joinWorkers(addon: KernelsAddon, workers: readonly Address
   };
 }
 
-/** Processes that do not answer one small run within this time are not tinyzero's workers. */
+/** A process that does not answer one small run within this time is not a tinyzero worker. */
 const firstRunMs = 60_000;
 
-/** Runs one small graph on every process. @throws UserError that names the worker with another version, or without an answer. */
+/** Runs one small graph on every process. @throws UserError naming a worker of another version or without an answer. */
 export function requireSameEngines(addon: KernelsAddon, cluster: Cluster): void {
   const graph = new Graph('about');
   const about = graph.add(nativeOps.about, [], { dtype: 'int32', shape: [2] });
@@ -151,7 +151,7 @@ async function routeTo({ host, port }: Address): Promise<Route> {
   });
 }
 
-/** The address of IPv4 of a host. TensorFlow's server has no other. */
+/** The IPv4 address of a host. TensorFlow's server listens on no other. */
 async function addressOf(host: string): Promise<string> {
   try {
     return (await lookup(host, { family: 4 })).address;
@@ -166,7 +166,7 @@ async function addressOf(host: string): Promise<string> {
   }
 }
 
-/** A worker ended or cannot be reached any more. */
+/** A worker exited or can no longer be reached. */
 export class LostWorkerError extends UserError {
   constructor(worker: string, cause: Error) {
     super(
@@ -179,7 +179,7 @@ export class LostWorkerError extends UserError {
   }
 }
 
-/** The worker that an error of TensorFlow says was lost, if any. */
+/** The worker whose loss a TensorFlow error reports, if any. */
 export function lostWorker(error: Error, { names, addresses }: Cluster): LostWorkerError | undefined {
   const { message } = error;
   const isLost = /UNAVAILABLE|Unavailable|failed to connect|Connection reset|Socket closed|recvmsg|Broken pipe/i.test(

@@ -15,7 +15,7 @@ export interface NvidiaGpu {
   readonly driver: string;
 }
 
-/** The GPUs that the driver shows and CUDA_VISIBLE_DEVICES leaves, in its order. Empty without a driver. */
+/** The GPUs that the driver lists and CUDA_VISIBLE_DEVICES allows, in the latter's order. Empty without a driver. */
 export function nvidiaGpus(env: NodeJS.ProcessEnv = process.env): NvidiaGpu[] {
   const program = findProgram('nvidia-smi', env);
   if (program === undefined) return [];
@@ -29,7 +29,10 @@ export const bfloat16Capability = 8;
 
 const mebibyte = 2 ** 20;
 
-/** @param csv of nvidia-smi: uuid, name, MiB, capability, driver. @param visible CUDA_VISIBLE_DEVICES: numbers or uuids. */
+/**
+ * @param csv output of nvidia-smi: uuid, name, MiB, capability, driver.
+ * @param visible CUDA_VISIBLE_DEVICES: numbers or uuids.
+ */
 export function visibleGpus(csv: string, visible: string | undefined): NvidiaGpu[] {
   const all = csv
     .split('\n')
@@ -57,13 +60,13 @@ export function gpuMemoryLimit(env: NodeJS.ProcessEnv = process.env): number | u
 
 /** @param folder of the engine, with `nvidia/`. Call it before TensorFlow is loaded. */
 export function chooseCudaSettings(folder: string, env: NodeJS.ProcessEnv = process.env): void {
-  // Memory is taken as it is needed, not all of the GPU's at the start.
+  // Allocate memory as needed, not all of the GPU's at the start.
   env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true';
   // Sums in a fixed order, so that runs repeat and resume with the same bytes.
   env.TF_DETERMINISTIC_OPS ??= '1';
   // `--precision f32` means float32. With TF32, products would round their operands to 11 significant bits.
   env.NVIDIA_TF32_OVERRIDE ??= '0';
-  // Kernels that the driver compiles at the first start, on cards newer than the build, are kept, and there is room for all.
+  // On cards newer than the build, the driver compiles kernels at the first start. The cache has room for all of them.
   env.CUDA_CACHE_PATH ??= join(cacheFolder(env), 'cuda');
   env.CUDA_CACHE_MAXSIZE ??= '4294967296';
   const flags = env.XLA_FLAGS ?? '';

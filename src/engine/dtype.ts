@@ -41,7 +41,7 @@ export function isDType(name: string): name is DType {
   return name === 'float32' || name === 'int32' || name === 'bool';
 }
 
-/** Float32 bits to bfloat16 bits: adding half of the lost range, less one when the kept part is even, rounds. */
+/** Float32 bits to bfloat16 bits. To round, adds half of the lost range, less one if the kept part is even. */
 export function toBfloat16(bits: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40; // a quiet NaN, even if its payload is lost
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;

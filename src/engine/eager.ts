@@ -116,7 +116,7 @@ function valuesOf(tensor: tf.Tensor): TypedArray {
 
 function checkFinite(functionName: string, tensor: string, values: TypedArray): void {
   if (!(values instanceof Float32Array)) return;
-  // If there are both, NaN is reported, as TensorFlow does.
+  // With both, reports NaN, as TensorFlow does.
   if (values.some(Number.isNaN)) throw new NumericsError(functionName, tensor, 'NaN');
   if (!values.every(Number.isFinite)) throw new NumericsError(functionName, tensor, 'Inf');
 }

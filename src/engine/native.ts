@@ -53,8 +53,8 @@ function chooseOneDnn(env: NodeJS.ProcessEnv = process.env): void {
 const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
 
 /**
- * Loads an addon of the engine. With the first one TensorFlow is loaded and reads its settings from the environment; it logs only
- * errors unless TF_CPP_MIN_LOG_LEVEL is set.
+ * Loads an addon of the engine. The first one also loads TensorFlow, which reads its settings from the environment. It logs
+ * only errors unless TF_CPP_MIN_LOG_LEVEL is set.
  */
 function loadAddon<Addon>(path: string): Addon {
   const require = createRequire(import.meta.url);
@@ -87,12 +87,12 @@ export interface KernelsAddon {
   readonly ops: readonly string[];
   /** The best instruction set that the processor has and TINYZERO_CPU allows: the kernels use it, `amx` only TensorFlow. */
   readonly instructions: 'baseline' | 'avx2' | 'avx512' | 'avx512bf16' | 'amx';
-  /** As zlib's, but faster; absent where the processor has no carry-less products, or they are not allowed. */
+  /** As zlib's, but faster. Absent if the processor has no carry-less products or may not use them. */
   readonly crc32?: (bytes: Uint8Array, before: number) => number;
   /**
-   * Gives an open file this length and all its blocks, whose content is then zero. Absent where the system cannot.
+   * Gives an open file this length and allocates all its blocks, which then read as zeros. Absent on systems that cannot.
    *
-   * @returns false if the file system cannot, or has too little room.
+   * @returns false if the file system cannot, or has too little space.
    */
   readonly reserve?: (fd: number, bytes: number) => boolean;
   /**
@@ -114,7 +114,7 @@ export interface KernelsAddon {
     values: readonly TypedArray[],
   ): Promise<TypedArray[]>;
   /**
-   * Starts TensorFlow's server, which listens on `address` (of IPv4) until the process ends.
+   * Starts TensorFlow's server, which listens on the IPv4 `address` until the process ends.
    *
    * @param serverDef a ServerDef. @returns the target of sessions.
    */

@@ -20,7 +20,7 @@ export interface StateSpec extends TensorSpec {
    * bytes and a scale per row, in about a quarter of the memory. It needs native ops, which multiply with the bytes.
    */
   readonly stored?: 'bf16' | 'int8';
-  /** The only replica that has it. Absent: each has its own. */
+  /** The only replica that holds this state. Absent: each holds its own. */
   readonly replica?: number;
 }
 
@@ -54,8 +54,8 @@ export interface FunctionSpec<Inputs extends TensorSpecs = TensorSpecs, Outputs 
   /** Reject NaN and infinities in outputs and assigned state, naming the first; the state is then unchanged. */
   readonly checkNumerics?: boolean;
   /**
-   * One computation of all replicas together. Its body sees the state of each as {@link stateOn} names it, and says with
-   * `onReplica` who computes what. Without this, each replica can call the function on its own state.
+   * One computation of all replicas together. Its body finds each replica's state under the names of {@link stateOn}, and
+   * assigns ops to replicas with `onReplica`. Without this, each replica can call the function on its own state.
    */
   readonly joint?: boolean;
   /** `bf16` rounds the operands of matrix products to bfloat16; sums and everything else stay float32. */
@@ -91,7 +91,7 @@ type InputsOf<Spec extends FunctionSpec> = {
 type OutputsOf<Spec extends FunctionSpec> =
   Spec extends FunctionSpec<infer _, infer Types> ? { [Name in keyof Types]: ArrayOf[Types[Name]] } : never;
 
-/** The name of replica `replica`'s state `name` in a joint function. */
+/** The name under which a joint function finds state `name` of replica `replica`. */
 export function stateOn(replica: number, name: string): string {
   return `${name}@${replica}`;
 }
@@ -104,7 +104,7 @@ export interface Program<Functions extends FunctionSpecs = FunctionSpecs> {
    * Runs one function, on every replica with the same inputs, and returns the outputs of replica 0. `inputs` has exactly the
    * function's inputs, flat in row-major order.
    *
-   * @throws ProgramError for a wrong name, dtype or size, for state that is read and was never written; NumericsError
+   * @throws ProgramError for a wrong name, dtype or size, or for reading state that was never written; NumericsError
    *   if `checkNumerics` finds a value that is not finite.
    */
   run<Name extends keyof Functions & string>(
@@ -121,20 +121,20 @@ export interface Program<Functions extends FunctionSpecs = FunctionSpecs> {
   fill(name: string, value: number): void;
   /** A copy of a state tensor's values. */
   read(name: string): TypedArray;
-  /** As `read`. Present where a program cannot wait for a result, as in a page: `run`, `runEach` and `read` throw there. */
+  /** As `read`. Present where a program cannot block, as in a page; `run`, `runEach` and `read` throw there. */
   readLater?(name: string): Promise<TypedArray>;
   /** Frees the state; the program cannot be used afterwards. */
   dispose(): void;
 }
 
-/** Runs functions: a program, which returns at once, or one of its replicas. */
+/** Runs functions: a program, which returns values, or one of its replicas, which returns promises. */
 export interface Runner {
   run(name: string, inputs?: ReplicaCall['inputs']): Outputs | Promise<Outputs>;
 }
 
 type Outputs = Readonly<Record<string, TypedArray>>;
 
-/** The part of a program that no other process shares. */
+/** The members of a program that concern replicas, for a program with a single one. */
 export function alone(run: Program['run']): Pick<Program, 'replicas' | 'runEach' | 'start'> {
   return {
     replicas: 1,
@@ -222,10 +222,10 @@ export function checkOutputs(
   }
 }
 
-/** What an engine makes of a program's spec. */
+/** How an engine creates a program from its spec. */
 export type CreateProgram = <Functions extends FunctionSpecs>(spec: ProgramSpec<Functions>) => Program<Functions>;
 
-/** `program`, which runs `spec` with {@link checkOutputs}, with the types of its functions. */
+/** `program`, with the types of its spec's functions. It must check their outputs with {@link checkOutputs}. */
 export function typed<Functions extends FunctionSpecs>(
   program: Program,
   _: ProgramSpec<Functions>,

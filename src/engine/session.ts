@@ -22,13 +22,13 @@ import { checkInputs, checkValues, lookUp, NumericsError, ProgramError, stateOn,
 export interface GraphDevice {
   readonly kind: 'cpu' | 'gpu';
   readonly nativeOps: ReadonlySet<string>;
-  /** Precision of a function -> multiplications from which on a product of two matrices uses our own kernel. */
+  /** Precision of a function -> number of multiplications from which a product of two matrices uses our own kernel. */
   readonly ownProductFrom: Partial<Readonly<Record<Precision, number>>>;
   /** Whether TensorFlow multiplies bfloat16. If not, operands are widened before its products. */
   readonly multipliesBfloat16: boolean;
 }
 
-/** A GPU with TensorFlow's kernels. Our own run on the processor: each would copy its tensors there and back. */
+/** A GPU with TensorFlow's kernels only. Our own run on the processor, so each would copy its tensors there and back. */
 export const gpuDevice: GraphDevice = {
   kind: 'gpu',
   nativeOps: new Set(),
@@ -44,9 +44,10 @@ export interface TracedProgram {
 }
 
 /**
- * Traces `spec` for a device, which need not be here.
+ * Traces `spec` for a device, which this machine need not have.
  *
- * @param replicas processes that run the program together. Default 1. @param held states whose memory is fed, and kept.
+ * @param replicas number of processes that run the program together. Default 1.
+ * @param held states whose variables keep the fed arrays as their memory.
  * @throws TraceError for code that cannot be compiled, ProgramError for a body whose result does not match the state.
  */
 export function traceProgram(
@@ -99,7 +100,7 @@ export function createSessionProgram<Functions extends FunctionSpecs>(
   let session: GraphSession | undefined = openGraphs(binding, addon, graphs, cluster);
   const written = new Set<string>();
 
-  /** The session, for a call of `entry`. */
+  /** The session. @throws ProgramError if it is closed, or if `entry` reads state that was never written. */
   function opened(name: string, entry: Entry): GraphSession {
     if (session === undefined) throw new ProgramError(`${name}: the program has been disposed`);
     for (const state of entry.reads) {
@@ -225,12 +226,12 @@ function ofAllReplicas(
   };
 }
 
-/** Products to be rounded to bfloat16 must not be inside a float32 op. */
+/** With `bf16`, excludes the ops that compute their matrix products in float32. */
 function usableOps(nativeOps: ReadonlySet<string>, precision: Precision): ReadonlySet<string> {
   return precision === 'bf16' ? new Set([...nativeOps].filter((op) => !opsWithProducts.has(op))) : nativeOps;
 }
 
-/** Exported for tests: no machine without a GPU runs out of its memory. */
+/** The error to throw for a failed call. Exported for tests, which cannot exhaust a GPU's memory without a GPU. */
 export function explained(functionName: string, error: unknown, cluster?: Cluster): unknown {
   if (!(error instanceof Error)) return error;
   if (/\bOOM when allocating\b.*device:GPU/s.test(error.message)) {

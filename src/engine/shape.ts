@@ -78,7 +78,7 @@ type Letters<Pattern extends string> = Pattern extends `${infer Letter} ${infer 
   : Pattern;
 
 /**
- * Checks a tensor at a module boundary. A letter means its size in `bound` if it is there, otherwise any size:
+ * Checks a tensor at a module boundary. A letter stands for its size in `bound` if it has one there, otherwise for any size:
  * `assertShape('k', k, 'B S K C', assertShape('q', q, 'B T H C'))`.
  *
  * @returns `bound` extended by the sizes of this tensor's letters.

@@ -60,7 +60,7 @@ function replaceKernel(kernelName: string, replacement: (original: tf.KernelFunc
   tf.registerKernel({ kernelName, backendName: 'wasm', kernelFunc: replacement(original) });
 }
 
-/** A contiguous part of `x`: `shape` from the flat index `offset` on. */
+/** A contiguous part of `x` that starts at the flat index `offset` and has shape `shape`. */
 function copyOfStretch(
   backend: WasmBackend,
   x: tf.TensorInfo,

@@ -111,7 +111,7 @@ function values({ outputs, assigns }: Results): Output[] {
   return [...outputs, ...assigns].map(([, value]) => value);
 }
 
-/** An in-place update happens even if its result is not assigned; on eager engines it would not. */
+/** Rejects an in-place update whose result is not assigned: it would happen here, but not on eager engines. */
 function checkAllAssigned({ functionName, assigns, handles }: Results, updates: readonly InPlaceUpdate[]): void {
   const names = new Map([...handles].map(([name, handle]) => [handle, name]));
   const assigned = new Map(assigns.map(([state, value]) => [state, inPlaceUpdate(value)]));

@@ -162,12 +162,12 @@ function castProductsToBfloat16(graph: Graph): (output: Output) => Output {
     const typeName = picks[node.op];
     const whole = typeName === undefined ? undefined : widenedFrom(node.inputs[0]!);
     if (node.op === nativeOps.linear && node.inputs[1]!.dtype === 'float32') {
-      // It rounds its rows itself, and sums in float32. With bytes, it rounds nothing.
+      // The op rounds its rows itself and sums in float32. With a weight stored as bytes, it rounds nothing.
       node.inputs[1] = narrow(node.inputs[1]!);
       node.attributes.W = { type: 'bfloat16' };
       graph.nodes.push(node);
     } else if (node.op === nativeOps.product) {
-      // It rounds operands of float32 itself, and sums in float32.
+      // The op rounds float32 operands itself and sums in float32.
       const operands = node.inputs.map((input) => widenedFrom(input) ?? input) as [Output, Output];
       node.inputs.splice(0, 2, ...operands);
       const [Ta, Tb] = operands.map(({ dtype }) => ({ type: dtype })) as [Attribute, Attribute];

@@ -38,7 +38,7 @@ export interface GraphNode {
   readonly control: GraphNode[];
   readonly attributes: Record<string, Attribute>;
   readonly outputs: readonly OutputType[];
-  /** The replica that computes it. Absent: that of the graph, of which each replica has a copy. */
+  /** The replica that computes it. Absent: each replica does, in its own copy of the graph. */
   readonly replica?: number | undefined;
 }
 
@@ -58,13 +58,13 @@ interface NodeOptions {
 /** How matrix products are computed. */
 export interface ProductRules {
   readonly precision: Precision;
-  /** Multiplications from which on a product of two matrices uses our own kernel. */
+  /** Number of multiplications from which a product of two matrices uses our own kernel. */
   readonly ownFrom: number;
   /** Whether TensorFlow multiplies bfloat16. If not, operands are widened before its products. */
   readonly multipliesBfloat16: boolean;
 }
 
-/** Every byte becomes a character of its own. */
+/** Decodes each byte to one character. */
 const singleBytes = new TextDecoder('latin1');
 
 /** Collects the nodes of one function (or of the shared state); names start with `prefix`. */
@@ -73,7 +73,7 @@ export class Graph {
   private readonly constants = new Map<string, Output>();
   /** The replica that computes the next nodes, except those that use a variable of another. Only in joint graphs. */
   replica: number | undefined;
-  /** Not `nodes.length`: bfloat16.ts replaces nodes, and names must differ. */
+  /** Nodes added so far, for their names. Not `nodes.length`: compile.ts replaces nodes, and names must differ. */
   private added = 0;
 
   constructor(
@@ -86,7 +86,7 @@ export class Graph {
       multipliesBfloat16: false,
     },
     readonly device: 'cpu' | 'gpu' = 'cpu',
-    /** Whether it is one graph across all replicas, whose nodes say which of them computes them. */
+    /** Whether this is one graph across all replicas, in which nodes name the replica that computes them. */
     readonly joint = false,
   ) {}
 

@@ -69,7 +69,7 @@ function replicaDevice(replica: number): string {
   return `/job:${clusterJob}/task:${replica}`;
 }
 
-/** What the names of a replica's nodes start with. */
+/** The prefix of the names of a replica's nodes. */
 export function replicaPrefix(replica: number): string {
   return replica === 0 ? '' : `replica_${replica}/`;
 }
@@ -165,7 +165,7 @@ function configOf(addresses: readonly string[], timeoutMs: number): Message {
   proto.nested(graphOptions, 10, rewriting);
   const experimental = proto.message();
   proto.integer(experimental, 9, 1); // disable_thread_spinning
-  proto.integer(experimental, 12, 1); // optimize_for_static_graph: the GraphDef is not kept beside the graph
+  proto.integer(experimental, 12, 1); // optimize_for_static_graph: the GraphDef is not kept next to the graph
   proto.integer(experimental, 14, 1); // disable_output_partition_graphs: nor the part of it that a function runs
 
   const config = proto.message();
@@ -173,16 +173,16 @@ function configOf(addresses: readonly string[], timeoutMs: number): Message {
   if (timeoutMs > 0) proto.integer(config, 11, timeoutMs); // operation_timeout_in_ms
   if (addresses.length > 0) {
     proto.nested(config, 14, clusterOf(clusterJob, addresses));
-    proto.integer(config, 15, 1); // isolate_session_state: a session's variables go with it
+    proto.integer(config, 15, 1); // isolate_session_state: a session's variables are freed with it
   }
   proto.nested(config, 16, experimental);
   return config;
 }
 
-/** Sessions give a server another name than it started with; TensorFlow refuses the same one. */
+/** The job name that a server starts with. Sessions then give it another; TensorFlow refuses the same one. */
 const waitingJob = 'waiting';
 
-/** A ServerDef of a server that knows no other process: sessions tell it of them. */
+/** The ServerDef of a server that knows no other processes at first; sessions name them later. */
 export function encodeServer(address: string): Uint8Array {
   const server = proto.message();
   proto.nested(server, 1, clusterOf(waitingJob, [address]));

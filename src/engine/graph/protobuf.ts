@@ -34,7 +34,7 @@ export function nested(target: Message, field: number, value: Message): void {
   target.size += value.size;
 }
 
-/** Tag and length of a field whose `length` bytes of content are written elsewhere, behind this message. */
+/** Tag and length of a field whose `length` bytes of content are written elsewhere, after this message. */
 export function lengthPrefix(target: Message, field: number, length: number): void {
   append(target, varintBytes(field * 8 + 2));
   append(target, varintBytes(length));

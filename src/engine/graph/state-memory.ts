@@ -1,8 +1,8 @@
 /**
- * @file Memory for the float32 state of a program on the processor. TensorFlow takes an aligned array that it is fed as the
- * variable's own memory, without a copy; kernels that update in place change the array. Its own allocator would round sizes up and
- * put short-lived tensors between those that stay: a tenth more memory when all weights of a model are trained (docs/log.md).
- * Pages that nothing has been written to take no memory, such as moments before the first update.
+ * @file Memory for the float32 state of a program on the processor. If a fed array is aligned, TensorFlow uses it as the
+ * variable's memory, without a copy, and kernels that update in place change the array. TensorFlow's own allocator rounds
+ * sizes up and puts short-lived tensors between lasting ones, which costs a tenth more memory when all weights of a model
+ * are trained (docs/log.md). Pages that were never written, such as moments before the first update, take no memory.
  */
 import { alignedMemory } from '../../util/machine.js';
 import type { ProgramSpec, StateSpec } from '../program.js';
@@ -21,10 +21,10 @@ const alignment = 64;
 /** Most bytes of one piece, unless a tensor is larger. WebAssembly allows four times as many. */
 const pieceBytes = 2 ** 30;
 
-/** Each memory of WebAssembly takes gigabytes of addresses, which little state is not worth. */
+/** Fewest bytes of state that are worth it: each WebAssembly memory reserves gigabytes of address space. */
 const leastBytes = 2 ** 20;
 
-/** The memory for `state`; undefined for little state, and where the system does not give it. */
+/** The memory for `state`; undefined if there is little state, or if the system refuses the memory. */
 export function stateMemory(state: ProgramSpec['state']): StateMemory | undefined {
   const held = Object.entries(state).filter(([, spec]) => isHeld(spec));
   if (held.reduce((sum, [, { shape }]) => sum + 4 * sizeOf(shape), 0) < leastBytes) return undefined;
@@ -50,7 +50,7 @@ export function stateMemory(state: ProgramSpec['state']): StateMemory | undefine
     if (error instanceof RangeError) return undefined;
     throw error;
   }
-  /** States whose memory may be other than zeros. */
+  /** States whose memory may hold nonzero values. */
   const used = new Set<string>();
   const use = (name: string): Float32Array => {
     used.add(name);

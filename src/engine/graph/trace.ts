@@ -195,7 +195,7 @@ export function widenedRowsAfter(
   return tracedTensor(widen(graph, rows, { dtype: 'float32', shape }));
 }
 
-/** Native ops that are a pass over memory: their results take longer to keep than to compute again, beside products with them. */
+/** Native ops that make one pass over memory. Next to the products that use their results, computing them again is cheap. */
 const light: ReadonlySet<string> = new Set([nativeOps.rmsNorm, nativeOps.swiglu]);
 
 /** Elements of a result that is worth computing again. Of smaller ones, all layers' fit in the processor's cache. */
@@ -232,7 +232,7 @@ export function onReplica<Result>(replica: number, body: () => Result): Result {
   }
 }
 
-/** Whether a product of so many rows with a matrix of so many elements uses our own kernel, in the function being traced. */
+/** Whether a product of `rows` rows with a matrix of `size` elements uses our own kernel, in the function being traced. */
 export function usesOwnKernel(rows: number, size: number): boolean {
   return usesOwnProduct(traceBackend().currentGraph(), rows, size);
 }
@@ -243,8 +243,8 @@ export function isStoredInBytes(tensor: tf.Tensor): boolean {
 }
 
 /**
- * {@link tensorAfter} for state stored in a narrower form, which is then wide only while it is used; any other tensor, and any
- * outside of a trace, as it is.
+ * {@link tensorAfter} for state stored in a narrower form, which is then wide only while it is used. Returns any other
+ * tensor, and any tensor outside of a trace, unchanged.
  */
 export function widenedAfter(tensor: tf.Tensor, event: tf.Tensor): tf.Tensor {
   if (!isTracing() || storedSource(traceBackend().output(tensor)) === undefined) return tensor;

@@ -1,9 +1,9 @@
 /**
- * @file Variables that hold state, and access to them from outside. TensorFlow prepares an executable for every distinct set of
- * fed and fetched tensors (33 ms each for a small program). A writer and a reader therefore serve many state tensors: they
- * receive the number of one. On one processor they gather its handle from all. Elsewhere handles cannot leave their devices, and
- * Switch nodes run only its branch: nine nodes for each state, a third of a large program's. Branches that do not run cost 11 µs
- * each, so such a program has several writers and readers.
+ * @file Variables that hold state, and access to them from outside. TensorFlow prepares an executable for every distinct set
+ * of fed and fetched tensors (33 ms each for a small program). A writer and a reader therefore serve many state tensors:
+ * they receive the number of one. On one processor, they gather its handle from a list of all. Elsewhere, handles cannot
+ * leave their devices, so Switch nodes run only the branch of that state. This takes nine nodes per state, a third of a
+ * large program's, and each branch that does not run costs 11 µs, so such a program has several writers and readers.
  */
 import type { DType, TypedArray } from '../dtype.js';
 import { binary } from '../lowering/emit.js';
@@ -14,14 +14,14 @@ import { type Graph, type GraphNode, type Output, outputOf, plainName } from './
 import { tensorName } from './graphdef.js';
 import { addStore, asStored, readStored, storedType } from './stored.js';
 
-/** A function of a program for a state, and which state it is. */
+/** A writer or reader, and its inputs that select a state. */
 interface Access {
   readonly entry: Entry;
   readonly inputs: Readonly<Record<string, TypedArray>>;
 }
 
 export interface StateAccess {
-  /** Is fed `values` too, of shape `valuesShape`: the state's own, or all ones to fill it. */
+  /** The caller also feeds `values`, of shape `valuesShape`: the state's own shape, or all ones to fill the state. */
   write(name: string, valuesShape: Shape): Access;
   read(name: string): Access;
 }
@@ -98,7 +98,7 @@ interface Accesses {
 
 const indexFeed = { name: 'index', spec: { dtype: 'int32', shape: [] } } as const;
 
-/** What writes and reads states of a dtype that are stored alike. */
+/** The writer and the reader of the states of one dtype that are stored alike. */
 function addKind(
   graph: Graph,
   kind: string,

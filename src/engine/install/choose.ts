@@ -11,7 +11,7 @@ import { findInstalledEngine, type InstalledEngine, inspectEngine } from './inst
 
 export interface EngineChoice {
   readonly name: EngineName;
-  /** A few words. */
+  /** Why this engine, in a few words. */
   readonly reason: string;
 }
 

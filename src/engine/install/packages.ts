@@ -239,7 +239,7 @@ export interface Catalog {
 
 export const catalog: Catalog = { tensorflowWheels, cudaWheels, officialLibraries };
 
-/** The properties of a machine that decide. */
+/** The properties of a machine that decide which packages fit it. */
 export interface Platform {
   readonly platform: string;
   readonly arch: string;
@@ -289,7 +289,7 @@ export function requireOfficialGlibc(machine: Platform): void {
   requireGlibc(machine, officialGlibc, 'libtensorflow');
 }
 
-/** From Node's report, which names the C library in use. */
+/** Reads the version from Node's report, which names the C library in use. */
 function glibcVersion(): string | null {
   // Otherwise the report looks up host names, which may take seconds.
   const reporter: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report;

@@ -42,7 +42,7 @@ interface SourceContext {
   readonly signal: AbortSignal;
 }
 
-/** Best first. */
+/** The sources in the order in which they are tried, best first. */
 export const sources: readonly (readonly [Source, Take])[] = [
   ['wheel', wheelRung],
   ['official', officialRung],

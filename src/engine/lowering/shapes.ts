@@ -221,7 +221,7 @@ function splitSizes(whole: number, parts: number | readonly number[]): number[] 
 /** Up to this many rows, reading the bytes of a matrix saves more time than TensorFlow's product of floats. */
 const fewRows = 64;
 
-/** Elements of a matrix that is not worth a wide copy: 67 MB as float32. Such are tables of a vocabulary. */
+/** From this many elements, 67 MB as float32, a matrix is not worth a wide copy. Vocabulary tables are that large. */
 export const tableSize = 1 << 24;
 
 /** Up to this many rows, our own product with a table is faster than TensorFlow's, which rearranges the table (docs/log.md). */
@@ -257,7 +257,7 @@ function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transpo
     const bytes = transposeB ? bytesOf(b) : undefined;
     const readsBytes = bytes !== undefined && graph.nativeOps.has(nativeOps.product) && (isLarge || rowsA <= fewRows);
     if (a.dtype === 'float32' && (isLarge || readsBytes)) {
-      // It reads a matrix stored in another form as it lies, with the same result as if it were widened first.
+      // The native op reads a matrix in its stored form, with the same result as if it were widened first.
       const [left, right] = [widenedFrom(a) ?? a, bytes ?? widenedFrom(b) ?? b];
       const types = { Ta: { type: left.dtype }, Tb: { type: right.dtype } } as const;
       const attributes = { ...types, ...transposed, round: { bool: false } };

@@ -138,7 +138,7 @@ function writeAtOnce(
   return writeRows(graph, state, { op: inPlace, shape, indices: graph.ints([0]), rows: value });
 }
 
-/** Writes to some rows of a state that has another shape for this. */
+/** Writes to some rows of a state, which is reshaped to `shape` for this. */
 function writeRows(
   graph: Graph,
   state: Output,

@@ -60,7 +60,7 @@ interface DecoderLayer {
  * The layers of a decoder for one new position in each of the first B slots. Writes keys and values into the caches in place:
  * use and assign the returned states. Either all layers have biases and head norms, or none.
  *
- * @param x `[B, D]`. @param positions int32 `[B]`. @param cos `[B, C / 2]`, @param sin likewise: of their angles.
+ * @param x `[B, D]`. @param positions int32 `[B]`. @param cos `[B, C / 2]`, @param sin likewise: of the positions' angles.
  */
 export function decoderLayers(
   x: Float<'B D'>,

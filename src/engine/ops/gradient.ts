@@ -34,8 +34,8 @@ export function withGradient<Inputs extends tf.Tensor[], Saved extends tf.Tensor
 }
 
 /**
- * `x @ weight^T` as `forward` computes it, with the gradient of such a product. A weight stored as bfloat16 is widened again for
- * the gradient: its wide copies would otherwise all be in memory at the end of the forward pass.
+ * `x @ weight^T`, computed by `forward`, with the gradient of a product. A weight stored as bfloat16 is widened again for
+ * the gradient. Otherwise the wide copies of all weights would be in memory at the end of the forward pass.
  */
 export function productWithGradient(
   x: tf.Tensor,
@@ -49,7 +49,7 @@ export function productWithGradient(
   );
 }
 
-/** `x @ weight^T` as `forward` computes it. The gradient of the weight is left to `add`, which gets `dy` and `x`. */
+/** `x @ weight^T`, computed by `forward`. The gradient of the weight is left to `add`, which receives `dy` and `x`. */
 export function productAdding(
   x: tf.Tensor,
   weight: tf.Tensor,
@@ -66,10 +66,10 @@ export function productAdding(
   );
 }
 
-/** Elements of a stored matrix that are wide at a time, 17 MB. */
+/** Elements of a stored matrix that are widened at a time: 17 MB as float32. */
 const wideAtOnce = 1 << 22;
 
-/** `dy @ matrix`. Of a table stored as bfloat16, a part is widened at a time. */
+/** `dy @ matrix`. A table stored as bfloat16 is widened one part at a time. */
 function timesStored(dy: tf.Tensor, matrix: tf.Tensor): tf.Tensor {
   const [height = 0, width = 1] = matrix.shape;
   const size = Math.max(1, Math.floor(wideAtOnce / width));
@@ -107,8 +107,8 @@ export function valueAndGradients(
 }
 
 /**
- * `compute(...inputs)`, of which only `inputs` stay in memory until the gradient. The gradients are bit-identical. In a graph,
- * the recomputation starts only when the gradient of the result is available.
+ * `compute(...inputs)`, keeping only `inputs` in memory until the backward pass. The gradients are bit-identical to
+ * those without checkpointing. In a graph, the recomputation starts only when the gradient of the result is available.
  *
  * @param compute must depend only on `inputs` and on tensors that need no gradient and outlive the backward pass: state,
  *   inputs of the function, or tensors made outside of the loss.
@@ -140,8 +140,8 @@ function gradientsAgain(
 
 /**
  * `x`, available only after `before` is computed. Ops of a graph otherwise run as soon as their inputs are available; eager engines
- * follow the order of the code. And `before` gets its gradient only after the gradient of the result is available.
- * Only one of the parts that take turns is in memory at a time, in the forward and the backward pass.
+ * follow the order of the code. Likewise, `before` gets its gradient only after the gradient of the result is available.
+ * So only one of the parts that take turns is in memory at a time, in the forward and in the backward pass.
  */
 export function inTurn(x: tf.Tensor, before: tf.Tensor): tf.Tensor {
   return withGradient(

@@ -54,11 +54,11 @@ const fewRows = { float32: 16, bfloat16: 4 } as const;
 
 /**
  * With at least this many multiplications, a product is split in halves: TensorFlow may compute an op on a single thread (see
- * native.ts), while the other would be idle. Not on a GPU, which would only copy the halves.
+ * native.ts), which leaves the other idle. Not on a GPU, where splitting would only add copies.
  */
 const largeProduct = 1e8;
 
-/** Up to this many rows, the weight is halved; beyond, the rows. TensorFlow rearranges the other operand twice. */
+/** Up to this many rows, the weight is split; beyond, the rows are. TensorFlow rearranges the other operand twice. */
 const maxRowsForWeightHalves = 128;
 
 /** `x @ weight^T + bias` over the last axis; `weight` is `[out, in]` as in PyTorch. */
@@ -70,7 +70,7 @@ export function linear(x: Float<'... D'>, weight: Float<'E D'>, bias?: Float<'E'
   return x.rank === 2 ? result : result.reshape([...x.shape.slice(0, -1), outWidth]);
 }
 
-/** `x @ weight^T` with a gradient of x alone: that of the weight is dy^T @ x, which `add` gets instead. */
+/** `x @ weight^T` with a gradient for x only. `add` receives dy and x, from which it can compute the weight's: dy^T @ x. */
 export function trainedLinear(
   x: Float<'R D'>,
   weight: Float<'E D'>,
@@ -116,7 +116,7 @@ export function tokenLogProbs(logits: Float<'N V'>, ids: Int<'N'>, scale?: Float
 function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
   const V = logits.shape[1]!;
   if (onGpu()) {
-    // TensorFlow's cross-entropy adds in any order on a GPU, and refuses to run where results must repeat.
+    // On a GPU, TensorFlow's cross-entropy adds in any order and refuses to run where results must repeat.
     return withGradient(
       [logits],
       (x) => {
@@ -211,7 +211,7 @@ function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor {
   return tf.concat([tf.sub(tf.mul(first, c), tf.mul(second, s)), tf.add(tf.mul(second, c), tf.mul(first, s))], -1);
 }
 
-/** The same with half as many kernels: each takes about as long to start as to run. */
+/** The same rotation with half as many kernels, for a GPU, where each takes about as long to start as to run. */
 function rotateWhole(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor {
   const half = cos.shape.at(-1)!;
   const swapped = Array.from({ length: 2 * half }, (_, channel) => (channel + half) % (2 * half));

@@ -37,10 +37,10 @@ export function addRowsInto(state: Float<'V D'>, ids: Int<'N'>, rows: Float<'N D
   return addInto(state, sumsByRow(rows, ids, V));
 }
 
-/** Elements of a product that are in memory at a time, 17 MB. */
+/** Elements of a product that are in memory at a time: 17 MB as float32. */
 const productAtOnce = 1 << 22;
 
-/** {@link addInto} of `dy^T @ x`, for `state` `[V, D]`, `dy` `[R, V]` and `x` `[R, D]`, of which a part is in memory at a time. */
+/** {@link addInto} of `dy^T @ x`, one part of the product at a time: `state` `[V, D]`, `dy` `[R, V]`, `x` `[R, D]`. */
 export function addProductInto(state: Float<'V D'>, dy: Float<'R V'>, x: Float<'R D'>): Float<'V D'> {
   const [V = 0, D = 1] = state.shape;
   const parts = addsRows() ? partsOf(V, productAtOnce / D) : 1;
@@ -56,16 +56,16 @@ export function addProductInto(state: Float<'V D'>, dy: Float<'R V'>, x: Float<'
   return sum;
 }
 
-/** Whether rows are added one after the other: where our kernels run, on a processor. Others may write them in any order. */
+/** Whether rows are added one after the other, as our kernels on a processor do. Others may write them in any order. */
 const addsRows = () => canUse(nativeOps.clear);
 
-/** The smallest number of equal parts of `count` rows with at most `most` rows each; 1 if there is none that is small. */
+/** The smallest number of equal parts of `count` rows with at most `most` rows each; 1 if that number exceeds 512. */
 function partsOf(count: number, most: number): number {
   for (let parts = Math.ceil(count / most); parts <= 512; parts += 1) if (count % parts === 0) return parts;
   return 1;
 }
 
-/** {@link clear} of state that is not used for a while: where our kernels run, its memory goes back to the system until then. */
+/** {@link clear} for state that stays unused for a while. Our kernels return its memory to the system until its next use. */
 export function release(state: tf.Tensor): tf.Tensor {
   return canUse(nativeOps.clear) ? runOp(nativeOps.clear, { state })[0] : clear(state);
 }

@@ -1,10 +1,10 @@
-/** @file Settings of training: AdamW's, and the course of the learning rate. Separate from adamw.ts, to need no tensor types. */
+/** @file Settings of training: AdamW's and the learning-rate schedule. Separate from adamw.ts, which needs tensor types. */
 
 export interface AdamWOptions {
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
-  /** Decoupled weight decay: fraction of a parameter subtracted per step and unit of learning rate. */
+  /** Decoupled weight decay: fraction of a parameter subtracted per step, per unit of learning rate. */
   readonly weightDecay: number;
   /** Which parameters decay. Default: all. */
   readonly decays?: (name: string) => boolean;

@@ -5,7 +5,7 @@ import { createWgslProgram } from '../wgsl/program.js';
 import { type Tuning, tuningOf } from '../wgsl/tuning.js';
 import type { WebGpuDevice } from './device.js';
 
-/** @returns what compiles a program. It throws Unsupported for an op without a kernel. */
+/** @returns a function that compiles programs. It throws Unsupported for an op without a kernel. */
 export function openCompiler(gpu: WebGpuDevice, tuning: Tuning = tuningOf(gpu.facts)): CreateProgram {
   const pipelines = openPipelines(gpu.device);
   return (spec) => typed(createWgslProgram(gpu, pipelines, spec, tuning), spec);

@@ -2,8 +2,8 @@
  * @file WebGPU in Node: Dawn, the implementation of Chromium, through the optional npm package `webgpu` (0.6).
  *
  * Programs return values synchronously, and WebGPU gives them through promises. Dawn delivers its events in a function that
- * it schedules with `setImmediate` (AsyncRunner.cpp in Dawn's `src/dawn/node/binding`). That function is caught once, when
- * the device is requested, and called until a buffer is mapped.
+ * it schedules with `setImmediate` (AsyncRunner.cpp in Dawn's `src/dawn/node/binding`). This file captures that function
+ * once, when the device is requested, and calls it until a buffer is mapped.
  */
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { UserError } from '../../util/errors.js';
@@ -68,7 +68,7 @@ function loadDawn(): Promise<GPU> {
   return loaded;
 }
 
-/** Calls `body` and catches the function that it schedules with `setImmediate`, which is scheduled all the same. */
+/** Calls `body` and captures the function that it passes to `setImmediate`, which still schedules it. */
 function catchScheduled<Result>(body: () => Result): { result: Result; scheduled: (() => void) | undefined } {
   let scheduled: (() => void) | undefined;
   const { setImmediate } = globalThis;
@@ -114,8 +114,8 @@ export type WebGpuProbe =
   | { readonly adapter?: undefined; readonly missing: string };
 
 /**
- * Asks whether WebGPU has a card here, in a process of its own: a driver may print, or crash, and neither must happen to a command that
- * only chooses an engine.
+ * Looks for a WebGPU adapter in a separate process. A driver may print or crash, which must not disturb a command that only
+ * chooses an engine.
  */
 export async function probeWebGpu(signal?: AbortSignal): Promise<WebGpuProbe> {
   const missing = missingPackages();

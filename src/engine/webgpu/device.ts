@@ -1,7 +1,7 @@
 /**
- * @file A WebGPU adapter in words and numbers, and an open device, which reads buffers synchronously where it can be waited
- * for, otherwise through promises, and turns what happens to it into errors for the user. Free of Node: how to wait is given
- * (dawn.ts in Node); a page cannot.
+ * @file A WebGPU adapter in words and numbers, and an open device. The device reads buffers synchronously where the process
+ * can wait for it, otherwise through promises, and turns its failures into errors for the user. Nothing here depends on
+ * Node: the caller passes a function that waits (dawn.ts in Node). A page cannot wait.
  */
 import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
@@ -23,7 +23,7 @@ export interface AdapterFacts {
   /** Threads of a workgroup, and bytes that they share. */
   readonly maxThreads: number;
   readonly maxSharedBytes: number;
-  /** What to do when it fails, where there are no options of a command: in a page. */
+  /** Advice to the user on a failure, for a page, which has no command-line options. */
   readonly advice?: string;
 }
 
@@ -67,7 +67,11 @@ export function deviceDescriptor({ features, limits }: GPUAdapter): GPUDeviceDes
 export interface WebGpuDevice {
   readonly device: GPUDevice;
   readonly facts: AdapterFacts;
-  /** A copy of `bytes` of `buffer` from `offset` on, multiples of 4, after all submitted work. @throws UserError as `check` does. */
+  /**
+   * A copy of `bytes` bytes of `buffer`, from `offset` on, after all submitted work. Both numbers are multiples of 4.
+   *
+   * @throws UserError as `check` does.
+   */
   read(buffer: GPUBuffer, bytes: number, offset?: number): ArrayBuffer;
   /** A copy of a buffer that was made for reading, after all submitted work. @throws UserError as `check` does. */
   take(staging: GPUBuffer): ArrayBuffer;
@@ -88,7 +92,7 @@ export interface WebGpuDevice {
 const resumes = 'A run loses nothing: `--resume` continues it from its last checkpoint.';
 
 /**
- * @param waitUntil processes the device's events until the condition holds. It must block. Absent: nothing waits.
+ * @param waitUntil processes the device's events and blocks until the condition holds. Absent if the process cannot wait.
  */
 export function openDevice(
   device: GPUDevice,
@@ -121,7 +125,7 @@ export function openDevice(
     staging.mapAsync(GPUMapMode.READ).catch((error: unknown) => {
       rejected = error;
     });
-    // A rejection is seen in the buffer's state first, since promises are settled only after this function.
+    // The buffer's state shows a rejection first: promises settle only after this function returns.
     waitUntil(() => staging.mapState !== 'pending');
     check();
     if (staging.mapState !== 'mapped') {

@@ -43,7 +43,7 @@ export async function openWebGpuEngine(): Promise<Engine> {
   };
 }
 
-/** `program`, whose calls throw what went wrong on the device. */
+/** Wraps `program` so that its calls throw the errors of the device. */
 function withChecks({ check }: WebGpuDevice, program: Program): Program {
   const checked =
     <Arguments extends unknown[], Result>(call: (...given: Arguments) => Result) =>
@@ -117,7 +117,7 @@ function pretendNavigator(): () => void {
   };
 }
 
-/** The backend's sum of many tensors binds them all at once, and a card allows a shader eight or ten buffers. */
+/** Replaces the backend's sum of many tensors, which binds them all at once: a card allows a shader eight or ten buffers. */
 function replaceAddN(): void {
   const original = tf.getKernel(tf.AddN, tfjsWebGpu).kernelFunc;
   const together = 4;

@@ -41,7 +41,7 @@ const shapeOf = (node: GraphNode, index = 0): Shape => node.outputs[index]!.shap
 const broadcast = (writer: KernelWriter, node: GraphNode, k: number) =>
   writer.element(node.inputs[k]!, broadcastIndex(node.inputs[k]!.shape, shapeOf(node)));
 
-/** Ops whose element costs a loop. */
+/** Ops that loop to compute one element. */
 export const loops: ReadonlySet<string> = new Set([
   ...Object.keys(reductions),
   ...['MatMul', 'BatchMatMulV2', 'Einsum', 'ArgMax', 'ArgMin'],
@@ -106,7 +106,7 @@ function einsum(writer: KernelWriter, node: GraphNode): string {
   return `var sum = 0f; for (var k = 0u; k < ${sizeOf(inner)}u; k++) { sum += ${factors.join(' * ')}; } return sum;`;
 }
 
-/** The parts of `parts` joined along `axis`: the part whose range holds the coordinate. */
+/** `parts` joined along `axis`: reads the part whose range holds the coordinate. */
 function joined(writer: KernelWriter, shape: Shape, parts: readonly Output[], axis: number): string {
   const inner = sizeOf(shape.slice(axis + 1));
   const whole = shape[axis]! * inner;

@@ -21,7 +21,7 @@ export interface Place {
   readonly isPacked?: boolean;
   /** The place that this one is a part of. */
   readonly whole?: Place;
-  /** Where the parts of a tensor are that is larger than a buffer; all but the last have the same size. Its own buffer is none. */
+  /** The parts of a tensor larger than a buffer, all but the last of the same size. The tensor itself then has no buffer. */
   readonly pieces?: readonly Place[];
 }
 
@@ -57,12 +57,12 @@ export function literal(dtype: GraphDType, value: number): string {
   return `bitcast<f32>(runtime | ${bits}u)`;
 }
 
-/** The parts of a place that each are in one buffer. */
+/** The parts of a place, each in one buffer. */
 export const piecesOf = (place: Place): readonly Place[] => place.pieces ?? [place];
 
 export const wordsIn = ({ size, isPacked }: Place): number => (isPacked ? Math.ceil(size / 2) : size);
 
-/** Buffers that every kernel has by their own names. */
+/** Buffers that every kernel binds under their own names. */
 const commonBuffers: ReadonlySet<string> = new Set(['inputs', 'constants', 'flags']);
 
 /** The writer's view of the plan. */
@@ -254,7 +254,7 @@ export class KernelWriter {
 /** Most operands of a kernel: a multiple of 4. */
 export const maxSlots = 64;
 
-/** The declarations of every kernel with so many buffers of its own. */
+/** The declarations of a kernel with `buffers` buffers of its own. */
 export function preamble(buffers: number): string {
   const data = Array.from(
     { length: buffers },

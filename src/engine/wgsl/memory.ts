@@ -1,5 +1,7 @@
-/** @file Places constants, inputs and temporary results. Temporary results with disjoint lifetimes share memory; they are in one buffer, or
- * in several if one would be larger than the card lets a shader use. */
+/**
+ * @file Places constants, inputs and temporary results. Temporary results with disjoint lifetimes share memory. They are in
+ * one buffer, or in several if one would be larger than the card lets a shader use.
+ */
 import { type Dispatch, type Place, piecesOf } from './kernel.js';
 
 /** Offsets are multiples of 4 elements, so that copies of whole results are aligned. */
@@ -11,7 +13,7 @@ interface Lifetime {
   readonly last: number;
 }
 
-/** A word of a constant: a number, or the offset of a place, known once all places are. */
+/** A word of a constant: a number, or the offset of a place, known once all places have offsets. */
 export type Word = number | Place;
 
 /** Constants that are not uniform, one after the other. */
@@ -112,7 +114,7 @@ function placeAll(lifetimes: readonly Lifetime[], most: number, isAssigned: bool
   const numberOf = ({ buffer }: Place) => Number(buffer.slice('temps'.length));
   let time = -1;
   for (const { place, first, last } of starts) {
-    // What ended before this step is free; operands of this step are not.
+    // Results last used before this step are free; operands of this step are not.
     for (; time < first - 1; time += 1) {
       for (const ended of ending.get(time + 1) ?? [])
         release(fillings[numberOf(ended)]!, ended.offset, rounded(ended.size));
@@ -131,7 +133,7 @@ function placeAll(lifetimes: readonly Lifetime[], most: number, isAssigned: bool
   return fillings.map(({ end }) => end);
 }
 
-/** The offset of a free stretch, which is the smallest that fits, or at the end; undefined if the buffer would exceed `most`. */
+/** The offset of the smallest free stretch that fits, otherwise the end; undefined if the buffer would exceed `most`. */
 function take(filling: Filling, size: number, most: number): number | undefined {
   const fits = filling.free.filter((stretch) => stretch.size >= size).sort((a, b) => a.size - b.size)[0];
   if (fits !== undefined) {

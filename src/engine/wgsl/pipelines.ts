@@ -1,12 +1,12 @@
 /** @file Pipelines of kernels, shared by all programs of a device, and recorded dispatches with their operands. */
 import { type Dispatch, maxSlots, preamble } from './kernel.js';
 
-/** Bytes of a dispatch's operands: also the least alignment that a card may ask for. */
+/** Bytes of a dispatch's operands. Also the strictest alignment of offsets that a card may require. */
 const operandBytes = 4 * maxSlots;
 
 export interface Pipelines {
   readonly device: GPUDevice;
-  /** @param buffers that the kernel has besides inputs, constants and flags. */
+  /** @param buffers number of the kernel's buffers besides inputs, constants and flags. */
   of(code: string, buffers: number): GPUComputePipeline;
   /** The buffers of a kernel, in the order of the preamble. */
   bind(buffers: readonly GPUBuffer[]): GPUBindGroup;

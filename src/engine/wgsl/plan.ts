@@ -57,7 +57,7 @@ export interface PlanContext {
   /** Buffers of the states. */
   readonly arenas: readonly string[];
   readonly tuning: Tuning;
-  /** Elements of a buffer, and buffers of a kernel besides inputs, constants and flags, at most. */
+  /** Most elements of a buffer, and most buffers of a kernel besides inputs, constants and flags. */
   readonly mostElements: number;
   readonly mostBuffers: number;
 }
@@ -188,7 +188,7 @@ export function planFunction(
   groups.flush();
   finish();
   batch.flush();
-  /** Takes a sum of gradients, or its zeros, into the next kernel for all of them, unless the kernel of the gradient does it. */
+  /** Leaves a sum of gradients, or its zeros, to the next grouped kernel, unless the gradient's own kernel adds to it. */
   function isGradientSum(node: GraphNode): boolean {
     const [handle, value] = node.inputs as [Output, Output];
     const isAdd = node.op === 'AssignAddVariableOp';
@@ -204,7 +204,7 @@ export function planFunction(
     }
     return true;
   }
-  /** Results are copied before the stores, which may change the state that they are. */
+  /** Copies the results before the stores, since a result may be state that a store changes. */
   function finish(): void {
     if (isFinished) return;
     isFinished = true;
@@ -226,7 +226,7 @@ export function planFunction(
   const firstSteps = steps.filter((step) => !step.late).map(({ dispatch }) => dispatch);
   const secondSteps = steps.filter((step) => step.late).map(({ dispatch }) => dispatch);
   const tempElements = placeTemps([...firstSteps, ...secondSteps], pinned, mostElements, assigned !== undefined);
-  // Kernels name their buffers, so they are written again once it is known which of several a result is in.
+  // Kernels name their buffers. With several, write the kernels again now that each result's buffer is known.
   if (tempElements.length > 1 && assigned === undefined) {
     const known = temps.map(({ buffer }) => buffer);
     return planFunction(graph, entry, context, known);

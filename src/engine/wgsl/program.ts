@@ -36,7 +36,7 @@ interface Compiled {
 }
 
 /**
- * @throws Unsupported for an op without a kernel, TraceError and ProgramError as every compiled program.
+ * @throws Unsupported for an op without a kernel; TraceError and ProgramError as for every compiled program.
  */
 export function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec: ProgramSpec, tuning: Tuning): Program {
   const { device, facts } = gpu;
@@ -68,7 +68,7 @@ export function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec:
   const inputs = make(most((plan) => plan.inputElements));
   const constants = make(Math.max(4, constantElements));
   const flags = make(most((plan) => 2 * plan.checked.length));
-  /** Buffers that kernels name, by name. */
+  /** The buffers, by the names that kernels use. */
   const named = new Map(arenas.map((name, index) => [name, make(arenaElements[index]!)]));
   const tempCount = Math.max(1, ...plans.map(({ tempElements }) => tempElements.length));
   for (let index = 0; index < tempCount; index += 1) {
@@ -122,7 +122,7 @@ export function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec:
     device.queue.submit([encoder.finish()]);
   }
 
-  /** Begins a call: all that the card computes before results are looked at. */
+  /** Begins a call: submits all that the card computes before results are checked. */
   function begin(name: string, values: Readonly<Record<string, TypedArray>>) {
     checkInputs(name, lookUp(spec.functions, 'function', name), values);
     use(name);
@@ -153,7 +153,7 @@ export function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec:
     return { name, entry, plan, ready, staging };
   }
 
-  /** Ends a call: looks at its results, and stores what depends on them. @param bytes of its staging buffer. */
+  /** Ends a call: checks its results, then submits the stores. @param bytes content of its staging buffer. */
   function end(
     { name, entry, plan, ready }: ReturnType<typeof begin>,
     bytes: ArrayBuffer | undefined,

@@ -1,7 +1,7 @@
 /**
- * @file The order in which a traced function runs: of its nodes, and which of them belong to its second part, which runs
- * only if all values are finite; and which kernels of a thread per element become one dispatch, since they need nothing of
- * one another.
+ * @file The order in which a traced function runs. Decides the order of its nodes, and which of them belong to its second
+ * part, which runs only if all values are finite. Joins kernels of one thread per element that are independent of one
+ * another into one dispatch.
  */
 import type { Entry } from '../graph/compile.js';
 import type { Graph, GraphNode, Output } from '../graph/graph.js';
@@ -80,7 +80,7 @@ export function placeholderNumbers(entry: Entry, graph: Graph): Map<GraphNode, n
   );
 }
 
-/** Kernels that wait. */
+/** Kernels that wait to become one dispatch. */
 interface Waiting {
   readonly writer: KernelWriter;
   readonly node: GraphNode;
@@ -114,7 +114,7 @@ export function openBatch(values: Values, mostBuffers: number, emit: (node: Grap
     return slots.some((place) => before.writes.has(place)) || before.slots.some((place) => writes.has(place));
   }
 
-  /** Whether one kernel can be it and the waiting ones. */
+  /** Whether one kernel can hold this one and the waiting ones. */
   function fits({ slots, buffers }: KernelWriter): boolean {
     const before = waiting!.writer;
     const [allSlots, allBuffers] = [new Set([...before.slots, ...slots]), new Set([...before.buffers, ...buffers])];
@@ -125,10 +125,10 @@ export function openBatch(values: Values, mostBuffers: number, emit: (node: Grap
     flush,
     /** To be called before `dispatch` is emitted. */
     before(dispatch: Dispatch): void {
-      // A table of operands may name any of them.
+      // A table of operands may name any place.
       if (waiting !== undefined && (dispatch.reads !== undefined || isAfter(dispatch))) flush();
     },
-    /** Takes a kernel of `count` threads, whose body `main` writes; false if it computes products, which have kernels of their own. */
+    /** Takes a kernel of `count` threads that `main` writes; false if it computes products, which need their own kernels. */
     add(node: GraphNode, isLate: boolean, count: number, main: (writer: KernelWriter) => string): boolean {
       const alone = new KernelWriter(values);
       main(alone);

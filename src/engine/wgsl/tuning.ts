@@ -1,12 +1,12 @@
-/** @file How kernels are cut for a card. */
+/** @file Sizes of workgroups and tiles that suit a card. */
 import type { AdapterFacts } from '../webgpu/device.js';
 
 export interface Tuning {
-  /** Most threads of a workgroup; 1 for a processor that pretends to be a card, where each barrier is a switch of all threads. */
+  /** Most threads of a workgroup; 1 for a software renderer, where each barrier switches between all threads. */
   readonly threads: number;
   /** Bytes that the threads of a workgroup may share. */
   readonly sharedBytes: number;
-  /** Fewer workgroups leave parts of a large card without work. */
+  /** Workgroups that a large card needs; fewer leave parts of it idle. */
   readonly groups: number;
   /** Up to this many rows, reading the right factor takes all of a product's time, and every thread keeps a sum per row. */
   readonly fewRows: number;

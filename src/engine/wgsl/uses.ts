@@ -55,7 +55,7 @@ export function countUses(order: readonly GraphNode[], outputs: readonly Output[
   return uses;
 }
 
-/** Functions of so many operations are compiled together, at most; a cheap value of fewer may be computed by each of its users. */
+/** Most operations of an inlined value, and most over all users of a value that each of them computes again. */
 const [maxInlined, maxRepeated] = [24, 6];
 
 /** Operations of a result of `node` that is computed where it is used; undefined if it should be in memory. */

@@ -1,8 +1,8 @@
 /**
- * @file Builds the two addons without node-gyp, Python or make. The binding: two C++ files of tfjs-node-gpu against TensorFlow's
- * C API, in one compiler call; it uses only Node-API 8, so one binary serves every Node version from 20 on. The kernels addon:
- * tinyzero's TensorFlow kernels from native/, which come with the package, with their arithmetic compiled once per instruction
- * set and chosen on loading, since several machines may share the cache.
+ * @file Builds the two addons without node-gyp, Python or make. One compiler call builds the binding from two C++ files of
+ * tfjs-node-gpu, against TensorFlow's C API. The binding uses only Node-API 8, so one binary serves every Node version from
+ * 20 on. The kernels addon contains tinyzero's TensorFlow kernels from native/, which come with the package. Their
+ * arithmetic is compiled once per instruction set and chosen on loading, since several machines may share the cache.
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -163,7 +163,7 @@ export async function buildKernels(build: AddonBuild, signal: AbortSignal): Prom
     const compileWith = (flags: readonly string[]) =>
       compile(build.compiler, [...common, ...flags, `-DMATH=${table}`, '-c', source, '-o', object], signal);
     await compileWith(instructions).catch(async (error: unknown) => {
-      // GCC before 10 does not know -mavx512bf16: its table has no such instructions, and says so.
+      // GCC before 10 does not know -mavx512bf16. It builds a table without these instructions, which says so.
       if (!(error instanceof Unavailable && instructions.includes('-mavx512bf16'))) throw error;
       await compileWith(avx512);
     });

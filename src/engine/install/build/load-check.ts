@@ -39,7 +39,7 @@ function openLibraries(libraries: readonly string[]): void {
       process.dlopen({ exports: {} }, path);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      // A library that opened, and is no addon of Node.
+      // The library opened; it just is not a Node addon.
       if (/did not self-register/.test(message)) continue;
       process.stderr.write(`${message.split('\n')[0]}\n`);
       process.exit(1);

@@ -1,6 +1,6 @@
 /**
- * @file Checks that what will become the engine loads on this machine: TensorFlow's addon, and NVIDIA's libraries, which are
- * first linked to where TensorFlow looks for them. Both are loaded in a separate process.
+ * @file Checks that a new engine loads on this machine: TensorFlow's addon, and NVIDIA's libraries, which are first linked
+ * into the folder where TensorFlow looks for them. Both are loaded in a separate process.
  */
 import { existsSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ function explainLoad({ code, signal, stderr }: { code: number | null; signal: st
   return `The addon does not load (${signal ?? `exit ${code}`}): ${reason.replace(/\.?$/, '.')}`;
 }
 
-/** In the search path of libtensorflow_framework, relative to the engine's folder. */
+/** A folder in the search path of libtensorflow_framework, relative to the engine's folder. */
 const searched = join('nvidia', 'cuda_runtime', 'lib');
 
 /** The libraries without which TensorFlow registers no GPU (xla/tsl/platform/default/dlopen_checker.cc). */
@@ -53,9 +53,9 @@ const opened = [
 ];
 
 /**
- * Links every library below `folder`/nvidia into the searched folder, unless one of its name is there. TensorFlow opens NVIDIA's
- * libraries by name, through the search path of libtensorflow_framework, which lacks the folder of cuSOLVER in TensorFlow 2.21's
- * wheel: without it, TensorFlow uses no GPU.
+ * Links every library below `folder`/nvidia into the searched folder, unless it holds one of that name. TensorFlow opens
+ * NVIDIA's libraries by name, through the search path of libtensorflow_framework, which lacks the folder of cuSOLVER in
+ * TensorFlow 2.21's wheel: without it, TensorFlow uses no GPU.
  */
 export function linkCudaLibraries(folder: string): void {
   const nvidia = join(folder, 'nvidia');
@@ -69,7 +69,7 @@ export function linkCudaLibraries(folder: string): void {
   }
 }
 
-/** Why a library that TensorFlow needs for a GPU does not open; needs no GPU. Undefined if all do. */
+/** Why a library that TensorFlow needs for a GPU does not open; undefined if all open. The check itself needs no GPU. */
 export async function cudaLibraryFault(folder: string, signal?: AbortSignal): Promise<string | undefined> {
   const paths = opened.map((name) => join(folder, searched, `lib${name}`));
   const result = await run(process.execPath, [script, 'libraries', ...paths], {

@@ -1,6 +1,7 @@
 /**
- * @file One dispatch for many tensors: AdamW, the sums of squares of a gradient's norm, sums and zeros of gradients, and the search for
- * values that are not finite. A table among the constants says where each tensor is; a thread finds its row by binary search.
+ * @file Kernels that handle many tensors in one dispatch: AdamW, the sums of squares of a gradient's norm, sums and zeros of
+ * gradients, and the search for values that are not finite. A table among the constants says where each tensor is; a thread
+ * finds its row by binary search.
  */
 import type { GraphNode, Output } from '../../graph/graph.js';
 import { attribute } from '../expressions.js';
@@ -42,7 +43,7 @@ export function openGroups(context: GroupContext) {
   };
 }
 
-/** Finds the row of `table` whose first word is the last that is at most `i`; leaves its index in `entry`. */
+/** Finds the last row of `table` whose first word is at most `i`; leaves its index in `entry`. */
 function findRow(writer: KernelWriter, table: Place, rows: number, width: number): string {
   const start = writer.load(table, `middle * ${width}u`, 'int32');
   return `var entry = 0u; var end = ${rows}u;

@@ -1,7 +1,7 @@
 /**
  * @file Products of matrices. A workgroup computes a tile of the result from tiles of the factors in its shared memory; with few
- * rows it computes a few columns, and its threads divide the sums. What follows a product, element by element, happens before its
- * only store.
+ * rows it computes a few columns, and its threads divide the sums. Element-wise ops that follow a product run before
+ * its only store.
  */
 import type { GraphNode, Output } from '../../graph/graph.js';
 import { type Shape, sizeOf } from '../../shape.js';
@@ -62,7 +62,7 @@ export function productExpression(writer: KernelWriter, node: GraphNode): string
 const isSameGrid = (one: Product, other: Product): boolean =>
   one.M === other.M && one.N === other.N && sizeOf(one.batch) === sizeOf(other.batch);
 
-/** More would leave a thread too few registers for the sums of each. */
+/** Most products of one kernel: more would leave a thread too few registers for the sums of each. */
 const mostProducts = 2;
 
 /**
@@ -209,7 +209,7 @@ function tiledKernel(writer: KernelWriter, products: readonly Product[], tuning:
     const loadLeft = range(vectors).map((v) => `let x${v} = ${vectorAt('left', leftStride, 'y', rows / own, v)};`);
     const loadRight = range(vectors).map((v) => `let y${v} = ${vectorAt('right', rightStride, 'x', across, v)};`);
     const multiply = eachSum(p, (name, row, vector) => `${name} += x${row >> 2}[${row & 3}] * y${vector};`);
-    // All sums of a thread as an array: what happens once is a loop, which a driver compiles faster than a list of statements.
+    // All sums of a thread as an array. Code that runs once loops over it: a driver compiles a loop faster than a list.
     const list = `all${p}`;
     const overSums = (body: string) => `for (var each = 0u; each < ${own * vectors}u; each++) { ${body} }`;
     const gather =

@@ -5,10 +5,10 @@ import { reductionOf } from '../expressions.js';
 import { type Dispatch, KernelWriter, literal, maxSlots, type Place, type Values } from '../kernel.js';
 import type { Tuning } from '../tuning.js';
 
-/** What a kernel gets to write itself. */
+/** What a kernel may use while it is written. */
 export interface KernelContext {
   readonly values: Values;
-  /** Threads per row: 1 on a processor that pretends to be a card, where barriers are slow. */
+  /** Threads per row: 1 on a software renderer, where barriers are slow. */
   readonly threads: number;
   /** The place of result `index` of `node`. */
   result(node: GraphNode, index: number): Place;
@@ -34,14 +34,14 @@ export function combined(writer: KernelWriter, threads: number, name: string, ho
 export const overRow = (count: number, threads: number, body: string) =>
   `for (var k = lane; k < ${count}u; k += ${threads}u) { ${body} }`;
 
-/** A kernel that sums `term` over `rows` for every one of `columns`, and runs `store` with the `sum`; both know `column`, `term` also `row`. */
+/** A kernel that sums `term` (of `row` and `column`) over all rows, then runs `store` (of `column` and `sum`). */
 export function columnSums(
   writer: KernelWriter,
   { rows, columns, threads }: { readonly rows: number; readonly columns: number; readonly threads: number },
   term: string,
   store: string,
 ): Dispatch {
-  // So many neighbouring threads read neighbouring columns; the others divide the rows.
+  // This many neighbouring threads read neighbouring columns; groups of them divide the rows.
   const width = 16;
   if (threads < 2 * width) {
     const all = `for (var row = 0u; row < ${rows}u; row++) { sum += ${term}; }`;
