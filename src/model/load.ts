@@ -18,9 +18,8 @@ import type { CacheSizes } from './sampling/kv-cache.js';
 import { frozenState } from './sampling/weights.js';
 
 /**
- * How much is computed at once. On a processor, larger parts no longer help beyond these sizes. On a GPU, a pass takes as long as
- * starting its kernels unless there is much to do in each, and its memory is there to be used. Results depend on the parts only by
- * rounding.
+ * How much is computed at once. On a CPU, larger parts are no faster. On a GPU, a pass with little work per kernel takes as
+ * long as launching its kernels, so parts are larger and use more memory. Results depend on the parts only by rounding.
  */
 export interface Room {
   /** Bytes for drawing in all slots: logits, their softmax and its cumulative sum. */
@@ -33,7 +32,7 @@ export interface Room {
   readonly activationBytes: number;
   /** Bytes for the logits of a part of a pass, their softmax and their gradient. */
   readonly logitBytes: number;
-  /** Weights with their adapters merged are kept for sampling up to this size; beyond, it computes the adapters' terms. */
+  /** Up to this size, sampling uses copies of the weights with merged adapters; beyond, it computes the adapters' terms. */
   readonly mergedBytes: number;
   /** Passes for a full batch of the longest rows. Shorter rows need fewer. */
   readonly passesPerUpdate: number;
@@ -56,13 +55,13 @@ export function gpuRoom(memoryBytes: number = unknownGpuBytes): Room {
     prompts: 64,
     activationBytes: Math.max(processorRoom.activationBytes, memoryBytes / 8),
     logitBytes: Math.max(processorRoom.logitBytes, memoryBytes / 64),
-    // Each of the small products of an adapter would be a kernel to start.
+    // Unmerged, each small product of an adapter would be one more kernel launch.
     mergedBytes: Number.POSITIVE_INFINITY,
     passesPerUpdate: 1,
   };
 }
 
-/** The room on the device of an engine. A processor that pretends to be a card has a processor's. */
+/** The room on the device of an engine. A processor that poses as a GPU gets a processor's room. */
 export function roomOf(engine: Pick<Engine, 'name' | 'device' | 'memoryBytes' | 'assumedBytes'>): Room {
   const isCard = engine.device === 'gpu' && (engine.name === 'tensorflow' || engine.assumedBytes !== undefined);
   return isCard ? gpuRoom(engine.memoryBytes ?? engine.assumedBytes) : processorRoom;
@@ -157,7 +156,7 @@ export function checkMemory(
 interface SamplingWork {
   /** Length in tokens of each distinct prompt. */
   readonly promptLengths: readonly number[];
-  /** Tokens that all prompts begin with, less than any has. Default 0. */
+  /** Number of tokens that all prompts begin with; less than any prompt's length. Default 0. */
   readonly sharedPrefix?: number | undefined;
   readonly rollouts: number;
   /** Token limit of any rollout. */

@@ -148,7 +148,7 @@ export interface EngineRequest {
   readonly precision: Precision;
   /** Default: `full`. */
   readonly samplerWeights?: SamplerWeights | undefined;
-  /** Workers that compute as well, each at `host:port`. */
+  /** Additional processes that compute, each at `host:port`. */
   readonly workers?: readonly string[] | undefined;
 }
 

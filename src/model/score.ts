@@ -1,5 +1,5 @@
 /**
- * @file Log-probs of many completions of any lengths, at a cost that follows their tokens: rows are packed into sequences
+ * @file Log-probs of many completions of any lengths, at a cost proportional to their tokens: rows are packed into sequences
  * (network/packed.ts), short rows into shorter ones, which run in passes of at most four shapes. The function is the one
  * that training differentiates.
  */
@@ -28,7 +28,7 @@ export interface ScoreGroup {
   readonly shape: PassShape;
   /** Completion tokens whose logits are in memory together. */
   readonly logitRows: number;
-  /** Memory that one pass takes beside the weights, roughly. */
+  /** Approximate memory of one pass in bytes, without the weights. */
   readonly bytes: number;
 }
 
@@ -144,7 +144,7 @@ function describeGroup(config: ModelConfig, name: string, shape: PassShape): Sco
   const { sequences: N, length: L, predictions: P } = shape;
   const fitting = Math.max(16, Math.floor(logitBytes / (4 * config.vocabSize)));
   const logitRows = roundUp(Math.ceil(P / Math.ceil(P / fitting)), 2);
-  // Each is held about three times over on the way to a softmax, and the feed-forward part at its widest.
+  // Scores and logits are in memory about three times on the way to a softmax. The feed-forward part counts at its widest.
   const attention = 3 * 4 * config.heads * N * L * L;
   const logits = 3 * 4 * config.vocabSize * Math.min(P, logitRows);
   const layer = 4 * N * L * (4 * config.hiddenSize + 3 * config.ffnSize);

@@ -2,9 +2,9 @@
  * @file What several runs with different seeds show together. Seeds and problems are two samples with separate questions:
  *
  * - *Would another run do as well?* The spread of the runs' gains answers: mean, standard deviation, least and greatest.
- * - *Would these runs do as well on other problems?* A sign-flip test over clusters of problems answers, in which a cluster has
- *   one value, the mean of its gains over the seeds. Runs that are evaluated on the same held-out problems say the same about a
- *   problem again and again, so seeds never count as more problems: the smallest p-value is the same for one seed and for a
+ * - *Would these runs do as well on other problems?* A sign-flip test over clusters of problems answers. Each cluster has
+ *   one value, the mean of its gains over the seeds. Runs that are evaluated on the same held-out problems only repeat their
+ *   evidence about them, so seeds never count as more problems: the smallest p-value is the same for one seed and for a
  *   hundred. Averaging over seeds keeps the test valid, since under its null hypothesis each cluster's gain is as likely to have
  *   the opposite sign in every run, and so is their mean.
  *
@@ -135,7 +135,7 @@ function clusterGains(runs: readonly EvaluatedRun[], rateOf: (problem: ProblemRe
   return [...clusters.values()].map(({ sum, count }) => ({ sum: rounded(sum), count }));
 }
 
-/** Gains that cancel over the seeds are zero, and not what rounding leaves of them. */
+/** Removes rounding errors, so that gains that cancel over the seeds are exactly zero. */
 function rounded(value: number): number {
   return Math.abs(value) < 1e-12 ? 0 : value;
 }

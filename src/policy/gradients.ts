@@ -10,7 +10,7 @@ import type { OutputLayer } from '../model/network/packed.js';
 import { embeddingName, outputName } from '../model/network/params.js';
 import { gradientName } from './layout.js';
 
-/** Sets states to zero that are not used for a while, and gives their memory back to the system. */
+/** Sets states that are not used for a while to zero, and returns their memory to the system. */
 export function releaseFunction(states: readonly string[]): FunctionSpec {
   return defineFunction({
     inputs: {},
@@ -26,16 +26,16 @@ export function clearFunction(states: readonly string[]): FunctionSpec {
   });
 }
 
-/** Rows of a table that a loss uses: of `table`, those at `ids`. */
+/** The rows `ids` of `table`, which a loss uses. */
 interface Lookup {
   readonly table: string;
   readonly ids: tf.Tensor;
 }
 
 /**
- * The value of `loss`, a function of the trained tensors, and new values of the sums: with its gradients added. The gradients of the
- * embedding and of the output layer are never in memory whole: `loss` gets the rows that it looks up as tensors of their own, by the names
- * of `lookups`, and the output layer as a function.
+ * Evaluates `loss`, a function of the trained tensors, and adds its gradients to the sums. The gradients of the embedding
+ * and the output layer are never in memory as a whole: `loss` gets the rows that it looks up as separate tensors, by the
+ * names of `lookups`, and the output layer as a function.
  */
 export function addGradients(
   state: TensorRecord,
@@ -77,7 +77,7 @@ export function addGradients(
 /** `[..., D]` as `[N, D]`. */
 const asRows = (x: tf.Tensor) => x.reshape([-1, x.shape.at(-1)!]);
 
-/** Tensors that tfjs frees when a function has returned them, instead of kept ones, which it never frees. */
+/** Replaces kept tensors, which tfjs never frees, by copies that it frees once a function has returned them. */
 export function returned(kept: Readonly<Record<string, tf.Tensor>>): Record<string, tf.Tensor> {
   return Object.fromEntries(
     Object.entries(kept).map(([name, tensor]) => {

@@ -65,7 +65,7 @@ export interface PolicyLayout extends TrainingLayout {
   readonly sizes: CacheSizes;
   /** State of a policy that is only sampled from. */
   readonly samplingOnly: State;
-  /** For the sampler: weights in the form that it reads fastest; empty where it reads the parameters and adapters themselves. */
+  /** Weights for the sampler, in the form that it reads fastest; empty if it reads the parameters and adapters directly. */
   readonly copies: State;
   readonly caches: State;
   /** Separate reference weights; empty with adapters, whose reference is the frozen weights, and where none is needed. */
@@ -89,8 +89,8 @@ export function trainingLayout(
 }
 
 /**
- * The replica that updates each trained tensor, and keeps its moments: the one with the fewest numbers so far, in order of
- * size, so that all have about as many.
+ * The replica that updates each trained tensor and keeps its moments. Tensors are assigned from the largest to the smallest,
+ * each to the replica with the fewest numbers so far, so that all have about the same number.
  */
 export function ownersOf(trained: ParameterSpecs, replicas: number): ReadonlyMap<string, number> {
   const loads = new Array<number>(replicas).fill(0);
@@ -144,7 +144,7 @@ export function policyLayout(
   if (lora !== undefined) {
     const adapted = adaptedModules(config, lora.targets).map((module) => `${module}.weight`);
     const copies = samplerCopies(config, form, adapted);
-    // Weights in float32 would be rounded at every step of sampling in bfloat16. Bytes are small copies anyway.
+    // Unmerged, float32 weights would be rounded to bfloat16 at every step of sampling. Copies in bytes are small anyway.
     const isWide = (name: string) => shared.parameters[name]!.stored === undefined;
     const mustMerge = form === 'int8' || (form === 'bf16' && adapted.some(isWide));
     const merges = mustMerge || stateBytes(copies) <= room.mergedBytes;

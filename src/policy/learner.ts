@@ -1,6 +1,6 @@
 /**
- * @file A model that learns from given completions: the negative log-likelihood of their tokens, its gradient in packed
- * passes, AdamW. Trains all weights or adapters. Handles tokens and numbers, not text, samples or files.
+ * @file A model that learns from given completions. The loss is the negative log-likelihood of their tokens; gradients come
+ * from packed passes; AdamW updates all weights or adapters. Handles tokens and numbers, not text, samples or files.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';

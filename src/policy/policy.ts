@@ -61,8 +61,9 @@ export type PolicyEngine = Pick<Engine, 'name' | 'device' | 'memoryBytes' | 'rep
 export interface Policy extends TrainedState {
   readonly config: ModelConfig;
   /**
-   * Writes every parameter of the reference, unless adapters are trained, whose reference is the model without them, or the
-   * anchor is the sampler. Before the first update, a reference with the same values has identical log-probs.
+   * Writes every parameter of the reference. Does nothing when adapters are trained, since the reference is then the model
+   * without them, or when the anchor is the sampler. Before the first update, a reference with the same values has identical
+   * log-probs.
    */
   loadReference(read: ReadTensor): void;
   sample(rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
@@ -156,7 +157,7 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
     if (copied) return { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) };
     return lora === undefined ? functions : onAdapters(functions, lora);
   };
-  // Sampling and updates take turns, so neither needs the other's memory. Elsewhere zeros take as much as other values.
+  // Sampling and updates take turns, so neither needs the other's memory. Elsewhere, zeros take as much memory as data.
   const frees = training !== undefined && engine.name === 'tensorflow' && engine.device === 'cpu';
   const unused = Object.entries({ ...layout.caches, ...layout.copies }).flatMap(([name, { stored }]) =>
     stored === undefined ? [name] : [],
@@ -200,8 +201,9 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
       dispose: () => program.dispose(),
     },
     /**
-     * Functions that must run before the sampler: its weights may be behind, and more rollouts than an update has, as in an
-     * evaluation, need more memory. To get the gradients' back every time would cost updates some of their time.
+     * Functions that must run before sampling. Outdated copies of the weights are refreshed. The gradients' memory is
+     * released only for more rollouts than an update has, as in an evaluation, since releasing it every time would slow
+     * updates down.
      */
     outdated(rollouts: number): readonly string[] {
       const names = [

@@ -1,8 +1,9 @@
 /**
- * @file Sampling and updates on several processes: each samples and computes the gradient for a part of the rows; then one call sums
- * the gradients, takes the AdamW step and sends everyone the new values. Each trained tensor has one owner, which receives its
- * gradient from the others, keeps its moments and sends its new value. The traffic equals that of an all-reduce, and the moments
- * are stored only once. Sums are taken in the order of the replicas, so a repeated run has the same bytes.
+ * @file Sampling and updates on several processes: each samples and computes the gradient for a part of the rows. Then one
+ * call sums the gradients, takes the AdamW step and sends the new values to all. Each trained tensor has one owner, which
+ * receives its gradient from the others, keeps its moments and sends its new value. The traffic equals that of an
+ * all-reduce, and the moments are stored only once. Sums are taken in the order of the replicas, so a repeated run has the
+ * same bytes.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { onReplica } from '../engine/graph/trace.js';

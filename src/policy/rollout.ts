@@ -147,7 +147,7 @@ async function complete<P>(
   }));
 }
 
-/** Calls `onFirst` when the first token is drawn, until which nothing visible happens. */
+/** Calls `onFirst` when the first token is drawn. Nothing visible happens before. */
 export function noteFirstToken(policy: Pick<Policy, 'sample'>, onFirst: () => void): Pick<Policy, 'sample'> {
   let drawn = false;
   return {

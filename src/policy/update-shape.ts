@@ -1,7 +1,7 @@
 /**
- * @file How an update is divided: the sequences per pass, and what the backward pass recomputes. Depends
- * only on the model's config, the sizes of the work and the kind of device, so that a run can be resumed on a similar machine
- * with the same result.
+ * @file How an update is divided: the sequences per pass, and what the backward pass recomputes. Depends only on the model's
+ * config, the sizes of the work and the kind of device, so that a run can be resumed on a similar machine with the same
+ * result.
  */
 import { leastShared, processorRoom, type Room, roundUp } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';

@@ -49,7 +49,7 @@ export interface UpdateOptions {
   readonly replicas?: number;
   /** What δ compares the policy with: the reference model (default), or the log-probs that the rows were sampled with. */
   readonly anchor?: 'reference' | 'sampler' | undefined;
-  /** Whether δ of the loss also has V_θ of the prompt: log Σ exp(logits / temperature) of the logits of the first token. */
+  /** Whether δ of the loss includes V_θ of the prompt: log Σ exp(logits / temperature) of the logits of the first token. */
   readonly addsValue?: boolean | undefined;
   /** Whether completions are scored between updates. */
   readonly scores?: boolean | undefined;
@@ -176,7 +176,7 @@ export function scoreFunction(
   });
 }
 
-/** One step of AdamW by the sums of the gradients, clipped; `norm` is their global norm before that. */
+/** One step of AdamW with the clipped sums of the gradients; `norm` is their global norm before clipping. */
 export function applyFunction(
   names: readonly string[],
   optimizer: AdamWOptions,
@@ -197,14 +197,14 @@ export function applyFunction(
 type Outputs = ReturnType<Program['run']>;
 type CallOptions = Pick<UpdateOptions, 'optimizer' | 'anchor' | 'addsValue'>;
 
-/** A call of an update: of every replica with the same inputs, or of the first ones, each with its own. */
+/** One call in an update: to every replica with the same inputs, or to the first ones, each with its own inputs. */
 interface UpdateCall {
   readonly name: string;
   readonly inputs?: ReplicaCall['inputs'];
   readonly each?: readonly ReplicaCall[];
 }
 
-/** The calls of an update, independent of who makes them. Receives the outputs of each call, which has one item for each of `each`. */
+/** The calls of an update, independent of who makes them. Receives the outputs of each call, one item for each of `each`. */
 function* updateCalls(
   replicas: number,
   batch: UpdateBatch,
@@ -278,7 +278,7 @@ function make<Result>(program: Program, calls: Calls<Result>): Result {
   return step.value;
 }
 
-/** As {@link make}, for a program of one process, without waiting for any of its results. */
+/** As {@link make}, for a program of one process, with results as promises. */
 async function makeLater<Result>({ start }: Pick<Program, 'start'>, calls: Calls<Result>): Promise<Result> {
   let step = calls.next();
   while (!step.done) {
@@ -291,14 +291,14 @@ async function makeLater<Result>({ start }: Pick<Program, 'start'>, calls: Calls
 type Rest<Of extends (replicas: number, ...rest: never[]) => unknown> =
   Parameters<Of> extends [number, ...infer Others] ? Others : never;
 
-/** Runs an update. @throws NumericsError when a log-prob, the loss or the gradient is not finite; weights stay then. */
+/** Runs an update. @throws NumericsError for a log-prob, loss or gradient that is not finite; weights are then unchanged. */
 export const runUpdate = (program: Program, ...rest: Rest<typeof updateCalls>): UpdateResult =>
   make(program, updateCalls(program.replicas, ...rest));
 
 export const runUpdateLater = (program: Program, ...rest: Rest<typeof updateCalls>): Promise<UpdateResult> =>
   makeLater(program, updateCalls(1, ...rest));
 
-/** Log-probs of the tokens of rows at the temperature, under the policy as it is, as an update computes them. */
+/** Log-probs of the rows' tokens at the temperature, under the current policy, computed as in an update. */
 export const runScore = (program: Program, ...rest: Rest<typeof scoreCalls>): Float32Array[] =>
   make(program, scoreCalls(program.replicas, ...rest));
 

@@ -81,7 +81,7 @@ export function builtinArchitecture(family: Family = 'qwen2'): ModelConfig {
     {
       model_type: family,
       ...(family !== 'qwen2' && { head_dim: 32 }),
-      // More than the pieces, to a round number; the others are never drawn, since they are never targets.
+      // A round number above the number of pieces. The other ids are never targets, so they are never drawn.
       vocab_size: 64,
       hidden_size: 96,
       num_hidden_layers: 4,

@@ -21,7 +21,7 @@ interface Fingerprinted {
   readonly fingerprint: Fingerprint;
 }
 
-/** Ignores which program drew the samples. @throws UserError that names every field of `expected` that differs from the file's. */
+/** @throws UserError naming every field of `expected` that differs in the file, except which program drew the samples. */
 export function requireFingerprint(path: string, file: Fingerprinted, expected: Partial<Fingerprint>): void {
   const wanted = { ...expected, ...(expected.sampling && { sampling: withoutSampler(expected.sampling) }) };
   const found = { ...file.fingerprint, sampling: withoutSampler(file.fingerprint.sampling) };

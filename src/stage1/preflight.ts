@@ -234,8 +234,8 @@ const dispersed = 1.645;
 const lengthTells = 0.2;
 
 /**
- * Whether success looks like the toss of one coin: equally frequent on all problems, and right samples as long as wrong ones. Then
- * nothing that a sample does more or less of tells right from wrong, so there may be nothing to reinforce.
+ * Whether success looks like the toss of one coin: equally frequent on all problems, and right samples as long as wrong
+ * ones. Then no measured difference between samples tells right from wrong, so there may be nothing to reinforce.
  */
 function adviseOnGuessing(entries: readonly VStarEntry[], rate: number): string[] {
   const samples = entries[0]!.exact.length;
@@ -252,7 +252,7 @@ function adviseOnGuessing(entries: readonly VStarEntry[], rate: number): string[
 }
 
 /**
- * How much more the counts of successes differ than those of one probability for all: Pearson's statistic over the problems as a
+ * How much more the counts of successes vary than with equal probabilities for all problems: Pearson's statistic as a
  * normal quantile, by Wilson and Hilferty's approximation (1931).
  */
 function dispersion(counts: readonly number[], samples: number, rate: number): number {
@@ -263,7 +263,7 @@ function dispersion(counts: readonly number[], samples: number, rate: number): n
   return (Math.cbrt(statistic / freedom) - (1 - spread)) / Math.sqrt(spread);
 }
 
-/** Correlation of a sample's length with its success, both relative to the means of its problem; 0 if either never varies. */
+/** Correlation of a sample's length with its success, both relative to the problem's means; 0 if either never varies. */
 function lengthCorrelation(entries: readonly VStarEntry[]): number {
   let [product, lengthSquares, exactSquares] = [0, 0, 0];
   for (const { lengths, exact } of entries) {

@@ -11,7 +11,7 @@ export interface Probe {
   /** Shares of exact completions. */
   readonly greedyExact: number;
   readonly sampledExact: number;
-  /** Share of samples whose last integer is the solution's, recognised as an answer or not; null without a numeric solution. */
+  /** Share of samples whose last integer is the solution's, parsed as an answer or not; null without a numeric solution. */
   readonly lastNumberRight: number | null;
   readonly truncatedRate: number;
   readonly parseFailRate: number;

@@ -206,7 +206,7 @@ export interface VStarPart {
 }
 
 /**
- * Merges the shards of several machines into one file. From all shards, in any order, it has the bytes of a file that was
+ * Merges the shards of several machines into one file. All shards, in any order, give the same bytes as a file that was
  * never divided. With `partial`, shards may be missing, incomplete or repeated; a problem in two files must still have the
  * same samples, though one file may have fewer of them.
  *
@@ -257,7 +257,10 @@ function shardsOf({ shards, entries }: VStarFile): Shards {
   return shards ?? { of: 1, have: [1], problems: entries.size };
 }
 
-/** A shard in several files counts once: shard sizes differ by at most one and earlier ones are larger, so a file implies the size of each of its shards. */
+/**
+ * A shard in several files counts once. Shard sizes differ by at most one and the larger ones come first, so a file implies
+ * the size of each of its shards.
+ */
 function unionOf(all: readonly Shards[]): Shards {
   const sizes = new Map<number, number>();
   for (const { have, problems } of all) {

@@ -68,7 +68,7 @@ export interface CheckpointModel {
 
 type TrainedValues = Pick<PlacedPolicy, 'specs' | 'momentSpecs' | 'read' | 'server'>;
 
-/** Writes the trained model, or the adapters in PEFT's format, in float32; and where a server keeps its state, if one trains it. */
+/** Writes the trained model, or its adapters in PEFT's format, in float32; and the place of a server's state, if any. */
 export async function savePolicy(
   folder: string,
   policy: Pick<TrainedValues, 'specs' | 'read' | 'server'>,

@@ -24,8 +24,8 @@ const rounding = { from: 'rounding', fix: 'Run `tinyzero doctor`, which compares
 
 /**
  * By the sampler's weights. With `f32` and `bf16`, both log-probs come from the same weights: rounding causes about 1e-5 in
- * float32, and up to a few tenths for a single token with bfloat16 products. `int8` weights differ from the policy's, most of all
- * for unlikely tokens (docs/log.md).
+ * float32, and up to a few tenths for a single token with bfloat16 products. `int8` weights differ from the policy's, most
+ * of all for unlikely tokens (docs/log.md).
  */
 export const samplerTolerance: Readonly<Record<WeightForm, SamplerTolerance>> = {
   f32: { max: 1e-2, mean: 1e-2, ...rounding },

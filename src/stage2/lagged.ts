@@ -42,7 +42,7 @@ export function currentSampler({ read }: Pick<Policy, 'read'>, sample: Policy['s
   return { read, sample, refresh: async () => {}, restore: async () => {} };
 }
 
-/** Samples from a copy made at the last refresh, by putting it into `policy` for the time. */
+/** Samples from a copy made at the last refresh, which is in `policy` only while it samples. */
 export function localLaggedSampler(policy: Weights, sample: Policy['sample']): LaggedSampler {
   const held = heldTensors(policy);
   return {

@@ -38,7 +38,7 @@ export interface TrainedRollout<P = unknown> {
   readonly givenReward?: number;
 }
 
-/** The policy as the loop uses it. It reads through promises if a program's results cannot be awaited synchronously, as in a page. */
+/** The policy as the loop uses it. `read` returns a promise where JavaScript cannot wait synchronously, as in a page. */
 interface TrainedPolicy extends Pick<PlacedPolicy, 'config' | 'specs' | 'server' | 'update' | 'score'> {
   read(name: string): Float32Array | Promise<Float32Array>;
 }
@@ -72,7 +72,7 @@ export interface TrainOptions<P> {
   readonly isOver: () => boolean;
   readonly saveDue: (step: number) => boolean;
   readonly save: (progress: Progress) => Promise<void>;
-  /** When aborted, sampling stops or the current update is finished; the progress is saved, and the loop throws the reason. */
+  /** On abort, sampling stops or the current update finishes; the progress is saved, and the loop throws the reason. */
   readonly signal: AbortSignal;
 }
 

@@ -29,9 +29,10 @@ export const numbers: Arithmetic<number> = {
 /**
  * A*PO and OAPL: the squared error (beta2·δ - (r - V*))², without clipping or length normalisation.
  *
- * TBRM: the squared trajectory Bellman residual of logits as Q-values, with A = r and V_θ(prompt) = log Σ exp(logits of the first
- * token) in δ. The paper has (logit(first token) + Σ log π(later tokens) - r / beta - S_ref)², where logit = V_θ + log π: this is
- * beta2² times that. Yuan et al., "Trajectory Bellman Residual Minimization" (2025, arXiv 2505.15311), equation 4.
+ * TBRM: the squared trajectory Bellman residual of logits as Q-values, with A = r and V_θ(prompt) = log Σ exp(logits of the
+ * first token) in δ. The paper has (logit(first token) + Σ log π(later tokens) - r / beta - S_ref)², with the logit
+ * V_θ + log π: this is beta2² times that. Yuan et al., "Trajectory Bellman Residual Minimization" (2025, arXiv 2505.15311),
+ * equation 4.
  */
 export function squaredError<X>(
   { square, sub, mul }: Arithmetic<X>,

@@ -1,8 +1,9 @@
 /**
- * @file The value tracker of SPO: estimates, over the whole run, how likely the current policy solves each problem. Xu and Ding,
- * "Single-stream Policy Optimization" (2025, arXiv 2509.13232), section 3, with the constants of the authors' program. A problem's
- * value v is the mean of Beta(alpha, beta), which counts its rewards and discounts older ones: the more, the further the policy
- * has moved since the last visit. v is the baseline of the next advantage and decides how often the problem is drawn.
+ * @file The value tracker of SPO: estimates, over the whole run, how likely the current policy is to solve each problem. Xu
+ * and Ding, "Single-stream Policy Optimization" (2025, arXiv 2509.13232), section 3, with the constants of the authors'
+ * program. A problem's value v is the mean of Beta(alpha, beta), which counts its rewards and discounts older ones: the
+ * further the policy has moved since the last visit, the more. v is the baseline of the next advantage and decides how often
+ * the problem is drawn.
  *
  * A reward between 0 and 1 counts as a partial success. Departures from the authors' program:
  *  1. at the first visit, the policy's movement is measured from the reference, which drew stage 1; theirs takes 0;
@@ -28,12 +29,12 @@ export interface Belief {
 const retained = { least: 0.875, most: 0.96 } as const;
 /** Older rewards count half when a token's log-prob has moved by this many nats on average. */
 const halfLife = 0.06;
-/** Added to every problem's weight in the draw, so that every problem is drawn at times. */
+/** Added to every problem's weight in the draw, so that every problem is drawn occasionally. */
 const exploration = 0.05;
 
 /**
- * The belief from the rewards of stage 1: their mean, with half a success and half a failure added, at the weight that discounted
- * rewards have in the long run, 1 / (1 - 0.875) = 8 rewards.
+ * The belief from the rewards of stage 1: their mean, with half a success and half a failure added, at the weight that
+ * discounted rewards have in the long run, 1 / (1 - 0.875) = 8 rewards.
  */
 export function firstBelief(rewards: readonly number[]): Belief {
   const weight = 1 / (1 - retained.least);

@@ -15,12 +15,12 @@ export interface Checksum {
   readonly crc32: string;
 }
 
-/** CRC-32 of some bytes that follow others, whose CRC-32 is `before`. */
+/** CRC-32 of earlier bytes followed by `bytes`; `before` is the CRC-32 of the earlier ones. */
 type Crc32 = (bytes: Uint8Array, before: number) => number;
 
 let crc32: Crc32 = zlib.crc32;
 
-/** Takes a faster function with the same results, such as that of the native engine. */
+/** Installs a faster function with the same results, such as that of the native engine. */
 export function useCrc32(faster: Crc32): void {
   crc32 = faster;
 }

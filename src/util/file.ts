@@ -81,7 +81,7 @@ export function writeAtomic(path: string, write: (fd: number) => void): void {
   }
 }
 
-/** A temporary file beside `path`, which `commit` flushes and renames to it and `abandon` removes. */
+/** A temporary file next to `path`. `commit` flushes it and renames it to `path`; `abandon` removes it. */
 export function beginAtomic(path: string): { fd: number; temporary: string; commit(): void; abandon(): void } {
   const folder = dirname(path);
   makeFolder(folder);

@@ -1,8 +1,8 @@
 /**
- * @file Atomic writing of large files from start to end. Where the system allows (`O_DIRECT` on Linux), the bytes go past the
+ * @file Atomic writing of large files from start to end. Where the system allows (`O_DIRECT` on Linux), the bytes bypass the
  * page cache: copying gigabytes into it and flushing them keeps every processor busy, and `fsync` then waits for all of them
- * (docs/log.md). The blocks are written by other threads while the caller prepares the next ones; once the space is reserved,
- * the system writes several at a time.
+ * (docs/log.md). Other threads write the blocks while the caller prepares the next ones; once the space is reserved, the
+ * system writes several at a time.
  */
 import { closeSync, constants, openSync, write } from 'node:fs';
 import { promisify } from 'node:util';
@@ -13,18 +13,18 @@ import { alignedMemory } from './machine.js';
 /** Appends bytes. They may be changed once the promise resolves; it rejects when an earlier write has failed. */
 export type Append = (bytes: Uint8Array) => Promise<void>;
 
-/** Direct writes need an address, a position and a length that are multiples of the disk's block, which is no larger. */
+/** Direct writes need an address, position and length that are multiples of the disk's block size, which is no larger. */
 const blockBytes = 4096;
 /** Larger writes were no faster. */
 const bufferBytes = 4 << 20;
 const bufferCount = 3;
 
-/** Gives an open file this length and its blocks on the disk. A file for which it fails is written without. */
+/** Sets the length of an open file and reserves its blocks on the disk. If it fails, the file is written without it. */
 type Reserve = (fd: number, bytes: number) => void;
 
 let reserve: Reserve = () => {};
 
-/** Takes the function of the native engine, since Node has none. */
+/** Installs the function of the native engine, since Node has none. */
 export function useReserve(native: Reserve): void {
   reserve = native;
 }
@@ -33,8 +33,8 @@ export function useReserve(native: Reserve): void {
  * As {@link import('./file.js').writeAtomic}, for content that `produce` appends in pieces of any size.
  *
  * @param bytes the size of the whole content.
- * @param onBlock receives the content in blocks, in order, each while other threads write it: what it does costs no time as long as
- * it is faster than the disk.
+ * @param onBlock receives the content in blocks, in order, each while other threads write it. It costs no time as long as it
+ * is faster than the disk.
  * @throws the system error of the failing call (ENOSPC, EACCES, ...); an older file is then unchanged.
  */
 export async function writeLargeFile(
@@ -57,7 +57,7 @@ export async function writeLargeFile(
 
 type WriteAt = (bytes: Uint8Array, position: number) => Promise<void>;
 
-/** Cuts what `produce` appends into whole buffers, a few of which are being written while it goes on. @returns the bytes written. */
+/** Cuts what `produce` appends into whole buffers and writes a few of them meanwhile. @returns the bytes written. */
 async function appendBlocks(
   writeAt: WriteAt,
   produce: (append: Append) => Promise<void>,
@@ -102,7 +102,7 @@ async function appendBlocks(
 
 const writePiece = promisify(write);
 
-/** Writes whole blocks past the page cache if the file system can, and the rest as usual. */
+/** Writes whole blocks without the page cache if the file system can, and the rest as usual. */
 function openTarget(fd: number, path: string, bytes: number): { write: WriteAt; close(): void } {
   const direct = bytes < blockBytes ? undefined : openDirect(path);
   if (direct !== undefined) reserve(direct, bytes);
@@ -124,7 +124,7 @@ function openTarget(fd: number, path: string, bytes: number): { write: WriteAt; 
   return { write: writeAt, close: () => direct !== undefined && closeSync(direct) };
 }
 
-/** @returns undefined where the system or the file system knows no direct writes. */
+/** @returns undefined where the system or the file system does not support direct writes. */
 function openDirect(path: string): number | undefined {
   if (constants.O_DIRECT === undefined) return undefined;
   try {

@@ -1,6 +1,6 @@
 /**
  * @file This program and the machine that it runs on: its version; free disk space, memory limit, processor features, cache
- * folder; and memory that is aligned.
+ * folder; and aligned memory.
  */
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { homedir, totalmem } from 'node:os';
@@ -56,10 +56,10 @@ export function cacheFolder(
 declare const WebAssembly: { Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer } };
 
 /**
- * At least `bytes` bytes of zeros, which take no memory until they are written. Memory of WebAssembly starts on a page, which
- * no other buffer of JavaScript is sure to do.
+ * At least `bytes` bytes of zeros, which take no memory until they are written. WebAssembly memory starts on a page
+ * boundary, which other JavaScript buffers do not guarantee.
  *
- * @throws RangeError when the system does not give them.
+ * @throws RangeError when the system cannot provide them.
  */
 export function alignedMemory(bytes: number): ArrayBuffer {
   const pageBytes = 65_536;

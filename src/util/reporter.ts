@@ -65,8 +65,8 @@ export const silentReporter: Reporter = {
 };
 
 /**
- * A turn of the event loop, in Node and in a browser, in which Ctrl-C, messages and output are handled. Long computations take one
- * now and then.
+ * Waits for a turn of the event loop, in Node or in a browser, in which Ctrl-C, messages and output are handled. Long
+ * computations call it from time to time.
  */
 export function eventLoopTurn(): Promise<void> {
   return new Promise((resolve) => {

@@ -10,8 +10,8 @@ const call = new Script('work()');
 /**
  * Returns the result of `work`, which must not call this function itself and may be started again. Costs about 0.1 ms.
  *
- * V8 measures wall-clock time. If this process received little processor time meanwhile, as on a busy machine, the limit says nothing
- * about the work, which is then repeated with twice the time.
+ * V8 measures wall-clock time. If this process received little processor time meanwhile, as on a busy machine, the limit
+ * says nothing about the work, which is then repeated with twice the time.
  *
  * @throws RangeError when it takes longer than `milliseconds`; whatever `work` throws.
  */
@@ -22,7 +22,7 @@ export function withinTime<T>(milliseconds: number, work: () => T): T {
     try {
       return call.runInContext(slot, { timeout: Math.ceil(limit) }) as T;
     } catch (error) {
-      // The error is of the script's realm, no instance of this one's Error.
+      // The error comes from the script's realm, so it is not an instance of this realm's Error.
       if ((error as { code?: unknown } | null)?.code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
       const { user, system } = process.cpuUsage(before);
       if ((user + system) / 1000 < milliseconds / 2) continue;

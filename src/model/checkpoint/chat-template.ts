@@ -7,7 +7,7 @@
 import { Interpreter, Template } from '@huggingface/jinja';
 import { withinTime } from '../../util/time-limit.js';
 
-/** Size limit of a template. The longest known ones have about 20 kB. */
+/** Size limit of a template. The longest known ones are about 20 kB. */
 export const maxTemplateBytes = 2 ** 18;
 /** Limit of evaluated nodes. The longest conversations need a few thousand. */
 const maxSteps = 1_000_000;
@@ -19,7 +19,7 @@ const elementSize = 40;
 /** Limit of the total size of all values made, in characters. */
 const maxTotal = 64_000_000;
 
-// The parts used here of the interpreter's values and nodes; the package does not export their types.
+// The parts of the interpreter's values and nodes that are used here; the package does not export their types.
 interface Value {
   readonly type: string;
   readonly value: unknown;
@@ -149,7 +149,7 @@ function checkedFilter(node: Node, evaluate: (node: Node) => Value, sizeOf: (val
   return { ...node, type: 'FilterExpression', operand: constant(operand), filter: { ...filter, args } };
 }
 
-/** An upper bound of the size of a filter's result. */
+/** An upper bound on the size of a filter's result. */
 function filteredLength(
   name: string,
   operand: Value,

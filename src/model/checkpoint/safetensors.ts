@@ -20,14 +20,14 @@ export interface TensorToWrite {
   readonly dtype: Dtype;
 }
 
-/** The format's names of the number formats that are written. */
+/** The format's names for the dtypes that are written. */
 const formatName: Readonly<Record<Dtype, string>> = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' };
 
 export function bytesOf({ shape, dtype }: TensorToWrite): number {
   return shape.reduce((a, b) => a * b, 1) * bytesPerElement[dtype];
 }
 
-/** @returns all bytes before the first tensor, the tensors in the order in which they follow, and the size of the file in bytes. */
+/** @returns all bytes before the first tensor, the tensors in file order, and the size of the file in bytes. */
 function safetensorsLayout<Tensor extends TensorToWrite>(
   tensors: readonly Tensor[],
   metadata: Readonly<Record<string, string>> = { format: 'pt' },

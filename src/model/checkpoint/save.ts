@@ -39,7 +39,7 @@ export interface ModelToSave {
   read(name: string): Float32Array | Promise<Float32Array>;
   /** The folder whose tokenizer and generation files are copied, if any. */
   readonly carryFrom?: string;
-  /** Weight files larger than this are split, in the same way as by transformers. */
+  /** Weight files larger than this are split, as transformers does. */
   readonly maxShardBytes?: number;
 }
 

@@ -43,7 +43,7 @@ export const splitPatterns = { qwen2: patterns('\\p{N}'), llama3: patterns('\\p{
 
 const linear = new Set(Object.values(splitPatterns).flat());
 
-/** Whether `pattern` is known to take time that grows as the text does. Any other may backtrack for longer than anyone waits. */
+/** Whether `pattern` is known to run in time linear in the text's length. Any other may backtrack almost forever. */
 export const isLinearPattern = (pattern: string): boolean => linear.has(pattern);
 
 export interface TokenizerFiles {
@@ -68,9 +68,9 @@ export interface TokenizerModel {
   readonly ids: ReadonlyMap<string, number>;
 }
 
-/** Largest file accepted. Gemma 3's, the largest known, has 33 MB. */
+/** Largest file accepted. Gemma 3's, the largest known, is 33 MB. */
 const maxBytes = 128 * 2 ** 20;
-/** Total length of the added tokens, which form a trie. Gemma's 6,000 have 100,000 characters. */
+/** Total length of the added tokens, which form a trie. Gemma has 6,000 of them, with 100,000 characters in total. */
 const maxAddedCharacters = 2_000_000;
 /** Largest factor by which the steps may lengthen a text. Llama's do not lengthen it at all. */
 const maxGrowth = 64;
@@ -198,7 +198,7 @@ function checkWords(type: 'BPE' | 'WordPiece', record: JsonRecord, source: JsonS
     throw wrong(source, [mustBe('model.unk_token', 'a token of its vocabulary', unknown)]);
   }
   const { vocab: ids, unk_token: unknown, byte_fallback } = check(models.BPE, record, source, 'model');
-  // GPT-2 names an unknown token that it lacks and never needs.
+  // GPT-2's files name an unknown token that is missing from the vocabulary and never needed.
   return { type, ids, byte_fallback, unk_token: unknown !== undefined && ids.has(unknown) ? unknown : undefined };
 }
 
@@ -321,8 +321,8 @@ function maximum(values: Iterable<number>): number {
 }
 
 /**
- * The `pre_tokenizer` with the reference's behaviour: its `Digits` step treats every numeral (`½`, `²`, `Ⅷ`) as a digit, the
- * package's only those that match `\d`.
+ * The `pre_tokenizer` with the reference's behaviour: its `Digits` step treats every numeral (`½`, `²`, `Ⅷ`) as a digit. The
+ * package's step treats only characters that match `\d` as digits.
  */
 export function withAllNumerals(part: unknown): unknown {
   if (!isRecord(part)) return part;
@@ -334,7 +334,7 @@ export function withAllNumerals(part: unknown): unknown {
   return { ...part, pretokenizers: part.pretokenizers.map(withAllNumerals) };
 }
 
-/** The file for programs that want all of its parts: absent ones are null. */
+/** `json` for programs that require every part: absent ones become null or empty. */
 export function withAllParts(json: JsonRecord): JsonRecord {
   return { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [], ...json };
 }

@@ -40,7 +40,7 @@ export interface TextTokenizer {
   decode(ids: readonly number[], options?: { keepSpecialTokens?: boolean }): string;
 }
 
-/** Calls `work`, in which the package handles `size` characters or ids, perhaps with a time limit for its regular expressions. */
+/** Calls `work`, in which the package handles `size` characters or ids; may limit the time of its regular expressions. */
 type RunStep = <T>(step: 'encoding' | 'decoding', size: number, work: () => T) => T;
 
 /** @param run runs each use of the package. @throws UserError when the package rejects the files. */

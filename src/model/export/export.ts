@@ -1,6 +1,6 @@
 /**
- * @file Exports a model for other programs, and checks an export against the model that it came from: the same prompts,
- * answered greedily by tinyzero and by a program that runs the export, token by token.
+ * @file Exports a model for other programs, and checks an export against its source model: tinyzero and a program that runs
+ * the export answer the same prompts greedily, and the answers are compared token by token.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -183,7 +183,7 @@ export interface ExportCheck {
     readonly position: number;
     readonly expected: number | null;
     readonly found: number | null;
-    /** Of the expected token: near -0.7 two tokens may be equally likely. */
+    /** Of the expected token. Near -0.7, two tokens may be equally likely. */
     readonly logProb: number | null;
   };
 }

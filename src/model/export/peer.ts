@@ -1,7 +1,7 @@
 /**
- * @file The programs that run an exported model, for a check: llama.cpp (node-llama-cpp) a GGUF file, transformers.js an
- * ONNX model. Each answers greedily, by token ids, on the CPU. They are loaded from the user's project or from tinyzero's,
- * and are not dependencies of tinyzero.
+ * @file The programs that run an exported model for a check: llama.cpp (node-llama-cpp) runs GGUF files and transformers.js
+ * runs ONNX models. Each answers greedily, by token ids, on the CPU. They are loaded from the user's project or from
+ * tinyzero's, and are not dependencies of tinyzero.
  */
 
 import { availableParallelism } from 'node:os';
@@ -91,7 +91,7 @@ export async function openInLlamaCpp(modelPath: string, contextSize: number, ada
   const maxThreads = Math.max(1, availableParallelism() - 1);
   const llama = await module.getLlama({ gpu: false, maxThreads, ...quiet });
   const model = await llama.loadModel({ modelPath });
-  // The default cache of keys and values is float16, whose rounding would look like an error of the export.
+  // The cache of keys and values defaults to float16, whose rounding would look like an error in the export.
   const exact = { flashAttention: false, experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' };
   const context = await model.createContext({
     contextSize,
@@ -135,7 +135,7 @@ interface PeerModel {
   dispose(): Promise<unknown>;
 }
 
-/** @param dtype its name in transformers.js. @throws UserError if the package is missing. */
+/** @param dtype the name of the number format in transformers.js. @throws UserError if the package is missing. */
 export async function openInTransformersJs(folder: string, dtype: string): Promise<Peer> {
   const { module, program } = await loadPeer<TransformersModule>('@huggingface/transformers');
   const { env, AutoTokenizer, AutoModelForCausalLM, Tensor } = module;

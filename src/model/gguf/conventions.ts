@@ -1,7 +1,7 @@
 /**
  * @file Where GGUF differs from a Hugging Face model folder: the names of tensors, the order of the rows that are rotated,
- * and rotary embedding, whose base and scaling are metadata. Llama 3's stretched wavelengths are a tensor of factors without
- * the settings that they came from, which are recovered here.
+ * and rotary embedding, whose base and scaling are metadata. GGUF stores Llama 3's stretched wavelengths as a tensor of
+ * factors. The settings behind them are not stored and are recovered here.
  */
 import { UserError } from '../../util/errors.js';
 import type { JsonRecord } from '../../util/json.js';
@@ -51,7 +51,7 @@ export function turnedHeads(name: string, config: ModelConfig): number | undefin
 }
 
 /**
- * Permutes rows: row (i, pair) of a head, i being its half, becomes (pair, i) in GGUF, and the reverse.
+ * Permutes rows between the two orders: row (half, pair) of a head in a Hugging Face folder is row (pair, half) in GGUF.
  *
  * @param values row-major, `heads * C` rows.
  */

@@ -135,7 +135,7 @@ function tensorsToWrite({ config, weights }: Pretrained, format: GgufFormat, not
     : [{ name: ropeFactorsName, shape, format: tensorFormats.f32, read: () => factors }, ...tensors];
 }
 
-/** Formats that llama.cpp multiplies adapters in. */
+/** Formats in which llama.cpp can multiply adapters. */
 export type GgufAdapterFormat = 'f32' | 'f16' | 'bf16';
 
 /**

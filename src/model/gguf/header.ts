@@ -1,7 +1,7 @@
 /**
  * @file Reads the header of a GGUF file: metadata and the list of tensors (the format is described in docs/gguf.md of
  * github.com/ggml-org/ggml). Every count, length and offset is checked against a limit and the file's size before memory is
- * allocated. Tensors are read one at a time, in pieces. Knows nothing of models.
+ * allocated. Tensors are read one at a time, in pieces. Independent of models.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
@@ -44,7 +44,7 @@ const limits = {
   nameBytes: 4096,
   alignment: 2 ** 20,
 };
-/** Bytes per piece: fits the second-level cache; a multiple of every block. */
+/** Blocks per piece, so that a piece fits the second-level cache. */
 const pieceBlocks = 16_384;
 
 /**
@@ -174,7 +174,7 @@ function corrupt(path: string, reason: string): UserError {
 
 /** Gemma's vocabulary of 262,144 tokens with its merges takes 16 MB. */
 const maxHeaderBytes = 128 * 2 ** 20;
-/** In all lists together: Gemma's have 1.5 million. */
+/** Limit of the elements of all lists together. Gemma's have 1.5 million. */
 const maxElements = 4_000_000;
 const chunkBytes = 2 ** 20;
 
@@ -202,7 +202,7 @@ class HeaderReader {
   #elements = 0;
   readonly #hash = createHash('sha256');
 
-  /** @param corrupt returns the error for a reason. */
+  /** @param corrupt makes an error from a reason. */
   constructor(
     private readonly fd: number,
     private readonly fileBytes: number,
@@ -217,7 +217,7 @@ class HeaderReader {
     return this.#take(4, 'a number').readUInt32LE();
   }
 
-  /** @throws for a number beyond the integers of float64. */
+  /** @throws for a number above 2^53 - 1. */
   uint64(): number {
     const value = this.#take(8, 'a number').readBigUInt64LE();
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.corrupt(`it holds the impossible size ${value}`);

@@ -1,7 +1,7 @@
 /**
  * @file Opens a GGUF file as a model. Its small files (config.json, tokenizer files, chat template) are made from its
- * metadata and written into the cache, so that the code for model folders also reads GGUF files. Its weights stay in it:
- * they have their Hugging Face names, are checked against the config and widened to float32 as they are read.
+ * metadata and written into the cache, so that the code for model folders also reads GGUF files. Its weights stay in the
+ * file. They get their Hugging Face names, are checked against the config and are widened to float32 as they are read.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';

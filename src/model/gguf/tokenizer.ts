@@ -1,7 +1,7 @@
 /**
- * @file Tokenizers in GGUF: byte-level BPE (`tokenizer.ggml.model` "gpt2"). The format stores only a
- * name for the splitting before BPE; its meaning is in llama.cpp's code. {@link splits} has the names known here. Anything that
- * the format or llama.cpp cannot express is rejected by name.
+ * @file Tokenizers in GGUF: byte-level BPE (`tokenizer.ggml.model` "gpt2"). The format stores only a name for the splitting
+ * before BPE, which llama.cpp's code defines; {@link splits} lists the supported names. Anything that the format or
+ * llama.cpp cannot express is rejected by name.
  */
 import { isRecord, type JsonRecord } from '../../util/json.js';
 import type { TokenizerFiles } from '../checkpoint/tokenizer-file.js';
@@ -20,7 +20,7 @@ interface Split {
   readonly patterns?: readonly string[];
   /** Whether digits are split off one by one before GPT-2's expression. */
   readonly digits?: boolean;
-  /** Whether a word that is a token is never split, regardless of the merges. */
+  /** Whether a word that is itself a token stays whole, regardless of the merges. */
   readonly ignoreMerges: boolean;
   /** Whether Hugging Face's files of this family normalize to NFC, which llama.cpp never does. */
   readonly nfc: boolean;

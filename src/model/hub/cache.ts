@@ -1,7 +1,7 @@
 /**
- * @file The Hugging Face cache on disk, in the layout that huggingface_hub (Python) shares:
- * `models--org--name/` (`datasets--org--name/` for a dataset) with `blobs/<etag>`, `snapshots/<commit>/<file>` linking to blobs, and `refs/<revision>` naming
- * a commit. Handles only the layout; the caller downloads.
+ * @file The Hugging Face cache on disk, in the layout that huggingface_hub (Python) shares: `models--org--name/`
+ * (`datasets--org--name/` for a dataset) with `blobs/<etag>`, `snapshots/<commit>/<file>` linking to blobs, and
+ * `refs/<revision>` naming a commit. Handles only the layout; the caller downloads.
  */
 import { createHash } from 'node:crypto';
 import { copyFileSync, createReadStream, existsSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -72,7 +72,7 @@ export class RepoCache {
     writeFileAtomic(this.listing(commit), `${JSON.stringify({ files: [...listed.values()] })}\n`);
   }
 
-  /** The files of `commit`, whether or not they were downloaded; undefined if they were never listed, or not readably. */
+  /** The files of `commit`, whether or not they were downloaded; undefined without a readable list. */
   listingOf(commit: string): ReadonlyMap<string, RemoteFile> | undefined {
     const path = this.listing(commit);
     if (!existsSync(path)) return undefined;

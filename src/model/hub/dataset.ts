@@ -1,7 +1,7 @@
 /**
- * @file Resolves a dataset id `org/name[@revision]`: the files of one split, downloaded into the Hugging Face cache. Without a
- * revision they are those of the branch `refs/convert/parquet`, which the hub makes of every public dataset; a dataset without
- * that branch is read from its own files.
+ * @file Resolves a dataset id `org/name[@revision]`: the files of one split, downloaded into the Hugging Face cache. Without
+ * a revision they are those of the branch `refs/convert/parquet`, which the hub makes for every public dataset; a dataset
+ * without that branch is read from its own files.
  */
 import { existsSync } from 'node:fs';
 import { UserError } from '../../util/errors.js';
@@ -11,7 +11,7 @@ import { RevisionMissing } from './http.js';
 import { fromHub, type HubId, type HubOptions, hubSettings, openRepo, parseHubId, type RepoRequest } from './repo.js';
 
 export interface DatasetSplits {
-  /** Folder of the dataset's files, where it has several. */
+  /** Folder of the files, in a dataset with several. */
   readonly subset?: string | undefined;
   readonly split: string;
   /** The split of the held-out problems, if they are not chosen from `split`. */
@@ -34,12 +34,12 @@ export interface ResolvedDataset {
 
 const converted = 'refs/convert/parquet';
 const instead = 'a file of problems (.jsonl, .csv or .parquet)';
-/** Of the chosen splits, as they are downloaded. */
+/** Size limit of the chosen splits, as downloaded. */
 const maxBytes = 2 ** 30;
 /** In order of preference. */
 const extensions = ['.parquet', '.csv', '.tsv', '.jsonl'] as const;
 
-/** Whether `reference` can only be a dataset id: it is of that form, and no file. */
+/** Whether `reference` can only be a dataset id: it has that form and cannot be the name of a file. */
 export function isDatasetId(reference: string): boolean {
   if (existsSync(reference) || extensions.some((extension) => reference.endsWith(extension))) return false;
   return parseHubId(reference) !== undefined;
@@ -64,7 +64,7 @@ export async function resolveDataset(
   const cached = () =>
     cachedFiles(cache, id, reference, splits) ??
     (id.revision === converted ? cachedFiles(cache, { ...id, revision: 'main' }, reference, splits) : undefined);
-  // A commit does not change: what was downloaded of it once needs no hub.
+  // A commit never changes, so its downloaded files are used without the hub.
   if (isCommit(id.revision)) {
     const found = cached();
     if (found !== undefined) return found;
@@ -190,14 +190,14 @@ function foldersOf(path: string): string[] {
   return path.split('/').slice(0, -1);
 }
 
-/** The folder that a file of a split is in, without the split's own. */
+/** The folder of a split's file, without the folders named after the split. */
 function placeOf(path: string, split: string): string {
   return foldersOf(path)
     .filter((folder) => folder !== split && folder !== `partial-${split}`)
     .join('/');
 }
 
-/** `train/0000.parquet`, `train.csv` or `train-00000-of-00001.parquet`; the hub's conversion cuts large splits, `partial-train`. */
+/** `train/0000.parquet`, `train.csv`, `train-00000-of-00001.parquet`; `partial-train/` where the hub cut a large split. */
 function isSplitExactly(path: string, split: string): boolean {
   const folders = foldersOf(path);
   const stem = path.slice(path.lastIndexOf('/') + 1).replace(/\.\w+$/, '');
@@ -213,7 +213,7 @@ function isSplitSomewhere(path: string, split: string): boolean {
     .includes(split);
 }
 
-/** Whether the path of a hub's listing stays in its folder. */
+/** Whether a path from the hub's listing stays inside the folder. */
 function isInside(path: string): boolean {
   return path.split('/').every((part) => part !== '' && !/^\.+$/.test(part) && !/[\\:]/.test(part));
 }

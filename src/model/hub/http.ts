@@ -40,7 +40,7 @@ export class HubUnreachable extends UserError {
   }
 }
 
-/** What does without a hub. */
+/** What works without a hub. */
 const onDisk: Readonly<Record<RepoKind, string>> = {
   model: 'a model folder',
   dataset: 'a file of problems (.jsonl, .csv or .parquet)',
@@ -51,7 +51,7 @@ export class RevisionMissing extends UserError {}
 
 const cutReason = 'the connection was cut';
 
-/** Consecutive failures without any new byte after which a download is given up. */
+/** A download fails after this many consecutive failures without a new byte. */
 const maxFailures = 5;
 
 /**

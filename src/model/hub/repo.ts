@@ -1,6 +1,6 @@
 /**
- * @file A repository on a Hugging Face hub, of a model or a dataset: which commit a revision is, which files it has, and their
- * download into the standard Hugging Face cache, where they are found again offline. Environment variables as in
+ * @file A repository on a Hugging Face hub, of a model or a dataset: resolves a revision to a commit, lists its files and
+ * downloads them into the standard Hugging Face cache, where they are found offline. Reads the environment variables of
  * huggingface_hub: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN (or the token file), HF_HUB_OFFLINE,
  * HF_HUB_DOWNLOAD_TIMEOUT. `downloadFileToCacheDir` of @huggingface/hub is not used: it restarts interrupted downloads from
  * the beginning and does not check hashes.

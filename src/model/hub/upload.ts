@@ -1,6 +1,6 @@
 /**
- * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Environment as in repo.ts. The
- * caller asks the user.
+ * @file Uploads a model folder to a Hugging Face hub, as one commit, through @huggingface/hub. Reads the
+ * environment variables of repo.ts. The caller asks the user for confirmation.
  */
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -17,7 +17,7 @@ export interface FileToUpload {
   readonly bytes: number;
 }
 
-/** The files of the model in `folder`, without those of training. @throws UserError if there is no model. */
+/** The files of the model in `folder`, without those that only training uses. @throws UserError if there is no model. */
 export function modelFilesOf(folder: string): FileToUpload[] {
   const known: readonly string[] = [...carriedFiles, 'config.json', adapterConfigFile];
   const weights = /^(model|adapter_model).*\.safetensors(\.index\.json)?$/;

@@ -1,6 +1,6 @@
 /**
- * @file The logits of the first token of each completion, for losses that take logits as Q-values (TBRM): of a pass of packed.ts, with
- * one product for each row.
+ * @file The logsumexp of the logits of each completion's first token, for losses that take logits as Q-values (TBRM). For a
+ * pass of packed.ts, it takes only one dot product per row.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { embedding } from '../../engine/ops/ops.js';
@@ -35,8 +35,8 @@ export function packFirstTokens(
 }
 
 /**
- * log Σ exp(logits / temperature) of the logits that predict each row's first token, `[R]`; of rows that are not in the pass, some
- * other number. It is the token's logit minus its log-prob, so that no other logit is computed again.
+ * log Σ exp(logits / temperature) of the logits that predict each row's first token, `[R]`; arbitrary for rows
+ * that are not in the pass. Computed as the token's logit minus its log-prob, so no other logit is computed again.
  *
  * @param weights the output layer's weights of each row's first token.
  */

@@ -1,7 +1,7 @@
 /**
  * @file Log-probs of given completions, differentiable. Logits are computed only where a completion's token is predicted:
  * the hidden states are gathered before the output layer, so no `[B, T, V]` tensor is ever made. This is the plain form,
- * one row a sequence: tests compare it with the reference, and the packed form (packed.ts) with it.
+ * one row per sequence. Tests compare it with the reference, and compare the packed form (packed.ts) with it.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { embedding, tokenLogProbs } from '../../engine/ops/ops.js';

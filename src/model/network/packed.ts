@@ -32,7 +32,7 @@ export interface PassShape {
   readonly predictions: number;
   /** Rows per update, which bounds the rows of a pass. */
   readonly rows: number;
-  /** Tokens that all prompts begin with: computed once for each sequence, at its start. Less than any prompt has; default 0. */
+  /** Tokens that all prompts begin with, fewer than any has; computed once per sequence, at its start. Default 0. */
   readonly sharedPrefix?: number;
 }
 
@@ -81,7 +81,7 @@ export function planPasses(
 /**
  * The most completion tokens that a sequence can hold: rows with the shortest prompt and the longest completion.
  *
- * @param length of the sequence and @param shortestPrompt, both without the shared prefix.
+ * @param length of the sequence, without the shared prefix. @param shortestPrompt its length, also without the prefix.
  */
 export function predictionsPerSequence(length: number, shortestPrompt: number, maxNewTokens: number): number {
   let most = 0;
@@ -173,7 +173,7 @@ export function* valuesByRow(
   }
 }
 
-/** One value for each completion token of a pass, in the order of {@link packPass}; padding: 0. The opposite of {@link valuesByRow}. */
+/** One value per completion token of a pass, in the order of {@link packPass}; padding: 0. Inverts {@link valuesByRow}. */
 export function packValues<Row extends CompletionRow>(
   rows: readonly Row[],
   pass: Pass,
@@ -226,7 +226,7 @@ export type OutputLayer = (rows: Float<'N D'>) => Float<'N V'>;
 /**
  * Log-prob of every completion token under softmax(logits / temperature), including padding: `[P]`.
  *
- * @param trained the parameters that get a gradient, and the embeddings of the tokens if those do instead of their table.
+ * @param trained the parameters that get a gradient. They may include the tokens' embeddings in place of the table.
  * @param frozen all others, which outlive the gradient. @param output default: that of the parameters.
  */
 export function packedLogProbs(

@@ -86,8 +86,8 @@ export function transformerLayer(
 }
 
 /**
- * Makes matrices that are stored in a narrower form depend on `x`, so that they are widened layer by layer. All of them could be
- * read immediately: all wide weights of a model would then be in memory at the start of every function.
+ * Makes matrices that are stored in a narrower form depend on `x`, so that they are widened layer by layer. Without this
+ * dependency, all of them could be widened at once, which would fill the memory at the start of every function.
  */
 export function waiting(parameters: TensorRecord, x: tf.Tensor): TensorRecord {
   return new Proxy(parameters, {

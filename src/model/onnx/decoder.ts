@@ -5,7 +5,7 @@
  * exporter (optimum).
  *
  * Parameters are stored in float32, float16 or bytes with a scale per row; the graph widens them on loading and computes in
- * float32. Activations are never bytes: that changed all of 20 greedy answers of SmolLM2-135M.
+ * float32. Activations are never quantised: that changed all of 20 greedy answers of SmolLM2-135M.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -130,7 +130,7 @@ interface OnnxModel {
 /**
  * Writes the folder.
  *
- * @param limit size in bytes above which tensors are stored in files beside the graph; default 2 GB.
+ * @param limit size in bytes above which tensors are stored in files next to the graph; default 2 GB.
  * @returns the files of the graph.
  * @throws the system error of a failing write.
  */
@@ -154,7 +154,7 @@ export async function exportOnnx(
     if (source !== undefined) put(file, readRegularFile(source));
   }
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
-  // transformers.js wants parts that other programs may leave out, and reads the template only from the second file.
+  // transformers.js requires parts that other programs may omit, and reads the template only from the second file.
   put('tokenizer.json', JSON.stringify(withAllParts(readTokenizerFiles(tokenizerFolder).json)));
   const settings = join(folder, 'tokenizer_config.json');
   const tokenizerConfig = existsSync(settings) ? readJsonRecord(settings) : {};
@@ -225,7 +225,7 @@ function decoderGraph(config: ModelConfig, weights: Pick<Weights, 'read'>, forma
   return graph;
 }
 
-/** B and T, each a list of one. */
+/** B and T, each as a list of one element. */
 function batchSizes(graph: OnnxGraph): [B: string, T: string] {
   const shape = apply(graph, 'Shape', ['input_ids']);
   return [0, 1].map((index) => apply(graph, 'Gather', [shape, integers(graph, [index])])) as [string, string];
@@ -311,7 +311,7 @@ function attention(context: Context, layer: number, x: string): string {
   return project(context, apply(graph, 'Reshape', [back, shapes.joined]), `${prefix}.o_proj`);
 }
 
-/** Rotary embedding of `x` `[B, heads, T, C]`: channel i turns with channel i + C / 2. */
+/** Rotary embedding of `x` `[B, heads, T, C]`: channel i is rotated with channel i + C / 2. */
 function turn({ graph, cos, sin, config }: Context, x: string): string {
   const half = config.headDim / 2;
   const [a, b] = applyMany(graph, 'Split', [x, integers(graph, [half, half])], 2, { axis: { int: -1 } }) as [

@@ -1,7 +1,7 @@
 /**
- * @file An ONNX graph, and its file. The graph has operators in the order in which they run, and stored tensors; nothing
- * here knows of models. The file (`onnx.proto3`, IR version 8) has the tensors inside or, if it would exceed protobuf's
- * limit, in files beside it. Tensors are read one after another and never all in memory.
+ * @file An ONNX graph and its file. The graph has operators, in the order in which they run, and stored tensors. The file
+ * (`onnx.proto3`, IR version 8) contains the tensors; if it would exceed protobuf's limit, they are in files next to it.
+ * Tensors are read one after another and are never all in memory. Independent of models.
  */
 import { basename } from 'node:path';
 import type { Message } from '../../engine/graph/protobuf.js';

@@ -102,7 +102,7 @@ export function prefillFunction(config: ModelConfig, sizes: CacheSizes): Functio
   });
 }
 
-/** `prefillShared`: keys and values of the first positions of a prompt, `ids` `[1, sharedPositions]`, into every row of the prompt cache. */
+/** `prefillShared`: writes keys and values of the shared prefix, `ids` `[1, sharedPositions]`, to every prompt cache row. */
 export function prefillSharedFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { prompts: P, promptPositions: T, sharedPositions: shared = 0 } = sizes;
   const block = blockOf(sizes);
@@ -253,13 +253,13 @@ function rowIndices(config: ModelConfig, slots: Int<'R'>, length: number, count:
   return rows.reshape([-1]);
 }
 
-/** Positions that are copied as one: copies begin and end at its multiples. TensorFlow copies row by row, a microsecond each. */
+/** Positions per copied block; copies begin and end at its multiples. TensorFlow copies row by row, at 1 µs per row. */
 function blockOf({ positions, promptPositions, chunk, sharedPositions = 0 }: CacheSizes): number {
   const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
   return [promptPositions, chunk, sharedPositions].reduce(divisor, positions);
 }
 
-/** A cache `[R, C]` with `size` of its rows in one: `[R / size, size * C]`. */
+/** A cache `[R, C]` with each `size` rows joined into one: `[R / size, size * C]`. */
 function inBlocks(cache: Float<'R C'>, size: number): Float<'N SC'> {
   const [rows, width] = cache.shape as [number, number];
   return cache.reshape([rows / size, size * width]);

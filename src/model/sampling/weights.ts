@@ -20,7 +20,7 @@ export function narrowState(config: ModelConfig, isNarrow: (name: string) => boo
 /** The parameters as state of a program that does not train them, large ones in the given form. */
 export function frozenState(config: ModelConfig, form: WeightForm): Record<string, StateSpec> {
   if (form !== 'int8') return narrowState(config, () => form === 'bf16');
-  // Layers that stay in a core's cache are not read from memory at every step, and have a native op of their own.
+  // Layers that stay in a core's cache are not read from memory at every step, and are decoded by a native operation.
   const isRead = (name: string) => !(name.startsWith('model.layers.') && hasSmallLayers(config));
   return storedState(config, (name) => (isRead(name) ? 'int8' : undefined));
 }
@@ -39,7 +39,7 @@ function storedState(
 const copyPrefix = 'sampler.';
 
 /**
- * The sampler's copies in a program that trains: of weights stored in another form, and of those that adapters change.
+ * The sampler's copies of weights in a program that trains: those stored in another form, and those that adapters change.
  *
  * @param merged names of the weights that have adapters.
  */

@@ -1,7 +1,7 @@
 /**
- * @file Adapters on a sampling server (vLLM, POST /v1/load_lora_adapter). Each is written to a folder that the server reads, and is
- * named by a hash of its content, so a name always means the same weights: servers cache prompts by the adapter's name, and a
- * cache would be stale if the weights changed.
+ * @file Adapters on a sampling server (vLLM, POST /v1/load_lora_adapter). Each is written to a folder that the server reads,
+ * and is named by a hash of its content, so a name always means the same weights: servers cache prompts by the adapter's
+ * name, and a cache would be stale if the weights changed.
  */
 import { renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';

@@ -132,7 +132,7 @@ function otherModel({ url }: ServerConnection, found: string): UserError {
 /** Tokens of a trial completion: enough for two seeds to differ. */
 const trialTokens = 16;
 
-/** Samples twice with one seed and checks the log-probs. @throws UserError when the server rejects token ids or decodes differently. */
+/** Samples twice with one seed, checks the log-probs. @throws UserError if the server rejects ids or decodes differently. */
 async function tryCompletions(
   request: OpenServer,
   model: string,

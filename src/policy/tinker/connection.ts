@@ -1,6 +1,6 @@
 /**
- * @file Requests to a server of the Tinker API: JSON over HTTP, with the key in `x-api-key`. Temporary failures are retried for a
- * while, but a request that changes the model is repeated only if the server cannot have received it.
+ * @file Requests to a server of the Tinker API: JSON over HTTP, with the key in `x-api-key`. Temporary failures are retried
+ * for a while, but a request that changes the model is repeated only if the server cannot have received it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { clip, systemErrorCode, UserError } from '../../util/errors.js';

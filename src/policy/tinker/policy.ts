@@ -1,11 +1,11 @@
 /**
- * @file A policy whose model is on a server of the Tinker API. It samples, scores and trains there. This process holds only tokens,
- * numbers and a copy of the adapter at the last save. The synchronous requests `load` and `loadTrained` take effect at the next
- * asynchronous call.
+ * @file A policy whose model is on a server of the Tinker API. It samples, scores and trains there. This process holds only
+ * tokens, numbers and a copy of the adapter at the last save. The synchronous requests `load` and `loadTrained` take effect
+ * at the next asynchronous call.
  *
- * An update is exactly A*PO's. At ratio 1, the gradient of the server's loss `importance_sampling`, with the same advantage on
- * every token of a completion, is that advantage times the gradient of the completion's log-prob. Each row is therefore sent with
- * the derivative of its own loss as its advantage, corrected for the server's scaling of rows (rows.ts).
+ * An update is exactly A*PO's. At ratio 1, the gradient of the server's loss `importance_sampling`, with the same advantage
+ * on every token of a completion, is that advantage times the gradient of the completion's log-prob. Each row is therefore
+ * sent with the derivative of its own loss as its advantage, corrected for the server's scaling of rows (rows.ts).
  */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -75,7 +75,7 @@ export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions)
   let wanted: Wanted | undefined = { kind: 'base' };
   /** The trained model on the server; undefined while the policy is the base model. */
   let model: string | undefined;
-  /** A second model that is never trained: with its initial adapter it computes what the base does, so it is the reference. */
+  /** The reference: a second model that is never trained. With its initial adapter it computes what the base does. */
   let reference: string | undefined;
   let scale: LossScale | undefined;
   /** Paths of the weights saved for sampling, and with the optimiser's state; undefined once the weights change. */
@@ -266,8 +266,8 @@ function requireMoved({ url }: TinkerClient, before: readonly Float32Array[], af
 }
 
 /**
- * The adapter's tensors, float32, by the names in `specs`. B is multiplied by the archive's alpha / `lora.alpha`, so that the adapter
- * computes the same function with `lora.alpha`.
+ * The adapter's tensors, float32, by the names in `specs`. B is multiplied by the archive's alpha / `lora.alpha`, so that
+ * the adapter computes the same function with `lora.alpha`.
  *
  * @throws UserError when it is not an adapter for these layers with this rank.
  */

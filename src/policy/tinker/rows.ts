@@ -35,8 +35,8 @@ export function scoringDatum(row: CompletionRow): TinkerDatum {
 }
 
 /**
- * A datum for the loss `importance_sampling`, -sum(exp(log π - logProbs) · advantage). If `logProbs` are those of the current model,
- * its gradient is -advantage times that of the completion's log-prob.
+ * A datum for the loss `importance_sampling`, -sum(exp(log π - logProbs) · advantage). If `logProbs` are those of the
+ * current model, its gradient is -advantage times that of the completion's log-prob.
  */
 export function trainingDatum(row: CompletionRow, logProbs: ArrayLike<number>, advantage: number): TinkerDatum {
   const advantages = new Array<number>(row.completionIds.length).fill(advantage);
@@ -68,7 +68,7 @@ export function lossAndSlope(loss: RowLoss, delta: number, advantage: number): {
   return loss(duals, { delta: { value: delta, slope: 1 }, advantage: { value: advantage, slope: 0 } });
 }
 
-/** The factor by which a row's advantage is multiplied so that the server minimises the mean over rows of sums over tokens. */
+/** Factors on the rows' advantages with which the server minimises the mean over rows of sums over tokens. */
 export interface LossScale {
   /** Description for the user. */
   readonly title: string;
@@ -79,7 +79,7 @@ export interface LossScale {
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 interface KnownScale extends LossScale {
-  /** What a server with this scale multiplies the gradient by: for `long` instead of `short` targets, for both instead of one. */
+  /** Factors on the gradient under this scale: for `long` instead of `short` targets, and for both sequences, not one. */
   expected(short: number, long: number): readonly [byLength: number, byBatch: number];
 }
 
@@ -122,8 +122,8 @@ const descent = (rate: number): TinkerAdam => ({
 });
 
 /**
- * A step should move the target's log-prob by this share of it: many times the rounding of a server that computes in bfloat16, whose
- * log-probs have 8 bits.
+ * A step should move the target's log-prob by this share of it: many times the rounding of a server that computes in
+ * bfloat16, whose log-probs have 8 bits.
  */
 const wantedMove = { least: 0.08, aim: 0.125, most: 0.18 };
 /** So small that the first step cannot bring a token's probability to 0 or 1. */

@@ -26,7 +26,7 @@ export async function sampleOnServer(
 ): Promise<Completion[]> {
   const stop = [...endIds];
   const calls = callsOf(rollouts);
-  /** Running completions, and their tokens that are not yet counted as decoding steps. A step adds one token to each completion. */
+  /** Running completions, and their tokens not yet counted as decoding steps. A step adds one token to each completion. */
   let running = 0;
   let uncounted = 0;
   const answers = await pooled(calls, async ({ first, rollouts: { length: count }, seed }) => {
@@ -99,7 +99,7 @@ function completionOf(
   });
 }
 
-/** Applies `work` to every item, at most {@link concurrency} at once, and returns the results in order. Starts nothing after a failure. */
+/** Applies `work` to all items, at most {@link concurrency} at once. Results are in order. A failure stops new starts. */
 async function pooled<Item, Result>(items: readonly Item[], work: (item: Item) => Promise<Result>): Promise<Result[]> {
   const results = new Array<Result>(items.length);
   let next = 0;
