@@ -1,6 +1,6 @@
 /**
- * @file Hugging Face folders with random weights, for benchmarks at sizes of which no model is shipped. All sides of a
- * comparison read the same folder.
+ * @file Hugging Face folders with random weights, for benchmarks at sizes for which no model is shipped. All sides of
+ * a comparison read the same folder.
  */
 import { fileURLToPath } from 'node:url';
 import type { Dtype } from '../src/model/checkpoint/dtype.js';

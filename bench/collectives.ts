@@ -1,6 +1,7 @@
 /**
- * @file The other way for processes to sum tensors: TensorFlow's own `CollectiveReduceV2`, one session and one graph in each
- * process. workers.ts measures it beside the exchange that tinyzero uses. Run with its settings as JSON, this file is one such process.
+ * @file An alternative way for processes to sum tensors: TensorFlow's own `CollectiveReduceV2`, with one session and one
+ * graph in each process. workers.ts compares it with the exchange that tinyzero uses. Run with its settings as JSON, this
+ * file is one such process.
  */
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
@@ -25,7 +26,7 @@ interface Task {
   /** This process, and the `address:port` of all. */
   readonly index: number;
   readonly addresses: readonly string[];
-  /** Of float32 that each process brings. */
+  /** Size of the float32 data that each process contributes. */
   readonly bytes: number;
 }
 

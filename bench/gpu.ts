@@ -1,8 +1,8 @@
 /**
- * @file Sampling and updates on a GPU at real sizes, beside PyTorch on the same card: `npm run bench:gpu -- [--sizes 0.5B,1.5B]
- * [--sequences 16,64,256] [--prompt 64] [--tokens 64] [--rows 16] [--precision bf16] [--python python3]`. Weights are random and
- * made in memory, so it needs neither files nor a network. Prints a line for each measurement as it is made; the last
- * line is JSON. Runs on a processor too, with small sizes: `--sizes tiny`.
+ * @file Sampling and updates on a GPU at real sizes, next to PyTorch on the same card: `npm run bench:gpu -- [--sizes
+ * 0.5B,1.5B] [--sequences 16,64,256] [--prompt 64] [--tokens 64] [--rows 16] [--precision bf16] [--python python3]`.
+ * Weights are random and made in memory, so it needs neither files nor a network. Prints a line for each measurement as it
+ * is made; the last line is JSON. Runs on a processor too, with small sizes: `--sizes tiny`.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

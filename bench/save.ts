@@ -1,8 +1,9 @@
 /**
- * @file What checksums add to saving a checkpoint with the sizes of Qwen2.5-0.5B (5.9 GB: weights and moments): saves without
- * them, with those of the native engine and with those of zlib, and saves whose blocks are not reserved.
- * `node dist/bench/save.js [--rounds 8] [--ways none,engine] [--out FOLDER]`; `--out /dev/shm` measures without a disk, and needs
- * 7 GB of memory. The last line is JSON. The tensors repeat a block of random numbers in memory, so nothing of the time is the engine's.
+ * @file What checksums add to saving a checkpoint with the sizes of Qwen2.5-0.5B (5.9 GB: weights and moments): saves
+ * without them, with those of the native engine and with those of zlib, and saves whose blocks are not reserved.
+ * `node dist/bench/save.js [--rounds 8] [--ways none,engine] [--out FOLDER]`; `--out /dev/shm` measures without a disk, and
+ * needs 7 GB of memory. The last line is JSON. The tensors repeat a block of random numbers in memory, so none of the time
+ * is the engine's.
  *
  * A round saves in every way and then again in the reverse order, so that a disk that becomes slower or faster favours none. The
  * result is the median over rounds of the time against the round's own saves without checksums, with a bootstrap interval over rounds.

@@ -1,6 +1,6 @@
 /**
- * @file Stage 1 of over 10,000 multiplications with the built-in model: by one process, and by eight local shards of which one is killed on the
- * way and started again. The merged file must have the bytes of the one that was never divided; exit code 1 if not.
+ * @file Stage 1 of over 10,000 multiplications with the built-in model: by one process, and by eight local shards, one of
+ * which is killed midway and restarted. The merged file must have the same bytes as the undivided one; exit code 1 if not.
  *
  *     npm run bench:shards                        # 160,000 completions, about 3 minutes on 2 quiet cores
  *     npm run bench:shards -- --lines 100 --samples 2 --shards 4
@@ -18,7 +18,7 @@ import { cli, type ProgramRun, runProgram } from './measure.js';
 
 const { values } = parseArgs({
   options: {
-    // A fifth of them is held out.
+    // A fifth of them are held out.
     lines: { type: 'string', default: '12600' },
     shards: { type: 'string', default: '8' },
     samples: { type: 'string', default: '8' },

@@ -1,9 +1,9 @@
 /**
- * @file What the webgpu engine does: products of matrices, decoding steps and updates of the built-in model and at the sizes of
- * SmolLM2-135M (random weights), dispatches, and agreement with wasm. Every measurement is printed as it is made, as text and as
- * JSON. `npm run bench:webgpu -- [--only products,builtin,smollm2,tiles] [--eager]`: on SwiftShader, with sizes that it can do; on
- * a card `node dist/bench/webgpu.js`. `--eager` measures the op-by-op engine as well, which is slow on SwiftShader; `--as-card` runs the
- * kernels of a card on SwiftShader.
+ * @file Measures the webgpu engine: matrix products, decoding steps and updates of the built-in model and at the sizes of
+ * SmolLM2-135M (random weights), dispatches, and agreement with wasm. Every measurement is printed as it is made, as text
+ * and as JSON. `npm run bench:webgpu -- [--only products,builtin,smollm2,tiles] [--eager]` runs on SwiftShader, with sizes
+ * that it can handle; `node dist/bench/webgpu.js` runs on a card. `--eager` also measures the op-by-op engine, which is
+ * slow on SwiftShader; `--as-card` runs the kernels of a card on SwiftShader.
  */
 import { parseArgs } from 'node:util';
 import { openEngine } from '../src/engine/backend.js';

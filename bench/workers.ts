@@ -169,4 +169,4 @@ for (const { work, processes, seconds, processorSeconds: used } of results) {
   );
 }
 console.log(JSON.stringify({ machine, repetitions, results }));
-process.exit(0); // TensorFlow's server has no end of its own
+process.exit(0); // TensorFlow's server never ends by itself

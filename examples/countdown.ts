@@ -13,7 +13,7 @@ interface Countdown {
   readonly target: number;
 }
 
-/** What a readable answer earns that uses the right numbers and misses the target, as in TinyZero. */
+/** Reward of a readable answer that uses the right numbers but misses the target, as in TinyZero. */
 const formatReward = 0.1;
 
 export default defineTask<Countdown>({
@@ -115,7 +115,7 @@ function search(terms: readonly Term[], target: number): string | undefined {
 const maxLength = 200;
 
 /**
- * The value of an equation's left side and the numbers in it; a right side (`= 24`) is passed over. Undefined for anything
+ * The value of an equation's left side and the numbers in it; a right side (`= 24`) is ignored. Undefined for anything
  * but whole numbers, + - * / (also × ÷ −) and brackets, and for a division by zero.
  *
  *     sum     = product { ("+" | "-") product }

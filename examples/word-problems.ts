@@ -1,7 +1,6 @@
 /**
- * @file Word problems of two steps. The held-out problems are told by templates that are never trained on, so what is
- * measured is whether the steps were learned, not the stories. Small numbers, spelled out, so that a small instruct model
- * can read them:
+ * @file Word problems of two steps. The held-out problems use story templates that are never trained on, which tests whether
+ * the steps were learned, not the stories. Numbers are small and spelled out, so that a small instruct model can read them:
  *
  *     tinyzero train --task examples/word-problems.ts --model HuggingFaceTB/SmolLM2-135M-Instruct
  */
@@ -89,7 +88,7 @@ const words = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'e
 
 const solve = (problem: WordProblem) => plans[problem.plan](problem);
 
-/** The first letter, and every one after a full stop, as a capital. */
+/** Capitalises the first letter and every one after a full stop. */
 const capitalized = (text: string) => text.replace(/(^|[.] )[a-z]/g, (start) => start.toUpperCase());
 
 function draw(random: Random, heldOut: boolean): WordProblem {

@@ -1,7 +1,7 @@
-// `node scripts/bundle.mjs [dist]` makes files with all that they import: parts of packages for Node (`forNode`), and for a browser
-// the worker of the page that trains (src/report/web/training/worker.ts). Of our modules, that one keeps only the functions that are
-// used. Everything else that a module imports, from Node or a package, must have disappeared with the rest, and no global of Node may be
-// used; otherwise the build fails and says so.
+// `node scripts/bundle.mjs [dist]` bundles files with everything that they import: parts of packages for Node (`forNode`),
+// and for a browser the worker of the page that trains (src/report/web/training/worker.ts). The worker's bundle keeps only
+// those functions of our modules that are used. No other import from Node or a package may remain, and no global of Node
+// may be used; otherwise the build fails and says so.
 import { rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
@@ -57,7 +57,10 @@ async function bundleWorker(dist) {
   if (found !== null) throw new Error(`the page's worker needs Node: ${found[0].trim()}`);
 }
 
-/** Packages for Node, of which one file loads faster than many. tfjs's own modules share one engine with the package, by global names. */
+/**
+ * Packages for Node that load faster as one file than as many. tfjs's own modules share one engine with the package, by
+ * global names.
+ */
 const forNode = { 'engine/ops/tfjs-gradients': '.bundle.js', 'report/charts/plot': '.js' };
 
 async function bundlePackages(dist) {

@@ -32,7 +32,7 @@ for (const part of parts.filter(({ name }) => names.length === 0 || names.includ
 }
 process.exit(status);
 
-/** The Python of a part's environment, made where it is missing or of other versions. */
+/** The Python of a part's environment, which is created if it is missing or has other versions. */
 function installed({ name, python, size, requirements, override = [], without = [] }) {
   const folder = join(root, name);
   const interpreter = join(folder, 'venv', 'bin', 'python');
@@ -65,7 +65,7 @@ function installed({ name, python, size, requirements, override = [], without = 
   return interpreter;
 }
 
-/** The user's uv, or one of our own beside the environments. */
+/** The user's uv, or one of our own next to the environments. */
 function findUv() {
   if (spawnSync('uv', ['--version']).status === 0) return 'uv';
   const tools = join(root, 'tools');

@@ -1,6 +1,6 @@
 // `npm run test:sanitize`: the tests of our C++ under AddressSanitizer and UndefinedBehaviorSanitizer (Linux, g++).
 // Installs an engine whose addons are compiled with both into a cache of its own, which is removed afterwards; the first
-// finding ends the test's process and prints a stack. Leaks are not looked for: Node and TensorFlow keep memory for good.
+// finding ends the test's process and prints a stack. Leaks are not checked: Node and TensorFlow keep memory for good.
 // The tests run with each table of kernels: that of the processor, of AVX2 and of the baseline.
 // `npm run test:sanitize -- FILTER...` takes other tests than the default ones.
 import { spawnSync } from 'node:child_process';
@@ -21,7 +21,7 @@ const env = {
   TINYZERO_CACHE: cache,
   TINYZERO_NO_INSTALL: '',
   CXX: `${compiler} -fsanitize=address,undefined -fno-sanitize-recover=all -fdisable-tree-cunrolli -fno-omit-frame-pointer -g1`,
-  // The runtime must be there before Node starts; the compiler knows where it lies.
+  // The runtime must be there before Node starts; the compiler knows where it is.
   LD_PRELOAD: ['libasan.so', 'libubsan.so'].map(libraryPath).join(' '),
   ASAN_OPTIONS: 'detect_leaks=0:alloc_dealloc_mismatch=0',
   UBSAN_OPTIONS: 'print_stacktrace=1',

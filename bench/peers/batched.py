@@ -1,4 +1,4 @@
-"""Peer: A*PO in plain PyTorch, batched throughout and as fast as we know how to write it; the strongest one.
+"""Peer: A*PO in plain PyTorch, batched throughout and as fast as we know how to write it. The strongest peer.
 
     python batched.py JOB.json
 
@@ -26,7 +26,7 @@ ROWS = 256  # sequences that are sampled side by side: their caches fit the proc
 
 
 class Model:
-    """Sizes of the model, and its parameters as a flat dict in the form that they are used in."""
+    """Sizes of the model, and its parameters as a flat dict in the form in which they are used."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -38,7 +38,7 @@ class Model:
         frequencies = config["rope_theta"] ** -(torch.arange(0, self.head, 2) / self.head)
         angles = torch.arange(POSITIONS)[:, None] * frequencies
         turn = torch.polar(torch.ones_like(angles), angles)
-        # Of the query heads of a group, its key and its value: [position, G + 2, C / 2]. Queries are scaled on the way.
+        # For a group's query heads, key and value: [position, G + 2, C / 2]. Queries are scaled on the way.
         heads = [turn * self.head**-0.5] * self.group + [turn, torch.ones_like(turn)]
         self.rotation = torch.stack(heads, 1)
         stored = {name: value.float() for name, value in load_file(self.folder / "model.safetensors").items()}
@@ -51,7 +51,7 @@ class Model:
         return parts.transpose(1, 2).reshape(value.shape)
 
     def fuse(self, stored):
-        """From Hugging Face's names and shapes; the rows of q, k and v stand in groups of G queries, a key, a value."""
+        """From Hugging Face's names and shapes; the rows of q, k and v are in groups of G queries, a key, a value."""
         params = {"embed": stored["model.embed_tokens.weight"], "norm": stored["model.norm.weight"]}
         for i in range(self.layers):
             at, mlp = f"model.layers.{i}.self_attn", f"model.layers.{i}.mlp"
@@ -160,7 +160,7 @@ def sample(model, prompts, samples, temperature, job):
     threads = torch.get_num_threads()
     if not model.small:
         return [row for part in parts for row in sample_batch(*part)]
-    # Small operations lose by threads, so each core samples batches of its own, by processes that share the weights.
+    # Threads slow small operations down, so each core samples its own batches, in processes that share the weights.
     torch.set_num_threads(1)
     try:
         if len(parts) == 1 or threads == 1:

@@ -1,6 +1,6 @@
-"""What the Python sides do alike: read the job, word and grade problems, time their phases, report.
+"""Shared by the Python sides: reading the job, wording and grading problems, timing phases, reporting.
 
-The driver (bench/peers.ts) writes the job as JSON, gives its path as the only argument, and reads the last line.
+The driver (bench/compare.ts) writes the job as JSON, gives its path as the only argument, and reads the last line.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ import sys
 import time
 from types import SimpleNamespace
 
-# As src/reward/answer.ts: a number that goes on (`84.5`, `84x`, `84 + 1`) is no answer.
+# As src/reward/answer.ts: a number that continues (`84.5`, `84x`, `84 + 1`) is no answer.
 ANSWER = re.compile(r"(?<!\w)answer:\s*(?=\d)(?:(\d+)(?![\w%°]|[.,:]\d|[ \t]+\d|\s*[×*x·÷/^=+−-]\s*\d))?")
 
 
 def read_job():
-    """The fields are described in bench/whole-job.ts; problems are [a, b]."""
+    """The fields are described in bench/jobs.ts; problems are [a, b]."""
     with open(sys.argv[1]) as file:
         return SimpleNamespace(**json.load(file))
 
@@ -27,7 +27,7 @@ def question(problem):
 
 
 def reward(text, problem):
-    """1 when the last stated answer is right, 0.3 when less than half of it away, else 0."""
+    """1 if the last stated answer is right, 0.3 if it is positive and off by less than half the right one, else 0."""
     stated = ANSWER.findall(text)
     if not stated or not stated[-1]:
         return 0.0
@@ -42,7 +42,7 @@ def optimal_value(rewards, beta1):
 
 
 def learning_rate(job, step, updates):
-    """Of update `step`, the first being 1: a linear warm-up, then a cosine, as src/engine/optim/settings.ts."""
+    """The rate of update `step`, from 1: a linear warm-up, then a cosine, as in src/engine/optim/settings.ts."""
     if step < job.warmupSteps:
         return job.learningRate * step / job.warmupSteps
     done = min(1, (step - job.warmupSteps) / max(1, updates - job.warmupSteps))
@@ -50,7 +50,7 @@ def learning_rate(job, step, updates):
 
 
 def first_tokens(rows, end_id):
-    """Tokens drawn in each row of ids: up to the end token and with it."""
+    """Tokens drawn in each row of ids: up to and including the end token."""
     return [row.index(end_id) + 1 if end_id in row else len(row) for row in rows]
 
 

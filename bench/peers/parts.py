@@ -2,8 +2,9 @@
 
     python parts.py PART.json
 
-`code` of the part says whose: `transformers`, or `batched` for the hand-written code of batched.py; with `compiled`
-torch.compile makes one function of log-probs and their gradients. The first run, which compiles, is timed apart.
+The part's `code` names the implementation: `transformers`, or `batched` for the hand-written code of batched.py. With
+`compiled`, torch.compile makes one function of log-probs and their gradients. The first run, which compiles, is timed
+separately.
 """
 
 import json

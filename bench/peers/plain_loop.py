@@ -1,4 +1,4 @@
-"""Peer: a plain loop over PyTorch and transformers, as the project that tinyzero began from has it.
+"""Peer: a plain loop over PyTorch and transformers, as in the project that tinyzero began from.
 
     python plain_loop.py JOB.json
 

@@ -2,10 +2,10 @@
 
     python trl_a2po.py JOB.json
 
-Set so that it does the job and nothing beside it: float32, no gradient checkpoints, nothing saved or logged while it
-trains, no problem left out. When the job ends no completion, the model is told of no end token, so that `generate` stops
-at the token limit and pays for nothing to hold it up. TRL evaluates by the loss of one sample; accuracy is measured here
-as its users do, with transformers' batched `generate`.
+Configured to do the job and nothing else: float32, no gradient checkpoints, nothing saved or logged during training, no
+problem left out. If the job never ends completions early, the model has no end token, so `generate` stops at the token
+limit at no extra cost. TRL evaluates by the loss of one sample; accuracy is measured here as its users do, with
+transformers' batched `generate`.
 """
 
 import functools
@@ -61,7 +61,7 @@ def main():
 
         return wrapped
 
-    if job.endId is None:  # else the trainer would give the model its tokenizer's end token back
+    if job.endId is None:  # otherwise the trainer would set the model's end token to the tokenizer's again
         transformers.trainer.align_special_tokens = lambda *_: None
     for each in (trainer.model, trainer.ref_model):
         each.generate = counting(each.generate)
@@ -85,7 +85,7 @@ def main():
         evaluate()
     phase = "stage1"
     with report.phase(phase):
-        trainer._estimate_optimal_values()  # what train() begins with, timed apart
+        trainer._estimate_optimal_values()  # the first step of train(), timed separately
     phase = "stage2"
     with report.phase(phase):
         trainer.train()

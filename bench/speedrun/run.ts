@@ -5,7 +5,7 @@
  *     npm run speedrun                                   # all entries, seeds 1..5; --install sets up the Python of the peers first
  *     npm run speedrun -- --only tinyzero --seeds 1,2
  *
- * Linux only. The table is printed in the end; the last line is JSON.
+ * Linux only. The table is printed at the end; the last line is JSON.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -51,7 +51,7 @@ const folder = mkdtempSync(join(tmpdir(), 'tinyzero-speedrun-'));
 const attempts: Attempt[] = [];
 try {
   for (const [round, seed] of seeds.entries()) {
-    // Another entry begins each round, so that none always runs after the same other.
+    // A different entry starts each round, so that no entry always runs after the same one.
     const order = entries.map((_, i) => entries[(i + round) % entries.length]!);
     for (const entry of order) {
       const attempt = judged(entry, seed);
@@ -77,7 +77,7 @@ function judged(entry: Entry, seed: number): Attempt {
   const out = join(own, 'out');
   mkdirSync(out, { recursive: true });
   const job = join(own, 'job.json');
-  // As many rollouts as tinyzero's defaults. Entries are not told the held-out problems.
+  // As many rollouts as tinyzero's defaults. Entries do not receive the held-out problems.
   const given = { ...naturalJob(join(out, 'model')), samples: 8, epochs: 15, heldOut: [], seed };
   writeFileSync(job, JSON.stringify(given));
   const command = filled(entry, { node: process.execPath, python: pythonOfPeers, root, job, seed: String(seed), out });

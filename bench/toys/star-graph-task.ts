@@ -1,12 +1,13 @@
 /**
- * @file The star graph, a task on which policy gradients are known to fail: a start with three arms of three nodes, of which the edges
- * are listed in random order; the path from the start to the end of a given arm is asked. A model that was trained to predict the
- * next token learns to follow edges, but guesses the first: 1/3 is right (Bachmann and Nagarajan, "The Pitfalls of Next-Token
- * Prediction", 2024, arXiv 2403.06963), and policy gradients leave it there (Zhou et al., "Q♯", 2025, arXiv 2502.20548).
+ * @file The star graph, a task on which policy gradients are known to fail. A start node has three arms of three nodes, and
+ * the edges are listed in random order. The question asks for the path from the start to the end of a given arm. A model
+ * trained to predict the next token learns to follow edges but guesses the first one, so 1/3 is right (Bachmann and
+ * Nagarajan, "The Pitfalls of Next-Token Prediction", 2024, arXiv 2403.06963). Policy gradients leave it there (Zhou et
+ * al., "Q♯", 2025, arXiv 2502.20548).
  *
  *     tinyzero train --task bench/toys/star-graph-task.ts --model FOLDER
  *
- * Spelt with what the built-in model's vocabulary has: nodes are digits, `3=7` is an edge.
+ * Uses only the built-in model's vocabulary: nodes are digits, `3=7` is an edge.
  */
 import { defineTask, type Random } from 'tinyzero';
 

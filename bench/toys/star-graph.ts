@@ -4,7 +4,7 @@
  * may be guessing, and the accuracy must stay where it was.
  *
  *     npm run toy:star                        # 10 to 30 minutes, most of it fine-tuning; not yet seen to its end
- *     npm run toy:star -- --out runs/star     # the same command goes on where a run was stopped
+ *     npm run toy:star -- --out runs/star     # the same command resumes a stopped run
  *
  * Prints accuracy before and after, what stage 1 said and the verdict of the report. Exit code 1 if the model learned.
  */

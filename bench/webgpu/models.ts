@@ -14,7 +14,7 @@ export interface Subject {
   read(name: string): Float32Array;
 }
 
-/** What the card is told to do, counted from the last call of `take` on. */
+/** Counts commands to the card since the last call of `take`. */
 export interface Counter {
   take(): { readonly dispatches: number; readonly encodingMilliseconds: number };
 }

@@ -1,6 +1,6 @@
 /**
- * @file Products of matrices on a WebGPU card: speed of large ones, bandwidth of those with few rows, and every tile at the sizes of
- * decoding. Checks a few elements of each against sums in float64.
+ * @file Matrix products on a WebGPU card: speed of large ones, bandwidth of those with few rows, and every tile at the
+ * sizes of decoding. Checks a few elements of each against sums in float64.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Program } from '../../src/engine/program.js';

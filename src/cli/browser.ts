@@ -1,4 +1,4 @@
-/** @file Opens pages in the default browser; `--watch`: shows a run, or a set of runs, there while this process works on it. */
+/** @file Opens pages in the default browser. `--watch` shows a run or a set of runs there while this process works on it. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -24,7 +24,7 @@ export interface WatchRequest {
   readonly open: boolean;
 }
 
-/** @throws UserError (wrong usage) for options of a page without the page. */
+/** @throws UserError (wrong usage) for options that need `--watch`, if it is absent. */
 export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionName>): void {
   const useless = (['port', 'open'] as const).find((name) => given.has(name));
   if (watch || useless === undefined) return;
@@ -37,8 +37,8 @@ export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionN
 const endMs = 60_000;
 
 /**
- * Runs `work` with a page that shows the run in `folder`, if asked to. The page gets the last state of the run, whether `work`
- * succeeds or fails, and ends with it.
+ * Runs `work` and, if asked to, a page that shows the run in `folder`. The page receives the last state of the run, whether
+ * `work` succeeds or fails, and then ends.
  *
  * @throws UserError when the page cannot be served.
  */
@@ -65,7 +65,7 @@ export async function watchedRun<T>(
     );
     child.send({ folder, port, farewell } satisfies ToChild);
     const url = await addressOf(child, exited);
-    // Not by the reporter: --quiet must not hide the address, and it is never wrapped.
+    // Bypasses the reporter: --quiet must not hide the address, and the address must never be wrapped.
     process.stderr.write(`Watch it at ${url}\n`);
     if (open && !(await openInBrowser(url))) reporter.line('No browser could be opened. Open the address in one.');
     return await work();

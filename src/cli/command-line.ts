@@ -1,6 +1,6 @@
 /**
- * @file Reads a command line: finds its command, checks its arguments so that all problems are reported at once, and
- * writes the help texts, with commander, from the command table and the option table.
+ * @file Reads a command line: finds the command and checks its arguments, reporting all problems at once. Writes the help
+ * texts with commander, from the command table and the option table.
  */
 import { parseArgs } from 'node:util';
 import { Command, Help, Option } from 'commander';
@@ -50,9 +50,9 @@ function asksForHelp(args: readonly string[]): boolean {
 
 /** Longer lines are hard to read. */
 const maxHelpWidth = 120;
-/** Longest option or command with its description beside it; below longer ones, the description has its own lines. */
+/** Longest option or command whose description starts on the same line. Longer ones have it on the lines below. */
 const maxTermWidth = 26;
-/** Narrower descriptions are hard to read beside their terms; all then have their own lines. */
+/** Narrower descriptions are hard to read next to their terms. All of them then move to the lines below. */
 const minDescriptionWidth = 40;
 
 const helpWidth = () => Math.min(maxHelpWidth, process.stdout.isTTY ? columnsOf(process.stdout) : maxHelpWidth);
@@ -174,10 +174,10 @@ export interface ParsedArguments {
   readonly given: ReadonlySet<OptionName>;
 }
 
-/** Reads the file of `--config`; `command`: its words, for errors. */
+/** Reads the file of `--config`. `command`: the words of the command, for errors. */
 export type ConfigReader = (path: string, names: readonly OptionName[], command: string) => ConfigFlags;
 
-/** Whether these arguments name a file of options, whose reader is loaded only then. */
+/** Whether these arguments name a file of options. Its reader is loaded only if they do. */
 export function namesConfig(args: readonly string[]): boolean {
   return args.some((arg) => /^--config(=|$)/.test(arg));
 }
@@ -212,7 +212,7 @@ export function parseArguments(
     throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
   }
   const named = new Set(Object.keys({ ...file?.flags, ...given }) as OptionName[]);
-  // The file of a run has its seed; --seeds repeats that run with others.
+  // The options file of a run contains its seed. --seeds repeats the run with other seeds.
   if ('seeds' in given && !('seed' in given)) named.delete('seed');
   return { values: values as OptionValues, operands, given: named };
 }

@@ -1,6 +1,6 @@
 /**
- * @file What a command is: its words, options and examples, and where its code is; options and texts that several commands
- * share.
+ * @file Defines a command: its words, options and examples, and where its code is. Also contains options and texts that
+ * several commands share.
  */
 import { remoteOptionNames } from '../options/machines.js';
 import { type CommonOptionName, serverOptionNames } from '../options/names.js';
@@ -17,7 +17,7 @@ export interface CommandSpec {
   readonly options: readonly OptionName[];
   /** Help texts of options that differ in this command. */
   readonly texts?: Readonly<Partial<Record<OptionName, OptionText>>>;
-  /** What to do instead of giving this command an option that only others have. */
+  /** Advice on what to use instead of an option that only other commands have. */
   readonly instead?: (name: OptionName) => string | undefined;
   /** Arguments that do not belong to an option: `<folder>`, `[folder]`, `<run> [folder]` or `<files...>`; absent if there are none. */
   readonly operands?: string;

@@ -1,6 +1,6 @@
 /**
- * @file Options beside `--resume`. A resumed run keeps its own; a given option that says the same is accepted, one that changes no
- * result counts, and any other is refused.
+ * @file Options given together with `--resume`. A resumed run keeps its own options. A given option is accepted if it has
+ * the same value, takes effect if it changes no result, and is refused otherwise.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,14 +15,14 @@ import { readSftRun, type StoredSft } from '../run/sft/record.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { pageOptions } from './command-spec.js';
 
-/** They say where to compute and what to show. */
+/** Options that say where to compute and what to show. */
 const always: readonly OptionName[] = [
   ...(['resume', 'dryRun', 'json', 'install', 'gpuMemory'] as const),
   ...pageOptions,
   ...remoteOptionNames,
   ...everyCommandOptionNames,
 ];
-/** Those of `train` that change no result, and of a set. */
+/** Options that take effect because they change no result, for each kind of run and for a set. */
 const counting = {
   train: ['force', 'tensorboard', 'workers', 'tinkerUrl', 'samplerUrl', 'apiKeyEnv'],
   sft: [],
@@ -48,7 +48,7 @@ export function ownRun(folder: string, values: Partial<OptionValues>, given: Giv
   if (!existsSync(path) || holdsPlan(folder)) return undefined;
   const stored = readRun(path);
   const { options, engine } = stored;
-  // A server may have moved; a run without one gets none.
+  // A server may have moved. A run without a server cannot get one.
   const servers = { tinkerUrl: options.tinkerUrl, samplerUrl: options.samplerUrl, apiKeyEnv: options.samplerUrl };
   const isLocal = (name: OptionName) =>
     Object.hasOwn(servers, name) && servers[name as keyof typeof servers] === undefined;

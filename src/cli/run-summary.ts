@@ -160,7 +160,7 @@ export interface FinishedRun extends TrainResult {
   readonly verdict: Verdict;
 }
 
-/** Characters from which both evaluations stand side by side. */
+/** Width in characters from which both evaluations are shown side by side. */
 const wideTable = 70;
 
 function evaluationTable({ before, after }: TrainResult, width: number): string[] {

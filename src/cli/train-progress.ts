@@ -102,7 +102,7 @@ function curves(history: readonly StepMetrics[], heldOutBefore: number | undefin
 interface UpdateProgress<Metrics> {
   /** Resumes a run; `history` holds its updates so far. */
   resume(history: readonly Metrics[]): void;
-  /** The first update that is not done starts; `updates`: of the whole run. */
+  /** Starts with the first update that is not done. `updates`: of the whole run. */
   start(updates: number): void;
   /** An update has finished. `shown.note` is its line in a log. */
   add(metrics: Metrics, updates: number, shown: Pick<WorkState, 'after' | 'note'>): void;

@@ -9,7 +9,7 @@ import type { FromChild, ToChild } from './browser.js';
 
 const send = (message: FromChild) => process.send?.(message);
 
-// Ctrl-C reaches this process too, but the run goes on until it has saved.
+// Ctrl-C reaches this process too, but the run continues until it has saved.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 
 process.once('message', async ({ folder, port, farewell }: ToChild) => {

@@ -28,8 +28,8 @@ const crossed = (left: readonly number[], right: readonly number[]): Pair[] =>
  * - `tiny`: {6, 8, 11} × {7, 9, 12}, 7 × 7 and 12 × 12: 11 pairs, 20 ordered problems, each factor 3 or 4 times. The recipe
  *   was tuned with these visible, hence:
  * - `tiny-b`: *every* other pair of hard factors: 6 × 8, 6 × 11, 8 × 11, 7 × 9, 7 × 12, 9 × 12 and the squares of 6, 8, 9
- *   and 11: 10 pairs, 16 ordered problems, each factor 2 or 3 times. It shares no pair with `tiny`, and taking all that
- *   is left leaves nothing to choose: it was fixed before any model was trained or evaluated on it.
+ *   and 11: 10 pairs, 16 ordered problems, each factor 2 or 3 times. It shares no pair with `tiny`. Since it takes all
+ *   remaining pairs, there was nothing to choose. It was fixed before any model was trained or evaluated on it.
  */
 export const heldOutSplits = {
   tiny: [...crossed([6, 8, 11], [7, 9, 12]), [7, 7], [12, 12]],

@@ -1,5 +1,5 @@
 /**
- * @file Reads columns of a Parquet file in a process of its own (parquet-reader.ts), which is ended when a damaged or hostile
+ * @file Reads columns of a Parquet file in a separate process (parquet-reader.ts), which is ended when a damaged or hostile
  * file makes it take too long or too much memory.
  */
 import { fork } from 'node:child_process';
@@ -13,7 +13,7 @@ export interface Request {
   readonly path: string;
   readonly wanted: readonly string[];
   readonly maxRows: number;
-  /** Of the wanted columns after decompression. */
+  /** Size of the wanted columns after decompression. */
   readonly maxBytes: number;
 }
 
@@ -27,9 +27,9 @@ export type Answer =
 const maxBytes = 256 * 2 ** 20;
 const maxFileBytes = 2 ** 30;
 
-/** For the process to start; machines under load take seconds. */
+/** Time limit for starting the process; machines under load take seconds. */
 const startMs = 60_000;
-/** For reading: twenty times what a valid file takes. */
+/** Time limit for reading: twenty times what a valid file takes. */
 const readMs = (fileBytes: number) => 4000 + fileBytes / 2000;
 /** Heap in MB: ten times the file, since text compresses well. */
 const heapMb = (fileBytes: number) => Math.round(256 + Math.min(1500, (10 * fileBytes) / 2 ** 20));

@@ -74,7 +74,7 @@ export async function loadProblems(source: ProblemSource): Promise<LoadedProblem
   return { task, hash: hashOfSource(source), notes };
 }
 
-/** Of a single file without a map, that of its bytes. */
+/** For a single file without a map, the hash of its bytes. */
 function hashOfSource({ files, map, isDataset }: ProblemSource): string {
   const sha256 = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex');
   const hashes = files.map(({ path, part }) => [sha256(readRegularFile(path, maxHashedBytes)), part ?? null] as const);
@@ -82,7 +82,7 @@ function hashOfSource({ files, map, isDataset }: ProblemSource): string {
   return sha256(JSON.stringify([hashes, map]));
 }
 
-/** A file of a dataset may be larger than one that is read whole otherwise. */
+/** Largest file that is hashed. A file of a dataset may be larger than other files that are read whole. */
 const maxHashedBytes = 2 ** 30;
 
 const wholeNumber = /^-?\d+$/;
@@ -160,7 +160,7 @@ async function readProblemRows(
 ): Promise<{ readonly rows: ProblemRow[]; readonly notes: string[] }> {
   const seen = new Map<string, { readonly row: ProblemRow; readonly where: string }>();
   const repeats = { same: 0, other: 0 };
-  // Held-out problems first, so that of a prompt in both parts the one for testing stays.
+  // Held-out problems come first, so a prompt in both parts stays in the test part.
   const files = [...source.files].sort((a, b) => Number(b.part === 'test') - Number(a.part === 'test'));
   for (const { path, name, part } of files) {
     const isTabular = isTable(path);
@@ -210,7 +210,7 @@ async function tableRows(path: string, name: string, { map, isDataset }: Problem
   return rows.map(({ where, record }) => ({ where: `${where} of ${name}`, record }));
 }
 
-/** A map for the fields that no column is named after. */
+/** Suggests a map for the fields that no column is named after. */
 function suggestion(columns: readonly string[], missing: readonly string[]): string {
   const usual = {
     prompt: ['question', 'problem', 'input', 'instruction', 'text'],
@@ -228,7 +228,10 @@ function isRequired(field: Field): boolean {
   return required.some((name) => name === field);
 }
 
-/** The column of a field: as mapped, or of its own name, but of a dataset, whose columns may mean anything, only if required. */
+/**
+ * The column of a field: as mapped, otherwise the one of the same name. In a dataset, whose columns may mean anything, only
+ * required fields are found by name.
+ */
 function columnFor(field: Field, map: ColumnMap, isDataset: boolean): string | undefined {
   return map[field] ?? (isDataset && !isRequired(field) ? undefined : field);
 }
@@ -265,8 +268,8 @@ function readRow(record: JsonRecord, { where, map, isTabular, source }: RowConte
 }
 
 /**
- * Reads `1,234` and `+84` in the same way as answers in completions. Of a worked solution that ends in a line `#### 84`, as GSM8K
- * has them, the answer is what that line says.
+ * Reads `1,234` and `+84` in the same way as answers in completions. If a worked solution ends in a line `#### 84`, as in
+ * GSM8K, the answer is what that line says.
  */
 function plain(answer: string): string {
   const stated = /(?:^|\n)####[ \t]*(\S[^\n]*)$/.exec(answer.trimEnd())?.[1] ?? answer;

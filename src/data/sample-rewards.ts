@@ -13,7 +13,7 @@ const columnOf = (sample: number) => `eval_${sample}`;
 const example = '{"prompt": "What is 7 × 12?", "eval_0": 1, "eval_1": 0}';
 
 /**
- * The rewards of the first `samples` samples of each prompt, from 0 to 1. Of a prompt that occurs twice, the first row counts.
+ * The rewards of the first `samples` samples of each prompt, from 0 to 1. If a prompt occurs twice, its first row counts.
  *
  * @throws UserError naming the row or column that cannot be used.
  */

@@ -1,4 +1,4 @@
-/** @file Rows of a table of problems: a CSV or a Parquet file, of which only the wanted columns are kept. */
+/** @file Reads the rows of a table of problems, a CSV or a Parquet file. Keeps only the wanted columns. */
 import { CsvError, parse } from 'csv-parse/sync';
 import { UserError } from '../util/errors.js';
 import { readRegularFile } from '../util/file.js';
@@ -103,7 +103,7 @@ function requireColumns(fields: string[], name: string): string[] {
   throw new UserError({ problem: `${name} ${fault}.`, expected: 'a first line that names the columns' });
 }
 
-/** Comma, semicolon (as spreadsheets write where the comma is for decimals) or tab: the one that the first line has most of. */
+/** Comma, semicolon (in spreadsheets with decimal commas) or tab, whichever is most frequent in the first line. */
 function delimiterOf(text: string): string {
   const first = text
     .slice(0, maxRowCharacters)

@@ -54,8 +54,8 @@ export type Defaults = FollowingDefaults & FollowingSettings & { readonly maxNew
 const fixed = (lr: number) => () => lr;
 
 /**
- * Adapters need about ten times the learning rate of full training (Schulman et al., "LoRA Without Regret", 2025). It learns on
- * one model and seed (docs/log.md); no other factor was tried.
+ * Adapters need about ten times the learning rate of full training (Schulman et al., "LoRA Without Regret", 2025). Training
+ * with this factor learns on one model and seed (docs/log.md); no other factor was tried.
  */
 const adapterFactor = 10;
 

@@ -74,7 +74,7 @@ export async function openProblems(
   return { settings, task, problems, form, sampledWith, ...(source && { source }) };
 }
 
-/** Completions of one evaluation, or of stage 1: all of them are in memory at its end, with about 1 kB each. */
+/** Most completions of one evaluation, or of stage 1. All of them are in memory at its end, at about 1 kB each. */
 const maxCompletions = 2_000_000;
 
 /** @throws UserError (wrong usage) for more samples than can be kept. */

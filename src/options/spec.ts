@@ -37,9 +37,9 @@ interface Range {
 }
 
 /**
- * Converts texts from the command line (`flags`: undefined if absent; true for a given boolean flag, false for its opposite; all
- * texts of a list), the environment and a file of options to values: the first of these that has an option decides. Adds every
- * problem to `problems`, with its flag, variable or key.
+ * Converts texts from the command line (`flags`: undefined if absent; true for a given boolean flag, false for its
+ * opposite; all texts of a list), the environment and a file of options to values: the first of these that sets an option
+ * decides. Adds every problem to `problems`, with its flag, variable or key.
  */
 export function resolveOptions<Name extends OptionName>(
   names: readonly Name[],

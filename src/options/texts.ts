@@ -79,7 +79,7 @@ export type OptionGroup = keyof typeof optionGroups;
 export interface OptionText {
   readonly group?: OptionGroup;
   readonly help?: string;
-  /** What stands for the value: `lines`. */
+  /** The placeholder for the value: `lines`. */
   readonly value?: string;
   /** The default in words: `the model`. */
   readonly default?: string;

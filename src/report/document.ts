@@ -97,7 +97,7 @@ export function unbroken(markup: string): string {
   return markup.replace(/>[^<]+</g, (text) => text.replace(/(held-)(out)/gi, '$1\u2060$2'));
 }
 
-/** Loads nothing. Allows inline styles, and of scripts only ours, even if a completion contains one. */
+/** Loads nothing. Allows inline styles and only our own script, even if a completion contains one. */
 function policyOf(code: string, connect: string): string {
   return [
     "default-src 'none'",

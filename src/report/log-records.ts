@@ -217,12 +217,12 @@ interface Bin<T> {
   readonly items: readonly T[];
 }
 
-/** `items` in order, in at most `limit` bins of equal size, of which the last may be smaller. */
+/** `items` in order, in at most `limit` bins of equal size. The last bin may be smaller. */
 export function binned<T>(items: readonly T[], limit: number): Bin<T>[] {
   return binsOf(items, Math.max(1, Math.ceil(items.length / limit)));
 }
 
-/** `items` in order, in bins of `size` items, of which the last may be smaller. */
+/** `items` in order, in bins of `size` items. The last bin may be smaller. */
 export function binsOf<T>(items: readonly T[], size: number): Bin<T>[] {
   const bins: Bin<T>[] = [];
   for (let start = 0; start < items.length; start += size) {

@@ -1,10 +1,13 @@
 /**
  * @file The page's script: a button that copies the command, and tooltips for everything with a value, by mouse, touch and
  * keyboard. Without the script, the browser's own tooltips remain. The Tab key stops once at each chart and completion; the
- * arrow keys move within it. Listeners are those of the document, so that they hold for content that comes later.
+ * arrow keys move within it. Listeners are attached to the document, so they also cover content that is added later.
  */
 
-/** Defines `prepare(root)` for new content, and `refreshTip()` for after content has changed; live/page.ts calls both. */
+/**
+ * Defines `prepare(root)` for new content, and `refreshTip()`, which is called after content has changed. live/page.ts calls
+ * both.
+ */
 export const tooltips = `
   const tip = document.createElement('div');
   tip.id = 'tip';

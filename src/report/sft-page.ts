@@ -46,7 +46,7 @@ export const sftSections: readonly SectionSpec<SftRecord>[] = [
   { id: 'repeat', name: 'Repeat it', body: ([run]) => facts(run), shows: ({ steps, timings }) => [steps, timings] },
 ];
 
-/** What came out of it. */
+/** The result of the run. */
 export function sftOpening({ stored, before, after, isFinished, steps }: SftRecord): Html {
   const fell = before !== undefined && after !== undefined && after.loss < before.loss;
   const [kind, sign, label] = !isFinished

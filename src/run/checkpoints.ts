@@ -1,7 +1,7 @@
 /**
- * @file The models that a run saves: checkpoints, where training starts from the newest that is undamaged and has undamaged
- * logs; the trained model, `final/`, a Hugging Face folder; and with --keep best `best/`. Their checksums are in `final.json`
- * and `best.json`, written last. A model whose files do not match is rejected.
+ * @file The models that a run saves: checkpoints; the trained model, `final/`, a Hugging Face folder; and with --keep best
+ * `best/`. Training starts from the newest checkpoint that is undamaged and has undamaged logs. Checksums are in
+ * `final.json` and `best.json`, written last. A model whose files do not match them is rejected.
  */
 import { existsSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -157,7 +157,7 @@ function requireFinal(path: string): void {
   requireWhole(join(path, runFiles.final), Object.fromEntries(files));
 }
 
-/** Options whose model may be the folder of a run, with the trained model in its place. */
+/** Options that accept a run folder as a model, and then use its trained model. */
 export function withTrainedModel<Options extends { readonly model: string | undefined }>(options: Options): Options {
   return options.model === undefined ? options : { ...options, model: trainedModel(options.model) };
 }

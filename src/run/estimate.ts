@@ -109,9 +109,9 @@ function shardOf<T>(
 }
 
 /**
- * V* from the rewards of samples that another program drew, in the columns `eval_0`, `eval_1` and so on of `--problems`: those of
- * the training problems of a run with these options, bound to them, so that `train --v-star` takes the file. That the samples are
- * the reference's, at the temperature and with the limit of the options, is assumed.
+ * V* from the rewards of samples that another program drew, in the columns `eval_0`, `eval_1` and so on of `--problems`.
+ * The result covers the training problems of a run with these options and is bound to the options, so `train --v-star`
+ * accepts the file. The samples are assumed to be the reference's, at the options' temperature and token limit.
  *
  * @throws UserError when the table lacks a column or a training problem.
  */

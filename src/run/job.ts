@@ -49,7 +49,7 @@ export interface Job {
   /** The samples of `--v-star`; without that option, an empty file. */
   readonly vStar: VStarFile;
   readonly engine: Place;
-  /** Samples in the place of this process. */
+  /** Samples instead of this process. */
   readonly server?: SamplingServer;
   /** Receives progress. */
   readonly reporter: Reporter;

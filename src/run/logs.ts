@@ -114,7 +114,7 @@ function lastLineEnd(fd: number, size: number): number {
 /** Longest line that a reader accepts. A rollout with a long completion has about 100 kB. */
 const maxLineBytes = 16 * 2 ** 20;
 
-/** A place in a log: after so many whole lines. */
+/** A position in a log, after a number of whole lines. */
 export interface LogPlace {
   readonly bytes: number;
   readonly lines: number;
@@ -132,7 +132,7 @@ export function* readLog(path: string): Generator<Readonly<Record<string, unknow
   for (const { record } of readLogFrom(path, logStart)) yield record;
 }
 
-/** As {@link readLog}, for the lines after `start`, each with the place after it, from which a later call continues. */
+/** As {@link readLog}, for the lines after `start`. Each comes with the position after it, where a later call can start. */
 export function* readLogFrom(
   path: string,
   start: LogPlace,

@@ -113,7 +113,7 @@ export function planLearnerMemory(
   ];
 }
 
-/** What updates need beside the weights. */
+/** What updates need besides the weights. */
 function ofUpdates(
   config: ModelConfig,
   { sequences, length, recompute }: UpdateShape,
@@ -121,8 +121,8 @@ function ofUpdates(
   lora: LoraOptions | undefined,
   replicas = 1,
 ): Parts {
-  // With adapters the output layer is frozen and stored as bfloat16, and the policy and the reference widen it, unless it is so large
-  // that it is read as it lies.
+  // With adapters, the output layer is frozen and stored as bfloat16. The policy and the reference each widen it, unless it
+  // is so large that it is read as stored.
   const elements = elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
   const table = floatBytes * elements;
   const isWidened = lora !== undefined && config.dtype === 'bfloat16' && elements < tableSize;
@@ -142,7 +142,7 @@ function ofUpdates(
   };
 }
 
-/** What of sampling's memory comes on top of the gradients': each gives its own back to the system before the other begins. */
+/** Memory of sampling beyond that of the gradients: each phase returns its own to the system before the other begins. */
 function takenInTurn(forSampling: Parts, { gradients }: TrainingLayout): Parts {
   const beyond = Math.max(0, total(forSampling) - stateBytes(gradients));
   return beyond > 0 ? { caches: beyond } : {};

@@ -134,7 +134,7 @@ export function storedOptions<Name extends OptionName>(
   return options;
 }
 
-/** @throws UserError when the model of a resumed run is another than it was. */
+/** @throws UserError when the model of a resumed run has changed. */
 export function requireSameModel(
   folder: RunFolder,
   stored: { readonly modelHash: string },
@@ -200,7 +200,7 @@ export function requireSameRun(folder: RunFolder, stored: StoredRun, job: RunFac
   return [...repaired(path, text), ...repaired(folder.file('repeat'), repeatText(stored))];
 }
 
-/** Writes a file again that does not hold `text`. @returns a message, if it did so. */
+/** Rewrites the file if its content is not `text`. @returns a message if it did. */
 export function repaired(path: string, text: string): string[] {
   const found = checksumOfFile(path);
   if (found !== undefined && sameChecksum(found, checksumOf(text))) return [];

@@ -155,7 +155,7 @@ async function runJob(
   }
 }
 
-/** What samples in this run: the policy, or the server, which is shown first that it takes adapters. */
+/** The samplers of this run: the policy, or the server, after a test that it accepts adapters. */
 function samplersOf(job: Job, folder: RunFolder, policy: PlacedPolicy, onFirst: () => void): RunSamplers {
   const { settings, server, pretrained } = job;
   if (server === undefined) return localSamplers({ policy, settings }, noteFirstToken(policy, onFirst));
@@ -163,12 +163,12 @@ function samplersOf(job: Job, folder: RunFolder, policy: PlacedPolicy, onFirst: 
   return serverSamplers(server, { policy, settings }, place);
 }
 
-/** The parts of a run, each of which is skipped where its file exists. */
+/** The parts of a run. Each is skipped if its file exists. */
 async function runParts(run: Run, algorithm: Algorithm): Promise<TrainResult> {
   const { job, folder, timings } = run;
   const { overlap, force } = job.settings;
 
-  // A server that takes no adapters is found out before it samples anything.
+  // Detects a server that accepts no adapters before it samples anything.
   if (job.server !== undefined) await run.samplers.lagged.refresh();
 
   // Evaluate before training.

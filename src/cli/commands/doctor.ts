@@ -1,6 +1,6 @@
 /**
  * @file `tinyzero doctor`: checks the machine, the native engine's files, and the engine that would run. It changes
- * nothing, except that `--engine auto` installs a missing engine first as in every command.
+ * nothing, except that `--engine auto` first installs a missing engine, as in every command.
  */
 import type { EngineName } from '../../engine/choices.js';
 import { nvidiaGpus } from '../../engine/cuda.js';

@@ -63,7 +63,7 @@ function formatOf({ to = 'gguf', dtype }: Values): ExportFormat | undefined {
   throw usageError(`--to ${to} has no --dtype ${dtype}.`, fix);
 }
 
-/** The page of a run shows the trained model beside the model before training. */
+/** The page of a run shows the trained model next to the model before training. */
 async function exportPage(
   { reference, engine, install, check, train }: Values,
   given: string,

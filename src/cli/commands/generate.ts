@@ -138,7 +138,7 @@ function samplingNotes(choice: SamplingChoice, values: Values, generation: Gener
 }
 
 interface Output extends Pick<SampleCall, 'onToken' | 'onCompletion'> {
-  /** Ends the last line. To be called after the last completion or an error, and again without effect. */
+  /** Ends the last line. Called after the last completion or an error. Further calls have no effect. */
   close(): void;
 }
 

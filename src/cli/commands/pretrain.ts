@@ -26,7 +26,7 @@ export async function run(values: Values): Promise<number> {
   const { force, json } = values;
   const out = values.out ?? newFolder(values.family === 'qwen2' ? values.corpus : `${values.corpus}-${values.family}`);
   if (!force) requireEmptyFolder(out, 'Choose another folder with --out, or replace the model there with --force.');
-  // Before the work of minutes, not after it.
+  // Reports an unwritable folder before minutes of work, not after them.
   explainWrites(out, () => makeFolder(out), 'Choose another folder with --out.');
   const summary = await interruptible((signal) => make(values, out, signal));
   printResult(json, { ...summary, folder: out }, (paint) => [

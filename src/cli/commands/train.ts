@@ -102,7 +102,7 @@ async function elsewhere(values: Values, flags: ReadonlySet<OptionName>): Promis
   });
 }
 
-/** @throws UserError when the run cannot fit, after the plan was printed. */
+/** @throws UserError when the run cannot fit. The plan is printed first. */
 async function printPlan(request: DryRunRequest, reporter: Reporter, json: boolean): Promise<number> {
   const { dryRun } = await import('../../run/dry-run.js');
   const plan = await interruptible((signal) => dryRun(request, reporter, signal));

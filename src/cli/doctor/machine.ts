@@ -221,7 +221,7 @@ function adviceFor({ capability, driver }: NvidiaGpu, variant: 'cpu' | 'gpu' | u
 /**
  * Present only if the CUDA build is installed and the driver shows GPUs.
  *
- * @param device where the open engine computes. @param fault why a library of CUDA does not open, if one does not.
+ * @param device where the open engine computes. @param fault why a CUDA library fails to open, if one does.
  */
 export function usedGpuChecks(
   gpus: readonly NvidiaGpu[],

@@ -47,7 +47,7 @@ const pollEveryMs = 250;
 /**
  * Returns when every member has finished or failed. If one fails, the others continue.
  *
- * @throws UserError when another process runs the set, or, with exit code 130, after the signal, when all members have saved.
+ * @throws UserError when another process runs the set; with exit code 130 after the signal, once all members have saved.
  */
 export async function execute(
   { folder, plan, parallel, common }: ExecuteRequest,
@@ -145,7 +145,7 @@ async function waitUntilFree(folder: string, reporter: Reporter, signal: AbortSi
   }
 }
 
-/** Largest share of a running member that counts as done, by its time. */
+/** Upper limit for the share of a running member that counts as done, estimated from its time. */
 const maxShare = 0.95;
 
 /** Work of the running members in whole runs, estimated from the time of finished ones; 0 before one has finished. */
@@ -180,7 +180,7 @@ function outcome({
 }
 
 interface MemberRequest {
-  /** Of the set. */
+  /** The folder of the set. */
   readonly folder: string;
   readonly command: RunPlan['command'];
   readonly run: PlannedRun;

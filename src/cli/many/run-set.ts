@@ -151,7 +151,7 @@ interface SetNeeds extends RunNeeds {
   readonly totalDisk: number;
 }
 
-/** The needs of the largest run. Rejects what a run would reject, before any starts. */
+/** The needs of the largest run. Rejects what a run would reject, before any run starts. */
 async function needsOf(plan: RunPlan, request: SetRequest, reporter: Reporter, signal: AbortSignal): Promise<SetNeeds> {
   // Runs of one setting differ only in their seeds.
   const firsts = plan.settings.flatMap((_, setting) => plan.runs.find((run) => run.setting === setting) ?? []);

@@ -1,6 +1,6 @@
 /**
- * @file Opens Modal's own SDK (npm `modal`, an optional package of exactly one version) and explains its errors. The account is
- * that of Modal's own tools: MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or the profile in ~/.modal.toml.
+ * @file Opens Modal's own SDK (npm `modal`, an optional package, pinned to one version) and explains its errors. The
+ * account is that of Modal's own tools: MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or the profile in ~/.modal.toml.
  */
 import { pathToFileURL } from 'node:url';
 import type { App, ModalClient, Sandbox, Volume } from 'modal';
@@ -12,7 +12,7 @@ export type { App, Image, Sandbox, Volume } from 'modal';
 
 type Sdk = typeof import('modal');
 
-/** The tag `latest` of the package is something else, so the version is always named. */
+/** The package's tag `latest` names something else, so the version is always given. */
 const sdkVersion = '0.11.1';
 const install = `npm install modal@${sdkVersion}`;
 
@@ -77,7 +77,7 @@ export async function runningSandbox(modal: Modal, name: string): Promise<Sandbo
 /** Status codes of gRPC. */
 const status = { denied: 7, exhausted: 8, unavailable: 14, unauthenticated: 16, deadline: 4 };
 
-/** Whether Modal was not reached, rather than refused the request. */
+/** Whether Modal could not be reached, as opposed to refusing the request. */
 export function isLostConnection(error: unknown): boolean {
   const code = statusOf(error);
   return code === status.unavailable || code === status.deadline || code === 1 || code === 13 || code === 2;

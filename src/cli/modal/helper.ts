@@ -31,7 +31,7 @@ interface ExecOptions {
   readonly onOutput?: (text: string) => void;
 }
 
-/** Starts a helper for `work`, and ends it. @param image the plain one if absent. */
+/** Starts a helper for `work`, and ends it. @param image absent: the plain image. */
 export async function withHelper<T>(
   modal: Modal,
   { app, volume, image }: { readonly app: App; readonly volume: Volume; readonly image?: Image },
@@ -51,7 +51,7 @@ export async function withHelper<T>(
   try {
     return await work(helperOf(modal, sandbox));
   } finally {
-    // A sandbox that is not ended costs until its timeout; the work's own error matters more than this one.
+    // If this fails, the sandbox costs money until its timeout. An error of the work matters more.
     await sandbox.terminate().catch(() => {});
     sandbox.detach();
   }

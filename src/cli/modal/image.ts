@@ -17,12 +17,12 @@ import { explained } from './client.js';
 import { type Helper, plainImage, withHelper } from './helper.js';
 import { appName } from './layout.js';
 
-/** What the engine needs to be fetched (pip) and its binding compiled (a compiler, Python for node-gyp). */
+/** Needed to download the engine (pip) and to compile its binding (a compiler, Python for node-gyp). */
 const systemLayer = [
   'RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pip g++ make ca-certificates && rm -rf /var/lib/apt/lists/*',
 ];
 
-/** What is done to the system layer, in order, with `package.tgz` in the working folder. */
+/** Commands that run on the system layer, in order, with `package.tgz` in the working folder. */
 const steps = (tarball: string) => [
   {
     what: 'installing this package',

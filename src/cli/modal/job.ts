@@ -22,7 +22,7 @@ export type RemoteValues = OptionValues<(typeof remoteOptionNames)[number]>;
 
 export interface RemoteJob {
   readonly command: RemoteCommand;
-  /** Of the run, its folder on the volume and its sandbox. */
+  /** The name of the run, of its folder on the volume and of its sandbox. */
   readonly name: string;
   /** Arguments after `tinyzero` there, with paths of this machine. */
   readonly args: readonly string[];
@@ -101,7 +101,7 @@ export function planJob(
   };
 }
 
-/** The options of a run of this machine; undefined if it is not here. */
+/** The options of a run on this machine; undefined if it is not here. */
 function recordOf(folder: string): Partial<OptionValues> | undefined {
   const path = join(folder, runFiles.config);
   if (!existsSync(path)) return undefined;

@@ -106,7 +106,7 @@ export function sandboxProgram({ name, command, timeoutSeconds, links, args, tar
   const saving = savingSeconds(timeoutSeconds);
   const words = ['tinyzero', ...args].map(shellWord);
   if (target !== undefined) words.push(target.flag, `"$root"/${target.path}`);
-  // Where relative paths go up, the folder is as deep.
+  // If relative paths lead up, the folder is at least that deep.
   const ups = Math.max(
     0,
     ...links.map(({ path }) => (isAbsolute(path) ? 0 : normalize(path).split(/\.\.[/\\]/).length - 1)),

@@ -1,6 +1,6 @@
 /**
- * @file Shows the output of a remote command: its `--json` events become the same lines, bars and curves as of a local command, or are
- * passed on with `--json`. Other lines, such as those of a crash, are shown unchanged.
+ * @file Shows the output of a remote command: its `--json` events become the same lines, bars and curves as those of a
+ * local command, or are passed on with `--json`. Other lines, such as those of a crash, are shown unchanged.
  */
 import type { SftEvent, SftMetrics, TrainEvent } from '../../run/events.js';
 import type { StepMetrics } from '../../stage2/step-metrics.js';
@@ -23,7 +23,7 @@ export interface Replay {
 /** One line of the metrics of a run, of `train` or `sft`. */
 export type RunMetrics = StepMetrics | SftMetrics;
 
-/** The work whose progress comes with the events of updates. */
+/** Work whose progress is taken from the events of updates instead. */
 const updateTitles = ['Stage 2', 'Training'];
 /** Events of runs that are only shown. */
 const shownKinds = ['stage2', 'evaluated', 'training', 'measured'];
@@ -38,7 +38,7 @@ interface RunProgress {
  * @param onGpu the name of a run that should use a GPU: a line says so if it does not.
  */
 export function replay(reporter: Reporter, json: boolean, earlier: readonly RunMetrics[] = [], onGpu?: string): Replay {
-  // The lines of these events come as notes.
+  // The lines of these events arrive as notes.
   const quiet = { ...reporter, line: () => {} };
   const freshProgress = (isSft: boolean): RunProgress =>
     isSft ? sftProgress(quiet) : trainProgress(quiet, paintFor(process.stderr));

@@ -5,8 +5,8 @@ import { exitCodes, UserError } from '../../util/errors.js';
 import { makesRun, type RemoteCommand } from './layout.js';
 
 /**
- * @throws UserError for options that need `--on modal`, and for `--on tinker` without a server. Elsewhere than on Modal, there is
- * nothing else to do.
+ * @throws UserError for options that need `--on modal`, and for `--on tinker` without a server. Unless the command runs on
+ * Modal, nothing else needs to be done.
  */
 export function requireRemote(
   command: RemoteCommand,

@@ -143,7 +143,7 @@ export async function readMetrics(helper: Helper, name: string): Promise<RunMetr
     try {
       return line === '' ? [] : [parseJson(line) as RunMetrics];
     } catch {
-      return []; // half a line of a run that was killed; the run itself repeats the update
+      return []; // an incomplete line of a killed run, which repeats the update
     }
   });
 }

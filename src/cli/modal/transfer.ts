@@ -35,7 +35,7 @@ export interface Input {
   readonly remote: () => Promise<string>;
 }
 
-/** Unneeded if only the trained model is used, and several times its size. */
+/** Not needed to use the trained model, and several times its size. */
 const leftOut = ['checkpoints', 'run.lock'];
 
 /** @param whole upload everything in the folder, for a run that is resumed there. @throws UserError for a task that imports files. */

@@ -1,7 +1,7 @@
 /**
- * @file How a command is stopped from outside: by Ctrl-C, of which the first stops the work and lets it clean up, and the
- * second ends the process at once; by a closed terminal (SIGHUP) or SIGTERM; or by the process that started this one as a
- * member of a set of runs, which also receives its progress.
+ * @file How a command is stopped from outside: by Ctrl-C (the first stops the work and lets it clean up, the second ends the
+ * process at once); by a closed terminal (SIGHUP) or SIGTERM; or by the process that started this one as a member of a set
+ * of runs, which also receives its progress.
  */
 import { exitCodes, UserError } from '../../util/errors.js';
 import type { Reporter, Work, WorkState, WorkUnit } from '../../util/reporter.js';
@@ -19,7 +19,7 @@ export async function interruptible<T>(
     controller.abort(new UserError('Stopped.', { exitCode: exitCodes.interrupted }));
   };
   for (const name of signals) process.on(name, stop);
-  // Ctrl-C on a terminal reaches both processes: the parent's request is then the second, but no order to end at once.
+  // Ctrl-C on a terminal reaches both processes: the parent's request then comes second, but does not mean to end at once.
   const offParent = onParentStop(() => {
     if (!controller.signal.aborted) stop();
   });
@@ -75,7 +75,10 @@ function send(progress: Progress): void {
   if (process.connected) process.send?.(progress, undefined, undefined, () => {});
 }
 
-/** Calls `stop` when the parent asks for it or ends. Returns a function that no longer does; until then the channel stays open. */
+/**
+ * Calls `stop` when the parent asks for it or ends. Returns a function that undoes this; until it is called, the channel
+ * stays open.
+ */
 function onParentStop(stop: () => void): () => void {
   if (process.send === undefined) return () => {};
   const onMessage = (message: unknown) => {

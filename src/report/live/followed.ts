@@ -1,6 +1,6 @@
 /**
- * @file A watched run: its verdict, computed again only after a change, and its progress, from its files: its phases, which
- * of them is current, and the time left.
+ * @file A watched run, read from its files: its verdict, computed again only after a change, and its progress (the phases,
+ * the current one, and the time left).
  */
 import { hasFinal } from '../../run/checkpoints.js';
 import { algorithms } from '../../stage2/algorithm.js';
@@ -24,9 +24,9 @@ export interface Phase {
 
 interface Progress {
   readonly phases: readonly Phase[];
-  /** Undefined while it cannot be told. */
+  /** Undefined while it cannot be estimated. */
   readonly secondsLeft?: number;
-  /** What then ends, if not the run. */
+  /** What ends after this time, if not the run. */
   readonly leftOf?: string;
 }
 
@@ -163,7 +163,7 @@ function inOrder(parts: readonly Part[]): Phase[] {
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 const timed = (seconds: number | undefined) => (seconds ? formatSeconds(Math.max(1, seconds)) : '');
 
-/** Updates that the speed is judged by. */
+/** Number of updates from which the speed is estimated. */
 const recentUpdates = 100;
 
 /** Undefined before the second update: the first also compiles. */

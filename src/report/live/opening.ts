@@ -98,13 +98,13 @@ function adviceOn({ watched: { state, run, path, damage, holder }, verdict }: Fo
   return [`Resume it with \`tinyzero ${command} --resume ${shellWord(path)}\`.`, ...damage];
 }
 
-/** Updates whose mean a number is: single ones are noisy. */
+/** Number of updates over which a figure is averaged, since single ones are noisy. */
 const smoothed = 5;
 
 interface Tile {
   readonly name: string;
   readonly now: string;
-  /** What it was at first. */
+  /** The same figure at the start. */
   readonly first: string;
 }
 
@@ -143,7 +143,10 @@ function runsList(all: readonly Followed[]): Html {
   return html`<ul class="watched" aria-label="Runs">${all.map((followed, i) => runItem(followed, isDrawn(followed) ? i : 'none'))}</ul>`;
 }
 
-/** The progress of a run. `line`: the index of its line in the charts, if they have different colours; or that it has none. */
+/**
+ * The progress of a run. `line`: the index of its line in the charts, if lines have different colours; `none` if it has no
+ * line.
+ */
 export function runItem(followed: Followed, line?: number | 'none'): Html {
   const { watched, progress } = followed;
   const [sign, label] = badges[watched.state];

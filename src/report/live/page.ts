@@ -1,12 +1,12 @@
 /**
  * @file The live page as parts that are rendered again only when what they show has changed, with its style and the script
- * that applies the changes. What stands on it comes from a view: of runs, of a set of runs, or of files of stage 1.
+ * that applies the changes. Its content comes from a view of runs, of a set of runs, or of files of stage 1.
  */
 import { documentOf, navigation, type PageSection, unbroken } from '../document.js';
 import { type Html, html, trusted } from '../html.js';
 import { tooltips } from '../script.js';
 
-/** What the page shows as of a moment. */
+/** What the page shows at one moment. */
 export interface View {
   /** For the browser's tab. */
   readonly title: string;

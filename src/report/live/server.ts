@@ -155,7 +155,7 @@ function welcome(viewers: Set<Viewer>, viewer: Viewer, content: Content): void {
   const { response } = viewer;
   viewers.add(viewer);
   response.on('close', () => viewers.delete(viewer));
-  // A browser that reads slowly gets what changed meanwhile at once.
+  // A browser that reads slowly receives all changes since its last event together.
   response.on('drain', () => send(viewer, content));
   response.write('retry: 2000\n\n');
   send(viewer, content);

@@ -11,7 +11,7 @@ import { followFile, remembered } from '../follow.js';
 import { tolerating } from '../read.js';
 import type { Watched } from './state.js';
 
-/** A file as of a moment. */
+/** The state of a file at one moment. */
 export interface FollowedFile extends Pick<Watched, 'name' | 'path' | 'quietMs'> {
   /** A file without a planned number of problems never counts as finished. */
   readonly state: Extract<Watched['state'], 'waiting' | 'running' | 'finished' | 'gone'>;

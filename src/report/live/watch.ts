@@ -34,7 +34,7 @@ const pollMs = 500;
 const pollShare = 0.1;
 /** The part of a processor that drawing charts may take. */
 const chartsShare = 0.08;
-/** Milliseconds of drawing that may be saved up, so that the first charts come at once. */
+/** Milliseconds of drawing that may be saved up, so that the first charts appear immediately. */
 const savedMs = 400;
 
 /** @throws UserError when the port is in use, or the paths do not go together. */

@@ -1,5 +1,6 @@
 /**
- * @file The report of a set of runs, one HTML file: verdict, table, overlaid curves, and links to the reports of the single runs.
+ * @file The report of a set of runs, one HTML file: verdict, table, overlaid curves, and links to the reports of the
+ * individual runs.
  */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -199,7 +200,7 @@ function tableSection({ plan, summary }: SetRecord): Html {
   });
 }
 
-/** What the columns of the table are: p-values come with the first finished run, the test over all with the last one. */
+/** Explains the table: p-values appear with the first finished run, the test over all runs with the last one. */
 function seedsLead({ overSeeds, finished, planned }: SetSummary): string {
   const rows = 'One row for each run.';
   if (overSeeds === undefined) return rows;

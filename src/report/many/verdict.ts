@@ -129,7 +129,7 @@ export function rankingName({ command, rankBy = 'train-reward' }: Pick<SetSummar
   return measureNames[rankBy];
 }
 
-/** Options that change what a training reward measures, so that rewards of different values do not compare. */
+/** Options that change what a training reward measures. Rewards under different values are not comparable. */
 const changesReward = new Set([
   'preset',
   'task',

@@ -198,7 +198,7 @@ function looksFigure(runs: readonly RunRecord[]): Html {
   });
 }
 
-/** How the validation problems were answered, in runs that have some, and whose model `--keep best` keeps. */
+/** Accuracy on the validation problems, for runs that have some, with a mark at the model that `--keep best` keeps. */
 function validationFigure(runs: readonly RunRecord[]): Html | undefined {
   const series = runs.map((run) => validationsOf(run, runs.length > 1));
   if (series.every((looks) => looks.length === 0)) return undefined;

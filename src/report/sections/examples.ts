@@ -77,7 +77,7 @@ function side(when: string, { firstSample, greedy, sampled }: ProblemSummary): H
 
 function tokens({ pieces, logProbs, truncated }: NonNullable<ProblemSummary['firstSample']>): Html[] {
   const spans: Html[] = [];
-  // The bytes of a character may span several tokens, of which only the last adds text: show them as one.
+  // The bytes of a character may span several tokens. Only the last one adds text, so they are shown as one.
   let sum = 0;
   for (const [i, piece] of pieces.entries()) {
     sum += logProbs[i]!;

@@ -1,6 +1,6 @@
 /**
- * @file The forward pass of network/transformer.ts for a page, from the tensors of a safetensors file, with a cache of keys
- * and values: products of matrices by kernel.wasm in float32, the rest in JavaScript. Runs in the web page, and in Node for
+ * @file The forward pass of network/transformer.ts for a page, with the tensors of a safetensors file and a cache of keys
+ * and values. Matrix products run in kernel.wasm in float32, the rest in JavaScript. Runs in the web page, and in Node for
  * its check. Copied into the page's folder, so it imports nothing.
  */
 
@@ -76,7 +76,7 @@ export function createDecoder(config: DecoderConfig, tensors: Tensors, kernel: A
     const result = matrices[index]!.times(x);
     return bias === undefined ? result : result.map((value, i) => value + bias[i % bias.length]!);
   };
-  /** Turns the heads of each token by its position. @param width numbers of a token. */
+  /** Rotates the heads of each token by its position. @param width numbers per token. */
   const turn = (x: Float32Array, width: number) => {
     const half = C / 2;
     for (let start = 0; start < x.length; start += C) {
@@ -183,7 +183,7 @@ function sum(a: Float32Array, b: Float32Array): Float32Array {
   return a.map((value, i) => value + b[i]!);
 }
 
-/** Each row of `x`, as wide as `weight`, by its root mean square. */
+/** Divides each row of `x` by its root mean square and multiplies it by `weight`. Rows are as wide as `weight`. */
 function norm(x: Float32Array, weight: Float32Array, eps: number): Float32Array {
   const width = weight.length;
   const result = new Float32Array(x.length);
@@ -229,7 +229,7 @@ const pageBytes = 65_536;
 /** @param kernel the code of `kernel.wasm`. @returns the matrices, in order. */
 function placeMatrices(kernel: ArrayBuffer, specs: readonly MatrixSpec[]): Matrix[] {
   const most = (size: (spec: MatrixSpec) => number) => Math.max(...specs.map(size));
-  // In float32 numbers: the factor, the product, the matrices, whose rows are padded with zeros.
+  // Offsets count float32 numbers: first the factor, then the product, then the matrices, whose rows are padded with zeros.
   const product = most(({ columns, tokens }) => padded(columns) * tokens);
   let next = product + padded(most(({ rows, tokens }) => rows * tokens));
   const total = specs.reduce((sum, { rows, columns }) => sum + rows * padded(columns), next);

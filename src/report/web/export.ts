@@ -219,7 +219,7 @@ interface Trainer {
   readonly note: string;
 }
 
-/** The files, by name. @throws UserError when a page cannot train so. */
+/** The files, by name. @throws UserError when a page cannot train with these settings. */
 function trainingFiles({ model, name, place, settings, note }: Trainer): Record<string, string | Uint8Array> {
   requireTrainable(settings);
   const { pretrained, tokenizer, tokenizerFolder } = model;

@@ -1,6 +1,6 @@
-(; @file The products of a web page's matrices, assembled into kernel.wasm by scripts/kernel.mjs. `matrix` [rows, columns] times `x`
-[tokens, columns] into `out` [tokens, rows], all float32, at byte addresses; `columns` is a multiple of 16. A sum is 16 partial sums, in
-the same order for any number of tokens. A row of the matrix comes from memory once for all tokens. ;)
+(; @file The matrix products of a web page, assembled into kernel.wasm by scripts/kernel.mjs. `matrix` [rows, columns] times
+`x` [tokens, columns] into `out` [tokens, rows], all float32, at byte addresses; `columns` is a multiple of 16. A sum is 16
+partial sums, in the same order for any number of tokens. A row of the matrix is read from memory once for all tokens. ;)
 (module
   (import "page" "memory" (memory 1))
 

@@ -6,7 +6,7 @@
 import { type Html, html, pageHead } from '../html.js';
 import { themes } from '../style.js';
 
-/** @param title name of the trained model. @param note a sentence about the reward. @param trains whether a page that trains is beside it. */
+/** @param title name of the trained model. @param note a sentence about the reward. @param trains whether there is a page that trains. */
 export function webPage(title: string, note: string, trains: boolean): string {
   const page: Html = html`<!doctype html>
 <html lang="en">

@@ -51,7 +51,7 @@ export function createSession(
   kernel: ArrayBuffer,
 ): PageSession {
   const decoder = createDecoder(model.decoder, readTensors(weights), kernel);
-  /** The tokens in the decoder's cache: a next prompt that begins like them need not be read again from its start. */
+  /** The tokens in the decoder's cache: a prompt that begins with the same tokens does not read them again. */
   let cached: number[] = [];
   const decode = (ids: readonly number[]) =>
     ids.length === 0 ? '' : tokenizer.decode(ids, { skip_special_tokens: true, clean_up_tokenization_spaces: false });

@@ -1,6 +1,7 @@
 /**
- * @file What a job makes of its settings: the verdict on the samples of stage 1, the rollouts of every update, the course of
- * the learning rate, and how the policy is sized and trained. No files and no Node, since a page plans with it too.
+ * @file Plans a job from its settings: the verdict on the samples of stage 1, the rollouts of every update, the
+ * learning-rate schedule, and the sizes and training of the policy. Uses neither files nor Node, since a page plans with it
+ * too.
  */
 import type { Problem, ProblemSet } from '../../data/problem.js';
 import type { Schedule } from '../../engine/optim/settings.js';
@@ -47,7 +48,7 @@ export function planOf({ settings, problems }: PlannedJob, rows: readonly Proble
   }).slice(0, settings.maxSteps);
 }
 
-/** The course of the learning rate over `updates`. */
+/** The learning-rate schedule over `updates`. */
 export function scheduleOf(settings: Settings, updates: number): Schedule {
   const cosine = { steps: updates, floor: settings.decayTo };
   return { peak: settings.lr, warmupSteps: warmupSteps(settings, updates), cosine };
@@ -103,7 +104,7 @@ export function policySizes(
     promptLengths: ids.map(({ length }) => length),
     sharedPrefix: sharedPrefix(ids),
     maxNewTokens,
-    // No more than are ever sampled at once; none where a server samples, but there is always one.
+    // At most as many as are ever sampled at once; 1, the minimum, if a server samples.
     slots:
       samplerUrl !== undefined
         ? 1
@@ -114,7 +115,7 @@ export function policySizes(
   };
 }
 
-/** Tokens that all prompts begin with; each has at least one more. */
+/** Number of leading tokens that all prompts share. Every prompt has at least one more. */
 function sharedPrefix([first = [], ...others]: readonly (readonly number[])[]): number {
   let length = first.length - 1;
   for (const ids of others) {

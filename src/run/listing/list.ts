@@ -1,6 +1,6 @@
 /**
- * @file The runs in a folder: the state of each, for `tinyzero runs`, whatever state its files are in; and removing runs,
- * under their locks.
+ * @file Lists the runs in a folder with the state of each, for `tinyzero runs`, even if files are missing or damaged.
+ * Removes runs under their locks.
  */
 import { existsSync, lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -73,7 +73,10 @@ export function listRuns(folder: string): RunEntry[] {
 /** The built-in task. */
 const multiplication = 'multiplication';
 
-/** A run that has just started has a lock but no configuration yet. A model's folder has a config.json too, beside its weights. */
+/**
+ * A run that has just started has a lock but no configuration yet. A model's folder has a config.json too, next to its
+ * weights.
+ */
 function isRun(folder: string): boolean {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
   if (lockHolder(folder) !== undefined) return true;

@@ -105,7 +105,7 @@ function testOf(text: string): Test {
   };
 }
 
-/** Code units, so that times of ISO 8601 are in order. */
+/** Compares code units, which sorts ISO 8601 times. */
 function compareTexts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

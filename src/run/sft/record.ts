@@ -16,7 +16,7 @@ import { anyObject, check, integer, number, object, oneOf, optional, text } from
 import type { RunFolder } from '../folder.js';
 import { repaired, requireCommand, storedOptions } from '../record.js';
 
-/** Raised when older versions would misread a run. */
+/** Incremented when older versions would misread a run. */
 const format = 'tinyzero-sft-1';
 
 export interface StoredSft {

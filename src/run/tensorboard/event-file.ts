@@ -104,7 +104,7 @@ function hparamsData(tag: string, field: number, content: Message): Message {
   return pluginValue(tag, 'hparams', tensor, { content: toBytes(data) });
 }
 
-/** A google.protobuf.Value; undefined for what has no place in it. */
+/** A google.protobuf.Value; undefined for values that it cannot represent. */
 function protobufValue(value: unknown): Message | undefined {
   const result = message();
   if (typeof value === 'number') double(result, 2, value);

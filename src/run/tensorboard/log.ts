@@ -1,7 +1,7 @@
 /**
- * @file `--tensorboard`: a run as an event file: its metrics as scalars, its options as hyperparameters, a few completions as texts,
- * and stage 1 as scalars and a histogram. Whenever stage 2 starts or resumes, the file is
- * rebuilt from the run's logs, so that they agree; then every update appends to it.
+ * @file `--tensorboard`: writes a run as an event file, with its metrics as scalars, its options as hyperparameters, a few
+ * completions as texts, and stage 1 as scalars and a histogram. Whenever stage 2 starts or resumes, the file is rebuilt from
+ * the run's logs, so that they agree; then every update appends to it.
  */
 import { appendFileSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -102,7 +102,7 @@ function fileSoFar(folder: RunFolder): { content: Uint8Array; elapsed: number; u
 /** A mean as a scalar; nothing where no value is known. */
 const rates = (name: string, values: readonly number[]) => (values.length === 0 ? {} : { [name]: mean(values) });
 
-/** Stage 1: what its samples say of the problems, and how many problems have how many exact samples. */
+/** Stage 1: statistics of its samples, and the number of problems for each count of exact samples. */
 function stage1({ entries, samples }: VStarFile): Pick<SummaryEvent, 'scalars' | 'values'> {
   const counts = new Array<number>(samples + 1).fill(0);
   const all = [...entries.values()];

@@ -137,7 +137,7 @@ interface RemoteRun extends JobRecord {
   readonly state: 'running' | 'finished' | 'time is up' | 'stopped' | 'nothing to learn' | 'failed' | 'cut off';
   /** Absent while it runs and if it was cut off. */
   readonly exitCode?: number;
-  /** For the GPU so far; absent if it does not run. */
+  /** Cost of the GPU so far; absent if the run has ended. */
   readonly dollars?: number;
 }
 

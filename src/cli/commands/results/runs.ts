@@ -47,7 +47,7 @@ const minCell = 12;
 function describeRuns(runs: readonly RunEntry[], paint: Paint, width = Number.POSITIVE_INFINITY): string[] {
   const titles = ['run', 'started', 'model', 'task', 'held-out accuracy', 'state'];
   const whole = runs.map((entry) => describeRun(entry, paint));
-  // Where there is little room, a column that says the same of every run makes room for the others.
+  // If space is short, the task column is dropped when every run has the same task.
   const hasRoom = tableWidth(tableLines([titles, ...whole])) <= width;
   const isSameTask = new Set(runs.map(({ task }) => task)).size === 1;
   const shown = (row: readonly string[]) => row.filter((_, i) => hasRoom || !isSameTask || i !== taskColumn);
@@ -69,7 +69,7 @@ function describeRuns(runs: readonly RunEntry[], paint: Paint, width = Number.PO
   ];
 }
 
-/** Of the set that the run belongs to, if there is one. */
+/** The command that resumes the run, or the set that it belongs to. */
 function resumeCommand({ folder, algo }: RunEntry): string {
   const set = dirname(folder);
   if (!holdsPlan(set)) return `${algo === 'sft' ? 'sft' : 'train'} --resume ${shellWord(folder)}`;

@@ -45,12 +45,12 @@ function steps({ first, second }: CompletionWords): string[] {
   ];
 }
 
-/** The words that can follow a command that is not complete: none yet, or a group. */
+/** The words that can follow an incomplete command, which is empty or a group. */
 function starts({ first, second }: CompletionWords) {
   return [['', first] as const, ...second];
 }
 
-/** All that can be followed by words, each name once: `runs` is a group and a command. */
+/** Every name that words can follow. Each appears once, since `runs` is both a group and a command. */
 function places(words: CompletionWords) {
   const subs = new Map(starts(words));
   const commands = new Map(words.commands.map((command) => [command.name, command]));

@@ -1,6 +1,6 @@
 /**
- * @file `tinyzero init task` and `tinyzero init problems`: writes a file to start from, which the built-in model can be
- * asked, with every part explained.
+ * @file `tinyzero init task` and `tinyzero init problems`: writes a starter file that explains every part and that the
+ * built-in model can be trained on.
  */
 import { extname } from 'node:path';
 import { usageError } from '../../../model/open.js';
@@ -76,7 +76,7 @@ function examples(): StarterProblem[] {
   }));
 }
 
-/** @param form of the file, by its ending. */
+/** @param form the format of the file, given by its extension. */
 function starterProblems(form: '.jsonl' | '.csv'): string {
   if (form === '.jsonl')
     return examples()

@@ -1,6 +1,6 @@
 /**
- * @file The run of a page that trains, as a file beside the page: `train.json`. Written by the export, read by the page's worker; no
- * files and no Node here.
+ * @file The run of a page that trains, in a file next to the page, `train.json`. The export writes it, and the page's
+ * worker reads it. Uses neither files nor Node.
  */
 import { type MultiplicationOptions, multiplicationTask, pairName } from '../../../data/multiplication.js';
 import { buildProblemSet, type Problem } from '../../../data/problem.js';

@@ -1,5 +1,5 @@
 /**
- * @file The page that trains: its markup, style and script, which starts the worker and shows what it says. The page loads
+ * @file The page that trains: its markup, style and script, which starts the worker and shows its messages. The page loads
  * only files of its own folder. The script is text, since nothing else uses a page's API.
  */
 import { type Html, html, pageHead } from '../../html.js';

@@ -1,6 +1,6 @@
 /**
- * @file The worker of a page that trains: a whole run in memory, on the browser's graphics card or in WebAssembly, told to the page in
- * messages. scripts/bundle.mjs bundles it with all that it imports. The only file that uses a worker's API.
+ * @file The worker of a page that trains: a whole run in memory, on the browser's graphics card or in WebAssembly, reported
+ * to the page in messages. scripts/bundle.mjs bundles it with all that it imports. The only file that uses a worker's API.
  */
 import type { Problem } from '../../../data/problem.js';
 import { openPageEngine, type PageEngine, type PageEngineChoice } from '../../../engine/browser.js';
