@@ -55,7 +55,7 @@ test('the tarball holds what it must, no development files, and is small', () =>
   }
 });
 
-test('the types of the library need none of tfjs, which would need those of a browser', () => {
+test('the types of the library need none of tfjs, since those need the types of a browser', () => {
   const seen = new Set<string>();
   const read = (path: string, from: string) => {
     if (seen.has(path)) return;

@@ -22,7 +22,7 @@ test('the entries of the repository name programs that exist', () => {
   assert.ok(filled(entries[1]!, fillings).join(' ').includes('--seed 3'));
 });
 
-test('an entry that is none, or names something unknown in braces, is an error that says where', (t) => {
+test('an invalid entry, or an unknown name in braces, is an error that says where', (t) => {
   const folder = temporaryFolder(t);
   const write = (entry: object) => {
     mkdirSync(join(folder, 'mine'), { recursive: true });

@@ -13,7 +13,7 @@ const events = (stdout: string) =>
     .split('\n')
     .map((line) => JSON.parse(line));
 
-test('train --json tells what happens, line by line, and ends with the result', async (t) => {
+test('train --json reports what happens, line by line, and ends with the result', async (t) => {
   const folder = join(temporaryFolder(t), 'run');
   const sizes = [
     '--num-train',

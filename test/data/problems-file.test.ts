@@ -28,7 +28,7 @@ const many = (n: number) => Array.from({ length: n }, (_, i) => ({ prompt: `What
 const all = (task: LoadedProblems['task'], what: 'problems' | 'heldOut', n: number) =>
   (what === 'heldOut' ? task.heldOut! : task.problems)(keyedRandom('test'), n).map(({ prompt }) => prompt);
 
-test('training problems are dealt: each once before any comes again, in an order that the seed decides', async (t) => {
+test('training problems are dealt: each once before any is repeated, in an order that the seed decides', async (t) => {
   const { task, hash } = await load(t, many(50));
   assert.equal(task.name, 'problems of problems.jsonl');
   assert.match(hash, /^[0-9a-f]{64}$/);

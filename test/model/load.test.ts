@@ -69,7 +69,7 @@ test('a model that does not fit is rejected before anything is loaded', async ()
   );
 });
 
-test('a card has more room than a processor, also one whose memory is unknown, but not one that a processor pretends to be', () => {
+test('a card has more room than a processor, even if its memory is unknown; a software card has not', () => {
   const card = { name: 'webgpu', device: 'gpu' } as const;
   assert.deepEqual(roomOf(card), processorRoom);
   assert.deepEqual(roomOf({ ...card, assumedBytes: 8e9 }), gpuRoom(8e9));

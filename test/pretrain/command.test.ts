@@ -24,7 +24,7 @@ test('a folder that is not empty is rejected at once; --force replaces the model
   assert.equal(again.code, 1, 'a model is not replaced without --force');
 });
 
-test('a folder that cannot be made is refused before the work', {
+test('a folder that cannot be created is refused before the work', {
   skip: !existsSync('/proc/self') && 'no /proc',
 }, async () => {
   const { code, stderr } = await tinyzero([

@@ -97,7 +97,7 @@ test('however a log is written and cut, following it gives what reading it whole
   });
 });
 
-test('a file is read again only after a change; an error is no value', (t) => {
+test('a file is read again only after a change; an error is not a value', (t) => {
   const folder = temporaryFolder(t);
   const path = join(folder, 'a.json');
   let reads = 0;
@@ -121,7 +121,7 @@ test('a file is read again only after a change; an error is no value', (t) => {
   mkdirSync(folder);
 });
 
-test('remembered computes again for other objects only', () => {
+test('remembered recomputes only for other objects', () => {
   let calls = 0;
   const sum = remembered((a: readonly number[], b: number) => {
     calls += 1;

@@ -4,7 +4,7 @@ import { binned, evenly } from '../../src/report/log-records.js';
 
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-test('bins cover every item once, in order, and are never more than asked for', () => {
+test('bins cover every item once, in order, and never exceed the requested number', () => {
   for (const n of [0, 1, 5, 99, 100, 101, 1234]) {
     const bins = binned(upTo(n), 100);
     assert.deepEqual(
@@ -17,7 +17,7 @@ test('bins cover every item once, in order, and are never more than asked for', 
   assert.equal(binned(upTo(100), 100).length, 100, 'short series are left alone');
 });
 
-test('of a stream every n-th item is kept, from the first on', () => {
+test('every n-th item of a stream is kept, from the first on', () => {
   for (const n of [0, 1, 9, 10, 11, 19, 20, 21, 1000]) {
     const kept = evenly<number>(10);
     for (const item of upTo(n)) kept.add(item);

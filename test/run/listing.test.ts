@@ -66,7 +66,7 @@ function madeRun(folder: string): void {
   for (const name of ['config.json', 'problems.json']) writeFileSync(join(folder, name), '{}');
 }
 
-test('runs rm: asks, refuses what is no run or in progress, and removes nothing then', async (t) => {
+test('runs rm: asks first; refuses anything that is in progress or not a run, and then removes nothing', async (t) => {
   const root = temporaryFolder(t);
   const [run, other, set] = ['run', 'other', 'set'].map((name) => join(root, name)) as [string, string, string];
   for (const folder of [run, other, join(set, 'seed-1'), join(set, 'seed-2')]) madeRun(folder);

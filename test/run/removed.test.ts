@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { whileLoading } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 
-test('a run that is removed just before its report ends in words and is not made again', async (t) => {
+test('a run that is removed just before its report ends with a message and is not created again', async (t) => {
   const out = join(temporaryFolder(t), 'run');
   const sizes = ['--num-train', '4', '--num-test', '2', '--max-steps', '1', '--batch-size', '4', '--num-samples', '2'];
   const quick = [...sizes, '--eval-samples', '0', '--max-new-tokens', '4', '--train-on', 'all', '--force'];

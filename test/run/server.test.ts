@@ -23,7 +23,7 @@ const small = {
   seed: 3,
 } as const;
 
-test('V* from a server: the same file in whatever order it answers, through faults, and train accepts it', async (t) => {
+test('V* from a server: the same file in any order of answers and despite faults; train accepts it', async (t) => {
   const { url: samplerUrl, faults, counts } = await startServer(t);
   const folder = temporaryFolder(t);
   const [calm, rough] = [join(folder, 'calm.json'), join(folder, 'rough.json')];
@@ -55,7 +55,7 @@ test('V* from a server: the same file in whatever order it answers, through faul
   );
 });
 
-test('an estimation that the server ended goes on where it stopped, to the same bytes', async (t) => {
+test('an estimation that the server ended resumes where it stopped and ends with the same bytes', async (t) => {
   const { url: samplerUrl, faults, counts } = await startServer(t);
   const folder = temporaryFolder(t);
   const [whole, stopped] = [join(folder, 'whole.json'), join(folder, 'stopped.json')];

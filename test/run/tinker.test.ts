@@ -40,7 +40,7 @@ const results = [
   'final/adapter_model.safetensors',
 ];
 
-test('a run that was stopped and goes on at another address, on a restarted server, ends as an uninterrupted one', async (t) => {
+test('a run that was stopped and resumes at another address, on a restarted server, ends as an uninterrupted one', async (t) => {
   const root = temporaryFolder(t);
   const [whole, stopped] = [join(root, 'whole'), join(root, 'stopped')];
   const kept = new Map();
@@ -101,7 +101,7 @@ test('options that contradict a server are refused before it is asked', async ()
   );
 });
 
-test('a set of runs on a server needs no engine on this machine', async (t) => {
+test('a set of runs on a server needs no local engine', async (t) => {
   const set = join(temporaryFolder(t), 'set');
   const server = await startTinker(t, { folder, engine: 'wasm', rank: 4, kept: new Map() });
   const place = ['--model', folder, '--on', 'tinker', '--tinker-url', server.url, '--lora-rank', '4'];

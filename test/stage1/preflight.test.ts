@@ -75,7 +75,7 @@ test('nearly all samples cut off: stop, whatever their rewards', () => {
   assert.match(advice[0]!, /95 % of the samples were cut off: raise --max-new-tokens/);
 });
 
-test('truncation and unread answers are named before all else', () => {
+test('truncation and unread answers are reported before all else', () => {
   const [first, second] = run([
     entry([1, 0, 0, 0], { truncated: [false, true, false, false], parsed: [true, false, false, false] }),
   ]).advice;

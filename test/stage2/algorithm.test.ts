@@ -51,7 +51,7 @@ test('the slope of every loss is proportional to what is left of the advantage',
   }
 });
 
-test('an algorithm that is added trains from the options to the report', async (t) => {
+test('a new algorithm works from the options to the report', async (t) => {
   const algo = added(t);
   const folder = join(temporaryFolder(t), 'run');
   const call = { folder, algo, engine: 'wasm', install: false, evalSamples: 2, numTest: 2, maxNewTokens: 40 } as const;

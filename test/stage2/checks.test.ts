@@ -24,7 +24,7 @@ test('without an advantage above 1e-6 there is no signal, and nothing has to cha
   assert.throws(() => checkUpdate({ ...still, advantages: [1.1e-6, 0] }), /no gradient/);
 });
 
-test('sampler and scorer may differ by rounding only', () => {
+test('sampler and scorer may differ only by rounding', () => {
   const near = checkSampler([[-1, -2], [-3]], [Float32Array.of(-1, -2.001), Float32Array.of(-3)], samplerTolerance.f32);
   assert.ok(Math.abs(near.max - 0.001) < 1e-6);
   assert.ok(Math.abs(near.mean - 0.001 / 3) < 1e-6);
@@ -32,7 +32,7 @@ test('sampler and scorer may differ by rounding only', () => {
   assert.ok(checkSampler([[-1]], [Float32Array.of(-1.2)], samplerTolerance.bf16).max > 0.19);
 });
 
-test('the weights of an int8 sampler may differ, but not about everything', () => {
+test('the log-probs of an int8 sampler may differ more, within bounds', () => {
   const scored = [Float32Array.of(-1, -2, -3, -4)];
   const { max, mean } = checkSampler([[-1.02, -2.01, -2.9, -3.3]], scored, samplerTolerance.int8);
   assert.ok(Math.abs(max - 0.7) < 1e-5 && Math.abs(mean - 0.2075) < 1e-5);
@@ -45,7 +45,7 @@ test('the weights of an int8 sampler may differ, but not about everything', () =
   assert.throws(one, /a token's log-prob by 6\.00.*at most 5/s);
 });
 
-test('numbers that are not finite are explained, other errors are not touched', () => {
+test('numbers that are not finite are explained; other errors stay unchanged', () => {
   const fail = (error: Error) => () =>
     explainNumerics(7, () => {
       throw error;

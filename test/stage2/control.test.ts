@@ -60,7 +60,7 @@ nativeTest('a run with it logs both rewards and trains on the other one', async 
   assert.ok(rows.some(({ reward, givenReward }) => reward !== givenReward));
 });
 
-test('the verdict on a placebo: no gain as it must be, or something is wrong', () => {
+test('the verdict on a placebo: no gain, as expected, or something is wrong', () => {
   const options = { control: 'shuffled-reward' } as const;
   const none = judge(runRecord({ options, before: () => 4, after: () => 4 }));
   assert.equal(none.kind, 'placebo');

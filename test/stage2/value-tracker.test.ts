@@ -137,7 +137,7 @@ test('over many updates the values are those of the published program, written a
   assert.ok(repeated > 5, 'problem b, which has two rows, is sometimes twice in an update');
 });
 
-test('from its saved state a tracker goes on as if it had not stopped, and other states are refused', async (t) => {
+test('a tracker continues from its saved state as if it had not stopped; other states are refused', async (t) => {
   const tracker = openTracker({ rows, rewardsOf, seed: 3 });
   const advance = (of: typeof tracker, number: number) => {
     const { rollouts } = step(of, number);
@@ -230,7 +230,7 @@ test('TBRM with adapters: the value of the prompts is in the log and the report'
   assert.match(page, /Value of the prompts/);
 });
 
-test('what SPO and TBRM cannot do is refused by its flag', async (t) => {
+test('options that SPO and TBRM do not support are refused by their flags', async (t) => {
   const call = { ...work, folder: join(temporaryFolder(t), 'run') };
   const refuses = (options: object, message: RegExp) => assertUserRejection(train({ ...call, ...options }), message);
   await refuses({ algo: 'spo', batchSize: 1 }, /--batch-size: SPO compares the rollouts of an update, at least 2/);

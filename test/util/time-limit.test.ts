@@ -28,7 +28,7 @@ test('a loop or a regular expression that never ends is stopped', () => {
   );
 });
 
-test('work that waited for a busy machine is done again; work that needs the time is not', () => {
+test('work that waited for a busy machine is repeated; work that needs the time is not', () => {
   let calls = 0;
   const starved = () => {
     calls += 1;

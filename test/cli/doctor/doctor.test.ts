@@ -190,7 +190,7 @@ test('a card for which the build has code is fine; others get advice', () => {
   assert.match(outdated?.fix ?? '', /Update the NVIDIA driver/);
 });
 
-test('a GPU that TensorFlow did not open is told', () => {
+test('a GPU that TensorFlow did not open is reported', () => {
   assert.equal(usedGpuChecks(gpus, 'gpu', 'gpu')[0]?.ok, true);
   assert.match(usedGpuChecks(gpus, 'gpu', 'cpu')[0]?.fix ?? '', /TF_CPP_MIN_LOG_LEVEL=0/);
   assert.deepEqual(usedGpuChecks([], 'gpu', 'cpu'), []);

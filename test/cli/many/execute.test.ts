@@ -22,7 +22,7 @@ test('large models and a GPU: one after the other, with all processors', () => {
   assert.equal(chooseParallel('auto', 5, { ...large, device: 'wasm' }, machine).count, 5, 'wasm has one thread');
 });
 
-test('a number is taken as it is, and shares the processors', () => {
+test('a given number is used as it is, and the runs divide the processors', () => {
   assert.deepEqual(chooseParallel(3, 5, small, machine), { count: 3, reason: 'as requested', threads: 2 });
   assert.equal(chooseParallel(30, 5, small, machine).count, 5);
   assert.equal(parseParallel('auto'), 'auto');

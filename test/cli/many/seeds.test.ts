@@ -125,7 +125,7 @@ test('a run that fails does not keep the others from running, and says why', asy
   assert.match(stderr, /seed-2 failed with exit code \d+: .*broken on purpose/);
 });
 
-test('wrong seeds, and options that do not go with them, are refused before anything starts', async (t) => {
+test('wrong seeds, and options that conflict with them, are refused before anything starts', async (t) => {
   const folder = join(temporaryFolder(t), 'set');
   const fails = async (args: readonly string[], pattern: RegExp) => {
     const { code, stderr } = await tinyzero([...args, '--out', folder]);

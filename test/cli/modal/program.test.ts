@@ -59,7 +59,7 @@ test('the log and the exit code stay on the volume; a dead lock is removed; the 
   assert.equal(readFileSync(join(root, 'mine', 'eval.json'), 'utf8'), 'saved\n');
 });
 
-test('a lost connection is found again without a line lost or told twice', async () => {
+test('a lost connection is restored, and no line is lost or repeated', async () => {
   const lost = Object.assign(new Error('14 UNAVAILABLE'), { code: 14 });
   const pieces = ['one\ntw', 'o\nthree', '\nfour'];
   /** Connections that end after so many pieces. */

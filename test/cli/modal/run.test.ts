@@ -12,7 +12,7 @@ const sampled = ['--num-train', '4', '--num-test', '2', '--num-samples', '2', '-
 /** Two updates, in seconds. */
 const small = [...sampled, '--eval-samples', '0', '--batch-size', '2', '--max-steps', '2', '--force'];
 
-test('a run on Modal is the run of this machine, and can be listed, fetched and read there', async (t) => {
+test('a run on Modal equals a local run, and can be listed, fetched and read there', async (t) => {
   const account = await openAccount(t);
   const folder = temporaryFolder(t);
   const [here, there] = [join(folder, 'here'), join(folder, 'there')];
@@ -27,13 +27,13 @@ test('a run on Modal is the run of this machine, and can be listed, fetched and 
   });
   assert.equal(run.code, 0, run.stderr);
 
-  await t.test('what it does and costs is said before it starts', () => {
+  await t.test('its plan and cost are printed before it starts', () => {
     const cost = run.stderr.indexOf('L4, 24 GB, for at most 90 min: $0.80 an hour, at most $1.20');
     assert.ok(cost >= 0 && cost < run.stderr.indexOf('Building the image'), run.stderr);
     assert.match(run.stderr, new RegExp(`sends +${problems}`));
   });
 
-  await t.test('its progress and its end are those of a run here', async () => {
+  await t.test('its progress and its end are those of a local run', async () => {
     const local = await tinyzero([...options, '--out', here]);
     assert.equal(local.code, 0, local.stderr);
     // Times differ, and so does the place of the problems, of which the titles and the command speak.
@@ -107,7 +107,7 @@ test('a run on Modal is the run of this machine, and can be listed, fetched and 
     assert.match(gone.stderr, /There is no run other on the volume/);
   });
 
-  await t.test('sft is the run of this machine too', async () => {
+  await t.test('sft equals a local run too', async () => {
     const [own, far] = [join(folder, 'sft-here'), join(folder, 'sft-there')];
     const data = join(folder, 'lines.jsonl');
     const lines = readFileSync('examples/worked.jsonl', 'utf8').split('\n').slice(0, 8);
@@ -128,7 +128,7 @@ test('a run on Modal is the run of this machine, and can be listed, fetched and 
     assert.match(tinker.stderr, /--on: tinker is for `tinyzero train` alone/);
   });
 
-  await t.test('eval takes the trained model along, and estimate-vstar brings its file', async () => {
+  await t.test('eval uploads the trained model, and estimate-vstar downloads its file', async () => {
     const evaluation = ['eval', '--model', there, '--samples', '1', ...wasm, '--json', '--on', 'modal'];
     const evaluated = await account.run(evaluation);
     assert.equal(evaluated.code, 0, evaluated.stderr);

@@ -21,7 +21,7 @@ test('texts with the same index start on the same line; no line is too long', ()
   ]);
 });
 
-test('columns that would be too narrow are placed one below the other', () => {
+test('columns that would be too narrow are stacked', () => {
   assert.deepEqual(sideBySide([['a', 'b'], ['c']], 70), ['a', 'b', '', 'c']);
   assert.deepEqual(sideBySide([['a', 'b'], ['c']], 71), [`a${' '.repeat(33)} │ c`, `b${' '.repeat(33)} │`]);
   assert.deepEqual(sideBySide([['one two']], 5), ['one', 'two']);

@@ -10,7 +10,7 @@ const files = readTokenizerFiles(fixture('llama'));
 const model = files.json.model as Record<string, unknown>;
 const changed = (json: Record<string, unknown>): TokenizerFiles => ({ ...files, json: { ...files.json, ...json } });
 
-test('what llama.cpp has no form for is refused', () => {
+test('what llama.cpp cannot represent is refused', () => {
   const refused = (given: TokenizerFiles, reason: RegExp) =>
     assertUserError(() => tokenizerMetadata(given, 416), /cannot be written as GGUF/, reason, /--to onnx/);
   refused({ ...files, model: { ...files.model, type: 'Unigram' } }, /its tokenizer is Unigram/);

@@ -33,7 +33,7 @@ const converted = [
   'default/test/0000.parquet',
 ];
 
-test('a dataset id is told from a file', () => {
+test('a dataset id is distinguished from a file', () => {
   assert.deepEqual(
     [
       'org/data',
@@ -90,7 +90,7 @@ test('the splits of the converted branch, through redirects, cached and found ag
   await assertUserRejection(resolve({}, { cacheFolder: join(home, 'other') }), /does not answer.*a file of problems/);
 });
 
-test('without the converted branch the own files are read: names of folders and files say the split', async (t) => {
+test('without the converted branch the files of the dataset are read: their paths contain the split', async (t) => {
   const { hub, names } = await setUp(t, [
     'data/train-00000-of-00001.parquet',
     'data/train_sft-00000-of-00001.parquet',
@@ -104,7 +104,7 @@ test('without the converted branch the own files are read: names of folders and 
   assert.deepEqual(await names({ split: 'valid' }), ['my.valid.jsonl']);
 });
 
-test('what is missing is told: split, subset, dataset, revision, access', async (t) => {
+test('errors name what is missing: split, subset, dataset, revision, access', async (t) => {
   const { hub, resolve, names } = await setUp(t, [
     'main/train/0000.parquet',
     'socratic/train/0000.parquet',

@@ -58,7 +58,7 @@ test('large matrices are stored in half the memory, the rest is not', () => {
   assert.deepEqual(samplerCopies(config, 'f32'), {});
 });
 
-test('each layer widens its weights when its input is there, so that those of one layer are wide at a time', () => {
+test('each layer widens its weights when its input is ready, so only one layer is wide at a time', () => {
   const sizes = { slots: 20, positions: 16, prompts: 2, promptPositions: 8, chunk: 8, admissions: 2 };
   const { state, functions } = samplingParts(config, sizes, { greedy: false, topK: 0, topP: 1 });
   const { graphs } = traceProgram({ state: { ...frozenState(config, 'bf16'), ...state }, functions }, gpuDevice);
@@ -74,7 +74,7 @@ test('each layer widens its weights when its input is there, so that those of on
   }
 });
 
-test('as bytes are stored large matrices, except those of layers that a core keeps in its cache', () => {
+test('large matrices are stored as bytes, except those of layers that a core keeps in its cache', () => {
   const storedIn = (state: Record<string, StateSpec>) =>
     Object.keys(state).filter((name) => state[name]!.stored === 'int8');
   assert.deepEqual(storedIn(frozenState(config, 'int8')), ['model.embed_tokens.weight']);

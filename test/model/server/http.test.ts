@@ -20,7 +20,7 @@ async function serve(t: TestContext, listener: RequestListener) {
   return { connection: { url, key: 'secret', onTrouble: (line: string) => void lines.push(line), ...times }, lines };
 }
 
-test('an answer that may be another next time is asked for again; any other is an error with the reason', async (t) => {
+test('a request whose answer may change is retried; any other answer is an error with the reason', async (t) => {
   let calls = 0;
   const answers: [number, string][] = [
     [429, '{"error":{"message":"slow down"}}'],
@@ -44,7 +44,7 @@ test('an answer that may be another next time is asked for again; any other is a
   await assertUserRejection(ask(connection, 'completions', {}), /\(422\): prompt: a string\.$/);
 });
 
-test('a server that stays silent, cuts or is gone is given up after a while', async (t) => {
+test('a server that stays silent, cuts connections or is gone is abandoned after a while', async (t) => {
   const silent = await serve(t, () => {});
   await assertUserRejection(
     ask(silent.connection, 'models'),
@@ -69,7 +69,7 @@ test('an address is checked, and a password in it is not printed', () => {
   assertUserError(() => serverUrl('http://me:secret@host/v1'), /user name or password/, /^(?!.*secret)/);
 });
 
-test('an answer that is no completion is an error that names the field', () => {
+test('an answer that is not a completion is an error that names the field', () => {
   const choice = { text: 'a', finish_reason: 'stop', token_ids: [1, 2], logprobs: { token_logprobs: [-1, -2] } };
   const read = (change: object) => readAnswer({ choices: [{ ...choice, ...change }] }, 'http://host/v1', 64);
   const { ids, logProbs } = read({});

@@ -69,7 +69,7 @@ test('the page is at the address with the token, on loopback, and is not kept or
   assert.notEqual(new URL(other.url).pathname, new URL(server.url).pathname);
 });
 
-test('without the token nothing is said, and with it nothing else is there', async (t) => {
+test('without the token every path is refused; with it only the page and its events exist', async (t) => {
   const { server } = await serving(t);
   const token = new URL(server.url).pathname.slice(1, -1);
   const wrong = token.replace(/.$/, token.endsWith('A') ? 'B' : 'A');
@@ -106,7 +106,7 @@ test('without the token nothing is said, and with it nothing else is there', asy
   assert.deepEqual((await ask(server, `/${token}/`, { method: 'HEAD' })).text, '');
 });
 
-test('a name of another machine is refused, whatever it resolves to; any port is accepted', async (t) => {
+test('the host name of another machine is refused, whatever it resolves to; any port is accepted', async (t) => {
   const { server } = await serving(t);
   const { pathname } = new URL(server.url);
   for (const host of [
@@ -150,7 +150,7 @@ test('events bring what changed since the version that a browser knows', async (
   assert.deepEqual((await again.next()).data, { version: 4, text: 'from 3' });
 });
 
-test('at the end, browsers are told so, and the port is free', async (t) => {
+test('at the end, browsers are notified, and the port is free', async (t) => {
   const { server } = await serving(t);
   const viewer = await followEvents(server.url, 1);
   const start = performance.now();

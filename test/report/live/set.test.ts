@@ -90,7 +90,7 @@ async function watched(t: TestContext, path: string, ...others: string[]) {
   return { page, states, url: watching.url };
 }
 
-test('a set that another machine fills: what is there is laid over each other, and a removed set stays', async (t) => {
+test('a set that another machine fills: the runs so far are overlaid, and a removed set stays', async (t) => {
   const folder = join(temporaryFolder(t), 'copy');
   const { page } = await watched(t, folder);
   assert.match(await page(), /There is no run here yet/);
@@ -112,7 +112,7 @@ test('a set that another machine fills: what is there is laid over each other, a
   assert.match(await page(), /The folder of the runs is gone.*Training, all runs overlaid/s);
 });
 
-test('a set beside a run is shown run by run; tinyzero report writes the page of the set', async (t) => {
+test('a set next to a run is shown run by run; tinyzero report writes the page of the set', async (t) => {
   const { page, url } = await watched(t, set, join(set, 'seed-1'));
   await page();
   const { document } = parseHTML(await (await fetch(url)).text());
@@ -163,7 +163,7 @@ function shard(number: number, done: number): VStarFile {
   };
 }
 
-test('files of stage 1: each with its progress, one histogram, the verdict when all are there', async (t) => {
+test('files of stage 1: the progress of each, one histogram, the verdict when all are complete', async (t) => {
   const folder = temporaryFolder(t);
   const [one, two] = [join(folder, 'part-1.json'), join(folder, 'part-2.json')];
   const { page, states } = await watched(t, one, two);

@@ -267,7 +267,7 @@ test('a run that is removed stays on the page, and one that comes back is follow
   assert.match(states[0]!, /^copy running: Evaluation after: under way$/);
 });
 
-test('several runs are laid over each other, with the state of each', async (t) => {
+test('several runs are overlaid, with the state of each', async (t) => {
   const second = copied(t, written, 'second');
   const missing = join(temporaryFolder(t), 'third');
   const { url } = await watched(t, run, second, missing);
@@ -281,7 +281,7 @@ test('several runs are laid over each other, with the state of each', async (t) 
   assert.equal(document.querySelectorAll('#training .legend li').length, 2);
 });
 
-test('train --watch prints the address, shows the run, tells the page that it is over, and ends', async (t) => {
+test('train --watch prints the address, shows the run, tells the page that the run is over, and ends', async (t) => {
   const folder = join(temporaryFolder(t), 'run');
   const args = [...beginOrResume(folder, engine), '--watch', '--quiet', '--json'];
   const child = spawn(process.execPath, [cliPath, ...args], { env: merge({}), stdio: ['ignore', 'pipe', 'pipe'] });
@@ -320,7 +320,7 @@ test('a run that fails ends its page too', async (t) => {
   assert.ok(!existsSync(missing));
 });
 
-test('ports and flags that cannot be are refused', async (t) => {
+test('impossible ports and flags are refused', async (t) => {
   const { url, port } = await watched(t, run);
   assert.ok(url.includes(`:${port}/`));
   const inUse = await tinyzero(['watch', run, '--port', String(port)]);

@@ -79,7 +79,7 @@ test('a set of seeds: a row for each run, mean and deviation, curves with their 
   assert.match(page, /a &lt;b&gt;note/, 'text of the user is no markup');
 });
 
-test('an unfinished set: its text speaks of no test, mean or best setting that is not there', (t) => {
+test('an unfinished set: its text mentions no test, mean or best setting that does not exist', (t) => {
   const leads = (plan: RunPlan, progress?: Progress) => {
     const { document } = parseHTML(reportOf(t, plan, progress).page);
     return ['#runs', '#training'].map((id) => document.querySelector(`${id} .lead`)!.textContent);

@@ -79,7 +79,7 @@ test('the examples are sweeps', () => {
   assert.equal(readSweep('examples/algorithms.toml').runs.length, 5 * compared.length);
 });
 
-test('everything wrong with a file is said at once, with what was meant', (t) => {
+test('all errors of a file are reported at once, with what was meant', (t) => {
   const path = join(temporaryFolder(t), 'wrong.toml');
   const fails = (text: string, ...patterns: RegExp[]) => {
     writeFileSync(path, text);
