@@ -15,7 +15,7 @@ export const tensorflowOps = {
   adamW: 'TinyzeroApplyAdam',
   addInto: 'TinyzeroAddInto',
   addRowsInto: 'TinyzeroAddRowsInto',
-  clear: 'TinyzeroClear',
+  clear: 'TinyzeroZeros',
 } as const;
 
 type AdamWInputs = Inputs<'parameter' | 'm' | 'v' | 'gradient'> &

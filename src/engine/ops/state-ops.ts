@@ -3,7 +3,7 @@
  * first arguments must be state tensors as received by a function's body; the results must be assigned to the same states.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { canUse, isTracing, runOp, tensorAfter } from '../graph/trace.js';
+import { canUse, isTracing, onGpu, runOp, tensorAfter } from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import type { Float, Int } from '../shape.js';
@@ -33,7 +33,7 @@ export function addInto(state: tf.Tensor, value: tf.Tensor): tf.Tensor {
 /** {@link addInto} of rows: `rows[i]` `[N, D]` is added to row `ids[i]` of `state` `[V, D]`, one after the other. */
 export function addRowsInto(state: Float<'V D'>, ids: Int<'N'>, rows: Float<'N D'>): Float<'V D'> {
   const [V = 0] = state.shape;
-  if (addsRows()) return runOp(tensorflowOps.addRowsInto, { state, indices: ids, rows }, { parts: V })[0];
+  if (isOwnMemory()) return runOp(tensorflowOps.addRowsInto, { state, indices: ids, rows }, { parts: V })[0];
   return addInto(state, sumsByRow(rows, ids, V));
 }
 
@@ -43,7 +43,7 @@ const productAtOnce = 1 << 22;
 /** {@link addInto} of `dy^T @ x`, one part of the product at a time: `state` `[V, D]`, `dy` `[R, V]`, `x` `[R, D]`. */
 export function addProductInto(state: Float<'V D'>, dy: Float<'R V'>, x: Float<'R D'>): Float<'V D'> {
   const [V = 0, D = 1] = state.shape;
-  const parts = addsRows() ? partsOf(V, productAtOnce / D) : 1;
+  const parts = isOwnMemory() ? partsOf(V, productAtOnce / D) : 1;
   if (parts === 1) return addInto(state, matMul(dy, x, true, false));
   const [rows = 0] = dy.shape;
   const size = V / parts;
@@ -56,8 +56,8 @@ export function addProductInto(state: Float<'V D'>, dy: Float<'R V'>, x: Float<'
   return sum;
 }
 
-/** Whether rows are added one after the other, as our kernels on a processor do. Others may write them in any order. */
-const addsRows = () => canUse(nativeOps.clear);
+/** Whether state is in memory of our kernels on a processor: they give it back, and add rows one after the other. */
+const isOwnMemory = () => canUse(nativeOps.clear) && !onGpu();
 
 /** The smallest number of equal parts of `count` rows with at most `most` rows each; 1 if that number exceeds 512. */
 function partsOf(count: number, most: number): number {
@@ -67,7 +67,7 @@ function partsOf(count: number, most: number): number {
 
 /** {@link clear} for state that stays unused for a while. Our kernels return its memory to the system until its next use. */
 export function release(state: tf.Tensor): tf.Tensor {
-  return canUse(nativeOps.clear) ? runOp(nativeOps.clear, { state })[0] : clear(state);
+  return isOwnMemory() ? runOp(nativeOps.clear, { state })[0] : clear(state);
 }
 
 /** Fills `state` with zeros as soon as the function runs, even if it then fails. */
