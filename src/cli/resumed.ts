@@ -44,9 +44,8 @@ export function requireOwnOfSet(folder: string, values: Partial<OptionValues>, g
  * @throws UserError (wrong usage) for given options that it would ignore.
  */
 export function ownRun(folder: string, values: Partial<OptionValues>, given: Given): StoredRun | undefined {
-  const path = join(folder, runFiles.config);
-  if (!existsSync(path) || holdsPlan(folder)) return undefined;
-  const stored = readRun(path);
+  const stored = recordOf(folder, readRun);
+  if (stored === undefined) return undefined;
   const { options, engine } = stored;
   // A server may have moved. A run without a server cannot get one.
   const servers = { tinkerUrl: options.tinkerUrl, samplerUrl: options.samplerUrl, apiKeyEnv: options.samplerUrl };
@@ -62,9 +61,8 @@ export function ownRun(folder: string, values: Partial<OptionValues>, given: Giv
 
 /** As {@link ownRun}, for a run of `sft`. */
 export function ownSft(folder: string, values: Partial<OptionValues>, given: Given): StoredSft | undefined {
-  const path = join(folder, runFiles.config);
-  if (!existsSync(path) || holdsPlan(folder)) return undefined;
-  const stored = readSftRun(path);
+  const stored = recordOf(folder, readSftRun);
+  if (stored === undefined) return undefined;
   const { options, engine } = stored;
   requireOwn(folder, {
     values,
@@ -73,6 +71,11 @@ export function ownSft(folder: string, values: Partial<OptionValues>, given: Giv
     own: { ...optionsAsFlags({ ...options }, sftOptionNames), engine },
   });
   return stored;
+}
+
+function recordOf<Stored>(folder: string, read: (path: string) => Stored): Stored | undefined {
+  const path = join(folder, runFiles.config);
+  return existsSync(path) && !holdsPlan(folder) ? read(path) : undefined;
 }
 
 interface Resumed {
