@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { valueAndGradients } from '../engine/ops/gradient.js';
 import { embedding, trainedLinear } from '../engine/ops/ops.js';
-import { addInto, addProductInto, addRowsInto, clear, release } from '../engine/ops/state-ops.js';
+import { addInto, addProductInto, addRowsInto } from '../engine/ops/state-ops.js';
 import { defineFunction, type FunctionSpec, type TensorRecord } from '../engine/program.js';
 import type { Int } from '../engine/shape.js';
 import type { ModelConfig } from '../model/network/config.js';
@@ -10,19 +10,11 @@ import type { OutputLayer } from '../model/network/packed.js';
 import { embeddingName, outputName } from '../model/network/params.js';
 import { gradientName } from './layout.js';
 
-/** Sets states that are not used for a while to zero, and returns their memory to the system. */
-export function releaseFunction(states: readonly string[]): FunctionSpec {
+/** Sets states to zero by `zeros`: clear, or release if they are not used for a while. */
+export function zerosFunction(states: readonly string[], zeros: (state: tf.Tensor) => tf.Tensor): FunctionSpec {
   return defineFunction({
     inputs: {},
-    body: (state) => ({ assign: Object.fromEntries(states.map((name) => [name, release(state[name]!)])) }),
-  });
-}
-
-/** Sets states to zero. */
-export function clearFunction(states: readonly string[]): FunctionSpec {
-  return defineFunction({
-    inputs: {},
-    body: (state) => ({ assign: Object.fromEntries(states.map((name) => [name, clear(state[name]!)])) }),
+    body: (state) => ({ assign: Object.fromEntries(states.map((name) => [name, zeros(state[name]!)])) }),
   });
 }
 

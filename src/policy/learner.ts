@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
 import type { Precision } from '../engine/choices.js';
+import { clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import { defineFunction, type FunctionSpec, floats, type TensorRecord } from '../engine/program.js';
@@ -23,7 +24,7 @@ import {
 } from '../model/network/packed.js';
 import type { LoraOptions } from '../model/network/params.js';
 import { embeddingName, lookupName } from '../model/network/params.js';
-import { addGradients, clearFunction } from './gradients.js';
+import { addGradients, zerosFunction } from './gradients.js';
 import { frozenOf, type TrainedState, type TrainingLayout, trainedState, trainingLayout } from './layout.js';
 import type { TokenLoss } from './row-loss.js';
 import { applyFunction, scoreFunction } from './update.js';
@@ -109,7 +110,7 @@ function learnerFunctions(
   const names = Object.keys(layout.trained);
   const { recompute, ...sizes } = shape;
   return {
-    clear: clearFunction(Object.keys(layout.gradients)),
+    clear: zerosFunction(Object.keys(layout.gradients), clear),
     accumulate: defineFunction({
       /** `weight`: 1 / completion tokens of the batch. */
       inputs: { ...passInputs(sizes), weight: { dtype: 'float32', shape: [] } },

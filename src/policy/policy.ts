@@ -4,13 +4,14 @@
  */
 import type { Engine } from '../engine/backend.js';
 import { type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
+import { release } from '../engine/ops/state-ops.js';
 import { type FunctionSpecs, floats, type ReplicaCall } from '../engine/program.js';
 import { checkMemory, roomOf, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
 import { copyFunction, onAdapters, onCopies } from '../model/sampling/weights.js';
-import { releaseFunction } from './gradients.js';
+import { zerosFunction } from './gradients.js';
 import {
   type PolicySizes,
   policyLayout,
@@ -168,8 +169,8 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
       ...sampling(),
       ...(training && shape && updateFunctions(config, layout, shape, { ...training, replicas }, precision)),
       ...(frees && {
-        releaseSampling: releaseFunction(unused),
-        releaseGradients: releaseFunction(Object.keys(layout.gradients)),
+        releaseSampling: zerosFunction(unused, release),
+        releaseGradients: zerosFunction(Object.keys(layout.gradients), release),
       }),
     },
   });

@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Precision } from '../engine/choices.js';
 import { embedding } from '../engine/ops/ops.js';
+import { clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import {
@@ -33,7 +34,7 @@ import {
 } from '../model/network/packed.js';
 import type { LoraOptions } from '../model/network/params.js';
 import { embeddingName, lookupName, outputName } from '../model/network/params.js';
-import { addGradients, clearFunction, returned } from './gradients.js';
+import { addGradients, returned, zerosFunction } from './gradients.js';
 import { frozenOf, gradientName, type PolicyLayout, pick, referenceOf, type TrainingLayout } from './layout.js';
 import { applyTogether } from './replicas.js';
 import type { RowLoss } from './row-loss.js';
@@ -99,7 +100,7 @@ export function updateFunctions(
   const { recompute, rows: R } = shape;
   const { recompute: _, ...sizes } = shape;
   return {
-    clear: clearFunction(Object.keys(layout.gradients)),
+    clear: zerosFunction(Object.keys(layout.gradients), clear),
     accumulate: defineFunction({
       inputs: {
         ...passInputs(sizes),

@@ -3,7 +3,7 @@
  * first arguments must be state tensors as received by a function's body; the results must be assigned to the same states.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { canUse, isTracing, onGpu, runOp, tensorAfter } from '../graph/trace.js';
+import { canUse, isTracing, runOp, tensorAfter } from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import type { Float, Int } from '../shape.js';
@@ -57,7 +57,7 @@ export function addProductInto(state: Float<'V D'>, dy: Float<'R V'>, x: Float<'
 }
 
 /** Whether state is in memory of our kernels on a processor: they give it back, and add rows one after the other. */
-const isOwnMemory = () => canUse(nativeOps.clear) && !onGpu();
+const isOwnMemory = () => canUse(nativeOps.clear);
 
 /** The smallest number of equal parts of `count` rows with at most `most` rows each; 1 if that number exceeds 512. */
 function partsOf(count: number, most: number): number {

@@ -32,6 +32,11 @@ interface Case {
   readonly not?: Partial<Record<Way['name'], string>>;
 }
 
+test('each of our ops has a name of its own, since the last lowering of a name counts', () => {
+  const names = [...Object.values(tensorflowOps), ...Object.values(nativeOps)];
+  assert.equal(new Set(names).size, names.length);
+});
+
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
 
 const f32 = (shape: Shape, data: number[]): Value => ({ dtype: 'float32', shape, data: Float32Array.from(data) });

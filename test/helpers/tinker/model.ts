@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../../../src/engine/backend.js';
+import { clear } from '../../../src/engine/ops/state-ops.js';
 import * as adamw from '../../../src/engine/optim/adamw.js';
 import { defineFunction, floats, type TensorRecord } from '../../../src/engine/program.js';
 import type { Pretrained } from '../../../src/model/checkpoint/pretrained.js';
@@ -19,7 +20,7 @@ import {
 import { type LoraOptions, loraTargets } from '../../../src/model/network/params.js';
 import { type Completion, type Rollout, sample, samplingParts } from '../../../src/model/sampling/sample.js';
 import { copyFunction, onCopies } from '../../../src/model/sampling/weights.js';
-import { addGradients, clearFunction } from '../../../src/policy/gradients.js';
+import { addGradients, zerosFunction } from '../../../src/policy/gradients.js';
 import { frozenOf, momentSpecsOf, pick, policyLayout } from '../../../src/policy/layout.js';
 import { applyFunction } from '../../../src/policy/update.js';
 import { keyedRandom } from '../../../src/util/random.js';
@@ -86,7 +87,7 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
     functions: {
       ...onCopies(functions, layout.copies),
       copy: copyFunction(layout.copies, lora),
-      clear: clearFunction(Object.keys(layout.gradients)),
+      clear: zerosFunction(Object.keys(layout.gradients), clear),
       score: defineFunction({
         inputs: passInputs(shape),
         body: (state, inputs) => ({ outputs: { logProbs: logProbs(state, pick(state, names), inputs) } }),
