@@ -121,17 +121,17 @@ async function measure(engine: Engine, size: string, work: Work): Promise<Measur
     );
   }
   sampler.dispose();
-  const updateSeconds = updates(engine, config, name, work, read);
+  const updateSeconds = await updates(engine, config, name, work, read);
   return { sampling, updateSeconds };
 }
 
-function updates(
+async function updates(
   engine: Engine,
   config: ModelConfig,
   name: string,
   { precision, rows: batchSize, promptTokens, newTokens, runs }: Work,
   read: (name: string) => Float32Array,
-): number {
+): Promise<number> {
   const policy = loadedPolicy(engine, config, read, { batchSize, promptTokens, newTokens, precision });
   say(`${name}: ready to train`);
   const rows = Array.from({ length: batchSize }, (_, row) => ({
@@ -142,7 +142,7 @@ function updates(
   const seconds: number[] = [];
   for (let step = 1; step <= 1 + runs; step += 1) {
     const start = performance.now();
-    const { loss, gradientNorm } = policy.update({ rows, advantages, temperature: 1, step, learningRate: 1e-6 });
+    const { loss, gradientNorm } = await policy.update({ rows, advantages, temperature: 1, step, learningRate: 1e-6 });
     const second = (performance.now() - start) / 1000;
     say(
       `${name}: update ${step} of ${batchSize} rows, ${second.toFixed(2)} s, loss ${loss}, gradient norm ${gradientNorm}`,

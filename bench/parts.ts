@@ -141,7 +141,7 @@ async function policyUpdate(engine: Engine, model: Pretrained, part: Part): Prom
   let step = 0;
   return async () => {
     step += 1;
-    return policy.update({ rows: rowsOf(part), advantages, temperature: 1, step, learningRate: 1e-4 }).loss;
+    return (await policy.update({ rows: rowsOf(part), advantages, temperature: 1, step, learningRate: 1e-4 })).loss;
   };
 }
 

@@ -91,13 +91,13 @@ export async function measureDecoding(
 }
 
 /** Milliseconds of an update. @param microBatch rows per pass; absent: as a run chooses. */
-export function measureUpdate(
+export async function measureUpdate(
   engine: Engine,
   counter: Counter,
   { name, config, read }: Subject,
   sizes: { readonly rows: number; readonly prompt: number; readonly tokens: number; readonly microBatch?: number },
   report: Report,
-): void {
+): Promise<void> {
   const { rows: batchSize, prompt, tokens, microBatch } = sizes;
   const start = performance.now();
   const work = { batchSize, promptTokens: prompt, newTokens: tokens };
@@ -111,7 +111,7 @@ export function measureUpdate(
   for (let step = 1; step <= 3; step += 1) {
     counter.take();
     const from = performance.now();
-    const { loss, gradientNorm } = policy.update({ rows, advantages, temperature: 1, step, learningRate: 1e-6 });
+    const { loss, gradientNorm } = await policy.update({ rows, advantages, temperature: 1, step, learningRate: 1e-6 });
     const milliseconds = round(performance.now() - from);
     const { dispatches, encodingMilliseconds } = counter.take();
     const first = step === 1 ? { compiles: true } : {};
@@ -158,7 +158,7 @@ async function compute(engine: Engine, { config, read }: Subject, updates: numbe
     policy.loadMoments();
   }
   for (let step = 1; step <= updates; step += 1) {
-    const { logProbs, gradientNorm } = policy.update({
+    const { logProbs, gradientNorm } = await policy.update({
       rows: completions.map(({ ids: completionIds }) => ({ promptIds, completionIds })),
       advantages: completions.map((_, row) => (row % 2 === 0 ? 0.5 : -0.5)),
       temperature: 1,

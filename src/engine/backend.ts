@@ -19,7 +19,7 @@ import { findInstalledEngine } from './install/installed.js';
 import { type KernelsAddon, loadBinding, loadKernels, type NativeBinding } from './native.js';
 // @ts-expect-error: made from tfjs-gradients.ts by scripts/bundle.mjs, after the type check.
 import './ops/tfjs-gradients.bundle.js';
-import type { FunctionSpecs, Program, ProgramSpec } from './program.js';
+import type { CreateProgram } from './program.js';
 import { createSessionProgram, type GraphDevice, gpuDevice } from './session.js';
 import { openWasmEngine } from './wasm.js';
 
@@ -40,11 +40,11 @@ export interface Engine {
   /** Whether the device has instructions for products of bfloat16. */
   readonly multipliesBfloat16: boolean;
   /** Compiled if the engine can compile, otherwise op by op. */
-  createProgram<Functions extends FunctionSpecs>(spec: ProgramSpec<Functions>): Program<Functions>;
+  readonly createProgram: CreateProgram;
   /** Always op by op: slower, with the same results. For tests and `doctor`. */
-  createEagerProgram<Functions extends FunctionSpecs>(spec: ProgramSpec<Functions>): Program<Functions>;
+  readonly createEagerProgram: CreateProgram;
   /** As `createProgram`, but without native ops: slower, with the same results. For tests and benchmarks. */
-  createComposedProgram<Functions extends FunctionSpecs>(spec: ProgramSpec<Functions>): Program<Functions>;
+  readonly createComposedProgram: CreateProgram;
   /** Number of processes that run compiled programs together: this one and its workers. Default 1. */
   readonly replicas?: number;
   /**

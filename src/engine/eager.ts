@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { TypedArray } from './dtype.js';
-import type { FunctionSpecs, Program, ProgramSpec, TensorSpec } from './program.js';
+import type { FunctionSpecs, Program, ProgramSpec, StateSpecs, TensorSpec } from './program.js';
 import {
   alone,
   checkAssigned,
@@ -18,10 +18,10 @@ import {
 } from './program.js';
 
 /** A program on the tfjs backend `backendName`, which must be registered and ready. */
-export function createEagerProgram<Functions extends FunctionSpecs>(
+export function createEagerProgram<Functions extends FunctionSpecs, State extends StateSpecs>(
   backendName: string,
-  spec: ProgramSpec<Functions>,
-): Program<Functions> {
+  spec: ProgramSpec<Functions, State>,
+): Program<Functions, State> {
   const state = new Map<string, tf.Tensor>();
   let disposed = false;
 

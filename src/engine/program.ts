@@ -7,13 +7,13 @@ import type { Precision } from './choices.js';
 import { type DType, dtypeOf, type TypedArray } from './dtype.js';
 import { formatShape, type Shape, sizeOf } from './shape.js';
 
-export interface TensorSpec {
-  readonly dtype: DType;
+export interface TensorSpec<Type extends DType = DType> {
+  readonly dtype: Type;
   readonly shape: Shape;
 }
 
 /** A tensor that a program keeps between calls. */
-export interface StateSpec extends TensorSpec {
+export interface StateSpec<Type extends DType = DType> extends TensorSpec<Type> {
   /**
    * `bf16`: compiled programs store a float32 state as bfloat16, in half the memory: values are rounded when stored and
    * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again. `int8`: the same with
@@ -25,6 +25,11 @@ export interface StateSpec extends TensorSpec {
 }
 
 export type TensorSpecs = Readonly<Record<string, TensorSpec>>;
+
+export type StateSpecs = Readonly<Record<string, StateSpec>>;
+
+/** State of float32 alone, as that of a model. */
+export type FloatState = Readonly<Record<string, StateSpec<'float32'>>>;
 
 export type TensorRecord = Readonly<Record<string, Tensor>>;
 
@@ -71,8 +76,8 @@ export function defineFunction<Inputs extends TensorSpecs, Outputs extends Outpu
 
 export type FunctionSpecs = Readonly<Record<string, FunctionSpec>>;
 
-export interface ProgramSpec<Functions extends FunctionSpecs = FunctionSpecs> {
-  readonly state: Readonly<Record<string, StateSpec>>;
+export interface ProgramSpec<Functions extends FunctionSpecs = FunctionSpecs, State extends StateSpecs = StateSpecs> {
+  readonly state: State;
   readonly functions: Functions;
 }
 
@@ -84,20 +89,24 @@ interface ArrayOf {
 
 /** The inputs of a function, flat in row-major order. */
 type InputsOf<Spec extends FunctionSpec> = {
-  readonly [Name in keyof Spec['inputs']]: ArrayOf[Spec['inputs'][Name]['dtype']];
+  readonly [Name in keyof NonNullable<Spec>['inputs']]: ArrayOf[NonNullable<
+    NonNullable<Spec>['inputs'][Name]
+  >['dtype']];
 };
 
 /** The values that a function returns, flat in row-major order. */
 type OutputsOf<Spec extends FunctionSpec> =
-  Spec extends FunctionSpec<infer _, infer Types> ? { [Name in keyof Types]: ArrayOf[Types[Name]] } : never;
+  Spec extends FunctionSpec<infer _, infer Types extends OutputTypes>
+    ? { [Name in keyof Types]: ArrayOf[Exclude<Types[Name], undefined>] }
+    : never;
 
 /** The name under which a joint function finds state `name` of replica `replica`. */
 export function stateOn(replica: number, name: string): string {
   return `${name}@${replica}`;
 }
 
-export interface Program<Functions extends FunctionSpecs = FunctionSpecs> {
-  readonly spec: ProgramSpec<Functions>;
+export interface Program<Functions extends FunctionSpecs = FunctionSpecs, State extends StateSpecs = StateSpecs> {
+  readonly spec: ProgramSpec<Functions, State>;
   /** Processes that hold the state: this one, which is replica 0, and the workers of a cluster. */
   readonly replicas: number;
   /**
@@ -112,27 +121,52 @@ export interface Program<Functions extends FunctionSpecs = FunctionSpecs> {
     inputs?: InputsOf<Functions[Name]>,
   ): OutputsOf<Functions[Name]>;
   /** Runs one function on several replicas at the same time. Returns the outputs of each call. */
-  runEach(name: string, calls: readonly ReplicaCall[]): Record<string, TypedArray>[];
+  runEach<Name extends keyof Functions & string>(
+    name: Name,
+    calls: readonly ReplicaCall<InputsOf<Functions[Name]>>[],
+  ): OutputsOf<Functions[Name]>[];
   /** Runs one function on one replica, without waiting for it. */
-  start(name: string, call: ReplicaCall): Promise<Record<string, TypedArray>>;
+  start<Name extends keyof Functions & string>(
+    name: Name,
+    call: ReplicaCall<InputsOf<Functions[Name]>>,
+  ): Promise<OutputsOf<Functions[Name]>>;
   /** Stores `values` (row-major) in a state tensor of every replica. The array may be changed afterwards. */
   write(name: string, values: TypedArray): void;
   /** Sets every element of a state tensor. */
   fill(name: string, value: number): void;
   /** A copy of a state tensor's values. */
-  read(name: string): TypedArray;
+  read<Name extends keyof State & string>(name: Name): ArrayOf[State[Name]['dtype']];
   /** As `read`. Present where a program cannot block, as in a page; `run`, `runEach` and `read` throw there. */
-  readLater?(name: string): Promise<TypedArray>;
+  readLater?<Name extends keyof State & string>(name: Name): Promise<ArrayOf[State[Name]['dtype']]>;
   /** Frees the state; the program cannot be used afterwards. */
   dispose(): void;
 }
 
-/** Runs functions: a program, which returns values, or one of its replicas, which returns promises. */
-export interface Runner {
-  run(name: string, inputs?: ReplicaCall['inputs']): Outputs | Promise<Outputs>;
+/** Runs functions: a program, which returns values, or one that returns promises. */
+export interface Runner<Functions extends FunctionSpecs = FunctionSpecs> {
+  run<Name extends keyof Functions & string>(
+    name: Name,
+    inputs?: InputsOf<Functions[Name]>,
+  ): OutputsOf<Functions[Name]> | Promise<OutputsOf<Functions[Name]>>;
 }
 
-type Outputs = Readonly<Record<string, TypedArray>>;
+/** Runs functions on several replicas, as {@link Runner}. */
+export interface ReplicaRunner<Functions extends FunctionSpecs> extends Runner<Functions> {
+  readonly replicas: number;
+  runEach<Name extends keyof Functions & string>(
+    name: Name,
+    calls: readonly ReplicaCall<InputsOf<Functions[Name]>>[],
+  ): OutputsOf<Functions[Name]>[] | Promise<OutputsOf<Functions[Name]>[]>;
+}
+
+/** Runs the functions of `program`, which has one replica, without waiting for them. */
+export function deferred<Functions extends FunctionSpecs>({ start }: Program<Functions>): ReplicaRunner<Functions> {
+  return {
+    replicas: 1,
+    run: (name, inputs) => start(name, { replica: 0, inputs }),
+    runEach: (name, calls) => Promise.all(calls.map((call) => start(name, call))),
+  };
+}
 
 /** The members of a program that concern replicas, for a program with a single one. */
 export function alone(run: Program['run']): Pick<Program, 'replicas' | 'runEach' | 'start'> {
@@ -144,9 +178,9 @@ export function alone(run: Program['run']): Pick<Program, 'replicas' | 'runEach'
 }
 
 /** A call of a function on one replica. */
-export interface ReplicaCall {
+export interface ReplicaCall<Inputs = Readonly<Record<string, TypedArray>>> {
   readonly replica: number;
-  readonly inputs: Readonly<Record<string, TypedArray>>;
+  readonly inputs?: Inputs | undefined;
 }
 
 /** A program was called incorrectly, or computed a value that is not finite. */
@@ -172,12 +206,6 @@ export function lookUp<Value>(record: Readonly<Record<string, Value>>, kind: str
     throw new ProgramError(`no ${kind} is named ${name}; there are ${Object.keys(record).join(', ') || 'none'}`);
   }
   return value;
-}
-
-/** Values that a program returned, which must be float32. @throws ProgramError if they are absent or of another dtype. */
-export function floats(values: TypedArray | undefined): Float32Array {
-  if (values instanceof Float32Array) return values;
-  throw new ProgramError(`expected float32 values, found ${values === undefined ? 'none' : dtypeOf(values)}`);
 }
 
 /** Checks that `values` fit a tensor. */
@@ -223,14 +251,34 @@ export function checkOutputs(
 }
 
 /** How an engine creates a program from its spec. */
-export type CreateProgram = <Functions extends FunctionSpecs>(spec: ProgramSpec<Functions>) => Program<Functions>;
+export type CreateProgram = <Functions extends FunctionSpecs, State extends StateSpecs>(
+  spec: ProgramSpec<Functions, State>,
+) => Program<Functions, State>;
 
-/** `program`, with the types of its spec's functions. It must check their outputs with {@link checkOutputs}. */
-export function typed<Functions extends FunctionSpecs>(
+/** `program`, which was made from a spec of this type. It must check the outputs of bodies with {@link checkOutputs}. */
+export function typed<Functions extends FunctionSpecs, State extends StateSpecs>(
   program: Program,
-  _: ProgramSpec<Functions>,
+  _: ProgramSpec<Functions, State>,
+): Program<Functions, State> {
+  return program as Program<Functions, State>;
+}
+
+/**
+ * `program`, with the types of some of its functions, which may be built again from the same sizes.
+ *
+ * @throws ProgramError for a function that it does not have, or has with other inputs or outputs.
+ */
+export function withFunctions<Functions extends FunctionSpecs>(
+  program: Program,
+  functions: Functions,
 ): Program<Functions> {
-  return program as Program<Functions>;
+  for (const [name, { inputs, outputs }] of Object.entries(functions)) {
+    const own = lookUp(program.spec.functions, 'function', name);
+    if (JSON.stringify([own.inputs, own.outputs]) !== JSON.stringify([inputs, outputs])) {
+      throw new ProgramError(`${name} has other inputs or outputs in this program`);
+    }
+  }
+  return program as unknown as Program<Functions>;
 }
 
 /** Checks the value that a body assigns to a state tensor. */

@@ -15,7 +15,7 @@ import { addGatheredAccess, addHandles, addStateAccess, type StateAccess } from 
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/native-ops.js';
 import type { KernelsAddon, NativeBinding } from './native.js';
-import type { FunctionSpecs, Program, ProgramSpec, ReplicaCall, StateSpec } from './program.js';
+import type { FunctionSpecs, Program, ProgramSpec, ReplicaCall, StateSpec, StateSpecs } from './program.js';
 import { checkInputs, checkValues, lookUp, NumericsError, ProgramError, stateOn, typed } from './program.js';
 
 /** What graphs may use of the device on which they run. */
@@ -85,13 +85,13 @@ export function traceProgram(
  * @param cluster the processes that run the program together; absent: this one alone.
  * @throws as {@link traceProgram} does.
  */
-export function createSessionProgram<Functions extends FunctionSpecs>(
+export function createSessionProgram<Functions extends FunctionSpecs, State extends StateSpecs>(
   binding: NativeBinding,
   addon: KernelsAddon | undefined,
-  spec: ProgramSpec<Functions>,
+  spec: ProgramSpec<Functions, State>,
   device: GraphDevice,
   cluster?: Cluster,
-): Program<Functions> {
+): Program<Functions, State> {
   const replicas = cluster?.addresses.length ?? 1;
   const everywhere = indices(replicas);
   const alone = addon !== undefined && cluster === undefined && device.kind === 'cpu';
@@ -139,7 +139,7 @@ export function createSessionProgram<Functions extends FunctionSpecs>(
   }
 
   /** The checked call of a function on one replica. */
-  function checked(name: string, { replica, inputs }: ReplicaCall): Call {
+  function checked(name: string, { replica, inputs = {} }: ReplicaCall): Call {
     checkInputs(name, lookUp(spec.functions, 'function', name), inputs);
     return { replica, values: valuesOf(entries.get(name)!, inputs) };
   }

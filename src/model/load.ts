@@ -5,9 +5,9 @@
  */
 import type { Engine } from '../engine/backend.js';
 import { unknownGpuBytes, type WeightForm } from '../engine/choices.js';
-import { bytesPerElement, type DType } from '../engine/dtype.js';
+import { bytesPerElement } from '../engine/dtype.js';
 import { storedType } from '../engine/graph/stored.js';
-import type { FunctionSpecs, Program, ProgramSpec, TensorSpec } from '../engine/program.js';
+import type { FloatState, FunctionSpecs, Program, ProgramSpec, StateSpecs } from '../engine/program.js';
 import { UserError } from '../util/errors.js';
 import { formatBytes } from '../util/format.js';
 import { eventLoopTurn } from '../util/reporter.js';
@@ -76,7 +76,7 @@ interface LoadOptions {
 }
 
 /** The parameters as program state, always float32. */
-export function parameterState(config: ModelConfig): Record<string, TensorSpec> {
+export function parameterState(config: ModelConfig): FloatState {
   return frozenState(config, 'f32');
 }
 
@@ -86,10 +86,10 @@ export function parameterState(config: ModelConfig): Record<string, TensorSpec> 
  *
  * @throws UserError when the state does not fit in memory.
  */
-export async function createModelProgram<Functions extends FunctionSpecs>(
+export async function createModelProgram<Functions extends FunctionSpecs, State extends StateSpecs>(
   engine: Engine,
   { config, folder, weights }: Pick<Pretrained, 'config' | 'folder' | 'weights'>,
-  parts: ProgramSpec<Functions>,
+  parts: ProgramSpec<Functions, State>,
   { signal, onProgress, form = 'f32' }: LoadOptions = {},
 ): Promise<Program<Functions>> {
   const parameters = frozenState(config, form);
@@ -118,7 +118,7 @@ export async function createModelProgram<Functions extends FunctionSpecs>(
 export function stateBytes(state: ProgramSpec['state']): number {
   return Object.values(state).reduce((sum, spec) => {
     const { dtype, shape } = storedType(spec);
-    return sum + bytesPerElement[dtype as DType] * elementCount(shape);
+    return sum + bytesPerElement[dtype] * elementCount(shape);
   }, 0);
 }
 

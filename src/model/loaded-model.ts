@@ -10,7 +10,7 @@ import {
   type WeightForm,
   weightForm,
 } from '../engine/choices.js';
-import type { Program, ProgramSpec } from '../engine/program.js';
+import { type Program, type ProgramSpec, withFunctions } from '../engine/program.js';
 import type { Reporter } from '../util/reporter.js';
 import { checkMemory, createModelProgram, samplingSizes } from './load.js';
 import { type ModelState, stateOf, states } from './model-state.js';
@@ -200,7 +200,7 @@ export async function score(
   const form = plan.groups.map(({ name, shape: { rows: _, ...shape } }) => [name, shape]);
   const program = await programFor(model, ['score', form], parts, signal);
   const results: ScoredCompletion[] = new Array(rows.length);
-  await runScoring(program, plan, rows, {
+  await runScoring(withFunctions(program, functions), plan, rows, {
     temperature,
     ...(signal && { signal }),
     onRow(index, row) {

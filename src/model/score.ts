@@ -5,7 +5,7 @@
  */
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Precision } from '../engine/choices.js';
-import { defineFunction, type FunctionSpec, floats, type Program } from '../engine/program.js';
+import { defineFunction, type Runner } from '../engine/program.js';
 import { roundUp } from './load.js';
 import type { ModelConfig } from './network/config.js';
 import { type CompletionRow, notFinite, tokensOf } from './network/log-probs.js';
@@ -151,24 +151,27 @@ function describeGroup(config: ModelConfig, name: string, shape: PassShape): Sco
   return { name, shape, logitRows, bytes: Math.max(attention, logits, layer) };
 }
 
+export type ScoreFunctions = Readonly<Record<string, ReturnType<typeof scoreFunction>>>;
+
 /** The functions that {@link score} runs. */
 export function scoreFunctions(
   config: ModelConfig,
   groups: readonly ScoreGroup[],
   precision: Precision = 'f32',
-): Record<string, FunctionSpec> {
-  const entries = groups.map(({ name, shape, logitRows }): [string, FunctionSpec] => [
-    name,
-    defineFunction({
-      inputs: passInputs(shape),
-      precision,
-      body: (state, inputs) => {
-        const context = passContext(config, inputs, shape);
-        return { outputs: { logProbs: packedLogProbs({}, state, config, context, { layers: false, logitRows }) } };
-      },
-    }),
-  ]);
-  return Object.fromEntries(entries);
+): ScoreFunctions {
+  return Object.fromEntries(groups.map((group) => [group.name, scoreFunction(config, group, precision)]));
+}
+
+function scoreFunction(config: ModelConfig, { shape, logitRows }: ScoreGroup, precision: Precision) {
+  return defineFunction({
+    inputs: passInputs(shape),
+    outputs: { logProbs: 'float32' },
+    precision,
+    body: (state, inputs) => {
+      const context = passContext(config, inputs, shape);
+      return { outputs: { logProbs: packedLogProbs({}, state, config, context, { layers: false, logitRows }) } };
+    },
+  });
 }
 
 export interface ScoreOptions {
@@ -180,7 +183,7 @@ export interface ScoreOptions {
 
 /** Log-prob of every completion token of every row under softmax(logits / temperature). */
 export async function score(
-  program: Program,
+  program: Runner<ScoreFunctions>,
   { passes }: ScorePlan,
   rows: readonly CompletionRow[],
   { temperature, signal, onRow }: ScoreOptions,
@@ -191,7 +194,7 @@ export async function score(
     await eventLoopTurn();
     signal?.throwIfAborted();
     const inputs = { ...packPass(rows, pass, group.shape), inverseTemperature };
-    const logProbs = floats(program.run(group.name, inputs).logProbs);
+    const { logProbs } = await program.run(group.name, inputs);
     for (const [row, result] of valuesByRow(rows, pass, logProbs)) {
       if (!result.every(Number.isFinite)) throw notFinite();
       results[row] = result;

@@ -3,15 +3,14 @@ import * as tf from '@tensorflow/tfjs-core';
 import { valueAndGradients } from '../engine/ops/gradient.js';
 import { embedding, trainedLinear } from '../engine/ops/ops.js';
 import { addInto, addProductInto, addRowsInto } from '../engine/ops/state-ops.js';
-import { defineFunction, type FunctionSpec, type TensorRecord } from '../engine/program.js';
-import type { Int } from '../engine/shape.js';
+import { defineFunction, type TensorRecord } from '../engine/program.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { OutputLayer } from '../model/network/packed.js';
 import { embeddingName, outputName } from '../model/network/params.js';
 import { gradientName } from './layout.js';
 
 /** Sets states to zero by `zeros`: clear, or release if they are not used for a while. */
-export function zerosFunction(states: readonly string[], zeros: (state: tf.Tensor) => tf.Tensor): FunctionSpec {
+export function zerosFunction(states: readonly string[], zeros: (state: tf.Tensor) => tf.Tensor) {
   return defineFunction({
     inputs: {},
     body: (state) => ({ assign: Object.fromEntries(states.map((name) => [name, zeros(state[name]!)])) }),
@@ -46,11 +45,11 @@ export function addGradients(
   if (!names.includes(head)) {
     const { value, gradients } = valueAndGradients(state, names, loss);
     for (const [name, gradient] of Object.entries(gradients)) add(name, (sum) => addInto(sum, gradient));
-    return { value, assign: returned(assign) };
+    return { value, assign: allReturned(assign) };
   }
   const given: Record<string, tf.Tensor> = Object.create(state);
   for (const [name, { table, ids }] of Object.entries(lookups)) {
-    Object.defineProperty(given, name, { value: embedding(state[table]!, ids as Int<'...'>) });
+    Object.defineProperty(given, name, { value: embedding(state[table]!, ids) });
   }
   const whole = names.filter((name) => name !== head && name !== embeddingName);
   const output: OutputLayer = (rows) =>
@@ -63,19 +62,18 @@ export function addGradients(
     if (lookup === undefined) add(name, (sum) => addInto(sum, gradient));
     else add(lookup.table, (sum) => addRowsInto(sum, lookup.ids.flatten(), asRows(gradient)));
   }
-  return { value, assign: returned(assign) };
+  return { value, assign: allReturned(assign) };
 }
+
+const allReturned = (kept: Readonly<Record<string, tf.Tensor>>) =>
+  Object.fromEntries(Object.entries(kept).map(([name, tensor]) => [name, returned(tensor)]));
 
 /** `[..., D]` as `[N, D]`. */
 const asRows = (x: tf.Tensor) => x.reshape([-1, x.shape.at(-1)!]);
 
-/** Replaces kept tensors, which tfjs never frees, by copies that it frees once a function has returned them. */
-export function returned(kept: Readonly<Record<string, tf.Tensor>>): Record<string, tf.Tensor> {
-  return Object.fromEntries(
-    Object.entries(kept).map(([name, tensor]) => {
-      const clone = tensor.clone();
-      tensor.dispose();
-      return [name, clone];
-    }),
-  );
+/** Replaces a kept tensor, which tfjs never frees, by a copy that it frees once a function has returned it. */
+export function returned(kept: tf.Tensor): tf.Tensor {
+  const clone = kept.clone();
+  kept.dispose();
+  return clone;
 }

@@ -5,8 +5,7 @@
  */
 import type { WeightForm } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
-import type { StateSpec, TensorRecord, TensorSpec } from '../engine/program.js';
-import { floats, type Program } from '../engine/program.js';
+import type { FloatState, FunctionSpecs, Program, TensorRecord } from '../engine/program.js';
 import { sizeOf } from '../engine/shape.js';
 import { processorRoom, type Room, samplingSizes, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
@@ -46,30 +45,28 @@ interface LayoutOptions {
 /** Caches may take half of the memory of the float32 weights, and at least this much. Beyond that, more rows hardly help. */
 const leastCacheBytes = 2 ** 28;
 
-type State = Readonly<Record<string, StateSpec>>;
-
 /** The state of training, for every kind of data. */
 export interface TrainingLayout {
   /** Names and shapes of the trained tensors. */
   readonly trained: ParameterSpecs;
   /** The model's parameters; with adapters frozen, as they are stored. */
-  readonly parameters: State;
+  readonly parameters: FloatState;
   /** Empty without adapters. */
-  readonly adapters: State;
-  readonly moments: State;
+  readonly adapters: FloatState;
+  readonly moments: FloatState;
   /** Sums of the passes of an update. */
-  readonly gradients: State;
+  readonly gradients: FloatState;
 }
 
 export interface PolicyLayout extends TrainingLayout {
   readonly sizes: CacheSizes;
   /** State of a policy that is only sampled from. */
-  readonly samplingOnly: State;
+  readonly samplingOnly: FloatState;
   /** Weights for the sampler, in the form that it reads fastest; empty if it reads the parameters and adapters directly. */
-  readonly copies: State;
-  readonly caches: State;
+  readonly copies: FloatState;
+  readonly caches: FloatState;
   /** Separate reference weights; empty with adapters, whose reference is the frozen weights, and where none is needed. */
-  readonly reference: State;
+  readonly reference: FloatState;
 }
 
 export function trainingLayout(
@@ -104,7 +101,7 @@ export function ownersOf(trained: ParameterSpecs, replicas: number): ReadonlyMap
   );
 }
 
-function momentsOf(state: Record<string, TensorSpec>, trained: ParameterSpecs, replicas: number): State {
+function momentsOf(state: FloatState, trained: ParameterSpecs, replicas: number): FloatState {
   if (replicas === 1) return adamw.optimizerState(state);
   return Object.fromEntries(
     [...ownersOf(trained, replicas)].flatMap(([name, replica]) => {
@@ -199,7 +196,7 @@ export function pick(
   return view;
 }
 
-function floatSpecs(specs: ParameterSpecs): Record<string, TensorSpec> {
+function floatSpecs(specs: ParameterSpecs): FloatState {
   return Object.fromEntries(Object.entries(specs).map(([name, shape]) => [name, { dtype: 'float32', shape }]));
 }
 
@@ -227,7 +224,7 @@ export interface TrainedState {
 
 /** @param lora absent if all weights are trained. @param seed of the adapters' initial values. */
 export function trainedState(
-  program: Program,
+  program: Pick<Program<FunctionSpecs, FloatState>, 'write' | 'fill' | 'read'>,
   layout: Pick<TrainingLayout, 'trained' | 'parameters'>,
   { lora, seed }: { readonly lora: LoraOptions | undefined; readonly seed: number },
 ): TrainedState {
@@ -249,6 +246,6 @@ export function trainedState(
       if (read !== undefined) writeAll(Object.keys(momentSpecs), read);
       else for (const name of Object.keys(momentSpecs)) program.fill(name, 0);
     },
-    read: (name) => floats(program.read(name)),
+    read: (name) => program.read(name),
   };
 }

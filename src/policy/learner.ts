@@ -8,7 +8,7 @@ import type { Precision } from '../engine/choices.js';
 import { clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
-import { defineFunction, type FunctionSpec, floats, type TensorRecord } from '../engine/program.js';
+import { defineFunction, type TensorRecord } from '../engine/program.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { type CompletionRow, completionTokens } from '../model/network/log-probs.js';
@@ -80,16 +80,16 @@ export function createLearner(engine: Engine, config: ModelConfig, options: Lear
       program.run('clear');
       for (const pass of planPasses(rows, shape)) {
         const inputs = { ...inputsOf(rows, pass), weight: Float32Array.of(1 / tokens) };
-        loss += floats(program.run('accumulate', inputs).loss)[0]!;
+        loss += program.run('accumulate', inputs).loss[0]!;
       }
       const { norm } = program.run('apply', adamw.stepScalars(step, learningRate, optimizer));
-      return { loss, tokens, gradientNorm: floats(norm)[0]! };
+      return { loss, tokens, gradientNorm: norm[0]! };
     },
     async measure(rows, onRows) {
       let sum = 0;
       let done = 0;
       for (const pass of planPasses(rows, shape)) {
-        const logProbs = floats(program.run('score', inputsOf(rows, pass)).logProbs);
+        const { logProbs } = program.run('score', inputsOf(rows, pass));
         const count = predictionsOf(rows, pass);
         for (let i = 0; i < count; i += 1) sum -= logProbs[i]!;
         done += pass.length;
@@ -106,7 +106,7 @@ function learnerFunctions(
   config: ModelConfig,
   layout: TrainingLayout,
   { shape, precision, optimizer, maxGradientNorm, lora }: LearnerOptions,
-): Record<'clear' | 'accumulate' | 'apply' | 'score', FunctionSpec> {
+) {
   const names = Object.keys(layout.trained);
   const { recompute, ...sizes } = shape;
   return {
@@ -114,6 +114,7 @@ function learnerFunctions(
     accumulate: defineFunction({
       /** `weight`: 1 / completion tokens of the batch. */
       inputs: { ...passInputs(sizes), weight: { dtype: 'float32', shape: [] } },
+      outputs: { loss: 'float32' },
       checkNumerics: true,
       precision,
       body(state, inputs) {

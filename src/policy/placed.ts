@@ -8,9 +8,8 @@ import type { UpdateBatch, UpdateResult } from './update.js';
 /** The result of an update; a server does not report the norm of the gradient. */
 export type PlacedUpdate = Omit<UpdateResult, 'gradientNorm'> & { readonly gradientNorm?: number };
 
-export interface PlacedPolicy extends Omit<Policy, 'update' | 'score'> {
-  update(batch: UpdateBatch): PlacedUpdate | Promise<PlacedUpdate>;
-  score(...call: Parameters<Policy['score']>): Float32Array[] | Promise<Float32Array[]>;
+export interface PlacedPolicy extends Omit<Policy, 'update'> {
+  update(batch: UpdateBatch): Promise<PlacedUpdate>;
   /** Present if the weights are on a server. `read` then returns them as they were at the last save. */
   readonly server?: ServerState;
 }

@@ -5,7 +5,7 @@
 import type { Engine } from '../engine/backend.js';
 import { type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
 import { release } from '../engine/ops/state-ops.js';
-import { type FunctionSpecs, floats, type ReplicaCall } from '../engine/program.js';
+import { deferred, type FunctionSpecs, type Program, type ReplicaRunner, withFunctions } from '../engine/program.js';
 import { checkMemory, roomOf, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
@@ -23,9 +23,7 @@ import {
 import { sampleTogether } from './replicas.js';
 import {
   runScore,
-  runScoreLater,
   runUpdate,
-  runUpdateLater,
   type UpdateBatch,
   type UpdateOptions,
   type UpdateResult,
@@ -69,64 +67,42 @@ export interface Policy extends TrainedState {
   loadReference(read: ReadTensor): void;
   sample(rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
   /** One step of AdamW. @throws NumericsError when the gradient or a log-prob is not finite; the weights are then unchanged. */
-  update(batch: UpdateBatch): UpdateResult;
+  update(batch: UpdateBatch): Promise<UpdateResult>;
   /** Log-probs of completions' tokens at the temperature; only with `training.scores`. */
-  score(rows: readonly CompletionRow[], temperature: number): Float32Array[];
+  score(rows: readonly CompletionRow[], temperature: number): Promise<Float32Array[]>;
   dispose(): void;
 }
 
-/** A policy whose results are all promises, for a device that JavaScript cannot wait for synchronously, as in a page. */
-export interface DeferredPolicy extends Omit<Policy, 'read' | 'update' | 'score'> {
+/** A policy on a device that JavaScript cannot wait for synchronously, as in a page. */
+export interface DeferredPolicy extends Omit<Policy, 'read'> {
   read(name: string): Promise<Float32Array>;
-  /** As {@link Policy.update}. */
-  update(batch: UpdateBatch): Promise<UpdateResult>;
-  score(rows: readonly CompletionRow[], temperature: number): Promise<Float32Array[]>;
 }
 
-/** Builds the program. Load the parameters before any other use. */
+/**
+ * Builds the program. Load the parameters before any other use. One call at a time: the next one begins when the promise of
+ * the last is settled.
+ */
 export function createPolicy(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions): Policy {
-  const { program, sizes, stored, outdated, updateBegins, scoreBegins } = build(engine, config, options);
-  return {
-    ...stored,
-    async sample(rollouts, sampleOptions) {
-      for (const name of outdated(rollouts.length)) program.run(name);
-      if (program.replicas > 1) return await sampleTogether(program, sizes, rollouts, sampleOptions);
-      return (await sample(program, sizes, rollouts, sampleOptions)).completions;
-    },
-    update(batch) {
-      const { shape, training, before } = updateBegins();
-      for (const name of before) program.run(name);
-      return runUpdate(program, batch, shape, training);
-    },
-    score: (rows, temperature) => runScore(program, rows, temperature, scoreBegins()),
-  };
+  return build(engine, config, options, (program) => program).policy;
 }
 
-/** As {@link createPolicy}. One call at a time: the next one begins when the promise of the last is settled. */
+/** As {@link createPolicy}. */
 export function createDeferredPolicy(
   engine: PolicyEngine,
   config: ModelConfig,
   options: PolicyOptions,
 ): DeferredPolicy {
-  const { program, sizes, stored, outdated, updateBegins, scoreBegins } = build(engine, config, options);
-  const run = (name: string, inputs: ReplicaCall['inputs'] = {}) => program.start(name, { replica: 0, inputs });
+  const { policy, program } = build(engine, config, options, deferred);
   return {
-    ...stored,
-    read: async (name) => floats(await (program.readLater ?? program.read)(name)),
-    async sample(rollouts, sampleOptions) {
-      for (const name of outdated(rollouts.length)) await run(name);
-      return (await sample({ run }, sizes, rollouts, sampleOptions)).completions;
-    },
-    async update(batch) {
-      const { shape, training, before } = updateBegins();
-      for (const name of before) await run(name);
-      return await runUpdateLater(program, batch, shape, training);
-    },
-    score: async (rows, temperature) => await runScoreLater(program, rows, temperature, scoreBegins()),
+    ...policy,
+    read: async (name) => (program.readLater === undefined ? program.read(name) : await program.readLater(name)),
   };
 }
 
-function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions) {
+/** How functions of a program are run. */
+type RunnerOf = <Functions extends FunctionSpecs>(program: Program<Functions>) => ReplicaRunner<Functions>;
+
+function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions, runnerOf: RunnerOf) {
   const { sizes, training, precision = 'f32', samplerWeights } = options;
   const { lora, isNarrow, seed = 0, anchor } = training ?? {};
   const { replicas = 1 } = engine;
@@ -163,17 +139,15 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
   const unused = Object.entries({ ...layout.caches, ...layout.copies }).flatMap(([name, { stored }]) =>
     stored === undefined ? [name] : [],
   );
-  const program = engine.createProgram<FunctionSpecs>({
-    state,
-    functions: {
-      ...sampling(),
-      ...(training && shape && updateFunctions(config, layout, shape, { ...training, replicas }, precision)),
-      ...(frees && {
-        releaseSampling: zerosFunction(unused, release),
-        releaseGradients: zerosFunction(Object.keys(layout.gradients), release),
-      }),
-    },
-  });
+  const updates = training && shape && updateFunctions(config, layout, shape, { ...training, replicas }, precision);
+  const releases = frees && {
+    releaseSampling: zerosFunction(unused, release),
+    releaseGradients: zerosFunction(Object.keys(layout.gradients), release),
+  };
+  const all: FunctionSpecs = { ...sampling(), ...updates, ...releases };
+  const program = engine.createProgram({ state, functions: all });
+  const runner = runnerOf(program);
+  const learning = updates && { runner: runnerOf(withFunctions(program, updates)), shape, training };
   for (const name of Object.keys(layout.caches)) program.fill(name, 0);
   const stored = trainedState(program, layout, { lora, seed });
   let outdated = copied;
@@ -181,55 +155,56 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
   /** Whether sampling, or an update, has used its memory since it was released. */
   const used = { sampling: false, update: false };
 
-  return {
-    program,
-    sizes: layout.sizes,
-    stored: {
-      config,
-      ...stored,
-      load(read: ReadTensor) {
-        stored.load(read);
-        outdated = copied;
-      },
-      loadTrained(read: ReadTensor) {
-        stored.loadTrained(read);
-        outdated = copied;
-      },
-      loadReference(read: ReadTensor) {
-        if (Object.keys(layout.reference).length === 0) return;
-        for (const name of Object.keys(layout.parameters)) program.write(referenceName(name), read(name));
-      },
-      dispose: () => program.dispose(),
+  /**
+   * Before sampling. Outdated copies of the weights are refreshed. The gradients' memory is released only for more rollouts
+   * than an update has, as in an evaluation, since releasing it every time would slow updates down.
+   */
+  async function beforeSampling(rollouts: number) {
+    if (frees && used.update && rollouts > training.batchSize) {
+      await runner.run('releaseGradients');
+      used.update = false;
+    }
+    if (outdated) await runner.run('copy');
+    outdated = false;
+    used.sampling = true;
+  }
+
+  const policy: Policy = {
+    config,
+    ...stored,
+    load(read) {
+      stored.load(read);
+      outdated = copied;
     },
-    /**
-     * Functions that must run before sampling. Outdated copies of the weights are refreshed. The gradients' memory is
-     * released only for more rollouts than an update has, as in an evaluation, since releasing it every time would slow
-     * updates down.
-     */
-    outdated(rollouts: number): readonly string[] {
-      const names = [
-        ...(frees && used.update && rollouts > training.batchSize ? ['releaseGradients'] : []),
-        ...(outdated ? ['copy'] : []),
-      ];
-      outdated = false;
-      used.sampling = true;
-      if (names.includes('releaseGradients')) used.update = false;
-      return names;
+    loadTrained(read) {
+      stored.loadTrained(read);
+      outdated = copied;
     },
-    updateBegins() {
-      if (training === undefined || shape === undefined) throw new Error('this policy was built without training');
+    loadReference(read) {
+      if (Object.keys(layout.reference).length === 0) return;
+      for (const name of Object.keys(layout.parameters)) program.write(referenceName(name), read(name));
+    },
+    async sample(rollouts, sampleOptions) {
+      await beforeSampling(rollouts.length);
+      if (program.replicas > 1) return await sampleTogether(program, layout.sizes, rollouts, sampleOptions);
+      return (await sample(runner, layout.sizes, rollouts, sampleOptions)).completions;
+    },
+    async update(batch) {
+      if (learning === undefined) throw new Error('this policy was built without training');
       // Allocated by the first update; sampling and evaluation come first and do not need it.
       if (!gradientExists) for (const name of Object.keys(layout.gradients)) program.fill(name, 0);
       gradientExists = true;
       outdated = copied;
-      const before = frees && used.sampling ? ['releaseSampling'] : [];
+      if (frees && used.sampling) await runner.run('releaseSampling');
       used.sampling = false;
       used.update = true;
-      return { training, shape, before };
+      return await runUpdate(learning.runner, batch, learning.shape, learning.training);
     },
-    scoreBegins() {
-      if (!training?.scores || shape === undefined) throw new Error('this policy was built without scoring');
-      return shape;
+    async score(rows, temperature) {
+      if (!learning?.training.scores) throw new Error('this policy was built without scoring');
+      return await runScore(learning.runner, rows, temperature, learning.shape);
     },
+    dispose: () => program.dispose(),
   };
+  return { policy, program };
 }

@@ -10,7 +10,7 @@ import { onReplica } from '../engine/graph/trace.js';
 import { sumOfSquares } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
-import { defineFunction, type FunctionSpec, type Program, stateOn, type TensorRecord } from '../engine/program.js';
+import { defineFunction, type Program, type ReplicaCall, stateOn, type TensorRecord } from '../engine/program.js';
 import type { ParameterSpecs } from '../model/network/params.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
 import { type Completion, type Rollout, type SampleOptions, sample } from '../model/sampling/sample.js';
@@ -22,12 +22,13 @@ export function applyTogether(
   replicas: number,
   optimizer: AdamWOptions,
   maxGradientNorm: number,
-): FunctionSpec<typeof adamw.stepInputs> {
+) {
   const all = Array.from({ length: replicas }, (_, replica) => replica);
   const owners = ownersOf(trained, replicas);
   const owned = all.map((replica) => Object.keys(trained).filter((name) => owners.get(name) === replica));
   return defineFunction({
     inputs: adamw.stepInputs,
+    outputs: { norm: 'float32' },
     joint: true,
     checkNumerics: true,
     body(state, inputs) {
@@ -99,7 +100,9 @@ export async function sampleTogether(
         ...(onToken && { onToken: (index, id) => onToken(first + index, id) }),
         ...(onCompletion && { onCompletion: (index, completion) => onCompletion(first + index, completion) }),
       };
-      const functions = { run: (name: string, inputs = {}) => program.start(name, { replica, inputs }) };
+      const functions = {
+        run: (name: string, inputs?: ReplicaCall['inputs']) => program.start(name, { replica, inputs }),
+      };
       try {
         return (await sample(functions, sizes, rollouts.slice(first, firstOf(replica + 1)), own)).completions;
       } catch (error) {

@@ -8,21 +8,13 @@ import { embedding } from '../engine/ops/ops.js';
 import { clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
-import {
-  defineFunction,
-  type FunctionSpec,
-  floats,
-  type Program,
-  type ReplicaCall,
-  type TensorRecord,
-} from '../engine/program.js';
-import type { Int } from '../engine/shape.js';
+import { defineFunction, type ReplicaRunner, type TensorRecord } from '../engine/program.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { firstLogSums, firstTokenInputs, packFirstTokens } from '../model/network/first-token.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import {
   type OutputLayer,
-  type PassTensors,
+  type Pass,
   packedLogProbs,
   packedPredictions,
   packPass,
@@ -95,7 +87,7 @@ export function updateFunctions(
   shape: UpdateShape,
   { loss, optimizer, maxGradientNorm, lora, anchor, addsValue = false, scores = false, replicas = 1 }: UpdateOptions,
   precision: Precision,
-): Record<'clear' | 'accumulate' | 'apply', FunctionSpec> & { readonly score?: FunctionSpec } {
+) {
   const names = Object.keys(layout.trained);
   const { recompute, rows: R } = shape;
   const { recompute: _, ...sizes } = shape;
@@ -111,10 +103,16 @@ export function updateFunctions(
         ...(anchor === 'sampler' && { sampled: { dtype: 'float32', shape: [sizes.predictions] } as const }),
         ...(addsValue && firstTokenInputs(sizes)),
       },
+      outputs: {
+        loss: 'float32',
+        logProbs: 'float32',
+        ...(addsValue && ({ values: 'float32' } as const)),
+        refLogProbs: 'float32',
+      },
       checkNumerics: true,
       precision,
       body(state, inputs) {
-        const { advantages: advantage, weights, targetRows } = inputs;
+        const { advantages: advantage, weights, targetRows, firsts, firstIds } = inputs;
         const context = passContext(config, inputs, sizes);
         const frozen = frozenOf(state, layout, lora);
         const refLogProbs: tf.Tensor =
@@ -123,27 +121,26 @@ export function updateFunctions(
         const members = tf
           .equal(tf.range(0, R, 1, 'float32').expandDims(1), targetRows.toFloat().expandDims(0))
           .toFloat();
-        const kept: Record<string, tf.Tensor> = {};
-        const first = addsValue
-          ? (inputs as PassTensors & { readonly firsts: tf.Tensor; readonly firstIds: tf.Tensor })
-          : undefined;
+        const kept: { logProbs?: tf.Tensor; values?: tf.Tensor } = {};
         const meanLoss = (trained: TensorRecord, output?: OutputLayer) => {
           const predictions = packedPredictions(trained, frozen, config, context, recompute, output);
           kept.logProbs = tf.keep(predictions.logProbs);
           const moved = tf.sum(tf.mul(members, tf.sub(kept.logProbs, refLogProbs).expandDims(0)), 1);
-          if (first !== undefined) {
-            const weights = trained[firstName] ?? embedding(frozen[outputName(config)]!, first.firstIds as Int<'R'>);
-            kept.values = tf.keep(firstLogSums(weights, predictions, first, inputs.inverseTemperature));
+          if (firsts !== undefined && firstIds !== undefined) {
+            const weights = trained[firstName] ?? embedding(frozen[outputName(config)]!, firstIds);
+            kept.values = tf.keep(firstLogSums(weights, predictions, firsts, inputs.inverseTemperature));
           }
           const delta = kept.values === undefined ? moved : tf.add(moved, kept.values);
           return tf.sum(tf.mul(weights, loss<tf.Tensor>(tf, { delta, advantage })));
         };
         const lookups = {
           [lookupName]: { table: embeddingName, ids: inputs.ids },
-          ...(first && { [firstName]: { table: outputName(config), ids: first.firstIds } }),
+          ...(firstIds && { [firstName]: { table: outputName(config), ids: firstIds } }),
         };
         const { value, assign } = addGradients(state, names, { config, lookups }, meanLoss);
-        return { outputs: { loss: value, ...returned(kept), refLogProbs }, assign };
+        const logProbs = returned(kept.logProbs!);
+        const values = kept.values && { values: returned(kept.values) };
+        return { outputs: { loss: value, logProbs, ...values, refLogProbs }, assign };
       },
     }),
     apply:
@@ -163,10 +160,11 @@ export function scoreFunction(
     precision,
     lora,
   }: Pick<UpdateOptions, 'lora'> & { readonly shape: UpdateShape; readonly precision: Precision },
-): FunctionSpec {
+) {
   const names = Object.keys(layout.trained);
   return defineFunction({
     inputs: passInputs(sizes),
+    outputs: { logProbs: 'float32' },
     checkNumerics: true,
     precision,
     body(state, inputs) {
@@ -178,13 +176,10 @@ export function scoreFunction(
 }
 
 /** One step of AdamW with the clipped sums of the gradients; `norm` is their global norm before clipping. */
-export function applyFunction(
-  names: readonly string[],
-  optimizer: AdamWOptions,
-  maxGradientNorm: number,
-): FunctionSpec<typeof adamw.stepInputs> {
+export function applyFunction(names: readonly string[], optimizer: AdamWOptions, maxGradientNorm: number) {
   return defineFunction({
     inputs: adamw.stepInputs,
+    outputs: { norm: 'float32' },
     checkNumerics: true,
     body(state, inputs) {
       const gradients = Object.fromEntries(names.map((name) => [name, state[gradientName(name)]!]));
@@ -195,113 +190,75 @@ export function applyFunction(
   });
 }
 
-type Outputs = ReturnType<Program['run']>;
-type CallOptions = Pick<UpdateOptions, 'optimizer' | 'anchor' | 'addsValue'>;
+export type UpdateFunctions = ReturnType<typeof updateFunctions>;
 
-/** One call in an update: to every replica with the same inputs, or to the first ones, each with its own inputs. */
-interface UpdateCall {
-  readonly name: string;
-  readonly inputs?: ReplicaCall['inputs'];
-  readonly each?: readonly ReplicaCall[];
-}
-
-/** The calls of an update, independent of who makes them. Receives the outputs of each call, one item for each of `each`. */
-function* updateCalls(
-  replicas: number,
+/**
+ * Runs an update.
+ *
+ * @throws RangeError for too many rows; NumericsError for a log-prob, loss or gradient that is not finite. The weights are then
+ *   unchanged.
+ */
+export async function runUpdate(
+  program: ReplicaRunner<UpdateFunctions>,
   batch: UpdateBatch,
   shape: UpdateShape,
-  { optimizer, anchor, addsValue }: CallOptions,
-): Generator<UpdateCall, UpdateResult, readonly Outputs[]> {
+  { optimizer, anchor, addsValue }: Pick<UpdateOptions, 'optimizer' | 'anchor' | 'addsValue'>,
+): Promise<UpdateResult> {
   const { rows } = batch;
   if (rows.length > shape.rows) throw new RangeError(`${rows.length} rows do not fit a batch of ${shape.rows}`);
   const advantages = new Float32Array(shape.rows);
   advantages.set(batch.advantages);
+  const inverseTemperature = Float32Array.of(1 / batch.temperature);
   const logProbs: Float32Array[] = new Array(rows.length);
   const refLogProbs: Float32Array[] = new Array(rows.length);
   const values: number[] = new Array(rows.length);
   let loss = 0;
-  yield { name: 'clear' };
-  const passes = planPasses(rows, shape);
-  for (let first = 0; first < passes.length; first += replicas) {
-    const together = passes.slice(first, first + replicas);
-    const each = together.map((pass, replica) => {
+  await program.run('clear');
+  for (const passes of turns(rows, shape, program.replicas)) {
+    const calls = passes.map((pass, replica) => {
       const weights = new Float32Array(shape.rows);
       for (const { row } of pass) weights[row] = 1 / rows.length;
-      const inverseTemperature = Float32Array.of(1 / batch.temperature);
       const inputs = { ...packPass(rows, pass, shape), inverseTemperature, advantages, weights };
       const sampled = anchor === 'sampler' && { sampled: packValues(rows, pass, shape, ({ logProbs }) => logProbs!) };
       return { replica, inputs: { ...inputs, ...sampled, ...(addsValue && packFirstTokens(rows, pass, shape)) } };
     });
-    for (const [index, results] of (yield { name: 'accumulate', each }).entries()) {
-      const pass = together[index]!;
-      loss += floats(results.loss)[0]!;
-      for (const [row, each] of valuesByRow(rows, pass, floats(results.logProbs))) logProbs[row] = each;
-      for (const [row, each] of valuesByRow(rows, pass, floats(results.refLogProbs))) refLogProbs[row] = each;
-      if (addsValue) for (const { row } of pass) values[row] = floats(results.values)[row]!;
+    for (const [index, results] of (await program.runEach('accumulate', calls)).entries()) {
+      const pass = passes[index]!;
+      loss += results.loss[0]!;
+      for (const [row, each] of valuesByRow(rows, pass, results.logProbs)) logProbs[row] = each;
+      for (const [row, each] of valuesByRow(rows, pass, results.refLogProbs)) refLogProbs[row] = each;
+      if (results.values !== undefined) for (const { row } of pass) values[row] = results.values[row]!;
     }
   }
-  const inputs = adamw.stepScalars(batch.step, batch.learningRate, optimizer);
-  const [{ norm } = {}] = yield { name: 'apply', inputs };
-  return { logProbs, refLogProbs, ...(addsValue && { values }), loss, gradientNorm: floats(norm)[0]! };
+  const { norm } = await program.run('apply', adamw.stepScalars(batch.step, batch.learningRate, optimizer));
+  return { logProbs, refLogProbs, ...(addsValue && { values }), loss, gradientNorm: norm[0]! };
 }
 
-/** The calls that score rows, as an update does. */
-function* scoreCalls(
-  replicas: number,
+/** Log-probs of the rows' tokens at the temperature, under the current policy, computed as in an update. */
+export async function runScore(
+  program: ReplicaRunner<Pick<UpdateFunctions, 'score'>>,
   rows: readonly CompletionRow[],
   temperature: number,
   shape: UpdateShape,
-): Generator<UpdateCall, Float32Array[], readonly Outputs[]> {
+): Promise<Float32Array[]> {
   const logProbs: Float32Array[] = new Array(rows.length);
-  const passes = planPasses(rows, shape);
   const inverseTemperature = Float32Array.of(1 / temperature);
-  for (let first = 0; first < passes.length; first += replicas) {
-    const together = passes.slice(first, first + replicas);
-    const each = together.map((pass, replica) => ({
+  for (const passes of turns(rows, shape, program.replicas)) {
+    const calls = passes.map((pass, replica) => ({
       replica,
       inputs: { ...packPass(rows, pass, shape), inverseTemperature },
     }));
-    for (const [index, results] of (yield { name: 'score', each }).entries()) {
-      for (const [row, values] of valuesByRow(rows, together[index]!, floats(results.logProbs))) logProbs[row] = values;
+    for (const [index, results] of (await program.runEach('score', calls)).entries()) {
+      for (const [row, values] of valuesByRow(rows, passes[index]!, results.logProbs)) logProbs[row] = values;
     }
   }
   return logProbs;
 }
 
-type Calls<Result> = Generator<UpdateCall, Result, readonly Outputs[]>;
-
-function make<Result>(program: Program, calls: Calls<Result>): Result {
-  let step = calls.next();
-  while (!step.done) {
-    const { name, inputs, each } = step.value;
-    step = calls.next(each === undefined ? [program.run(name, inputs)] : program.runEach(name, each));
-  }
-  return step.value;
+/** The passes of `rows`, as many together as there are replicas. */
+function turns(rows: readonly CompletionRow[], shape: UpdateShape, replicas: number): Pass[][] {
+  const passes = planPasses(rows, shape);
+  return Array.from({ length: Math.ceil(passes.length / replicas) }, (_, turn) =>
+    passes.slice(turn * replicas, (turn + 1) * replicas),
+  );
 }
-
-/** As {@link make}, for a program of one process, with results as promises. */
-async function makeLater<Result>({ start }: Pick<Program, 'start'>, calls: Calls<Result>): Promise<Result> {
-  let step = calls.next();
-  while (!step.done) {
-    const { name, inputs = {}, each = [{ replica: 0, inputs }] } = step.value;
-    step = calls.next([await start(name, each[0]!)]);
-  }
-  return step.value;
-}
-
-type Rest<Of extends (replicas: number, ...rest: never[]) => unknown> =
-  Parameters<Of> extends [number, ...infer Others] ? Others : never;
-
-/** Runs an update. @throws NumericsError for a log-prob, loss or gradient that is not finite; weights are then unchanged. */
-export const runUpdate = (program: Program, ...rest: Rest<typeof updateCalls>): UpdateResult =>
-  make(program, updateCalls(program.replicas, ...rest));
-
-export const runUpdateLater = (program: Program, ...rest: Rest<typeof updateCalls>): Promise<UpdateResult> =>
-  makeLater(program, updateCalls(1, ...rest));
-
-/** Log-probs of the rows' tokens at the temperature, under the current policy, computed as in an update. */
-export const runScore = (program: Program, ...rest: Rest<typeof scoreCalls>): Float32Array[] =>
-  make(program, scoreCalls(program.replicas, ...rest));
-
-export const runScoreLater = (program: Program, ...rest: Rest<typeof scoreCalls>): Promise<Float32Array[]> =>
-  makeLater(program, scoreCalls(1, ...rest));

@@ -13,7 +13,7 @@ import { valueAndGradients } from '../engine/ops/gradient.js';
 import { tokenLogProbs } from '../engine/ops/ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import { type AdamWOptions, learningRateAt } from '../engine/optim/settings.js';
-import { defineFunction, floats, type Program, type TensorRecord } from '../engine/program.js';
+import { defineFunction, type Program, type TensorRecord } from '../engine/program.js';
 import { savePretrained } from '../model/checkpoint/save.js';
 import { parameterState } from '../model/load.js';
 import { type Family, type ModelConfig, modelConfigJson, parseModelConfig } from '../model/network/config.js';
@@ -224,7 +224,7 @@ export async function pretrain(engine: Engine, options: PretrainOptions): Promis
       for (const moment of Object.values(adamw.momentNames(name))) program.fill(moment, 0);
     }
     await runSteps(program, options);
-    return Object.fromEntries(Object.keys(parameters).map((name) => [name, floats(program.read(name))]));
+    return Object.fromEntries(Object.keys(parameters).map((name) => [name, program.read(name)]));
   } finally {
     program.dispose();
   }

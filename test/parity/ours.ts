@@ -81,8 +81,8 @@ export async function ourResult(given: Case, batches: Batches, engine: EngineNam
         trackedValueOf: tracker.trackedValueOf,
       });
       baseline = algorithm.nextBaseline?.(graded, baseline) ?? null;
-      const scored = algorithm.tracksValues ? policy.score(tracker.toScore(graded), temperature) : [];
-      const update = policy.update({ rows, advantages: given, temperature, step: i + 1, learningRate });
+      const scored = algorithm.tracksValues ? await policy.score(tracker.toScore(graded), temperature) : [];
+      const update = await policy.update({ rows, advantages: given, temperature, step: i + 1, learningRate });
       if (algorithm.tracksValues) {
         const { logProbs, refLogProbs } = update;
         const observed = graded.map((row, j) => ({ ...row, logProbs: logProbs[j]!, refLogProbs: refLogProbs[j]! }));

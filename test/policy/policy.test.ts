@@ -29,7 +29,7 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
 
   check('at the first update policy and reference agree to the last bit, and the sampler with both', async (policy) => {
     const { batch, sampled } = await sampleBatch(policy);
-    const { logProbs, refLogProbs } = policy.update(batch);
+    const { logProbs, refLogProbs } = await policy.update(batch);
     assert.deepEqual(logProbs, refLogProbs);
     logProbs.forEach((row, i) => {
       assert.equal(row.length, sampled[i]!.length);
@@ -37,7 +37,7 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
         assert.ok(Math.abs(value - sampled[i]![j]!) < 1e-5, `${value} and ${sampled[i]![j]}`);
       });
     });
-    const second = policy.update({ ...batch, step: 2 });
+    const second = await policy.update({ ...batch, step: 2 });
     assert.deepEqual(second.refLogProbs, refLogProbs);
     assert.notDeepEqual(second.logProbs, logProbs);
   });
@@ -52,7 +52,7 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
         engineName,
         async (policy, reset) => {
           reset(0.3); // away from the reference, so that beta2·δ counts
-          const { logProbs, refLogProbs, ...rest } = policy.update({ ...batch, ...update });
+          const { logProbs, refLogProbs, ...rest } = await policy.update({ ...batch, ...update });
           const deltas = logProbs.map((row, i) => total(row) - total(refLogProbs[i]!));
           return { ...rest, deltas, weights: policy.read('model.norm.weight') };
         },
@@ -75,17 +75,17 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
   check('rows that are padding change nothing', async (policy, reset) => {
     const { batch } = await sampleBatch(policy);
     const three = { ...batch, rows: batch.rows.slice(0, 3), advantages: batch.advantages.slice(0, 3) };
-    const alone = policy.update(three).gradientNorm;
+    const alone = (await policy.update(three)).gradientNorm;
     reset();
     // A fourth row without an advantage has no gradient, but counts in the mean.
-    const beside = policy.update({ ...batch, advantages: [...three.advantages, 0] }).gradientNorm;
+    const beside = (await policy.update({ ...batch, advantages: [...three.advantages, 0] })).gradientNorm;
     assert.ok(Math.abs((0.75 * alone) / beside - 1) < 1e-4, `${alone} and ${beside}`);
   });
 
   check('a gradient that is not finite stops the update and leaves the weights', async (policy) => {
     const { batch } = await sampleBatch(policy);
     const before = policy.read('model.norm.weight');
-    assert.throws(() => policy.update({ ...batch, advantages: [Number.NaN, 0, 0, 0] }), /(loss|norm) has NaN/);
+    await assert.rejects(policy.update({ ...batch, advantages: [Number.NaN, 0, 0, 0] }), /(loss|norm) has NaN/);
     assert.deepEqual(policy.read('model.norm.weight'), before);
   });
 }
@@ -94,9 +94,9 @@ test('updates leave no tensors behind (wasm)', async () => {
   const engine = await openEngine('wasm');
   await withPolicy('wasm', async (policy) => {
     const { batch } = await sampleBatch(policy);
-    policy.update(batch);
+    await policy.update(batch);
     const before = engine.tensorCount();
-    policy.update({ ...batch, step: 2 });
+    await policy.update({ ...batch, step: 2 });
     assert.equal(engine.tensorCount(), before);
   });
 });

@@ -74,7 +74,7 @@ async function train(policy: Policy) {
     );
     const rows = completions.map(({ ids }, index) => ({ promptIds: prompts[index]!, completionIds: ids }));
     const advantages = rows.map((_, index) => Math.sin(index));
-    const update = policy.update({ rows, advantages, temperature: 1, step, learningRate: 1e-3 });
+    const update = await policy.update({ rows, advantages, temperature: 1, step, learningRate: 1e-3 });
     steps.push({ completions, update });
   }
   const weights = Object.keys(policy.specs).map((name) => [name, policy.read(name)] as const);
@@ -133,9 +133,9 @@ nativeTest('a gradient that is not finite changes no weight, in no process', asy
     const good = rows.map((_, index) => index / 8);
     const [first] = Object.keys(policy.specs);
     const before = policy.read(first!);
-    assert.throws(() => policy.update({ ...batch, advantages: [...good.slice(1), Number.NaN] }), NumericsError);
+    await assert.rejects(policy.update({ ...batch, advantages: [...good.slice(1), Number.NaN] }), NumericsError);
     assert.deepEqual(policy.read(first!), before);
-    assert.ok(Number.isFinite(policy.update({ ...batch, advantages: good }).loss));
+    assert.ok(Number.isFinite((await policy.update({ ...batch, advantages: good })).loss));
   });
 });
 

@@ -114,8 +114,8 @@ async function gradientsOf(
       program.write(name, start[name]!);
     }
     for (const name of [...Object.keys(layout.moments), ...Object.keys(layout.gradients)]) program.fill(name, 0);
-    const scored = runScore(program, updated.rows, updated.temperature, shape);
-    const result = runUpdate(program, updated, shape, { optimizer, addsValue });
+    const scored = await runScore(program, updated.rows, updated.temperature, shape);
+    const result = await runUpdate(program, updated, shape, { optimizer, addsValue });
     const names = Object.keys(layout.trained);
     const gradients = new Map(names.map((name) => [name, program.read(gradientName(name)) as Float32Array]));
     const after = new Map(

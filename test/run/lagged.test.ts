@@ -104,7 +104,7 @@ test('a lagged sampler draws what the policy drew at the refresh, and leaves the
     const rows = drawn.map(({ ids, logProbs }) => ({ promptIds: [5, 9, 12], completionIds: ids, logProbs }));
     const advantages = [1, -1, 0.5];
     const batch = { rows, advantages, temperature: 0.8, learningRate: 0.01 };
-    policy.update({ ...batch, step: 1 });
+    await policy.update({ ...batch, step: 1 });
     assert.notDeepEqual(await policy.sample(rollouts(), options), drawn);
     const name = 'model.layers.0.mlp.down_proj.weight';
     const values = policy.read(name);
@@ -112,7 +112,7 @@ test('a lagged sampler draws what the policy drew at the refresh, and leaves the
     assert.deepEqual(policy.read(name), values);
 
     // The same rows once more: the loss is the formula of the paper, on the log-probs as sampled.
-    const { loss, logProbs, refLogProbs } = policy.update({ ...batch, step: 2 });
+    const { loss, logProbs, refLogProbs } = await policy.update({ ...batch, step: 2 });
     const sum = (list: ArrayLike<number>) => Array.from(list).reduce((a, b) => a + b, 0);
     const deltas = rows.map((row, i) => sum(logProbs[i]!) - sum(row.logProbs));
     assert.ok(Math.max(...deltas.map(Math.abs)) > 1e-3);

@@ -131,7 +131,7 @@ for (const engineName of ['tensorflow', 'wasm'] as const) {
       });
       const completions = await draw();
       assert.notDeepEqual(completions, before);
-      const { logProbs, refLogProbs } = policy.update({
+      const { logProbs, refLogProbs } = await policy.update({
         rows: completions.map(({ ids }) => ({ promptIds: [5, 9, 12], completionIds: ids })),
         temperature: 1,
         advantages: [1, -1, 0.5],

@@ -11,8 +11,10 @@ import type { AdamWOptions } from './settings.js';
 export const momentNames = (name: string) => ({ m: `adamw.m.${name}`, v: `adamw.v.${name}` });
 
 /** The optimiser's state: two moments per parameter, zero at the start. */
-export function optimizerState(parameters: TensorSpecs): Record<string, TensorSpec> {
-  const state: Record<string, TensorSpec> = {};
+export function optimizerState<Spec extends TensorSpec>(
+  parameters: Readonly<Record<string, Spec>>,
+): Record<string, Spec> {
+  const state: Record<string, Spec> = {};
   for (const [name, spec] of Object.entries(parameters)) {
     const { m, v } = momentNames(name);
     state[m] = spec;

@@ -38,15 +38,15 @@ export function packFirstTokens(
  * log Σ exp(logits / temperature) of the logits that predict each row's first token, `[R]`; arbitrary for rows
  * that are not in the pass. Computed as the token's logit minus its log-prob, so no other logit is computed again.
  *
- * @param weights the output layer's weights of each row's first token.
+ * @param weights the output layer's weights of each row's first token. @param firsts as in {@link firstTokenInputs}.
  */
 export function firstLogSums(
   weights: Float<'R D'>,
   { logProbs, hidden }: ReturnType<typeof packedPredictions>,
-  { firsts }: Readonly<Record<'firsts', tf.Tensor>>,
+  firsts: Int<'R'>,
   inverseTemperature: tf.Tensor,
 ): Float<'R'> {
-  const products = tf.mul(embedding(hidden, firsts as Int<'R'>), weights);
-  const first = embedding(logProbs.expandDims(1), firsts as Int<'R'>).reshape([-1]);
+  const products = tf.mul(embedding(hidden, firsts), weights);
+  const first = embedding(logProbs.expandDims(1), firsts).reshape([-1]);
   return tf.sub(tf.mul(tf.sum(products, 1), inverseTemperature), first);
 }

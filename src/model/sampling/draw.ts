@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { drawTokens } from '../../engine/ops/decoding-ops.js';
 import { elementPerRow } from '../../engine/ops/ops.js';
 import type { TensorSpecs, TensorsOf } from '../../engine/program.js';
-import type { Float, Int } from '../../engine/shape.js';
+import { type Float, type Int, take } from '../../engine/shape.js';
 
 /** How tokens are drawn; fixed for a program. */
 export interface DrawOptions {
@@ -74,7 +74,7 @@ function drawWeighted(weights: Float<'B V'>, uniforms: Float<'B'>, options: Draw
  * total * (1 - 2^-24) is still below the total, so every uniform number finds an index with positive weight.
  */
 function inverseCdf(weights: Float<'B N'>, uniforms: Float<'B'>): Int<'B'> {
-  const [B, N] = weights.shape as [number, number];
+  const [B, N] = take(weights.shape, 2);
   // The axis must be positive: tfjs's wasm cumsum does not support -1.
   const cumulative = tf.cumsum(weights, 1);
   const target = tf.mul(tf.slice(cumulative, [0, N - 1], [B, 1]), uniforms.expandDims(-1));

@@ -19,7 +19,7 @@ import {
 import { attention, maskedScore } from '../../engine/ops/ops.js';
 import { updateRows } from '../../engine/ops/state-ops.js';
 import { defineFunction, type FunctionSpec, type TensorRecord, type TensorSpec } from '../../engine/program.js';
-import type { Float, Int } from '../../engine/shape.js';
+import { type Float, type Int, take } from '../../engine/shape.js';
 import type { ModelConfig } from '../network/config.js';
 import { hasAdapters } from '../network/lora.js';
 import {
@@ -60,13 +60,13 @@ const cacheNames = (layer: number) => ({
 });
 
 /** State of the functions in this file, besides the parameters. */
-export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<string, TensorSpec> {
+export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<string, TensorSpec<'float32'>> {
   const { layers, kvHeads: K, headDim: C } = config;
-  const state: Record<string, TensorSpec> = {};
+  const state: Record<string, TensorSpec<'float32'>> = {};
   for (let layer = 0; layer < layers; layer++) {
     const names = cacheNames(layer);
-    const slots: TensorSpec = { dtype: 'float32', shape: [(sizes.slots + 1) * K * sizes.positions, C] };
-    const prompts: TensorSpec = { dtype: 'float32', shape: [sizes.prompts * K * sizes.promptPositions, C] };
+    const slots: TensorSpec<'float32'> = { dtype: 'float32', shape: [(sizes.slots + 1) * K * sizes.positions, C] };
+    const prompts: TensorSpec<'float32'> = { dtype: 'float32', shape: [sizes.prompts * K * sizes.promptPositions, C] };
     state[names.keys] = slots;
     state[names.values] = slots;
     state[names.promptKeys] = prompts;
@@ -129,7 +129,7 @@ export function prefillSharedFunction(config: ModelConfig, sizes: CacheSizes): F
 export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
   const { admissions: R, promptPositions: T, positions: S } = sizes;
   const block = blockOf(sizes);
-  const pair: TensorSpec = { dtype: 'int32', shape: [R] };
+  const pair: TensorSpec<'int32'> = { dtype: 'int32', shape: [R] };
   return defineFunction({
     inputs: { prompts: pair, slots: pair },
     body(state, { prompts, slots }) {
@@ -146,7 +146,7 @@ export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionS
 
 /** `move`: copies slot `from[i]` to slot `to[i]`, for R pairs, to keep the occupied slots contiguous. */
 export function moveFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
-  const pair: TensorSpec = { dtype: 'int32', shape: [sizes.admissions] };
+  const pair: TensorSpec<'int32'> = { dtype: 'int32', shape: [sizes.admissions] };
   const slot = config.kvHeads * sizes.positions;
   return defineFunction({
     inputs: { from: pair, to: pair },
@@ -171,7 +171,7 @@ export function decodeLogits(
   tokens: Int<'B'>,
   positions: Int<'B'>,
 ): { logits: Float<'B V'>; assign: Record<string, tf.Tensor> } {
-  const [B] = tokens.shape as [number];
+  const [B] = take(tokens.shape, 1);
   const S = sizes.positions;
   const assign: Record<string, tf.Tensor> = {};
   const at = angles(config, positions.toFloat().expandDims(1));
@@ -189,10 +189,10 @@ export function decodeLogits(
     return { logits: logits(state, config, finalNorm(state, config, whole.x)), assign };
   }
   const firstRows = rowIndices(config, tf.range(0, B, 1, 'int32'), S, 1).reshape([B, config.kvHeads]);
-  const rows = tf.add(firstRows, positions.expandDims(1)).reshape([-1]) as tf.Tensor1D;
+  const rows = tf.add(firstRows, positions.expandDims(1)).reshape([-1]);
   const hidden = hiddenStates(state, config, tokens.expandDims(1), at, (layer, q, k, v) => {
     const names = cacheNames(layer);
-    const cache = caches[layer] as (typeof caches)[number];
+    const cache = caches[layer]!;
     const keys = updateRows(cache.keys, rows, toRows(k));
     const values = updateRows(cache.values, rows, toRows(v));
     assign[names.keys] = keys;
@@ -221,7 +221,7 @@ function cachedAttention(
   positions: Int<'B T'>,
   S: number,
 ): Float<'B T HC'> {
-  const [B, T, H, C] = q.shape as [number, number, number, number];
+  const [B, T, H, C] = take(q.shape, 4);
   const K = config.kvHeads;
   const layout = { kvHeads: K, length: S, scale: attentionScale(config) };
   const native = nativeAttention(q, { keys, values }, positions, layout);
@@ -261,7 +261,7 @@ function blockOf({ positions, promptPositions, chunk, sharedPositions = 0 }: Cac
 
 /** A cache `[R, C]` with each `size` rows joined into one: `[R / size, size * C]`. */
 function inBlocks(cache: Float<'R C'>, size: number): Float<'N SC'> {
-  const [rows, width] = cache.shape as [number, number];
+  const [rows, width] = take(cache.shape, 2);
   return cache.reshape([rows / size, size * width]);
 }
 
@@ -314,7 +314,7 @@ function decodeLayers(
 ): { x: Float<'B D'>; caches: CacheTensors[] } | undefined {
   const { kvHeads: K, headDim: C } = config;
   if (!hasSmallLayers(config) || config.outBias || config.mlpBias || hasAdapters(parameters)) return undefined;
-  const [B] = positions.shape as [number];
+  const [B] = take(positions.shape, 1);
   const angles = { positions, cos: at.cos.reshape([B, C / 2]), sin: at.sin.reshape([B, C / 2]) };
   const options = { kvHeads: K, length: S, scale: attentionScale(config), epsilon: config.rmsNormEps };
   const layers = caches.map((cache, layer) => ({ weights: layerWeights(parameters, config, layer), cache }));
@@ -322,7 +322,7 @@ function decodeLayers(
 }
 
 function layerWeights(parameters: TensorRecord, config: ModelConfig, layer: number): LayerWeights {
-  const get = (part: string) => parameters[`model.layers.${layer}.${part}`] as Float<'...'>;
+  const get = (part: string) => parameters[`model.layers.${layer}.${part}`]!;
   return {
     inputNorm: get('input_layernorm.weight'),
     q: get('self_attn.q_proj.weight'),

@@ -79,7 +79,7 @@ export function samplingParts(
   sizes: CacheSizes,
   options: DrawOptions,
   precision: Precision = 'f32',
-): { state: Record<string, TensorSpec>; functions: Record<string, FunctionSpec> } {
+): { state: ReturnType<typeof cacheState>; functions: Record<string, FunctionSpec> } {
   const { sharedPositions: shared = 0 } = sizes;
   if (sizes.promptPositions > sizes.positions || (sizes.promptPositions - shared) % sizes.chunk !== 0) {
     throw new RangeError(`inconsistent cache sizes: ${JSON.stringify(sizes)}`);
@@ -183,7 +183,7 @@ export async function sample(
     options.signal?.throwIfAborted();
     // Filling has a fixed cost, so wait until several slots are free, unless nothing else runs.
     if (next < queue.length && sizes.slots - running >= Math.min(sizes.admissions, sizes.slots)) await admit();
-    const rows = next < queue.length ? sizes.slots : (batches.findLast((size) => size >= running) as number);
+    const rows = next < queue.length ? sizes.slots : batches.findLast((size) => size >= running)!;
     if (rows < sizes.slots) slots = await compact(program, sizes, slots, rows);
     const drawn = await step(program, slots, rows, options.temperature);
     counts.decoded += rows;

@@ -5,20 +5,22 @@
  */
 import type { WeightForm } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
-import type { FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
+import type { FloatState, FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
 import type { ModelConfig } from '../network/config.js';
 import { hasAdapter, mergedTensor, withAdapterScale } from '../network/lora.js';
 import type { LoraOptions } from '../network/params.js';
 import { elementCount, parameterSpecs } from '../network/params.js';
 import { hasSmallLayers } from './kv-cache.js';
 
+type FloatSpec = StateSpec<'float32'>;
+
 /** The parameters as state of a program that does not train them. Large ones for which `isNarrow` holds are bfloat16. */
-export function narrowState(config: ModelConfig, isNarrow: (name: string) => boolean): Record<string, StateSpec> {
+export function narrowState(config: ModelConfig, isNarrow: (name: string) => boolean): Record<string, FloatSpec> {
   return storedState(config, (name) => (isNarrow(name) ? 'bf16' : undefined));
 }
 
 /** The parameters as state of a program that does not train them, large ones in the given form. */
-export function frozenState(config: ModelConfig, form: WeightForm): Record<string, StateSpec> {
+export function frozenState(config: ModelConfig, form: WeightForm): Record<string, FloatSpec> {
   if (form !== 'int8') return narrowState(config, () => form === 'bf16');
   // Layers that stay in a core's cache are not read from memory at every step, and are decoded by a native operation.
   const isRead = (name: string) => !(name.startsWith('model.layers.') && hasSmallLayers(config));
@@ -28,8 +30,8 @@ export function frozenState(config: ModelConfig, form: WeightForm): Record<strin
 function storedState(
   config: ModelConfig,
   formOf: (name: string) => StateSpec['stored'] | undefined,
-): Record<string, StateSpec> {
-  const entries = Object.entries(parameterSpecs(config)).map(([name, shape]): [string, StateSpec] => {
+): Record<string, FloatSpec> {
+  const entries = Object.entries(parameterSpecs(config)).map(([name, shape]): [string, FloatSpec] => {
     const stored = shape.length === 2 && elementCount(shape) >= largeWeight ? formOf(name) : undefined;
     return [name, { dtype: 'float32', shape, ...(stored && { stored }) }];
   });
@@ -47,9 +49,9 @@ export function samplerCopies(
   config: ModelConfig,
   form: WeightForm,
   merged: readonly string[] = [],
-): Record<string, StateSpec> {
+): Record<string, FloatSpec> {
   // With adapters, the other weights stay as they are stored, unless bytes are wanted.
-  const isCopied = (name: string, { stored }: StateSpec) =>
+  const isCopied = (name: string, { stored }: FloatSpec) =>
     merged.includes(name) || (stored !== undefined && (merged.length === 0 || stored === 'int8'));
   const copied = Object.entries(frozenState(config, form)).filter(([name, spec]) => isCopied(name, spec));
   return Object.fromEntries(copied.map(([name, spec]) => [`${copyPrefix}${name}`, spec]));
@@ -58,7 +60,7 @@ export function samplerCopies(
 /** Makes `functions` read the copies instead of the parameters, if there are any. */
 export function onCopies(
   functions: Readonly<Record<string, FunctionSpec>>,
-  copies: Readonly<Record<string, StateSpec>>,
+  copies: FloatState,
 ): Record<string, FunctionSpec> {
   const entries = Object.entries(functions).map(([name, spec]): [string, FunctionSpec] => [
     name,
@@ -80,7 +82,7 @@ export function onAdapters(
 }
 
 /** A record in which each copy replaces its parameter. Tensors are read on access. */
-function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateSpec>>): TensorRecord {
+function copiesFirst(state: TensorRecord, copies: FloatState): TensorRecord {
   const view = {};
   for (const name of Object.keys(state)) {
     const copy = `${copyPrefix}${name}`;
@@ -95,7 +97,7 @@ function copiesFirst(state: TensorRecord, copies: Readonly<Record<string, StateS
  *
  * @param lora absent where the parameters have no adapters.
  */
-export function copyFunction(copies: Readonly<Record<string, StateSpec>>, lora?: LoraOptions): FunctionSpec {
+export function copyFunction(copies: FloatState, lora?: LoraOptions): FunctionSpec {
   const current = (state: TensorRecord, name: string) =>
     lora === undefined || !hasAdapter(state, name) ? state[name]! : mergedTensor(state, name, lora);
   return {

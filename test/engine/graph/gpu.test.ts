@@ -7,7 +7,7 @@ import { openEngine } from '../../../src/engine/backend.js';
 import { chooseCudaSettings } from '../../../src/engine/cuda.js';
 import { findInstalledEngine } from '../../../src/engine/install/installed.js';
 import { loadBinding, loadKernels } from '../../../src/engine/native.js';
-import { floats, type Program, type ProgramSpec } from '../../../src/engine/program.js';
+import type { Program, ProgramSpec } from '../../../src/engine/program.js';
 import { createSessionProgram, gpuDevice, traceProgram } from '../../../src/engine/session.js';
 import { samplingSizes } from '../../../src/model/load.js';
 import { samplingParts } from '../../../src/model/sampling/sample.js';
@@ -54,7 +54,7 @@ nativeTest("the processor's kernels compute the same with a graph for a GPU", ()
     return program.run('gradients', batch);
   });
   for (const name of ['loss', ...parameterNames]) {
-    const [gpu, cpu] = results.map((result) => floats(result[name]));
+    const [gpu, cpu] = results.map((result) => result[name]);
     const largest = Math.max(...cpu!.map(Math.abs));
     for (const [i, value] of gpu!.entries())
       assert.ok(Math.abs(value - cpu![i]!) <= 1e-5 * largest, `${name}: ${value}`);

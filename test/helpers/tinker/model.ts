@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../../../src/engine/backend.js';
 import { clear } from '../../../src/engine/ops/state-ops.js';
 import * as adamw from '../../../src/engine/optim/adamw.js';
-import { defineFunction, floats, type TensorRecord } from '../../../src/engine/program.js';
+import { defineFunction, type FunctionSpecs, type TensorRecord, withFunctions } from '../../../src/engine/program.js';
 import type { Pretrained } from '../../../src/model/checkpoint/pretrained.js';
 import { initialAdapter } from '../../../src/model/network/lora.js';
 import {
@@ -75,6 +75,40 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
   const { functions } = samplingParts(config, layout.sizes, { greedy: false, topK: 0, topP: 1 }, 'f32');
   const P = [shape.predictions];
   const options = { epsilon: 0, weightDecay: 0 };
+  const passFunctions = {
+    score: defineFunction({
+      inputs: passInputs(shape),
+      outputs: { logProbs: 'float32' },
+      body: (state, inputs) => ({ outputs: { logProbs: logProbs(state, pick(state, names), inputs) } }),
+    }),
+    accumulate: defineFunction({
+      inputs: {
+        ...passInputs(shape),
+        advantages: { dtype: 'float32', shape: P },
+        old: { dtype: 'float32', shape: P },
+      },
+      outputs: { logProbs: 'float32' },
+      body(state, inputs) {
+        let kept: tf.Tensor | undefined;
+        const { assign } = addGradients(state, names, { config, lookups: {} }, (trained) => {
+          kept = tf.keep(logProbs(state, trained, inputs));
+          const ratio = tf.exp(tf.sub(kept, inputs.old));
+          return tf.neg(tf.sum(tf.mul(ratio, inputs.advantages)));
+        });
+        const output = kept!.clone();
+        kept!.dispose();
+        return { outputs: { logProbs: output }, assign };
+      },
+    }),
+  };
+  const all: FunctionSpecs = {
+    ...passFunctions,
+    ...onCopies(functions, layout.copies),
+    copy: copyFunction(layout.copies, lora),
+    clear: zerosFunction(Object.keys(layout.gradients), clear),
+    adam: applyFunction(names, { beta1: 0.9, beta2: 0.95, ...options }, Number.POSITIVE_INFINITY),
+    descent: applyFunction(names, { beta1: 0, beta2: 0, ...options }, Number.POSITIVE_INFINITY),
+  };
   const program = engine.createProgram({
     state: {
       ...layout.caches,
@@ -84,36 +118,9 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
       ...layout.moments,
       ...layout.gradients,
     },
-    functions: {
-      ...onCopies(functions, layout.copies),
-      copy: copyFunction(layout.copies, lora),
-      clear: zerosFunction(Object.keys(layout.gradients), clear),
-      score: defineFunction({
-        inputs: passInputs(shape),
-        body: (state, inputs) => ({ outputs: { logProbs: logProbs(state, pick(state, names), inputs) } }),
-      }),
-      accumulate: defineFunction({
-        inputs: {
-          ...passInputs(shape),
-          advantages: { dtype: 'float32', shape: P },
-          old: { dtype: 'float32', shape: P },
-        },
-        body(state, inputs) {
-          let kept: tf.Tensor | undefined;
-          const { assign } = addGradients(state, names, { config, lookups: {} }, (trained) => {
-            kept = tf.keep(logProbs(state, trained, inputs));
-            const ratio = tf.exp(tf.sub(kept, inputs.old));
-            return tf.neg(tf.sum(tf.mul(ratio, inputs.advantages)));
-          });
-          const output = kept!.clone();
-          kept!.dispose();
-          return { outputs: { logProbs: output }, assign };
-        },
-      }),
-      adam: applyFunction(names, { beta1: 0.9, beta2: 0.95, ...options }, Number.POSITIVE_INFINITY),
-      descent: applyFunction(names, { beta1: 0, beta2: 0, ...options }, Number.POSITIVE_INFINITY),
-    },
+    functions: all,
   });
+  const passes = withFunctions(program, passFunctions);
   for (const name of [...Object.keys(layout.caches), ...Object.keys(layout.gradients)]) program.fill(name, 0);
   for (const name of Object.keys(layout.parameters)) program.write(name, weights.read(name));
   const stateNames = [...names, ...Object.keys(momentSpecsOf(layout.trained))];
@@ -135,7 +142,7 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
         names.map((name) => [name, initialAdapter(name, layout.trained[name]!, keyedRandom(seed, name).uniform)]),
       ),
     load,
-    state: () => new Map(stateNames.map((name) => [name, floats(program.read(name))])),
+    state: () => new Map(stateNames.map((name) => [name, program.read(name)])),
     pass(rows, gradient) {
       const learn = gradient !== 'none';
       const packed = rows.map(({ tokens, targets }) => ({ promptIds: tokens.slice(0, 1), completionIds: targets }));
@@ -147,15 +154,15 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
           values.set(pass.flatMap(({ row }) => valuesOf(rows[row]!) ?? rows[row]!.targets.map(() => 0)));
           return values;
         };
-        const { logProbs: found } = program.run(learn ? 'accumulate' : 'score', {
-          ...packPass(packed, pass, shape),
-          inverseTemperature: Float32Array.of(1),
-          ...(learn && {
-            advantages: spread(({ advantages, scale = 1 }) => advantages?.map((value) => scale * value)),
-            old: spread(({ logprobs }) => logprobs),
-          }),
-        });
-        for (const [row, values] of valuesByRow(packed, pass, floats(found))) results[row] = values;
+        const inputs = { ...packPass(packed, pass, shape), inverseTemperature: Float32Array.of(1) };
+        const { logProbs: found } = learn
+          ? passes.run('accumulate', {
+              ...inputs,
+              advantages: spread(({ advantages, scale = 1 }) => advantages?.map((value) => scale * value)),
+              old: spread(({ logprobs }) => logprobs),
+            })
+          : passes.run('score', inputs);
+        for (const [row, values] of valuesByRow(packed, pass, found)) results[row] = values;
       }
       return results;
     },

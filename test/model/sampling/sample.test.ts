@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { openEngine } from '../../../src/engine/backend.js';
 import type { EngineName } from '../../../src/engine/choices.js';
-import { defineFunction } from '../../../src/engine/program.js';
+import { defineFunction, withFunctions } from '../../../src/engine/program.js';
 import { openPretrained } from '../../../src/model/checkpoint/pretrained.js';
 import { samplingSizes } from '../../../src/model/load.js';
 import { type DrawOptions, draw, drawInputs } from '../../../src/model/sampling/draw.js';
@@ -240,7 +240,9 @@ async function checkScores(engine: EngineName): Promise<void> {
     const scorer = await fixtureSampler(engine, 'qwen2-untied-bf16', small, options, (config) =>
       scoreFunctions(config, plan.groups),
     );
-    const scores = await score(scorer.program, plan, rows, { temperature });
+    const scores = await score(withFunctions(scorer.program, scoreFunctions(sampler.config, plan.groups)), plan, rows, {
+      temperature,
+    });
     completions.forEach(({ logProbs }, row) => {
       assertClose(Array.from(scores[row]!), logProbs, `row ${row}`);
     });

@@ -122,9 +122,9 @@ nativeTest('a bfloat16 reference loses nothing when stored as bfloat16', async (
     policy.loadMoments();
     const rows = (await drawn(policy)).slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
     const batch = { rows, advantages: [-1, 1], temperature: 1, learningRate: 0.01 };
-    const first = policy.update({ ...batch, step: 1 });
+    const first = await policy.update({ ...batch, step: 1 });
     assert.deepEqual(first.logProbs, first.refLogProbs);
-    const second = policy.update({ ...batch, step: 2 });
+    const second = await policy.update({ ...batch, step: 2 });
     assert.deepEqual(second.refLogProbs, first.refLogProbs);
     assert.notDeepEqual(second.logProbs, first.logProbs);
   } finally {
@@ -165,7 +165,7 @@ for (const [title, of, how] of [
       const { policy, frozen, before } = await policyAndSampler(of, how);
       try {
         const rows = before.slice(0, 2).map(({ ids }) => ({ promptIds: [3, 7, 9], completionIds: ids }));
-        const { logProbs, refLogProbs } = policy.update({
+        const { logProbs, refLogProbs } = await policy.update({
           rows,
           advantages: [-1, 1],
           temperature: 1,
@@ -235,7 +235,7 @@ nativeTest(
       try {
         const rows = before.slice(0, 2).map(({ ids }, i) => ({ promptIds: [3 + i, 7, 9], completionIds: ids }));
         const batch = { rows, advantages: [-1, 1], temperature: 1, step: 1, learningRate: 0.01 };
-        const { logProbs, refLogProbs } = policy.update(batch);
+        const { logProbs, refLogProbs } = await policy.update(batch);
         assert.deepEqual(logProbs, refLogProbs, "both are of the model's own weights");
         const sampled = before.slice(0, 2).map((row) => row.logProbs);
         const { mean, max } = checkSampler(sampled, logProbs, samplerTolerance.int8);

@@ -78,8 +78,8 @@ for (const scaling of ['sum', 'means', 'mean over tokens', 'mean over rows', 'me
     const untrained = await policyOn(t, server);
     await untrained.server!.save();
     local.loadTrained(untrained.read);
-    const expected = local.update({ ...batch, step: 1 });
-    const next = local.update({ ...batch, step: 2 });
+    const expected = await local.update({ ...batch, step: 1 });
+    const next = await local.update({ ...batch, step: 2 });
 
     assert.match(lines.join(), /The server (sums|averages) the loss/);
     assertClose('log-probs before', flat(first.logProbs), flat(expected.logProbs), { absolute: 2e-5 });
@@ -99,7 +99,7 @@ test('a server that scales its loss in no known way is refused before anything i
   const server = await startTinker(t, { folder, engine: 'wasm', rank, scaling: 'squares' });
   const policy = await policyOn(t, server);
   await assertUserRejection(
-    Promise.resolve(policy.update({ ...batch, step: 1 })),
+    policy.update({ ...batch, step: 1 }),
     /scales its loss in an unknown way.*times the step for a sequence of/,
   );
   assert.equal(server.loadedModels(), 0, 'the model of the probe is unloaded');
@@ -137,7 +137,7 @@ test('calls survive a busy server, slow results and cut connections; a cut updat
   assert.match(lines.join('\n'), /does not answer: the connection was lost/);
   server.faults.cut = { path: 'forward_backward', count: 1 };
   const before = server.calls.filter((path) => path === 'forward_backward').length;
-  await assertUserRejection(Promise.resolve(policy.update({ ...batch, step: 2 })), /the connection was lost/);
+  await assertUserRejection(policy.update({ ...batch, step: 2 }), /the connection was lost/);
   assert.equal(server.calls.filter((path) => path === 'forward_backward').length, before + 1);
 });
 
