@@ -19,6 +19,7 @@ import {
 } from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, exitCodeTable, UserError } from '../util/errors.js';
+import { keysOf } from '../util/json.js';
 import type { CommandSpec } from './command-spec.js';
 import { asInvoked, programName } from './program-name.js';
 import { commands, groups } from './tables/commands.js';
@@ -156,7 +157,7 @@ function helpGroups(spec: CommandSpec): (readonly [OptionGroup, readonly OptionN
   const heading = (option: OptionName) =>
     spec.texts?.[option]?.group ?? order.find((group) => members(group).includes(option))!;
   const members = (group: OptionGroup): readonly OptionName[] => optionGroups[group];
-  const order = Object.keys(optionGroups) as OptionGroup[];
+  const order = keysOf(optionGroups);
   const listed = order.flatMap(members).filter((option) => spec.options.includes(option));
   return order.map((group) => [group, listed.filter((option) => heading(option) === group)] as const);
 }
@@ -211,7 +212,7 @@ export function parseArguments(
     const help = `Run \`tinyzero ${spec.words.join(' ')} --help\` for all options.`;
     throw new UserError(`${list}\n${help}`, { exitCode: exitCodes.usage });
   }
-  const named = new Set(Object.keys({ ...file?.flags, ...given }) as OptionName[]);
+  const named = new Set<OptionName>(keysOf({ ...file?.flags, ...given }));
   // The options file of a run contains its seed. --seeds repeats the run with other seeds.
   if ('seeds' in given && !('seed' in given)) named.delete('seed');
   return { values: values as OptionValues, operands, given: named };
@@ -262,7 +263,8 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
         flags[name] = true;
       } else if (token.value === undefined) problems.push(`${token.rawName}: needs a value, ${usage(name)}`);
       else if (type === 'list') {
-        list = (flags[name] as string[] | undefined) ?? [];
+        const before = flags[name];
+        list = Array.isArray(before) ? before : [];
         list.push(token.value);
         flags[name] = list;
       } else flags[name] = token.value;

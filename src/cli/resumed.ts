@@ -13,6 +13,7 @@ import { holdsPlan, readPlan } from '../run/many/plan.js';
 import { readRun, type StoredRun } from '../run/record.js';
 import { readSftRun, type StoredSft } from '../run/sft/record.js';
 import { exitCodes, UserError } from '../util/errors.js';
+import { hasKey } from '../util/json.js';
 import { pageOptions } from './command-spec.js';
 
 /** Options that say where to compute and what to show. */
@@ -49,8 +50,7 @@ export function ownRun(folder: string, values: Partial<OptionValues>, given: Giv
   const { options, engine } = stored;
   // A server may have moved. A run without a server cannot get one.
   const servers = { tinkerUrl: options.tinkerUrl, samplerUrl: options.samplerUrl, apiKeyEnv: options.samplerUrl };
-  const isLocal = (name: OptionName) =>
-    Object.hasOwn(servers, name) && servers[name as keyof typeof servers] === undefined;
+  const isLocal = (name: OptionName) => hasKey(servers, name) && servers[name] === undefined;
   const own = {
     ...optionsAsFlags({ ...options }, trainingOptionNames),
     engine: engine === 'server' ? values.engine : engine,

@@ -12,6 +12,16 @@ export type Shape = readonly number[];
 export type Float<_Dimensions extends string> = Tensor;
 export type Int<_Dimensions extends string> = Tensor;
 
+type Tuple<Item, Length extends number, Items extends readonly Item[] = []> = Items['length'] extends Length
+  ? Items
+  : Tuple<Item, Length, readonly [...Items, Item]>;
+
+/** The first `count` items, as sizes of a tensor or inputs of a node. @throws Error if there are fewer. */
+export function take<Item, Count extends number>(items: readonly Item[], count: Count): Tuple<Item, Count> {
+  if (items.length < count) throw new Error(`expected ${count} items, found ${items.length}`);
+  return items as Tuple<Item, Count>;
+}
+
 export function sizeOf(shape: Shape): number {
   let size = 1;
   for (const dimension of shape) size *= dimension;

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../util/errors.js';
 import type { Engine } from './backend.js';
 import { createEagerProgram } from './eager.js';
-import { sizeOf } from './shape.js';
+import { sizeOf, take } from './shape.js';
 
 /** tfjs's backend and the gradients of its kernels must have been imported. @throws UserError if it does not start. */
 export async function openWasmEngine(): Promise<Engine> {
@@ -76,7 +76,7 @@ function fastSlice(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const { x } = call.inputs as { x: tf.TensorInfo };
     const { begin, size } = attrsOf<tf.SliceAttrs>(call);
-    const [start, shape] = tf.slice_util.parseSliceParams(x, begin, size) as [number[], number[]];
+    const [start, shape] = take(tf.slice_util.parseSliceParams(x, begin, size), 2);
     if (x.dtype === 'string' || !tf.slice_util.isSliceContinous(x.shape, start, shape)) return original(call);
     const offset = tf.slice_util.computeFlatOffset(start, tf.util.computeStrides(x.shape));
     return copyOfStretch(call.backend as WasmBackend, x, offset, shape);

@@ -6,6 +6,7 @@ import type { Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import type { AnswerReading } from '../reward/multiplication.js';
 import type { TrainedProblems } from '../stage1/trained.js';
+import { hasKey } from '../util/json.js';
 
 /**
  * `builtin`: a built-in model or one trained from it. `instruct`: a checkpoint with a chat template. `base`: any other
@@ -154,8 +155,8 @@ export function followingDefaultText(name: string): string | undefined {
     ['instruct', defaultsTable.instruct],
     ['base', defaultsTable.base],
   ] as const;
-  if (!Object.hasOwn(defaultsTable.builtin, name)) return undefined;
-  const values = columns.map(([, column]) => valueText(column[name as keyof Defaults]));
+  if (!hasKey(defaultsTable.builtin, name)) return undefined;
+  const values = columns.map(([, column]) => valueText(column[name]));
   if (values.every((value) => value === values[0])) return values[0];
   if (values[1] === values[2]) return `${values[0]} built-in, ${values[1]} others`;
   return columns.map(([title], i) => `${values[i]} ${title}`).join(', ');

@@ -3,6 +3,7 @@
  * elsewhere.
  */
 import { engineSettings } from '../engine/choices.js';
+import { keysOf } from '../util/json.js';
 import type { OptionSpec } from './spec.js';
 
 export const machineOptions = {
@@ -102,7 +103,7 @@ export const remoteOptions = {
   },
   remoteGpu: {
     type: 'choice',
-    choices: Object.keys(modalGpus) as ModalGpu[],
+    choices: keysOf(modalGpus),
     default: 'A100',
     word: 'gpu',
     help: 'with --on modal: the GPU',

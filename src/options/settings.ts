@@ -11,7 +11,7 @@ import { type LoraOptions, loraTargets } from '../model/network/params.js';
 import { builtinModel, heldOutField } from '../model/shipped.js';
 import { type Algorithm, algorithmNames, algorithms } from '../stage2/algorithm.js';
 import { exitCodes, UserError } from '../util/errors.js';
-import type { JsonRecord } from '../util/json.js';
+import { hasKey, type JsonRecord } from '../util/json.js';
 import {
   type Defaults,
   defaultsTable,
@@ -64,7 +64,7 @@ export interface ModelFacts {
 
 export function heldOutSplitOf(configRecord: JsonRecord): HeldOutSplit | undefined {
   const name = configRecord[heldOutField];
-  return typeof name === 'string' && Object.hasOwn(heldOutSplits, name) ? (name as HeldOutSplit) : undefined;
+  return typeof name === 'string' && hasKey(heldOutSplits, name) ? name : undefined;
 }
 
 export function modelKindOf({ heldOut, hasChatTemplate }: Omit<ModelFacts, 'parameters'>): ModelKind {
@@ -139,7 +139,7 @@ export function loraOptions(
   if (reference !== undefined)
     problems.push('--reference: with --lora-rank, the reference is the model without its adapters');
   const wanted = names?.split(',').map((name) => name.trim());
-  const unknown = wanted?.filter((name) => !(loraTargets as readonly string[]).includes(name)) ?? [];
+  const unknown = wanted?.filter((name) => !loraTargets.some((target) => target === name)) ?? [];
   if (unknown.length > 0) {
     problems.push(`--lora-targets: expected some of ${loraTargets.join(', ')}, found ${unknown.join(', ')}`);
   }

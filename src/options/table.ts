@@ -2,11 +2,12 @@
  * @file The option table: every option of every command, with its group, type, default, unit and help. Flags, validation, help
  * texts, the tables of docs/commands.md and the options saved by a run are all derived from it.
  */
-import { type Wording, wordings } from '../data/prompt.js';
+import { wordings } from '../data/prompt.js';
 import { precisions, samplerWeightChoices } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
+import { keysOf } from '../util/json.js';
 import { datasetOptions, resultOptions } from './files.js';
 import { machineOptions, remoteOptions, serverOptions } from './machines.js';
 import type { OptionSpec } from './spec.js';
@@ -89,7 +90,7 @@ export const options = {
   },
   wording: {
     type: 'choice',
-    choices: ['auto', ...(Object.keys(wordings) as Wording[])],
+    choices: ['auto', ...keysOf(wordings)],
     default: 'auto',
     help: 'wording of the built-in task; auto tries suitable wordings on a few training problems',
   },

@@ -18,6 +18,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { systemErrorCode, UserError } from '../util/errors.js';
 import { explainWrites, readRegularFile } from '../util/file.js';
+import { isRecord } from '../util/json.js';
 import { isAlive } from '../util/process.js';
 
 export const lockName = 'run.lock';
@@ -158,9 +159,11 @@ function read(path: string): string | undefined {
 
 function parse(text: string): Holder | undefined {
   try {
-    const { pid, host, began } = JSON.parse(text) as Partial<Holder>;
-    if (!Number.isSafeInteger(pid) || pid! <= 0 || typeof host !== 'string') return undefined;
-    return { pid: pid!, host, began: typeof began === 'string' ? began : null };
+    const holder: unknown = JSON.parse(text);
+    if (!isRecord(holder)) return undefined;
+    const { pid, host, began } = holder;
+    if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid <= 0 || typeof host !== 'string') return undefined;
+    return { pid, host, began: typeof began === 'string' ? began : null };
   } catch {
     return undefined;
   }

@@ -6,7 +6,7 @@ import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync } fr
 import { type Checksum, checksumOfOpen, emptyChecksum, extendChecksum, sameChecksum } from '../util/checksum.js';
 import { systemErrorCode, UserError } from '../util/errors.js';
 import { explainWrites, openRegularFile, writeAll } from '../util/file.js';
-import { parseJson, quote } from '../util/json.js';
+import { isRecord, parseJson, quote } from '../util/json.js';
 
 export interface LogWriter {
   /**
@@ -174,8 +174,8 @@ function parseLine(line: string, path: string, number: number): Readonly<Record<
   } catch {
     throw badLine(path, number, quote(line));
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badLine(path, number, quote(line));
-  return value as Readonly<Record<string, unknown>>;
+  if (!isRecord(value)) throw badLine(path, number, quote(line));
+  return value;
 }
 
 function badLine(path: string, number: number, found: string): UserError {

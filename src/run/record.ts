@@ -14,7 +14,7 @@ import type { Fingerprint } from '../stage1/fingerprint.js';
 import { checksumOf, checksumOfFile, requireSeal, sameChecksum, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
-import { type JsonRecord, readJsonRecord } from '../util/json.js';
+import { hasKey, type JsonRecord, readJsonRecord } from '../util/json.js';
 import { packageVersion } from '../util/machine.js';
 import { anyObject, anything, check, integer, list, object, oneOf, optional, text } from '../util/schema.js';
 import { commandOfRun, type RunFolder } from './folder.js';
@@ -173,7 +173,7 @@ export function readProblems(path: string): Omit<ProblemSet, 'notes'> {
  */
 export function evaluationOptionsOf(path: string): Partial<TrainingOptions> {
   const { options } = readRun(path);
-  const names = evaluationOptionNames.filter((name) => name in options) as (keyof TrainingOptions)[];
+  const names = evaluationOptionNames.filter((name) => hasKey(options, name));
   // If a task names no held-out problems, their choice depends on the number of training rows.
   return Object.fromEntries(
     [...names, 'numTrain' as const, 'evalSamples' as const].map((name) => [name, options[name]]),

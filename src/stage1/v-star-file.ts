@@ -6,7 +6,7 @@
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
-import { quote, readJsonRecord } from '../util/json.js';
+import { keysOf, quote, readJsonRecord } from '../util/json.js';
 import {
   anything,
   check,
@@ -321,5 +321,5 @@ function requireAllShards(parts: readonly VStarPart[]): void {
 
 function isBeginning(short: VStarEntry, long: VStarEntry): boolean {
   const begins = (a: readonly unknown[], b: readonly unknown[]) => a.every((item, i) => item === b[i]);
-  return (Object.keys(short) as (keyof VStarEntry)[]).every((name) => begins(short[name], long[name]));
+  return keysOf(short).every((name) => begins(short[name], long[name]));
 }

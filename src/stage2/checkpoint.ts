@@ -174,7 +174,8 @@ const trackedNames = ['alpha', 'beta', 'lengths', 'tokens', 'logProbs'] as const
 
 function writeTracked(path: string, tracked: TrackedState): Promise<Checksum> {
   const specs = trackedNames.map((name) => [name, [tracked[name].length]] as const);
-  return writeSafetensors(path, float32(Object.fromEntries(specs)), (name) => tracked[name as keyof TrackedState]);
+  const values = new Map<string, Float32Array>(trackedNames.map((name) => [name, tracked[name]]));
+  return writeSafetensors(path, float32(Object.fromEntries(specs)), (name) => values.get(name)!);
 }
 
 /** Reads the values of a checkpoint's tracker. @throws UserError when they are missing or invalid. */
@@ -182,7 +183,13 @@ export function loadTracked(folder: string): TrackedState {
   return withTensors(
     join(folder, trackerFile),
     ({ tensors }) => Object.fromEntries(trackedNames.map((name) => [name, [tensors.get(name)?.shape[0] ?? 0]])),
-    (read) => Object.fromEntries(trackedNames.map((name) => [name, read(name)])) as unknown as TrackedState,
+    (read) => ({
+      alpha: read('alpha'),
+      beta: read('beta'),
+      lengths: read('lengths'),
+      tokens: read('tokens'),
+      logProbs: read('logProbs'),
+    }),
   );
 }
 

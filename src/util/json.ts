@@ -14,6 +14,16 @@ export function isRecord(value: unknown): value is JsonRecord {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** `Object.keys`, typed. `record` must have no other keys than its type says. */
+export function keysOf<Key extends string>(record: Readonly<Partial<Record<Key, unknown>>>): Key[] {
+  return Object.keys(record) as Key[];
+}
+
+/** Whether `key` is an own key of `record`, whose type lists all its keys. */
+export function hasKey<Key extends string>(record: Readonly<Partial<Record<Key, unknown>>>, key: string): key is Key {
+  return Object.hasOwn(record, key);
+}
+
 /**
  * Reads a JSON file that must contain an object. `fix` is the advice for an invalid file.
  *
@@ -139,6 +149,7 @@ const maxStreamBytes = 256 * 2 ** 20;
 async function readStream(source: string, signal: AbortSignal): Promise<Uint8Array> {
   const stat = source === '-' ? undefined : statSync(source, { throwIfNoEntry: false });
   const stream = source === '-' ? process.stdin : createReadStream(source);
+  const chunks: AsyncIterable<Uint8Array> = stream;
   // A read that waits for a writer ignores the signal, so Ctrl-C closes the source.
   const stop = () => {
     // Opening a named pipe blocks a thread until there is a writer: become one.
@@ -149,7 +160,7 @@ async function readStream(source: string, signal: AbortSignal): Promise<Uint8Arr
   try {
     const parts: Uint8Array[] = [];
     let total = 0;
-    for await (const part of stream as AsyncIterable<Uint8Array>) {
+    for await (const part of chunks) {
       parts.push(part);
       total += part.length;
       if (total > maxStreamBytes) throw new UserError(`${nameOf(source)} has more than ${maxStreamBytes} bytes.`);

@@ -35,7 +35,7 @@ export interface Bounds {
 /** A finite number. */
 export function number(bounds: Bounds = {}) {
   return v.custom<number>(
-    (value) => Number.isFinite(value) && within(value as number, bounds),
+    (value) => typeof value === 'number' && Number.isFinite(value) && within(value, bounds),
     `a number${spell(bounds)}`,
   );
 }
@@ -43,7 +43,7 @@ export function number(bounds: Bounds = {}) {
 /** An integer that float64 represents exactly. */
 export function integer(bounds: Bounds = {}) {
   return v.custom<number>(
-    (value) => Number.isSafeInteger(value) && within(value as number, bounds),
+    (value) => typeof value === 'number' && Number.isSafeInteger(value) && within(value, bounds),
     `an integer${spell(bounds)}`,
   );
 }

@@ -88,8 +88,9 @@ function problemOptions(model: string, values: Values, given: ReadonlySet<Option
   if (!existsSync(join(model, runFiles.problems))) return flags;
   const { task, problems, model: __, ...rest } = evaluationOptionsOf(join(model, runFiles.config));
   const otherProblems = given.has('task') || given.has('problems');
+  const isGiven: ReadonlySet<string> = given;
   const ofRun = Object.entries({ ...rest, ...(!otherProblems && { task, problems }) });
-  return { ...flags, ...Object.fromEntries(ofRun.filter(([name]) => !given.has(name as OptionName))) };
+  return { ...flags, ...Object.fromEntries(ofRun.filter(([name]) => !isGiven.has(name))) };
 }
 
 async function evaluateOne(

@@ -115,7 +115,7 @@ async function readPrompts(values: Values, model: LoadedModel, signal: AbortSign
     const text = piped ? await readText('-', signal) : values.prompt;
     return [{ prompt: text, ids: readPrompt(text, piped ? 'standard input' : '--prompt', reader) }];
   }
-  const lines = await readJsonLines(values.input as string, '{"prompt": "What is 7 × 12?"}', signal);
+  const lines = await readJsonLines(values.input!, '{"prompt": "What is 7 × 12?"}', signal);
   return lines.map(({ where, record }) => ({
     prompt: record.prompt,
     ids: readPrompt(record.prompt, where, reader),

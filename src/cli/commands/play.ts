@@ -205,8 +205,8 @@ function inputLines(prompt: string, signal: AbortSignal): LineSource {
 function pipedLines(signal: AbortSignal): LineSource {
   const lines = createInterface({ input: process.stdin, terminal: false, signal })[Symbol.asyncIterator]();
   const next = async () => {
-    const { value, done } = await lines.next();
-    return done === true ? undefined : (value as string);
+    const line = await lines.next();
+    return line.done === true ? undefined : line.value;
   };
   return { interactive: false, next };
 }

@@ -21,7 +21,7 @@ type Values = OptionValues<'private' | 'yes' | 'json' | 'quiet'>;
 
 export async function run(values: Values, operands: readonly string[]): Promise<number> {
   const { private: isPrivate, yes, json, quiet } = values;
-  const [given, repo] = operands as readonly [string, string];
+  const [given, repo] = [operands[0]!, operands[1]!];
   if (!/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(repo)) {
     throw usageError(`'${repo}' is not the name of a repository.`, 'It has the form org/name.');
   }

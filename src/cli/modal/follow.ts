@@ -31,7 +31,7 @@ export async function followSandbox(
     try {
       const sandbox = await modal.client.sandboxes.fromId(sandboxId);
       let skip = seen;
-      for await (const text of abortable(sandbox.stdout as AsyncIterable<string>, signal)) {
+      for await (const text of abortable(sandbox.stdout, signal)) {
         const fresh = text.slice(Math.min(skip, text.length));
         skip -= Math.min(skip, text.length);
         if (fresh === '') continue;

@@ -63,7 +63,7 @@ export function helperOf(modal: Modal, sandbox: Sandbox): Helper {
       const child = await sandbox.exec([...command], { workdir: mountPath });
       const texts = { stdout: '', stderr: '' };
       const collect = async (name: 'stdout' | 'stderr') => {
-        for await (const text of child[name] as AsyncIterable<string>) {
+        for await (const text of child[name]) {
           texts[name] += text;
           onOutput?.(text);
         }

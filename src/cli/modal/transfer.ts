@@ -98,9 +98,7 @@ export async function send(helper: Helper, input: Input, reporter: Reporter, to?
       ? 'mkdir -p "$1" && tar -xf - -C "$1" && mv "$1" "$2"'
       : 'mkdir -p "$1" && tar -xf - -C "$1"';
     const { code, stderr } = await helper.exec(['sh', '-c', `rm -rf "$1.part"; ${script}`, 'sh', target, place], {
-      input: counted(archive as unknown as AsyncIterable<Uint8Array>, (bytes) =>
-        transfer.update(Math.min(bytes, input.bytes)),
-      ),
+      input: counted(archive, (bytes) => transfer.update(Math.min(bytes, input.bytes))),
     });
     if (code !== 0) throw new UserError(`${input.path} could not be written to the volume: ${stderr.trim()}`);
   } finally {

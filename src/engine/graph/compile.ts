@@ -8,8 +8,9 @@ import { cast } from '../lowering/emit.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import type { FunctionResult, FunctionSpec, ProgramSpec, TensorRecord, TensorSpec } from '../program.js';
 import { checkAssigned, checkOutputs, lookUp } from '../program.js';
+import { take } from '../shape.js';
 import { addStores, type NamedOutput } from './commit.js';
-import { type Attribute, type Graph, type GraphNode, type Output, outputOf, plainName } from './graph.js';
+import { type Graph, type GraphNode, type Output, outputOf, plainName } from './graph.js';
 import { tensorName } from './graphdef.js';
 import { asStored, readStored, widenedFrom } from './stored.js';
 import { outputOfTensor, trace, tracedTensor } from './trace.js';
@@ -168,13 +169,15 @@ function castProductsToBfloat16(graph: Graph): (output: Output) => Output {
       graph.nodes.push(node);
     } else if (node.op === nativeOps.product) {
       // The op rounds float32 operands itself and sums in float32.
-      const operands = node.inputs.map((input) => widenedFrom(input) ?? input) as [Output, Output];
-      node.inputs.splice(0, 2, ...operands);
-      const [Ta, Tb] = operands.map(({ dtype }) => ({ type: dtype })) as [Attribute, Attribute];
-      Object.assign(node.attributes, { Ta, Tb, round: { bool: true } });
+      const [a, b] = take(
+        node.inputs.map((input) => widenedFrom(input) ?? input),
+        2,
+      );
+      node.inputs.splice(0, 2, a, b);
+      Object.assign(node.attributes, { Ta: { type: a.dtype }, Tb: { type: b.dtype }, round: { bool: true } });
       graph.nodes.push(node);
-    } else if (whole !== undefined) {
-      const attributes = { ...node.attributes, [typeName as string]: { type: 'bfloat16' } } as const;
+    } else if (typeName !== undefined && whole !== undefined) {
+      const attributes = { ...node.attributes, [typeName]: { type: 'bfloat16' } } as const;
       const types = node.outputs.map(({ shape }) => ({ dtype: 'bfloat16', shape }) as const);
       const part = graph.addNode(node.op, [whole, ...node.inputs.slice(1)], types, { attributes });
       replaced.set(node, widen(types.map((_, index) => outputOf(part, index))));

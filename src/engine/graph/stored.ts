@@ -2,6 +2,7 @@
  * @file Conversion between state as functions see it and as its variable stores it: float32 may be stored as bfloat16, or as
  * bytes, each row after its scale (native/math/bytes.h).
  */
+import type { DType } from '../dtype.js';
 import { cast } from '../lowering/emit.js';
 import type { StateSpec } from '../program.js';
 import type { Shape } from '../shape.js';
@@ -16,7 +17,11 @@ export const scaleBytes = 4;
 const withScale = ([...shape]: Shape): Shape => [...shape.slice(0, -1), shape.at(-1)! + scaleBytes];
 
 /** Dtype and shape of a state's variable. */
-export function storedType({ dtype, shape, stored }: StateSpec): OutputType {
+export function storedType({
+  dtype,
+  shape,
+  stored,
+}: StateSpec): OutputType & { readonly dtype: DType | 'bfloat16' | 'uint8' } {
   if (stored === 'int8') return { dtype: 'uint8', shape: withScale(shape) };
   return { dtype: stored === 'bf16' ? 'bfloat16' : dtype, shape };
 }

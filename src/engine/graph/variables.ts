@@ -8,7 +8,7 @@
 import type { DType, TypedArray } from '../dtype.js';
 import { binary } from '../lowering/emit.js';
 import type { ProgramSpec, StateSpec } from '../program.js';
-import type { Shape } from '../shape.js';
+import { type Shape, take } from '../shape.js';
 import { addPlaceholder, type Entry } from './compile.js';
 import { type Graph, type GraphNode, type Output, outputOf, plainName } from './graph.js';
 import { tensorName } from './graphdef.js';
@@ -105,7 +105,7 @@ function addKind(
   members: readonly Member[],
   { handles, isHeld }: { readonly handles: ReadonlyMap<string, GraphNode>; readonly isHeld: boolean },
 ): Omit<Accesses, 'index'> {
-  const [[, spec]] = members as [Member];
+  const [[, spec]] = take(members, 1);
   const index = addPlaceholder(graph, `${kind}/index`, indexFeed.spec);
   const values = addOpenPlaceholder(graph, `${kind}/values`, spec.dtype);
   const shape = addOpenPlaceholder(graph, `${kind}/shape`, 'int32');

@@ -68,7 +68,7 @@ async function wheelRung(context: SourceContext): Promise<Facts> {
   for (const wheel of wheels) {
     const archive =
       pip === undefined
-        ? (context.local?.get(wheel.file) as string)
+        ? context.local!.get(wheel.file)!
         : await downloadWheel(pip, wheel, context.downloads, reporter, signal);
     await unpack(context, `Unpacking ${wheel.project}`, archive, wheel.unpackedBytes, wheelTarget);
   }

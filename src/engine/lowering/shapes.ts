@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { slice_util as sliceUtil } from '@tensorflow/tfjs-core';
 import { type Graph, type Output, outputOf } from '../graph/graph.js';
 import { bytesOf, scaleBytes, widen, widenedFrom } from '../graph/stored.js';
-import { broadcastShapes, normalizeAxes, normalizeAxis, type Shape } from '../shape.js';
+import { broadcastShapes, normalizeAxes, normalizeAxis, type Shape, take } from '../shape.js';
 import { binary, filled, graphDType, type Inputs, type Lowering, reshape, scalar, select, unary } from './emit.js';
 import { nativeOps } from './native-ops.js';
 
@@ -36,7 +36,7 @@ export const shapeLowerings = {
   Slice: (graph, { x }: Inputs<'x'>, { begin, size }: tf.SliceAttrs) => {
     // Only the tensor's shape is read.
     const tensor = { shape: [...x.shape] } as tf.TensorInfo;
-    const [from, shape] = sliceUtil.parseSliceParams(tensor, begin, size) as [number[], number[]];
+    const [from, shape] = take(sliceUtil.parseSliceParams(tensor, begin, size), 2);
     const attributes = { T: { type: x.dtype }, Index: { type: 'int32' } } as const;
     return graph.add('Slice', [x, graph.ints(from), graph.ints(shape)], { dtype: x.dtype, shape }, { attributes });
   },
@@ -196,7 +196,7 @@ export const shapeLowerings = {
     const operands = Object.values(inputs);
     const { dtype } = operands[0]!;
     const equation = attrs.equation.replaceAll(' ', '');
-    const [left, right] = equation.split('->') as [string, string];
+    const [left, right] = take(equation.split('->'), 2);
     const sizes = new Map<string, number>();
     for (const [operand, letters] of left.split(',').entries()) {
       for (const [axis, letter] of [...letters].entries()) sizes.set(letter, operands[operand]!.shape[axis]!);
@@ -276,6 +276,6 @@ function matMul(graph: Graph, a: Output, b: Output, transposeA: boolean, transpo
 }
 
 function lastTwo(shape: Shape, transposed: boolean): [number, number] {
-  const [rows, columns] = shape.slice(-2) as [number, number];
+  const [rows, columns] = take(shape.slice(-2), 2);
   return transposed ? [columns, rows] : [rows, columns];
 }

@@ -5,7 +5,7 @@
 import { type InPlaceUpdate, inPlaceUpdate, noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
 import { type Graph, type GraphNode, type Output, outputOf } from '../graph/graph.js';
 import { readVariable } from '../graph/stored.js';
-import { type Shape, sizeOf } from '../shape.js';
+import { type Shape, sizeOf, take } from '../shape.js';
 import { type Inputs, type Lowering, reshape, scalar } from './emit.js';
 
 /** Names of the ops; tfjs finds the lowerings under the same names. */
@@ -125,7 +125,7 @@ function writeAtOnce(
 ): Output[] {
   if (graph.device === 'gpu') {
     const update = updateAtOnce(inPlace, state);
-    const [handle] = update.handles as [GraphNode];
+    const [handle] = take(update.handles, 1);
     const attributes = { dtype: { type: state.dtype } };
     const node = graph.addNode(onGpu, [outputOf(handle, 0), value], [], { attributes });
     update.writes.push(node);

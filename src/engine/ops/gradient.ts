@@ -114,11 +114,16 @@ export function valueAndGradients(
  *   inputs of the function, or tensors made outside of the loss.
  * @throws Error in the backward pass if the result does not depend on one of `inputs`.
  */
-export function checkpointed(compute: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: readonly tf.Tensor[]): tf.Tensor {
-  return withGradient(
+export function checkpointed<Inputs extends tf.Tensor[]>(
+  compute: (...inputs: Inputs) => tf.Tensor,
+  inputs: readonly [...Inputs],
+): tf.Tensor {
+  // Called with as many tensors as there are inputs.
+  const again = compute as (...inputs: tf.Tensor[]) => tf.Tensor;
+  return withGradient<Inputs, Inputs>(
     [...inputs],
     (...given) => ({ value: compute(...given), save: given }),
-    (dy, saved) => gradientsAgain(compute, isTracing() ? saved.map((input) => tensorAfter(input, dy)) : saved, dy),
+    (dy, saved) => gradientsAgain(again, isTracing() ? saved.map((input) => tensorAfter(input, dy)) : saved, dy),
   );
 }
 

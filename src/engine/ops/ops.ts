@@ -18,7 +18,7 @@ import {
 } from '../graph/trace.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { tensorflowOps } from '../lowering/tensorflow-ops.js';
-import { assertShape, type Float, type Int } from '../shape.js';
+import { assertShape, type Float, type Int, take } from '../shape.js';
 import { matMul, productAdding, productWithGradient, withGradient } from './gradient.js';
 import * as native from './ops-native.js';
 
@@ -30,8 +30,8 @@ export function embedding(table: Float<'V D'>, ids: Int<'...'>): Float<'... D'> 
   const { V, D } = assertShape('embedding table', table, 'V D');
   return withGradient(
     [table],
-    (rows) => ({ value: tf.gather(rows, ids as tf.Tensor1D), save: [ids] }),
-    (dy, [saved]) => [sumsByRow(dy.reshape([-1, D]), saved.reshape([-1]) as tf.Tensor1D, V)],
+    (rows) => ({ value: tf.gather(rows, ids), save: [ids] }),
+    (dy, [saved]) => [sumsByRow(dy.reshape([-1, D]), saved.reshape([-1]), V)],
   );
 }
 
@@ -40,7 +40,7 @@ export function sumsByRow(rows: Float<'N D'>, ids: Int<'N'>, V: number): Float<'
   if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined) {
     return tf.unsortedSegmentSum(rows, ids as tf.Tensor1D, V);
   }
-  return tf.matMul(tf.oneHot(ids as tf.Tensor1D, V).toFloat(), rows as tf.Tensor2D, true, false);
+  return matMul(tf.oneHot(ids, V).toFloat(), rows, true, false);
 }
 
 /** Elements of a weight that is too large to stay in the processor's cache. */
@@ -121,10 +121,10 @@ function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
       [logits],
       (x) => {
         const all = tf.logSoftmax(x);
-        return { value: elementPerRow(all, ids) as tf.Tensor1D, save: [all] };
+        return { value: elementPerRow(all, ids), save: [all] };
       },
       (dy, [all]) => {
-        const oneHot = tf.oneHot(ids as tf.Tensor1D, V).toFloat();
+        const oneHot = tf.oneHot(ids, V).toFloat();
         return [tf.mul(tf.sub(oneHot, tf.exp(all)), dy.expandDims(-1))];
       },
     );
@@ -144,11 +144,11 @@ function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
     (x) => {
       const shifted = tf.sub(x, tf.max(x, -1, true));
       const logSum = tf.log(tf.sum(tf.exp(shifted), -1));
-      const picked = tf.sum(tf.mul(shifted, tf.oneHot(ids as tf.Tensor1D, V).toFloat()), -1);
+      const picked = tf.sum(tf.mul(shifted, tf.oneHot(ids, V).toFloat()), -1);
       return { value: tf.sub(picked, logSum), save: [x, ids] };
     },
     (dy, [x, savedIds]) => {
-      const oneHot = tf.oneHot(savedIds as tf.Tensor1D, V).toFloat();
+      const oneHot = tf.oneHot(savedIds, V).toFloat();
       return [tf.mul(tf.sub(oneHot, tf.softmax(x)), dy.expandDims(-1))];
     },
   );
@@ -156,12 +156,12 @@ function unscaledLogProbs(logits: Float<'N V'>, ids: Int<'N'>): Float<'N'> {
 
 /** `x[row, columns[row]]` for every row of `x` `[B, N]`: `[B]`. */
 export function elementPerRow(x: tf.Tensor, columns: Int<'B'>): tf.Tensor {
-  const [B, N] = x.shape as [number, number];
+  const [B, N] = take(x.shape, 2);
   // TensorFlow adds and reshapes integers on the host, even in a program that runs on a GPU.
-  if (isTracing()) return tf.gather(x, columns as tf.Tensor1D, 1, 1);
+  if (isTracing()) return tf.gather(x, columns, 1, 1);
   // Gathering with batch dimensions reads out of bounds on tfjs's wasm backend.
   const starts = tf.mul(tf.range(0, B, 1, 'int32'), tf.scalar(N, 'int32'));
-  return tf.gather(x.reshape([B * N]), tf.add(starts, columns) as tf.Tensor1D);
+  return tf.gather(x.reshape([B * N]), tf.add(starts, columns));
 }
 
 /** x / sqrt(mean(x^2) + epsilon) * weight over the last axis (Zhang and Sennrich, arXiv 1910.07467). */
@@ -205,7 +205,7 @@ export function rope(x: Float<'B T N C'>, cos: Float<'B T C2'>, sin: Float<'B T 
 
 function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor {
   if (onGpu()) return rotateWhole(x, cos, sin);
-  const [first, second] = tf.split(x, 2, -1) as [tf.Tensor, tf.Tensor];
+  const [first, second] = take(tf.split(x, 2, -1), 2);
   const c = cos.expandDims(2);
   const s = sin.expandDims(2);
   return tf.concat([tf.sub(tf.mul(first, c), tf.mul(second, s)), tf.add(tf.mul(second, c), tf.mul(first, s))], -1);

@@ -3,7 +3,7 @@
  * operands. Any of them can be computed inside the kernel that uses it.
  */
 import type { ConstantValue, GraphNode, Output } from '../graph/graph.js';
-import { type Shape, sizeOf } from '../shape.js';
+import { type Shape, sizeOf, take } from '../shape.js';
 import { binaries, comparisons, floatBinaries, integerBinaries, reductions, tests, unaries } from './formulas.js';
 import { broadcastIndex, coordinate, flatIndex, type KernelWriter, literal, scalarOf } from './kernel.js';
 
@@ -49,7 +49,7 @@ export const loops: ReadonlySet<string> = new Set([
 
 /** How a reduction loops over `k` for the element `i` of its result. */
 export function reductionOf(node: GraphNode, i = 'i') {
-  const [x, axes] = node.inputs as [Output, Output];
+  const [x, axes] = take(node.inputs, 2);
   const reduced = new Set(numbersOf(axes));
   const { start, next } = reductions[node.op]!;
   const first = x.dtype === 'float32' || Number.isFinite(start) ? start : Math.sign(start) * (2 ** 31 - 1);
@@ -73,8 +73,8 @@ function reduction(writer: KernelWriter, node: GraphNode): string {
 }
 
 function argument(writer: KernelWriter, node: GraphNode): string {
-  const [x, along] = node.inputs as [Output, Output];
-  const [axis] = numbersOf(along) as [number];
+  const [x, along] = take(node.inputs, 2);
+  const [axis] = take(numbersOf(along), 1);
   const inner = sizeOf(x.shape.slice(axis + 1));
   const count = x.shape[axis]!;
   const index = `(i / ${inner}u) * ${inner * count}u + k * ${inner}u + i % ${inner}u`;
@@ -85,7 +85,7 @@ function argument(writer: KernelWriter, node: GraphNode): string {
 }
 
 function einsum(writer: KernelWriter, node: GraphNode): string {
-  const [left, right] = String(attribute(node, 'equation')).split('->') as [string, string];
+  const [left, right] = take(String(attribute(node, 'equation')).split('->'), 2);
   const operands = left.split(',');
   const sizes = new Map<string, number>();
   operands.forEach((letters, k) => {
@@ -133,7 +133,7 @@ function part(writer: KernelWriter, x: Output, shape: Shape, begin: readonly num
 }
 
 function stridedSlice(writer: KernelWriter, node: GraphNode): string {
-  const [x, from, , steps] = node.inputs as [Output, Output, Output, Output];
+  const [x, from, , steps] = take(node.inputs, 4);
   const masks = ['ellipsis_mask', 'new_axis_mask'].map((name) => attribute(node, name));
   if (masks.some((mask) => mask !== 0)) throw new Unsupported('StridedSlice with an ellipsis or a new axis');
   const [begins, strides] = [numbersOf(from), numbersOf(steps)];
@@ -158,8 +158,8 @@ function stridedSlice(writer: KernelWriter, node: GraphNode): string {
 }
 
 function gather(writer: KernelWriter, node: GraphNode): string {
-  const [x, indices, along] = node.inputs as [Output, Output, Output];
-  const [axis] = numbersOf(along) as [number];
+  const [x, indices, along] = take(node.inputs, 3);
+  const [axis] = take(numbersOf(along), 1);
   const inner = sizeOf(x.shape.slice(axis + 1));
   const batchDims = Number(attribute(node, 'batch_dims') ?? 0);
   const count = sizeOf(indices.shape.slice(batchDims));
@@ -173,7 +173,8 @@ function gather(writer: KernelWriter, node: GraphNode): string {
 }
 
 function padded(writer: KernelWriter, node: GraphNode): string {
-  const [x, paddings, value] = node.inputs as [Output, Output, Output | undefined];
+  const [x, paddings] = take(node.inputs, 2);
+  const value = node.inputs[2];
   const before = numbersOf(paddings).filter((_, index) => index % 2 === 0);
   const at = x.shape.map((_, axis) => `(i32(${coordinate(shapeOf(node), axis)}) - ${before[axis]})`);
   const outside = at.map((each, axis) => `${each} < 0 || ${each} >= ${x.shape[axis]}`).join(' || ') || 'false';
@@ -193,7 +194,7 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
   DeepCopy: (writer, node) => `return ${broadcast(writer, node, 0)};`,
   BroadcastTo: (writer, node) => `return ${broadcast(writer, node, 0)};`,
   Transpose: (writer, node) => {
-    const [x, order] = node.inputs as [Output, Output];
+    const [x, order] = take(node.inputs, 2);
     const perm = numbersOf(order);
     // Axes of size 1 may move without moving an element.
     const moved = perm.filter((axis) => x.shape[axis] !== 1);
@@ -214,8 +215,8 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
   },
   StridedSlice: stridedSlice,
   SplitV: (writer, node, index) => {
-    const [x, sizes, along] = node.inputs as [Output, Output, Output];
-    const [axis] = numbersOf(along) as [number];
+    const [x, sizes, along] = take(node.inputs, 3);
+    const [axis] = take(numbersOf(along), 1);
     const before = numbersOf(sizes)
       .slice(0, index)
       .reduce((sum, size) => sum + size, 0);
@@ -241,7 +242,7 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
     );
   },
   ConcatV2: (writer, node) => {
-    const [axis] = numbersOf(node.inputs.at(-1)!) as [number];
+    const [axis] = take(numbersOf(node.inputs.at(-1)!), 1);
     return joined(writer, shapeOf(node), node.inputs.slice(0, -1), axis);
   },
   Pack: (writer, node) => {
@@ -255,7 +256,7 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
     return `return ${writer.element(x, flatIndex(x.shape, coordinates))};`;
   },
   ReverseV2: (writer, node) => {
-    const [x, along] = node.inputs as [Output, Output];
+    const [x, along] = take(node.inputs, 2);
     const axes = numbersOf(along);
     const begin = x.shape.map((size, axis) => (axes.includes(axis) ? size - 1 : 0));
     return part(
@@ -269,8 +270,8 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
   Pad: padded,
   PadV2: padded,
   OneHot: (writer, node) => {
-    const [indices, depth, on, off] = node.inputs as [Output, Output, Output, Output];
-    const [size] = numbersOf(depth) as [number];
+    const [indices, depth, on, off] = take(node.inputs, 4);
+    const [size] = take(numbersOf(depth), 1);
     const chosen = writer.element(indices, `i / ${size}u`);
     return `return select(${writer.element(off, '0u')}, ${writer.element(on, '0u')}, ${chosen} == i32(i % ${size}u));`;
   },

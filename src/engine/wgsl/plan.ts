@@ -5,7 +5,7 @@
 import type { Entry } from '../graph/compile.js';
 import type { Graph, GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
-import { sizeOf } from '../shape.js';
+import { sizeOf, take } from '../shape.js';
 import { attribute, constantOf, expressionOf, loops, Unsupported } from './expressions.js';
 import {
   type Dispatch,
@@ -190,10 +190,10 @@ export function planFunction(
   batch.flush();
   /** Leaves a sum of gradients, or its zeros, to the next grouped kernel, unless the gradient's own kernel adds to it. */
   function isGradientSum(node: GraphNode): boolean {
-    const [handle, value] = node.inputs as [Output, Output];
     const isAdd = node.op === 'AssignAddVariableOp';
-    const isClear = node.op === 'AssignVariableOp' && value.node.op === 'ZerosLike' && !late.has(node);
-    if (!isAdd && !isClear) return false;
+    if (!isAdd && node.op !== 'AssignVariableOp') return false;
+    const [handle, value] = take(node.inputs, 2);
+    if (!isAdd && (value.node.op !== 'ZerosLike' || late.has(node))) return false;
     if (isAdd && value.dtype === 'bfloat16') throw new Unsupported('a sum in bfloat16');
     const [to, from] = [states.get(handle.node)!, isAdd ? places.get(keyOf(source(value))) : undefined];
     if (isAdd && from === undefined) plan(node);
@@ -261,7 +261,7 @@ export function planFunction(
         places.set(`${node.name}:0`, states.get(node.inputs[0]!.node)!);
         return;
       case 'AssignVariableOp': {
-        const [handle, value] = node.inputs as [Output, Output];
+        const [handle, value] = take(node.inputs, 2);
         store(node, states.get(handle.node)!, value);
         return;
       }
@@ -274,7 +274,7 @@ export function planFunction(
         return;
       }
       case 'InplaceUpdate': {
-        const [state, indices, rows] = node.inputs as [Output, Output, Output];
+        const [state, indices, rows] = take(node.inputs, 3);
         const to = statePlace(states, state);
         const width = sizeOf(rows.shape.slice(1));
         emitEach(node, sizeOf(rows.shape), (writer) => {
@@ -308,7 +308,7 @@ export function planFunction(
         places.set(`${node.name}:${index}`, to);
         return to;
       });
-      const [{ shape }] = node.inputs as [Output];
+      const [{ shape }] = take(node.inputs, 1);
       const threads = rowThreads(tuning, isReduced ? sizeOf(shape) / results[0]!.size : (shape.at(-1) ?? 1));
       const own = { values, threads, result: (_: GraphNode, index: number) => results[index]!, scratch: temp };
       emitAll(node, () => kernel(own, node));

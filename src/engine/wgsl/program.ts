@@ -189,7 +189,7 @@ export function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec:
       const call = begin(name, values);
       return end(call, call.staging && gpu.take(call.staging));
     },
-    async start(name, { inputs: values }) {
+    async start(name, { inputs: values = {} }) {
       const call = begin(name, values);
       return end(call, call.staging && (await gpu.takeLater(call.staging)));
     },

@@ -72,7 +72,7 @@ const unsupported = [
   'alora_invocation_tokens',
 ] as const;
 const means = (value: unknown) => value !== undefined && value !== null && value !== false && !isEmpty(value);
-const isEmpty = (value: unknown) => typeof value === 'object' && Object.keys(value as object).length === 0;
+const isEmpty = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 
 /** The configuration of the adapter in `folder`; undefined if there is none. @throws UserError when it is unsupported. */
 export function readAdapterConfig(folder: string): AdapterConfig | undefined {

@@ -26,7 +26,16 @@ interface Value {
 }
 interface Node {
   readonly type: string;
-  readonly [field: string]: unknown;
+  /** The name of an identifier, or the value of a named argument. */
+  readonly value?: unknown;
+  readonly object?: Node;
+  readonly operand?: Node;
+  readonly body?: unknown;
+  readonly filter?: Node;
+  readonly callee?: Node;
+  readonly args?: readonly Node[];
+  /** Of our own nodes. */
+  readonly result?: Value;
 }
 type Call = (args: Value[], scope: unknown) => Value;
 type Evaluate = (node: Node, scope: unknown) => Value;
@@ -91,7 +100,7 @@ function limiter() {
   };
 
   return (node: Node | undefined, evaluate: Evaluators): Value => {
-    if (node?.type === evaluated) return node.result as Value;
+    if (node?.type === evaluated) return node.result!;
     if (++steps > maxSteps) throw new RangeError(`it takes more than ${maxSteps} steps`);
     if (performance.now() > end) throw new RangeError(`it takes longer than ${maxMilliseconds} ms`);
     const result = evaluateChecked(node, evaluate, sizeOf);
@@ -103,7 +112,7 @@ function limiter() {
 
 /** Type of a node that holds an evaluated value. */
 const evaluated = 'tinyzero:evaluated';
-const constant = (result: Value): Node => ({ type: evaluated, result });
+const constant = (result: Value) => ({ type: evaluated, result }) satisfies Node;
 
 /** Evaluates `node`. Operations whose result would be too large are rejected before they run. */
 function evaluateChecked(node: Node | undefined, { own, child }: Evaluators, sizeOf: (value: Value) => number): Value {
@@ -113,7 +122,7 @@ function evaluateChecked(node: Node | undefined, { own, child }: Evaluators, siz
       return node.value === 'range' ? guarded(value, (args) => rangeLength(args) * (8 + elementSize)) : value;
     }
     case 'MemberExpression': {
-      const object = child(node.object as Node);
+      const object = child(node.object!);
       const value = own({ ...node, object: constant(object) });
       const text = object.value;
       return typeof text === 'string' ? guarded(value, (args) => replacedLength(text, args)) : value;
@@ -123,20 +132,20 @@ function evaluateChecked(node: Node | undefined, { own, child }: Evaluators, siz
     case 'FilterExpression':
       return own(checkedFilter(node, child, sizeOf));
     default:
-      return own(node as Node);
+      return own(node!);
   }
 }
 
 /** Evaluates the operand and arguments of a filter, so that the size of its result can be bounded. */
 function checkedFilter(node: Node, evaluate: (node: Node) => Value, sizeOf: (value: Value) => number): Node {
-  const filter = node.filter as Node;
-  const name = filter.type === 'CallExpression' && (filter.callee as Node).value;
+  const filter = node.filter!;
+  const name = filter.type === 'CallExpression' && filter.callee!.value;
   if (name !== 'replace' && name !== 'join' && name !== 'indent' && name !== 'tojson') {
     return { ...node, type: 'FilterExpression' };
   }
-  const operand = evaluate(node.operand as Node);
+  const operand = evaluate(node.operand!);
   const values: Value[] = [];
-  const args = (filter.args as Node[]).map((argument) => {
+  const args = filter.args!.map((argument) => {
     if (argument.type === 'SpreadExpression' || argument.type === 'KeywordSpreadExpression') {
       throw new RangeError(`it spreads the arguments of \`${name}\`, which is not supported`);
     }

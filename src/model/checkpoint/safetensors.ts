@@ -281,7 +281,7 @@ function firstRepeatedKey(json: string): string | undefined {
       let next = at + 1;
       while (' \t\r\n'.includes(json[next] ?? ':')) next += 1;
       if (depth !== 1 || json[next] !== ':') continue;
-      const key = JSON.parse(json.slice(start, at + 1)) as string;
+      const key: string = JSON.parse(json.slice(start, at + 1));
       if (seen.has(key)) return key;
       seen.add(key);
     }

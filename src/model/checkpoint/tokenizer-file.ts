@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GenericSchema } from 'valibot';
 import { UserError } from '../../util/errors.js';
-import { isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { isRecord, type JsonRecord, keysOf, readJsonRecord } from '../../util/json.js';
 import {
   anyObject,
   anything,
@@ -97,7 +97,7 @@ export function readTokenizerFiles(folder: string): TokenizerFiles {
   if (characters > maxAddedCharacters) throw wrong(source, [`\`added_tokens\` have ${characters} characters`]);
   let growth = 1;
   const regex = { encoding: false, decoding: false };
-  for (const kind of Object.keys(components) as ComponentKind[]) {
+  for (const kind of keysOf(components)) {
     for (const part of flatten(kind, parts[kind], source, kind)) {
       growth *= growthOf(part);
       const expression = isRecord(part.pattern) ? part.pattern.Regex : undefined;
@@ -279,7 +279,8 @@ function flatten(kind: ComponentKind, part: JsonRecord | undefined, source: Json
     return inner.flatMap((each, i) => flatten(kind, each, source, `${at}.${parts}[${i}]`));
   }
   const type = check(oneOf([...Object.keys(types), 'Sequence']), part.type, source, `${at}.type`);
-  check((types as Record<string, GenericSchema>)[type]!, part, source, at);
+  const schemas: Readonly<Record<string, GenericSchema>> = types;
+  check(schemas[type]!, part, source, at);
   return [part];
 }
 
@@ -305,7 +306,9 @@ function growthOf({ type, pattern: from, content, replacement, str_rep: represen
 function requireTokens(part: JsonRecord, ids: ReadonlyMap<string, number>, source: JsonSource): void {
   const added: unknown[] =
     part.type === 'TemplateProcessing'
-      ? (part.single as JsonRecord[]).flatMap((item) => (isRecord(item.SpecialToken) ? [item.SpecialToken.id] : []))
+      ? check(list(anyObject), part.single, source, 'single').flatMap(({ SpecialToken: special }) =>
+          isRecord(special) ? [special.id] : [],
+        )
       : [part.sep, part.cls].flatMap((both) => (Array.isArray(both) ? [both[0]] : []));
   for (const name of added) {
     if (typeof name !== 'string' || !ids.has(name)) {

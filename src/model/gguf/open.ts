@@ -140,7 +140,7 @@ export function ggufFiles(file: GgufFile): Readonly<Record<string, string>> {
   }
   const get = (name: string) => metadata.get(`${family}.${name}`);
   const tokens = metadata.get('tokenizer.ggml.tokens');
-  const names = Array.isArray(tokens) ? (tokens as readonly unknown[]) : [];
+  const names: readonly unknown[] = Array.isArray(tokens) ? tokens : [];
   const special = (name: string): number | undefined => {
     const id = metadata.get(`tokenizer.ggml.${name}_token_id`);
     return typeof id === 'number' && typeof names[id] === 'string' ? id : undefined;

@@ -110,7 +110,13 @@ function splitOf(json: JsonRecord, ignoreMerges: boolean): Split {
     }
     const pattern = isRecord(first?.pattern) ? first.pattern.Regex : undefined;
     const isolated = first?.type === 'Split' && first.behavior === 'Isolated' && first.invert !== true;
-    return list.length === 2 && isolated && byteLevel.use_regex === false && patterns.includes(pattern as string);
+    return (
+      list.length === 2 &&
+      isolated &&
+      byteLevel.use_regex === false &&
+      typeof pattern === 'string' &&
+      patterns.includes(pattern)
+    );
   });
   if (found === undefined) throw inexpressible('llama.cpp has no name for how its tokenizer splits text');
   if (found.ignoreMerges !== ignoreMerges) {

@@ -186,11 +186,13 @@ function readConfig(
  */
 export function readTokenIds(value: unknown, name: string, vocabSize: number, problems: string[]): number[] {
   const ids: unknown[] = value === undefined || value === null ? [] : Array.isArray(value) ? value : [value];
-  const bad = ids.find((id) => !Number.isInteger(id) || (id as number) < 0 || (id as number) >= vocabSize);
+  const isId = (id: unknown): id is number =>
+    typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabSize;
+  const bad = ids.find((id) => !isId(id));
   if (bad !== undefined) {
     problems.push(`\`${name}\` must be an integer below \`vocab_size\` (${vocabSize}), not ${describe(bad)}`);
   }
-  return [...new Set(ids as number[])];
+  return [...new Set(ids.filter(isId))];
 }
 
 function readDtype(name: string, problems: string[]): Dtype {

@@ -4,9 +4,10 @@
  * `[out, r]`, so the same forward pass serves models with and without them.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { matMul } from '../../engine/ops/gradient.js';
 import { linear } from '../../engine/ops/ops.js';
 import type { TensorRecord } from '../../engine/program.js';
-import type { Float } from '../../engine/shape.js';
+import { type Float, take } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
 import {
   adapterNames,
@@ -33,7 +34,7 @@ export function adapterSpecs(config: ModelConfig, { rank, targets }: LoraOptions
   const specs = parameterSpecs(config);
   return Object.fromEntries(
     adaptedModules(config, targets).flatMap((module) => {
-      const [outWidth, inWidth] = specs[`${module}.weight`] as [number, number];
+      const [outWidth, inWidth] = take(specs[`${module}.weight`]!, 2);
       const { a, b } = adapterNames(module);
       return [
         [a, [rank, inWidth]],
@@ -84,6 +85,6 @@ export function hasAdapter(state: TensorRecord, name: string): boolean {
 /** The merged weight `name`: W + (alpha / r) B A. */
 export function mergedTensor(state: TensorRecord, name: string, { alpha, rank }: LoraOptions): Float<'E D'> {
   const { a, b } = adapterNames(name.replace(/\.weight$/, ''));
-  const product = tf.matMul(state[b] as tf.Tensor2D, state[a] as tf.Tensor2D);
+  const product = matMul(state[b]!, state[a]!);
   return tf.add(state[name]!, tf.mul(product, alpha / rank));
 }

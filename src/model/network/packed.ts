@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { checkpointed, inTurn } from '../../engine/ops/gradient.js';
 import { attention, embedding, maskedScore, tokenLogProbs } from '../../engine/ops/ops.js';
 import type { TensorRecord, TensorSpec } from '../../engine/program.js';
-import type { Float, Int } from '../../engine/shape.js';
+import { type Float, take } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
 import { type CompletionRow, completionTokens, tokensOf } from './log-probs.js';
 import { lookupName } from './params.js';
@@ -203,7 +203,7 @@ export function passContext(config: ModelConfig, inputs: PassTensors, { sharedPr
   const { positions } = inputs;
   // Compared as floats, exact up to 2^24: integers would be compared on the host, even in a program that runs on a GPU.
   const owners = inputs.owners.toFloat();
-  const [, L] = owners.shape as [number, number];
+  const [, L] = take(owners.shape, 2);
   const place = tf.range(0, L, 1, 'float32');
   const later = tf.greater(place.expandDims(0), place.expandDims(1)).expandDims(0);
   const keys = owners.expandDims(1);
@@ -253,7 +253,7 @@ export function packedPredictions(
   const { ids, predictors, targets, inverseTemperature } = inputs;
   const toLogits = output ?? ((rows) => logits(waiting(parameters, rows), config, rows));
   const scale = attentionScale(config);
-  let x = trained[lookupName] ?? embedTokens(parameters, ids as Int<'N L'>);
+  let x = trained[lookupName] ?? embedTokens(parameters, ids);
   for (let layer = 0; layer < config.layers; layer += 1) {
     const prefix = layerPrefix(layer);
     const names = Object.keys(trained).filter((name) => name.startsWith(prefix));
@@ -266,25 +266,25 @@ export function packedPredictions(
         at,
         (_layer, q, k, v) => attention(q, k, v, bias, scale),
       );
-    const layerInputs = [x, ...names.map((name) => trained[name]!)] as const;
-    x = recompute.layers ? checkpointed(compute as never, layerInputs) : compute(...layerInputs);
+    const layerInputs: [tf.Tensor, ...tf.Tensor[]] = [x, ...names.map((name) => trained[name]!)];
+    x = recompute.layers ? checkpointed(compute, layerInputs) : compute(...layerInputs);
   }
   const states = finalNorm(parameters, config, x).reshape([-1, config.hiddenSize]);
-  const hidden = embedding(states, predictors as Int<'P'>);
+  const hidden = embedding(states, predictors);
   const P = predictors.shape[0]!;
   const parts: tf.Tensor[] = [];
   for (let start = 0; start < P; start += recompute.logitRows) {
     const size = Math.min(recompute.logitRows, P - start);
     const compute = (rows: tf.Tensor) => {
-      const partTargets = tf.slice(targets, [start], [size]) as Int<'N'>;
+      const partTargets = tf.slice(targets, [start], [size]);
       return tokenLogProbs(toLogits(rows), partTargets, inverseTemperature);
     };
     const rows = tf.slice(hidden, [start, 0], [size, config.hiddenSize]);
     const last = parts.at(-1);
     const partRows = last === undefined ? rows : inTurn(rows, last);
-    parts.push(P > recompute.logitRows ? checkpointed(compute as never, [partRows]) : compute(partRows));
+    parts.push(P > recompute.logitRows ? checkpointed(compute, [partRows]) : compute(partRows));
   }
-  return { logProbs: parts.length === 1 ? parts[0]! : tf.concat1d(parts as tf.Tensor1D[]), hidden };
+  return { logProbs: parts.length === 1 ? parts[0]! : tf.concat(parts), hidden };
 }
 
 /** A record with the entries of both, read on access. */

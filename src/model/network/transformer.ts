@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { widenedAfter } from '../../engine/graph/trace.js';
 import { attention, embedding, linear, maskedScore, rmsNorm, rope, swiglu } from '../../engine/ops/ops.js';
 import type { TensorRecord } from '../../engine/program.js';
-import { assertShape, type Float, type Int } from '../../engine/shape.js';
+import { assertShape, type Float, type Int, take } from '../../engine/shape.js';
 import type { ModelConfig } from './config.js';
 import { adapterTerm } from './lora.js';
 import { embeddingName, outputName } from './params.js';
@@ -92,7 +92,7 @@ export function transformerLayer(
 export function waiting(parameters: TensorRecord, x: tf.Tensor): TensorRecord {
   return new Proxy(parameters, {
     get: (target, name) => {
-      const value = target[name as string];
+      const value = typeof name === 'string' ? target[name] : undefined;
       return value?.rank === 2 ? widenedAfter(value, x) : value;
     },
   });
@@ -133,7 +133,7 @@ function selfAttention(
   at: Angles,
   attend: (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor,
 ): Float<'B T D'> {
-  const [B, T] = x.shape as [number, number, number];
+  const [B, T] = take(x.shape, 3);
   const { heads: H, kvHeads: K, headDim: C } = config;
   const heads = (name: string, count: number): Float<'B T N C'> => {
     const result = project(parameters, `${prefix}.${name}_proj`, x).reshape([B, T, count, C]);

@@ -9,6 +9,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { take } from '../../engine/shape.js';
 import { makeFolder, readRegularFile, writeFileAtomic } from '../../util/file.js';
 import { readJsonRecord } from '../../util/json.js';
 import { narrow } from '../checkpoint/dtype.js';
@@ -87,7 +88,7 @@ function matrix(parameters: ParameterStore, name: string): string {
 /** Bytes `[out, in]` with zero point 128, and a scale per row. */
 function quantized({ graph, specs, weights }: ParameterStore, name: string) {
   const shape = specs[name]!;
-  const [rowCount, width] = shape as [number, number];
+  const [rowCount, width] = take(shape, 2);
   const scales = rowScales(weights.read(name), rowCount);
   const bytes = store(graph, {
     name,
@@ -228,7 +229,8 @@ function decoderGraph(config: ModelConfig, weights: Pick<Weights, 'read'>, forma
 /** B and T, each as a list of one element. */
 function batchSizes(graph: OnnxGraph): [B: string, T: string] {
   const shape = apply(graph, 'Shape', ['input_ids']);
-  return [0, 1].map((index) => apply(graph, 'Gather', [shape, integers(graph, [index])])) as [string, string];
+  const sizeOf = (axis: number) => apply(graph, 'Gather', [shape, integers(graph, [axis])]);
+  return [sizeOf(0), sizeOf(1)];
 }
 
 function sharedTensors(graph: OnnxGraph, config: ModelConfig): Pick<Context, 'shapes' | 'cos' | 'sin' | 'visible'> {
@@ -314,10 +316,7 @@ function attention(context: Context, layer: number, x: string): string {
 /** Rotary embedding of `x` `[B, heads, T, C]`: channel i is rotated with channel i + C / 2. */
 function turn({ graph, cos, sin, config }: Context, x: string): string {
   const half = config.headDim / 2;
-  const [a, b] = applyMany(graph, 'Split', [x, integers(graph, [half, half])], 2, { axis: { int: -1 } }) as [
-    string,
-    string,
-  ];
+  const [a, b] = take(applyMany(graph, 'Split', [x, integers(graph, [half, half])], 2, { axis: { int: -1 } }), 2);
   const times = (left: string, right: string) => apply(graph, 'Mul', [left, right]);
   const first = apply(graph, 'Sub', [times(a, cos), times(b, sin)]);
   const second = apply(graph, 'Add', [times(b, cos), times(a, sin)]);

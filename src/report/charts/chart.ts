@@ -31,8 +31,8 @@ export function chart({ description, ...options }: ChartOptions): Html {
     style: { fontSize: '11px', fontFamily: 'inherit', background: 'none', overflow: 'visible' },
     className: 'plot',
     ariaLabel: description,
-    document: document as never,
-  }) as unknown as { setAttribute(name: string, value: string): void; outerHTML: string };
+    document,
+  });
   svg.setAttribute('role', 'img');
   // The chart is a single image with a description; its groups have no role and so no labels.
   return trusted(svg.outerHTML.replace(/(<g\b[^>]*?) aria-label=/g, '$1 data-mark='));

@@ -2,11 +2,11 @@
  * @file The charts of a set of runs: overlaid curves, one chart per metric, for seeds with their mean and for a sweep with
  * the best setting in front; and parallel coordinates of a sweep, one vertical axis per swept option and one for the ranking.
  */
-import { keyOf } from '../../options/table.js';
+import { keyOf, options } from '../../options/table.js';
 import type { RunPlan } from '../../run/many/plan.js';
 import type { RankedSetting } from '../../run/many/summary.js';
 import { counted, formatPercent } from '../../util/format.js';
-import type { JsonRecord } from '../../util/json.js';
+import { hasKey, isRecord } from '../../util/json.js';
 import { mean } from '../../util/statistics.js';
 import {
   chart,
@@ -134,7 +134,7 @@ function curves({ field, title, unit, rate }: Metric, runs: readonly CurveRun[],
 }
 
 function measuredIn(records: readonly object[], field: string): Point[] {
-  return (records as readonly JsonRecord[]).flatMap((record) => {
+  return records.filter(isRecord).flatMap((record) => {
     const value = record[field];
     return typeof value === 'number' ? [{ step: Number(record.step), value }] : [];
   });
@@ -259,7 +259,7 @@ export function parallelChart(
 function optionAxis(option: string, drawn: readonly RankedSetting[]): Axis {
   const text = ({ values }: RankedSetting) => String(values[option] ?? '');
   const numbers = drawn.map((setting) => Number(text(setting)));
-  const name = keyOf(option as Parameters<typeof keyOf>[0]);
+  const name = hasKey(options, option) ? keyOf(option) : option;
   if (numbers.every(Number.isFinite)) {
     const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
     const isLog = low > 0 && high / low > logFactor;

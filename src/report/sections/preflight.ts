@@ -45,7 +45,7 @@ function histogramFigure({
   samplesPerProblem: n,
   done: problems,
 }: Omit<Stage1Record, 'total'>): Html {
-  const kind = (k: number) => (k === 0 ? 'none correct' : k === n ? 'all correct' : 'some correct');
+  const kind = (k: number): keyof typeof fills => (k === 0 ? 'none correct' : k === n ? 'all correct' : 'some correct');
   const data = counts.map((count, k) => ({
     k,
     count,
@@ -66,7 +66,7 @@ function histogramFigure({
     },
     y: { label: null, grid: true, ticks: 4, tickFormat: 'd', nice: true },
     marks: [
-      Plot.barY(data, { x: 'k', y: 'count', fill: ({ kind }) => fills[kind as keyof typeof fills] }),
+      Plot.barY(data, { x: 'k', y: 'count', fill: ({ kind }: (typeof data)[number]) => fills[kind] }),
       ...(few
         ? [
             Plot.text(

@@ -134,8 +134,9 @@ export function productCells(cells: readonly ProblemCell[]): GridCell[] | undefi
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const cell of cells) {
     const { a, b } = isRecord(cell.value) ? cell.value : {};
+    if (typeof a !== 'number' || typeof b !== 'number') return undefined;
     if (!Number.isSafeInteger(a) || !Number.isSafeInteger(b)) return undefined;
-    const product = { ...cell, a: a as number, b: b as number };
+    const product = { ...cell, a, b };
     products.set(`${a},${b}`, product);
     low = Math.min(low, product.a, product.b);
     high = Math.max(high, product.a, product.b);

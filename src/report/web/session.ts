@@ -63,7 +63,7 @@ export function createSession(
     async answer(prompt, onText) {
       const promptIds = tokenizer.encode(prompt, { add_special_tokens: model.addSpecialTokens }).ids;
       if (promptIds.length === 0) throw new Error('the prompt has no tokens');
-      if (promptIds.includes(undefined as never)) throw new Error('the model cannot spell this');
+      if (promptIds.some((id) => id === undefined)) throw new Error('the model cannot spell this');
       const different = promptIds.findIndex((id, i) => id !== cached[i]);
       // The last token has to be read for the logits after it.
       decoder.keep(Math.min(different === -1 ? promptIds.length : different, promptIds.length - 1));

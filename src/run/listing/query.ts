@@ -4,6 +4,7 @@
 import { closestMatch } from 'leven';
 import { keyOf, optionNames } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
+import { keysOf } from '../../util/json.js';
 import type { RunEntry } from './list.js';
 
 type Cell = string | number | boolean | null;
@@ -23,7 +24,7 @@ const columns = {
   state: ({ state }) => state,
 } as const satisfies Record<string, (entry: RunEntry) => Cell>;
 
-const columnNames = Object.keys(columns) as (keyof typeof columns)[];
+const columnNames = keysOf(columns);
 
 /** The value of a column, or of an option by its flag, for a run. @throws UserError (wrong usage) for any other name. */
 function columnOf(name: string, source: string): (entry: RunEntry) => Cell {

@@ -7,7 +7,7 @@ import { compareEvaluations, readEvaluation } from '../../policy/eval-compare.js
 import type { EvalSummary } from '../../policy/eval-summary.js';
 import type { TokenLoss } from '../../policy/row-loss.js';
 import { UserError } from '../../util/errors.js';
-import type { JsonRecord } from '../../util/json.js';
+import { isRecord, type JsonRecord } from '../../util/json.js';
 import { mean } from '../../util/statistics.js';
 import { runFiles } from '../folder.js';
 import { describeRun, type RunEntry } from '../listing/list.js';
@@ -138,7 +138,7 @@ const lastShare = 0.25;
 function trainingFigures(steps: readonly object[], command: RunPlan['command']): Partial<MemberRow> {
   const last = steps.slice(-Math.max(1, Math.round(lastShare * steps.length)));
   if (last.length === 0) return {};
-  const figure = (name: string) => mean(last.map((step) => Number((step as JsonRecord)[name])));
+  const figure = (name: string) => mean(last.filter(isRecord).map((step) => Number(step[name])));
   return command === 'sft'
     ? { trainLoss: figure('loss') }
     : { trainReward: figure('reward'), trainExact: figure('exactRate') };

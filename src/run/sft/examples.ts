@@ -57,8 +57,12 @@ export function readExamples(
   const examples = parseJsonLines(source, content, exampleLine).map((line) => readExample(line, reader));
   const held = heldOutKeys(examples, share, seed);
   const sides = [examples.filter(({ key }) => !held.has(key)), examples.filter(({ key }) => held.has(key))] as const;
-  const [train, heldOut] = sides.map((side) => side.flatMap(({ rows }) => rows)) as [TokenRow[], TokenRow[]];
-  return { train, heldOut, lines: { train: sides[0].length, heldOut: sides[1].length } };
+  const rowsOf = (side: readonly Example[]) => side.flatMap(({ rows }) => rows);
+  return {
+    train: rowsOf(sides[0]),
+    heldOut: rowsOf(sides[1]),
+    lines: { train: sides[0].length, heldOut: sides[1].length },
+  };
 }
 
 /** Keys that cover at least `share` of the lines, but at most half of the keys: none if there is only one. */

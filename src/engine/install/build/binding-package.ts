@@ -47,7 +47,7 @@ export async function stageBinding(folder: string, tarballs: string, signal: Abo
       );
     }
   }
-  const source = existsSync(unpacked) ? unpacked : (installed as string);
+  const source = existsSync(unpacked) ? unpacked : installed!;
   for (const path of neededFiles(source)) {
     const target = join(folder, path.startsWith('binding/') ? join('build', path) : join('package', path));
     mkdirSync(dirname(target), { recursive: true });

@@ -1,5 +1,6 @@
 /** @file Attention of whole sequences with its gradient, and attention to a cache of keys and values. */
 import type { GraphNode, Output } from '../../graph/graph.js';
+import { take } from '../../shape.js';
 import { attribute } from '../expressions.js';
 import { type Dispatch, KernelWriter, type Place } from '../kernel.js';
 import { combined, float, type Kernel, type KernelContext } from './rows.js';
@@ -23,8 +24,8 @@ interface Heads {
 }
 
 function plainHeads(node: GraphNode, q: Output, k: Output, bias: Output): Heads {
-  const [B, T, H, C] = q.shape as [number, number, number, number];
-  const [, S, K] = k.shape as [number, number, number];
+  const [B, T, H, C] = take(q.shape, 4);
+  const [, S, K] = take(k.shape, 3);
   const from = bias.shape[0] === 1 ? '0u' : 'b';
   return {
     sizes: { B, T, H, C, S, K },
@@ -36,7 +37,7 @@ function plainHeads(node: GraphNode, q: Output, k: Output, bias: Output): Heads 
 }
 
 function cachedHeads(node: GraphNode, q: Output, positions: Output): Heads {
-  const [B, T, H, C] = q.shape as [number, number, number, number];
+  const [B, T, H, C] = take(q.shape, 4);
   const [S, K] = [Number(attribute(node, 'length')), Number(attribute(node, 'kv_heads'))];
   const at = positions.shape[0] === 1 ? 't' : `b * ${T}u + t`;
   return {
@@ -91,7 +92,7 @@ function attentionForward(
 }
 
 export const attentionGradient: Kernel = ({ values, result, scratch }, node) => {
-  const [dy, q, k, v, bias, out, stats] = node.inputs as [Output, Output, Output, Output, Output, Output, Output];
+  const [dy, q, k, v, bias, out, stats] = take(node.inputs, 7);
   const heads = plainHeads(node, q, k, bias);
   const { B, T, H, C, S, K } = heads.sizes;
   const [weights, slopes] = [scratch(B * H * T * S), scratch(B * H * T * S)];
@@ -126,11 +127,11 @@ export const attentionGradient: Kernel = ({ values, result, scratch }, node) => 
 };
 
 export const attention: Kernel = (context, node) => {
-  const [q, k, v, bias] = node.inputs as [Output, Output, Output, Output];
+  const [q, k, v, bias] = take(node.inputs, 4);
   return attentionForward(context, node, plainHeads(node, q, k, bias), [q, k, v], context.result(node, 1));
 };
 
 export const cachedAttention: Kernel = (context, node) => {
-  const [q, keys, values, positions] = node.inputs as [Output, Output, Output, Output];
+  const [q, keys, values, positions] = take(node.inputs, 4);
   return attentionForward(context, node, cachedHeads(node, q, positions), [q, keys, values]);
 };

@@ -2,9 +2,9 @@
  * @file Kernels that are more than a function of an index: RMSNorm, log-probs and draws work on rows; gradients of embeddings
  * and in-place updates write to indexed positions.
  */
-import type { GraphNode, Output } from '../../graph/graph.js';
+import type { GraphNode } from '../../graph/graph.js';
 import { nativeOps } from '../../lowering/native-ops.js';
-import { type Shape, sizeOf } from '../../shape.js';
+import { type Shape, sizeOf, take } from '../../shape.js';
 import { attribute, numbersOf } from '../expressions.js';
 import { coordinate, KernelWriter, literal } from '../kernel.js';
 import { attention, attentionGradient, cachedAttention } from './attention.js';
@@ -14,7 +14,7 @@ import { columnSums, combined, float, type Kernel, overRow } from './rows.js';
 const rowsOf = (shape: Shape) => sizeOf(shape.slice(0, -1));
 
 const rmsNorm: Kernel = ({ values, threads, result }, node) => {
-  const [x, weight] = node.inputs as [Output, Output];
+  const [x, weight] = take(node.inputs, 2);
   const writer = new KernelWriter(values);
   const D = x.shape.at(-1)!;
   const at = `row * ${D}u + k`;
@@ -28,7 +28,7 @@ const rmsNorm: Kernel = ({ values, threads, result }, node) => {
 };
 
 const rmsNormGradient: Kernel = ({ values, threads, result }, node) => {
-  const [dy, x, weight, inverse] = node.inputs as [Output, Output, Output, Output];
+  const [dy, x, weight, inverse] = take(node.inputs, 4);
   const D = x.shape.at(-1)!;
   const rows = rowsOf(x.shape);
   const writer = new KernelWriter(values);
@@ -53,8 +53,8 @@ const rmsNormGradient: Kernel = ({ values, threads, result }, node) => {
 
 /** `-> [log-prob], [max, log sum]` of scaled logits. */
 const logProb: Kernel = ({ values, threads, result }, node) => {
-  const [logits, ids, scale] = node.inputs as [Output, Output, Output];
-  const [N, V] = logits.shape as [number, number];
+  const [logits, ids, scale] = take(node.inputs, 3);
+  const [N, V] = take(logits.shape, 2);
   const writer = new KernelWriter(values);
   const logit = (k: string) => writer.element(logits, `row * ${V}u + ${k}`);
   const factor = writer.element(scale, '0u');
@@ -94,8 +94,8 @@ const softmax: Kernel = ({ values, threads, result }, node) => {
 
 /** The sparse cross entropy and its gradient, as TensorFlow's op. */
 const crossEntropy: Kernel = ({ values, threads, result }, node) => {
-  const [logits, labels] = node.inputs as [Output, Output];
-  const [N, V] = logits.shape as [number, number];
+  const [logits, labels] = take(node.inputs, 2);
+  const [N, V] = take(logits.shape, 2);
   const writer = new KernelWriter(values);
   const logit = (k: string) => writer.element(logits, `row * ${V}u + ${k}`);
   const slope = `exp(${logit('k')} - top) / total - select(0f, 1f, i32(k) == ${writer.element(labels, 'row')})`;
@@ -106,8 +106,8 @@ const crossEntropy: Kernel = ({ values, threads, result }, node) => {
 };
 
 const draw: Kernel = ({ values, threads, result }, node) => {
-  const [logits, uniforms, scale] = node.inputs as [Output, Output, Output];
-  const [B, V] = logits.shape as [number, number];
+  const [logits, uniforms, scale] = take(node.inputs, 3);
+  const [B, V] = take(logits.shape, 2);
   const writer = new KernelWriter(values);
   const logit = (k: string) => writer.element(logits, `row * ${V}u + ${k}`);
   const factor = writer.element(scale, '0u');
@@ -137,7 +137,7 @@ const draw: Kernel = ({ values, threads, result }, node) => {
 
 /** `result[ids[n]] += x[n]`: a thread per column, so that sums have a fixed order. */
 const segmentSum: Kernel = ({ values, result }, node) => {
-  const [x, ids] = node.inputs as [Output, Output];
+  const [x, ids] = take(node.inputs, 2);
   const N = sizeOf(ids.shape);
   const D = sizeOf(x.shape) / N;
   const count = sizeOf(node.outputs[0]!.shape);
@@ -151,7 +151,7 @@ const segmentSum: Kernel = ({ values, result }, node) => {
 };
 
 const cumulative: Kernel = ({ values, result }, node) => {
-  const [x, along] = node.inputs as [Output, Output];
+  const [x, along] = take(node.inputs, 2);
   const axis = (numbersOf(along)[0]! + x.shape.length) % x.shape.length;
   const inner = sizeOf(x.shape.slice(axis + 1));
   const count = x.shape[axis]!;
@@ -197,8 +197,8 @@ export const nativeExpressions: Readonly<
     return `${start} return dy * ${writer.element(up!, 'i')} * (sigmoid + silu * (1f - sigmoid));`;
   },
   [nativeOps.rope]: (writer, node) => {
-    const [x, cos, sin] = node.inputs as [Output, Output, Output];
-    const [, T, N, C] = x.shape as [number, number, number, number];
+    const [x, cos, sin] = take(node.inputs, 3);
+    const [, T, N, C] = take(x.shape, 4);
     const half = C / 2;
     const rows = cos.shape[0] === 1 ? coordinate([x.shape[0]!, T, N, C], 1) : `(i / ${N * C}u)`;
     const angle = `${rows} * ${half}u + c % ${half}u`;

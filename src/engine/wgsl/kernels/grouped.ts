@@ -4,6 +4,7 @@
  * finds its row by binary search.
  */
 import type { GraphNode, Output } from '../../graph/graph.js';
+import { take } from '../../shape.js';
 import { attribute } from '../expressions.js';
 import { type Dispatch, KernelWriter, literal, type Place, piecesOf, type Values } from '../kernel.js';
 import type { Word } from '../memory.js';
@@ -212,7 +213,7 @@ function addAll(context: GroupContext, whole: readonly Addition[]): void {
     });
     const table = context.addConstant(rows.flat());
     const writer = new KernelWriter(context.values);
-    const [{ node, to, from }] = group as [(typeof group)[number]];
+    const [{ node, to, from }] = take(group, 1);
     const at = `${writer.array(to)}[${column(writer, table, 3, 1)} + element]`;
     const added = from && `${writer.array(from)}[${column(writer, table, 3, 2)} + element]`;
     const value = `bitcast<u32>(bitcast<f32>(${at}) + bitcast<f32>(${added}))`;

@@ -4,7 +4,7 @@
  * its only store.
  */
 import type { GraphNode, Output } from '../../graph/graph.js';
-import { type Shape, sizeOf } from '../../shape.js';
+import { type Shape, sizeOf, take } from '../../shape.js';
 import { attribute } from '../expressions.js';
 import { broadcastIndex, type Dispatch, type KernelWriter, NeedsMemory } from '../kernel.js';
 import { sharedBytes, type Tile, type Tuning, threadsOf } from '../tuning.js';
@@ -23,12 +23,12 @@ interface Product {
 }
 
 function productOf(node: GraphNode): Product {
-  const [a, b] = node.inputs as [Output, Output];
+  const [a, b] = take(node.inputs, 2);
   const isBatch = node.op === 'BatchMatMulV2';
   const transposeA = attribute(node, isBatch ? 'adj_x' : 'transpose_a') === true;
   const transposeB = attribute(node, isBatch ? 'adj_y' : 'transpose_b') === true;
   const { shape } = node.outputs[0]!;
-  const [M, N] = shape.slice(-2) as [number, number];
+  const [M, N] = take(shape.slice(-2), 2);
   const K = a.shape.at(transposeA ? -2 : -1)!;
   return { a, b, transposeA, transposeB, batch: shape.slice(0, -2), M, N, K };
 }
