@@ -80,6 +80,7 @@ test('--help imports commander, leven, picocolors, a few files of ours, and noth
       'stage2/control.js',
       'stage2/loss.js',
       'util/errors.js',
+      'util/keys.js',
       'util/machine.js',
       'util/statistics.js',
     ];

@@ -19,7 +19,7 @@ import {
 } from '../options/table.js';
 import { describeOption, type OptionGroup, optionGroups } from '../options/texts.js';
 import { exitCodes, exitCodeTable, UserError } from '../util/errors.js';
-import { keysOf } from '../util/json.js';
+import { keysOf } from '../util/keys.js';
 import type { CommandSpec } from './command-spec.js';
 import { asInvoked, programName } from './program-name.js';
 import { commands, groups } from './tables/commands.js';

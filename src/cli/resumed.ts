@@ -13,7 +13,7 @@ import { holdsPlan, readPlan } from '../run/many/plan.js';
 import { readRun, type StoredRun } from '../run/record.js';
 import { readSftRun, type StoredSft } from '../run/sft/record.js';
 import { exitCodes, UserError } from '../util/errors.js';
-import { hasKey } from '../util/json.js';
+import { hasKey } from '../util/keys.js';
 import { pageOptions } from './command-spec.js';
 
 /** Options that say where to compute and what to show. */

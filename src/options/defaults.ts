@@ -6,7 +6,7 @@ import type { Wording } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import type { AnswerReading } from '../reward/multiplication.js';
 import type { TrainedProblems } from '../stage1/trained.js';
-import { hasKey } from '../util/json.js';
+import { hasKey } from '../util/keys.js';
 
 /**
  * `builtin`: a built-in model or one trained from it. `instruct`: a checkpoint with a chat template. `base`: any other

@@ -3,7 +3,7 @@
  * elsewhere.
  */
 import { engineSettings } from '../engine/choices.js';
-import { keysOf } from '../util/json.js';
+import { keysOf } from '../util/keys.js';
 import type { OptionSpec } from './spec.js';
 
 export const machineOptions = {

@@ -11,7 +11,8 @@ import { type LoraOptions, loraTargets } from '../model/network/params.js';
 import { builtinModel, heldOutField } from '../model/shipped.js';
 import { type Algorithm, algorithmNames, algorithms } from '../stage2/algorithm.js';
 import { exitCodes, UserError } from '../util/errors.js';
-import { hasKey, type JsonRecord } from '../util/json.js';
+import type { JsonRecord } from '../util/json.js';
+import { hasKey } from '../util/keys.js';
 import {
   type Defaults,
   defaultsTable,

@@ -7,7 +7,7 @@ import { precisions, samplerWeightChoices } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
-import { keysOf } from '../util/json.js';
+import { keysOf } from '../util/keys.js';
 import { datasetOptions, resultOptions } from './files.js';
 import { machineOptions, remoteOptions, serverOptions } from './machines.js';
 import type { OptionSpec } from './spec.js';

@@ -6,7 +6,8 @@
 import { requireSeal, sealJson } from '../util/checksum.js';
 import { UserError } from '../util/errors.js';
 import { explainWrites, writeFileAtomic } from '../util/file.js';
-import { keysOf, quote, readJsonRecord } from '../util/json.js';
+import { quote, readJsonRecord } from '../util/json.js';
+import { keysOf } from '../util/keys.js';
 import {
   anything,
   check,

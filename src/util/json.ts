@@ -14,16 +14,6 @@ export function isRecord(value: unknown): value is JsonRecord {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** `Object.keys`, typed. `record` must have no other keys than its type says. */
-export function keysOf<Key extends string>(record: Readonly<Partial<Record<Key, unknown>>>): Key[] {
-  return Object.keys(record) as Key[];
-}
-
-/** Whether `key` is an own key of `record`, whose type lists all its keys. */
-export function hasKey<Key extends string>(record: Readonly<Partial<Record<Key, unknown>>>, key: string): key is Key {
-  return Object.hasOwn(record, key);
-}
-
 /**
  * Reads a JSON file that must contain an object. `fix` is the advice for an invalid file.
  *

@@ -7,7 +7,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GenericSchema } from 'valibot';
 import { UserError } from '../../util/errors.js';
-import { isRecord, type JsonRecord, keysOf, readJsonRecord } from '../../util/json.js';
+import { isRecord, type JsonRecord, readJsonRecord } from '../../util/json.js';
+import { keysOf } from '../../util/keys.js';
 import {
   anyObject,
   anything,

@@ -6,7 +6,8 @@ import { keyOf, options } from '../../options/table.js';
 import type { RunPlan } from '../../run/many/plan.js';
 import type { RankedSetting } from '../../run/many/summary.js';
 import { counted, formatPercent } from '../../util/format.js';
-import { hasKey, isRecord } from '../../util/json.js';
+import { isRecord } from '../../util/json.js';
+import { hasKey } from '../../util/keys.js';
 import { mean } from '../../util/statistics.js';
 import {
   chart,

@@ -4,7 +4,7 @@
 import { closestMatch } from 'leven';
 import { keyOf, optionNames } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
-import { keysOf } from '../../util/json.js';
+import { keysOf } from '../../util/keys.js';
 import type { RunEntry } from './list.js';
 
 type Cell = string | number | boolean | null;
