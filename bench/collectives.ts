@@ -4,7 +4,6 @@
  * file is one such process.
  */
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Graph, type OutputType, outputOf } from '../src/engine/graph/graph.js';
@@ -14,6 +13,7 @@ import * as proto from '../src/engine/graph/protobuf.js';
 import { readVariable } from '../src/engine/graph/stored.js';
 import { findInstalledEngine } from '../src/engine/install/installed.js';
 import { loadBinding, loadKernels } from '../src/engine/native.js';
+import { freePorts } from './ports.js';
 
 export interface CollectiveProcess {
   readonly pid: number;
@@ -55,21 +55,6 @@ async function start(task: Task): Promise<CollectiveProcess> {
     },
     stop: () => child.kill('SIGKILL'),
   };
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer().listen(0, '127.0.0.1', () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 /** A ConfigProto: collectives need the name of the process that numbers them, in the server's configuration and the session's. */

@@ -7,8 +7,8 @@
  */
 import { parseArgs } from 'node:util';
 import { openEngine } from '../src/engine/backend.js';
-import { openCompiler } from '../src/engine/webgpu/compiled.js';
 import { openDawn } from '../src/engine/webgpu/dawn.js';
+import { openCompiler } from '../src/engine/wgsl/program.js';
 import { tuningOf } from '../src/engine/wgsl/tuning.js';
 import { openPretrained } from '../src/model/checkpoint/pretrained.js';
 import { parseModelConfig } from '../src/model/network/config.js';

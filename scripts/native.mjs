@@ -27,7 +27,7 @@ function skipped(missing, fault) {
   return { env: { TINYZERO_TEST_NATIVE_MISSING: missing }, missing, fault };
 }
 
-/** Undefined if the first rung's obstacle is real. */
+/** Undefined if the first source's obstacle is real. */
 export function judge(attempts, machine = thisMachine) {
   const { obstacle, sentence } = attempts[0];
   switch (obstacle) {

@@ -36,9 +36,9 @@ export type {
 export type { EvalSummary } from './policy/eval-summary.js';
 export type { ReportRequest } from './report/page.js';
 export type { Verdict } from './report/verdict.js';
-export type { CompletionInfo, Score } from './reward/answer.js';
 export { parseAnswer } from './reward/answer.js';
 export { multiplicationReward } from './reward/multiplication.js';
+export type { CompletionInfo, Score } from './reward/score.js';
 export type { SftEvent, SftResult, TrainEvent, TrainResult } from './run/events.js';
 export type { VStarEntry, VStarFile } from './stage1/v-star-file.js';
 export { vStar } from './stage1/vstar.js';

@@ -4,8 +4,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Program } from '../../src/engine/program.js';
-import { openCompiler } from '../../src/engine/webgpu/compiled.js';
 import type { WebGpuDevice } from '../../src/engine/webgpu/device.js';
+import { openCompiler } from '../../src/engine/wgsl/program.js';
 import { sharedBytes, type Tile, type Tuning, threadsOf, tuningOf } from '../../src/engine/wgsl/tuning.js';
 import { seededUniform } from '../measure.js';
 import type { Report } from './report.js';

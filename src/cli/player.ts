@@ -7,21 +7,26 @@ import { type PromptStyle, promptInput, type Wording, wordings } from '../data/p
 import { textStream } from '../model/checkpoint/tokenizer.js';
 import { type LoadedModel, prepareSampling, sample } from '../model/loaded-model.js';
 import { stateOf } from '../model/model-state.js';
-import { parameterCount } from '../model/network/params.js';
 import { isBuiltin } from '../model/shipped.js';
-import { completeSettings, heldOutSplitOf, type TrainingOptions } from '../options/settings.js';
+import { factsOf, promptFormOf } from '../options/problems.js';
+import { completeSettings, type TrainingOptions } from '../options/settings.js';
 import { pieces } from '../pretrain/vocabulary.js';
-import type { Score } from '../reward/answer.js';
 import { multiplicationReward } from '../reward/multiplication.js';
+import type { Score } from '../reward/score.js';
 import { UserError } from '../util/errors.js';
+import type { Reporter } from '../util/reporter.js';
 
 export interface PlayerOptions {
   /** Shown above its answers. */
   readonly name: string;
   /** Determine wording, prompt style and reward together with the model, as in a run. */
   readonly training: TrainingOptions;
+  /** The options of the run that trained the model: prompts are the run's own, with its system message and its examples. */
+  readonly trainedWith: TrainingOptions | undefined;
   /** 0: greedy. */
   readonly temperature: number;
+  /** Receives progress. */
+  readonly reporter: Reporter;
   readonly signal: AbortSignal;
 }
 
@@ -54,29 +59,28 @@ export interface Player {
   ask(question: Question, options: AskOptions): Promise<Answer>;
 }
 
+const taskApi = () => import('../index.js');
+
 /** Longest prompt in tokens: about a page of text. */
 const maxPromptTokens = 512;
 
 /** Loads the weights. */
 export async function openPlayer(
   model: LoadedModel,
-  { name, training, temperature, signal }: PlayerOptions,
+  { name, training, trainedWith, temperature, reporter, signal }: PlayerOptions,
 ): Promise<Player> {
-  const { pretrained, tokenizer } = stateOf(model);
-  const { config, configRecord } = pretrained;
-  const facts = {
-    heldOut: heldOutSplitOf(configRecord),
-    hasChatTemplate: tokenizer.chatTemplate !== null,
-    parameters: parameterCount(config),
-  };
-  const { wording, promptStyle, maxNewTokens, reward, rewardReads, seed } = completeSettings(training, facts);
+  const state = stateOf(model);
+  const { tokenizer } = state;
+  const { config, configRecord } = state.pretrained;
+  const { wording, promptStyle, maxNewTokens, reward, rewardReads, seed } = completeSettings(training, factsOf(state));
+  const form = trainedWith && (await promptFormOf(trainedWith, state, { taskApi, reporter, signal }));
   const promptRoom = Math.min(maxPromptTokens, config.maxPositions);
   const call = { temperature, maxNewTokens, promptRoom, seed };
   await prepareSampling(model, { ...call, signal });
   const asked = new Map<string, number>();
 
   const encode = ({ text }: Question) => {
-    const input = promptInput(text, { style: promptStyle });
+    const input = promptInput(text, form ?? { style: promptStyle });
     const ids = 'messages' in input ? tokenizer.encodeChat(input.messages) : tokenizer.encode(input.text);
     if (ids.length > 0 && ids.length <= promptRoom) return ids;
     throw new UserError(`The prompt has ${ids.length} tokens; it may have 1 to ${promptRoom}.`);

@@ -3,7 +3,7 @@
  * scoring of completions. The built-in multiplication task and every `--task` file have this form. Independent of models and
  * tokens.
  */
-import type { CompletionInfo, Score } from '../reward/answer.js';
+import type { CompletionInfo, Score } from '../reward/score.js';
 import { UserError } from '../util/errors.js';
 import { quote } from '../util/json.js';
 import type { Random } from '../util/random.js';

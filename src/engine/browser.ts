@@ -8,8 +8,8 @@ import { UserError } from '../util/errors.js';
 import type { Engine } from './backend.js';
 import './ops/tfjs-gradients.js';
 import { openWasmEngine } from './wasm.js';
-import { openCompiler } from './webgpu/compiled.js';
 import { adapterFacts, deviceDescriptor, openDevice } from './webgpu/device.js';
+import { openCompiler } from './wgsl/program.js';
 
 /** The part of an engine that training a policy needs. */
 export type PageEngine = Pick<Engine, 'name' | 'description' | 'device' | 'createProgram'>;

@@ -2,11 +2,11 @@
  * @file Defaults that depend on the model: one row per option, one column per kind of model, and one for `--preset seed`. Used
  * by runs and help texts. docs/algorithm.md and docs/log.md explain the values.
  */
-import type { Wording } from '../data/prompt.js';
+import { type Wording, wordings } from '../data/prompt.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
-import type { AnswerReading } from '../reward/multiplication.js';
+import type { AnswerReading } from '../reward/answer.js';
 import type { TrainedProblems } from '../stage1/trained.js';
-import { hasKey } from '../util/keys.js';
+import { hasKey, keysOf } from '../util/keys.js';
 
 /**
  * `builtin`: a built-in model or one trained from it. `instruct`: a checkpoint with a chat template. `base`: any other
@@ -159,6 +159,9 @@ export function followingDefaultText(name: string): string | undefined {
   const values = columns.map(([, column]) => valueText(column[name]));
   if (values.every((value) => value === values[0])) return values[0];
   if (values[1] === values[2]) return `${values[0]} built-in, ${values[1]} others`;
+  if (values.some((value) => value.includes(','))) {
+    return columns.map(([title], i) => `${title}: ${values[i]}`).join('; ');
+  }
   return columns.map(([title], i) => `${values[i]} ${title}`).join(', ');
 }
 
@@ -173,6 +176,13 @@ function valueText(value: Defaults[keyof Defaults]): string {
   if (typeof value === 'number') return numberText(value);
   if (typeof value === 'object' && 'other' in value) {
     const { other, ...byWording } = value;
+    const [own, ...more] = new Set(Object.values(byWording));
+    if (own !== undefined && own !== other && more.length === 0) {
+      const named = keysOf(byWording);
+      const when =
+        named.length === keysOf(wordings).length ? 'for the built-in task' : `with --wording ${named.join(' or ')}`;
+      return `${own} ${when}, otherwise ${other}`;
+    }
     return [...new Set([...Object.values(byWording), other])].join(' or ');
   }
   return String(value);

@@ -18,7 +18,14 @@ import type { Fingerprint } from '../stage1/fingerprint.js';
 import { exitCodes, UserError } from '../util/errors.js';
 import { keyedRandom } from '../util/random.js';
 import type { Reporter } from '../util/reporter.js';
-import { completeSettings, defaultSplit, heldOutSplitOf, type Settings, type TrainingOptions } from './settings.js';
+import {
+  completeSettings,
+  defaultSplit,
+  heldOutSplitOf,
+  type ModelFacts,
+  type Settings,
+  type TrainingOptions,
+} from './settings.js';
 
 export interface JobProblems {
   readonly settings: Settings;
@@ -41,17 +48,13 @@ export interface ProblemsContext {
 /** The part of a job that needs no weights and no engine. @throws UserError */
 export async function openProblems(
   options: TrainingOptions,
-  { pretrained, tokenizer }: DescribedModel,
+  model: DescribedModel,
   context: ProblemsContext,
 ): Promise<JobProblems> {
-  const heldOut = heldOutSplitOf(pretrained.configRecord);
-  const hasChatTemplate = tokenizer.chatTemplate !== null;
-  const completed = completeSettings(options, {
-    heldOut,
-    hasChatTemplate,
-    parameters: parameterCount(pretrained.config),
-  });
-  const { task, rewardName, pinned, source, notes = [] } = await openTask(completed, heldOut, context);
+  const { tokenizer } = model;
+  const facts = factsOf(model);
+  const completed = completeSettings(options, facts);
+  const { task, rewardName, pinned, source, notes = [] } = await openTask(completed, facts.heldOut, context);
   // Records the dataset's commit, so that repeating the run uses the same data.
   const settings = pinned === undefined ? completed : { ...completed, problems: pinned };
   const drawn = buildProblemSet(task, settings);
@@ -72,6 +75,25 @@ export async function openProblems(
     reward: rewardName,
   };
   return { settings, task, problems, form, sampledWith, ...(source && { source }) };
+}
+
+/** How a run with these options asks its model. Its problems are opened only if some of them are shown as examples. */
+export async function promptFormOf(
+  options: TrainingOptions,
+  model: DescribedModel,
+  context: ProblemsContext,
+): Promise<PromptForm> {
+  const { shots, promptStyle: style, system } = completeSettings(options, factsOf(model));
+  return shots === 0 ? { style, system } : (await openProblems(options, model, context)).form;
+}
+
+/** The properties of a model that the defaults of options depend on. */
+export function factsOf({ pretrained, tokenizer }: DescribedModel): ModelFacts {
+  return {
+    heldOut: heldOutSplitOf(pretrained.configRecord),
+    hasChatTemplate: tokenizer.chatTemplate !== null,
+    parameters: parameterCount(pretrained.config),
+  };
 }
 
 /** Most completions of one evaluation, or of stage 1. All of them are in memory at its end, at about 1 kB each. */

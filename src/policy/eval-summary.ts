@@ -4,7 +4,7 @@
  */
 import type { Problem } from '../data/problem.js';
 import { scoreCompletion, type Task } from '../data/task.js';
-import type { Score } from '../reward/answer.js';
+import type { Score } from '../reward/score.js';
 import { keyedRandom } from '../util/random.js';
 import { type Cluster, clusterBootstrap, type Interval, mean, passAtK, wilsonInterval } from '../util/statistics.js';
 

@@ -9,7 +9,7 @@ import type { Tokenizer } from '../model/checkpoint/tokenizer.js';
 import type { OpenModel } from '../model/open.js';
 import { endTokens } from '../model/prompt-input.js';
 import type { SampleOptions } from '../model/sampling/sample.js';
-import type { Score } from '../reward/answer.js';
+import type { Score } from '../reward/score.js';
 import { rolloutRandom } from '../util/random.js';
 import type { Policy } from './policy.js';
 

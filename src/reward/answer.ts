@@ -1,30 +1,11 @@
 /**
- * @file The result of a reward and what a reward receives besides the text; and the integer that a completion gives as its
- * answer. Never evaluates expressions.
+ * @file How the answer, a whole number, is read from the text of a completion: the forms that count. Never evaluates expressions.
  */
-
-/** The score of a completion. */
-export interface Score {
-  /** From 0 to 1; what training maximises. */
-  readonly reward: number;
-  /** Whether the completion counts as correct, for accuracy. */
-  readonly exact: boolean;
-  /** Whether an answer in the requested form was found, for the format rate. */
-  readonly parsed: boolean;
-  /** Named components of the reward. */
-  readonly parts: Readonly<Record<string, number>>;
-}
-
-/** Information about a completion besides its text. */
-export interface CompletionInfo {
-  /** Whether the model ended the completion; false if it was cut off at the token limit. */
-  readonly finished: boolean;
-}
 
 /** Why no answer was found in a completion. */
 type NoAnswer = 'missing' | 'malformed';
 
-export type ParsedAnswer = { readonly value: number } | { readonly value?: never; readonly reason: NoAnswer };
+type ParsedAnswer = { readonly value: number } | { readonly value?: never; readonly reason: NoAnswer };
 
 /** A sign, plain or Unicode, then digits, plain or grouped by commas: `84`, `-84`, `−84`, `1,234`. ASCII digits only. */
 const integer = String.raw`[+\-−]?(?:\d{1,3}(?:,\d{3})+|\d+)`;
@@ -114,3 +95,16 @@ function toInteger(digits: string): ParsedAnswer {
   const value = Number(digits.replaceAll(',', '').replace('−', '-'));
   return Number.isSafeInteger(value) ? { value } : { reason: 'malformed' };
 }
+
+/**
+ * `stated`: the answer must have a strict form. `natural`: forms that models use unprompted are accepted too. `last-integer`: the
+ * last integer of the text, as in the original project (`--preset seed`).
+ */
+export type AnswerReading = 'stated' | 'natural' | 'last-integer';
+
+/** How each reading finds the answer of a text. */
+export const answerReaders: Readonly<Record<AnswerReading, (text: string) => ParsedAnswer>> = {
+  stated: parseAnswer,
+  natural: parseNaturalAnswer,
+  'last-integer': parseLastInteger,
+};

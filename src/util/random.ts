@@ -79,9 +79,3 @@ export function rolloutRandom({ seed, stage, problem, sample }: RolloutKey): Ran
 export function float32Uniform(uniform: number): number {
   return Math.floor(uniform * 0x1000000) / 0x1000000;
 }
-
-/** Fills `out` with {@link float32Uniform} numbers. */
-export function fillUniform(random: Random, out: Float32Array): Float32Array {
-  for (let i = 0; i < out.length; i++) out[i] = float32Uniform(random.uniform());
-  return out;
-}

@@ -20,7 +20,8 @@ export interface Transfer {
   end(): void;
 }
 
-export type WorkUnit = 'bytes' | 'checks' | 'completions' | 'lines' | 'runs' | 'steps' | 'updates' | 'wordings';
+export const workUnits = ['bytes', 'checks', 'completions', 'lines', 'runs', 'steps', 'updates', 'wordings'] as const;
+export type WorkUnit = (typeof workUnits)[number];
 
 export interface Work {
   /** May be called as often as is convenient. */

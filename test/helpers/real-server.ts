@@ -1,8 +1,8 @@
 /** @file Programs that others maintain and that serve HTTP, for `npm run test:engines`: started on a free port, ended with the tests. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePorts } from '../../bench/ports.js';
 
 export interface RealServer {
   readonly url: string;
@@ -21,10 +21,10 @@ export interface ServerProgram {
 }
 
 export async function startServer({ command, args, env, health, startSeconds }: ServerProgram): Promise<RealServer> {
-  const port = await freePort();
+  const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   // A group of its own: such servers start workers, which would outlive them.
-  const child = spawn(command, args(port), {
+  const child = spawn(command, args(port!), {
     stdio: ['ignore', 'inherit', 'inherit'],
     env: { ...process.env, ...env },
     detached: true,
@@ -56,13 +56,4 @@ export async function startServer({ command, args, env, health, startSeconds }: 
     throw error;
   }
   return { url, stop };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -1,14 +1,18 @@
 /**
  * @file `tinyzero play`: ask one model, or two side by side, interactively.
  */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describeSampling } from '../../model/checkpoint/generation-config.js';
 import { type LoadedModel, loadModel } from '../../model/loaded-model.js';
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName } from '../../options/names.js';
-import { defaultOptions } from '../../options/settings.js';
-import type { OptionValues } from '../../options/table.js';
+import { defaultOptions, type TrainingOptions } from '../../options/settings.js';
+import type { OptionName, OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/checkpoints.js';
+import { commandOfRun, runFiles } from '../../run/folder.js';
+import { readRun } from '../../run/record.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { type Answer, openPlayer, type Player, type Question } from '../player.js';
 import { fitted, harmless, liveBlock, sideBySide } from '../terminal/columns.js';
@@ -31,10 +35,10 @@ type Values = OptionValues<
   | CommonOptionName
 >;
 
-export async function run(values: Values): Promise<number> {
+export async function run(values: Values, _: readonly string[], given: ReadonlySet<OptionName>): Promise<number> {
   const models: LoadedModel[] = [];
   try {
-    const players = await interruptible((signal) => openPlayers(values, models, signal));
+    const players = await interruptible((signal) => openPlayers(values, given, models, signal));
     if (process.stdin.isTTY) return await converse(players, values);
     return await interruptible((signal) => converse(players, values, signal));
   } finally {
@@ -43,7 +47,12 @@ export async function run(values: Values): Promise<number> {
 }
 
 /** Opens both models, so that a wrong name is reported at once, then loads them. Every open model is added to `models`. */
-async function openPlayers(values: Values, models: LoadedModel[], signal: AbortSignal): Promise<Player[]> {
+async function openPlayers(
+  values: Values,
+  given: ReadonlySet<OptionName>,
+  models: LoadedModel[],
+  signal: AbortSignal,
+): Promise<Player[]> {
   const { compare, temperature = 0, quiet, preset, maxNewTokens, seed, reward, precision, engine, install } = values;
   const terminal = consoleReporter({ quiet });
   // Both models open the engine, with the same lines.
@@ -60,10 +69,22 @@ async function openPlayers(values: Values, models: LoadedModel[], signal: AbortS
   reporter.line(`Sampling: ${describeSampling({ temperature, topP: 1, topK: 0 })}.`);
   const players: Player[] = [];
   for (const [i, name] of names.entries()) {
-    const training = defaultOptions({ preset, maxNewTokens, seed, reward, precision, model: name });
-    players.push(await openPlayer(models[i]!, { name, training, temperature, signal }));
+    const trainedWith = given.has('preset') ? undefined : optionsOfRun(name);
+    const training = {
+      ...(trainedWith ?? defaultOptions({ preset, model: name })),
+      ...{ seed, precision },
+      ...(maxNewTokens !== undefined && { maxNewTokens }),
+      ...(reward !== undefined && { reward }),
+    };
+    players.push(await openPlayer(models[i]!, { name, training, trainedWith, temperature, reporter, signal }));
   }
   return players;
+}
+
+/** The options of the run of `train` in a folder: its model is asked as it was in training. Undefined for other models. */
+function optionsOfRun(folder: string): TrainingOptions | undefined {
+  const path = join(folder, runFiles.config);
+  return commandOfRun(folder) === 'train' && existsSync(path) ? readRun(path).options : undefined;
 }
 
 function intro(players: readonly Player[]): string {

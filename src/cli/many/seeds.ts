@@ -40,6 +40,15 @@ export async function runSeeds(
     requireOwnOfSet(resume, values, given);
     return await runSet({ folder: resume, ...common });
   }
+  if (seeds === undefined && given.has('parallel')) {
+    throw new UserError(
+      {
+        problem: '--parallel: there is only one run.',
+        fix: 'Add --seeds, such as --seeds 1..5, for runs that can go side by side; leave --parallel out for a single run.',
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
   if (seeds === undefined) return undefined;
   const problems: string[] = [];
   const parsed = parseSeeds(seeds);

@@ -6,7 +6,7 @@ import type { SftEvent, SftMetrics, TrainEvent } from '../../run/events.js';
 import type { StepMetrics } from '../../stage2/step-metrics.js';
 import { printable } from '../../util/errors.js';
 import { isRecord, type JsonRecord } from '../../util/json.js';
-import type { Reporter, Work, WorkUnit } from '../../util/reporter.js';
+import { type Reporter, type Work, workUnits } from '../../util/reporter.js';
 import { printEvent } from '../terminal/output.js';
 import { paintFor } from '../terminal/paint.js';
 import { sftProgress, trainProgress } from '../train-progress.js';
@@ -25,11 +25,28 @@ export type RunMetrics = StepMetrics | SftMetrics;
 
 /** Work whose progress is taken from the events of updates instead. */
 const updateTitles = ['Stage 2', 'Training'];
-/** Events of runs that are only shown. */
-const shownKinds = ['stage2', 'evaluated', 'training', 'measured'];
+/** Events of runs that are shown as they are. */
+type ShownEvent = Extract<
+  TrainEvent | SftEvent,
+  { readonly kind: 'stage2' | 'evaluated' | 'training' | 'measured' | 'step' }
+>;
+const shownKinds: readonly unknown[] = [
+  'stage2',
+  'evaluated',
+  'training',
+  'measured',
+  'step',
+] satisfies ShownEvent['kind'][];
+
+/** Training continues after update `step`. */
+interface ResumedEvent {
+  readonly kind: 'resumed';
+  readonly step: number;
+  readonly history: readonly RunMetrics[];
+}
 
 interface RunProgress {
-  onEvent(event: TrainEvent | SftEvent): void;
+  onEvent(event: TrainEvent | SftEvent | ResumedEvent): void;
   end(): void;
 }
 
@@ -63,6 +80,7 @@ export function replay(reporter: Reporter, json: boolean, earlier: readonly RunM
       return;
     }
     if (json) printEvent({ event: String(kind), ...fields });
+    const shown = { kind, ...fields };
     if (kind === 'note') {
       work?.shown.hide();
       reporter.line(printable(String(fields.text)));
@@ -70,7 +88,7 @@ export function replay(reporter: Reporter, json: boolean, earlier: readonly RunM
       const title = printable(String(fields.title));
       if (work?.title !== title) {
         endWork();
-        work = { title, shown: reporter.work(title, fields.unit as WorkUnit) };
+        work = { title, shown: reporter.work(title, workUnits.find((unit) => unit === fields.unit) ?? 'steps') };
       }
       work.shown.update({ done: Number(fields.done), total: Number(fields.total) });
     } else if (kind === 'opened') {
@@ -81,17 +99,14 @@ export function replay(reporter: Reporter, json: boolean, earlier: readonly RunM
       if (onGpu !== undefined && !String(fields.engine).includes('GPU')) {
         reporter.line(`${onGpu} does not use the GPU that you pay for. \`tinyzero modal stop ${onGpu}\` ends it.`);
       }
-    } else if (kind === 'step') {
+    } else if (isShown(shown)) {
       endWork();
-      history = [...history, fields.metrics as RunMetrics];
-      progress.onEvent({ kind, ...fields } as unknown as TrainEvent);
-    } else if (shownKinds.includes(String(kind))) {
-      endWork();
-      progress.onEvent({ kind, ...fields } as unknown as TrainEvent);
+      if (shown.kind === 'step') history = [...history, shown.metrics];
+      progress.onEvent(shown);
     } else if (kind === 'resumed') {
       const step = Number(fields.step);
       history = history.filter((metrics) => metrics.step <= step);
-      progress.onEvent({ kind, step, history } as TrainEvent);
+      progress.onEvent({ kind, step, history });
     }
   };
   return {
@@ -112,6 +127,12 @@ export function replay(reporter: Reporter, json: boolean, earlier: readonly RunM
     },
   };
 }
+
+/** The image of a run has this version of the program, so its events have the fields of ours. */
+const isShown = (event: object): event is ShownEvent => 'kind' in event && shownKinds.includes(event.kind);
+
+/** As {@link isShown}, for a line of the metrics. */
+export const isMetrics = (line: unknown): line is RunMetrics => isRecord(line) && typeof line.step === 'number';
 
 function eventOf(text: string): JsonRecord | undefined {
   if (!text.startsWith('{')) return undefined;

@@ -41,7 +41,7 @@ import {
   sandboxProgram,
   timedOutCode,
 } from './layout.js';
-import { type Replay, type RunMetrics, replay } from './replay.js';
+import { isMetrics, type Replay, type RunMetrics, replay } from './replay.js';
 import { fetchFolder, send } from './transfer.js';
 
 export interface Finished {
@@ -141,7 +141,7 @@ export async function readMetrics(helper: Helper, name: string): Promise<RunMetr
   const { stdout } = await helper.exec(['sh', '-c', `cat ${join(name, runFiles.metrics)} 2>/dev/null || true`]);
   return stdout.split('\n').flatMap((line) => {
     try {
-      return line === '' ? [] : [parseJson(line) as RunMetrics];
+      return line === '' ? [] : [parseJson(line)].filter(isMetrics);
     } catch {
       return []; // an incomplete line of a killed run, which repeats the update
     }

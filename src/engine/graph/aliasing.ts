@@ -58,6 +58,14 @@ export function stateHandles(op: string, states: readonly Output[]): GraphNode[]
   });
 }
 
+/** The update that all immediate writes to a state form together. */
+export function updateAtOnce(op: string, state: Output): InPlaceUpdate {
+  const earlier = inPlaceUpdate(state);
+  return (
+    earlier ?? { handles: stateHandles(op, [state]), writes: [], inputs: () => [], oldValue: 'lost', atOnce: true }
+  );
+}
+
 /** Ops whose result may be a view into their input's memory. */
 const views = new Set(['Reshape', 'Identity', 'Slice', 'StridedSlice', 'SplitV', 'Unpack']);
 

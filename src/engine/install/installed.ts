@@ -8,6 +8,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashFile } from '../../util/checksum.js';
 import { systemErrorCode } from '../../util/errors.js';
+import { isRecord } from '../../util/json.js';
 import { cacheFolder } from '../../util/machine.js';
 
 /**
@@ -29,7 +30,7 @@ export interface EngineManifest {
   readonly tensorflow: string;
   readonly variant: 'cpu' | 'gpu';
   /** Source of the library: the Python package index, or tfjs-node's storage server. */
-  readonly rung: 'wheel' | 'official';
+  readonly source: 'wheel' | 'official';
   readonly platform: string;
   readonly binding: string;
   /** The addon with tinyzero's kernels; absent if it could not be built. */
@@ -54,7 +55,7 @@ export interface InstalledEngine {
   readonly libraryFolder: string;
   readonly tensorflow: string;
   readonly variant: 'cpu' | 'gpu';
-  readonly source: EngineManifest['rung'];
+  readonly source: EngineManifest['source'];
   readonly manifest: EngineManifest;
 }
 
@@ -92,7 +93,7 @@ export function inspectEngine(env: NodeJS.ProcessEnv = process.env): EngineState
   if (pointer === undefined) return { root, leftovers };
   if (name === undefined) return { root, leftovers, broken: `${join(root, 'current.json')} does not name an engine` };
   const folder = join(root, name);
-  const manifest = readJson(join(folder, 'engine.json')) as EngineManifest | undefined;
+  const manifest = manifestOf(readJson(join(folder, 'engine.json')));
   if (manifest === undefined) return { root, leftovers, broken: `${folder} has no readable engine.json` };
   if (manifest.format !== engineFormat) {
     return {
@@ -110,6 +111,11 @@ export function inspectEngine(env: NodeJS.ProcessEnv = process.env): EngineState
     };
   }
   return { root, leftovers, engine: describe(folder, manifest) };
+}
+
+/** A manifest of any format, checked by its hashes alone. Engines installed until November 2026 call the source `rung`. */
+function manifestOf(json: unknown): EngineManifest | undefined {
+  return isRecord(json) ? ({ source: json.rung, ...json } as unknown as EngineManifest) : undefined;
 }
 
 /** Hashes every file of `engine` (about a second) and returns the paths whose hash differs from the manifest. */
@@ -132,7 +138,7 @@ export function describe(folder: string, manifest: EngineManifest): InstalledEng
     libraryFolder: join(folder, manifest.library),
     tensorflow: manifest.tensorflow,
     variant: manifest.variant,
-    source: manifest.rung,
+    source: manifest.source,
     manifest,
   };
 }

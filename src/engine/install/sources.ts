@@ -24,7 +24,7 @@ import {
 } from './packages.js';
 import { requireSpace } from './staging.js';
 
-export type Source = EngineManifest['rung'];
+export type Source = EngineManifest['source'];
 
 interface SourceContext {
   readonly catalog: Catalog;
@@ -44,8 +44,8 @@ interface SourceContext {
 
 /** The sources in the order in which they are tried, best first. */
 export const sources: readonly (readonly [Source, Take])[] = [
-  ['wheel', wheelRung],
-  ['official', officialRung],
+  ['wheel', takeWheels],
+  ['official', takeOfficial],
 ];
 
 /** Fills the staging folder and returns the manifest without its files. */
@@ -57,7 +57,7 @@ type Facts = Omit<EngineManifest, 'files'>;
 const headers =
   /^tensorflow\/include\/((?:tensorflow\/c|tensorflow\/core\/(?:platform|common_runtime\/next_pluggable_device\/c)|xla\/tsl|tsl\/platform)\/.+\.h)$/;
 
-async function wheelRung(context: SourceContext): Promise<Facts> {
+async function takeWheels(context: SourceContext): Promise<Facts> {
   const { catalog, machine, variant, signal, reporter } = context;
   const tensorflow = chooseWheel(catalog.tensorflowWheels, machine, variant);
   const wheels = [tensorflow, ...(variant === 'gpu' ? catalog.cudaWheels : [])];
@@ -80,7 +80,7 @@ async function wheelRung(context: SourceContext): Promise<Facts> {
   const libraries = [`libtensorflow_cc.${suffix}`, `libtensorflow_framework.${suffix}`];
   const binding = await finish(context, compiler, libraries);
   const kernels = await addKernels(context, compiler, binding, libraries);
-  return { ...facts(context, binding), ...kernels, tensorflow: tensorflowVersion, rung: 'wheel' };
+  return { ...facts(context, binding), ...kernels, tensorflow: tensorflowVersion, source: 'wheel' };
 }
 
 function wheelTarget(path: string): string | undefined {
@@ -92,7 +92,7 @@ function wheelTarget(path: string): string | undefined {
   return header === undefined ? undefined : `build/include/${header}`;
 }
 
-async function officialRung(context: SourceContext): Promise<Facts> {
+async function takeOfficial(context: SourceContext): Promise<Facts> {
   const { catalog, machine, variant } = context;
   const library = catalog.officialLibraries[`${machine.platform}-${machine.arch}-${variant}`];
   if (library === undefined) {
@@ -109,7 +109,7 @@ async function officialRung(context: SourceContext): Promise<Facts> {
   const names = await unpack(context, 'Unpacking libtensorflow', archive, library.unpackedBytes, officialTarget);
   const libraries = names.filter((name) => /\.(so\.2|2\.dylib)$/.test(name)).map((name) => basename(name));
   const binding = await finish(context, compiler, libraries);
-  return { ...facts(context, binding), tensorflow: library.tensorflow, rung: 'official' };
+  return { ...facts(context, binding), tensorflow: library.tensorflow, source: 'official' };
 }
 
 /** Renames `libtensorflow.so.2.9.1` to `libtensorflow.so.2`, the name that the linker looks for. */

@@ -2,7 +2,7 @@
  * @file Lowerings to native ops, which have a kernel in native/: names, inputs, result shapes and attributes. A graph may use
  * an op only if its `nativeOps` contains it, which ops/ ensures.
  */
-import { noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
+import { noteInPlaceUpdate, stateHandles, updateAtOnce } from '../graph/aliasing.js';
 import { type Attribute, type Graph, type Output, type OutputType, outputOf } from '../graph/graph.js';
 import { byteOps, bytesOf } from '../graph/stored.js';
 import { formatShape, type Shape, sizeOf } from '../shape.js';
@@ -166,10 +166,11 @@ export const nativeLowerings = {
 
   /** The state with zeros in its own memory, most of which goes back to the system until it is used again. */
   [nativeOps.clear]: (graph, { state }: Inputs<'state'>) => {
-    const handles = stateHandles('clear', [state]);
+    const update = updateAtOnce('clear', state);
     const node = graph.addNode(nativeOps.clear, [state], [state]);
     const result = outputOf(node, 0);
-    noteInPlaceUpdate({ handles, writes: [node], inputs: () => [], oldValue: 'lost', atOnce: true }, [result]);
+    update.writes.push(node);
+    noteInPlaceUpdate(update, [result]);
     return [result];
   },
 

@@ -2,7 +2,7 @@
  * @file Lowerings to TensorFlow ops for which tfjs has no kernel: they update state in place or have two results. ops/ uses them
  * while tracing and composes the same results on eager engines.
  */
-import { type InPlaceUpdate, inPlaceUpdate, noteInPlaceUpdate, stateHandles } from '../graph/aliasing.js';
+import { type InPlaceUpdate, noteInPlaceUpdate, stateHandles, updateAtOnce } from '../graph/aliasing.js';
 import { type Graph, type GraphNode, type Output, outputOf } from '../graph/graph.js';
 import { readVariable } from '../graph/stored.js';
 import { type Shape, sizeOf, take } from '../shape.js';
@@ -158,12 +158,4 @@ function writeRows(
   update.writes.push(written.node);
   noteInPlaceUpdate(update, [written]);
   return [reshape(graph, written, state.shape)];
-}
-
-/** The update that all immediate writes to a state form together. */
-function updateAtOnce(op: string, state: Output): InPlaceUpdate {
-  const earlier = inPlaceUpdate(state);
-  return (
-    earlier ?? { handles: stateHandles(op, [state]), writes: [], inputs: () => [], oldValue: 'lost', atOnce: true }
-  );
 }

@@ -10,7 +10,7 @@ import { createEagerProgram } from '../eager.js';
 import { findPackage } from '../packages.js';
 import { alone, type CreateProgram, type Program, typed } from '../program.js';
 import { Unsupported } from '../wgsl/expressions.js';
-import { openCompiler } from './compiled.js';
+import { openCompiler } from '../wgsl/program.js';
 import { openDawn } from './dawn.js';
 import type { WebGpuDevice } from './device.js';
 

@@ -7,14 +7,14 @@ import { compileFunction, type Entry } from '../graph/compile.js';
 import { Graph, plainName } from '../graph/graph.js';
 import { addHandles } from '../graph/variables.js';
 import { nativeOps } from '../lowering/native-ops.js';
-import type { Program, ProgramSpec, TensorSpec } from '../program.js';
-import { alone, checkInputs, checkValues, lookUp, NumericsError, ProgramError } from '../program.js';
+import type { CreateProgram, Program, ProgramSpec, TensorSpec } from '../program.js';
+import { alone, checkInputs, checkValues, lookUp, NumericsError, ProgramError, typed } from '../program.js';
 import { bufferTooLarge, type WebGpuDevice } from '../webgpu/device.js';
 import { piecesOf } from './kernel.js';
-import { type Pipelines, type Recorded, record, replay } from './pipelines.js';
+import { openPipelines, type Pipelines, type Recorded, record, replay } from './pipelines.js';
 import { type FunctionPlan, planFunction } from './plan.js';
-import { placeStates, stateCopies, typed, words } from './states.js';
-import type { Tuning } from './tuning.js';
+import { placeStates, stateCopies, typedValues, words } from './states.js';
+import { type Tuning, tuningOf } from './tuning.js';
 
 /** Native ops that have a kernel or an expression here. */
 const ownOps: ReadonlySet<string> = new Set([
@@ -35,10 +35,16 @@ interface Compiled {
   ready?: { readonly first: Recorded; readonly second: Recorded; readonly staging?: GPUBuffer; readonly bytes: number };
 }
 
+/** @returns a function that compiles programs on this device, in Node or in a page. It throws Unsupported for an op without a kernel. */
+export function openCompiler(gpu: WebGpuDevice, tuning: Tuning = tuningOf(gpu.facts)): CreateProgram {
+  const pipelines = openPipelines(gpu.device);
+  return (spec) => typed(createWgslProgram(gpu, pipelines, spec, tuning), spec);
+}
+
 /**
  * @throws Unsupported for an op without a kernel; TraceError and ProgramError as for every compiled program.
  */
-export function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec: ProgramSpec, tuning: Tuning): Program {
+function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec: ProgramSpec, tuning: Tuning): Program {
   const { device, facts } = gpu;
   const mostElements = Math.floor(facts.maxBindingBytes / 16) * 4;
   const { places, elements: arenaElements } = placeStates(spec.state, mostElements);
@@ -162,7 +168,7 @@ export function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec:
     if (bytes !== undefined) {
       let at = 0;
       for (const { name: output, value, place } of plan.outputs) {
-        results[output] = typed(value.dtype as TensorSpec['dtype'], bytes.slice(at, at + place.size * 4));
+        results[output] = typedValues(value.dtype as TensorSpec['dtype'], bytes.slice(at, at + place.size * 4));
         at += place.size * 4;
       }
       rejectBad(name, plan.checked, new Uint32Array(bytes, at));

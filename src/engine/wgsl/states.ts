@@ -98,13 +98,13 @@ function pairs(values: TypedArray): Uint32Array<ArrayBuffer> {
 }
 
 function valuesOf({ isPacked, size }: Place, dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {
-  if (!isPacked) return typed(dtype, bytes);
+  if (!isPacked) return typedValues(dtype, bytes);
   const halves = new Uint16Array(bytes, 0, size);
   return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
 }
 
 /** The values of a dtype in words. */
-export function typed(dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {
+export function typedValues(dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {
   if (dtype === 'float32') return new Float32Array(bytes);
   return dtype === 'int32' ? new Int32Array(bytes) : Uint8Array.from(new Int32Array(bytes));
 }

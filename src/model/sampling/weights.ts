@@ -62,11 +62,7 @@ export function onCopies(
   functions: Readonly<Record<string, FunctionSpec>>,
   copies: FloatState,
 ): Record<string, FunctionSpec> {
-  const entries = Object.entries(functions).map(([name, spec]): [string, FunctionSpec] => [
-    name,
-    { ...spec, body: (state, inputs) => spec.body(copiesFirst(state, copies), inputs) },
-  ]);
-  return Object.fromEntries(entries);
+  return onState(functions, (state) => copiesFirst(state, copies));
 }
 
 /** Makes `functions` add the adapters' terms to the products with the frozen weights. */
@@ -74,9 +70,16 @@ export function onAdapters(
   functions: Readonly<Record<string, FunctionSpec>>,
   lora: LoraOptions,
 ): Record<string, FunctionSpec> {
+  return onState(functions, (state) => withAdapterScale(state, lora));
+}
+
+function onState(
+  functions: Readonly<Record<string, FunctionSpec>>,
+  view: (state: TensorRecord) => TensorRecord,
+): Record<string, FunctionSpec> {
   const entries = Object.entries(functions).map(([name, spec]): [string, FunctionSpec] => [
     name,
-    { ...spec, body: (state, inputs) => spec.body(withAdapterScale(state, lora), inputs) },
+    { ...spec, body: (state, inputs) => spec.body(view(state), inputs) },
   ]);
   return Object.fromEntries(entries);
 }

@@ -4,9 +4,15 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
+import { promptInput } from '../../../src/data/prompt.js';
+import { loadModel, sample } from '../../../src/model/loaded-model.js';
+import { stateOf } from '../../../src/model/model-state.js';
+import { promptFormOf } from '../../../src/options/problems.js';
+import { readRun } from '../../../src/run/record.js';
 import { checksumOf, sealJson } from '../../../src/util/checksum.js';
+import { silentReporter } from '../../../src/util/reporter.js';
 import { tinyzero } from '../../helpers/cli.js';
-import { copyOfModel, temporaryFolder } from '../../helpers/files.js';
+import { copyOfModel, fixture, temporaryFolder } from '../../helpers/files.js';
 import { inTerminal, withoutTerminal } from '../../helpers/terminal.js';
 
 const wasm = ['--engine', 'wasm'];
@@ -82,6 +88,30 @@ test('a run folder stands for its trained model; an unfinished one is explained'
   const [trained, base] = lines[0]?.completions ?? [];
   assert.deepEqual([trained?.model, base?.model], [run, 'builtin']);
   assert.equal(trained?.text, base?.text);
+});
+
+test("the model of a run is asked in the run's wording, after its solved examples", async (t) => {
+  const run = join(temporaryFolder(t), 'run');
+  const size = ['--num-samples', '1', '--eval-samples', '0', '--num-train', '8', '--num-test', '4', '--max-steps', '1'];
+  const options = ['--wording', 'sentence', '--max-new-tokens', '6', '--seed', '3', ...size];
+  const model = fixture('qwen2-tied-f32');
+  const made = await tinyzero(['train', '--model', model, '--out', run, ...options, ...wasm, '--force', '--quiet']);
+  assert.equal(made.code, 0, made.stderr);
+  const { lines } = await played(['--model', run], '7 x 8\n');
+  const [answer] = lines[0]?.completions ?? [];
+  assert.equal(answer?.prompt, 'What is 7 times 8?');
+  const signal = new AbortController().signal;
+  const request = { engine: 'wasm', install: false, precision: 'f32' } as const;
+  const loaded = await loadModel(join(run, 'final'), request, silentReporter, signal);
+  t.after(() => loaded.close());
+  const context = { taskApi: () => import('../../../src/index.js'), reporter: silentReporter, signal };
+  const form = await promptFormOf(readRun(join(run, 'config.json')).options, stateOf(loaded), context);
+  assert.equal(form.examples?.length, 2);
+  const input = promptInput('What is 7 times 8?', form);
+  const ids = 'messages' in input && stateOf(loaded).tokenizer.encodeChat(input.messages);
+  assert.ok(ids);
+  const [expected] = await sample(loaded, [ids], { temperature: 0, maxNewTokens: 6 });
+  assert.equal(answer?.text, expected?.[0]?.text);
 });
 
 test('at a terminal: two columns, history, an answer stopped by Ctrl-C, and the ways to leave', {

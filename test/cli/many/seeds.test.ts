@@ -136,6 +136,7 @@ test('wrong seeds, and options that conflict with them, are refused before anyth
   await fails(['train', '--seeds', '5..1'], /--seeds: expected seeds such as 1\.\.5 or 1,3,7, found '5\.\.1'/);
   await fails(['train', '--seeds', '1..2', '--seed', '7'], /--seed: --seeds gives the seed of each run; leave one/);
   await fails(['train', '--seeds', '1..2', '--v-star', 'x.json'], /--v-star: the samples of one seed/);
+  await fails(['train', '--parallel', '2'], /--parallel: there is only one run\./);
   await fails(['train', '--seeds', '1..2', '--parallel', 'all'], /--parallel: expected auto or a whole number/);
   await fails(['train', '--seeds', '1..2', '--temperature', '0'], /seed-1: --temperature: must be above 0/);
   await fails(['sft', '--seeds', '1..2', '--data', '-'], /--data: several runs cannot read standard input/);

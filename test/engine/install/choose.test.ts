@@ -19,7 +19,7 @@ const noCard = async () => ({ missing: 'there is none' });
 /** Writes files that look like an engine until they are loaded. */
 function pretendEngine(root: string): void {
   mkdirSync(join(root, 'it'), { recursive: true });
-  const manifest = { format: engineFormat, tensorflow: '2.21.0', variant: 'cpu', rung: 'wheel', addon: 'compiled' };
+  const manifest = { format: engineFormat, tensorflow: '2.21.0', variant: 'cpu', source: 'wheel', addon: 'compiled' };
   const paths = { binding: 'b', package: 'p', library: 'l', files: [] };
   writeFileSync(join(root, 'it', 'engine.json'), JSON.stringify({ ...manifest, ...paths }));
   writeFileSync(join(root, 'current.json'), JSON.stringify({ folder: 'it' }));

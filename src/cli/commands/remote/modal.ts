@@ -5,6 +5,7 @@ import type { CommonOptionName } from '../../../options/names.js';
 import type { OptionValues } from '../../../options/table.js';
 import { exitCodes, UserError } from '../../../util/errors.js';
 import { formatBytes } from '../../../util/format.js';
+import { hasKey } from '../../../util/keys.js';
 import { explained, type Modal, openModal, openVolume, runningSandbox } from '../../modal/client.js';
 import { followSandbox } from '../../modal/follow.js';
 import { helperOf, withHelper } from '../../modal/helper.js';
@@ -179,8 +180,9 @@ function entry(line: string, running: ReadonlySet<string>): RemoteRun {
   const record = parseJobRecord(text);
   if (running.has(record.name)) {
     const hours = (Date.now() - Date.parse(record.started)) / 3600_000;
-    const { dollarsPerHour } = modalGpus[record.gpu as keyof typeof modalGpus];
-    return { ...record, state: 'running', dollars: hours * dollarsPerHour };
+    const { gpu } = record;
+    const dollars = hasKey(modalGpus, gpu) ? { dollars: hours * modalGpus[gpu].dollarsPerHour } : {};
+    return { ...record, state: 'running', ...dollars };
   }
   if (exit === '') return { ...record, state: 'cut off' };
   return { ...record, state: states[Number(exit)] ?? 'failed', exitCode: Number(exit) };
