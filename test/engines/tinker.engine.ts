@@ -4,9 +4,14 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { delimiter, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type EvalSummary, evaluate, train } from '../../src/index.js';
+import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
+import { openTinker } from '../../src/policy/tinker/client.js';
+import { runTimes } from '../../src/policy/tinker/connection.js';
+import { findTinkerModel, tinkerPolicy } from '../../src/policy/tinker/policy.js';
 import { temporaryFolder as folderForAll } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { type RealServer, startServer } from '../helpers/real-server.js';
+import { assertSameUpdates, promptIds, trainingOf } from '../helpers/tinker/updates.js';
 import { widenHeads } from '../helpers/widened.js';
 
 const python = process.env.TINYZERO_TX_PYTHON;
@@ -75,6 +80,25 @@ before(async () => {
 after(async () => {
   await tx?.stop();
   if (database !== undefined) rmSync(database, { recursive: true });
+});
+
+test('two updates on it are those of this machine', async (t) => {
+  const client = await openTinker({
+    url: tx!.url,
+    apiKey: undefined,
+    ...runTimes,
+    onTrouble: (line) => t.diagnostic(line),
+  });
+  t.after(() => client.close());
+  const remote = tinkerPolicy(client, {
+    config: openPretrained(model).config,
+    baseModel: await findTinkerModel(client, model),
+    training: trainingOf(rank),
+    probeIds: promptIds,
+    onNote: (line) => t.diagnostic(line),
+  });
+  t.after(() => remote.dispose());
+  await assertSameUpdates(t, remote, { folder: model, rank, engine: 'wasm' });
 });
 
 test('a run on it learns, and its adapter is the trained model on this machine too', async (t) => {
