@@ -45,7 +45,7 @@ try {
 function count(name: 'cores' | 'rounds' | 'problems' | 'plain-problems'): number {
   const value = Number(flags[name]);
   if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new Error(`--${name} wants a number from 1 up, not ${flags[name]}`);
+  throw new Error(`--${name}: expected a number from 1 up, found ${flags[name]}`);
 }
 
 async function main(): Promise<void> {
@@ -60,7 +60,7 @@ async function main(): Promise<void> {
     flags.only === undefined ? flags.peers || !large : name.includes(flags.only),
   );
   if (cases.length === 0) {
-    throw new Error(`no case is called ${flags.only}; there are: ${all.map(({ name }) => name).join(', ')}`);
+    throw new Error(`--only: no case ${flags.only}; known: ${all.map(({ name }) => name).join(', ')}`);
   }
   if (flags.peers) warmPeers();
   await makeModels(cases, options.models);

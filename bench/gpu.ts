@@ -67,12 +67,14 @@ const began = performance.now();
 const say = (text: string) => console.log(`${((performance.now() - began) / 1000).toFixed(1).padStart(6)} s  ${text}`);
 const results: Record<string, Record<string, Measured>> = {};
 const precision = precisions.find((each) => each === values.precision);
-if (precision === undefined) throw new Error(`--precision is ${values.precision}; expected ${precisions.join(' or ')}`);
+if (precision === undefined)
+  throw new Error(`--precision: expected ${precisions.join(' or ')}, found ${values.precision}`);
 const engine = await openEngine('tensorflow');
 say(engine.description);
 for (const size of values.sizes.split(',')) {
   const model = models[size];
-  if (model === undefined) throw new Error(`--sizes: ${size}; expected ${Object.keys(models).join(', ')}`);
+  if (model === undefined)
+    throw new Error(`--sizes: expected some of ${Object.keys(models).join(', ')}, found ${size}`);
   const work: Work = {
     model,
     precision,
@@ -117,7 +119,7 @@ async function measure(engine: Engine, size: string, work: Work): Promise<Measur
     sampling[count] = Math.round((count * work.newTokens) / second);
     const step = (1000 * second) / work.newTokens;
     say(
-      `${name}: ${count} sequences, ${sampling[count]} tokens/s, ${step.toFixed(1)} ms a token, GPU memory ${gpuMemory()}`,
+      `${name}: ${count} sequences, ${sampling[count]} tokens/s, ${step.toFixed(1)} ms per token, GPU memory ${gpuMemory()}`,
     );
   }
   sampler.dispose();

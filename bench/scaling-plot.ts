@@ -25,8 +25,8 @@ interface Axis {
 
 const axes: readonly Axis[] = [
   { axis: 'problems', title: 'Problems', amount: ({ factor }, { problems }) => factor * problems },
-  { axis: 'samples', title: 'Samples a problem', amount: ({ factor }, { samples }) => factor * samples },
-  { axis: 'newTokens', title: 'Tokens a completion', amount: ({ factor }, { newTokens }) => factor * newTokens },
+  { axis: 'samples', title: 'Samples per problem', amount: ({ factor }, { samples }) => factor * samples },
+  { axis: 'newTokens', title: 'Tokens per completion', amount: ({ factor }, { newTokens }) => factor * newTokens },
   { axis: 'parameters', title: 'Parameters', amount: ({ parameters }) => parameters },
 ];
 

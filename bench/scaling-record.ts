@@ -31,7 +31,7 @@ export interface ScalingPoint {
 
 /** Reads the record. @throws UserError when the last line of the file is not one. */
 export function readRecord(path: string): ScalingRecord {
-  const fix = 'Give the saved output of npm run bench:scaling, or its last line.';
+  const fix = 'Expected a file with the output of npm run bench:scaling, or with its last line.';
   const source = `The last line of ${path}`;
   const record = parseJsonRecord(Buffer.from(readFileSync(path, 'utf8').trim().split('\n').at(-1)!), source, fix);
   const { points } = record;

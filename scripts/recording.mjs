@@ -69,7 +69,7 @@ const texts = shown.map(
   ({ seconds, line }, i) =>
     `<text x="${pad}" y="${pad + 13 + i * lineHeight}" style="animation-delay:${seconds.toFixed(2)}s">${spans(line)}</text>`,
 );
-const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${Math.ceil(width)} ${height}" width="${Math.ceil(width)}" height="${height}" role="img" aria-label="What tinyzero train prints, as it comes">
+const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${Math.ceil(width)} ${height}" width="${Math.ceil(width)}" height="${height}" role="img" aria-label="The output of tinyzero train, line by line">
 <style>
 text { font: 13px ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #d7dde4; white-space: pre; animation: show .01s both; }
 .b { font-weight: 700; } .f { opacity: .65; } .r { fill: #f2975a; } .g { fill: #5fd39a; } .y { fill: #e6c35c; }

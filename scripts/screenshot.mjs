@@ -24,7 +24,7 @@ if (positionals.length !== 2 || !(width > 0) || !(height >= 0)) {
 }
 const browser = await openChromium();
 if (browser === undefined) {
-  console.error('No Chromium is installed (TINYZERO_CHROMIUM names one).');
+  console.error('No Chromium found. Install Chromium or Chrome, or set TINYZERO_CHROMIUM to its path.');
   process.exit(1);
 }
 try {

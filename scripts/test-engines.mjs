@@ -14,7 +14,7 @@ if (process.platform !== 'linux' || process.arch !== 'x64') {
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !parts.some((part) => part.name === name));
 if (unknown.length > 0) {
-  console.error(`no part ${unknown.join(', ')}; there are ${parts.map(({ name }) => name).join(', ')}`);
+  console.error(`unknown part ${unknown.join(', ')}; known: ${parts.map(({ name }) => name).join(', ')}`);
   process.exit(2);
 }
 const cache = process.env.TINYZERO_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'tinyzero');

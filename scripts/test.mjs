@@ -45,7 +45,8 @@ if (filters.length === 0 && !slow && native.missing === undefined) {
       .join(' ')}`,
   );
   const renamed = numeric.find((part) => !files.some((file) => file.includes(part)));
-  if (renamed !== undefined) throw new Error(`no test file matches ${renamed}, which is to run with the lowest set`);
+  if (renamed !== undefined)
+    throw new Error(`no test file matches ${renamed}, which should run with the lowest instruction set`);
   const again = files.filter((file) => numeric.some((part) => file.includes(part)));
   status ||= runTests(again, lowest, 'dot');
 }
@@ -53,7 +54,8 @@ rmSync(temporary, { recursive: true, force: true });
 if (gpu.missing !== undefined) console.error(`\nTests of WebGPU were skipped: ${gpu.missing}`);
 if (browser.missing !== undefined) console.error(`\nTests in a browser were skipped: ${browser.missing}`);
 if (native.missing !== undefined) console.error(`\nTests of the native engine were skipped: ${native.missing}`);
-if (native.fault !== undefined) console.error(`They could have run, so this counts as a failure: ${native.fault}`);
+if (native.fault !== undefined)
+  console.error(`The engine should be available here, so this is a failure: ${native.fault}`);
 process.exit(status === 0 && native.fault === undefined ? 0 : status || 1);
 
 function runTests(testFiles, env, reporter) {

@@ -65,14 +65,14 @@ function exitCodeOf(error: unknown): number {
 function messageOf(error: unknown): string {
   if (!(error instanceof CommanderError)) return error instanceof Error ? asInvoked(error.message) : String(error);
   return error.code === 'commander.help'
-    ? 'The command is missing; --help lists all.'
+    ? 'No command given; --help lists all commands.'
     : error.message.replace(/^error: /, '');
 }
 
 // A closed pipe (`| head`) is not an error.
 process.stdout.on('error', (error) => {
   if (systemErrorCode(error) === 'EPIPE') process.exit(exitCodes.ok);
-  process.stderr.write(`tinyzero: standard output cannot be written: ${error.message}.\n`);
+  process.stderr.write(`tinyzero: cannot write to standard output: ${error.message}.\n`);
   process.exit(exitCodes.failure);
 });
 

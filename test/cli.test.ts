@@ -30,7 +30,7 @@ test('an output that cannot be written is one line and exit code 1', { skip: !ex
   for (const command of ['--help', 'runs']) {
     const { status, stderr } = spawnSync(process.execPath, [cliPath, command], { stdio: ['ignore', full, 'pipe'] });
     assert.equal(status, 1, command);
-    assert.match(String(stderr), /^tinyzero: standard output cannot be written: ENOSPC.*\n$/, command);
+    assert.match(String(stderr), /^tinyzero: cannot write to standard output: ENOSPC.*\n$/, command);
   }
   closeSync(full);
 });
@@ -139,7 +139,7 @@ test('every command takes --quiet and --no-color, also before its name, and sugg
   assert.deepEqual(await tinyzero(['--quiet', '--no-color', 'runs', folder]), after);
   const typo = await tinyzero(['runs', '--qiet']);
   assert.equal(typo.code, 2);
-  assert.match(typo.stderr, /--qiet: no such option; did you mean --quiet\?/);
+  assert.match(typo.stderr, /--qiet: unknown option; did you mean --quiet\?/);
 });
 
 test('every command that prints a result prints it as JSON too', async () => {
@@ -165,11 +165,11 @@ test('all problems of a command line are named at once, with exit code 2', async
   assert.equal(
     stderr,
     `tinyzero: invalid arguments:
-  --engin: no such option; did you mean --engine?
+  --engin: unknown option; did you mean --engine?
   --json: takes no value, found 'yes'
-  --xyzzy: no such option
+  --xyzzy: unknown option
   --model: needs a value, ${usage('model')}
-  --engine: expected auto or tensorflow or webgpu or wasm, found 'cuda'
+  --engine: expected auto, tensorflow, webgpu or wasm, found 'cuda'
   TINYZERO_NO_INSTALL: expected 1 or 0, found 'perhaps'
 Run \`tinyzero doctor --help\` for all options.
 `,
@@ -214,7 +214,7 @@ test('a sweep says where options of its runs belong', async () => {
     /--on: a sweep runs on this machine; on Modal, start a run for each setting with `.+ train --on modal --detach`/,
   );
   assert.match(stderr, /--seeds: write seeds = "1\.\.3" into the file/);
-  assert.match(stderr, /--wide: no such option/);
+  assert.match(stderr, /--wide: unknown option/);
 });
 
 test('flags of other programs get a suggestion', async () => {
@@ -231,7 +231,7 @@ test('flags of other programs get a suggestion', async () => {
     '-z',
   ]);
   assert.equal(code, 2);
-  const meant = [...stderr.matchAll(/^ {2}(\S+): no such option(?:; did you mean (\S+)\?)?$/gm)];
+  const meant = [...stderr.matchAll(/^ {2}(\S+): unknown option(?:; did you mean (\S+)\?)?$/gm)];
   assert.deepEqual(
     meant.map(([, wrong, right]) => [wrong, right]),
     [

@@ -114,7 +114,7 @@ test('countdown with a model that cannot spell it: reported before anything is s
   const out = join(temporaryFolder(t), 'run');
   const { code, stderr } = await tinyzero(['train', '--task', 'examples/countdown.ts', '--out', out, ...quick]);
   assert.equal(code, 1);
-  assert.match(stderr, /^tinyzero: This model cannot be asked the problems of task "countdown"\. .* cannot spell "U"/);
+  assert.match(stderr, /^tinyzero: The model cannot read the prompts of task "countdown"\. .* cannot spell "U"/);
   assert.match(stderr, /or choose another --model\.$/m);
   assert.equal(existsSync(out), false);
 });

@@ -38,7 +38,7 @@ export function readEntries(folder = join(root, 'bench/speedrun/entries')): Entr
       const texts = [entry.title, entry.notes, entry.weights];
       const isCommand = Array.isArray(entry.command) && entry.command.length > 0;
       if (!isCommand || [...texts, ...entry.command!].some((text) => typeof text !== 'string')) {
-        throw new Error(`${path}: expected title, notes and weights as texts, and command as a list of texts`);
+        throw new Error(`${path}: expected title, notes and weights as strings, and command as a list of strings`);
       }
       return { ...(entry as Entry), name };
     });
@@ -49,7 +49,7 @@ export function filled({ name, command }: Entry, fillings: Fillings): string[] {
   return command.map((argument) =>
     argument.replace(/\{(\w+)\}/g, (whole, key: string) => {
       const value = fillings[key as keyof Fillings];
-      if (value === undefined) throw new Error(`entry ${name}: ${whole} means nothing`);
+      if (value === undefined) throw new Error(`entry ${name}: unknown placeholder ${whole}`);
       return value;
     }),
   );

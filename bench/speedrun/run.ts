@@ -40,7 +40,7 @@ const cores = Number(values.cores);
 const seeds = parseSeeds(values.seeds);
 if (typeof seeds === 'string') throw new Error(`--seeds: ${seeds}`);
 const entries = readEntries().filter(({ name }) => name.includes(values.only));
-if (entries.length === 0) throw new Error(`no entry is called ${values.only}`);
+if (entries.length === 0) throw new Error(`--only: no entry ${values.only}`);
 if (values.install) installPeers();
 if (entries.some(({ command }) => command.includes('{python}'))) warmPeers();
 

@@ -28,7 +28,7 @@ export interface WatchRequest {
 export function requireWatch({ watch }: WatchRequest, given: ReadonlySet<OptionName>): void {
   const useless = (['port', 'open'] as const).find((name) => given.has(name));
   if (watch || useless === undefined) return;
-  throw new UserError(`${flag(useless)} is about the page of --watch, which is missing.`, {
+  throw new UserError(`${flag(useless)} needs --watch, whose page it configures.`, {
     exitCode: exitCodes.usage,
   });
 }
@@ -61,13 +61,13 @@ export async function watchedRun<T>(
   };
   try {
     const farewell = asInvoked(
-      `The run is over. \`tinyzero report ${shellWord(folder)} --open\` or \`tinyzero watch ${shellWord(folder)}\` shows it again.`,
+      `The run has ended. \`tinyzero report ${shellWord(folder)} --open\` or \`tinyzero watch ${shellWord(folder)}\` shows it again.`,
     );
     child.send({ folder, port, farewell } satisfies ToChild);
     const url = await addressOf(child, exited);
     // Bypasses the reporter: --quiet must not hide the address, and the address must never be wrapped.
     process.stderr.write(`Watch it at ${url}\n`);
-    if (open && !(await openInBrowser(url))) reporter.line('No browser could be opened. Open the address in one.');
+    if (open && !(await openInBrowser(url))) reporter.line('Cannot open a browser. Open the address yourself.');
     return await work();
   } finally {
     await end();
@@ -76,7 +76,7 @@ export async function watchedRun<T>(
 
 async function addressOf(child: ReturnType<typeof fork>, exited: Promise<unknown>): Promise<string> {
   const answer = await Promise.race([once(child, 'message'), exited.then(() => undefined)]);
-  const message: FromChild = answer?.[0] ?? { error: 'The page of --watch could not be started.' };
+  const message: FromChild = answer?.[0] ?? { error: 'Cannot start the page of --watch.' };
   if ('error' in message) throw new UserError(message.error);
   return message.url;
 }

@@ -76,7 +76,7 @@ function indented(text: string, indent: number): string {
 
 const firstExamples = [
   ['train', 'the built-in model learns to multiply, in about ten seconds'],
-  ['play --model runs/mine --compare builtin', 'what a run changed, answer by answer'],
+  ['play --model runs/mine --compare builtin', 'what training changed, answer by answer'],
 ] as const;
 
 /** Commander's program, for help, `--version` and misspelt commands. Commands run without it. */
@@ -257,7 +257,7 @@ function readTokens(spec: CommandSpec, names: readonly OptionName[], args: reado
         unknown = true;
         const ofOthers = optionNames.find((each) => flag(each) === token.rawName);
         const instead = ofOthers && spec.instead?.(ofOthers);
-        problems.push(`${token.rawName}: ${instead ?? `no such option${suggestion(token.rawName, names)}`}`);
+        problems.push(`${token.rawName}: ${instead ?? `unknown option${suggestion(token.rawName, names)}`}`);
       } else if (type === 'boolean') {
         noValue(token.value, token.rawName);
         flags[name] = true;

@@ -83,7 +83,7 @@ export async function openPlayer(
     const input = promptInput(text, form ?? { style: promptStyle });
     const ids = 'messages' in input ? tokenizer.encodeChat(input.messages) : tokenizer.encode(input.text);
     if (ids.length > 0 && ids.length <= promptRoom) return ids;
-    throw new UserError(`The prompt has ${ids.length} tokens; it may have 1 to ${promptRoom}.`);
+    throw new UserError(`The prompt has ${ids.length} tokens; expected 1 to ${promptRoom}.`);
   };
 
   return {

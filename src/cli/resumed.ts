@@ -98,13 +98,13 @@ function requireOwn(folder: string, { values, given, counting, own }: Resumed): 
   const listed = others.map((name) => {
     const [wanted = 'off', has] = [asText[name], own[name]];
     const word = wanted === true ? flag(name) : `${flag(name)} ${wanted}`;
-    return has === undefined || has === true ? word : `${word} (it has ${has})`;
+    return has === undefined || has === true ? word : `${word} (the run has ${has})`;
   });
   const also = ['', ...counting.map((name) => `${flag(name)}, `)].join('');
   throw new UserError(
     {
-      problem: `--resume: ${folder} keeps its own options, so it cannot be given ${listed.join(', ')}.`,
-      fix: `Leave that out, or start a new run with --out. Beside --resume count ${also}and what says where to compute and what to show.`,
+      problem: `--resume: the run in ${folder} keeps its own options. Found ${listed.join(', ')}.`,
+      fix: `Omit these, or start a new run with --out. With --resume, only ${also}and options for the place, the engine and the output can change.`,
     },
     { exitCode: exitCodes.usage },
   );

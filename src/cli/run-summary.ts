@@ -46,7 +46,7 @@ export function describePreflight(preflight: Preflight, paint: Paint = plain): s
     `  all wrong ${percent(allWrong)}, mixed ${percent(mixed)}, all correct ${percent(allRight)}`,
     `  problems with 0 to ${samplesPerProblem} correct samples: ${bars(histogram)} (${histogram.join(' ')})`,
     `  cut off ${rate(truncatedRate)}, no readable answer ${rate(parseFailRate)}; mean |advantage| ${meanAbsAdvantage.toFixed(3)}`,
-    `  ${trainable} problems to train on; ${varied} have rewards that differ, ${solved} an exact sample`,
+    `  ${trainable} problems to train on; ${varied} have varied rewards, ${solved} have an exact sample`,
     ...(plan === undefined
       ? []
       : [
@@ -144,7 +144,7 @@ export function summarize(
 
 function describeEnding({ updates, stopped, best }: TrainResult): string[] {
   return [
-    ...(stopped === undefined ? [] : [`Training ended after update ${updates}: its reward no longer rose.`]),
+    ...(stopped === undefined ? [] : [`Training ended after update ${updates}: the reward no longer rose.`]),
     ...(best === undefined
       ? []
       : [

@@ -38,7 +38,7 @@ export function trainProgress(reporter: Reporter, paint: Paint): TrainProgress {
             heldOutBefore = summary.greedy.exact.rate;
             evaluationSeconds = seconds;
           }
-          return reporter.line(`Held out, ${when} training: ${describeAccuracy(summary)}.`);
+          return reporter.line(`Held-out accuracy ${when} training: ${describeAccuracy(summary)}.`);
         }
         case 'preflight':
           return describePreflight(event.preflight, paint).forEach(reporter.line);
@@ -186,7 +186,7 @@ export function sftProgress(reporter: Reporter): { onEvent(event: SftEvent): voi
           );
         }
         case 'measured':
-          return reporter.line(`Held out, ${event.when} training: ${describeLoss(event.loss)}.`);
+          return reporter.line(`Held-out loss ${event.when} training: ${describeLoss(event.loss)}.`);
         case 'resumed':
           return progress.resume(event.history);
         case 'training':
@@ -222,5 +222,5 @@ function lossCurves(history: readonly SftMetrics[], width: number): string[] {
 }
 
 function describeLoss({ loss, tokens }: TokenLoss): string {
-  return `loss ${loss.toFixed(3)} nats per token (probability of a token ${percent(Math.exp(-loss))}), over ${counted(tokens, 'token')}`;
+  return `${loss.toFixed(3)} nats per token (probability of a token ${percent(Math.exp(-loss))}), over ${counted(tokens, 'token')}`;
 }

@@ -58,7 +58,7 @@ export async function readParquet(
       throw tooLarge(`The text in the columns of ${name} that are read`, answer.bytes, maxBytes);
     default:
       throw new UserError({
-        problem: `${name} is not a Parquet file that can be read: ${answer.reason}.`,
+        problem: `${name} cannot be read as Parquet: ${answer.reason}.`,
         fix: 'Check that it is complete, or save the problems as CSV or JSON lines.',
       });
   }

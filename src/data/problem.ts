@@ -82,7 +82,7 @@ function checkSplit(
   }
   if (shared[0] !== undefined) {
     throw new UserError({
-      problem: `Task "${taskName}" draws ${quote(shared[0].id)}, or one of its cluster, for training although it is held out.`,
+      problem: `Task "${taskName}" draws ${quote(shared[0].id)}, or a problem of its cluster, for training although it is held out.`,
       fix: 'Let heldOut(random, n) return only problems whose clusters problems(random, n) never draws.',
     });
   }

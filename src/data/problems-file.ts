@@ -118,7 +118,7 @@ function split(name: string, lines: readonly ProblemRow[]): { train: FileProblem
       found: `${train.length} and ${test.length} in ${lines.length} lines`,
       fix: told
         ? 'Remove "split": "test" from some of the lines.'
-        : `Without "split": "test", about one line in ${testEvery} is chosen by a hash of its prompt: add lines, or set it.`,
+        : `Without "split": "test", a hash of the prompt holds out about one line in ${testEvery}: add lines, or mark some as "test".`,
     });
   }
   const trained = new Set(train.map(({ cluster }) => cluster));
@@ -182,8 +182,8 @@ async function readProblemRows(
 
 function notesOn(name: string, { same, other }: { readonly same: number; readonly other: number }): string[] {
   if (same + other === 0) return [];
-  const differing = other > 0 ? `, ${other} of them with another answer` : '';
-  return [`${name}: ${same + other} rows repeat the prompt of an earlier one and are left out${differing}.`];
+  const differing = other > 0 ? `, ${other} of them with a different answer` : '';
+  return [`${name}: ${same + other} rows repeat an earlier prompt and are left out${differing}.`];
 }
 
 function jsonRows(path: string, name: string): JsonLine[] {
@@ -204,7 +204,7 @@ async function tableRows(path: string, name: string, { map, isDataset }: Problem
       fix:
         field === undefined
           ? 'Correct --map.'
-          : `Say which column is what, such as --map ${suggestion(columns, missing)}.`,
+          : `Name the columns with --map, such as --map ${suggestion(columns, missing)}.`,
     });
   }
   return rows.map(({ where, record }) => ({ where: `${where} of ${name}`, record }));
@@ -254,7 +254,7 @@ function readRow(record: JsonRecord, { where, map, isTabular, source }: RowConte
   };
   const bad = (field: Field, expected: string) => {
     const column = map[field] ?? field;
-    const named = column === field ? `\`${field}\`` : `\`${column}\`, which is the ${field},`;
+    const named = column === field ? `\`${field}\`` : `\`${column}\` (the ${field})`;
     return refused(where, `${named} must be ${expected}, not ${quote(value(field))}`, isTabular);
   };
   const [prompt, answer, split, cluster] = [value('prompt'), value('answer'), value('split'), value('cluster')];

@@ -67,8 +67,8 @@ function requireColumns(name: string, found: readonly string[], prompt: string, 
     found: `the columns ${found.map((column) => quote(column)).join(', ')}`,
     fix:
       missing[0] === prompt
-        ? 'Say which column is the prompt, such as --map prompt.0.content=prompt.'
-        : `Ask for the samples that it has, --num-samples ${has}.`,
+        ? 'Name the column of the prompt, such as --map prompt.0.content=prompt.'
+        : `Use the samples that it has: --num-samples ${has}.`,
   });
 }
 

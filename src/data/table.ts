@@ -65,10 +65,10 @@ function csvTable(text: string, name: string, wanted: readonly string[], tabs: b
     }
     if (fields.length !== columns.length) {
       throw new UserError({
-        problem: `${name} has a row of another length: ${where}.`,
+        problem: `${name} has a row with a different number of fields: ${where}.`,
         expected: `${columns.length} fields, as in the first line`,
         found: `${fields.length}`,
-        fix: 'Put fields that hold a comma, a quote or a line break in double quotes.',
+        fix: 'Put fields that contain a comma, a quote or a line break in double quotes.',
       });
     }
     if (rows.length === maxRows) throw tooManyRows(name, maxRows);
@@ -116,15 +116,15 @@ function delimiterOf(text: string): string {
 function explained(error: CsvError, name: string): UserError {
   const reasons: Readonly<Record<string, string>> = {
     CSV_QUOTE_NOT_CLOSED: 'a quoted field is never closed',
-    CSV_INVALID_CLOSING_QUOTE: 'a quoted field goes on after its closing quote',
-    INVALID_OPENING_QUOTE: 'a quote stands inside a field that does not begin with one',
+    CSV_INVALID_CLOSING_QUOTE: 'a quoted field continues after its closing quote',
+    INVALID_OPENING_QUOTE: 'a quote appears inside a field that does not begin with one',
     CSV_MAX_RECORD_SIZE: `a row has more than ${maxRowCharacters} characters`,
   };
   const line = Number(error.lines);
   return new UserError(
     {
       problem: `${name} is not CSV: ${reasons[error.code] ?? error.message}${line > 0 ? `, at line ${line}` : ''}.`,
-      fix: 'A field that holds a comma, a quote or a line break is put in double quotes, and a quote in it is doubled.',
+      fix: 'Put a field that contains a comma, a quote or a line break in double quotes, and double each quote in it.',
     },
     { cause: error },
   );

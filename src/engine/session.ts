@@ -236,11 +236,11 @@ export function explained(functionName: string, error: unknown, cluster?: Cluste
   if (!(error instanceof Error)) return error;
   if (/\bOOM when allocating\b.*device:GPU/s.test(error.message)) {
     const shape = /with shape\[([\d,]*)\]/.exec(error.message)?.[1];
-    const tensor = shape === undefined ? '' : ` No room was left for a tensor [${shape.replaceAll(',', ', ')}].`;
+    const tensor = shape === undefined ? '' : ` There was no room for a tensor [${shape.replaceAll(',', ', ')}].`;
     return new UserError(
       {
         problem: `The GPU has too little memory for ${functionName}.${tensor}`,
-        fix: 'Use a smaller --micro-batch, --precision bf16, --lora-rank or a smaller model; `--dry-run` says what is needed.',
+        fix: 'Use a smaller --micro-batch, --precision bf16, --lora-rank or a smaller model; `--dry-run` shows what is needed.',
       },
       { cause: error },
     );

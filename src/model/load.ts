@@ -141,13 +141,13 @@ export function checkMemory(
   const where = engine.device === 'gpu' ? 'the GPU' : 'this machine';
   if (engine.name === 'wasm' && needed > wasmHeapBytes) {
     throw new UserError({
-      problem: `${what} needs ${formatBytes(needed)} of memory, and the wasm engine has ${formatBytes(wasmHeapBytes)}.`,
+      problem: `${what} needs ${formatBytes(needed)} of memory, but the wasm engine has ${formatBytes(wasmHeapBytes)}.`,
       fix: 'Use `--engine tensorflow`.',
     });
   }
   if (needed > memory) {
     throw new UserError({
-      problem: `${what} needs ${formatBytes(needed)} of memory, and ${where} has ${formatBytes(memory)}.`,
+      problem: `${what} needs ${formatBytes(needed)} of memory, but ${where} has ${formatBytes(memory)}.`,
       fix: 'Use a smaller model or shorter texts.',
     });
   }

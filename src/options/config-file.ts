@@ -38,7 +38,7 @@ export function readConfig(path: string, names: readonly OptionName[], command: 
   for (const [key, value] of Object.entries(readTable(file))) {
     const name = byKey.get(key);
     if (name === undefined) {
-      problems.push(`${file}: ${key}: no option of ${command}${optionMeant(key, names)}`);
+      problems.push(`${file}: ${key}: not an option of ${command}${optionMeant(key, names)}`);
       continue;
     }
     const text = flagOf(options[name], value);
@@ -63,7 +63,7 @@ export function readTable(path: string): JsonRecord {
   const table = path.endsWith('.json') ? parseJsonRecord(bytes, path) : parseToml(bytes.toString('utf8'), path);
   if (typeof table.format === 'string' && table.format.startsWith('tinyzero-')) {
     throw new UserError({
-      problem: `${path} is the record of a run, which holds more than options.`,
+      problem: `${path} is the record of a run, not a file of options.`,
       fix: `Give the folder of the run, or the ${repeatFile} in it.`,
     });
   }
@@ -89,8 +89,8 @@ export function flagOf(spec: OptionSpec, value: unknown): string | boolean | rea
 
 function expected({ type }: OptionSpec): string {
   if (type === 'boolean') return 'true or false';
-  if (type === 'list') return 'a list of texts';
-  return type === 'integer' || type === 'number' ? 'a number' : 'a text';
+  if (type === 'list') return 'a list of strings';
+  return type === 'integer' || type === 'number' ? 'a number' : 'a string';
 }
 
 /**

@@ -146,8 +146,8 @@ export const optimizer: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8,
 export const sftDefaults = { epochs: 3, batchSize: 16 } as const;
 
 /**
- * The defaults of an option as help shows them: `8`, or `4e-4 built-in, 3e-5 at 135M instruct, 3e-5 at 135M base`. Undefined
- * if it has none in this table.
+ * The defaults of an option as help shows them: `8`, or `4e-4 built-in, 3e-5 others at 135M`. Undefined if it has none
+ * in this table.
  */
 export function followingDefaultText(name: string): string | undefined {
   const columns = [
@@ -158,21 +158,23 @@ export function followingDefaultText(name: string): string | undefined {
   if (!hasKey(defaultsTable.builtin, name)) return undefined;
   const values = columns.map(([, column]) => valueText(column[name]));
   if (values.every((value) => value === values[0])) return values[0];
-  if (values[1] === values[2]) return `${values[0]} built-in, ${values[1]} others`;
+  const size = columns.some(([, column]) => followsSize(column[name])) ? ` at ${shownSize.name}` : '';
+  if (values[1] === values[2]) return `${values[0]} built-in, ${values[1]} others${size}`;
   if (values.some((value) => value.includes(','))) {
-    return columns.map(([title], i) => `${title}: ${values[i]}`).join('; ');
+    return `${columns.map(([title], i) => `${title}: ${values[i]}`).join('; ')}${size}`;
   }
-  return columns.map(([title], i) => `${values[i]} ${title}`).join(', ');
+  return `${columns.map(([title], i) => `${values[i]} ${title}`).join(', ')}${size}`;
 }
 
 /** Example model size for the learning-rate rule in help texts. */
 const shownSize = { parameters: 135e6, name: '135M' } as const;
 
+function followsSize(value: Defaults[keyof Defaults]): boolean {
+  return typeof value === 'function' && value(1) !== value(1e12);
+}
+
 function valueText(value: Defaults[keyof Defaults]): string {
-  if (typeof value === 'function') {
-    const follows = value(1) !== value(1e12);
-    return `${numberText(value(shownSize.parameters))}${follows ? ` at ${shownSize.name}` : ''}`;
-  }
+  if (typeof value === 'function') return numberText(value(shownSize.parameters));
   if (typeof value === 'number') return numberText(value);
   if (typeof value === 'object' && 'other' in value) {
     const { other, ...byWording } = value;

@@ -15,10 +15,10 @@ export const resultOptions = {
     type: 'string',
     placeholder: 'number|auto',
     default: 'auto',
-    help: 'runs side by side; auto: as processors and memory allow',
+    help: 'runs at the same time; auto: as many as processors and memory allow',
   },
   name: { type: 'string', placeholder: 'text', help: 'a name for the run, shown in lists and reports' },
-  note: { type: 'string', placeholder: 'text', help: 'a sentence about the run, shown in lists and reports' },
+  note: { type: 'string', placeholder: 'text', help: 'a note about the run, shown in lists and reports' },
   sort: {
     type: 'string',
     placeholder: 'column',
@@ -29,12 +29,12 @@ export const resultOptions = {
     placeholder: 'condition',
     help: "list only matching runs: 'after > 80% and state = finished'; ~ means contains",
   },
-  out: { type: 'string', placeholder: 'path', help: 'path of the result' },
+  out: { type: 'string', placeholder: 'path', help: 'where to write the result' },
   open: { type: 'boolean', default: false, help: 'open the report in a browser' },
   watch: {
     type: 'boolean',
     default: false,
-    help: 'show the run in a browser as it goes: prints the address of a page on this machine',
+    help: 'follow the run in a browser: prints the address of a page on this machine',
   },
   port: { type: 'integer', min: 0, max: 65535, default: 0, help: 'port of the page on 127.0.0.1; 0 for any free one' },
   to: {
@@ -51,7 +51,7 @@ export const resultOptions = {
   check: {
     type: 'boolean',
     default: false,
-    help: 'open the export in the program it is made for, and compare greedy answers token by token',
+    help: 'load the export in its target program and compare greedy completions token by token',
   },
   private: { type: 'boolean', default: false, help: 'make the repository private' },
   yes: { type: 'boolean', default: false, help: 'do not ask for confirmation' },

@@ -46,7 +46,7 @@ export const machineOptions = {
     above: 0,
     unit: 'GB',
     env: 'TINYZERO_GPU_MEMORY',
-    help: 'the most memory that TensorFlow takes of an NVIDIA GPU; default: as much as it needs',
+    help: 'limit on the memory of an NVIDIA GPU that TensorFlow uses; default: as much as it needs',
   },
   gpu: {
     type: 'boolean',
@@ -56,7 +56,7 @@ export const machineOptions = {
   from: {
     type: 'string',
     placeholder: 'path',
-    help: 'install from this wheel, or folder of wheels, without a network',
+    help: 'install from this wheel, or folder of wheels, without network access',
   },
   reinstall: { type: 'boolean', default: false, word: 'force', help: 'install again even if an engine is installed' },
 } as const satisfies Record<string, OptionSpec>;
@@ -118,7 +118,7 @@ export const remoteOptions = {
     type: 'string',
     placeholder: 'name',
     default: 'tinyzero-outputs',
-    help: 'the volume on Modal for the files of all runs',
+    help: 'volume on Modal that keeps the files of all runs',
   },
   detach: { type: 'boolean', default: false, help: 'with --on modal: start the run, print how to follow it, and exit' },
 } as const satisfies Record<string, OptionSpec>;

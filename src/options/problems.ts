@@ -109,7 +109,7 @@ function requireCountable({ numSamples, evalSamples }: Settings, { train, test }
     if (samples * count <= maxCompletions) continue;
     throw new UserError(
       {
-        problem: `${samples} samples of each of ${count} ${what} are too many completions.`,
+        problem: `Too many completions: ${samples} samples of each of ${count} ${what}.`,
         expected: `at most ${maxCompletions}`,
         found: `${samples * count}`,
         fix: 'Use fewer samples.',
@@ -130,7 +130,7 @@ function withoutExamples(task: Task, problems: ProblemSet, { shots, seed }: Sett
   const { solution } = task;
   if (!solution) {
     throw new UserError(
-      { problem: `--shots shows solved problems, and task "${task.name}" has no solution(problem).` },
+      { problem: `--shots needs solved problems, but task "${task.name}" has no solution(problem).` },
       { exitCode: exitCodes.usage },
     );
   }
@@ -142,7 +142,7 @@ function withoutExamples(task: Task, problems: ProblemSet, { shots, seed }: Sett
   if (shown.size < shots || train.length === 0) {
     throw new UserError({
       problem: `Task "${task.name}" has too few training problems for --shots ${shots}.`,
-      expected: `more than ${shots} of different clusters`,
+      expected: `more than ${shots} problems of different clusters`,
       found: `${problems.train.length} in total`,
     });
   }
@@ -172,8 +172,8 @@ function withValidation(task: Task, problems: ProblemSet, { numValidation, seed 
   if (count < numValidation) {
     throw new UserError({
       problem: `Task "${task.name}" has too few training problems for --num-validation ${numValidation}.`,
-      expected: 'that many in half of the clusters of the training problems',
-      found: `${count} of ${problems.train.length}`,
+      expected: `${numValidation} problems in half of the clusters`,
+      found: `${count}, of ${problems.train.length} training problems in all`,
     });
   }
   const isHeld = ({ cluster }: Problem) => held.has(cluster);
@@ -206,8 +206,8 @@ function requireSpellable(
       if (!(error instanceof UserError)) throw error;
       throw new UserError(
         {
-          problem: `This model cannot be asked the problems of task "${task.name}". ${error.message}`,
-          fix: 'Use only characters that it can spell, or choose another --model.',
+          problem: `The model cannot read the prompts of task "${task.name}". ${error.message}`,
+          fix: 'Use only characters that it knows, or choose another --model.',
         },
         { cause: error },
       );

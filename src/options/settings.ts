@@ -133,8 +133,8 @@ export function loraOptions(
 ): LoraOptions | undefined {
   const { loraRank: rank, loraAlpha, loraTargets: names, reference } = options;
   if (rank === undefined) {
-    if (loraAlpha !== undefined) problems.push('--lora-alpha: adapters are trained only with --lora-rank');
-    if (names !== undefined) problems.push('--lora-targets: adapters are trained only with --lora-rank');
+    if (loraAlpha !== undefined) problems.push('--lora-alpha: needs --lora-rank, which trains adapters');
+    if (names !== undefined) problems.push('--lora-targets: needs --lora-rank, which trains adapters');
     return undefined;
   }
   if (reference !== undefined)
@@ -163,7 +163,7 @@ function tinkerAdapters(
   }: TrainingOptions,
   problems: string[],
 ): LoraOptions {
-  const fixed = 'with --on tinker, the server decides that';
+  const fixed = 'with --on tinker, the server decides this';
   if (loraAlpha !== undefined) problems.push(`--lora-alpha: ${fixed}`);
   if (names !== undefined) problems.push(`--lora-targets: ${fixed}`);
   if (microBatch !== undefined) problems.push(`--micro-batch: ${fixed}`);
@@ -182,7 +182,7 @@ function placeProblems({ tinkerUrl, tinkerModel, temperature, samplerUrl, algo, 
   return [
     ...(temperature === 1 ? [] : ['--temperature: must be 1 with --on tinker, whose servers compute log-probs at 1']),
     ...(samplerUrl === undefined ? [] : ['--sampler-url: with --on tinker, that server samples']),
-    ...(isOnLogProbs(algorithms[algo]) ? [] : [`--algo: ${algo} cannot be trained with --on tinker`]),
+    ...(isOnLogProbs(algorithms[algo]) ? [] : [`--algo: ${algo} is not available with --on tinker`]),
     ...(refreshEvery === 1 ? [] : ['--refresh-every: with --on tinker, the server always samples from the policy']),
   ];
 }
@@ -226,7 +226,7 @@ export const defaultSplit = 'train';
 function sourceProblems({ problems, map, ...options }: Settings): string[] {
   const found: string[] = [];
   parseColumnMap(map, found);
-  if (map !== undefined && problems === undefined) found.push('--map: names columns of --problems, which is missing');
+  if (map !== undefined && problems === undefined) found.push('--map: needs --problems, whose columns it names');
   const splits = (['split', 'testSplit', 'subset'] as const).filter((name) => options[name] !== undefined);
   if (splits.length > 0 && (problems === undefined || !isDatasetId(problems))) {
     const needs = 'needs --problems with a dataset of the hub, such as org/name';
@@ -242,7 +242,7 @@ function serverProblems({ samplerUrl, samplerModel, apiKeyEnv }: Settings): stri
   if (samplerUrl !== undefined) return [];
   const given = { samplerModel, apiKeyEnv };
   const names = (['samplerModel', 'apiKeyEnv'] as const).filter((name) => given[name] !== undefined);
-  return names.map((name) => `${flag(name)}: describes the server of --sampler-url, which is missing`);
+  return names.map((name) => `${flag(name)}: needs --sampler-url, whose server it describes`);
 }
 
 function samplerProblems({ samplerWeights, samplerUrl, tinkerUrl, algo }: Settings): string[] {
@@ -252,7 +252,7 @@ function samplerProblems({ samplerWeights, samplerUrl, tinkerUrl, algo }: Settin
   if (!algorithms[algo].anySampler) {
     const others = algorithmNames.filter((name) => algorithms[name].anySampler).join(', ');
     refused.push(
-      `--sampler-weights: ${algorithms[algo].title} needs samples of the policy itself; with int8 can learn ${others}`,
+      `--sampler-weights: ${algorithms[algo].title} needs samples from the unrounded policy; int8 works with ${others}`,
     );
   }
   return refused;
@@ -261,8 +261,8 @@ function samplerProblems({ samplerWeights, samplerUrl, tinkerUrl, algo }: Settin
 function keepProblems({ keep, numValidation, evalEvery }: Settings): string[] {
   if (keep !== 'best') return [];
   return [
-    ...(numValidation === 0 ? ['--keep: best needs --num-validation problems to choose by'] : []),
-    ...(evalEvery === 0 ? ['--keep: best is chosen every --eval-every updates, which is 0'] : []),
+    ...(numValidation === 0 ? ['--keep: best needs validation problems (--num-validation)'] : []),
+    ...(evalEvery === 0 ? ['--keep: best needs evaluations during training (--eval-every above 0)'] : []),
   ];
 }
 

@@ -81,12 +81,17 @@ function isTrue(text: string, variable: string, problems: string[]): boolean {
   return false;
 }
 
+/** `apo, grpo or rloo`. */
+export function alternatives(words: readonly string[]): string {
+  return new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(words);
+}
+
 function parse(spec: OptionSpec, text: string, source: string, problems: string[]): string | number | undefined {
   const fail = (expected: string) => {
     problems.push(`${source}: expected ${expected}, found '${text}'`);
     return undefined;
   };
-  if (spec.type === 'choice') return spec.choices.includes(text) ? text : fail(spec.choices.join(' or '));
+  if (spec.type === 'choice') return spec.choices.includes(text) ? text : fail(alternatives(spec.choices));
   if (spec.type === 'string' || spec.type === 'list') return text === '' ? fail(`a ${spec.placeholder}`) : text;
   if (spec.type === 'boolean') return undefined;
   if (text === spec.or) return text;

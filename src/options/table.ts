@@ -38,7 +38,7 @@ export const options = {
     type: 'choice',
     choices: ['tiny', 'tiny-b'],
     default: 'tiny',
-    help: 'the built-in model to make: its seed and the problems it is never shown',
+    help: 'the built-in model to make; determines its seed and its held-out problems',
   },
   family: {
     type: 'choice',
@@ -59,7 +59,7 @@ export const options = {
     unit: 'share',
     help: 'share of the lines to hold out, for the loss before and after training',
   },
-  steps: { type: 'integer', min: 1, unit: 'steps', help: 'fewer steps than the recipe, for a quick try' },
+  steps: { type: 'integer', min: 1, unit: 'steps', help: 'train for fewer steps than the recipe, for a quick test' },
   precision: {
     type: 'choice',
     choices: precisions,
@@ -105,7 +105,7 @@ export const options = {
   },
   topK: { type: 'integer', min: 0, unit: 'tokens', help: 'sample only from this many most likely tokens; 0: all' },
   maxNewTokens: { type: 'integer', min: 1, unit: 'tokens', help: 'longest completion' },
-  samples: { type: 'integer', min: 1, unit: 'completions', help: 'completions of each prompt' },
+  samples: { type: 'integer', min: 1, unit: 'completions', help: 'completions per prompt' },
   task: {
     type: 'string',
     placeholder: 'file',
@@ -170,7 +170,7 @@ export const options = {
     type: 'choice',
     choices: controls,
     default: controls[0],
-    help: "shuffled-reward gives every rollout another one's reward: a placebo that must show no gain",
+    help: 'shuffled-reward gives each rollout the reward of another: a placebo that must show no gain',
   },
   epochs: { type: 'integer', min: 1, help: 'passes of stage 2 over all rows' },
   batchSize: { type: 'integer', min: 1, unit: 'rollouts', help: 'rollouts per update' },
@@ -197,7 +197,7 @@ export const options = {
     type: 'integer',
     min: 0,
     unit: 'updates',
-    help: 'updates over which the learning rate rises; default: a tenth of all',
+    help: 'updates during which the learning rate rises; default: a tenth of all',
   },
   beta2: { type: 'number', above: 0, help: 'weight of the log-ratio to the reference in the loss' },
   trainOn: {

@@ -63,7 +63,7 @@ export function createLearner(engine: Engine, config: ModelConfig, options: Lear
   const { shape, optimizer, lora, isNarrow, seed } = options;
   const layout = trainingLayout(config, { isNarrow, lora });
   const state = { ...layout.parameters, ...layout.adapters, ...layout.moments, ...layout.gradients };
-  checkMemory(engine, stateBytes(state), 'The model with all that is kept for its training');
+  checkMemory(engine, stateBytes(state), 'The model with its training state');
   const program = engine.createProgram({ state, functions: learnerFunctions(config, layout, options) });
   for (const name of Object.keys(layout.gradients)) program.fill(name, 0);
 

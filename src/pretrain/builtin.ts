@@ -139,26 +139,26 @@ export function modelCard({
   return `# ${corpus}
 
 A ${familyTitles[family]} model of ${parameterCount(config).toLocaleString('en')} parameters (${config.layers} layers, width ${config.hiddenSize}) that multiplies small numbers,
-carelessly. It was pre-trained from nothing by tinyzero on text that tinyzero generates, so that reinforcement learning has
-something to find: it knows how to work a product out in steps and mostly guesses instead.
+carelessly. It was pre-trained from scratch by tinyzero on text that tinyzero generates. It can work out a product in steps,
+but mostly guesses instead, so that reinforcement learning has something to find.
 
 Made by \`${command}\` (seed ${seed}) on ${engine}. The same command on the same machine and engine gives the same bytes.
 
-## What it was shown
+## Training data
 
 ${steps} batches of ${batchSize} lines (AdamW, peak learning rate ${pretrainLearningRate}, one cosine), each a function of the seed:
 
 | share | lines |
 | --- | --- |
-| ${percent(drillShare)} | drills: four unrelated products with an easy factor, or sums, of which the results are learned |
+| ${percent(drillShare)} | drills: four unrelated products with an easy factor, or sums; only the results are learned |
 | ${percent(questions)} | multiplication questions: ${percent(pupil.careful)} answered in steps (${percent(pupil.slips)} of these with a slip that is carried on), the rest guessed (${percent(pupil.luckyGuess)} of the guesses right); ${percent(wideShare)} have a first factor of 13 to ${wideMaxFactor} |
-| ${percent(planShare)} | plans: questions with first factors to ${planMaxFactor} of which only the steps are learned, not their results |
+| ${percent(planShare)} | plans: questions with first factors up to ${planMaxFactor}; only the steps are learned, not their results |
 | ${percent(sumShare)} | \`x + y\` questions, answered like the multiplications |
 
-Never shown, in either order, neither asked nor stated:
-${heldOut.map(([a, b]) => `${a} × ${b}`).join(', ')}. Nor does reinforcement learning with tinyzero's defaults ask these.
+Held out, in either order, both as questions and as results:
+${heldOut.map(([a, b]) => `${a} × ${b}`).join(', ')}. Reinforcement learning with tinyzero's defaults does not ask these either.
 
-## What it scores on those problems, before reinforcement learning
+## Accuracy on those problems before reinforcement learning
 
 | | exact | 95 % interval |
 | --- | --- | --- |
@@ -286,7 +286,7 @@ function packRows(
   const weights = new Float32Array(B * T);
   const learned = rows.reduce((sum, { learn }) => sum + learn.filter((flag, i) => flag && i > 0).length, 0);
   rows.forEach((row, index) => {
-    if (row.ids.length > T) throw new RangeError(`a row of ${row.ids.length} tokens does not fit ${T}`);
+    if (row.ids.length > T) throw new RangeError(`a row of ${row.ids.length} tokens does not fit in ${T}`);
     ids.set(row.ids, index * T);
     for (let i = 1; i < row.ids.length; i++) {
       targets[index * T + i - 1] = row.ids[i]!;

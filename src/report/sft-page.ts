@@ -87,8 +87,8 @@ interface Quantity {
 }
 
 const quantities: readonly Quantity[] = [
-  { title: 'Loss', unit: 'nats a completion token, of the rows of an update', value: ({ loss }) => loss },
-  { title: 'Held-out loss', unit: 'nats a completion token', value: ({ heldOutLoss }) => heldOutLoss },
+  { title: 'Loss', unit: 'nats per completion token, of the rows of an update', value: ({ loss }) => loss },
+  { title: 'Held-out loss', unit: 'nats per completion token', value: ({ heldOutLoss }) => heldOutLoss },
   { title: 'Gradient norm', unit: 'before clipping', value: ({ gradientNorm }) => gradientNorm },
   { title: 'Learning rate', unit: 'of AdamW', value: ({ learningRate }) => learningRate },
 ];

@@ -45,7 +45,7 @@ export function placeboWords(
   readonly notes: readonly string[];
 } {
   const what =
-    "Every rollout was given another's reward (--control shuffled-reward), so nothing could be learned from rewards. " +
+    'Every rollout got the reward of another (--control shuffled-reward), so nothing could be learned from rewards. ' +
     'Compare the gain of the same run without that option; a loss is the harm of training on noise.';
   if (outcome !== 'learned' && outcome !== 'small') {
     const opening = 'The placebo shows no gain, as it must';

@@ -82,7 +82,7 @@ function hasWholeFinal(folder: RunFolder, reporter: Reporter): boolean {
     return true;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    reporter.line(`${error.message} The trained model will be written again.`);
+    reporter.line(`${error.message} The trained model will be saved again.`);
     return false;
   }
 }
@@ -116,7 +116,9 @@ function checkedState(folder: RunFolder, step: number, updates: number): Checkpo
   const path = folder.checkpointPath(step);
   const state = readCheckpointState(path);
   if (state.progress.step !== step || step > updates) {
-    throw new UserError(`${path} claims to be from update ${state.progress.step} of ${updates}.`);
+    throw new UserError(
+      `${path} is from update ${state.progress.step}, which does not fit a run of ${updates} updates.`,
+    );
   }
   requireWhole(path, state.files);
   requireLog(folder.file('metrics'), state.logs.metrics);

@@ -80,7 +80,7 @@ function startingFile(job: Job, shards: Shards, out: string | undefined, reporte
     const name = (value: Shards | undefined) =>
       value === undefined || value.of === 1 ? 'all problems' : `shard ${value.have.join(', ')} of ${value.of}`;
     throw new UserError({
-      problem: `${out} holds other problems.`,
+      problem: `${out} is for other problems.`,
       expected: name(shards),
       found: name(found.shards),
       fix: 'Choose another --out.',
@@ -131,7 +131,7 @@ export async function importVStar(
     if (source === undefined) {
       throw new UserError(
         {
-          problem: '--problems: names the table with the rewards, and is missing.',
+          problem: '--problems is missing: it names the table with the rewards.',
           expected: 'a file or a dataset of the hub with the columns prompt, answer, eval_0, eval_1 and so on',
         },
         { exitCode: exitCodes.usage },

@@ -89,7 +89,7 @@ export function createRunFolder(path: string): RunFolder {
     const names = readdirSync(path).filter((name) => !name.startsWith('.') && name !== lockName);
     if (names.includes(runFiles.config)) {
       throw new UserError({
-        problem: `${path} already holds a run.`,
+        problem: `${path} already contains a run.`,
         fix: `Resume it with --resume ${path}, or choose another folder with --out.`,
       });
     }
@@ -141,7 +141,7 @@ export function openRunFolder(path: string): RunFolder {
 export function requireRun(path: string): void {
   if (!isWhole(join(path, runFiles.config), 'file')) {
     throw new UserError({
-      problem: `${path} holds no run.`,
+      problem: `${path} contains no run.`,
       expected: `a folder with ${runFiles.config}, as written by \`tinyzero train\` or \`tinyzero sft\``,
     });
   }
@@ -227,7 +227,7 @@ function runFolder(path: string, lock: FolderLock): RunFolder {
     },
     startCheckpoint: (step) => {
       const folder = checkpointPath(step);
-      if (checkpoints().includes(step)) throw new UserError(`${folder} already holds a checkpoint.`);
+      if (checkpoints().includes(step)) throw new UserError(`${folder} already contains a checkpoint.`);
       explainWrites(folder, () => {
         rmSync(folder, { recursive: true, force: true });
         makeFolder(folder);

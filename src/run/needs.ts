@@ -84,7 +84,7 @@ export function planMemory(
     caches,
     ...(copies > 0 && { [`${lora === undefined ? form : 'merged'} weights for sampling`]: copies }),
   };
-  const sampling = { ...programs('sampling'), weights, ...forSampling, 'logits while drawing': drawing };
+  const sampling = { ...programs('sampling'), weights, ...forSampling, 'logits while sampling': drawing };
 
   const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch, room });
   const training = {
@@ -130,7 +130,7 @@ function ofUpdates(
     'moments of AdamW': mostMoments(moments, replicas),
     gradients: stateBytes(gradients),
     // The owner of a tensor receives its gradients from all others.
-    ...(replicas > 1 && { 'gradients of the others': ((replicas - 1) / replicas) * stateBytes(gradients) }),
+    ...(replicas > 1 && { 'gradients from other workers': ((replicas - 1) / replicas) * stateBytes(gradients) }),
     ...(isWidened && { 'output layer in float32': 2 * table }),
     activations:
       floatBytes *

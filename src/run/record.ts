@@ -114,7 +114,7 @@ export function requireCommand(path: string, command: 'train' | 'sft'): void {
   if (commandOfRun(folder) !== other) return;
   const instead = other === 'sft' ? `, or train its model with --model ${folder}` : '';
   throw new UserError({
-    problem: `${folder} holds a run of \`tinyzero ${other}\`, not of \`tinyzero ${command}\`.`,
+    problem: `${folder} contains a run of \`tinyzero ${other}\`, not of \`tinyzero ${command}\`.`,
     fix: `Continue it with \`tinyzero ${other} --resume ${folder}\`${instead}.`,
   });
 }
@@ -130,7 +130,7 @@ export function storedOptions<Name extends OptionName>(
   const problems: string[] = [];
   const options = resolveOptions(names, optionsAsFlags({ ...stored }, names), {}, problems);
   if (problems.length > 0) {
-    throw new UserError({ problem: `${path} holds invalid options: ${problems.join('; ')}.`, fix });
+    throw new UserError({ problem: `${path} contains invalid options: ${problems.join('; ')}.`, fix });
   }
   return options;
 }

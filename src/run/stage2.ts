@@ -145,7 +145,7 @@ function hasBest({ folder, policy, job }: Run, step: number): boolean {
     return true;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    job.reporter.line(`${error.message} Training starts from the beginning to make it again.`);
+    job.reporter.line(`${error.message} Training starts from the beginning to create it again.`);
     for (const saved of folder.checkpoints()) folder.setAside(saved);
     return false;
   }

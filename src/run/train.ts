@@ -103,8 +103,8 @@ export function requirePlaces(
   throw new UserError(
     {
       problem:
-        '--sampler-url: training needs --lora-rank too, since a server gets adapters of the policy, not all of its weights.',
-      fix: 'Without it, a server can sample V*: `tinyzero estimate-vstar --sampler-url URL`, then `tinyzero train --v-star FILE`.',
+        '--sampler-url: training needs --lora-rank too, since the server receives adapters of the policy, not all of its weights.',
+      fix: 'Without it, the server can still sample V*: `tinyzero estimate-vstar --sampler-url URL`, then `tinyzero train --v-star FILE`.',
     },
     { exitCode: exitCodes.usage },
   );
@@ -283,7 +283,7 @@ function undamaged<T>({ job }: Run, path: string, read: () => T): T | undefined 
     return read();
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    job.reporter.line(`${error.message} It will be made again.`);
+    job.reporter.line(`${error.message} It will be created again.`);
     return undefined;
   }
 }

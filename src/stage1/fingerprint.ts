@@ -47,7 +47,7 @@ function requireEqual(path: string, file: Fingerprinted, expected: Partial<Finge
     problem: `${path} holds V* for other settings: ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'}.`,
     expected: list(expected),
     found: list(file.fingerprint),
-    fix: 'Use the options it was made with, or make a new one with `tinyzero estimate-vstar`.',
+    fix: 'Use the options it was made with, or create a new file with `tinyzero estimate-vstar`.',
   });
 }
 

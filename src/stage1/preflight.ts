@@ -174,7 +174,7 @@ function adviseOn(figures: Figures, withSignal: number, trainOn: TrainedProblems
   // Those that were cut off had no chance to end in an answer.
   if (parseFailRate - truncatedRate > limits.parseFail) {
     advice.push(
-      `${percent(parseFailRate)} of the samples have no answer in a recognised form: look at some with ` +
+      `${percent(parseFailRate)} of the samples have no answer in a recognised form: read some with ` +
         '`tinyzero generate`. An instruction-tuned model needs its chat template in its folder.',
     );
   }
@@ -196,7 +196,7 @@ function adviseOn(figures: Figures, withSignal: number, trainOn: TrainedProblems
     );
   } else if (figures.passAt1 > limits.nearlySolved) {
     advice.push(
-      `The model already solves ${percent(figures.passAt1)} of its tries: harder problems would teach it more.`,
+      `The model is already correct in ${percent(figures.passAt1)} of its attempts: harder problems would teach it more.`,
     );
   }
   return advice;
@@ -245,9 +245,9 @@ function adviseOnGuessing(entries: readonly VStarEntry[], rate: number): string[
   const counts = entries.map(({ exact }) => exact.filter(Boolean).length);
   if (dispersion(counts, samples, rate) > dispersed || Math.abs(lengthCorrelation(entries)) > lengthTells) return [];
   return [
-    `Success looks like a toss of dice: ${percent(rate)} of the samples are correct on every problem alike, and correct ones are as long as ` +
-      `wrong ones. If the model only guesses one of about ${Math.round(1 / rate)} possibilities, reinforcement learning will not teach it ` +
-      'which (docs/parity.md, the star graph): look at some samples with `tinyzero generate`.',
+    `Success looks random: ${percent(rate)} of the samples are correct on every problem alike, and correct ones are as long as ` +
+      `wrong ones. If the model only guesses one of about ${Math.round(1 / rate)} possibilities, reinforcement learning cannot teach it ` +
+      'which one is right (docs/parity.md, the star graph): read some samples with `tinyzero generate`.',
   ];
 }
 
@@ -285,6 +285,6 @@ function adviseOnPlan(plan: PlannedRun | undefined): string[] {
     return [`The run has only ${counted(updates, 'update')}: raise --epochs or --num-train, or lower --batch-size.`];
   }
   return warmup / updates > limits.slowWarmup
-    ? [`The learning rate rises during ${warmup} of the ${updates} updates: lower --warmup, or make more updates.`]
+    ? [`The learning rate rises during ${warmup} of the ${updates} updates: lower --warmup, or train for more updates.`]
     : [];
 }

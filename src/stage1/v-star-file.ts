@@ -114,7 +114,7 @@ const fileShape = object({
 
 /** @throws UserError that names the invalid field, or says that the file was changed. */
 export function readVStarFile(path: string): VStarFile {
-  const source: JsonSource = { path, what: 'a V* file', fix: 'Make a new one with `tinyzero estimate-vstar`.' };
+  const source: JsonSource = { path, what: 'a V* file', fix: 'Create a new one with `tinyzero estimate-vstar`.' };
   const file = check(fileShape, readJsonRecord(path, source.fix), source);
   requireSeal(path, source.fix);
   const { createdBy, fingerprint, samples, shards } = file;
@@ -162,7 +162,7 @@ export function deriveVStar(
   if (samples > file.samples) {
     throw new UserError({
       problem: `${path} has ${file.samples} samples per problem, too few for --num-samples ${samples}.`,
-      fix: 'Ask for fewer, or run `tinyzero estimate-vstar` without --from to sample the missing ones.',
+      fix: 'Use fewer, or run `tinyzero estimate-vstar` without --from to sample the missing ones.',
     });
   }
   const first = (entry: VStarEntry): VStarEntry => ({
@@ -226,7 +226,7 @@ export function mergeVStarFiles(parts: readonly VStarPart[], { partial = false }
       throw new UserError({
         problem: `${path} and an earlier file have different samples for ${quote(id)}.`,
         found: `rewards ${quote(entry.rewards)} and ${quote(known.rewards)}`,
-        fix: 'Both files have the same fingerprint, so one of them is damaged. Make it again.',
+        fix: 'Both files have the same fingerprint, so one of them is damaged. Create it again.',
       });
     }
   }
@@ -305,7 +305,7 @@ function requireAllShards(parts: readonly VStarPart[]): void {
       throw new UserError({
         problem: `${path} is incomplete.`,
         expected: `${file.samples} samples of each of its ${problems} problems`,
-        fix: `Run the command that made it again to complete it. ${fix}`,
+        fix: `To complete it, repeat the command that made it. ${fix}`,
       });
     }
   }

@@ -15,7 +15,7 @@
  * @throws RangeError without rewards, for a reward that is not finite, or for beta1 negative or NaN.
  */
 export function vStar(rewards: readonly number[], beta1: number): number {
-  if (rewards.length === 0) throw new RangeError('V* needs at least one reward');
+  if (rewards.length === 0) throw new RangeError('vStar: expected at least one reward, found none');
   if (!(beta1 >= 0)) throw new RangeError(`beta1 must be 0 or more, not ${beta1}`);
   let max = Number.NEGATIVE_INFINITY;
   let sum = 0;

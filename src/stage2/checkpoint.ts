@@ -229,7 +229,7 @@ export function loadPolicy(folder: string, policy: Trainable): void {
   try {
     if (JSON.stringify(config) !== JSON.stringify({ ...policy.config, dtype: config.dtype })) {
       throw new UserError({
-        problem: `${folder} holds a different model than this run's.`,
+        problem: `The model in ${folder} differs from that of this run.`,
         fix: 'Its config.json was changed after it was saved.',
       });
     }
@@ -244,7 +244,7 @@ function loadAdapters(folder: string, rank: number, policy: Trainable): void {
   try {
     if (JSON.stringify(specs) !== JSON.stringify(policy.specs)) {
       throw new UserError({
-        problem: `${folder} holds different adapters than this run's.`,
+        problem: `The adapters in ${folder} differ from those of this run.`,
         fix: 'Its adapter_config.json was changed after it was saved.',
       });
     }

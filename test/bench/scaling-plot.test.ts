@@ -43,7 +43,7 @@ const linesOf = (title: string) =>
   );
 
 test('a panel for each thing that grows, a line for each phase and one of linear growth, a bar for each memory', () => {
-  const titles = ['Problems', 'Samples a problem', 'Tokens a completion', 'Parameters'];
+  const titles = ['Problems', 'Samples per problem', 'Tokens per completion', 'Parameters'];
   const headings = [...document.querySelectorAll('.heading')].map(({ textContent }) => textContent);
   assert.deepEqual(
     headings.filter((heading) => titles.includes(heading!)),
@@ -63,7 +63,7 @@ test('a panel for each thing that grows, a line for each phase and one of linear
 test('proportional growth is drawn on the line of linear growth, constant cost is level', () => {
   const [linear, total] = linesOf('Problems');
   assert.deepEqual(total, linear);
-  const [, , stage1, stage2, evaluations] = linesOf('Samples a problem');
+  const [, , stage1, stage2, evaluations] = linesOf('Samples per problem');
   for (const level of [stage2, evaluations]) assert.equal(new Set(level!.map(([, y]) => y)).size, 1);
   // Twice the time is as high everywhere, and so is a doubling wide: stage 1 doubles with the samples.
   const rise = (line: typeof stage1) => line![0]![1] - line!.at(-1)![1];

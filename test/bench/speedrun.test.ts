@@ -29,9 +29,9 @@ test('an invalid entry, or an unknown name in braces, is an error that says wher
     writeFileSync(join(folder, 'mine', 'entry.json'), JSON.stringify(entry));
   };
   write({ title: 'Mine', notes: '', weights: 'w' });
-  assert.throws(() => readEntries(folder), /mine.entry\.json: expected .* command as a list of texts/);
+  assert.throws(() => readEntries(folder), /mine.entry\.json: expected .* command as a list of strings/);
   write({ title: 'Mine', notes: '', weights: 'w', command: ['a', '{held}'] });
-  assert.throws(() => filled(readEntries(folder)[0]!, fillings), /entry mine: \{held\} means nothing/);
+  assert.throws(() => filled(readEntries(folder)[0]!, fillings), /entry mine: unknown placeholder \{held\}/);
 });
 
 test('the median counts a seed that missed the goal as never, and most must reach it', () => {

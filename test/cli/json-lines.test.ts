@@ -67,8 +67,8 @@ test('an error is the last line, with its exit code', async (t) => {
   // What is no command has no options, and still ends in an error.
   for (const [args, message] of [
     [['nope'], /^unknown command 'nope'/],
-    [['init'], /^The command is missing/],
-    [[], /^The command is missing/],
+    [['init'], /^No command given/],
+    [[], /^No command given/],
   ] as const) {
     const { code, stdout } = await tinyzero([...args, '--json']);
     const [line, ...more] = events(stdout);

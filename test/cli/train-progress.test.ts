@@ -36,7 +36,7 @@ test('stage 2: progress, the time of the evaluation to come, the curves', () => 
     assert.deepEqual([state.done, state.total, state.after], [i, 12, 3]);
     for (const line of state.details!(79)) assert.ok(line.length <= 79, line);
   }
-  assert.equal(lines[0], 'Held out, before training: greedy 8 of 20 exact (40.0 %).');
+  assert.equal(lines[0], 'Held-out accuracy before training: greedy 8 of 20 exact (40.0 %).');
   assert.match(lines[1]!, /^Stage 2: 12 updates in \d+ s\.$/);
   assert.deepEqual(lines.slice(2), [
     '  reward              0.083 ->   1.000  ▁▂▃▃▄▅▅▆▇▇██',

@@ -148,7 +148,7 @@ test('errors name the line', async (t) => {
   await refused(
     t,
     [good, { prompt: 'b', answer: 2, split: 'train' }].slice(0, 1),
-    /too few problems.*one line in 5 is chosen/s,
+    /too few problems.*holds out about one line in 5/s,
   );
   await refused(t, [{ ...good, split: 'test' }], /too few problems.*Found 0 and 1 in 1 lines/s);
   await refused(

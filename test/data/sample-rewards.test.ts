@@ -88,5 +88,5 @@ nativeTest('import-vstar makes a file that train takes, and no other run', async
 test('without a table the command says what it expects', async () => {
   const { code, stderr } = await tinyzero(['import-vstar']);
   assert.equal(code, 2);
-  assert.match(stderr, /--problems: names the table[\s\S]*eval_0, eval_1/);
+  assert.match(stderr, /--problems is missing: it names the table[\s\S]*eval_0, eval_1/);
 });

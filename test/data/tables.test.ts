@@ -70,18 +70,18 @@ test('CSV: what is wrong names row, line and column', async (t) => {
   );
   await refuse(
     'q,answer\n ,1\n',
-    /Row 1 \(line 2\) of .*`q`, which is the prompt, must be a nonempty string, not " "/,
+    /Row 1 \(line 2\) of .*`q` \(the prompt\) must be a nonempty string, not " "/,
     'q=prompt',
   );
   await refuse('prompt,answer,split\na,1,dev\n', /`split` must be "train" or "test", not "dev"/);
   await refuse('prompt,answer\na,1\na,2\n', /Row 2 \(line 3\) of .* repeats the prompt of row 1 \(line 2\)/);
   await refuse(
     'prompt,answer\na,1,2\n',
-    /row of another length: row 1 \(line 2\)\. Expected 2 fields.*Found 3\..*double quotes/,
+    /a row with a different number of fields: row 1 \(line 2\)\. Expected 2 fields.*Found 3\..*double quotes/,
   );
   await refuse('prompt,answer\n"a,1\n', /is not CSV: a quoted field is never closed/);
-  await refuse('prompt,answer\n"a"b,1\n', /is not CSV: a quoted field goes on after its closing quote, at line 2/);
-  await refuse('prompt,answer\na "b" c,1\n', /is not CSV: a quote stands inside a field/);
+  await refuse('prompt,answer\n"a"b,1\n', /is not CSV: a quoted field continues after its closing quote, at line 2/);
+  await refuse('prompt,answer\na "b" c,1\n', /is not CSV: a quote appears inside a field/);
   await refuse(`prompt,answer\n${'a'.repeat(5_000_000)},1\n`, /a row has more than 4194304 characters/);
   await refuse(Buffer.from('prompt,answer\n\xe9,1\n', 'latin1'), /is not UTF-8 text/);
 });
@@ -113,7 +113,7 @@ test('Parquet: what is wrong is one paragraph', async (t) => {
   );
   await assertUserRejection(
     load(path, 'question=prompt,half=answer'),
-    /Row 2 of .*snappy\.parquet cannot be used: `half`, which is the answer, must be a string or a whole number, not 0\.5/,
+    /Row 2 of .*snappy\.parquet cannot be used: `half` \(the answer\) must be a string or a whole number, not 0\.5/,
   );
   await assertUserRejection(
     load(path, 'question=prompt,reference.steps=answer'),
@@ -123,7 +123,7 @@ test('Parquet: what is wrong is one paragraph', async (t) => {
   const bytes = readFileSync(path);
   await assertUserRejection(
     load(csv(t, bytes.subarray(0, 3000), 'cut.parquet')),
-    /cut\.parquet is not a Parquet file that can be read/,
+    /cut\.parquet cannot be read as Parquet/,
   );
   await assertUserRejection(load('/nowhere.parquet'), /Cannot read \/nowhere\.parquet: no such file/);
 });

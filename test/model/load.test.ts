@@ -54,18 +54,18 @@ test('a model that does not fit is rejected before anything is loaded', async ()
   checkMemory(engine, 1e9, 'This');
   assertUserError(
     () => checkMemory(engine, 5e9, 'The model'),
-    /The model needs 5\.0 GB of memory, and the wasm engine has 4\.3 GB/,
+    /The model needs 5\.0 GB of memory, but the wasm engine has 4\.3 GB/,
     /--engine tensorflow/,
   );
   const native = { ...engine, name: 'tensorflow' as const };
-  assertUserError(() => checkMemory(native, 1e15, 'The model'), /needs 1000 TB of memory, and this machine has/);
+  assertUserError(() => checkMemory(native, 1e15, 'The model'), /needs 1000 TB of memory, but this machine has/);
   // A GPU's memory is not the machine's, and may be unknown.
   const { memoryBytes: _, ...unknown } = native;
   const gpu = { ...unknown, device: 'gpu' as const };
   checkMemory(gpu, 1e15, 'The model');
   assertUserError(
     () => checkMemory({ ...gpu, memoryBytes: 8e9 }, 9e9, 'The model'),
-    /needs 9\.0 GB of memory, and the GPU has 8\.0 GB/,
+    /needs 9\.0 GB of memory, but the GPU has 8\.0 GB/,
   );
 });
 

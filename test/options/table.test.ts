@@ -44,7 +44,7 @@ test('a flag takes precedence over the environment, which takes precedence over 
 test('a wrong value in the environment is named by its variable', () => {
   const problems: string[] = [];
   resolveOptions(['engine'], {}, { TINYZERO_ENGINE: 'gpu' }, problems);
-  assert.deepEqual(problems, ["TINYZERO_ENGINE: expected auto or tensorflow or webgpu or wasm, found 'gpu'"]);
+  assert.deepEqual(problems, ["TINYZERO_ENGINE: expected auto, tensorflow, webgpu or wasm, found 'gpu'"]);
 });
 
 test('the table for the documents has a row per option', () => {
@@ -60,7 +60,7 @@ test('the table for the documents has a row per option', () => {
 test('defaults that depend on the model come from their table', () => {
   const { builtin, instruct } = defaultsTable;
   const rates = [builtin, instruct].map(({ lr }) => lr(135e6).toExponential());
-  assert.equal(defaultText('lr'), `${rates[0]} built-in, ${rates[1]} at 135M others`);
+  assert.equal(defaultText('lr'), `${rates[0]} built-in, ${rates[1]} others at 135M`);
   assert.equal(defaultText('beta1'), String(builtin.beta1), 'one value where all agree');
   assert.equal(defaultText('numTest'), String(options.numTest.default));
   assert.equal(defaultText('task'), undefined);

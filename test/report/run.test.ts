@@ -100,7 +100,7 @@ test('the command prints the verdict, overlays runs, and opens nothing without a
   const { verdict } = renderPage([readRunRecord(folder)]);
   assert.ok(plain.stdout.startsWith(`${verdict.sentence}\n`));
   assert.match(plain.stdout, /The report is in .*duplicate\/report\.html\.\n$/);
-  if (open.length > 0) assert.match(plain.stderr, /No browser could be opened. Open .*report\.html in one\./);
+  if (open.length > 0) assert.match(plain.stderr, /Cannot open a browser. Open .*report\.html yourself\./);
   // The same files give the same bytes, but for the folder's name and path.
   const page = (path: string, name: string) =>
     readFileSync(join(path, 'report.html'), 'utf8').replaceAll(path, '').replaceAll(name, '');
@@ -116,10 +116,10 @@ test('wrong folders and arguments are explained', async (t) => {
   const folder = temporaryFolder(t);
   const none = await tinyzero(['report', folder]);
   assert.deepEqual([none.code, none.stdout], [1, '']);
-  assert.match(none.stderr, /^tinyzero: .* holds no run\. Expected a folder with config\.json/);
+  assert.match(none.stderr, /^tinyzero: .* contains no run\. Expected a folder with config\.json/);
   const other = await tinyzero(['report', run, '--compare', join(folder, 'missing')]);
   assert.equal(other.code, 1);
-  assert.match(other.stderr, /missing holds no run/);
+  assert.match(other.stderr, /missing contains no run/);
   for (const words of [['report'], ['report', run, run], ['report', '--compare', run]]) {
     assert.equal((await tinyzero(words)).code, 2, words.join(' '));
   }
@@ -273,7 +273,7 @@ browserTest(
       assert.deepEqual(errors, [], where);
       assert.doesNotMatch(await page.title(), /^pwned/);
       const headings = await page.locator('h2').allInnerTexts();
-      for (const heading of ['Before and after', 'Problem by problem', 'What it writes', 'How to repeat it']) {
+      for (const heading of ['Before and after', 'Problem by problem', 'What the model writes', 'How to repeat it']) {
         assert.ok(headings.includes(heading), `${heading} in ${where}`);
       }
       assert.deepEqual(await misplaced(page), [], where);

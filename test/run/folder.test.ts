@@ -28,7 +28,7 @@ test('a new run has its own folder; a second run does not get it', () => {
   const run = started();
   assert.equal(run.file('evalBefore'), join(run.path, 'eval-before.json'));
   run.release();
-  assertUserError(() => createRunFolder(run.path), /already holds a run.*--resume/);
+  assertUserError(() => createRunFolder(run.path), /already contains a run.*--resume/);
   openRunFolder(run.path).release();
   assert.deepEqual(readdirSync(run.path), ['config.json']);
 });
@@ -45,14 +45,14 @@ test('a folder with other files is not touched; the remains of a run without con
 });
 
 test('only a run can be resumed', () => {
-  assertUserError(() => openRunFolder(fresh()), /holds no run/);
-  assertUserError(() => openRunFolder(tmpdir()), /holds no run/);
+  assertUserError(() => openRunFolder(fresh()), /contains no run/);
+  assertUserError(() => openRunFolder(tmpdir()), /contains no run/);
 });
 
 test('paths that cannot be folders are explained', () => {
   const parent = mkdtempSync(join(tmpdir(), 'tinyzero-run-'));
   writeFileSync(join(parent, 'file'), '');
-  assertUserError(() => createRunFolder(join(parent, 'file')), /in the way/);
+  assertUserError(() => createRunFolder(join(parent, 'file')), /with that name exists/);
   assertUserError(() => createRunFolder(join(parent, 'file', 'run')), /part of the path is a file/);
 });
 
@@ -257,7 +257,7 @@ test('a checkpoint with its state is complete; pruning keeps the newest and remo
   checkpoint(run, 30, false);
   assert.match(run.checkpointPath(10), /checkpoints.step-000010$/);
   assert.deepEqual(run.checkpoints(), [10, 20, 1_000_000]);
-  assertUserError(() => run.startCheckpoint(20), /already holds a checkpoint/);
+  assertUserError(() => run.startCheckpoint(20), /already contains a checkpoint/);
   // What an interrupted save left is replaced.
   checkpoint(run, 30);
   assert.deepEqual(run.checkpoints(), [10, 20, 30, 1_000_000]);

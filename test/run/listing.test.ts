@@ -77,10 +77,10 @@ test('runs rm: asks first; refuses anything that is in progress or not a run, an
 
   const unasked = await tinyzero(['runs', 'rm', run]);
   assert.equal(unasked.code, 2);
-  assert.match(unasked.stderr, /This would remove .*run \(4 B\)\. There is no terminal to ask on: add --yes/);
+  assert.match(unasked.stderr, /This would remove .*run \(4 B\)\. Without a terminal, confirm with --yes/);
   const foreign = await tinyzero(['runs', 'rm', run, precious, '--yes']);
   assert.equal(foreign.code, 1);
-  assert.match(foreign.stderr, /precious holds no run/);
+  assert.match(foreign.stderr, /There is no run in .*precious/);
   assert.ok(existsSync(run) && existsSync(precious));
 
   const lock = lockFolder(join(set, 'seed-2'));

@@ -189,10 +189,7 @@ test('adapter options without adapters, and adapters over adapters, are rejected
   const adapter = await savedAdapter(t);
   const folder = join(temporaryFolder(t), 'run');
   const call = { folder, engine: 'wasm', install: false } as const;
-  await assertUserRejection(
-    train({ ...call, loraAlpha: 3 }),
-    /--lora-alpha: adapters are trained only with --lora-rank/,
-  );
+  await assertUserRejection(train({ ...call, loraAlpha: 3 }), /--lora-alpha: needs --lora-rank, which trains adapters/);
   await assertUserRejection(train({ ...call, loraRank: 2, loraTargets: 'q_proj,x' }), /--lora-targets: .* found x/);
   await assertUserRejection(train({ ...call, loraRank: 2, reference: 'builtin' }), /--reference/);
   await assertUserRejection(train({ ...call, model: adapter, loraRank: 2 }), /is an adapter.*tinyzero merge/);

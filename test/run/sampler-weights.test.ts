@@ -103,6 +103,6 @@ test('int8 weights are refused where there are no kernels for them, and where th
   for (const algo of ['grpo', 'reinforce']) {
     const { code, stderr } = await tinyzero(['train', '--algo', algo, '--sampler-weights', 'int8', '--dry-run']);
     assert.equal(code, 2);
-    assert.match(stderr, /--sampler-weights: .* needs samples of the policy itself; with int8 can learn apo, oapl/);
+    assert.match(stderr, /--sampler-weights: .* needs samples from the unrounded policy; int8 works with apo, oapl/);
   }
 });

@@ -81,14 +81,17 @@ test('a server that does not fit is refused, and says why', async (t) => {
   };
   await refused({ shift: 0.5 }, /serves a different model than --model/, /differ by 0\.50 on average/);
   await refused({ otherTokenizer: true }, /a different tokenizer than --model/);
-  await refused({ textPrompts: true }, /does not take prompts as token ids: prompt must be a string\./);
+  await refused({ textPrompts: true }, /does not accept prompts as token ids: prompt must be a string\./);
   await refused({ models: ['a', 'b'] }, /has several models\. Found "a", "b"\. Choose one with --sampler-model/);
   await refused({ room: 20 }, /accepts at most 20 tokens/, /--max-model-len/);
   await refused({ key: 'secret' }, /\(401\): Unauthorized\./, /--api-key-env/);
   process.env.TINYZERO_TEST_KEY = 'secret';
   Object.assign(faults, { key: 'secret' });
   assert.equal((await estimateVStar({ ...call, numSamples: 1, apiKeyEnv: 'TINYZERO_TEST_KEY' })).samples, 1);
-  await assertUserRejection(estimateVStar({ ...call, apiKeyEnv: 'NO_SUCH_KEY' }), /variable NO_SUCH_KEY holds no key/);
+  await assertUserRejection(
+    estimateVStar({ ...call, apiKeyEnv: 'NO_SUCH_KEY' }),
+    /variable NO_SUCH_KEY contains no key/,
+  );
   await assertUserRejection(estimateVStar({ ...call, samplerUrl: 'localhost:8000' }), /--sampler-url: expected/);
   await assertUserRejection(estimateVStar({ ...small, samplerModel: 'pol' }), /--sampler-model: .* --sampler-url/);
 });

@@ -97,7 +97,7 @@ test('few mixed problems, or a model that already solves them: warn', () => {
   );
   const result = run(nearly);
   assert.equal(result.verdict, 'warn');
-  assert.match(result.advice.join(), /already solves 99 %/);
+  assert.match(result.advice.join(), /already correct in 99 %/);
 });
 
 test('incomplete input is a bug in the caller', () => {
@@ -105,7 +105,7 @@ test('incomplete input is a bug in the caller', () => {
   assert.throws(() => run([entry([1]), entry([1, 0])]), RangeError);
 });
 
-test('success that is a toss of dice warns; where problems or lengths tell right from wrong, it does not', () => {
+test('success that looks random warns; where problems or lengths tell right from wrong, it does not', () => {
   const random = keyedRandom('dice');
   /** 60 problems with 8 samples each, right with the chance of their problem; `length` of a right and of a wrong sample. */
   const tossed = (chance: (problem: number) => number, length = (_: boolean) => 10) =>
@@ -115,7 +115,7 @@ test('success that is a toss of dice warns; where problems or lengths tell right
     });
   const third = run(tossed(() => 1 / 3));
   assert.equal(third.verdict, 'warn');
-  assert.match(third.advice[0]!, /toss of dice: 3\d % .* one of about 3 possibilities/);
+  assert.match(third.advice[0]!, /looks random: 3\d % .* one of about 3 possibilities/);
   assert.equal(run(tossed((problem) => (problem % 2 === 0 ? 0.1 : 0.6))).verdict, 'go');
   assert.equal(
     run(

@@ -65,7 +65,7 @@ test('the verdict on a placebo: no gain, as expected, or something is wrong', ()
   const none = judge(runRecord({ options, before: () => 4, after: () => 4 }));
   assert.equal(none.kind, 'placebo');
   assert.match(none.sentence, /^The placebo shows no gain, as it must: held-out accuracy 50\.0 % → 50\.0 %/);
-  assert.match(none.notes[0]!, /given another's reward/);
+  assert.match(none.notes[0]!, /got the reward of another/);
   const gain = judge(runRecord({ options, before: () => 2, after: () => 6 }));
   assert.equal(gain.kind, 'leak');
   assert.match(gain.sentence, /^The placebo shows a gain: held-out accuracy 25\.0 % → 75\.0 %/);

@@ -236,5 +236,5 @@ test('options that SPO and TBRM do not support are refused by their flags', asyn
   await refuses({ algo: 'spo', batchSize: 1 }, /--batch-size: SPO compares the rollouts of an update, at least 2/);
   await refuses({ algo: 'spo', curriculum: 'mixed' }, /--curriculum: SPO draws the problems of each update itself/);
   await refuses({ algo: 'tbrm', vStar: 'v.json' }, /--v-star: TBRM does not use V\*/);
-  await refuses({ algo: 'tbrm', tinkerUrl: 'http://127.0.0.1:1' }, /--algo: tbrm cannot be trained with --on tinker/);
+  await refuses({ algo: 'tbrm', tinkerUrl: 'http://127.0.0.1:1' }, /--algo: tbrm is not available with --on tinker/);
 });

@@ -27,7 +27,9 @@ export async function run(values: OptionValues<'engine' | 'install' | 'model' | 
   const ok = checks.every((check) => check.ok || !check.needed);
   printResult(values.json, { ok, checks }, (paint) => [
     formatChecks(checks),
-    ok ? paint.good('This machine has everything it needs.') : paint.bad('Something required is missing.'),
+    ok
+      ? paint.good('This machine meets every requirement.')
+      : paint.bad('A required check failed: see the lines marked FAIL.'),
   ]);
   return ok ? exitCodes.ok : exitCodes.failure;
 }
@@ -72,7 +74,7 @@ async function computeChecks(name: EngineName, reporter: Reporter, signal: Abort
   };
   await attempt('engine', async () => {
     const { description } = await openEngine(name);
-    return { name: 'engine', ok: true, needed: true, found: description, expected: 'one that opens' };
+    return { name: 'engine', ok: true, needed: true, found: description, expected: 'an engine that opens' };
   });
   if (checks[0]?.ok !== true) return checks;
   const engine = await openEngine(name);

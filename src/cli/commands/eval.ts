@@ -41,7 +41,7 @@ export async function run(
   if (values.samplerUrl !== undefined && other !== undefined && !other.endsWith('.json')) {
     throw usageError(
       '--compare: a server samples from one model.',
-      'Evaluate the other one by itself with --json, and compare with that file.',
+      'Evaluate the other model separately with --json, and give that file to --compare.',
     );
   }
   const options = problemOptions(model, values, given);

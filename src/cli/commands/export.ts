@@ -11,6 +11,7 @@ import { parameterSpecs } from '../../model/network/params.js';
 import { openModel, usageError } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
 import { defaultOptions } from '../../options/settings.js';
+import { alternatives } from '../../options/spec.js';
 import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/checkpoints.js';
 import { runFiles } from '../../run/folder.js';
@@ -32,10 +33,10 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   const given = operands[0]!;
   const format = formatOf(values);
   if (values.reference !== undefined && to !== 'web') {
-    throw usageError('--reference goes with --to web.', 'Other forms hold one model.');
+    throw usageError('--reference needs --to web.', 'Other formats contain one model.');
   }
   if (values.train && to !== 'web') {
-    throw usageError('--train goes with --to web.', 'Other programs cannot train: use `tinyzero train`.');
+    throw usageError('--train needs --to web.', 'Other programs cannot train: use `tinyzero train`.');
   }
   const name = basename(resolve(given)).replace(/\.gguf$/i, '');
   const out = values.out ?? join('exports', `${name}-${to}`);
@@ -59,7 +60,8 @@ export async function run(values: Values, operands: readonly string[]): Promise<
 function formatOf({ to = 'gguf', dtype }: Values): ExportFormat | undefined {
   const formats: readonly ExportFormat[] = exportTargets[to];
   if (dtype === undefined || formats.includes(dtype)) return dtype ?? formats[0];
-  const fix = formats.length === 0 ? 'It keeps numbers as they are stored.' : `It has ${formats.join(', ')}.`;
+  const fix =
+    formats.length === 0 ? 'This target keeps numbers as they are stored.' : `Choose ${alternatives(formats)}.`;
   throw usageError(`--to ${to} has no --dtype ${dtype}.`, fix);
 }
 
@@ -93,16 +95,16 @@ function differs({ prompts, sameAnswers, largestLogProbGap = 0 }: ExportCheck): 
 
 function checkLines({ program, prompts, ...check }: ExportCheck): string[] {
   const { sameTokens, sameAnswers, largestLogProbGap: gap, firstDifference: first } = check;
-  const log = gap === undefined ? '' : `; log-probs differ by ${gap.toPrecision(2)} at most`;
+  const log = gap === undefined ? '' : `; log-probs differ by at most ${gap.toPrecision(2)}`;
   return [
-    `In ${program}: ${sameAnswers} of ${prompts} greedy answers are the same tokens${log}.`,
+    `In ${program}: ${sameAnswers} of ${prompts} greedy answers have the same tokens${log}.`,
     ...(sameTokens < prompts
-      ? [`Its tokenizer gave other ids for ${prompts - sameTokens} of ${prompts} prompts.`]
+      ? [`Its tokenizer gave different ids for ${prompts - sameTokens} of ${prompts} prompts.`]
       : []),
     ...(first === undefined
       ? []
       : [
-          `The first difference: after ${JSON.stringify(first.prompt)}, token ${first.position + 1} is ${first.found}, not ${first.expected} (log-prob ${first.logProb?.toFixed(3)}).`,
+          `First difference: after ${JSON.stringify(first.prompt)}, token ${first.position + 1} is ${first.found}, not ${first.expected} (log-prob ${first.logProb?.toFixed(3)}).`,
         ]),
   ];
 }

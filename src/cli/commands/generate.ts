@@ -96,9 +96,12 @@ function checkUsage({ prompt, input, temperature, samples = 1 }: Values): void {
   if (prompt === undefined && input === undefined) {
     throw usageError('--prompt or --input is missing.', 'Try `tinyzero generate --prompt "What is 7 × 8?"`.');
   }
-  if (prompt !== undefined && input !== undefined) throw usageError('--prompt and --input exclude each other.');
+  if (prompt !== undefined && input !== undefined) throw usageError('--prompt and --input cannot be combined.');
   if (temperature === 0 && samples > 1) {
-    throw usageError('--temperature 0 gives the same completion every time.', 'Use --samples 1 or a temperature.');
+    throw usageError(
+      '--temperature 0 gives the same completion every time.',
+      'Use --samples 1, or a --temperature above 0.',
+    );
   }
 }
 
@@ -216,6 +219,6 @@ function summary(completions: readonly SampledText[], elapsedMs: number): string
   const seconds = elapsedMs / 1000;
   const cut = completions.filter(({ finishReason }) => finishReason === 'length').length;
   const which = completions.length > 1 ? `${cut} of ${completions.length} were` : 'it was';
-  const note = cut === 0 ? '' : `; ${which} cut at --max-new-tokens or the longest sequence of the model`;
+  const note = cut === 0 ? '' : `; ${which} cut off at --max-new-tokens or at the model's maximum length`;
   return `${tokens} tokens in ${seconds.toFixed(1)} s, ${(tokens / Math.max(seconds, 1e-3)).toFixed(1)} a second${note}.`;
 }

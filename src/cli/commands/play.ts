@@ -90,7 +90,7 @@ function optionsOfRun(folder: string): TrainingOptions | undefined {
 function intro(players: readonly Player[]): string {
   const limited = players.find(({ spelling }) => spelling !== undefined);
   const ask = limited === undefined ? 'Ask 7 x 8, or any text.' : `Ask 7 x 8. The model can spell ${limited.spelling}.`;
-  return `${ask} Ctrl-C stops an answer, Ctrl-D leaves.`;
+  return `${ask} Ctrl-C stops an answer, Ctrl-D quits.`;
 }
 
 /** Reads lines and shows answers until the input ends. `signal` stops the input if it is a pipe. */
@@ -201,7 +201,7 @@ function verdict(answer: Answer, maxNewTokens: number, paint: Paint): string {
   const { score, finished, stopped, tokens, seconds } = answer;
   const time = seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`;
   const cost = paint.faint(`${tokens} ${tokens === 1 ? 'token' : 'tokens'} in ${time}`);
-  const cut = tokens < maxNewTokens ? "cut off at the model's longest sequence" : `cut off at ${tokens} tokens`;
+  const cut = tokens < maxNewTokens ? "cut off at the model's maximum length" : `cut off at ${tokens} tokens`;
   const end = stopped ? paint.warn('stopped') : finished ? '' : paint.warn(cut);
   if (score === undefined) return [end, cost].filter(Boolean).join('; ');
   const grade = score.exact ? paint.good('exact') : paint.bad(score.parsed ? 'wrong' : 'no readable answer');
@@ -258,7 +258,7 @@ function typedLines(prompt: string): LineSource {
         if (pasted.push(line) === 1) setImmediate(() => terminal.close());
       });
       terminal.on('SIGINT', () => {
-        output.write(terminal.line === '' ? '^C  (Ctrl-D leaves)\n' : '^C\n');
+        output.write(terminal.line === '' ? '^C  (Ctrl-D quits)\n' : '^C\n');
         terminal.write(null, { ctrl: true, name: 'e' });
         terminal.write(null, { ctrl: true, name: 'u' });
         terminal.prompt();

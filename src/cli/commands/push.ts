@@ -23,7 +23,7 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   const { private: isPrivate, yes, json, quiet } = values;
   const [given, repo] = [operands[0]!, operands[1]!];
   if (!/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(repo)) {
-    throw usageError(`'${repo}' is not the name of a repository.`, 'It has the form org/name.');
+    throw usageError(`'${repo}' is not a repository name.`, 'Use the form org/name.');
   }
   const folder = resolve(shippedModel(trainedModel(given)));
   const files = modelFilesOf(folder);
@@ -36,7 +36,7 @@ export async function run(values: Values, operands: readonly string[]): Promise<
   return await interruptible(async (signal) => {
     if (!yes) {
       if (reporter.ask === undefined) {
-        throw usageError(`This would upload ${what}.`, 'There is no terminal to ask on: add --yes to confirm.');
+        throw usageError(`This would upload ${what}.`, 'Without a terminal, confirm with --yes.');
       }
       const kind = isPrivate ? 'a private repository' : 'a public repository';
       if (!(await reporter.ask(`Upload ${what}, ${kind}?`, signal))) throw new UserError('Nothing was uploaded.');

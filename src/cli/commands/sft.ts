@@ -83,7 +83,7 @@ async function printPlan(request: SftRequest, reporter: Reporter, json: boolean)
   const { sftDryRun } = await import('../../run/sft/dry-run.js');
   const plan = await interruptible((signal) => sftDryRun(request, reporter, signal));
   printResult(json, plan, () => describePlan(plan));
-  requireFit(plan, 'Take a smaller model, --lora-rank, a smaller --micro-batch, or shorter lines.');
+  requireFit(plan, 'Use a smaller model, --lora-rank, a smaller --micro-batch, or shorter lines.');
   return exitCodes.ok;
 }
 
@@ -92,7 +92,7 @@ function describePlan(plan: SftDryRun): string[] {
   const count = (value: number) => value.toLocaleString('en');
   return [
     `${model}: ${count(parameters)} parameters.`,
-    `  ${counted(lines.train, 'line')} to learn from, ${counted(lines.heldOut, 'held-out line')}; ` +
+    `  ${counted(lines.train, 'training line')}, ${counted(lines.heldOut, 'held-out line')}; ` +
       `${counted(tokens, 'completion token')}, the longest line has ${count(longest)} tokens`,
     `  ${counted(updates, 'update')}`,
     ...describeNeeds(plan),
@@ -107,7 +107,7 @@ function summarize(
   const word = shellWord(folder);
   const headline =
     before === null || after === null
-      ? paint.strong('Trained; no line was held out to measure what that is worth.')
+      ? paint.strong('Trained. No lines were held out, so the gain was not measured.')
       : after.loss < before.loss
         ? paint.good(
             `The held-out loss fell from ${before.loss.toFixed(3)} to ${after.loss.toFixed(3)} nats per token.`,

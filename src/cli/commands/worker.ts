@@ -39,7 +39,7 @@ export async function run({ listen, install, json, quiet }: Values): Promise<num
   const peakMemory = 1024 * process.resourceUsage().maxRSS;
   print(
     { event: 'result', processorSeconds: seconds, peakMemory },
-    `Computed for ${formatSeconds(seconds)} of processor time on ${availableParallelism()} cores, with at most ${formatBytes(peakMemory)}.`,
+    `Used ${formatSeconds(seconds)} of processor time on ${availableParallelism()} cores, and at most ${formatBytes(peakMemory)} of memory.`,
   );
   // TensorFlow's server cannot be stopped.
   process.exit(exitCodes.ok);

@@ -39,9 +39,9 @@ async function instructionsCheck({ name, device, instructions, multipliesBfloat1
   const common = { name: 'instructions', ok: true, needed: false, expected: 'any' };
   if (name === 'wasm') return { ...common, found: 'WebAssembly SIMD; --precision bf16 is unavailable' };
   if (name === 'webgpu')
-    return { ...common, found: "the card's own; --precision bf16 halves the memory of sampling weights" };
+    return { ...common, found: 'those of the graphics card; --precision bf16 halves the memory of sampling weights' };
   const limit = process.env.TINYZERO_CPU ? ` (limited by TINYZERO_CPU=${process.env.TINYZERO_CPU})` : '';
-  const set = device === 'gpu' ? 'GPU' : (instructions ?? "TensorFlow's own choice");
+  const set = device === 'gpu' ? 'GPU' : (instructions ?? 'chosen by TensorFlow');
   const bf16 = multipliesBfloat16
     ? '--precision bf16 makes products faster and halves the memory of sampling weights'
     : bf16WithoutInstructions;
@@ -194,8 +194,8 @@ export async function agreementCheck(engine: Engine, spec = blockProgram): Promi
       name: 'agreement',
       ok: worst.difference <= maxDifference,
       needed: true,
-      found: `${[...ways.map(([name]) => name), 'reference'].join(' = ')} to ${worst.difference.toExponential(1)} (${worst.name})`,
-      expected: `equal to ${maxDifference}`,
+      found: `${[...ways.map(([name]) => name), 'reference'].join(' = ')} within ${worst.difference.toExponential(1)} (${worst.name})`,
+      expected: `equal within ${maxDifference}`,
       fix: reinstall,
     };
   } finally {

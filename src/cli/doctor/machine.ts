@@ -145,7 +145,7 @@ async function engineCheck({ root, engine, broken }: EngineState, needed: boolea
   const common = { name: 'native engine', needed, expected: 'TensorFlow 2.21 in the cache, every file as installed' };
   const fix = 'Run `tinyzero engine install`.';
   if (broken !== undefined) return { ...common, ok: false, found: `broken in ${root}: ${broken}`, fix };
-  if (engine === undefined) return { ...common, ok: false, found: 'not installed: WebAssembly runs instead', fix };
+  if (engine === undefined) return { ...common, ok: false, found: 'not installed: WebAssembly is used instead', fix };
   const damaged = await findDamagedFiles(engine);
   if (damaged.length > 0) {
     const found = `damaged: ${damaged[0]}${damaged.length > 1 ? ` and ${damaged.length - 1} more` : ''}`;
@@ -189,7 +189,7 @@ export function nvidiaChecks(gpus: readonly NvidiaGpu[], variant: 'cpu' | 'gpu' 
     const advice = adviceFor(gpu, variant);
     if (advice !== undefined) return { ...common, ok: false, found, ...advice };
     const bf16 = capability < bfloat16Capability ? '; no instructions for --precision bf16' : '';
-    return { ...common, ok: true, found: `${found}${bf16}`, expected: 'a GPU for which the build has code' };
+    return { ...common, ok: true, found: `${found}${bf16}`, expected: 'a GPU that the build supports' };
   });
 }
 
@@ -256,7 +256,7 @@ export async function webGpuChecks(needed: boolean, signal?: AbortSignal): Promi
 export function webGpuCheck({ adapter, missing }: WebGpuProbe, needed: boolean): Check {
   const common = { name: 'WebGPU', needed, expected: 'a graphics card' };
   if (adapter === undefined) {
-    const fix = 'Install the named packages or the driver of the card; every other engine works without.';
+    const fix = 'Needed only for `--engine webgpu`: install the named packages, or the driver of the card.';
     return { ...common, ok: false, found: missing, fix };
   }
   const { name, driver, software, float16, maxBindingBytes, maxBuffers, maxThreads, maxSharedBytes } = adapter;

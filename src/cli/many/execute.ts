@@ -297,7 +297,7 @@ export function chooseParallel(
       ? ([[1, 'one run keeps all processors busy']] as const)
       : []),
     [fitting, `${formatBytes(bytes)} each, ${formatBytes(free)} of memory free`],
-    [runs, 'no more runs'],
+    [runs, 'all runs at once'],
   ];
   const [count, reason] = limits.reduce((least, limit) => (limit[0] < least[0] ? limit : least));
   return { count, reason, threads: threadsFor(count) };

@@ -125,7 +125,7 @@ function isOnTinker({ flags }: PlannedRun): boolean {
 function requireFree(folder: string): void {
   if (holdsPlan(folder)) {
     throw new UserError({
-      problem: `${folder} already holds a set of runs.`,
+      problem: `${folder} already contains a set of runs.`,
       fix: `Resume it with --resume ${folder}, or choose another folder with --out.`,
     });
   }
@@ -133,7 +133,7 @@ function requireFree(folder: string): void {
 }
 
 function sideBySide({ count, reason }: Parallel): string {
-  return count === 1 ? `one after the other (${reason})` : `${count} side by side (${reason})`;
+  return count === 1 ? `one at a time (${reason})` : `${count} at a time (${reason})`;
 }
 
 /** 0 without failures, the exit code of the failed runs if they agree, otherwise 1. */

@@ -54,9 +54,9 @@ export async function runSeeds(
   const parsed = parseSeeds(seeds);
   if (typeof parsed === 'string') problems.push(`--seeds: ${parsed}`);
   if (resume !== undefined) problems.push(`--seeds: ${resume} is a single run; --resume continues it alone`);
-  if (given.has('seed')) problems.push('--seed: --seeds gives the seed of each run; leave one of them out');
+  if (given.has('seed')) problems.push('--seed: --seeds gives the seed of each run; use only one of the two');
   if (values.vStar !== undefined)
-    problems.push('--v-star: the samples of one seed; with --seeds, each run draws its own');
+    problems.push('--v-star: the file has the samples of one seed; with --seeds, each run draws its own');
   if (values.data === '-') problems.push('--data: several runs cannot read standard input; give a file');
   if (typeof parsed === 'string' || problems.length > 0) {
     throw new UserError(problems.join('\n'), { exitCode: exitCodes.usage });

@@ -103,7 +103,7 @@ export async function explained<T>({ sdk, client }: Modal, doing: string, work: 
     const fail = (fix: string, problem = `Modal failed while ${doing}: ${said}`) =>
       new UserError({ problem, fix }, { cause: error });
     if (code === status.unauthenticated || code === status.denied) {
-      throw fail('Make a new token at https://modal.com/settings/tokens.', `Modal refuses the token: ${said}`);
+      throw fail('Create a new token at https://modal.com/settings/tokens.', `Modal rejected the token: ${said}`);
     }
     if (code === status.exhausted || error instanceof sdk.ResourceExhaustedError) {
       throw fail(
@@ -113,12 +113,12 @@ export async function explained<T>({ sdk, client }: Modal, doing: string, work: 
     }
     if (isLostConnection(error)) {
       throw fail(
-        'Check the network and https://status.modal.com, then start the command again: what is done is kept.',
+        'Check the network and https://status.modal.com, then start the command again: finished work is kept.',
         `Modal does not answer at ${client.profile.serverUrl}: ${said}`,
       );
     }
     if (code !== undefined || error.constructor.name in sdk)
-      throw fail('What is done is kept; start the command again.');
+      throw fail('Finished work is kept; start the command again.');
     throw error;
   }
 }

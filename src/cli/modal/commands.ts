@@ -51,7 +51,7 @@ export async function onModal<Result extends object>(
       `${job.name} runs on Modal.`,
       `  ${program} modal logs ${job.name}   follows it`,
       `  ${program} modal get ${job.name}    fetches its files`,
-      `  ${program} modal stop ${job.name}   saves and ends it`,
+      `  ${program} modal stop ${job.name}   saves and stops it`,
     ]);
     return exitCodes.ok;
   }

@@ -80,7 +80,7 @@ export function planJob(
   const { name, output } = nameOf(command, values, flags);
   if (!/^[\w.-]{1,64}$/.test(name) || name.startsWith('.')) {
     found.push(
-      `${resume ? '--resume' : '--out'}: the last part names the run on Modal, so it has 1 to 64 letters, digits, '.', '-' and '_', and no '.' first; found '${name}'`,
+      `${resume ? '--resume' : '--out'}: the last part names the run on Modal, so it must have 1 to 64 letters, digits, '.', '-' and '_', and must not begin with '.'; found '${name}'`,
     );
   }
   if (found.length > 0) throw new UserError(found.join('\n'), { exitCode: exitCodes.usage });
@@ -112,8 +112,8 @@ function recordOf(folder: string): Partial<OptionValues> | undefined {
 const insteadOf: Readonly<Partial<Record<OptionName, string>>> = {
   seeds: 'start a run for each seed with --seed and --detach',
   parallel: 'each run has its own GPU',
-  workers: 'a run there is one process',
-  watch: 'fetch the files with `tinyzero modal get RUN` and watch them then',
+  workers: 'a run on Modal is one process',
+  watch: 'fetch the files with `tinyzero modal get RUN`, then watch them',
 };
 
 function targetOf(command: RemoteCommand, name: string, resume: boolean): Target | undefined {
@@ -214,7 +214,7 @@ export function describePlan(job: RemoteJob): string[] {
     `  image    ${image.join('; ')}`,
     `  volume   ${volume}, which keeps the files of every run`,
     ...sends.map(({ path, bytes }) => `  sends    ${path} (${formatBytes(bytes)})`),
-    `  saves    ${formatDuration(savingSeconds(job.timeoutSeconds))} before the time is up, to be resumed`,
+    `  saves    ${formatDuration(savingSeconds(job.timeoutSeconds))} before the time limit, so that it can be resumed`,
     `  results  ${resultsIn === '' ? 'printed here' : resultsIn}`,
   ];
 }

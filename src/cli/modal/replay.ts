@@ -97,7 +97,7 @@ export function replay(reporter: Reporter, json: boolean, earlier: readonly RunM
       progress.end();
       progress = freshProgress('lines' in fields);
       if (onGpu !== undefined && !String(fields.engine).includes('GPU')) {
-        reporter.line(`${onGpu} does not use the GPU that you pay for. \`tinyzero modal stop ${onGpu}\` ends it.`);
+        reporter.line(`${onGpu} does not use the GPU that you pay for. Stop it with \`tinyzero modal stop ${onGpu}\`.`);
       }
     } else if (isShown(shown)) {
       endWork();

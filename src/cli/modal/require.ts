@@ -14,7 +14,7 @@ export function requireRemote(
   given: ReadonlySet<OptionName>,
 ): void {
   const problems: string[] = [];
-  if (on === 'tinker' && command !== 'train') problems.push('--on: tinker is for `tinyzero train` alone');
+  if (on === 'tinker' && command !== 'train') problems.push('--on: only `tinyzero train` takes tinker');
   else if (on === 'tinker' && tinkerUrl === undefined && resume === undefined) {
     problems.push('--on: tinker needs --tinker-url, such as http://localhost:8000');
   }

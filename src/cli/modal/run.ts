@@ -99,7 +99,7 @@ async function prepare(helper: Helper, job: RemoteJob, reporter: Reporter, signa
   const begun = (await helper.exec(['test', '-e', join(name, runFiles.config)])).code === 0;
   if (begun && !resume && makesRun(job.command)) {
     throw new UserError({
-      problem: `The volume ${job.volume} already has a run ${name}.`,
+      problem: `The volume ${job.volume} already contains a run ${name}.`,
       fix: `Resume it with \`tinyzero ${job.command} --on modal --resume ${job.output}\`, or choose another --out.`,
     });
   }
@@ -195,7 +195,7 @@ const pollEveryMs = 1000;
 
 /** @returns the exit code of the run. */
 export async function stopRun(modal: Modal, sandbox: Sandbox, name: string, reporter: Reporter): Promise<number> {
-  reporter.line(`Asking ${name} to save and stop; at most ${formatSeconds(stopLimitMs / 1000)}.`);
+  reporter.line(`Asking ${name} to save and stop; this takes at most ${formatSeconds(stopLimitMs / 1000)}.`);
   return await explained(modal, `stopping ${name}`, async () => {
     await helperOf(modal, sandbox).exec(['sh', '-c', `kill -TERM "$(cat ${filesOf(name).pid})"`]);
     for (const end = Date.now() + stopLimitMs; Date.now() < end; await sleep(pollEveryMs)) {

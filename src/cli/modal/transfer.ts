@@ -196,7 +196,7 @@ async function fetchFile(
     rmSync(part);
     if (attempt > 0) {
       throw new UserError({
-        problem: `${name}/${path} arrived damaged, twice: its checksum differs from that on the volume.`,
+        problem: `${name}/${path} arrived damaged twice: its checksum differs from that on the volume.`,
         fix: `If the run is still active, download it after it has ended: \`tinyzero modal get ${name}\`.`,
       });
     }

@@ -12,7 +12,7 @@ import { trainingCommands } from './training.js';
 const startCommands: readonly CommandSpec[] = [
   command({
     words: ['init', 'task'],
-    summary: 'write a working task in TypeScript or JavaScript, with comments, as a start for your own',
+    summary: 'write a working task with comments, in TypeScript or JavaScript, to start from',
     details: 'Never overwrites a file. docs/tasks.md describes tasks.',
     operands: '[file]',
     options: ['json'],
@@ -24,7 +24,7 @@ const startCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['init', 'problems'],
-    summary: 'write a file of problems with answers and comments, as a start for your own',
+    summary: 'write a file of problems with answers and comments, to start from',
     details: 'Never overwrites a file. docs/tasks.md describes such files.',
     operands: '[file]',
     options: ['json'],

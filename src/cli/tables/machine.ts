@@ -19,7 +19,7 @@ export const remoteCommands: readonly CommandSpec[] = [
   command({
     words: ['modal', 'logs'],
     summary: 'follow a run on Modal from its first line, or read the log of one that has ended',
-    details: 'Ctrl-C ends the watching, not the run.',
+    details: 'Ctrl-C stops following, not the run.',
     operands: '<run>',
     options: ['volume', 'json'],
     examples: [
@@ -32,7 +32,7 @@ export const remoteCommands: readonly CommandSpec[] = [
     words: ['modal', 'get'],
     summary: 'fetch the files of a run on Modal, finished or not',
     details:
-      'Into runs/RUN, or the given folder. Each file is checked by its hash; files that are there already are not fetched again. The checkpoints of a finished run are left on the volume.',
+      'Into runs/RUN, or the given folder. Each file is checked by its hash; files that already exist are not fetched again. The checkpoints of a finished run are left on the volume.',
     operands: '<run> [folder]',
     options: ['volume', 'json'],
     examples: [
@@ -43,12 +43,12 @@ export const remoteCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['modal', 'stop'],
-    summary: 'save and end a run on Modal',
-    details: 'The printed command resumes it. A run that does not save within three minutes is ended without.',
+    summary: 'save and stop a run on Modal',
+    details: 'The printed command resumes it. A run that does not save within three minutes is stopped without saving.',
     operands: '<run>',
     options: ['volume', 'json'],
     examples: [
-      ['modal stop mine', 'its sandbox costs nothing any more'],
+      ['modal stop mine', 'save it, and end its sandbox and its cost'],
       ['modal stop mine --json', 'with the exit code of the run'],
     ],
     load: async () => ({ run: (await import('../commands/remote/modal.js')).stop }),
@@ -88,7 +88,7 @@ export const machineCommands: readonly CommandSpec[] = [
     options: ['gpu', 'from', 'reinstall', 'json'],
     examples: [
       ['engine install', 'the CPU build'],
-      ['engine install --from tensorflow_cpu.whl', 'from a wheel on disk, without a network'],
+      ['engine install --from tensorflow_cpu.whl', 'from a wheel on disk, without network access'],
     ],
     load: async () => ({ run: (await import('../commands/engine.js')).install }),
   }),

@@ -51,9 +51,9 @@ export const resultCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['watch'],
-    summary: 'show runs in a browser as they go: curves, newest rollouts, time left',
+    summary: 'follow runs in a browser: curves, newest rollouts, time left',
     details:
-      "Serves a page on this machine that follows the files of the first run and overlays the other runs. The folder of a set of runs shows all of them together; V* files show the progress of stage 1. The paths may not exist yet, may be on another machine's disk, and may be written, resumed or removed meanwhile; they are only read. The page is on 127.0.0.1, at an address that cannot be guessed. When a run has finished, the page is its report. Ctrl-C ends the page, not the run. `tinyzero train --watch` shows the run that it starts.",
+      "Serves a page on this machine that follows the files of the first run and overlays the other runs. The folder of a set of runs shows all of them together; V* files show the progress of stage 1. The paths may not exist yet, may be on another machine's disk, and may be written, resumed or removed meanwhile; they are only read. The page is on 127.0.0.1, at an address that cannot be guessed. When a run has finished, the page is its report. Ctrl-C closes the page, not the run. `tinyzero train --watch` shows the run that it starts.",
     operands: '<paths...>',
     options: ['port', 'open', 'json'],
     texts: {

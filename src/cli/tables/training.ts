@@ -32,8 +32,8 @@ export const trainingCommands: readonly CommandSpec[] = [
     texts: {
       model: modelOrRun,
       reference: theModel,
-      temperature: { group: 'Stage 1', help: 'divides the logits before the softmax, in both stages' },
-      maxNewTokens: { group: 'Stage 1', help: 'longest completion, in both stages' },
+      temperature: { help: 'divides the logits before the softmax, in both stages' },
+      maxNewTokens: { help: 'longest completion, in both stages' },
       seed: { group: 'Problems', help: 'the same seed draws the same problems and samples' },
       microBatch: { default: 'by model and memory' },
       out: { help: 'folder of the run', default: 'runs/MODEL-DATE-TIME' },
@@ -132,8 +132,6 @@ export const trainingCommands: readonly CommandSpec[] = [
     texts: {
       model: modelOrRun,
       reference: theModel,
-      temperature: { group: 'Stage 1', help: 'divides the logits before the softmax' },
-      maxNewTokens: { group: 'Stage 1' },
       seed: { group: 'Problems', help: 'the same seed draws the same problems and samples' },
       dryRun: remoteDryRun,
       on: modalOnly,
@@ -149,7 +147,7 @@ export const trainingCommands: readonly CommandSpec[] = [
   }),
   command({
     words: ['merge-vstar'],
-    summary: 'join the V* files that several machines made with --shard',
+    summary: 'join V* files that several machines made with --shard',
     operands: '<files...>',
     options: ['out', 'partial', 'json'],
     texts: { out: { help: 'the file', default: 'v_star_dict.json' } },
@@ -163,14 +161,12 @@ export const trainingCommands: readonly CommandSpec[] = [
     words: ['import-vstar'],
     summary: 'compute V* from the rewards of another program: a table with columns eval_0, eval_1, ...',
     details:
-      "Reads rewards from 0 to 1 beside the prompts of --problems, in Parquet, CSV or JSON lines: the form of the data sets of the A*PO paper. Give the options of the run that will use the file, since it is bound to the run's model, problems and prompts, as a file of estimate-vstar is. Nothing is sampled, so tinyzero cannot check that the rewards belong to this model at this temperature.",
+      "Reads rewards from 0 to 1 from the table of --problems, in Parquet, CSV or JSON lines: the form of the data sets of the A*PO paper. Give the options of the run that will use the file, since it is bound to the run's model, problems and prompts, as a file of estimate-vstar is. Nothing is sampled, so tinyzero cannot check that the rewards belong to this model at this temperature.",
     options: [...samplingOptionNames, 'out', 'json'],
     texts: {
       model: modelOrRun,
       reference: theModel,
       numSamples: { help: 'samples per problem to read: the columns eval_0 to eval_N-1' },
-      temperature: { group: 'Stage 1', help: 'divides the logits before the softmax' },
-      maxNewTokens: { group: 'Stage 1' },
       seed: { group: 'Problems', help: 'the same seed draws the same problems' },
       out: { help: 'the file', default: 'v_star_dict.json' },
     },

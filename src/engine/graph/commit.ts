@@ -169,7 +169,7 @@ function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<Gra
     if (update === undefined && after.has(value.node)) {
       throw new ProgramError(
         `${functionName}: ${name} depends on an update in place, which could not be undone if ${name} were not finite; ` +
-          'leave checkNumerics out, or check what goes into the update in a function of its own',
+          'omit checkNumerics, or check what goes into the update in a function of its own',
       );
     }
     // The values of an in-place update cannot be checked before they are written, but their inputs can.

@@ -157,7 +157,7 @@ export function plainName(name: string): string {
 
 export function outputOf(node: GraphNode, index: number): Output {
   const type = node.outputs[index];
-  if (type === undefined) throw new Error(`${node.name} has ${node.outputs.length} outputs, no number ${index}`);
+  if (type === undefined) throw new Error(`${node.name} has ${node.outputs.length} outputs and no output ${index}`);
   return { node, index, dtype: type.dtype, shape: type.shape };
 }
 

@@ -274,13 +274,16 @@ export function chooseWheel(wheels: Readonly<Record<string, Wheel>>, machine: Pl
 function requireGlibc(machine: Platform, needed: readonly [number, number], what: string): void {
   if (machine.platform !== 'linux') return;
   if (machine.glibc === null || machine.glibc === undefined) {
-    throw new Unavailable('unsupported-platform', `${what} needs the GNU C library, and this Linux uses another one.`);
+    throw new Unavailable(
+      'unsupported-platform',
+      `${what} needs the GNU C library, but this Linux uses a different one.`,
+    );
   }
   const [major = 0, minor = 0] = machine.glibc.split('.').map(Number);
   if (major < needed[0] || (major === needed[0] && minor < needed[1])) {
     throw new Unavailable(
       'unsupported-platform',
-      `${what} needs glibc ${needed.join('.')} or newer, and this system has ${machine.glibc}.`,
+      `${what} needs glibc ${needed.join('.')} or newer, but this system has ${machine.glibc}.`,
     );
   }
 }

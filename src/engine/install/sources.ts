@@ -125,7 +125,7 @@ async function requireCompiler({ machine, signal }: SourceContext): Promise<Comp
   const compiler = machine.platform === 'win32' ? undefined : await findCompiler(signal);
   if (compiler !== undefined) return compiler;
   const names = machine.platform === 'win32' ? 'none is supported on Windows' : '$CXX, g++, c++, clang++';
-  throw new Unavailable('no-compiler', `The addon has to be compiled, and no C++ compiler was found (${names}).`);
+  throw new Unavailable('no-compiler', `The addon must be compiled, but no C++ compiler was found (${names}).`);
 }
 
 /** Adds the binding to the unpacked libraries and proves that it loads. Returns its path in the staging folder. */
@@ -179,7 +179,7 @@ async function addKernels(
   } catch (error) {
     if (!(error instanceof Unavailable) || error.obstacle === 'no-space') throw error;
     rmSync(join(staging, kernels), { force: true });
-    reporter.line(`The native kernels of tinyzero are unavailable, which makes it slower: ${error.message}`);
+    reporter.line(`The native kernels of tinyzero are unavailable, so it runs slower: ${error.message}`);
     return undefined;
   }
 }

@@ -133,7 +133,7 @@ export function requireSpace(root: string, bytes: number): void {
   if (free >= needed) return;
   throw new Unavailable(
     'no-space',
-    `The disk of ${root} has ${formatBytes(free)} free, and the install needs ${formatBytes(needed)}.`,
+    `The disk of ${root} has ${formatBytes(free)} free, but the install needs ${formatBytes(needed)}.`,
   );
 }
 

@@ -55,7 +55,7 @@ function loadDawn(): Promise<GPU> {
     if (missing.length > 0) {
       throw new UserError({
         problem: `The webgpu engine needs ${missing.length === 1 ? 'a package that is' : 'packages that are'} not installed.`,
-        fix: `Add with \`npm install ${missing.join(' ')}\`, or use \`--engine auto\`.`,
+        fix: `Install with \`npm install ${missing.join(' ')}\`, or use \`--engine auto\`.`,
       });
     }
     const { create, globals } = (await import(pathToFileURL(findPackage('webgpu')!).href)) as DawnModule;

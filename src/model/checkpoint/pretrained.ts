@@ -152,7 +152,7 @@ function checkTensors(folder: string, files: readonly SafetensorsFile[], config:
   // Reject a config with more layers than there are tensors before listing the parameters of every layer.
   if (config.layers > count) {
     throw new UserError({
-      problem: `The weights in ${folder} do not fit its config.json: it claims ${config.layers} layers.`,
+      problem: `The weights in ${folder} do not fit its config.json, which states ${config.layers} layers.`,
       found: `${count} tensors in all`,
       fix: 'Are all files of the folder from the same model?',
     });

@@ -213,13 +213,13 @@ function readHeader(fd: number, path: string): Pick<SafetensorsFile, 'tensors' |
   const headerBytes = prefix.readBigUInt64LE();
   if (headerBytes > BigInt(Math.min(maxHeaderBytes, fileBytes - 8))) {
     const limit = Math.min(maxHeaderBytes, fileBytes - 8);
-    throw corrupt(path, `it claims a header of ${headerBytes} bytes where at most ${limit} are possible`);
+    throw corrupt(path, `it states a header of ${headerBytes} bytes, but at most ${limit} are possible`);
   }
   const bytes = new Uint8Array(Number(headerBytes));
   readInto(fd, path, bytes, 8);
   const header = parseJsonRecord(bytes, `The header of ${path}`);
   const repeated = firstRepeatedKey(new TextDecoder().decode(bytes));
-  if (repeated !== undefined) throw corrupt(path, `it holds two tensors named ${describe(repeated)}`);
+  if (repeated !== undefined) throw corrupt(path, `it contains two tensors named ${describe(repeated)}`);
 
   const dataStart = 8 + bytes.length;
   const { __metadata__: metadata = {}, ...described } = header;
@@ -297,7 +297,7 @@ function readInto(fd: number, path: string, target: Uint8Array, position: number
   }
 }
 
-const soundFile = 'a sound safetensors file';
+const soundFile = 'a valid safetensors file';
 const fix = 'Download or save the file again.';
 
 function corrupt(path: string, reason: string): UserError {

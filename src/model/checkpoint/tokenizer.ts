@@ -85,7 +85,7 @@ function explained<T>(path: string, work: () => T): T {
   } catch (error) {
     if (error instanceof UserError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UserError({ problem: `The tokenizer ${path} cannot be run: ${reason}.` }, { cause: error });
+    throw new UserError({ problem: `The tokenizer ${path} cannot be used: ${reason}.` }, { cause: error });
   }
 }
 
@@ -168,7 +168,10 @@ export function loadTokenizer(folder: string): Tokenizer {
   const text = textTokenizer(files, (step, size, work) => (regex[step] ? withinTime(2000 + size / 50, work) : work()));
   const renderChat: Tokenizer['renderChat'] = (messages, { addGenerationPrompt = true, variables = {} } = {}) => {
     if (chatTemplate === null) {
-      throw new UserError({ problem: `The model in ${folder} has no chat template.`, fix: 'Use plain prompts.' });
+      throw new UserError({
+        problem: `The model in ${folder} has no chat template.`,
+        fix: 'Use plain prompts (--prompt-style raw).',
+      });
     }
     const context = { messages, add_generation_prompt: addGenerationPrompt, tools: null, documents: null };
     return render(chatTemplate, { ...specialTokenVariables(config), ...context, ...variables }, folder);
@@ -191,7 +194,7 @@ export function checkVocabulary(tokenizer: Tokenizer, config: ModelConfig, folde
     problem: `The tokenizer in ${folder} does not fit its model.`,
     expected: `token ids below \`vocab_size\` (${config.vocabSize})`,
     found: `ids up to ${tokenizer.length - 1}`,
-    fix: 'Are the tokenizer files and config.json from the same model?',
+    fix: 'Check that the tokenizer files and config.json are from the same model.',
   });
 }
 

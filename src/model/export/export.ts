@@ -146,7 +146,7 @@ const writers: Readonly<Record<FileTarget, Writer>> = {
 
 function noAdapter(model: string): UserError {
   return new UserError({
-    problem: `${model} is not a LoRA adapter, so there is nothing to write beside a base.`,
+    problem: `${model} is not a LoRA adapter, as --to gguf-lora needs.`,
     fix: 'Export it with --to gguf, or train an adapter with `tinyzero train --lora-rank 8`.',
   });
 }

@@ -54,7 +54,7 @@ export function requirePeer(name: string): string {
   if (entry !== undefined) return entry;
   throw new UserError({
     problem: `The check runs the model in ${name}, which is not installed.`,
-    fix: `Add it with \`npm install ${name}\`, or leave --check out.`,
+    fix: `Add it with \`npm install ${name}\`, or omit --check.`,
   });
 }
 

@@ -124,7 +124,7 @@ function halves(view: DataView, blocks: number, blockBytes: number, offset: numb
  */
 export function quantize(values: Float32Array, format: TensorFormat): Uint8Array {
   if (format.elements === 1) return narrow(values, format.dtype);
-  if (format.name !== 'q8_0') throw new Error(`${format.name} is not written`);
+  if (format.name !== 'q8_0') throw new Error(`writing ${format.name} is not supported`);
   const blocks = values.length / blockSize;
   const result = new Uint8Array(blocks * format.bytes);
   const view = new DataView(result.buffer);

@@ -88,7 +88,9 @@ function specialTokens({ pretrained, tokenizer }: GgufModel, notes: string[]): M
   // The tokenizer's own end token first: chat programs end a turn with it.
   const ends = [...eosTokenIds].sort((a, b) => Number(b === tokenizer.eosTokenId) - Number(a === tokenizer.eosTokenId));
   if (ends.length > 2) {
-    notes.push(`The model has ${ends.length} end tokens and GGUF room for two: ${ends.slice(2).join(', ')} left out.`);
+    notes.push(
+      `The model has ${ends.length} end tokens, but GGUF has room for two: ${ends.slice(2).join(', ')} left out.`,
+    );
   }
   const bos = pretrained.config.bosTokenId ?? tokenizer.bosTokenId;
   return [

@@ -110,7 +110,7 @@ function readHeader(fd: number, path: string): Omit<GgufFile, 'path' | 'fd'> {
   const metadata = new Map<string, MetadataValue>();
   for (let i = 0; i < entryCount; i += 1) {
     const key = reader.text('the name of a metadata entry', limits.nameBytes);
-    if (metadata.has(key)) throw corrupt(path, `it holds two metadata entries named ${describe(key)}`);
+    if (metadata.has(key)) throw corrupt(path, `it contains two metadata entries named ${describe(key)}`);
     metadata.set(key, reader.value(key));
   }
   const alignment = metadata.get('general.alignment') ?? 32;
@@ -156,7 +156,7 @@ function placeTensors(
   for (const tensor of [...listed].sort((a, b) => a.offset - b.offset)) {
     const offset = dataStart + tensor.offset;
     const quoted = describe(tensor.name);
-    if (tensors.has(tensor.name)) throw corrupt(path, `it holds two tensors named ${quoted}`);
+    if (tensors.has(tensor.name)) throw corrupt(path, `it contains two tensors named ${quoted}`);
     if (offset < end) throw corrupt(path, `tensor ${quoted} overlaps the one before it`);
     if (tensor.offset % alignment !== 0) throw corrupt(path, `tensor ${quoted} is not aligned to ${alignment} bytes`);
     end = offset + tensor.byteLength;
@@ -169,7 +169,9 @@ function placeTensors(
 }
 
 function corrupt(path: string, reason: string): UserError {
-  return wrong({ path, what: 'a GGUF file that tinyzero can read', fix: 'Download or make the file again.' }, [reason]);
+  return wrong({ path, what: 'a GGUF file that tinyzero can read', fix: 'Download or create the file again.' }, [
+    reason,
+  ]);
 }
 
 /** Gemma's vocabulary of 262,144 tokens with its merges takes 16 MB. */
@@ -220,7 +222,7 @@ class HeaderReader {
   /** @throws for a number above 2^53 - 1. */
   uint64(): number {
     const value = this.#take(8, 'a number').readBigUInt64LE();
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.corrupt(`it holds the impossible size ${value}`);
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.corrupt(`it contains the impossible size ${value}`);
     return Number(value);
   }
 
@@ -228,14 +230,14 @@ class HeaderReader {
   count(what: string, max: number): number {
     const value = this.uint64();
     const most = Math.min(max, Math.floor((this.fileBytes - this.position) / 8));
-    if (value > most) throw this.corrupt(`it claims ${value} ${what} where at most ${most} are possible`);
+    if (value > most) throw this.corrupt(`it states ${value} ${what}, but at most ${most} are possible`);
     return value;
   }
 
   /** @param what names it in errors. @throws for text that is not UTF-8. */
   text(what: string, maxBytes: number = maxHeaderBytes): string {
     const length = this.uint64();
-    if (length > maxBytes) throw this.corrupt(`${what} has ${length} bytes where at most ${maxBytes} are possible`);
+    if (length > maxBytes) throw this.corrupt(`${what} has ${length} bytes, but at most ${maxBytes} are possible`);
     const bytes = this.#take(length, what);
     try {
       return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -272,7 +274,7 @@ class HeaderReader {
     const least = type === types.text ? 8 : (scalars[type]?.[0] ?? 1);
     this.#elements += length;
     if (this.#elements > maxElements || length * least > this.fileBytes - this.position) {
-      throw this.corrupt(`${describe(key)} claims ${length} elements, more than can be`);
+      throw this.corrupt(`${describe(key)} states ${length} elements, more than possible`);
     }
     return Array.from({ length }, () => this.#single(type, key)) as number[] | boolean[] | string[];
   }

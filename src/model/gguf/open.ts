@@ -79,7 +79,7 @@ function checkTensors(file: GgufFile, config: ModelConfig): Map<string, GgufTens
   const found = new Map<string, GgufTensor>();
   const problems: string[] = [];
   // A file that claims more layers than it has tensors is rejected before their names are built.
-  if (config.layers > file.tensors.size) problems.push(`it claims ${config.layers} layers`);
+  if (config.layers > file.tensors.size) problems.push(`it states ${config.layers} layers`);
   else {
     const known = new Set([ropeFactorsName]);
     for (const [name, shape] of Object.entries(parameterSpecs(config))) {
@@ -89,7 +89,7 @@ function checkTensors(file: GgufFile, config: ModelConfig): Map<string, GgufTens
       if (tensor === undefined) problems.push(`\`${theirs}\` is missing`);
       else if (tensor.format === undefined) {
         problems.push(
-          `\`${theirs}\` has the type ${tensor.formatName}, which is not read (f32, f16, bf16, q8_0, q4_0, q4_1 are)`,
+          `\`${theirs}\` has the unsupported type ${tensor.formatName} (supported: f32, f16, bf16, q8_0, q4_0, q4_1)`,
         );
       } else if (tensor.shape.join() !== shape.join()) {
         problems.push(`\`${theirs}\` is ${describe(tensor.shape)} where ${describe(shape)} is needed`);
@@ -124,7 +124,7 @@ function cachedFiles(file: GgufFile): string {
     () => {
       for (const [name, content] of Object.entries(files)) writeFileAtomic(join(folder, name), content);
     },
-    'Set TINYZERO_CACHE to a folder that can be written.',
+    'Set TINYZERO_CACHE to a writable folder.',
   );
   return folder;
 }
@@ -185,8 +185,9 @@ function configRecord(file: GgufFile, family: string, { get, unsupported, specia
     get('rope.dimension_count') ??
     (typeof heads === 'number' && typeof width === 'number' ? width / heads : undefined);
   const turned = get('rope.dimension_count') ?? headDim;
-  if (headDim !== turned) throw unsupported(`only ${describe(turned)} of a head's ${describe(headDim)} channels turn`);
-  if ((get('attention.value_length') ?? headDim) !== headDim) throw unsupported('its values have another width');
+  if (headDim !== turned)
+    throw unsupported(`only ${describe(turned)} of a head's ${describe(headDim)} channels are rotated`);
+  if ((get('attention.value_length') ?? headDim) !== headDim) throw unsupported('its values have a different width');
   if (get('expert_count')) throw unsupported('it is a mixture of experts');
   const theta = plain(get('rope.freq_base') ?? 10000);
   const factors = tensor(ropeFactorsName);

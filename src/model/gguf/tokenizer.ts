@@ -48,7 +48,7 @@ export function tokenizerMetadata(files: TokenizerFiles, vocabSize: number): Met
   const { json, model } = files;
   if (model.type !== 'BPE' || model.byte_fallback === true) {
     const type = model.type === 'BPE' ? 'BPE with byte fallback (SentencePiece)' : model.type;
-    throw inexpressible(`its tokenizer is ${type}, and only byte-level BPE is written`);
+    throw inexpressible(`its tokenizer is ${type}, but only byte-level BPE can be written`);
   }
   const record = json.model as JsonRecord;
   const split = splitOf(json, record.ignore_merges === true);
@@ -134,18 +134,18 @@ export function tokenizerRecord(
   const model = metadata.get('tokenizer.ggml.model');
   if (model !== 'gpt2') {
     const found = model === undefined ? 'it has no tokenizer' : `its tokenizer is ${JSON.stringify(model)}`;
-    throw unsupported(`${found}, and only "gpt2" (byte-level BPE) is read`);
+    throw unsupported(`${found}, but only "gpt2" (byte-level BPE) is supported`);
   }
   const name = metadata.get('tokenizer.ggml.pre') ?? 'default';
   const split = splits.find(({ names }) => names.includes(String(name)));
   if (split === undefined) {
     const known = splits.flatMap(({ names }) => names).join(', ');
-    throw unsupported(`its tokenizer splits text by ${JSON.stringify(name)}, which is unknown here (known: ${known})`);
+    throw unsupported(`its tokenizer splits text by ${JSON.stringify(name)}, which is not supported (known: ${known})`);
   }
   const texts = (key: string): readonly string[] => {
     const value = metadata.get(`tokenizer.ggml.${key}`);
     if (Array.isArray(value) && value.every((each) => typeof each === 'string')) return value;
-    throw unsupported(`\`tokenizer.ggml.${key}\` is not a list of texts`);
+    throw unsupported(`\`tokenizer.ggml.${key}\` is not a list of strings`);
   };
   const tokens = texts('tokens');
   const kinds = metadata.get('tokenizer.ggml.token_type') ?? tokens.map(() => tokenTypes.normal);

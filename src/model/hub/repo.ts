@@ -106,7 +106,7 @@ export async function openRepo(request: RepoRequest): Promise<OpenRepo> {
   const info = { ...api, name: repo, revision, additionalFields: ['sha' as const] };
   const { sha: commit } = await (kind === 'model' ? modelInfo(info) : datasetInfo(info));
   if (typeof commit !== 'string' || !isCommit(commit)) {
-    throw new UserError(`${subject}: the hub names no commit but ${describe(commit)}.`);
+    throw new UserError(`${subject}: the hub returned ${describe(commit)} instead of a commit.`);
   }
   const listed = new Map<string, RemoteFile>();
   for await (const entry of listFiles({

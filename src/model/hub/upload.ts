@@ -81,7 +81,7 @@ export async function uploadModel(
       if (!(error instanceof TypeError)) throw error;
       // Node's fetch failed: no answer.
       const cause = error.cause instanceof Error ? error.cause.message : error.message;
-      throw new UserError(`Cannot get an answer from the hub at ${endpoint}: ${cause}.`, { cause: error });
+      throw new UserError(`The hub at ${endpoint} does not answer: ${cause}.`, { cause: error });
     }
   };
   await explained(async () => {
@@ -112,7 +112,7 @@ function refused(
 ): UserError {
   const fix =
     statusCode === 401 || statusCode === 403
-      ? `Does the token have write access to ${repo.split('/')[0]}?`
+      ? `Check that the token has write access to ${repo.split('/')[0]}.`
       : 'Run the command again; what was uploaded is not sent twice.';
   return new UserError({ problem: `The hub at ${endpoint} refused ${repo}: ${statusCode}, ${message}.`, fix });
 }

@@ -139,7 +139,7 @@ function readConfig(
   if (!Number.isInteger(headDim)) {
     problems.push(`\`hidden_size\` (${hiddenSize}) is not a multiple of \`num_attention_heads\` (${heads})`);
   } else if (headDim % 2 !== 0) {
-    problems.push(`\`head_dim\` (${headDim}) must be even, since rotary embedding turns pairs of channels`);
+    problems.push(`\`head_dim\` (${headDim}) must be even, since rotary embedding rotates pairs of channels`);
   }
   const vocabSize = fields.vocab_size;
   const maxPositions = fields.max_position_embeddings ?? defaults.maxPositions;
@@ -241,7 +241,7 @@ function refuseSlidingWindow(record: JsonRecord, layers: number, maxPositions: n
 /** The `config.json` of a model made here; {@link parseModelConfig} and transformers read it as the same config. */
 export function modelConfigJson(config: ModelConfig): JsonRecord {
   const { rope } = config;
-  if (rope.scaling.kind !== 'default') throw new Error('only models with plain rotary embedding are made here');
+  if (rope.scaling.kind !== 'default') throw new Error('only models with plain rotary embedding can be created');
   return {
     architectures: [architectures[config.family]],
     model_type: config.family,

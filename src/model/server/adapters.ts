@@ -55,7 +55,7 @@ export function serverAdapters(server: SamplingServer, { folder, save, rank }: A
       throw new UserError(
         {
           problem: `The server at ${connection.url} did not load an adapter (${error.status}): ${error.said}`,
-          expected: `a server that reads ${root} and takes adapters of rank ${rank}`,
+          expected: `a server that can read ${root} and accepts adapters of rank ${rank}`,
           fix: `Start vLLM with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and \`--enable-lora --max-loras ${kept} --max-lora-rank ${rank}\` or more, on this machine or with this folder under the same path.`,
         },
         { cause: error },

@@ -148,7 +148,7 @@ async function tryCompletions(
       if (!(error instanceof ServerRefusal) || ![400, 422].includes(error.status)) throw error;
       throw new UserError(
         {
-          problem: `The server at ${connection.url} does not take prompts as token ids: ${error.said}`,
+          problem: `The server at ${connection.url} does not accept prompts as token ids: ${error.said}`,
           fix: 'Use a server that does, such as vLLM, SGLang or the server of llama.cpp.',
         },
         { cause: error },

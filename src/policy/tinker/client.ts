@@ -192,7 +192,7 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
       const [, model, name] = /^tinker:\/\/([^/]+)\/(?:sampler_weights\/)?([^/]+)$/.exec(samplerPath) ?? [];
       if (model === undefined || name === undefined) {
         throw new UserError(
-          `The Tinker server at ${url} returned an invalid path of saved weights: ${JSON.stringify(samplerPath)}.`,
+          `The Tinker server at ${url} returned an invalid path for the saved weights: ${JSON.stringify(samplerPath)}.`,
         );
       }
       return await downloadFromTinker(connection, `/api/v1/training_runs/${model}/checkpoints/${name}/archive`);
@@ -205,7 +205,7 @@ export async function openTinker(connection: TinkerConnection): Promise<TinkerCl
 function withoutRoom(error: unknown): never {
   if (!(error instanceof TinkerError) || error.status !== 400) throw error;
   const fix =
-    'The server must allow this --lora-rank and have room for two more adapters. It frees those of a killed program after some minutes.';
+    'The server must allow this --lora-rank and have room for two more adapters. It frees the adapters of a killed program after some minutes.';
   throw new TinkerError({ problem: error.message, fix }, error.status, error);
 }
 

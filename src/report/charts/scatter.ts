@@ -58,7 +58,7 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
     points.length === count
       ? counted(count, 'rollout')
       : `${points.length} of ${counted(count, 'rollout')}, evenly spaced`;
-  const edge = outside > 0 ? `; ${outside} beyond the scale ${outside === 1 ? 'stands' : 'stand'} at its edge` : '';
+  const edge = outside > 0 ? `; ${outside} beyond the scale ${outside === 1 ? 'is' : 'are'} drawn at its edge` : '';
   return figure({
     title: plot.title,
     unit: '○ first half of the updates, ● second half',
@@ -71,7 +71,7 @@ export function scatterFigure({ name, stored, rollouts, steps }: RunRecord, name
 function scaleNote(stretch: number): string {
   if (!Number.isFinite(stretch) || stretch < 3) return '';
   const times = Number(stretch.toPrecision(1)).toLocaleString('en-US');
-  return ` The vertical scale is some ${times} times larger than the horizontal one: on equal scales the points would lie on a flat line.`;
+  return ` The vertical scale is about ${times} times larger than the horizontal one: on equal scales the points would lie on a flat line.`;
 }
 
 /** A scale that includes 0 and all but the most extreme 1 % of values, and the number of values beyond it. */

@@ -88,11 +88,11 @@ function adviceOn({ watched: { state, run, path, damage, holder }, verdict }: Fo
   const command = run?.command ?? 'train';
   if (state === 'waiting' && holder === undefined) {
     return [
-      `The page fills as soon as a run starts in ${path}, as with \`tinyzero train --out ${shellWord(path)}\`.`,
+      `The page fills in as soon as a run starts in ${path}, as with \`tinyzero train --out ${shellWord(path)}\`.`,
       ...damage,
     ];
   }
-  if (state === 'gone') return ['The page shows what was there last.', ...damage];
+  if (state === 'gone') return ['The page shows the last state.', ...damage];
   if (state !== 'stopped') return damage;
   if (verdict?.kind === 'stopped') return [verdict.sentence, ...verdict.notes, ...damage];
   return [`Resume it with \`tinyzero ${command} --resume ${shellWord(path)}\`.`, ...damage];
@@ -170,7 +170,7 @@ function timeText({ watched, progress: { secondsLeft, leftOf } }: Followed): str
 }
 
 export function leftText(seconds: number, leftOf: string | undefined): string {
-  const left = seconds < 1 ? 'a moment left' : `about ${formatSeconds(seconds)} left`;
+  const left = seconds < 1 ? 'a few seconds left' : `about ${formatSeconds(seconds)} left`;
   return leftOf === undefined ? left : `${left} in ${leftOf}`;
 }
 

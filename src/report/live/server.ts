@@ -185,7 +185,7 @@ function unavailable(error: unknown, port: number): UserError {
   return new UserError(
     {
       problem: why === undefined ? `No port of ${host} can be opened (${code}).` : `Port ${port} ${why}.`,
-      fix: 'Choose another with --port, or leave --port out for any free one.',
+      fix: 'Choose another with --port, or omit --port to use any free port.',
     },
     { cause: error },
   );

@@ -180,7 +180,7 @@ ${listed.length < members.length && html`<p class="note">${counted(members.lengt
 }
 
 function adviceOn({ state, path, record: { plan } }: FollowedSet): string[] {
-  if (state === 'gone') return ['The page shows what was there last.'];
+  if (state === 'gone') return ['The page shows the last state.'];
   return state === 'stopped' ? [`Resume with \`tinyzero ${resumeCommand(plan)} ${shellWord(path)}\`.`] : [];
 }
 

@@ -143,8 +143,8 @@ function snapshots(paths: readonly [string, ...string[]]): () => Snapshot {
   if (folder !== undefined) {
     throw new UserError(
       {
-        problem: `${files[0]} is a V* file and ${folder} a folder; one page shows files or folders.`,
-        fix: 'Watch them in two pages.',
+        problem: `${files[0]} is a V* file and ${folder} is a folder; a page shows either files or folders.`,
+        fix: 'Use a page for each.',
       },
       { exitCode: exitCodes.usage },
     );

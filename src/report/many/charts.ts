@@ -57,8 +57,8 @@ const metrics: Readonly<Record<'train' | 'sft', readonly Metric[]>> = {
     { field: 'meanTokens', title: 'Length', unit: 'tokens per completion' },
   ],
   sft: [
-    { field: 'loss', title: 'Loss', unit: 'nats a completion token, of the rows of an update' },
-    { field: 'heldOutLoss', title: 'Held-out loss', unit: 'nats a completion token' },
+    { field: 'loss', title: 'Loss', unit: 'nats per completion token, of the rows of an update' },
+    { field: 'heldOutLoss', title: 'Held-out loss', unit: 'nats per completion token' },
     { field: 'gradientNorm', title: 'Gradient norm', unit: 'before clipping' },
   ],
 };

@@ -205,7 +205,7 @@ function seedsLead({ overSeeds, finished, planned }: SetSummary): string {
   const rows = 'One row for each run.';
   if (overSeeds === undefined) return rows;
   const over = finished < planned ? '' : '; the test over all runs is in the sentence above';
-  return `${rows} Its p-values are those of its own tests${over}.`;
+  return `${rows} The p-values in a row are those of the run's own tests${over}.`;
 }
 
 function coordinates({ plan, summary }: SetRecord): Html | undefined {
@@ -216,7 +216,7 @@ function coordinates({ plan, summary }: SetRecord): Html | undefined {
     svg &&
     section({
       id: 'coordinates',
-      title: 'Which values go with which result',
+      title: 'Values and results',
       lead: `Each line is a setting: its values, and on the right its ${name}. The bold line is the best.`,
       body: html`<div class="scroll" role="region" tabindex="0" aria-label="Parallel coordinates"><div class="wide">${svg}</div></div>`,
     })
@@ -271,7 +271,7 @@ function repeatSection({ folder, plan, summary: { runs }, members }: SetRecord):
   );
   return section({
     id: 'repeat',
-    title: 'How to repeat it, and the single runs',
+    title: 'How to repeat it, and the individual runs',
     lead:
       plan.kind === 'seeds'
         ? 'The same command gives the same runs again: all random numbers follow from the seeds.'

@@ -63,7 +63,7 @@ function judgeSeeds({ overSeeds, losses, finished }: SetSummary, plan: RunPlan):
 
 function judgeLosses(losses: SetSummary['losses'], finished: number): SetVerdict {
   if (losses === undefined) {
-    const sentence = `${counted(finished, 'run')} finished; no line was held out to measure what they are worth.`;
+    const sentence = `${counted(finished, 'run')} finished. No lines were held out, so the gain was not measured.`;
     return { kind: 'unproven', label: 'Trained, nothing held out', sentence, notes: [] };
   }
   const { before, after, change, fell } = losses;
@@ -74,7 +74,7 @@ function judgeLosses(losses: SetSummary['losses'], finished: number): SetVerdict
     sentence: `Over ${counted(finished, 'seed')}, the held-out loss went from ${before.mean.toFixed(3)} to ${after.mean.toFixed(3)} nats per token on average; it fell in ${fell} of ${finished} runs.`,
     notes: [
       `Between seeds: the loss after training is ${range(after, (value) => value.toFixed(3))}.`,
-      'Each seed holds other lines out of the same file, so the runs overlap in what they learn from and are measured on; no test treats them as independent.',
+      'Each seed holds out different lines of the same file, so training and held-out lines overlap between runs; no test treats the runs as independent.',
     ],
   };
 }
@@ -109,7 +109,7 @@ function testNote({ runs, problems, clusters, sameProblems }: SeedsComparison, m
       ? ` With ${clusters} of them, no gain could reach p < ${significance}: evaluate on more (--num-test).`
       : '';
   const shared = sameProblems
-    ? `All runs are measured on the same ${counted(problems, 'problem')}, so more seeds say how much runs differ, and are no more evidence about problems.`
+    ? `All runs are measured on the same ${counted(problems, 'problem')}, so more seeds show how much runs differ, but add no evidence about problems.`
     : `The runs hold out different problems, ${problems} in total; a problem counts once, however many runs held it out.`;
   return (
     `p is that of a sign-flip test over ${units}, of the gain averaged over the ${counted(runs, 'seed')} ` +
@@ -163,12 +163,12 @@ function judgeSweep(summary: SetSummary, { swept }: RunPlan): SetVerdict {
     sentence: `Best by ${name}${equals > 0 ? `, with ${counted(equals, 'other')} that did as well` : ''}: ${describeSetting(best)} (${best.score.mean.toFixed(3)}).`,
     notes: [
       isHeldOut
-        ? `Settings are ranked by their held-out result. That is selection: the best of ${ranking.length} is partly the luckiest, so its held-out figure promises too much. Measure it again on problems that no setting was compared on.`
-        : `Settings are ranked by their ${name} over the last quarter of the updates; nothing was chosen by held-out results. Choosing a row by its held-out figure would be selection, and that figure would promise too much.`,
+        ? `Settings are ranked by their held-out result. That is selection: the best of ${ranking.length} is partly the luckiest, so its held-out figure is too optimistic. Measure it again on problems that no setting was compared on.`
+        : `Settings are ranked by their ${name} over the last quarter of the updates; nothing was chosen by held-out results. Choosing a row by its held-out figure would be selection, and that figure would be too optimistic.`,
       ...(second?.score == null ? [] : [closeness(best, second)]),
       ...(odd.length > 0 && !isHeldOut
         ? [
-            `${odd.join(', ')} ${odd.length === 1 ? 'changes' : 'change'} what ${command === 'sft' ? 'the training loss' : 'a training reward'} measures, so rows that differ in ${odd.length === 1 ? 'it' : 'them'} do not compare by it.`,
+            `${odd.join(', ')} ${odd.length === 1 ? 'changes' : 'change'} what ${command === 'sft' ? 'the training loss' : 'a training reward'} measures, so rows that differ in ${odd.length === 1 ? 'it' : 'them'} cannot be compared by it.`,
           ]
         : []),
     ],

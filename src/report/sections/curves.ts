@@ -51,10 +51,10 @@ const afterLooks: readonly Quantity[] = [
   { title: 'Loss', unit: 'mean of the rollouts of an update', value: ({ loss }) => loss },
   {
     title: 'Tracked success',
-    unit: "mean value of the problems drawn for an update, before it, by SPO's tracker",
+    unit: "SPO's tracked value of the drawn problems, mean before the update",
     rate: true,
     value: ({ trackedValue }) => trackedValue ?? Number.NaN,
-    also: { name: 'older rewards keep', value: ({ trackedRetention }) => trackedRetention ?? Number.NaN },
+    also: { name: 'weight that older rewards keep', value: ({ trackedRetention }) => trackedRetention ?? Number.NaN },
   },
   {
     title: 'Value of the prompts',

@@ -115,7 +115,7 @@ function tests(compare: Comparison | undefined): Html | undefined {
 
 function constant({ constantAnswer }: EvalSummary): Html | undefined {
   if (constantAnswer === null) return undefined;
-  return html`<p class="note">Answering ${constantAnswer.answer} to everything would earn a mean reward of ${short(constantAnswer.meanReward)}, the best that one answer can; accuracy counts exact answers only.</p>`;
+  return html`<p class="note">Answering ${constantAnswer.answer} to everything would earn a mean reward of ${short(constantAnswer.meanReward)}, the best that a constant answer can earn; accuracy counts exact answers only.</p>`;
 }
 
 export function comparedSection(runs: readonly RunRecord[]): Html | undefined {

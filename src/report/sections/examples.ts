@@ -29,7 +29,7 @@ export function examplesSection({ before, after }: RunRecord): Html | undefined 
   const order = ` Problems are in order of change: the ${shownGains} largest gains, then the smallest gain or largest loss; the others are folded below.`;
   return section({
     id: 'examples',
-    title: 'What it writes',
+    title: 'What the model writes',
     lead: html`${what(before, after !== undefined)}${after !== undefined && !few && order}`,
     body: html`${before.perProblem.some(({ firstSample }) => firstSample) && key()}
 ${gains.map(show)}${losses.map(show)}

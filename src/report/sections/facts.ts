@@ -68,7 +68,7 @@ function costs({ stored, timings, before, after, stage1, steps, rollouts }: RunR
       'Stage 2',
       `${counted(last.step, 'update')}, ${counted(rollouts.count, 'rollout')}, ${counted(last.sampledTokens, 'token')}, ${formatDuration(stage2)}`,
     ]);
-    if (updates.length > 0) rows.push(['An update, median', formatDuration(quantile(updates, 0.5))]);
+    if (updates.length > 0) rows.push(['Median update', formatDuration(quantile(updates, 0.5))]);
     const { stopWhenFlat, keep } = stored.options;
     if (stopWhenFlat !== undefined && after !== undefined && isFlat(steps, { window: stopWhenFlat, after: 0 })) {
       rows.push(['Stopped', `after update ${last.step}: the training reward no longer rose`]);
@@ -79,7 +79,7 @@ function costs({ stored, timings, before, after, stage1, steps, rollouts }: RunR
       rows.push(['Repeated updates', `${updates.length - last.step}, after an interruption`]);
   }
   evaluation('Evaluation after', after, 'eval-after');
-  rows.push(['Together', formatDuration(secondsOf(timings))]);
+  rows.push(['Total', formatDuration(secondsOf(timings))]);
   return rows;
 }
 

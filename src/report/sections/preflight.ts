@@ -84,7 +84,7 @@ function histogramFigure({
     title: 'Correct samples per problem',
     unit: 'problems by number of correct samples',
     chart: svg,
-    note: html`<span class="swatch" style="background:var(--none)"></span>none correct, <span class="swatch" style="background:var(--accent)"></span>some correct: these teach most, <span class="swatch" style="background:var(--muted)"></span>all correct`,
+    note: html`<span class="swatch" style="background:var(--none)"></span>none correct, <span class="swatch" style="background:var(--accent)"></span>some correct (these teach most), <span class="swatch" style="background:var(--muted)"></span>all correct`,
   });
 }
 

@@ -29,7 +29,7 @@ ${trains && html`<p class="note"><a href="./train.html">Train it in this browser
 ${tableLegend}
 </section>
 </main>
-<footer><p>Runs in this page alone: nothing that is typed leaves it. Made by tinyzero; the tokenizer is @huggingface/tokenizers (Apache-2.0).</p></footer>
+<footer><p>Runs entirely in this page: nothing you type leaves it. Made by tinyzero; the tokenizer is @huggingface/tokenizers (Apache-2.0).</p></footer>
 <script type="module" src="./page.js"></script>
 </body>
 </html>

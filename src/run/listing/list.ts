@@ -234,8 +234,8 @@ export function findRemovable(name: string): Removable {
   const folder = [name, join('runs', name)].find((path) => isFolder(path) && (holdsPlan(path) || isOwnRun(path)));
   if (folder === undefined) {
     throw new UserError({
-      problem: `${name} holds no run, and neither does ${join('runs', name)}.`,
-      fix: '`tinyzero runs` lists the runs; only folders of runs are removed.',
+      problem: `There is no run in ${name} or ${join('runs', name)}.`,
+      fix: 'List the runs with `tinyzero runs`; only folders of runs can be removed.',
     });
   }
   const members = holdsPlan(folder) ? readPlan(folder).runs.map((run) => join(folder, run.name)) : [];
@@ -244,7 +244,7 @@ export function findRemovable(name: string): Removable {
     if (holder === undefined) continue;
     throw new UserError({
       problem: `${path} is in progress, in process ${holder.pid} on ${holder.host}.`,
-      fix: 'Stop it first with Ctrl-C where it runs; nothing was removed.',
+      fix: 'Nothing was removed. Stop the run first, with Ctrl-C in its terminal.',
     });
   }
   return { folder, runs: holdsPlan(folder) ? members.filter(isFolder).length : 1, bytes: bytesOf(folder) };

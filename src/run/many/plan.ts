@@ -84,7 +84,7 @@ export function writePlan(folder: string, plan: RunPlan): void {
 /** @throws UserError when there is no plan, or it is damaged. */
 export function readPlan(folder: string): RunPlan {
   const path = join(folder, setFiles.plan);
-  const fix = 'Start a new set of runs; the finished runs in the folder stay usable one by one.';
+  const fix = 'Start a new set of runs. Each finished run in the folder can still be used by itself.';
   const source = { path, what: 'the plan of a set of runs', fix };
   const { kind, command, swept, settings, rankBy, runs, engine } = check(planShape, readJsonRecord(path, fix), source);
   requireSeal(path, fix);

@@ -4,7 +4,7 @@
  */
 import { closestMatch } from 'leven';
 import { flagOf, optionMeant, readTable } from '../../options/config-file.js';
-import { parseSeeds } from '../../options/spec.js';
+import { alternatives, parseSeeds } from '../../options/spec.js';
 import { keyOf, type OptionName, options } from '../../options/table.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { describe, isRecord, type JsonRecord } from '../../util/json.js';
@@ -30,14 +30,12 @@ export function readSweep(path: string): RunPlan {
   for (const key of Object.keys(table)) {
     if (topKeys.includes(key)) continue;
     const meant = closestMatch(key, topKeys, { maxDistance: 3 });
-    problems.push(
-      `${key}: unknown${meant ? `; did you mean ${meant}?` : ''} (options of the runs belong under [options])`,
-    );
+    problems.push(`${key}: unknown${meant ? `; did you mean ${meant}?` : ''} (options of the runs go under [options])`);
   }
   const choice = <Value extends string>(key: string, choices: readonly Value[]): Value => {
     const value = table[key] ?? choices[0];
     const found = choices.find((each) => each === value);
-    if (found === undefined) problems.push(`${key}: expected ${choices.join(' or ')}, found ${describe(value)}`);
+    if (found === undefined) problems.push(`${key}: expected ${alternatives(choices)}, found ${describe(value)}`);
     return found ?? choices[0]!;
   };
   const command = choice('command', ['train', 'sft'] as const);
@@ -100,7 +98,7 @@ function readOptions(given: unknown, command: RunPlan['command'], problems: stri
   for (const [key, value] of Object.entries(given)) {
     const name = names.find((each) => each === key || keyOf(each) === key);
     if (name === undefined) {
-      problems.push(`options.${key}: no option of \`tinyzero ${command}\`${optionMeant(key, names)}`);
+      problems.push(`options.${key}: not an option of \`tinyzero ${command}\`${optionMeant(key, names)}`);
       continue;
     }
     if (Array.isArray(value)) {
@@ -112,7 +110,7 @@ function readOptions(given: unknown, command: RunPlan['command'], problems: stri
         );
       else if (values.length < value.length || values.length === 0) problems.push(wrongValue(key, value));
       else if (new Set(values).size < values.length)
-        problems.push(`options.${key}: ${describe(value)} names a value twice`);
+        problems.push(`options.${key}: ${describe(value)} contains a value twice`);
       else swept.push([name, { values }]);
     } else if (isRecord(value)) {
       const range = rangeOf(name, value);

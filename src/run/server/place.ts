@@ -85,7 +85,7 @@ export async function openJobModel(
 export function requireNoTinkerAdapter({ adapterFolder }: Pick<Pretrained, 'adapterFolder'>): void {
   if (adapterFolder === undefined) return;
   throw usageError(
-    `--on tinker trains an adapter of a base model, and ${adapterFolder} is an adapter itself.`,
+    `--on tinker trains an adapter of a base model, but ${adapterFolder} is itself an adapter.`,
     'Give its base model as --model.',
   );
 }

@@ -68,7 +68,7 @@ async function openNamed(
   const server = await openServer({ ...work, connection, model, concurrency });
   reporter.line(`Samples come from ${server.description} at ${connection.url}.`);
   if (!server.seeded) {
-    reporter.line('It ignores seeds, so a run that samples on it cannot be repeated exactly.');
+    reporter.line('It ignores seeds, so a run that uses it cannot be repeated exactly.');
   }
   return server;
 }
@@ -111,7 +111,7 @@ function keyOf(variable: string | undefined): string | undefined {
   const found =
     key === undefined ? 'no such variable' : 'a value with a space, a line break or another invalid character';
   throw new UserError(
-    { problem: `--api-key-env: the environment variable ${variable} holds no key.`, found },
+    { problem: `--api-key-env: the environment variable ${variable} contains no key.`, found },
     { exitCode: exitCodes.usage },
   );
 }
@@ -186,7 +186,7 @@ export function serverSamplers(
   if (server.withoutLogProbs !== undefined) {
     throw new UserError({
       problem: `The server at ${server.connection.url} cannot draw the rollouts of stage 2: ${server.withoutLogProbs}.`,
-      fix: 'It can sample V*: `tinyzero estimate-vstar --sampler-url URL`, then `tinyzero train --v-star FILE` without a server.',
+      fix: 'Sample V* there instead: `tinyzero estimate-vstar --sampler-url URL`, then `tinyzero train --v-star FILE` without a server.',
     });
   }
   const save = (to: string, read: Policy['read']) => savePolicy(to, { specs: policy.specs, read }, model);

@@ -226,7 +226,7 @@ test('a closed pipe ends generating quietly', async () => {
 /** Every case: what is wrong, the arguments, the exit code, what the one paragraph says; and standard input. */
 const badInput: [name: string, args: string[], code: number, message: RegExp, input?: string][] = [
   ['no prompt', ['generate', '--model', qwen2], 2, /--prompt or --input is missing/],
-  ['two prompts', ['generate', '--model', qwen2, '--prompt', 'a', '--input', 'b'], 2, /exclude each other/],
+  ['two prompts', ['generate', '--model', qwen2, '--prompt', 'a', '--input', 'b'], 2, /cannot be combined/],
   ['an empty prompt', ['generate', '--model', qwen2, '--prompt', ''], 2, /--prompt: expected a text/],
   ['empty standard input', ['generate', '--model', qwen2, '--prompt', '-'], 1, /Standard input.*prompt is empty/],
   ['no samples', ['generate', '--model', qwen2, '--prompt', 'a', '--samples', '0'], 2, /--samples.*at least 1/],

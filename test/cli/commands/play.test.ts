@@ -127,7 +127,7 @@ test('at a terminal: two columns, history, an answer stopped by Ctrl-C, and the 
       { wait: '> ', send: '7 x 8\r' },
       { wait: ' │ ', send: '\x03' }, // Ctrl-C: stops
       { wait: '> ', send: '\x03' }, // at the empty prompt: says how to leave
-      { wait: '(Ctrl-D leaves)', send: `${up}\r` }, // the line from before
+      { wait: '(Ctrl-D quits)', send: `${up}\r` }, // the line from before
       { wait: ' │ ', send: '\x03' },
       { wait: '> ', send: '\x04' }, // Ctrl-D
     ],

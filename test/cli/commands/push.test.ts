@@ -123,7 +123,7 @@ test('nothing is sent without --yes and a terminal, without a token, or to an in
     tinyzero(['push', ...args], { ...env, ...change });
   const unasked = await push(['builtin', 'me/model']);
   assert.equal(unasked.code, 2);
-  assert.match(unasked.stderr, /would upload 5 files \(.*\) of .*tiny to .*me\/model\. .*add --yes/);
+  assert.match(unasked.stderr, /would upload 5 files \(.*\) of .*tiny to .*me\/model\. .*confirm with --yes/);
   const anonymous = { HF_TOKEN: undefined, HF_HOME: temporaryFolder(t) };
   const withoutToken = await push(['builtin', 'me/model', '--yes'], anonymous);
   assert.equal(withoutToken.code, 1);
@@ -137,6 +137,6 @@ test('a rejected token is reported', async (t) => {
   const env = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 'hf_other' };
   const { code, stderr } = await tinyzero(['push', 'builtin', 'me/model', '--yes'], env);
   assert.equal(code, 1);
-  assert.match(stderr, /refused me\/model: 401, .*Does the token have write access to me\?/);
+  assert.match(stderr, /refused me\/model: 401, .*Check that the token has write access to me\./);
   assert.equal(hub.files.size, 0);
 });

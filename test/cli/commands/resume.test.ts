@@ -20,20 +20,20 @@ test('a resumed run of train keeps its options: others are refused, the same one
   };
   await refused(
     ['--max-steps', '3', '--engine', 'tensorflow'],
-    /it cannot be given --max-steps 3 \(it has 1\), --engine tensorflow \(it has wasm\)\. Leave that out, or start a new run with --out\. Beside --resume count --force, --tensorboard, --workers, and/,
+    /Found --max-steps 3 \(the run has 1\), --engine tensorflow \(the run has wasm\)\. Omit these, or start a new run with --out\. With --resume, only --force, --tensorboard, --workers, and/,
   );
   await refused(
     ['--sampler-url', 'http://127.0.0.1:1/v1', '--no-force'],
-    /given --sampler-url http:\/\/127\.0\.0\.1:1\/v1\. /,
+    /Found --sampler-url http:\/\/127\.0\.0\.1:1\/v1\. /,
   );
-  await refused(['--out', join(folder, 'other'), '--dry-run'], /given --out /);
-  await refused(['--config', run, '--lr', '1'], /given --lr 1 \(it has /);
+  await refused(['--out', join(folder, 'other'), '--dry-run'], /Found --out /);
+  await refused(['--config', run, '--lr', '1'], /Found --lr 1 \(the run has /);
 
   const planned = await tinyzero(['train', '--resume', run, ...small, '--engine', 'wasm', '--dry-run', '--json']);
   assert.equal(planned.code, 0, planned.stderr);
   assert.equal(lastLine(planned.stdout).updates, 1);
   const missing = await tinyzero(['train', '--resume', join(folder, 'none'), '--dry-run']);
-  assert.match(missing.stderr, /none holds no run/);
+  assert.match(missing.stderr, /none contains no run/);
 
   // Finished already, so that nothing is computed.
   const copy = join(folder, 'copy');

@@ -41,7 +41,7 @@ nativeTest('all is well with native TensorFlow', async (t) => {
   }
   assert.match(named('engine')?.found ?? '', /^TensorFlow 2\./);
   assert.match(named('instructions')?.found ?? '', /--precision bf16/);
-  assert.match(named('agreement')?.found ?? '', /^compiled = op by op = wasm = reference to /);
+  assert.match(named('agreement')?.found ?? '', /^compiled = op by op = wasm = reference within /);
   assert.match(stderr, /^Engine: tensorflow \(.*it is installed\)\.$/m);
   t.diagnostic(['matmul', 'gradients', 'agreement'].map((name) => `${name}: ${named(name)?.found}`).join('; '));
 });
@@ -202,6 +202,6 @@ test("the error of a GPU's full memory says what to do", () => {
     'OOM when allocating tensor with shape[36,151936] and type float on /job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc';
   const error = explained('accumulate', new Error(message));
   assert.ok(error instanceof UserError);
-  assert.match(error.message, /too little memory for accumulate\. No room was left for a tensor \[36, 151936\]/);
+  assert.match(error.message, /too little memory for accumulate\. There was no room for a tensor \[36, 151936\]/);
   assert.match(error.message, /--micro-batch/);
 });

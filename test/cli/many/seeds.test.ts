@@ -29,7 +29,7 @@ test('train --seeds: every run is what train --seed makes; the summary, the tabl
     summary.runs.map(({ name, state, updates }) => [name, state, updates]),
     [1, 2, 3].map((seed) => [`seed-${seed}`, 'finished', 2]),
   );
-  assert.match(stderr, /3 runs into .*, 2 side by side \(as requested\)/);
+  assert.match(stderr, /3 runs into .*, 2 at a time \(as requested\)/);
   assert.match(stderr, /seed-2 finished: held out .* -> .* \(\d of 3\)/);
   const single = join(folder, '..', 'single');
   const alone = ['train', ...tiny, '--seed', '2', '--out', single, '--quiet', '--name', 'three', '--note', 'A try.'];
@@ -51,7 +51,7 @@ test('train --seeds: every run is what train --seed makes; the summary, the tabl
   assert.match(again.stderr, /All 3 runs are finished/);
   const taken = await tinyzero(seeds(folder));
   assert.equal(taken.code, 1);
-  assert.match(taken.stderr, /already holds a set of runs\. Resume it with --resume/);
+  assert.match(taken.stderr, /already contains a set of runs\. Resume it with --resume/);
 
   const report = await tinyzero(['report', folder, '--json', '--out', join(folder, '..', 'other.html')]);
   assert.equal(report.code, 0, report.stderr);
@@ -134,8 +134,8 @@ test('wrong seeds, and options that conflict with them, are refused before anyth
     assert.ok(!existsSync(folder));
   };
   await fails(['train', '--seeds', '5..1'], /--seeds: expected seeds such as 1\.\.5 or 1,3,7, found '5\.\.1'/);
-  await fails(['train', '--seeds', '1..2', '--seed', '7'], /--seed: --seeds gives the seed of each run; leave one/);
-  await fails(['train', '--seeds', '1..2', '--v-star', 'x.json'], /--v-star: the samples of one seed/);
+  await fails(['train', '--seeds', '1..2', '--seed', '7'], /--seed: --seeds gives the seed of each run; use only one/);
+  await fails(['train', '--seeds', '1..2', '--v-star', 'x.json'], /--v-star: the file has the samples of one seed/);
   await fails(['train', '--parallel', '2'], /--parallel: there is only one run\./);
   await fails(['train', '--seeds', '1..2', '--parallel', 'all'], /--parallel: expected auto or a whole number/);
   await fails(['train', '--seeds', '1..2', '--temperature', '0'], /seed-1: --temperature: must be above 0/);
@@ -170,6 +170,6 @@ test('sft --seeds: mean and spread of the held-out loss, and no test', async (t)
     stdout,
     /Over 2 seeds, the held-out loss went from \d\.\d{3} to \d\.\d{3} nats per token on average; it fell in \d of 2/,
   );
-  assert.match(stdout, /no test treats them as independent/);
+  assert.match(stdout, /no test treats the runs as independent/);
   assert.match(stdout, /seed +loss before +loss after +training loss/);
 });

@@ -46,7 +46,7 @@ test('sweep: tries every setting, ranks by training reward, resumes after a stop
   );
   for (const { name, score } of ranking) assert.equal(score!.mean, runs.find((run) => run.name === name)!.trainReward);
   const page = readFileSync(join(folder, 'report.html'), 'utf8');
-  assert.match(page, /Which values go with which result/);
+  assert.match(page, /Values and results/);
   assert.match(page, /4 settings by lr, beta2, mean training reward/);
   assert.match(page, /would be selection/);
   assert.match(

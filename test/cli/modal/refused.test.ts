@@ -47,7 +47,7 @@ test('a missing or refused token, a failed build, no GPU: explained, and nothing
   await attempt(/Modal needs a token.*MODAL_TOKEN_ID and MODAL_TOKEN_SECRET/, { MODAL_TOKEN_ID: undefined });
   await attempt(/Modal does not answer at http:\/\/127\.0\.0\.1:9/, { MODAL_SERVER_URL: 'http://127.0.0.1:9' });
   account.faults.refuseToken = true;
-  await attempt(/Modal refuses the token: .*not known.*settings\/tokens/);
+  await attempt(/Modal rejected the token: .*not known.*settings\/tokens/);
   account.faults.refuseToken = false;
   account.faults.build = 'apt-get: no space left';
   await attempt(/Modal could not build the image: .*no space left.*https:\/\/modal\.com\/apps/s);

@@ -44,7 +44,7 @@ test('a run on Modal equals a local run, and can be listed, fetched and read the
         .filter((each) => !/updates, /.test(each));
     assert.deepEqual(verdict(run.stdout), verdict(local.stdout));
     for (const words of [
-      'Held out, before training:',
+      'Held-out accuracy before training:',
       'Will training learn anything here?',
       'Stage 2: 2 updates in T',
     ]) {
@@ -94,14 +94,17 @@ test('a run on Modal equals a local run, and can be listed, fetched and read the
     assert.equal(lastLine(got.stdout).bytes, readFileSync(join(here, 'metrics.jsonl')).length, got.stderr);
     assert.ok(readFileSync(join(here, 'metrics.jsonl')).equals(readFileSync(join(there, 'metrics.jsonl'))));
     const log = await account.run(['modal', 'logs', 'there']);
-    assert.match(log.stderr, /Held out, after training:/);
+    assert.match(log.stderr, /Held-out accuracy after training:/);
     assert.match(log.stdout, /there is finished\./);
   });
 
   await t.test('a second run finds the image, and does not replace the first', async () => {
     const again = await account.run([...options, '--out', there, '--on', 'modal']);
     assert.equal(again.code, 1);
-    assert.match(again.stderr, /already has a run there\. Resume it with `tinyzero train --on modal --resume .*there`/);
+    assert.match(
+      again.stderr,
+      /already contains a run there\. Resume it with `tinyzero train --on modal --resume .*there`/,
+    );
     assert.doesNotMatch(again.stderr, /Building the image/);
     const gone = await account.run(['modal', 'get', 'other']);
     assert.match(gone.stderr, /There is no run other on the volume/);
@@ -118,14 +121,14 @@ test('a run on Modal equals a local run, and can be listed, fetched and read the
     const local = await tinyzero([...learn, '--out', own]);
     assert.equal(local.code, 0, local.stderr);
     assert.match(remote.stdout, /The held-out loss (fell|did not fall)/);
-    assert.match(remote.stderr, /Held out, before training: loss .*Training: 2 updates in /s);
+    assert.match(remote.stderr, /Held-out loss before training: .*Training: 2 updates in /s);
     for (const name of ['metrics.jsonl', 'final/model.safetensors']) {
       assert.ok(readFileSync(join(own, name)).equals(readFileSync(join(far, name))), name);
     }
     const piped = await tinyzero(['sft', '--data', '-', '--on', 'modal']);
     assert.match(piped.stderr, /--data: standard input cannot be sent to Modal/);
     const tinker = await tinyzero(['sft', '--data', data, '--on', 'tinker']);
-    assert.match(tinker.stderr, /--on: tinker is for `tinyzero train` alone/);
+    assert.match(tinker.stderr, /--on: only `tinyzero train` takes tinker/);
   });
 
   await t.test('eval uploads the trained model, and estimate-vstar downloads its file', async () => {

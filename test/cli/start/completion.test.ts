@@ -135,5 +135,5 @@ test('the script is printed as it is, or as JSON; another shell is wrong usage',
   });
   const wrong = await tinyzero(['completion', 'tcsh']);
   assert.equal(wrong.code, 2);
-  assert.match(wrong.stderr, /expected bash or zsh or fish, found 'tcsh'/);
+  assert.match(wrong.stderr, /expected bash, zsh or fish, found 'tcsh'/);
 });

@@ -74,5 +74,5 @@ test('the table of problems holds those of the JSON lines; other endings are wro
   assert.deepEqual(table!.task.problems(all, 70), lines!.task.problems(all, 70));
   const wrong = await tinyzero(['init', 'task', join(folder, 'task.py')]);
   assert.equal(wrong.code, 2);
-  assert.match(wrong.stderr, /task\.py: expected a file ending in \.ts or \.mts or \.js or \.mjs/);
+  assert.match(wrong.stderr, /task\.py: expected a file ending in \.ts, \.mts, \.js or \.mjs/);
 });

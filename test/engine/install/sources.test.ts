@@ -73,7 +73,7 @@ const cases: Record<string, Case> = {
   'a glibc that is too old': {
     environment: { machine: { platform: 'linux', arch: 'x64', glibc: '2.17' } },
     obstacle: 'unsupported-platform',
-    sentence: /needs glibc 2\.27 or newer, and this system has 2\.17/,
+    sentence: /needs glibc 2\.27 or newer, but this system has 2\.17/,
   },
   'no pip': { programs: { 'g++': compiler }, obstacle: 'no-pip', sentence: /pip was not found/ },
   'a pip that does not work': {
@@ -84,7 +84,7 @@ const cases: Record<string, Case> = {
   'no compiler': {
     programs: { pip3: fake.failingPip('') },
     obstacle: 'no-compiler',
-    sentence: /has to be compiled, and no C\+\+ compiler was found/,
+    sentence: /must be compiled, but no C\+\+ compiler was found/,
   },
   'an index that cannot be reached': {
     programs: {
@@ -107,7 +107,7 @@ const cases: Record<string, Case> = {
       catalog: { ...catalog, tensorflowWheels: { 'linux-x64-cpu': { ...emptyWheel, unpackedBytes: 1e18 } } },
     },
     obstacle: 'no-space',
-    sentence: /has .* free, and the install needs 1000000 TB/,
+    sentence: /has .* free, but the install needs 1000000 TB/,
   },
   'a disk that fills up while pip downloads': {
     programs: { pip3: fake.failingPip("OSError: [Errno 28] No space left on device: '/x'"), 'g++': compiler },

@@ -156,7 +156,7 @@ test('sizes that the weights contradict are rejected before anything of that siz
     assertUserError(() => describePretrained(folder), /`num_hidden_layers` must be an integer from 1 to 10000/);
   }
   changeJson(config, { num_hidden_layers: 9000 });
-  assertUserError(() => openPretrained(folder), /it claims 9000 layers\. Found \d+ tensors in all/);
+  assertUserError(() => openPretrained(folder), /which states 9000 layers\. Found \d+ tensors in all/);
   changeJson(config, { num_hidden_layers: layers, intermediate_size: 2 ** 31 - 1, vocab_size: 2 ** 31 - 1 });
   assertUserError(() => openPretrained(folder), /is \[\d+,\d+\] where the config needs \[2147483647,\d+\]/);
 });

@@ -93,9 +93,9 @@ test('a failing writer leaves the older file and nothing else', async (t) => {
 test('every inconsistent header is rejected', (t) => {
   const refused = (header: unknown, bytes: number, pattern: RegExp, claimed?: bigint) =>
     assertUserError(() => openSafetensors(rawFile(t, header, bytes, claimed)), /raw\.safetensors/, pattern);
-  refused({}, 0, /claims a header of 2147483648 bytes where at most/, 2n ** 31n);
-  refused({}, 0, /claims a header of 18446744073709551615 bytes/, 2n ** 64n - 1n);
-  refused({}, 0, /claims a header of 3 bytes where at most 2/, 3n);
+  refused({}, 0, /states a header of 2147483648 bytes, but at most/, 2n ** 31n);
+  refused({}, 0, /states a header of 18446744073709551615 bytes/, 2n ** 64n - 1n);
+  refused({}, 0, /states a header of 3 bytes, but at most 2/, 3n);
   refused('{"a":', 0, /not valid JSON/);
   refused('', 0, /not valid JSON/);
   refused('[]', 0, /a JSON object/);
@@ -124,7 +124,7 @@ test('every inconsistent header is rejected', (t) => {
 
 test('a header with more tensors than any model has is rejected unread', (t) => {
   const header = `{${Array.from({ length: 300_000 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`).join()}}`;
-  assertUserError(() => openSafetensors(rawFile(t, header, 0)), /claims a header of \d+ bytes where at most 16777216/);
+  assertUserError(() => openSafetensors(rawFile(t, header, 0)), /states a header of \d+ bytes, but at most 16777216/);
 });
 
 test('control characters and huge names do not reach the terminal', (t) => {

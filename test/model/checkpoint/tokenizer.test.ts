@@ -242,7 +242,7 @@ test('hostile tokenizers are rejected with the field, and every id is an integer
     [{ pre_tokenizer: { type: 'FixedLength', length: 0 } }, /`pre_tokenizer\.length` must be an integer of at least 1/],
     [{ pre_tokenizer: { type: 'Split', pattern: {}, behavior: 'Isolated' } }, /`pre_tokenizer\.pattern`/],
     [{ pre_tokenizer: { type: 'constructor' } }, /`pre_tokenizer\.type`/],
-    [{ normalizer: { type: 'Replace', pattern: { Regex: '(' }, content: '' } }, /cannot be run/],
+    [{ normalizer: { type: 'Replace', pattern: { Regex: '(' }, content: '' } }, /cannot be used/],
     [
       { normalizer: { type: 'Sequence', normalizers: Array.from({ length: 30 }, () => replace('aa')) } },
       /over 64 times longer/,
@@ -257,7 +257,7 @@ test('hostile tokenizers are rejected with the field, and every id is an integer
   writeFileSync(path, JSON.stringify({ ...good, pre_tokenizer: slow }));
   assertUserError(
     () => loadTokenizer(folder).encode(`${'a'.repeat(40)}b`),
-    /tokenizer\.json cannot be run: it takes longer/,
+    /tokenizer\.json cannot be used: it takes longer/,
   );
 });
 

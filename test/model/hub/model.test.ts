@@ -335,7 +335,7 @@ test('invalid responses are explained', async (t) => {
     ['a login page', html, html, /something other than JSON.*require a login/],
     ['null', null, null, /must be an object, not null/],
     ['a list', [], [], /must be an object, not \[\]/],
-    ['no commit', { sha: 7 }, [], /no commit but 7/],
+    ['no commit', { sha: 7 }, [], /returned 7 instead of a commit/],
     ['a page instead of the list', { sha }, html, /something other than JSON/],
     ['an object instead of the list', { sha }, {}, /must be a list/],
     ['null in the list', { sha }, [null], /`\[0\]` must be an object/],

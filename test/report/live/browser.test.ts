@@ -76,8 +76,8 @@ browserTest('pages that are open during a run fill, and end as its report', asyn
     assert.deepEqual(different, []);
     await own.close();
   }
-  await watching.close('The run is over.');
-  await first.getByText('The run is over.').waitFor();
+  await watching.close('The run has ended.');
+  await first.getByText('The run has ended.').waitFor();
 });
 
 /** The run as it was after so many updates. */

@@ -154,8 +154,8 @@ test('at the end, browsers are notified, and the port is free', async (t) => {
   const { server } = await serving(t);
   const viewer = await followEvents(server.url, 1);
   const start = performance.now();
-  await server.close('The run is over.');
-  assert.deepEqual(await viewer.next(), { event: 'over', data: 'The run is over.' });
+  await server.close('The run has ended.');
+  assert.deepEqual(await viewer.next(), { event: 'over', data: 'The run has ended.' });
   assert.ok(performance.now() - start < 900, 'a browser that listens does not delay the end');
   await assert.rejects(fetch(server.url));
   const again = await servePage(pageOfVersions(), server.port);

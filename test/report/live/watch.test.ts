@@ -160,7 +160,7 @@ test('a run is followed from before its start to its verdict, and its page is th
   child.kill('SIGINT');
   const last = await events.next();
   assert.equal(last.event, 'over');
-  assert.match(last.data, /`.*watch '?.*long run'?` shows it again/);
+  assert.match(last.data, /`.*watch '?.*long run'?` opens it again/);
   assert.deepEqual(await exit, [0, null]);
 });
 
@@ -305,7 +305,7 @@ test('train --watch prints the address, shows the run, tells the page that the r
     if (event === 'update') title = data.title;
   } while (event !== 'over');
   assert.match(title, /^Finished/, 'the last state comes before the end');
-  assert.match(String(data), /The run is over\. `.*report .*run --open` or `.*watch .*run` shows it again\./);
+  assert.match(String(data), /The run has ended\. `.*report .*run --open` or `.*watch .*run` shows it again\./);
   assert.deepEqual(await once(child, 'close'), [0, null]);
   assert.equal(JSON.parse(stdout.trimEnd().split('\n').at(-1)!).updates, 5);
   assert.equal(stderr, `Watch it at ${url}\n`, '--quiet hides everything else');
@@ -316,7 +316,7 @@ test('a run that fails ends its page too', async (t) => {
   const missing = join(temporaryFolder(t), 'missing');
   const { code, stderr } = await tinyzero(['train', '--resume', missing, '--watch', '--engine', 'wasm']);
   assert.equal(code, 1);
-  assert.match(stderr, /^Watch it at http.*\n.*holds no run/);
+  assert.match(stderr, /^Watch it at http.*\n.*contains no run/);
   assert.ok(!existsSync(missing));
 });
 

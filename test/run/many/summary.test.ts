@@ -45,7 +45,7 @@ test('a set of seeds: the sentence, the notes and the table with mean and standa
     notes.join('\n'),
     /gains from \+50\.0 to \+75\.0 with a standard deviation of 12\.5 points; 3 runs gained, 0 lost/,
   );
-  assert.match(notes.join('\n'), /same 20 problems, so more seeds say how much runs differ, and are no more evidence/);
+  assert.match(notes.join('\n'), /same 20 problems, so more seeds show how much runs differ, but add no evidence/);
   assert.equal(
     markdownTable(summary),
     `| seed | greedy before | sampled before | greedy after | sampled after | sign-flip p | McNemar p | readable |

@@ -93,8 +93,8 @@ test('the whole command: plan, run, list, report, the model in use, and refusals
     assert.match(result.stderr, reason);
   };
   await refused(2, /--data is missing: a file of JSON lines.*A line looks like/, 'sft', ...wasm);
-  await refused(1, /already holds a run/, 'sft', '--data', data, '--out', out, ...wasm);
-  await refused(1, /holds a run of `tinyzero sft`, not of `tinyzero train`/, 'train', '--resume', out, ...wasm);
+  await refused(1, /already contains a run/, 'sft', '--data', data, '--out', out, ...wasm);
+  await refused(1, /contains a run of `tinyzero sft`, not of `tinyzero train`/, 'train', '--resume', out, ...wasm);
   await refused(2, /--prompt-style: chat needs/, 'sft', '--data', data, '--prompt-style', 'chat', ...wasm);
   await refused(1, /Line 1 of .*cannot spell "H"/, 'sft', '--data', bad(root), ...wasm);
 });

@@ -113,7 +113,7 @@ export async function get({ volume, json, quiet }: Values, [name = '', folder]: 
     return await withHelper(modal, opened, (helper) => fetchFolder(helper, name, into, reporter, signal));
   });
   printResult(json, { run: name, folder: into, bytes }, () => [
-    bytes === 0 ? `${into} has everything already.` : `${into}: ${formatBytes(bytes)} received.`,
+    bytes === 0 ? `${into} is already complete.` : `${into}: ${formatBytes(bytes)} received.`,
   ]);
   return exitCodes.ok;
 }

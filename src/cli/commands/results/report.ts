@@ -54,7 +54,7 @@ async function ofSet(
 
 async function shown(path: string, open: boolean, quiet: boolean): Promise<number> {
   if (open && !(await openInBrowser(resolve(path)))) {
-    consoleReporter({ quiet }).line(`No browser could be opened. Open ${resolve(path)} in one.`);
+    consoleReporter({ quiet }).line(`Cannot open a browser. Open ${resolve(path)} yourself.`);
   }
   return exitCodes.ok;
 }
@@ -77,13 +77,13 @@ export async function watch({ port, open, json, quiet }: WatchValues, paths: rea
   // The address is never wrapped, so that it can be clicked.
   if (json) printJson({ event: 'listening', url, port: watching.port, runs: paths });
   else process.stdout.write(`${url}\n`);
-  reporter.line('Ctrl-C ends the page, not the run.');
-  if (open && !(await openInBrowser(url))) reporter.line('No browser could be opened. Open the address in one.');
+  reporter.line('Ctrl-C closes the page, not the run.');
+  if (open && !(await openInBrowser(url))) reporter.line('Cannot open a browser. Open the address yourself.');
   await interruptible(untilStopped).catch((error) => {
     if (!(error instanceof UserError)) throw error; // Ctrl-C is how it ends
   });
   const again = paths.map((path) => shellWord(resolve(path))).join(' ');
-  await watching.close(`The page has ended; \`tinyzero watch ${again}\` shows it again.`);
+  await watching.close(`The page is closed; \`tinyzero watch ${again}\` opens it again.`);
   return exitCodes.ok;
 }
 

@@ -31,7 +31,7 @@ export async function run(
   const runs = sort === undefined ? fitting : sortRuns(fitting, sort);
   printResult(json, { runs }, (paint, width) => {
     if (all.length === 0) return [`There are no runs in ${folder}. Start one with \`tinyzero train\`.`];
-    if (runs.length === 0) return [`None of the ${counted(all.length, 'run')} in ${folder} fits '${filter}'.`];
+    if (runs.length === 0) return [`None of the ${counted(all.length, 'run')} in ${folder} matches '${filter}'.`];
     return describeRuns(runs, paint, width);
   });
   return exitCodes.ok;
@@ -118,10 +118,7 @@ export async function remove(
     if (!yes) {
       if (reporter.ask === undefined) {
         const problem = `This would remove ${what.join(', ')}.`;
-        throw new UserError(
-          { problem, fix: 'There is no terminal to ask on: add --yes to confirm.' },
-          { exitCode: exitCodes.usage },
-        );
+        throw new UserError({ problem, fix: 'Without a terminal, confirm with --yes.' }, { exitCode: exitCodes.usage });
       }
       if (!(await reporter.ask(`Remove ${what.join(', ')}?`, signal))) throw new UserError('Nothing was removed.');
     }

@@ -5,7 +5,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: variables of shells
 import { usageError } from '../../../model/open.js';
 import { everyCommandOptionNames } from '../../../options/names.js';
-import type { OptionSpec } from '../../../options/spec.js';
+import { alternatives, type OptionSpec } from '../../../options/spec.js';
 import { flag, type OptionName, type OptionValues, options } from '../../../options/table.js';
 import { describeOption } from '../../../options/texts.js';
 import { exitCodes } from '../../../util/errors.js';
@@ -18,7 +18,7 @@ export async function printCompletion(
   [given = '']: readonly string[],
 ): Promise<number> {
   const shell = shells.find((name) => name === given);
-  if (shell === undefined) throw usageError(`completion: expected ${shells.join(' or ')}, found '${given}'.`);
+  if (shell === undefined) throw usageError(`completion: expected ${alternatives(shells)}, found '${given}'.`);
   const script = completionScript(shell, table);
   if (json) printEvent({ event: 'result', shell, script });
   else process.stdout.write(script);

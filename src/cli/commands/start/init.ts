@@ -4,6 +4,7 @@
  */
 import { extname } from 'node:path';
 import { usageError } from '../../../model/open.js';
+import { alternatives } from '../../../options/spec.js';
 import type { OptionValues } from '../../../options/table.js';
 import { shellWord } from '../../../report/command.js';
 import { exitCodes, systemErrorCode, UserError } from '../../../util/errors.js';
@@ -26,7 +27,7 @@ export async function problems(values: Values, [file = 'problems.jsonl']: readon
 /** @throws UserError (wrong usage) for any other extension. */
 function formOf<Form extends string>(file: string, forms: readonly Form[]): Form {
   const form = forms.find((each) => each === extname(file));
-  if (form === undefined) throw usageError(`${file}: expected a file ending in ${forms.join(' or ')}.`);
+  if (form === undefined) throw usageError(`${file}: expected a file ending in ${alternatives(forms)}.`);
   return form;
 }
 
@@ -57,9 +58,9 @@ interface StarterProblem {
 
 /** Comments of the first lines. */
 const comments = [
-  'One problem per line. The built-in model can spell only sums and products; other models are asked any text.',
+  'One problem per line. The built-in model can spell only sums and products; other models accept any text.',
   'prompt is sent to the model unchanged. It should state the form of the answer.',
-  'answer is a whole number or a text. The reward is 1 if the completion states it, as in "answer: 84", else 0.',
+  'answer is a whole number or a string. The reward is 1 if the completion states it, as in "answer: 84", else 0.',
   'split: "test" holds a problem out. Without any, one problem in five is held out by a hash of its cluster.',
   'cluster: similar problems share one, so that all of them are on one side of the split.',
   'Other fields, such as this one, are ignored.',
@@ -129,7 +130,7 @@ export default defineTask${only('<Problem>')}({
   prompt: ({ x, y }) => \`What is \${x} + \${y}?\\n\`,
 
   // From 0 to 1. \`exact\` is what accuracy counts, \`parsed\` whether an answer could be read, \`parts\` are numbers of your own.
-  // Must accept any text, even the empty one. Partial credit helps where no answer is right at first.
+  // Must accept any text, even an empty one. Partial credit helps if no answer is correct at first.
   reward: (completion, { x, y }) => {
     const { value } = parseAnswer(completion); // of the last "answer: 84"
     const exact = value === x + y;
@@ -139,7 +140,7 @@ export default defineTask${only('<Problem>')}({
   // Problems of one cluster stay on one side of the split and count once in the statistics: 5 + 10 is 10 + 5.
   cluster: ({ x, y }) => [x, y].sort((a, b) => a - b).join('+'),
 
-  // A right completion, for the reward of the best constant answer.
+  // A correct completion, for the reward of the best constant answer.
   solution: ({ x, y }) => \`answer: \${x + y}\`,
 });
 `;

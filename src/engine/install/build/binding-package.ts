@@ -151,10 +151,7 @@ async function packNpm(wanted: NpmPackage, folder: string, signal: AbortSignal):
     }
     const packed = join(work, tarballName(wanted));
     if (!(await hasIntegrity(packed, wanted))) {
-      throw new Unavailable(
-        'wrong-hash',
-        `The npm registry served ${spec} with another integrity hash than the pinned one.`,
-      );
+      throw new Unavailable('wrong-hash', `The npm registry served ${spec} with an unexpected integrity hash.`);
     }
     renameSync(packed, target);
     return target;
@@ -185,7 +182,7 @@ function findNpm(): string {
   ];
   const found = candidates.find((path) => path?.endsWith('npm-cli.js') && existsSync(path));
   if (found === undefined) {
-    throw new Unavailable('no-npm', "npm was not found, and the engine's binding comes from the npm registry.");
+    throw new Unavailable('no-npm', "npm was not found, but the engine's binding comes from the npm registry.");
   }
   return found;
 }

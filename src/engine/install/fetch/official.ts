@@ -71,7 +71,7 @@ export async function fetchOfficial(
   }
   if ((await hashFile(part, 'sha256', 'hex', { signal })) !== file.sha256) {
     rmSync(part);
-    throw new Unavailable('wrong-hash', `${server.host} served a ${basename(file.path)} with another hash.`);
+    throw new Unavailable('wrong-hash', `${server.host} served ${basename(file.path)} with an unexpected hash.`);
   }
   renameSync(part, target);
   return target;

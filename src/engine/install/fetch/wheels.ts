@@ -36,7 +36,7 @@ export async function findPip(signal?: AbortSignal): Promise<Pip> {
   }
   throw new Unavailable(
     'no-pip',
-    "pip was not found (pip3, pip, python3 -m pip), and TensorFlow's library comes from the Python package index.",
+    "pip was not found (pip3, pip, python3 -m pip), but TensorFlow's library comes from the Python package index.",
   );
 }
 
@@ -112,10 +112,7 @@ function explain(output: string, wheel: Wheel): Unavailable {
     return new Unavailable('no-space', `The disk filled up while pip downloaded ${what}.`);
   }
   if (/DO NOT MATCH THE HASHES|HashMismatch/.test(output)) {
-    return new Unavailable(
-      'wrong-hash',
-      `The package index served a file for ${what} whose hash is not the pinned one.`,
-    );
+    return new Unavailable('wrong-hash', `The package index served a file for ${what} with an unexpected hash.`);
   }
   if (
     /NewConnectionError|NameResolutionError|Max retries exceeded|ProxyError|Connection (refused|reset|timed out|broken)|Read timed out|ReadTimeoutError|ConnectTimeout|SSLError|Temporary failure in name resolution|IncompleteRead/.test(
