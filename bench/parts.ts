@@ -133,7 +133,7 @@ async function policyUpdate(engine: Engine, model: Pretrained, part: Part): Prom
     weights.read,
     { ...part, batchSize },
     {
-      isNarrow: (name) => weights.dtypeOf(name) === 'bfloat16',
+      dtypeOf: weights.dtypeOf,
       ...(loraRank !== undefined && { lora: { rank: loraRank, alpha: 2 * loraRank, targets: loraTargets } }),
     },
   );

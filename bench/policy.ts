@@ -22,11 +22,15 @@ export function loadedPolicy(
   config: ModelConfig,
   read: (name: string) => Float32Array,
   { batchSize, promptTokens, newTokens, precision = 'f32' }: Work,
-  more: Pick<NonNullable<PolicyOptions['training']>, 'isNarrow' | 'lora' | 'microBatch'> = {},
+  {
+    dtypeOf,
+    ...more
+  }: Pick<PolicyOptions, 'dtypeOf'> & Pick<NonNullable<PolicyOptions['training']>, 'lora' | 'microBatch'> = {},
 ): Policy {
   const policy = createPolicy(engine, config, {
     sizes: { promptLengths: [promptTokens], maxNewTokens: newTokens, slots: 1 },
     precision,
+    ...(dtypeOf && { dtypeOf }),
     training: {
       batchSize,
       loss: (arithmetic, row) => squaredError(arithmetic, row, 1e-3),

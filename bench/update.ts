@@ -70,11 +70,15 @@ async function measure(folder: string): Promise<void> {
     loss: policyGradient,
     maxGradientNorm: 1,
     optimizer,
-    isNarrow: (name: string) => weights.dtypeOf(name) === 'bfloat16',
   };
   const began = performance.now();
   const policy = await phase('load', async () => {
-    const opened = createPolicy(await openEngine('tensorflow'), config, { sizes, precision, training });
+    const opened = createPolicy(await openEngine('tensorflow'), config, {
+      sizes,
+      precision,
+      training,
+      dtypeOf: weights.dtypeOf,
+    });
     opened.load(weights.read);
     opened.loadReference(weights.read);
     opened.loadMoments();

@@ -37,6 +37,8 @@ export interface Engine {
   readonly instructions?: KernelsAddon['instructions'];
   /** Whether programs can store state as bytes. */
   readonly storesBytes: boolean;
+  /** Whether kernels read bfloat16 and float16 as they are stored, so that 2 bytes cost no time in float32 programs either. */
+  readonly readsHalves?: boolean;
   /** Whether the device has instructions for products of bfloat16. */
   readonly multipliesBfloat16: boolean;
   /** Compiled if the engine can compile, otherwise op by op. */
@@ -59,6 +61,11 @@ export interface Engine {
    * @returns `address:port` where it listens.
    */
   serve?(address: string): Promise<string>;
+  /**
+   * Calls `listen` with a sentence for the user when a program could not be compiled and runs op by op, once for each reason.
+   * Absent where all programs are compiled, or none.
+   */
+  onFallback?(listen: (sentence: string) => void): void;
   /** Number of tensors that the engine holds, for tests of leaks. */
   tensorCount(): number;
 }

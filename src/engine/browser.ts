@@ -8,11 +8,14 @@ import { UserError } from '../util/errors.js';
 import type { Engine } from './backend.js';
 import './ops/tfjs-gradients.js';
 import { openWasmEngine } from './wasm.js';
-import { adapterFacts, deviceDescriptor, openDevice } from './webgpu/device.js';
+import { adapterFacts, assumedBytes, deviceDescriptor, openDevice } from './webgpu/device.js';
 import { openCompiler } from './wgsl/program.js';
 
 /** The part of an engine that training a policy needs. */
-export type PageEngine = Pick<Engine, 'name' | 'description' | 'device' | 'createProgram'>;
+export type PageEngine = Pick<
+  Engine,
+  'name' | 'description' | 'device' | 'assumedBytes' | 'readsHalves' | 'createProgram'
+>;
 
 /** `auto`: a graphics card if the browser has one, else WebAssembly. */
 export type PageEngineChoice = 'auto' | 'webgpu' | 'wasm';
@@ -39,10 +42,13 @@ export async function openPageEngine(choice: PageEngineChoice, folder: string): 
   const { info } = adapter;
   const name = info.description || [info.vendor, info.device || info.architecture].filter(Boolean).join(' ');
   const device = openDevice(await adapter.requestDevice(deviceDescriptor(adapter)), facts);
+  const assumed = assumedBytes(facts);
   return {
     name: 'webgpu',
     description: `WebGPU on ${name || facts.name}${facts.software ? ', a software renderer' : ''}`,
     device: 'gpu',
+    ...(assumed !== undefined && { assumedBytes: assumed }),
+    readsHalves: true,
     createProgram: openCompiler(device),
   };
 }

@@ -46,3 +46,45 @@ export function toBfloat16(bits: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40; // a quiet NaN, even if its payload is lost
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
+
+/** Float32 bits to float16 bits. */
+export function toFloat16(bits: number): number {
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00;
+  if (magnitude >= 0x477ff000) return sign | 0x7c00; // 65520 and above round to infinity
+  if (magnitude >= 0x38800000) {
+    const rebased = magnitude - 0x38000000; // exponent bias 127 to 15
+    return sign | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13);
+  }
+  // Subnormal: the significand, with its leading one, shifted down to units of 2^-24.
+  const shift = 126 - (magnitude >>> 23);
+  if (shift > 25) return sign;
+  const significand = (magnitude & 0x7fffff) | 0x800000;
+  const kept = significand >>> shift;
+  const lost = significand & ((1 << shift) - 1);
+  const half = 1 << (shift - 1);
+  return sign | (kept + (lost > half || (lost === half && (kept & 1) === 1) ? 1 : 0));
+}
+
+let singles: Int32Array | undefined;
+
+/** Float32 bits of every float16, computed on first use: a lookup is much faster than converting each number. */
+export function float16Values(): Int32Array {
+  if (singles === undefined) {
+    singles = new Int32Array(65536);
+    const view = new DataView(new ArrayBuffer(4));
+    for (let half = 0; half < singles.length; half += 1) {
+      const exponent = (half >>> 10) & 0x1f;
+      const fraction = half & 0x3ff;
+      const sign = (half & 0x8000) << 16;
+      if (exponent === 0x1f) {
+        singles[half] = sign | 0x7f800000 | (fraction << 13);
+        continue;
+      }
+      view.setFloat32(0, exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
+      singles[half] = sign | view.getUint32(0);
+    }
+  }
+  return singles;
+}

@@ -12,14 +12,18 @@ export interface TensorSpec<Type extends DType = DType> {
   readonly shape: Shape;
 }
 
+/** Forms of float32 state in 2 bytes: bfloat16 and float16. */
+export type HalfForm = 'bf16' | 'f16';
+
 /** A tensor that a program keeps between calls. */
 export interface StateSpec<Type extends DType = DType> extends TensorSpec<Type> {
   /**
    * `bf16`: compiled programs store a float32 state as bfloat16, in half the memory: values are rounded when stored and
-   * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again. `int8`: the same with
-   * bytes and a scale per row, in about a quarter of the memory. It needs native ops, which multiply with the bytes.
+   * float32 when read. Functions with `precision: 'bf16'` multiply with it without rounding again. `f16`: the same with float16,
+   * which is widened before each product, except on WebGPU. `int8`: the same with bytes and a scale per row, in about a
+   * quarter of the memory. It needs native ops, which multiply with the bytes.
    */
-  readonly stored?: 'bf16' | 'int8';
+  readonly stored?: HalfForm | 'int8';
   /** The only replica that holds this state. Absent: each holds its own. */
   readonly replica?: number;
 }

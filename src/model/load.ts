@@ -15,7 +15,7 @@ import type { Pretrained } from './checkpoint/pretrained.js';
 import type { ModelConfig } from './network/config.js';
 import { elementCount } from './network/params.js';
 import type { CacheSizes } from './sampling/kv-cache.js';
-import { frozenState } from './sampling/weights.js';
+import { exactForms, frozenState } from './sampling/weights.js';
 
 /**
  * How much is computed at once. On a CPU, larger parts are no faster. On a GPU, a pass with little work per kernel takes as
@@ -68,7 +68,7 @@ export function roomOf(engine: Pick<Engine, 'name' | 'device' | 'memoryBytes' | 
 }
 
 interface LoadOptions {
-  /** How large matrices are stored. Default `f32`. */
+  /** How large matrices are stored. Default `f32`: values as in the checkpoint, in 2 bytes if the engine reads these. */
   readonly form?: WeightForm;
   readonly signal?: AbortSignal;
   /** Receives the bytes of parameters loaded so far, of `total`. */
@@ -92,7 +92,8 @@ export async function createModelProgram<Functions extends FunctionSpecs, State 
   parts: ProgramSpec<Functions, State>,
   { signal, onProgress, form = 'f32' }: LoadOptions = {},
 ): Promise<Program<Functions>> {
-  const parameters = frozenState(config, form);
+  const exact = engine.readsHalves === true ? exactForms(engine, weights.dtypeOf) : undefined;
+  const parameters = frozenState(config, form, exact);
   const state = { ...parameters, ...parts.state };
   checkMemory(engine, stateBytes(state), `The model in ${folder}`);
   const program = engine.createProgram({ state, functions: parts.functions });

@@ -173,6 +173,7 @@ export async function openRequestedEngine(
   }
   if (precision === 'bf16' && name === 'tensorflow' && !opened.multipliesBfloat16)
     reporter.line(`Note: ${bf16WithoutInstructions}.`);
+  opened.onFallback?.((sentence) => reporter.line(`Note: ${sentence}`));
   return workers.length === 0 ? opened : await opened.withWorkers!(workers);
 }
 

@@ -14,7 +14,7 @@ import type { LoraOptions } from '../model/network/params.js';
 import { type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
 import { cacheState } from '../model/sampling/kv-cache.js';
-import { frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
+import { type FormOf, frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
 import { keyedRandom } from '../util/random.js';
 
 /** Sizes fixed when the program is built; shorter inputs are padded. */
@@ -33,8 +33,10 @@ interface LayoutOptions {
   readonly form: WeightForm;
   /** Processes that train together. Each keeps the moments of some of the tensors. Default 1. */
   readonly replicas?: number;
-  /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
-  readonly isNarrow?: ((name: string) => boolean) | undefined;
+  /** Forms in which frozen weights are stored in 2 bytes without loss. Default: none. */
+  readonly formOf?: FormOf | undefined;
+  /** Whether a sampler with float32 weights is stored so as well. Default: false. */
+  readonly readsHalves?: boolean | undefined;
   readonly lora?: LoraOptions | undefined;
   /** Default: that of a processor. */
   readonly room?: Room;
@@ -71,7 +73,7 @@ export interface PolicyLayout extends TrainingLayout {
 
 export function trainingLayout(
   config: ModelConfig,
-  { isNarrow = () => false, lora, replicas = 1 }: Pick<LayoutOptions, 'isNarrow' | 'lora' | 'replicas'>,
+  { formOf = () => undefined, lora, replicas = 1 }: Pick<LayoutOptions, 'formOf' | 'lora' | 'replicas'>,
 ): TrainingLayout {
   const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
   const trainedState = floatSpecs(trained);
@@ -79,7 +81,7 @@ export function trainingLayout(
     trained,
     ...(lora === undefined
       ? { parameters: trainedState, adapters: {} }
-      : { parameters: narrowState(config, isNarrow), adapters: trainedState }),
+      : { parameters: narrowState(config, formOf), adapters: trainedState }),
     moments: momentsOf(trainedState, trained, replicas),
     gradients: renamed(trainedState, gradientName),
   };
@@ -118,7 +120,7 @@ function momentsOf(state: FloatState, trained: ParameterSpecs, replicas: number)
 export function policyLayout(
   config: ModelConfig,
   { promptLengths, sharedPrefix, maxNewTokens, slots }: PolicySizes,
-  { form, isNarrow = () => false, lora, anchor, replicas = 1, room = processorRoom }: LayoutOptions,
+  { form, formOf = () => undefined, readsHalves, lora, anchor, replicas = 1, room = processorRoom }: LayoutOptions,
 ): PolicyLayout {
   const usual = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
   const maxCacheBytes = room.cacheBytes ?? usual;
@@ -131,9 +133,9 @@ export function policyLayout(
     maxCacheBytes,
     room,
   });
-  const samplingOnly = frozenState(config, form);
+  const samplingOnly = frozenState(config, form, readsHalves ? formOf : undefined);
   const shared = {
-    ...trainingLayout(config, { isNarrow, lora, replicas }),
+    ...trainingLayout(config, { formOf, lora, replicas }),
     sizes,
     samplingOnly,
     caches: cacheState(config, sizes),
@@ -150,7 +152,7 @@ export function policyLayout(
   return {
     ...shared,
     copies: samplerCopies(config, form),
-    reference: anchor === 'sampler' ? {} : renamed(narrowState(config, isNarrow), referenceName),
+    reference: anchor === 'sampler' ? {} : renamed(narrowState(config, formOf), referenceName),
   };
 }
 

@@ -9,6 +9,7 @@ import { clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import { defineFunction, type TensorRecord } from '../engine/program.js';
+import type { Dtype } from '../model/checkpoint/dtype.js';
 import { checkMemory, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { type CompletionRow, completionTokens } from '../model/network/log-probs.js';
@@ -24,6 +25,7 @@ import {
 } from '../model/network/packed.js';
 import type { LoraOptions } from '../model/network/params.js';
 import { embeddingName, lookupName } from '../model/network/params.js';
+import { exactForms } from '../model/sampling/weights.js';
 import { addGradients, zerosFunction } from './gradients.js';
 import { frozenOf, type TrainedState, type TrainingLayout, trainedState, trainingLayout } from './layout.js';
 import type { TokenLoss } from './row-loss.js';
@@ -37,8 +39,8 @@ export interface LearnerOptions {
   readonly optimizer: AdamWOptions;
   readonly maxGradientNorm: number;
   readonly lora?: LoraOptions | undefined;
-  /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
-  readonly isNarrow?: (name: string) => boolean;
+  /** Formats of the checkpoint's weights: frozen ones are stored in 2 bytes if that loses nothing. Default: float32. */
+  readonly dtypeOf?: (name: string) => Dtype;
   /** Seed of the adapters' initial values. */
   readonly seed: number;
 }
@@ -60,8 +62,8 @@ export interface Learner extends TrainedState {
 }
 
 export function createLearner(engine: Engine, config: ModelConfig, options: LearnerOptions): Learner {
-  const { shape, optimizer, lora, isNarrow, seed } = options;
-  const layout = trainingLayout(config, { isNarrow, lora });
+  const { shape, optimizer, lora, dtypeOf, seed } = options;
+  const layout = trainingLayout(config, { formOf: exactForms(engine, dtypeOf), lora });
   const state = { ...layout.parameters, ...layout.adapters, ...layout.moments, ...layout.gradients };
   checkMemory(engine, stateBytes(state), 'The model with its training state');
   const program = engine.createProgram({ state, functions: learnerFunctions(config, layout, options) });

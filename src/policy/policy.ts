@@ -6,11 +6,12 @@ import type { Engine } from '../engine/backend.js';
 import { type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
 import { release } from '../engine/ops/state-ops.js';
 import { deferred, type FunctionSpecs, type Program, type ReplicaRunner, withFunctions } from '../engine/program.js';
+import type { Dtype } from '../model/checkpoint/dtype.js';
 import { checkMemory, roomOf, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
 import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
-import { copyFunction, onAdapters, onCopies } from '../model/sampling/weights.js';
+import { copyFunction, exactForms, onAdapters, onCopies } from '../model/sampling/weights.js';
 import { zerosFunction } from './gradients.js';
 import {
   type PolicySizes,
@@ -39,8 +40,6 @@ export interface TrainingOptions extends UpdateOptions {
   readonly batchSize: number;
   /** Sequences per pass; absent: chosen by update-shape.ts. */
   readonly microBatch?: number | undefined;
-  /** Whether a frozen weight's values are exact in bfloat16, so that it can be stored as such. Default: none. */
-  readonly isNarrow?: (name: string) => boolean;
   /** Seed of the adapters' initial values. Default 0. */
   readonly seed?: number;
 }
@@ -50,12 +49,17 @@ export interface PolicyOptions {
   readonly precision?: Precision;
   /** Default: `full`. */
   readonly samplerWeights?: SamplerWeights;
+  /** Formats of the checkpoint's weights: frozen ones are stored in 2 bytes if that loses nothing. Default: float32. */
+  readonly dtypeOf?: (name: string) => Dtype;
   /** Absent: the policy can only sample, and holds neither reference nor moments. */
   readonly training?: TrainingOptions;
 }
 
 /** The part of an engine that a policy needs. */
-export type PolicyEngine = Pick<Engine, 'name' | 'device' | 'memoryBytes' | 'replicas' | 'createProgram'>;
+export type PolicyEngine = Pick<
+  Engine,
+  'name' | 'device' | 'memoryBytes' | 'assumedBytes' | 'readsHalves' | 'replicas' | 'createProgram'
+>;
 
 export interface Policy extends TrainedState {
   readonly config: ModelConfig;
@@ -104,12 +108,13 @@ type RunnerOf = <Functions extends FunctionSpecs>(program: Program<Functions>) =
 
 function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions, runnerOf: RunnerOf) {
   const { sizes, training, precision = 'f32', samplerWeights } = options;
-  const { lora, isNarrow, seed = 0, anchor } = training ?? {};
-  const { replicas = 1 } = engine;
+  const { lora, seed = 0, anchor } = training ?? {};
+  const { replicas = 1, readsHalves } = engine;
   const room = roomOf(engine);
   const layout = policyLayout(config, sizes, {
     form: weightForm(precision, samplerWeights),
-    ...{ isNarrow, lora, anchor, replicas, room },
+    formOf: exactForms(engine, options.dtypeOf),
+    ...{ readsHalves, lora, anchor, replicas, room },
   });
   const shape = training && chooseUpdateShape(config, { ...sizes, ...training, room });
   // Samples the full distribution: with top-k or top-p the log-probs would not describe the samples.

@@ -22,7 +22,8 @@ import {
   planClientMemory,
   planDisk,
   planMemory,
-  plannedRoom,
+  plannedDevice,
+  processor,
   requireEngine,
   weighNeeds,
 } from './needs.js';
@@ -96,21 +97,24 @@ export async function dryRun(
   });
   const here = async () => {
     const { precision, samplerWeights } = settings;
-    await requireEngine({ engine, install, precision, samplerWeights, workers }, reporter, signal);
+    const chosen = await requireEngine({ engine, install, precision, samplerWeights, workers }, reporter, signal);
+    const device = await plannedDevice(chosen, signal);
     const prompts = { tokenizer: model.tokenizer, form };
     const stages = planMemory(config, policySizes(settings, prompts, [...train, ...test, ...validation], settings), {
       ...settings,
       anchor: algorithms[algo].anchor,
-      room: plannedRoom(engine),
+      device,
       replicas: 1 + workers.length,
     });
     const download = missingBytes(name, model.pretrained);
-    return samplerUrl === undefined
-      ? { memory: stages, disk: planDisk(config, { ...kept, download }) }
-      : {
-          memory: stages.filter(({ stage }) => stage === 'training'),
-          disk: planDisk(config, { ...kept, download, server: 'samples' }),
-        };
+    const needs =
+      samplerUrl === undefined
+        ? { memory: stages, disk: planDisk(config, { ...kept, download }) }
+        : {
+            memory: stages.filter(({ stage }) => stage === 'training'),
+            disk: planDisk(config, { ...kept, download, server: 'samples' }),
+          };
+    return weighNeeds(needs, { device, folder, workers });
   };
   const parameters = parameterCount(config);
   return {
@@ -122,8 +126,6 @@ export async function dryRun(
     updates: plannedUpdates(settings, count),
     maxNewTokens,
     elsewhere: { tinkerUrl, samplerUrl, ...(workers.length > 0 && { workers }) },
-    ...(tinkerUrl === undefined
-      ? weighNeeds(await here(), { engine, folder, workers })
-      : weighNeeds(onServer(), { engine: 'none', folder })),
+    ...(tinkerUrl === undefined ? await here() : weighNeeds(onServer(), { device: processor(), folder })),
   };
 }

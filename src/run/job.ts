@@ -265,9 +265,9 @@ function openPolicy(job: PolicyJob, problems: readonly Problem[], training: Poli
       sizes,
       precision,
       samplerWeights,
-      ...(training && {
-        training: { ...training, isNarrow: (name) => reference.weights.dtypeOf(name) === 'bfloat16' },
-      }),
+      // What is frozen in training is the reference.
+      dtypeOf: (training ? reference : pretrained).weights.dtypeOf,
+      ...(training && { training }),
     },
     promptIds({ tokenizer, form }, problems[0]!),
   );

@@ -5,11 +5,13 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type EngineSetting, type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
-import { nvidiaGpus } from '../engine/cuda.js';
+import { type EngineName, type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
+import { gpuMemoryLimit, nvidiaGpus } from '../engine/cuda.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { findInstalledEngine } from '../engine/install/installed.js';
 import { tableSize } from '../engine/lowering/shapes.js';
+import { probeWebGpu, type WebGpuProbe } from '../engine/webgpu/dawn.js';
+import { assumedBytes } from '../engine/webgpu/device.js';
 import { bytesPerElement } from '../model/checkpoint/dtype.js';
 import { type Pretrained, singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
 import { isGguf } from '../model/gguf/open.js';
@@ -19,6 +21,7 @@ import { adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/params.js';
 import { elementCount, type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
 import { type EngineRequest, openRequestedEngine, requireWorkersFit } from '../model/open.js';
+import { exactForms } from '../model/sampling/weights.js';
 import { type PolicySizes, policyLayout, type TrainingLayout, trainingLayout } from '../policy/layout.js';
 import { activationsPerToken, chooseUpdateShape, type UpdateShape } from '../policy/update-shape.js';
 import { freeBytes, memoryLimit } from '../util/machine.js';
@@ -54,8 +57,8 @@ export interface UpdatePlan {
   readonly precision: Precision;
   readonly samplerWeights?: SamplerWeights | undefined;
   readonly lora?: LoraOptions | undefined;
-  /** Default: that of a processor. */
-  readonly room?: Room;
+  /** Default: a processor. */
+  readonly device?: Pick<PlannedDevice, 'room' | 'readsHalves'>;
   /** What the loss compares the policy with. Default: the reference. */
   readonly anchor?: 'reference' | 'sampler';
   /** Processes that compute together. Default 1. */
@@ -69,12 +72,13 @@ export interface UpdatePlan {
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, microBatch, precision, samplerWeights, lora, anchor, room = processorRoom, replicas = 1 }: UpdatePlan,
+  { batchSize, microBatch, precision, samplerWeights, lora, anchor, device, replicas = 1 }: UpdatePlan,
 ): readonly MemoryStage[] {
-  // Weights that the config declares as bfloat16 are almost always stored as such.
-  const isNarrow = () => config.dtype === 'bfloat16';
+  const { room, readsHalves } = device ?? { room: processorRoom };
+  // Almost all checkpoints have the format that the config declares.
+  const formOf = exactForms({ readsHalves }, () => config.dtype);
   const form = weightForm(precision, samplerWeights);
-  const layout = policyLayout(config, sizes, { form, lora, anchor, isNarrow, room, replicas });
+  const layout = policyLayout(config, sizes, { form, lora, anchor, formOf, readsHalves, room, replicas });
   const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
@@ -102,8 +106,9 @@ export function planLearnerMemory(
   config: ModelConfig,
   shape: UpdateShape,
   lora: LoraOptions | undefined,
+  device: Pick<PlannedDevice, 'readsHalves'>,
 ): readonly MemoryStage[] {
-  const layout = trainingLayout(config, { lora, isNarrow: () => config.dtype === 'bfloat16' });
+  const layout = trainingLayout(config, { lora, formOf: exactForms(device, () => config.dtype) });
   return [
     stage('training', {
       'TensorFlow and Node': runtimeBytes(config, 'training', lora),
@@ -226,9 +231,47 @@ export interface Needs {
   readonly shortfalls: readonly { readonly what: string; readonly needed: number; readonly available: number }[];
 }
 
+/** The device that a run would compute on. */
+export interface PlannedDevice {
+  readonly kind: Needs['device'];
+  /** Bytes that a run may use; absent where they are unknown. */
+  readonly memoryBytes?: number;
+  readonly room: Room;
+  /** As that of the engine. */
+  readonly readsHalves?: boolean;
+}
+
+/** This machine's processor, with all of its memory. */
+export const processor = (): PlannedDevice => ({ kind: 'cpu', memoryBytes: memoryLimit(), room: processorRoom });
+
+/**
+ * The device of an engine, without opening it. For WebGPU, looks for the adapter.
+ *
+ * @param probe looks for the adapter; tests replace it.
+ */
+export async function plannedDevice(
+  engine: EngineName,
+  signal: AbortSignal,
+  probe: (signal: AbortSignal) => Promise<WebGpuProbe> = probeWebGpu,
+): Promise<PlannedDevice> {
+  if (engine === 'wasm') return { ...processor(), kind: 'wasm', memoryBytes: Math.min(memoryLimit(), wasmHeapBytes) };
+  if (engine === 'webgpu') {
+    const { adapter } = await probe(signal);
+    const assumed = adapter && assumedBytes(adapter);
+    const readsHalves = true;
+    return assumed === undefined
+      ? { ...processor(), readsHalves }
+      : { kind: 'gpu', room: gpuRoom(assumed), readsHalves };
+  }
+  if (findInstalledEngine()?.variant !== 'gpu') return processor();
+  const [card] = nvidiaGpus();
+  if (card === undefined) return { kind: 'gpu', room: processorRoom };
+  const memoryBytes = Math.min(card.memoryBytes, gpuMemoryLimit() ?? Number.POSITIVE_INFINITY);
+  return { kind: 'gpu', memoryBytes, room: gpuRoom(memoryBytes) };
+}
+
 interface Weighed {
-  /** `none`: the run computes elsewhere. */
-  readonly engine: EngineSetting | 'none';
+  readonly device: PlannedDevice;
   readonly folder: string;
   /** Workers that compute as well, each at `host:port`. */
   readonly workers?: readonly string[] | undefined;
@@ -236,15 +279,10 @@ interface Weighed {
 
 export function weighNeeds(
   { memory, disk }: Pick<Needs, 'memory' | 'disk'>,
-  { engine, folder, workers = [] }: Weighed,
+  { device: { kind: device, memoryBytes }, folder, workers = [] }: Weighed,
 ): Needs {
-  const isCuda = engine !== 'wasm' && engine !== 'none' && findInstalledEngine()?.variant === 'gpu';
-  const device = engine === 'wasm' ? 'wasm' : isCuda ? 'gpu' : 'cpu';
   // Each process has a GPU of its own, but those of this machine share its memory.
   const sharing = device === 'cpu' ? 1 + workers.filter(isHere).length : 1;
-  const memoryBytes = isCuda
-    ? nvidiaGpus()[0]?.memoryBytes
-    : Math.min(memoryLimit(), device === 'wasm' ? wasmHeapBytes : Infinity);
   const available = { ...(memoryBytes !== undefined && { memory: memoryBytes }), disk: freeBytes(folder) };
   const needs = [
     ...memory.map(({ stage, bytes }) => ({
@@ -262,30 +300,30 @@ export function weighNeeds(
 
 const isHere = (worker: string) => /^(localhost|127\.[\d.]+):/.test(worker);
 
-/** The room that a run would have on the engine that is installed. */
-export function plannedRoom(engine: EngineSetting): Room {
-  const isCuda = (engine === 'auto' || engine === 'tensorflow') && findInstalledEngine()?.variant === 'gpu';
-  const [card] = isCuda ? nvidiaGpus() : [];
-  if (engine === 'webgpu') return gpuRoom();
-  return card === undefined ? processorRoom : gpuRoom(card.memoryBytes);
-}
-
 /** Bytes of weights that a run would still have to download. */
 export function missingBytes(name: string, { folder, config }: Pick<Pretrained, 'folder' | 'config'>): number {
   const isHere = isGguf(name) || [singleWeightFile, weightIndexFile].some((file) => existsSync(join(folder, file)));
   return isHere ? 0 : parameterCount(config) * bytesPerElement[config.dtype];
 }
 
-/** @throws UserError when the engine is known and cannot store or multiply weights as requested. */
+/**
+ * @returns the engine that a run would use. If `auto` would first install one, it is assumed to succeed.
+ * @throws UserError when the engine is known and cannot store or multiply weights as requested.
+ */
 export async function requireEngine(
   { engine, install, precision, samplerWeights, workers = [] }: EngineRequest,
   reporter: Reporter,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<EngineName> {
   const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
-  if (!isCertain) return;
+  if (!isCertain) return 'tensorflow';
   // Only an open engine knows which instructions and kernels it has.
   const isSpecial = precision === 'bf16' || samplerWeights === 'int8';
-  if (isSpecial) await openRequestedEngine({ engine, install: false, precision, samplerWeights }, reporter, signal);
-  else requireWorkersFit((await chooseEngine({ engine, install: false, reporter, signal })).name, workers);
+  if (isSpecial) {
+    const request = { engine, install: false, precision, samplerWeights };
+    return (await openRequestedEngine(request, reporter, signal)).name;
+  }
+  const { name } = await chooseEngine({ engine, install, reporter, signal });
+  requireWorkersFit(name, workers);
+  return name;
 }

@@ -22,7 +22,7 @@ import { frozenState } from '../../src/model/sampling/weights.js';
 import { planScoring, scoreFunctions } from '../../src/model/score.js';
 import { optimizer } from '../../src/options/defaults.js';
 import { createLearner } from '../../src/policy/learner.js';
-import { createPolicy, type TrainingOptions } from '../../src/policy/policy.js';
+import { createPolicy, type PolicyOptions, type TrainingOptions } from '../../src/policy/policy.js';
 import { shapeOfBatches } from '../../src/policy/update-shape.js';
 import { pretrain } from '../../src/pretrain/builtin.js';
 import { type Algorithm, algorithms } from '../../src/stage2/algorithm.js';
@@ -49,26 +49,29 @@ export async function allPrograms(): Promise<NamedProgram[]> {
   const policy = (
     config: ModelConfig,
     precision: 'f32' | 'bf16',
-    options: Partial<TrainingOptions>,
+    options: Partial<TrainingOptions> & Pick<PolicyOptions, 'dtypeOf'>,
     sharedPrefix = 0,
-  ) =>
+  ) => {
+    const { dtypeOf, ...training } = options;
     createPolicy(engine, config, {
       sizes: { promptLengths: [40, 48], sharedPrefix, maxNewTokens: 64, slots: 16 },
       precision,
-      training: { batchSize: 16, optimizer, loss: lossOf('apo'), maxGradientNorm: 1, ...options },
+      ...(dtypeOf && { dtypeOf }),
+      training: { batchSize: 16, optimizer, loss: lossOf('apo'), maxGradientNorm: 1, ...training },
     });
+  };
   for (const precision of ['f32', 'bf16'] as const) {
     name = `Qwen2.5-0.5B, ${precision}, all weights`;
     policy(halfBillion, precision, {});
     name = `Qwen2.5-0.5B, ${precision}, adapters`;
-    policy(halfBillion, precision, { lora: adapters, isNarrow: () => true });
+    policy(halfBillion, precision, { lora: adapters, dtypeOf: () => 'bfloat16' });
     name = `Qwen2.5-0.5B, ${precision}, layers recomputed, shared prefix`;
     policy(halfBillion, precision, { microBatch: 16 }, 32);
   }
   for (const [family, config] of others) {
     for (const lora of [undefined, adapters]) {
       name = `${family}, bf16, ${lora ? 'adapters' : 'all weights'}`;
-      policy(config, 'bf16', { lora, isNarrow: () => true });
+      policy(config, 'bf16', { lora, dtypeOf: () => 'bfloat16' });
     }
   }
   for (const algorithm of Object.keys(algorithms) as (keyof typeof algorithms)[]) {

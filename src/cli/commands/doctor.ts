@@ -56,7 +56,7 @@ async function examine(
 
 /** Loads the engine only here. */
 async function computeChecks(name: EngineName, reporter: Reporter, signal: AbortSignal): Promise<Check[]> {
-  const [{ openEngine }, { engineChecks }] = await Promise.all([
+  const [{ openEngine }, { checksOf }] = await Promise.all([
     import('../../engine/backend.js'),
     import('../doctor/engine.js'),
   ]);
@@ -83,6 +83,7 @@ async function computeChecks(name: EngineName, reporter: Reporter, signal: Abort
     const fault = engine.device === 'gpu' ? undefined : await cudaLibraryFault(installed.folder, signal);
     checks.push(...usedGpuChecks(nvidiaGpus(), installed.variant, engine.device, fault));
   }
+  const engineChecks = checksOf(engine);
   return await countedWork(reporter.work('Checking the engine', 'checks'), engineChecks.length, async (tick) => {
     for (const [what, check] of engineChecks) {
       await attempt(what, () => check(engine));

@@ -16,8 +16,11 @@ import { loadTokenizer } from '../../model/checkpoint/tokenizer.js';
 import { ggufFolder, isGguf, openGgufWeights } from '../../model/gguf/open.js';
 import { resolveModel } from '../../model/hub/model.js';
 import { hubSettings } from '../../model/hub/repo.js';
-import { parameterCount } from '../../model/network/params.js';
+import { loraTargets, parameterCount } from '../../model/network/params.js';
+import { createPolicy } from '../../policy/policy.js';
+import { builtinArchitecture } from '../../pretrain/builtin.js';
 import { trainedModel } from '../../run/checkpoints.js';
+import { policyGradient } from '../../stage2/loss.js';
 import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import { adamOptions, batch, blockProgram, fixedNumbers, initialParameters, parameterNames } from './block.js';
@@ -26,13 +29,17 @@ import type { Check } from './machine.js';
 /** A check with its name, so that an exception can be reported under it. */
 export type EngineCheck = readonly [name: string, run: (engine: Engine) => Promise<Check>];
 
-export const engineChecks: readonly EngineCheck[] = [
+const engineChecks: readonly EngineCheck[] = [
   ['instructions', instructionsCheck],
   ['matmul', matmulCheck],
   ['gradients', (engine) => gradientCheck(engine)],
   ['agreement', (engine) => agreementCheck(engine)],
   ['training step', (engine) => trainingCheck(engine)],
 ];
+
+export function checksOf(engine: Engine): readonly EngineCheck[] {
+  return engine.onFallback === undefined ? engineChecks : [...engineChecks, ['compiled', compiledCheck]];
+}
 
 /** The instruction set that the kernels use, and whether `--precision bf16` speeds up products. */
 async function instructionsCheck({ name, device, instructions, multipliesBfloat16 }: Engine): Promise<Check> {
@@ -201,6 +208,25 @@ export async function agreementCheck(engine: Engine, spec = blockProgram): Promi
   } finally {
     for (const [, program] of ways) program.dispose();
   }
+}
+
+/** Plans the programs that train the built-in model, and those of its adapters, without running them. */
+async function compiledCheck(engine: Engine): Promise<Check> {
+  const sentences: string[] = [];
+  engine.onFallback!((sentence) => sentences.push(sentence));
+  const config = builtinArchitecture();
+  for (const lora of [undefined, { rank: 8, alpha: 16, targets: loraTargets }]) {
+    const training = { batchSize: 4, loss: policyGradient, maxGradientNorm: 1, optimizer: adamOptions, lora };
+    createPolicy(engine, config, { sizes: { promptLengths: [8], maxNewTokens: 16, slots: 4 }, training }).dispose();
+  }
+  return {
+    name: 'compiled',
+    ok: sentences.length === 0,
+    needed: false, // op by op gives the same results
+    found: sentences[0] ?? 'sampling and training of the built-in model, with all weights and with adapters',
+    expected: 'every program compiled for this card',
+    fix: 'Everything works, but slowly. Please report it with this output.',
+  };
 }
 
 const trainingSteps = 20;

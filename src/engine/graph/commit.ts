@@ -157,7 +157,7 @@ function orderReaders(graph: Graph, results: Results, state: string, read: Graph
   }
 }
 
-const floats: ReadonlySet<GraphDType> = new Set(['float32', 'bfloat16']);
+const floats: ReadonlySet<GraphDType> = new Set(['float32', 'bfloat16', 'float16']);
 
 /** A chain of checks, so that the first non-finite value in the order of the results is reported. */
 function addNumericChecks(graph: Graph, results: Results, after: ReadonlySet<GraphNode>): GraphNode[] {

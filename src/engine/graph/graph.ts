@@ -100,7 +100,8 @@ export class Graph {
       inputs: [...inputs],
       control: [...(options.control ?? [])],
       attributes: options.attributes ?? {},
-      outputs,
+      // An output may be passed as a type; its own node must not become part of this one.
+      outputs: outputs.map(({ dtype, shape }) => ({ dtype, shape })),
       ...(replica !== undefined && { replica }),
     };
     this.nodes.push(node);

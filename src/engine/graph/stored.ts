@@ -1,8 +1,8 @@
 /**
- * @file Conversion between state as functions see it and as its variable stores it: float32 may be stored as bfloat16, or as
- * bytes, each row after its scale (native/math/bytes.h).
+ * @file Conversion between state as functions see it and as its variable stores it: float32 may be stored as bfloat16 or float16, or
+ * as bytes, each row after its scale (native/math/bytes.h).
  */
-import type { DType } from '../dtype.js';
+import type { GraphDType } from '../dtype.js';
 import { cast } from '../lowering/emit.js';
 import type { StateSpec } from '../program.js';
 import type { Shape } from '../shape.js';
@@ -16,14 +16,16 @@ export const scaleBytes = 4;
 
 const withScale = ([...shape]: Shape): Shape => [...shape.slice(0, -1), shape.at(-1)! + scaleBytes];
 
+const halves = { bf16: 'bfloat16', f16: 'float16' } as const;
+
 /** Dtype and shape of a state's variable. */
 export function storedType({
   dtype,
   shape,
   stored,
-}: StateSpec): OutputType & { readonly dtype: DType | 'bfloat16' | 'uint8' } {
+}: StateSpec): OutputType & { readonly dtype: Exclude<GraphDType, 'resource'> } {
   if (stored === 'int8') return { dtype: 'uint8', shape: withScale(shape) };
-  return { dtype: stored === 'bf16' ? 'bfloat16' : dtype, shape };
+  return { dtype: stored === undefined ? dtype : halves[stored], shape };
 }
 
 /** Converts `value` from the state's dtype to the variable's. */
@@ -72,9 +74,11 @@ export function bytesOf({ node }: Output): Output | undefined {
   return node.op === byteOps.dequantize ? node.inputs[0] : undefined;
 }
 
-/** What `output` was widened from, if it was. */
+/** What `output` was widened from, if it was: bfloat16, float16 or bytes. */
 export function storedSource(output: Output): Output | undefined {
-  return widenedFrom(output) ?? bytesOf(output);
+  const [source] = output.node.inputs;
+  const isHalf = output.node.op === 'Cast' && source?.dtype === 'float16';
+  return isHalf ? source : (widenedFrom(output) ?? bytesOf(output));
 }
 
 export function copyOf(graph: Graph, value: Output): Output {
@@ -95,7 +99,8 @@ export function addStore(
   control: readonly GraphNode[] = [],
   arrived = false,
 ): GraphNode {
-  const own = arrived || value.dtype === 'bfloat16' || isBytes(value) ? value : copyOf(graph, value);
+  const isConverted = ['bfloat16', 'float16', 'uint8'].includes(value.dtype);
+  const own = arrived || isConverted ? value : copyOf(graph, value);
   const attributes = { dtype: { type: value.dtype } };
   return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], { attributes, control });
 }

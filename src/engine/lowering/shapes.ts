@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { slice_util as sliceUtil } from '@tensorflow/tfjs-core';
 import { type Graph, type Output, outputOf } from '../graph/graph.js';
-import { bytesOf, scaleBytes, widen, widenedFrom } from '../graph/stored.js';
+import { bytesOf, scaleBytes, storedSource, widen, widenedFrom } from '../graph/stored.js';
 import { broadcastShapes, normalizeAxes, normalizeAxis, type Shape, take } from '../shape.js';
 import { binary, filled, graphDType, type Inputs, type Lowering, reshape, scalar, select, unary } from './emit.js';
 import { nativeOps } from './native-ops.js';
@@ -142,8 +142,9 @@ export const shapeLowerings = {
   GatherV2: (graph, { x, indices }: Inputs<'x' | 'indices'>, { axis: along, batchDims = 0 }: tf.GatherV2Attrs) => {
     const axis = normalizeAxis(along, x.shape.length);
     const shape = [...x.shape.slice(0, axis), ...indices.shape.slice(batchDims), ...x.shape.slice(axis + 1)];
-    // Of a matrix stored as bfloat16 or bytes, only the chosen rows are widened.
-    const source = widenedFrom(x) ?? (axis === 0 ? bytesOf(x) : undefined) ?? x;
+    // Of a matrix stored in a narrower form, only the chosen rows are widened.
+    const narrow = storedSource(x);
+    const source = narrow === undefined || (axis > 0 && narrow.dtype === 'uint8') ? x : narrow;
     const stored = source.dtype === 'uint8' ? shape.with(-1, shape.at(-1)! + scaleBytes) : shape;
     const attributes = {
       Tparams: { type: source.dtype },

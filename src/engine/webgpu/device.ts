@@ -5,6 +5,7 @@
  */
 import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
+import { unknownGpuBytes } from '../choices.js';
 
 /** An adapter in words and numbers, for `doctor` and for the choice of an engine. */
 export interface AdapterFacts {
@@ -43,6 +44,11 @@ export function adapterFacts({ info, features, limits }: GPUAdapter): AdapterFac
     maxThreads: limits.maxComputeInvocationsPerWorkgroup,
     maxSharedBytes: limits.maxComputeWorkgroupStorageSize,
   };
+}
+
+/** Bytes of memory that plans assume for a card, since WebGPU does not report them; undefined for a software renderer. */
+export function assumedBytes({ software, maxBindingBytes }: AdapterFacts): number | undefined {
+  return software ? undefined : Math.min(unknownGpuBytes, 4 * maxBindingBytes);
 }
 
 /** Limits that are raised to the adapter's: a device otherwise gets the specification's small defaults. */

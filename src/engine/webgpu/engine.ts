@@ -5,42 +5,55 @@
 import { pathToFileURL } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../backend.js';
-import { unknownGpuBytes } from '../choices.js';
 import { createEagerProgram } from '../eager.js';
 import { findPackage } from '../packages.js';
 import { alone, type CreateProgram, type Program, typed } from '../program.js';
 import { Unsupported } from '../wgsl/expressions.js';
 import { openCompiler } from '../wgsl/program.js';
 import { openDawn } from './dawn.js';
-import type { WebGpuDevice } from './device.js';
+import { assumedBytes, type WebGpuDevice } from './device.js';
 
 /** @throws UserError if there is no adapter, or a package is missing. */
 export async function openWebGpuEngine(): Promise<Engine> {
   const gpu = await openDawn();
   await registerTfjsWebGpu(gpu, () => import(pathToFileURL(findPackage('@tensorflow/tfjs-backend-webgpu')!).href));
-  const { name, driver, software, maxBindingBytes } = gpu.facts;
+  const { name, driver, software } = gpu.facts;
+  const assumed = assumedBytes(gpu.facts);
   const compile = openCompiler(gpu);
   const createEager: CreateProgram = (spec) => typed(withChecks(gpu, createEagerProgram(tfjsWebGpu, spec)), spec);
+  const listeners: ((sentence: string) => void)[] = [];
+  const told = new Set<string>();
   const create: CreateProgram = (spec) => {
     try {
       return compile(spec);
     } catch (error) {
-      if (error instanceof Unsupported) return createEager(spec);
-      throw error;
+      if (!(error instanceof Unsupported)) throw error;
+      const sentence = fallbackSentence(error, Object.keys(spec.functions));
+      if (!told.has(sentence)) for (const listen of listeners) listen(sentence);
+      if (listeners.length > 0) told.add(sentence);
+      return createEager(spec);
     }
   };
   return {
     name: 'webgpu',
     description: `WebGPU on ${name}${software ? ', a software renderer' : ''} (${driver})`,
     device: 'gpu',
-    ...(!software && { assumedBytes: Math.min(unknownGpuBytes, 4 * maxBindingBytes) }),
+    ...(assumed !== undefined && { assumedBytes: assumed }),
     storesBytes: false,
+    readsHalves: true,
     multipliesBfloat16: false,
     createProgram: create,
     createEagerProgram: createEager,
     createComposedProgram: create,
+    onFallback: (listen) => listeners.push(listen),
     tensorCount: () => tf.memory().numTensors,
   };
+}
+
+/** @param functions of the program, all of which run op by op. */
+function fallbackSentence({ message }: Unsupported, functions: readonly string[]): string {
+  const which = functions.length === 1 ? 'it runs' : `${functions.join(', ')} run`;
+  return `WebGPU cannot compile a program: ${message}. So ${which} op by op in float32: much slower, with the same results up to rounding.`;
 }
 
 /** Wraps `program` so that its calls throw the errors of the device. */

@@ -185,9 +185,17 @@ function padded(writer: KernelWriter, node: GraphNode): string {
   return `if (${outside}) { return ${value === undefined ? literal(x.dtype, 0) : writer.element(value, '0u')}; } return ${writer.element(x, inside)};`;
 }
 
-/** An op that the compiler cannot express; the program then runs op by op. */
+/** Something that the compiler cannot express; the program then runs op by op. */
 export class Unsupported extends Error {
   override readonly name = 'Unsupported';
+
+  /** @param what such as `the op TopKV2 of float32`. @param functionName the function that needs it. */
+  constructor(
+    readonly what: string,
+    functionName?: string,
+  ) {
+    super(functionName === undefined ? what : `${functionName} needs ${what}`);
+  }
 }
 
 const shapeExpressions: Readonly<Record<string, Expression>> = {
@@ -281,6 +289,7 @@ const shapeExpressions: Readonly<Record<string, Expression>> = {
   Cast: (writer, node) => {
     const x = broadcast(writer, node, 0);
     if (node.outputs[0]!.dtype === 'bfloat16') return `return narrowed(${x});`;
+    if (node.outputs[0]!.dtype === 'float16') return `return ofHalf(toHalf(${x}));`;
     if (node.outputs[0]!.dtype === 'bool') return `return i32(${x} != ${literal(node.inputs[0]!.dtype, 0)});`;
     return `return ${scalarOf(node.outputs[0]!.dtype)}(${x});`;
   },

@@ -7,6 +7,7 @@
  */
 import type { GraphDType } from '../dtype.js';
 import type { Output } from '../graph/graph.js';
+import type { HalfForm } from '../program.js';
 import { type Shape, sizeOf } from '../shape.js';
 
 /** Where a value is: a buffer, and the place in it, which the planner decides for temporary results. */
@@ -17,8 +18,8 @@ export interface Place {
   offset: number;
   /** In elements. */
   readonly size: number;
-  /** Whether its elements are bfloat16, two in a word; otherwise each has a word. */
-  readonly isPacked?: boolean;
+  /** The form of its elements if there are two in a word; otherwise each has a word. */
+  readonly packed?: HalfForm;
   /** The place that this one is a part of. */
   readonly whole?: Place;
   /** The parts of a tensor larger than a buffer, all but the last of the same size. The tensor itself then has no buffer. */
@@ -42,8 +43,11 @@ export interface Dispatch {
   readonly reads?: readonly Place[];
 }
 
-/** Whether kernels compute a dtype's values as f32: float32, and bfloat16, which are float32 values that were rounded. */
-const isFloat = (dtype: GraphDType): boolean => dtype === 'float32' || dtype === 'bfloat16';
+/** Dtypes of 2 bytes, whose values are float32 values that were rounded. */
+export const isHalf = (dtype: GraphDType): boolean => dtype === 'bfloat16' || dtype === 'float16';
+
+/** Whether kernels compute a dtype's values as f32. */
+const isFloat = (dtype: GraphDType): boolean => dtype === 'float32' || isHalf(dtype);
 
 export const scalarOf = (dtype: GraphDType): 'f32' | 'i32' => (isFloat(dtype) ? 'f32' : 'i32');
 
@@ -60,7 +64,10 @@ export function literal(dtype: GraphDType, value: number): string {
 /** The parts of a place, each in one buffer. */
 export const piecesOf = (place: Place): readonly Place[] => place.pieces ?? [place];
 
-export const wordsIn = ({ size, isPacked }: Place): number => (isPacked ? Math.ceil(size / 2) : size);
+export const wordsIn = ({ size, packed }: Place): number => (packed ? Math.ceil(size / 2) : size);
+
+/** WGSL functions of the preamble that read an element of a pair, and make a pair of two values. */
+const pairs = { bf16: { load: 'ofPair', store: 'asPair' }, f16: { load: 'ofHalves', store: 'asHalves' } } as const;
 
 /** Buffers that every kernel binds under their own names. */
 const commonBuffers: ReadonlySet<string> = new Set(['inputs', 'constants', 'flags']);
@@ -125,12 +132,12 @@ export class KernelWriter {
 
   /** The element `index` of `place`, as float32 or int32. */
   load(place: Place, index: string, dtype: GraphDType = 'float32'): string {
-    const at = place.isPacked ? `((${index}) >> 1u)` : index;
+    const at = place.packed ? `((${index}) >> 1u)` : index;
     const word =
       place.pieces === undefined
         ? `${this.array(place)}[${this.offset(place)} + ${at}]`
         : `${this.inPieces(place, 'load', 'i: u32) -> u32', (word) => `return ${word};`)}(${at})`;
-    return place.isPacked ? `ofPair(${word}, ${index})` : `bitcast<${scalarOf(dtype)}>(${word})`;
+    return place.packed ? `${pairs[place.packed].load}(${word}, ${index})` : `bitcast<${scalarOf(dtype)}>(${word})`;
   }
 
   /** Stores an element, or the word number `index` of a packed place. */
@@ -141,10 +148,10 @@ export class KernelWriter {
     return `${this.inPieces(place, 'store', 'i: u32, x: u32)', (word) => `${word} = x; return;`)}(${index}, bitcast<u32>(${value}));`;
   }
 
-  /** The word number `index` of a packed place of `size` elements, from two elements of a value. */
-  pair(value: Output, index: string, size: number): string {
+  /** The word number `index` of a packed place, from two elements of a value. */
+  pair(value: Output, index: string, { size, packed }: Place): string {
     const [first, second] = ['0u', '1u'].map((k) => this.element(value, `2u * ${index} + ${k}`));
-    return `asPair(${first}, ${size % 2 === 0 ? second : `select(0f, ${second}, 2u * ${index} + 1u < ${size}u)`})`;
+    return `${pairs[packed!].store}(${first}, ${size % 2 === 0 ? second : `select(0f, ${second}, 2u * ${index} + 1u < ${size}u)`})`;
   }
 
   /** A function that finds the piece of a word. */
@@ -276,6 +283,27 @@ fn narrowed(x: f32) -> f32 {
   return bitcast<f32>(select(nearest, (bits | 0x400000u) & 0xffff0000u, (bits & 0x7fffffffu) > 0x7f800000u));
 }
 fn asPair(x: f32, y: f32) -> u32 { return (bitcast<u32>(narrowed(x)) >> 16u) | bitcast<u32>(narrowed(y)); }
+// The same for float16, by integer arithmetic: unpack2x16float and pack2x16float may flush subnormal numbers to zero.
+fn ofHalf(half: u32) -> f32 {
+  let magnitude = half & 0x7fffu;
+  let wide = select((magnitude << 13u) + 0x38000000u, (magnitude << 13u) | 0x7f800000u, magnitude >= 0x7c00u);
+  let small = bitcast<u32>(f32(magnitude) * 5.9604644775390625e-8f);
+  return bitcast<f32>(((half & 0x8000u) << 16u) | select(wide, small, magnitude < 0x400u));
+}
+fn ofHalves(word: u32, i: u32) -> f32 { return ofHalf(select(word & 0xffffu, word >> 16u, (i & 1u) == 1u)); }
+fn toHalf(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  let magnitude = bits & 0x7fffffffu;
+  let rebased = magnitude - 0x38000000u;
+  let normal = select((rebased + 0xfffu + ((rebased >> 13u) & 1u)) >> 13u, 0x7c00u, magnitude >= 0x477ff000u);
+  // A subnormal number is the significand, with its leading one, shifted down to units of 2^-24.
+  let shift = clamp(126u - min(magnitude >> 23u, 112u), 14u, 26u);
+  let significand = (magnitude & 0x7fffffu) | 0x800000u;
+  let small = (significand + (1u << (shift - 1u)) - 1u + ((significand >> shift) & 1u)) >> shift;
+  let finite = select(normal, small, magnitude < 0x38800000u);
+  return ((bits >> 16u) & 0x8000u) | select(finite, 0x7e00u, magnitude > 0x7f800000u);
+}
+fn asHalves(x: f32, y: f32) -> u32 { return toHalf(x) | (toHalf(y) << 16u); }
 fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
 // Of NaN, zero and negative numbers, a driver's functions may give anything.
 fn safeLog(x: f32) -> f32 {

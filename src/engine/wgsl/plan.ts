@@ -9,6 +9,7 @@ import { sizeOf, take } from '../shape.js';
 import { attribute, constantOf, expressionOf, loops, Unsupported } from './expressions.js';
 import {
   type Dispatch,
+  isHalf,
   KernelWriter,
   keyOf,
   maxSlots,
@@ -153,7 +154,7 @@ export function planFunction(
 
   /** As `stored`, with a word per element. */
   const inWords = (output: Output): Place => {
-    if (stored(output).isPacked) materialize([output]);
+    if (stored(output).packed) materialize([output]);
     return stored(output);
   };
 
@@ -194,7 +195,7 @@ export function planFunction(
     if (!isAdd && node.op !== 'AssignVariableOp') return false;
     const [handle, value] = take(node.inputs, 2);
     if (!isAdd && (value.node.op !== 'ZerosLike' || late.has(node))) return false;
-    if (isAdd && value.dtype === 'bfloat16') throw new Unsupported('a sum in bfloat16');
+    if (isAdd && isHalf(value.dtype)) throw new Unsupported(`a sum in ${value.dtype}`);
     const [to, from] = [states.get(handle.node)!, isAdd ? places.get(keyOf(source(value))) : undefined];
     if (isAdd && from === undefined) plan(node);
     else {
@@ -291,7 +292,7 @@ export function planFunction(
 
   function store(node: GraphNode, to: Place, value: Output): void {
     emitEach(node, wordsIn(to), (writer) =>
-      writer.store(to, 'i', to.isPacked ? writer.pair(value, 'i', to.size) : writer.element(value, 'i')),
+      writer.store(to, 'i', to.packed ? writer.pair(value, 'i', to) : writer.element(value, 'i')),
     );
   }
 
@@ -341,8 +342,8 @@ export function planFunction(
     const value = source(input);
     if (value.node.op === 'Const' || places.has(keyOf(value)) || uniform(value) !== undefined) return;
     if (!['MatMul', 'BatchMatMulV2', 'Einsum'].includes(node.op)) return;
-    // Rounding an operand, or reading a part of a bfloat16 one, costs less than memory for its result.
-    if (value.dtype === 'bfloat16' && inlined.has(keyOf(value))) prepareOperand(node, value.node.inputs[0]!);
+    // Rounding an operand, or reading a part of one in 2 bytes, costs less than memory for its result.
+    if (isHalf(value.dtype) && inlined.has(keyOf(value))) prepareOperand(node, value.node.inputs[0]!);
     else stored(value);
   }
 }

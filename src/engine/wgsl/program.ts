@@ -10,6 +10,7 @@ import { nativeOps } from '../lowering/native-ops.js';
 import type { CreateProgram, Program, ProgramSpec, TensorSpec } from '../program.js';
 import { alone, checkInputs, checkValues, lookUp, NumericsError, ProgramError, typed } from '../program.js';
 import { bufferTooLarge, type WebGpuDevice } from '../webgpu/device.js';
+import { Unsupported } from './expressions.js';
 import { piecesOf } from './kernel.js';
 import { openPipelines, type Pipelines, type Recorded, record, replay } from './pipelines.js';
 import { type FunctionPlan, planFunction } from './plan.js';
@@ -42,7 +43,7 @@ export function openCompiler(gpu: WebGpuDevice, tuning: Tuning = tuningOf(gpu.fa
 }
 
 /**
- * @throws Unsupported for an op without a kernel; TraceError and ProgramError as for every compiled program.
+ * @throws Unsupported, which names the function, for an op without a kernel; TraceError and ProgramError as for every compiled program.
  */
 function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec: ProgramSpec, tuning: Tuning): Program {
   const { device, facts } = gpu;
@@ -59,7 +60,7 @@ function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec: Progra
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
     const graph = new Graph(`fn_${index}_${plainName(name)}`, ownOps, undefined, 'gpu');
     const entry = compileFunction(graph, name, functionSpec, spec.state, handles);
-    const plan = planFunction(graph, entry, context);
+    const plan = naming(name, () => planFunction(graph, entry, context));
     functions.set(name, { entry, plan, constantsFrom: constantElements });
     constantElements += plan.constants.length;
   }
@@ -239,6 +240,15 @@ function createWgslProgram(gpu: WebGpuDevice, pipelines: Pipelines, spec: Progra
     Object.fromEntries([...functions].map(([name, { plan }]) => [name, plan.first.length + plan.second.length])),
   );
   return program;
+}
+
+/** Adds the function's name to what its plan cannot express. */
+function naming<Result>(functionName: string, plan: () => Result): Result {
+  try {
+    return plan();
+  } catch (error) {
+    throw error instanceof Unsupported ? new Unsupported(error.what, functionName) : error;
+  }
 }
 
 function rejectBad(functionName: string, checked: readonly string[], flags: Uint32Array): void {

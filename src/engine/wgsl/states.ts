@@ -1,6 +1,6 @@
 /** @file States on the card: their places in as few buffers as the card allows, and copies in and out. */
-import { type TypedArray, toBfloat16 } from '../dtype.js';
-import type { ProgramSpec, TensorSpec } from '../program.js';
+import { float16Values, type TypedArray, toBfloat16, toFloat16 } from '../dtype.js';
+import type { HalfForm, ProgramSpec, TensorSpec } from '../program.js';
 import { sizeOf } from '../shape.js';
 import type { WebGpuDevice } from '../webgpu/device.js';
 import { type Place, piecesOf, wordsIn } from './kernel.js';
@@ -10,18 +10,18 @@ import { placeOf } from './memory.js';
 export function placeStates(state: ProgramSpec['state'], most: number) {
   const elements: number[] = [];
   const places = new Map<string, Place>();
-  const add = (size: number, isPacked: boolean): Place => {
-    const rounded = Math.ceil(Math.max(isPacked ? size / 2 : size, 1) / 4) * 4;
+  const add = (size: number, packed: HalfForm | undefined): Place => {
+    const rounded = Math.ceil(Math.max(packed ? size / 2 : size, 1) / 4) * 4;
     let arena = elements.length - 1;
     if (arena < 0 || elements[arena]! + rounded > most) arena = elements.push(0) - 1;
-    const place = { buffer: `state${arena}`, offset: elements[arena]!, size, ...(isPacked && { isPacked }) };
+    const place = { buffer: `state${arena}`, offset: elements[arena]!, size, ...(packed && { packed }) };
     elements[arena]! += rounded;
     return place;
   };
   for (const [name, { shape, stored }] of Object.entries(state)) {
-    const isPacked = stored === 'bf16';
-    const place = placeOf(sizeOf(shape), isPacked ? 2 * most : most, (size) => add(size, isPacked));
-    places.set(name, isPacked ? { ...place, isPacked } : place);
+    const packed = stored === 'int8' ? undefined : stored;
+    const place = placeOf(sizeOf(shape), packed ? 2 * most : most, (size) => add(size, packed));
+    places.set(name, packed ? { ...place, packed } : place);
   }
   return { places, elements };
 }
@@ -50,12 +50,12 @@ export function stateCopies({ device, read, readLater }: WebGpuDevice, buffers: 
   const none = new ArrayBuffer(0);
   return {
     write(place: Place, values: TypedArray): void {
-      const all = place.isPacked ? pairs(values) : words(values);
+      const all = place.packed ? pairs(values, place.packed) : words(values);
       for (const { buffer, offset, at, size } of partsOf(place))
         device.queue.writeBuffer(buffer, offset, all, at, size);
     },
     fill(place: Place, value: TypedArray): void {
-      const word = place.isPacked ? pairs(Float32Array.of(value[0]!, value[0]!))[0]! : words(value)[0]!;
+      const word = place.packed ? pairs(Float32Array.of(value[0]!, value[0]!), place.packed)[0]! : words(value)[0]!;
       for (const { buffer, offset, size } of partsOf(place)) {
         if (word === 0) {
           const encoder = device.createCommandEncoder();
@@ -87,20 +87,22 @@ export function words(values: TypedArray): Uint32Array<ArrayBuffer> {
   return new Uint32Array(values.buffer as ArrayBuffer, values.byteOffset, values.length);
 }
 
-/** Values as packed places store them: two of bfloat16 in a word, the first in its lower half. */
-function pairs(values: TypedArray): Uint32Array<ArrayBuffer> {
+/** Values as packed places store them: two in a word, the first in its lower half. */
+function pairs(values: TypedArray, form: HalfForm): Uint32Array<ArrayBuffer> {
+  const narrow = form === 'bf16' ? toBfloat16 : toFloat16;
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
   const halves = new Uint16Array(2 * Math.ceil(values.length / 2));
   bits.forEach((each, index) => {
-    halves[index] = toBfloat16(each);
+    halves[index] = narrow(each);
   });
   return new Uint32Array(halves.buffer);
 }
 
-function valuesOf({ isPacked, size }: Place, dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {
-  if (!isPacked) return typedValues(dtype, bytes);
-  const halves = new Uint16Array(bytes, 0, size);
-  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+function valuesOf({ packed, size }: Place, dtype: TensorSpec['dtype'], bytes: ArrayBuffer): TypedArray {
+  if (!packed) return typedValues(dtype, bytes);
+  const wide = float16Values();
+  const widen = packed === 'bf16' ? (half: number) => half << 16 : (half: number) => wide[half]!;
+  return new Float32Array(Int32Array.from(new Uint16Array(bytes, 0, size), widen).buffer);
 }
 
 /** The values of a dtype in words. */

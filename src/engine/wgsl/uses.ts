@@ -3,14 +3,14 @@ import type { GraphNode, Output } from '../graph/graph.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { sizeOf } from '../shape.js';
 import { constantOf, loops, Unsupported } from './expressions.js';
-import { keyOf, type Place } from './kernel.js';
+import { isHalf, keyOf, type Place } from './kernel.js';
 import { kernels } from './kernels/fused.js';
 
 const viewOps = new Set(['Reshape', 'Identity', 'CheckNumerics', 'StopGradient']);
 
-/** Whether a node's result is its first input, in another shape or later. Kernels compute values of bfloat16 as f32. */
+/** Whether a node's result is its first input, in another shape or later. Kernels compute values of 2 bytes as f32. */
 export const isView = ({ op, inputs: [first], outputs: [result] }: GraphNode): boolean =>
-  viewOps.has(op) || (op === 'Cast' && first!.dtype === 'bfloat16' && result!.dtype === 'float32');
+  viewOps.has(op) || (op === 'Cast' && isHalf(first!.dtype) && result!.dtype === 'float32');
 
 /** Follows views to the output that holds the value. */
 export function source(output: Output): Output {
@@ -114,7 +114,7 @@ export function statePlace(states: StatePlaces, output: Output): Place {
   const { node } = source(output);
   const place = node.op === 'ReadVariableOp' ? states.get(node.inputs[0]!.node) : undefined;
   if (place === undefined) throw new Error(`${node.name} is not a state`);
-  if (place.isPacked) throw new Unsupported('an update in place of a state in bfloat16');
+  if (place.packed) throw new Unsupported('an update in place of a state in 2 bytes');
   return place;
 }
 

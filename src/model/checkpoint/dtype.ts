@@ -3,7 +3,7 @@
  * float32; float16 is IEEE 754 binary16. Widening is exact. Narrowing rounds to nearest, ties to even, as PyTorch does;
  * overflow gives infinity and NaN stays NaN.
  */
-import { toBfloat16 } from '../../engine/dtype.js';
+import { float16Values, toBfloat16, toFloat16 } from '../../engine/dtype.js';
 
 export const dtypes = ['float32', 'bfloat16', 'float16'] as const;
 /** A weight format, by its PyTorch name. */
@@ -32,7 +32,7 @@ export function widen(source: Uint8Array, dtype: Dtype, target: Float32Array): v
   if (dtype === 'bfloat16') {
     for (let i = 0; i < bits.length; i += 1) bits[i] = halves[i]! << 16;
   } else {
-    const table = halfToSingle();
+    const table = float16Values();
     for (let i = 0; i < bits.length; i += 1) bits[i] = table[halves[i]!]!;
   }
 }
@@ -55,46 +55,4 @@ function bytesOf(array: Float32Array | Uint16Array): Uint8Array {
 function aligned(bytes: Uint8Array): Uint16Array {
   const source = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
   return new Uint16Array(source.buffer, source.byteOffset, source.byteLength / 2);
-}
-
-/** Float32 bits to float16 bits. */
-function toFloat16(bits: number): number {
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;
-  if (magnitude >= 0x477ff000) return sign | 0x7c00; // 65520 and above round to infinity
-  if (magnitude >= 0x38800000) {
-    const rebased = magnitude - 0x38000000; // exponent bias 127 to 15
-    return sign | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13);
-  }
-  // Subnormal: the significand, with its leading one, shifted down to units of 2^-24.
-  const shift = 126 - (magnitude >>> 23);
-  if (shift > 25) return sign;
-  const significand = (magnitude & 0x7fffff) | 0x800000;
-  const kept = significand >>> shift;
-  const lost = significand & ((1 << shift) - 1);
-  const half = 1 << (shift - 1);
-  return sign | (kept + (lost > half || (lost === half && (kept & 1) === 1) ? 1 : 0));
-}
-
-let singles: Int32Array | undefined;
-
-/** Float32 bits of every float16, computed on first use: a lookup is much faster than converting each number. */
-function halfToSingle(): Int32Array {
-  if (singles === undefined) {
-    singles = new Int32Array(65536);
-    const view = new DataView(new ArrayBuffer(4));
-    for (let half = 0; half < singles.length; half += 1) {
-      const exponent = (half >>> 10) & 0x1f;
-      const fraction = half & 0x3ff;
-      const sign = (half & 0x8000) << 16;
-      if (exponent === 0x1f) {
-        singles[half] = sign | 0x7f800000 | (fraction << 13);
-        continue;
-      }
-      view.setFloat32(0, exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
-      singles[half] = sign | view.getUint32(0);
-    }
-  }
-  return singles;
 }

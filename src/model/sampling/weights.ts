@@ -1,11 +1,13 @@
 /**
- * @file Weights stored as bfloat16, in half the memory, or as bytes with a scale per row, in a quarter. Decoding a few rows
+ * @file Weights stored as bfloat16 or float16, in half the memory, or as bytes with a scale per row, in a quarter. Decoding a few rows
  * takes about as long as reading the weights, so samplers store large matrices in these forms. If the same program trains, its
  * weights stay float32 (at a learning rate of 1e-5, most bfloat16 values would never change) and the sampler uses copies.
  */
+import type { Engine } from '../../engine/backend.js';
 import type { WeightForm } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
-import type { FloatState, FunctionSpec, StateSpec, TensorRecord } from '../../engine/program.js';
+import type { FloatState, FunctionSpec, HalfForm, StateSpec, TensorRecord } from '../../engine/program.js';
+import type { Dtype } from '../checkpoint/dtype.js';
 import type { ModelConfig } from '../network/config.js';
 import { hasAdapter, mergedTensor, withAdapterScale } from '../network/lora.js';
 import type { LoraOptions } from '../network/params.js';
@@ -14,14 +16,39 @@ import { hasSmallLayers } from './kv-cache.js';
 
 type FloatSpec = StateSpec<'float32'>;
 
-/** The parameters as state of a program that does not train them. Large ones for which `isNarrow` holds are bfloat16. */
-export function narrowState(config: ModelConfig, isNarrow: (name: string) => boolean): Record<string, FloatSpec> {
-  return storedState(config, (name) => (isNarrow(name) ? 'bf16' : undefined));
+/** The 2-byte form of a parameter that is not trained, by its name; undefined: float32. */
+export type FormOf = (name: string) => HalfForm | undefined;
+
+/**
+ * The forms in which an engine stores frozen weights of a checkpoint in 2 bytes without loss. Every engine reads bfloat16 as it is
+ * stored. Where float16 would be widened before each product, it stays float32.
+ *
+ * @param dtypeOf the checkpoint's formats. Default: all float32.
+ */
+export function exactForms(
+  { readsHalves = false }: Pick<Engine, 'readsHalves'>,
+  dtypeOf: (name: string) => Dtype = () => 'float32',
+): FormOf {
+  const forms = { float32: undefined, bfloat16: 'bf16', float16: readsHalves ? 'f16' : undefined } as const;
+  return (name) => forms[dtypeOf(name)];
 }
 
-/** The parameters as state of a program that does not train them, large ones in the given form. */
-export function frozenState(config: ModelConfig, form: WeightForm): Record<string, FloatSpec> {
-  if (form !== 'int8') return narrowState(config, () => form === 'bf16');
+/** The parameters as state of a program that does not train them, large ones in the form that `formOf` gives. */
+export function narrowState(config: ModelConfig, formOf: FormOf): Record<string, FloatSpec> {
+  return storedState(config, formOf);
+}
+
+/**
+ * The parameters as state of a program that does not train them, large ones in the given form.
+ *
+ * @param formOf replaces float32 by a form that is exact. Default: none.
+ */
+export function frozenState(
+  config: ModelConfig,
+  form: WeightForm,
+  formOf: FormOf = () => undefined,
+): Record<string, FloatSpec> {
+  if (form !== 'int8') return narrowState(config, form === 'bf16' ? () => form : formOf);
   // Layers that stay in a core's cache are not read from memory at every step, and are decoded by a native operation.
   const isRead = (name: string) => !(name.startsWith('model.layers.') && hasSmallLayers(config));
   return storedState(config, (name) => (isRead(name) ? 'int8' : undefined));

@@ -15,7 +15,7 @@ import {
   type Needs,
   planDisk,
   planLearnerMemory,
-  plannedRoom,
+  plannedDevice,
   requireEngine,
   weighNeeds,
 } from '../needs.js';
@@ -43,13 +43,14 @@ export async function sftDryRun(
   const name = options.model ?? builtinModel;
   const model = await describeModel(name, reporter, signal);
   const { settings, examples } = openExamples(options, content, model);
-  await requireEngine({ engine, install, precision: settings.precision }, reporter, signal);
+  const chosen = await requireEngine({ engine, install, precision: settings.precision }, reporter, signal);
+  const device = await plannedDevice(chosen, signal);
   const { train, heldOut, lines } = examples;
   const { config } = model.pretrained;
   const plan = planSft(train.length, settings);
   const batches = plan.map(({ rows }) => rows.map((row) => train[row]!));
-  const shape = shapeOfBatches(config, [...batches, heldOut], { ...settings, room: plannedRoom(engine) });
-  const memory = planLearnerMemory(config, shape, settings.lora);
+  const shape = shapeOfBatches(config, [...batches, heldOut], { ...settings, room: device.room });
+  const memory = planLearnerMemory(config, shape, settings.lora, device);
   const disk = planDisk(config, {
     keep: newestKept(settings.keep),
     lora: settings.lora,
@@ -63,6 +64,6 @@ export async function sftDryRun(
     tokens: completionTokens(train),
     longest,
     updates: plan.length,
-    ...weighNeeds({ memory, disk }, { engine, folder }),
+    ...weighNeeds({ memory, disk }, { device, folder }),
   };
 }

@@ -101,7 +101,7 @@ async function runJob(job: SftJob, stored: StoredSft | undefined): Promise<SftRe
     maxGradientNorm,
     lora,
     seed,
-    isNarrow: (name) => pretrained.weights.dtypeOf(name) === 'bfloat16',
+    dtypeOf: pretrained.weights.dtypeOf,
   });
   const timings = openLog(folder.file('timings'));
   try {

@@ -34,8 +34,11 @@ webGpuTest('values are rounded to nearest, ties to even, on the card as by the h
   values.set([1 + 2 ** -8, 1 + 3 * 2 ** -8, -1 - 2 ** -8, 0, 3.3e38, 2 ** -100]);
   for (const name of ['half', 'whole']) program.write(name, values);
   assert.deepEqual(program.read('half'), rounded(values));
+  program.write('whole', values.toReversed());
   program.run('exchange');
-  assert.deepEqual(program.read('whole'), rounded(values));
+  assert.deepEqual(program.read('whole'), rounded(values), 'the value from before the call');
+  assert.deepEqual(program.read('half'), rounded(values.toReversed()));
+  program.write('half', values);
   program.run('copy');
   assert.deepEqual(program.run('look'), { half: rounded(values), other: rounded(values) }, 'rounded by the card');
   program.fill('half', 1 / 3);

@@ -114,7 +114,8 @@ nativeTest('a bfloat16 reference loses nothing when stored as bfloat16', async (
   const engine = await openEngine('tensorflow');
   const policy = createPolicy(engine, config, {
     sizes: { promptLengths: [3], maxNewTokens: 8, slots: 8 },
-    training: { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient, isNarrow: () => true },
+    dtypeOf: () => 'bfloat16',
+    training: { batchSize: 2, optimizer, maxGradientNorm: 1, loss: policyGradient },
   });
   try {
     policy.load(narrow);
@@ -192,7 +193,7 @@ nativeTest('adapters give the same samples merged into copies of the weights and
   const lora = { rank: 4, alpha: 8, targets: loraTargets };
   const draw = async (mergedBytes: number) => {
     const room = { ...processorRoom, mergedBytes };
-    const layout = policyLayout(config, sizes, { form: 'f32', isNarrow: () => true, lora, room });
+    const layout = policyLayout(config, sizes, { form: 'f32', formOf: () => 'bf16', lora, room });
     const { functions } = samplingParts(config, layout.sizes, { greedy: false, topK: 0, topP: 1 }, 'f32');
     const isMerged = Object.keys(layout.copies).length > 0;
     assert.equal(isMerged, mergedBytes > 0);
