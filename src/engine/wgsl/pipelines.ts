@@ -1,5 +1,6 @@
 /** @file Pipelines of kernels, shared by all programs of a device, and recorded dispatches with their operands. */
-import { type Dispatch, maxSlots, preamble } from './kernel.js';
+import { type Dispatch, maxSlots } from './kernel.js';
+import { preamble } from './preamble.js';
 
 /** Bytes of a dispatch's operands. Also the strictest alignment of offsets that a card may require. */
 const operandBytes = 4 * maxSlots;
