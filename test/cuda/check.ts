@@ -4,6 +4,8 @@
  * Fails if a node has no kernel and no reason, if a kernel refuses to run, or if a function makes the host wait for a tensor
  * that is no output.
  */
+// Registers gradients and chained operations.
+import '../../src/engine/backend.js';
 import type { GraphNode } from '../../src/engine/graph/graph.js';
 import { gpuDevice, traceProgram } from '../../src/engine/session.js';
 import { type Crossing, type Placement, place } from './placement.js';
