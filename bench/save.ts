@@ -78,7 +78,7 @@ async function save({ crc32, reserve }: Way): Promise<Save> {
   const [start, used, loop] = [performance.now(), process.cpuUsage(), performance.eventLoopUtilization()];
   await saveCheckpoint(
     checkpoint,
-    { specs, momentSpecs, read },
+    { specs, saved: specs, momentSpecs, read },
     { configRecord: qwenHalfBillion, carryFrom: byteLevelTokenizer },
     { step: 1, baseline: null, sampledTokens: 0 },
     { metrics: emptyChecksum, rollouts: emptyChecksum },

@@ -1,7 +1,7 @@
 /**
  * @file The cost of an update at real sizes: samples rollouts and trains on them, in its own process, with its peak resident
  * memory, for a model folder of any size. `node dist/bench/update.js MODEL [--rows 22] [--prompt 40] [--shared-prefix 0] [--completion 56]
- * [--updates 3] [--lora-rank 16] [--micro-batch N] [--slots 22] [--precision f32]`; the last line is JSON. Linux.
+ * [--updates 3] [--lora-rank 16] [--freeze none] [--micro-batch N] [--slots 22] [--precision f32]`; the last line is JSON. Linux.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -25,6 +25,7 @@ const { values, positionals } = parseArgs({
     updates: { type: 'string', default: '3' },
     slots: { type: 'string' },
     'lora-rank': { type: 'string' },
+    freeze: { type: 'string' },
     'micro-batch': { type: 'string' },
     precision: { type: 'string', default: 'f32' },
   },
@@ -52,6 +53,7 @@ async function measure(folder: string): Promise<void> {
   );
   const precision = values.precision === 'bf16' ? 'bf16' : 'f32';
   const rank = values['lora-rank'] === undefined ? undefined : Number(values['lora-rank']);
+  const freeze = rank === undefined && values.freeze !== 'none' ? ('embeddings' as const) : ('none' as const);
   const lora = rank === undefined ? undefined : { rank, alpha: 2 * rank, targets: loraTargets };
   const microBatch = values['micro-batch'] === undefined ? undefined : Number(values['micro-batch']);
   const model = openPretrained(folder);
@@ -67,6 +69,7 @@ async function measure(folder: string): Promise<void> {
     batchSize: rows!,
     microBatch,
     lora,
+    freeze,
     loss: policyGradient,
     maxGradientNorm: 1,
     optimizer,
@@ -117,7 +120,7 @@ async function measure(folder: string): Promise<void> {
     busy.push((user + system) / 1e6 / updating.at(-1)!);
   }
   const shape = chooseUpdateShape(config, { ...sizes, ...training });
-  const plan = planMemory(config, sizes, { batchSize: rows!, microBatch, precision, lora });
+  const plan = planMemory(config, sizes, { batchSize: rows!, microBatch, precision, lora, freeze });
   console.log(
     JSON.stringify({
       model: folder,
@@ -126,6 +129,7 @@ async function measure(folder: string): Promise<void> {
       completion,
       tokens,
       lora: rank ?? null,
+      freeze,
       precision,
       shape,
       loadSeconds: Number(loadSeconds.toFixed(1)),

@@ -1,5 +1,5 @@
 /**
- * @file The available engines and precisions. Loads no tensor library, so that options and commands can import it.
+ * @file The available engines and precisions, and other choices that options offer. Loads no tensor library, so that options and commands can import it.
  */
 
 /** `tensorflow`: native, compiled. `webgpu`: any graphics card. `wasm`: WebAssembly, op by op, on every machine. */
@@ -19,6 +19,10 @@ export type Precision = (typeof precisions)[number];
 /** How the sampler's large matrices are stored: as the precision says, or as bytes with a scale per row. */
 export const samplerWeightChoices = ['full', 'int8'] as const;
 export type SamplerWeights = (typeof samplerWeightChoices)[number];
+
+/** Weights that training leaves as they are; `embeddings`: those of the tokens, and the output layer. */
+export const freezeChoices = ['none', 'embeddings'] as const;
+export type Freeze = (typeof freezeChoices)[number];
 
 /** How the large matrices of a sampler are stored. */
 export type WeightForm = Precision | 'int8';

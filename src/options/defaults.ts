@@ -3,6 +3,7 @@
  * by runs and help texts. docs/algorithm.md and docs/log.md explain the values.
  */
 import { type Wording, wordings } from '../data/prompt.js';
+import type { Freeze } from '../engine/choices.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import type { AnswerReading } from '../reward/answer.js';
 import type { TrainedProblems } from '../stage1/trained.js';
@@ -32,6 +33,7 @@ export interface FollowingDefaults {
   readonly reward: 'graded' | 'exact';
   readonly curriculum: 'mixed' | 'none';
   readonly trainOn: TrainedProblems;
+  readonly freeze: Freeze;
 }
 
 /** Settings that depend on the model and have no option, or one whose default is `auto`. */
@@ -85,6 +87,8 @@ const checkpoint = {
   rewardReads: 'natural',
   // Includes problems that no sample of stage 1 solved: the model solves many of them later, and forgets them if it never sees them.
   trainOn: 'all',
+  // AdamW moves every row of the table, though most tokens never occur. Frozen, SmolLM2 learns as much in 0.4 GB less (docs/log.md).
+  freeze: 'embeddings',
 } as const;
 
 export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
@@ -104,6 +108,7 @@ export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
     warmupShare: 0.1,
     decayTo: 0.1,
     trainOn: 'solved',
+    freeze: 'none',
   },
   instruct: {
     ...checkpoint,
@@ -136,6 +141,7 @@ export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
     warmupShare: 0,
     decayTo: 1,
     trainOn: 'all',
+    freeze: 'none',
   },
 };
 

@@ -85,6 +85,7 @@ export const trainingOptionNames = [
   'algo',
   'control',
   'epochs',
+  'freeze',
   ...updateOptionNames,
   'beta2',
   'refreshEvery',

@@ -117,6 +117,8 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     warmupShare: defaults.warmupShare,
     decayTo: defaults.decayTo,
     trainOn: options.trainOn ?? defaults.trainOn,
+    // Adapters leave all weights as they are, and another reference has embeddings of its own.
+    freeze: options.freeze ?? (lora === undefined && options.reference === undefined ? defaults.freeze : 'none'),
     optimizer,
     maxGradientNorm: 1,
   };
@@ -196,6 +198,7 @@ function refuseContradictions(settings: Settings, { hasChatTemplate }: ModelFact
   if (task !== undefined && problems !== undefined) refused.push('--problems: --task already provides the problems');
   refused.push(...sourceProblems(settings));
   refused.push(...keepProblems(settings));
+  refused.push(...freezeProblems(settings));
   refused.push(...placeProblems(settings));
   refused.push(...serverProblems(settings));
   refused.push(...samplerProblems(settings));
@@ -256,6 +259,15 @@ function samplerProblems({ samplerWeights, samplerUrl, tinkerUrl, algo }: Settin
     );
   }
   return refused;
+}
+
+function freezeProblems({ freeze, reference, loraRank, tinkerUrl }: Settings): string[] {
+  if (freeze === 'none') return [];
+  const frozen = loraRank !== undefined || tinkerUrl !== undefined;
+  return [
+    ...(frozen ? ['--freeze: adapters leave all weights as they are'] : []),
+    ...(reference === undefined ? [] : ['--freeze: a reference has embeddings of its own; use `--freeze none`']),
+  ];
 }
 
 function keepProblems({ keep, numValidation, evalEvery }: Settings): string[] {

@@ -3,7 +3,7 @@
  * texts, the tables of docs/commands.md and the options saved by a run are all derived from it.
  */
 import { wordings } from '../data/prompt.js';
-import { precisions, samplerWeightChoices } from '../engine/choices.js';
+import { freezeChoices, precisions, samplerWeightChoices } from '../engine/choices.js';
 import { trainedProblemsChoices } from '../stage1/trained.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
@@ -179,6 +179,11 @@ export const options = {
     min: 1,
     unit: 'rows',
     help: 'rows of an update computed together; fewer need less memory',
+  },
+  freeze: {
+    type: 'choice',
+    choices: freezeChoices,
+    help: 'embeddings: the token embeddings and the output layer are not trained',
   },
   loraRank: {
     type: 'integer',

@@ -36,6 +36,7 @@ export const optionGroups = {
     'warmup',
     'beta2',
     'refreshEvery',
+    'freeze',
     'loraRank',
     'loraAlpha',
     'loraTargets',

@@ -3,7 +3,7 @@
  * all weights needs the weights, the reference, two moments and the gradient. Training adapters needs the frozen weights,
  * which are also the reference, and the adapters with their moments and gradients.
  */
-import type { WeightForm } from '../engine/choices.js';
+import type { Freeze, WeightForm } from '../engine/choices.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { FloatState, FunctionSpecs, Program, TensorRecord } from '../engine/program.js';
 import { sizeOf } from '../engine/shape.js';
@@ -11,7 +11,7 @@ import { processorRoom, type Room, samplingSizes, stateBytes } from '../model/lo
 import type { ModelConfig } from '../model/network/config.js';
 import { adaptedModules, adapterSpecs, initialAdapter, withAdapterScale } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/params.js';
-import { type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
+import { type ParameterSpecs, parameterCount, trainedSpecs } from '../model/network/params.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
 import { cacheState } from '../model/sampling/kv-cache.js';
 import { type FormOf, frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
@@ -38,6 +38,8 @@ interface LayoutOptions {
   /** Whether a sampler with float32 weights is stored so as well. Default: false. */
   readonly readsHalves?: boolean | undefined;
   readonly lora?: LoraOptions | undefined;
+  /** Weights that are not trained. Default: none. Their values are those of the reference too. */
+  readonly freeze?: Freeze | undefined;
   /** Default: that of a processor. */
   readonly room?: Room;
   /** What the loss compares the policy with. Default: the reference. */
@@ -67,20 +69,25 @@ export interface PolicyLayout extends TrainingLayout {
   /** Weights for the sampler, in the form that it reads fastest; empty if it reads the parameters and adapters directly. */
   readonly copies: FloatState;
   readonly caches: FloatState;
-  /** Separate reference weights; empty with adapters, whose reference is the frozen weights, and where none is needed. */
+  /** Separate reference weights of the trained parameters; empty with adapters and where there is no reference. */
   readonly reference: FloatState;
 }
 
 export function trainingLayout(
   config: ModelConfig,
-  { formOf = () => undefined, lora, replicas = 1 }: Pick<LayoutOptions, 'formOf' | 'lora' | 'replicas'>,
+  {
+    formOf = () => undefined,
+    lora,
+    freeze,
+    replicas = 1,
+  }: Pick<LayoutOptions, 'formOf' | 'lora' | 'freeze' | 'replicas'>,
 ): TrainingLayout {
-  const trained = lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora);
+  const trained = lora === undefined ? trainedSpecs(config, freeze) : adapterSpecs(config, lora);
   const trainedState = floatSpecs(trained);
   return {
     trained,
     ...(lora === undefined
-      ? { parameters: trainedState, adapters: {} }
+      ? { parameters: { ...narrowState(config, formOf), ...trainedState }, adapters: {} }
       : { parameters: narrowState(config, formOf), adapters: trainedState }),
     moments: momentsOf(trainedState, trained, replicas),
     gradients: renamed(trainedState, gradientName),
@@ -120,7 +127,16 @@ function momentsOf(state: FloatState, trained: ParameterSpecs, replicas: number)
 export function policyLayout(
   config: ModelConfig,
   { promptLengths, sharedPrefix, maxNewTokens, slots }: PolicySizes,
-  { form, formOf = () => undefined, readsHalves, lora, anchor, replicas = 1, room = processorRoom }: LayoutOptions,
+  {
+    form,
+    formOf = () => undefined,
+    readsHalves,
+    lora,
+    freeze,
+    anchor,
+    replicas = 1,
+    room = processorRoom,
+  }: LayoutOptions,
 ): PolicyLayout {
   const usual = Math.min(2 ** 30, Math.max(leastCacheBytes, 2 * parameterCount(config)));
   const maxCacheBytes = room.cacheBytes ?? usual;
@@ -135,24 +151,25 @@ export function policyLayout(
   });
   const samplingOnly = frozenState(config, form, readsHalves ? formOf : undefined);
   const shared = {
-    ...trainingLayout(config, { formOf, lora, replicas }),
+    ...trainingLayout(config, { formOf, lora, freeze, replicas }),
     sizes,
     samplingOnly,
     caches: cacheState(config, sizes),
   };
+  const frozen = frozenNames(shared);
+  const isStored = (name: string) => shared.parameters[name]!.stored !== undefined;
   if (lora !== undefined) {
     const adapted = adaptedModules(config, lora.targets).map((module) => `${module}.weight`);
-    const copies = samplerCopies(config, form, adapted);
+    const copies = samplerCopies(config, form, { frozen, merged: adapted });
     // Unmerged, float32 weights would be rounded to bfloat16 at every step of sampling. Copies in bytes are small anyway.
-    const isWide = (name: string) => shared.parameters[name]!.stored === undefined;
-    const mustMerge = form === 'int8' || (form === 'bf16' && adapted.some(isWide));
+    const mustMerge = form === 'int8' || (form === 'bf16' && !adapted.every(isStored));
     const merges = mustMerge || stateBytes(copies) <= room.mergedBytes;
     return { ...shared, copies: merges ? copies : {}, reference: {} };
   }
   return {
     ...shared,
-    copies: samplerCopies(config, form),
-    reference: anchor === 'sampler' ? {} : renamed(narrowState(config, formOf), referenceName),
+    copies: samplerCopies(config, form, { frozen: frozen.filter(isStored) }),
+    reference: anchor === 'sampler' ? {} : renamed(without(narrowState(config, formOf), frozen), referenceName),
   };
 }
 
@@ -174,13 +191,18 @@ export function momentSpecsOf(trained: ParameterSpecs): ParameterSpecs {
 
 /** The reference's parameters in `state`, by their Hugging Face names. */
 export function referenceOf(state: TensorRecord, layout: PolicyLayout): TensorRecord {
-  const isOwn = Object.keys(layout.reference).length > 0;
-  return pick(state, Object.keys(layout.parameters), isOwn ? referenceName : undefined);
+  const hasOwn = (name: string) => Object.hasOwn(layout.reference, referenceName(name));
+  return pick(state, Object.keys(layout.parameters), (name) => (hasOwn(name) ? referenceName(name) : name));
 }
 
-/** The untrained tensors of a forward pass: with adapters, the frozen parameters. */
+/** Names of the parameters that are not trained. */
+const frozenNames = ({ parameters, trained }: Pick<TrainingLayout, 'parameters' | 'trained'>) =>
+  Object.keys(parameters).filter((name) => !Object.hasOwn(trained, name));
+
+/** The untrained parameters. */
 export function frozenOf(state: TensorRecord, layout: TrainingLayout, lora: LoraOptions | undefined): TensorRecord {
-  return lora === undefined ? {} : withAdapterScale(pick(state, Object.keys(layout.parameters)), lora);
+  const frozen = pick(state, frozenNames(layout));
+  return lora === undefined ? frozen : withAdapterScale(frozen, lora);
 }
 
 export { referenceName };
@@ -202,6 +224,14 @@ function floatSpecs(specs: ParameterSpecs): FloatState {
   return Object.fromEntries(Object.entries(specs).map(([name, shape]) => [name, { dtype: 'float32', shape }]));
 }
 
+function shapesOf(state: FloatState): ParameterSpecs {
+  return Object.fromEntries(Object.entries(state).map(([name, { shape }]) => [name, shape]));
+}
+
+function without<T>(record: Readonly<Record<string, T>>, names: readonly string[]): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).filter(([name]) => !names.includes(name)));
+}
+
 function renamed<T>(record: Readonly<Record<string, T>>, rename: (name: string) => string): Record<string, T> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [rename(name), value]));
 }
@@ -210,8 +240,10 @@ function renamed<T>(record: Readonly<Record<string, T>>, rename: (name: string) 
 export type ReadTensor = (name: string) => Float32Array;
 
 export interface TrainedState {
-  /** Names and shapes of the trained tensors: all parameters, or the adapters. */
+  /** Names and shapes of the trained tensors: all parameters, those that are not frozen, or the adapters. */
   readonly specs: ParameterSpecs;
+  /** Names and shapes of the tensors of a saved model: all parameters, or the adapters. */
+  readonly saved: ParameterSpecs;
   /** Names and shapes of the optimiser's moments. */
   readonly momentSpecs: ParameterSpecs;
   /** Writes every parameter of the model. Adapters get their initial values, which leave the model unchanged. */
@@ -237,6 +269,7 @@ export function trainedState(
   const loadTrained = (read: ReadTensor) => writeAll(Object.keys(layout.trained), read);
   return {
     specs: layout.trained,
+    saved: lora === undefined ? shapesOf(layout.parameters) : layout.trained,
     momentSpecs,
     load(read) {
       writeAll(Object.keys(layout.parameters), read);

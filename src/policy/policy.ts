@@ -64,9 +64,9 @@ export type PolicyEngine = Pick<
 export interface Policy extends TrainedState {
   readonly config: ModelConfig;
   /**
-   * Writes every parameter of the reference. Does nothing when adapters are trained, since the reference is then the model
-   * without them, or when the anchor is the sampler. Before the first update, a reference with the same values has identical
-   * log-probs.
+   * Writes the trained parameters of the reference; frozen ones are the policy's. Does nothing when adapters are trained,
+   * since the reference is then the model without them, or when the anchor is the sampler. Before the first update, a
+   * reference with the same values has identical log-probs.
    */
   loadReference(read: ReadTensor): void;
   sample(rollouts: readonly Rollout[], options: SampleOptions): Promise<Completion[]>;
@@ -108,13 +108,13 @@ type RunnerOf = <Functions extends FunctionSpecs>(program: Program<Functions>) =
 
 function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions, runnerOf: RunnerOf) {
   const { sizes, training, precision = 'f32', samplerWeights } = options;
-  const { lora, seed = 0, anchor } = training ?? {};
+  const { lora, freeze, seed = 0, anchor } = training ?? {};
   const { replicas = 1, readsHalves } = engine;
   const room = roomOf(engine);
   const layout = policyLayout(config, sizes, {
     form: weightForm(precision, samplerWeights),
     formOf: exactForms(engine, options.dtypeOf),
-    ...{ readsHalves, lora, anchor, replicas, room },
+    ...{ readsHalves, lora, freeze, anchor, replicas, room },
   });
   const shape = training && chooseUpdateShape(config, { ...sizes, ...training, room });
   // Samples the full distribution: with top-k or top-p the log-probs would not describe the samples.
@@ -187,7 +187,7 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
     },
     loadReference(read) {
       if (Object.keys(layout.reference).length === 0) return;
-      for (const name of Object.keys(layout.parameters)) program.write(referenceName(name), read(name));
+      for (const name of Object.keys(layout.trained)) program.write(referenceName(name), read(name));
     },
     async sample(rollouts, sampleOptions) {
       await beforeSampling(rollouts.length);

@@ -3,7 +3,7 @@
  * The gradient does not depend on how the rows are split, up to rounding.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Precision } from '../engine/choices.js';
+import type { Freeze, Precision } from '../engine/choices.js';
 import { embedding } from '../engine/ops/ops.js';
 import { clear } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
@@ -38,6 +38,8 @@ export interface UpdateOptions {
   /** The gradient is scaled down to this global norm if it is larger. */
   readonly maxGradientNorm: number;
   readonly lora?: LoraOptions | undefined;
+  /** Weights that are not trained, in the policy and in the reference. Default: none. */
+  readonly freeze?: Freeze | undefined;
   /** Processes that compute it together. Default 1. */
   readonly replicas?: number;
   /** What δ compares the policy with: the reference model (default), or the log-probs that the rows were sampled with. */

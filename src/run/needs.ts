@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type EngineName, type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
+import { type EngineName, type Freeze, type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
 import { gpuMemoryLimit, nvidiaGpus } from '../engine/cuda.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { findInstalledEngine } from '../engine/install/installed.js';
@@ -19,7 +19,13 @@ import { drawingBytes, gpuRoom, processorRoom, type Room, stateBytes, wasmHeapBy
 import type { ModelConfig } from '../model/network/config.js';
 import { adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/params.js';
-import { elementCount, type ParameterSpecs, parameterCount, parameterSpecs } from '../model/network/params.js';
+import {
+  elementCount,
+  outputName,
+  type ParameterSpecs,
+  parameterCount,
+  parameterSpecs,
+} from '../model/network/params.js';
 import { type EngineRequest, openRequestedEngine, requireWorkersFit } from '../model/open.js';
 import { exactForms } from '../model/sampling/weights.js';
 import { type PolicySizes, policyLayout, type TrainingLayout, trainingLayout } from '../policy/layout.js';
@@ -57,6 +63,7 @@ export interface UpdatePlan {
   readonly precision: Precision;
   readonly samplerWeights?: SamplerWeights | undefined;
   readonly lora?: LoraOptions | undefined;
+  readonly freeze?: Freeze | undefined;
   /** Default: a processor. */
   readonly device?: Pick<PlannedDevice, 'room' | 'readsHalves'>;
   /** What the loss compares the policy with. Default: the reference. */
@@ -72,13 +79,13 @@ export interface UpdatePlan {
 export function planMemory(
   config: ModelConfig,
   sizes: PolicySizes,
-  { batchSize, microBatch, precision, samplerWeights, lora, anchor, device, replicas = 1 }: UpdatePlan,
+  { batchSize, microBatch, precision, samplerWeights, lora, freeze, anchor, device, replicas = 1 }: UpdatePlan,
 ): readonly MemoryStage[] {
   const { room, readsHalves } = device ?? { room: processorRoom };
   // Almost all checkpoints have the format that the config declares.
   const formOf = exactForms({ readsHalves }, () => config.dtype);
   const form = weightForm(precision, samplerWeights);
-  const layout = policyLayout(config, sizes, { form, lora, anchor, formOf, readsHalves, room, replicas });
+  const layout = policyLayout(config, sizes, { form, lora, freeze, anchor, formOf, readsHalves, room, replicas });
   const weights = stateBytes(layout.parameters) + stateBytes(layout.adapters);
   const copies = stateBytes(layout.copies);
   const caches = stateBytes(layout.caches);
@@ -96,7 +103,7 @@ export function planMemory(
     weights,
     ...takenInTurn(forSampling, layout),
     ...(lora === undefined && anchor !== 'sampler' && { 'reference weights': stateBytes(layout.reference) }),
-    ...ofUpdates(config, shape, layout, lora, replicas),
+    ...ofUpdates(config, shape, layout, replicas),
   };
   return [stage('sampling', sampling), stage('training', training)];
 }
@@ -113,7 +120,7 @@ export function planLearnerMemory(
     stage('training', {
       'TensorFlow and Node': runtimeBytes(config, 'training', lora),
       weights: stateBytes(layout.parameters) + stateBytes(layout.adapters),
-      ...ofUpdates(config, shape, layout, lora),
+      ...ofUpdates(config, shape, layout),
     }),
   ];
 }
@@ -122,15 +129,14 @@ export function planLearnerMemory(
 function ofUpdates(
   config: ModelConfig,
   { sequences, length, recompute }: UpdateShape,
-  { moments, gradients }: TrainingLayout,
-  lora: LoraOptions | undefined,
+  { trained, moments, gradients }: TrainingLayout,
   replicas = 1,
 ): Parts {
-  // With adapters, the output layer is frozen and stored as bfloat16. The policy and the reference each widen it, unless it
-  // is so large that it is read as stored.
-  const elements = elementCount(parameterSpecs(config)['model.embed_tokens.weight']!);
+  // An output layer that is not trained is stored as bfloat16. The policy and the reference each widen it, unless it is so
+  // large that it is read as stored.
+  const elements = elementCount(parameterSpecs(config)[outputName(config)]!);
   const table = floatBytes * elements;
-  const isWidened = lora !== undefined && config.dtype === 'bfloat16' && elements < tableSize;
+  const isWidened = !(outputName(config) in trained) && config.dtype === 'bfloat16' && elements < tableSize;
   return {
     'moments of AdamW': mostMoments(moments, replicas),
     gradients: stateBytes(gradients),

@@ -39,7 +39,7 @@ const trackerFile = 'values.safetensors';
 /** What a checkpoint saves and restores: a policy, or the learner of supervised training. */
 export type Trainable = Pick<
   PlacedPolicy,
-  'config' | 'specs' | 'momentSpecs' | 'read' | 'loadTrained' | 'loadMoments' | 'server'
+  'config' | 'specs' | 'saved' | 'momentSpecs' | 'read' | 'loadTrained' | 'loadMoments' | 'server'
 >;
 
 /** Checksums by file name. */
@@ -66,15 +66,15 @@ export interface CheckpointModel {
   readonly adapters?: { readonly lora: LoraOptions; readonly base: string } | undefined;
 }
 
-type TrainedValues = Pick<PlacedPolicy, 'specs' | 'momentSpecs' | 'read' | 'server'>;
+type TrainedValues = Pick<PlacedPolicy, 'specs' | 'saved' | 'momentSpecs' | 'read' | 'server'>;
 
 /** Writes the trained model, or its adapters in PEFT's format, in float32; and the place of a server's state, if any. */
 export async function savePolicy(
   folder: string,
-  policy: Pick<TrainedValues, 'specs' | 'read' | 'server'>,
+  policy: Pick<TrainedValues, 'saved' | 'read' | 'server'>,
   { configRecord, carryFrom, adapters }: CheckpointModel,
 ): Promise<Checksums> {
-  const { specs, read } = policy;
+  const { saved: specs, read } = policy;
   const onServer = await policy.server?.save();
   const files =
     adapters === undefined

@@ -65,6 +65,8 @@ export async function allPrograms(): Promise<NamedProgram[]> {
     policy(halfBillion, precision, {});
     name = `Qwen2.5-0.5B, ${precision}, adapters`;
     policy(halfBillion, precision, { lora: adapters, dtypeOf: () => 'bfloat16' });
+    name = `Qwen2.5-0.5B, ${precision}, embeddings frozen`;
+    policy(halfBillion, precision, { freeze: 'embeddings', dtypeOf: () => 'bfloat16' });
     name = `Qwen2.5-0.5B, ${precision}, layers recomputed, shared prefix`;
     policy(halfBillion, precision, { microBatch: 16 }, 32);
   }

@@ -45,7 +45,7 @@ test('more completions than memory holds are refused before any of them', async 
   for (const [args, message] of [
     [
       ['eval', '--samples', '1000000', '--engine', 'wasm'],
-      /1000000 samples of each of 20 held-out problems .* at most 2000000\. Found 20000000\. Use fewer samples/,
+      /1000000 samples of each of 20 held-out problems.*at most 2000000\. Found 20000000\. Use fewer samples/,
     ],
     [['train', '--dry-run', '--num-samples', '1000000'], /1000000 samples of each of 101 distinct problems/],
   ] as const) {
@@ -178,7 +178,7 @@ test('whatever a run would reject is rejected: bf16 on wasm, and V* for other se
     const out = ['--out', join(temporaryFolder(t), 'run')];
     const refused = await tinyzero(['train', ...dry, ...out, '--model', adapter, ...onServer]);
     assert.equal(refused.code, 2, refused.stderr);
-    assert.match(refused.stderr, /--on tinker trains an adapter of a base model, and .*adapter is an adapter itself/);
+    assert.match(refused.stderr, /--on tinker trains an adapter of a base model, but .*adapter is itself an adapter/);
   }
   for (const dry of [['--dry-run'], []]) {
     const idle = await tinyzero(['train', ...dry, ...onServer, '--workers', '127.0.0.1:9']);

@@ -3,6 +3,7 @@
  * and merging on plain arrays. Imports no tensor library. A matrix is [out, in], as in PyTorch's Linear. Norm weights
  * multiply; biases add.
  */
+import type { Freeze } from '../../engine/choices.js';
 import type { ModelConfig } from './config.js';
 
 /** Shape by parameter name. */
@@ -43,6 +44,12 @@ export function parameterSpecs(config: ModelConfig): ParameterSpecs {
   specs['model.norm.weight'] = [D];
   if (!config.tied) specs[headName] = [V, D];
   return specs;
+}
+
+/** The parameters that training changes if it does not train adapters, in layer order. */
+export function trainedSpecs(config: ModelConfig, freeze: Freeze = 'none'): ParameterSpecs {
+  const isTrained = (name: string) => freeze === 'none' || (name !== embeddingName && name !== headName);
+  return Object.fromEntries(Object.entries(parameterSpecs(config)).filter(([name]) => isTrained(name)));
 }
 
 /** Number of elements in a tensor of this shape; 1 for a scalar. */

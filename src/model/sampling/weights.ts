@@ -70,16 +70,16 @@ const copyPrefix = 'sampler.';
 /**
  * The sampler's copies of weights in a program that trains: those stored in another form, and those that adapters change.
  *
+ * @param frozen names of the weights that are never trained. They stay as they are stored, unless bytes are wanted.
  * @param merged names of the weights that have adapters.
  */
 export function samplerCopies(
   config: ModelConfig,
   form: WeightForm,
-  merged: readonly string[] = [],
+  { frozen, merged = [] }: { readonly frozen: readonly string[]; readonly merged?: readonly string[] },
 ): Record<string, FloatSpec> {
-  // With adapters, the other weights stay as they are stored, unless bytes are wanted.
   const isCopied = (name: string, { stored }: FloatSpec) =>
-    merged.includes(name) || (stored !== undefined && (merged.length === 0 || stored === 'int8'));
+    merged.includes(name) || (stored !== undefined && (stored === 'int8' || !frozen.includes(name)));
   const copied = Object.entries(frozenState(config, form)).filter(([name, spec]) => isCopied(name, spec));
   return Object.fromEntries(copied.map(([name, spec]) => [`${copyPrefix}${name}`, spec]));
 }

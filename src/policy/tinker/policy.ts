@@ -153,6 +153,7 @@ export function tinkerPolicy(client: TinkerClient, options: TinkerPolicyOptions)
   return {
     config,
     specs,
+    saved: specs,
     momentSpecs: {},
     server,
     load: () => {

@@ -65,12 +65,13 @@ export function judgeSamples(job: PlannedJob, file: Samples, probe: Probe): Pref
 
 /** How a policy is trained. */
 export function policyTraining(settings: Settings): TrainingOptions {
-  const { batchSize, microBatch, lora, seed, optimizer, maxGradientNorm } = settings;
+  const { batchSize, microBatch, lora, freeze, seed, optimizer, maxGradientNorm } = settings;
   const algorithm: Algorithm = algorithms[settings.algo];
   return {
     batchSize,
     microBatch,
     lora,
+    freeze,
     seed,
     optimizer,
     maxGradientNorm,

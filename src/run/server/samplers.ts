@@ -189,7 +189,7 @@ export function serverSamplers(
       fix: 'Sample V* there instead: `tinyzero estimate-vstar --sampler-url URL`, then `tinyzero train --v-star FILE` without a server.',
     });
   }
-  const save = (to: string, read: Policy['read']) => savePolicy(to, { specs: policy.specs, read }, model);
+  const save = (to: string, read: Policy['read']) => savePolicy(to, { saved: policy.saved, read }, model);
   const adapters = serverAdapters(server, { folder, save, rank: settings.lora!.rank });
   const held = heldTensors(policy);
   let name: string | undefined;

@@ -54,8 +54,8 @@ test('large matrices are stored in half the memory, the rest is not', () => {
   const large = 300 * 256 + 2 * (2 * 256 * 256 + 3 * 512 * 256);
   assert.equal(stateBytes(state), 4 * parameterCount(config) - 2 * large);
   assert.equal(stateBytes(frozenState(config, 'f32')), 4 * parameterCount(config));
-  assert.equal(stateBytes(samplerCopies(config, 'bf16')), 2 * large);
-  assert.deepEqual(samplerCopies(config, 'f32'), {});
+  assert.equal(stateBytes(samplerCopies(config, 'bf16', { frozen: [] })), 2 * large);
+  assert.deepEqual(samplerCopies(config, 'f32', { frozen: [] }), {});
 });
 
 test('each layer widens its weights when its input is ready, so only one layer is wide at a time', () => {
@@ -81,7 +81,8 @@ test('large matrices are stored as bytes, except those of layers that a core kee
   const parts = ['self_attn.q_proj', 'self_attn.o_proj', 'mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'];
   const names = ['model.embed_tokens.weight', ...parts.map((part) => `model.layers.0.${part}.weight`)];
   assert.deepEqual(storedIn(frozenState(wide, 'int8')).sort(), [...names].sort());
-  const copied = (merged: string[]) => Object.keys(samplerCopies(wide, 'int8', merged)).sort();
+  const copied = (merged: string[]) =>
+    Object.keys(samplerCopies(wide, 'int8', { frozen: merged.length === 0 ? [] : names, merged })).sort();
   assert.deepEqual(copied([]), names.map((name) => `sampler.${name}`).sort());
   // With adapters, k_proj is small but has another value than the base's.
   const small = 'model.layers.0.self_attn.k_proj.weight';

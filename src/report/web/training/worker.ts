@@ -222,7 +222,7 @@ async function fillTable(
 /** Sends the weights as the content of a `model.safetensors`. */
 async function sendWeights(): Promise<void> {
   if (policy === undefined || running !== undefined) return;
-  const file = await float32File(policy.specs, policy.read);
+  const file = await float32File(policy.saved, policy.read);
   scope.postMessage({ kind: 'weights', file }, [file]);
 }
 
