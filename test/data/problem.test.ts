@@ -98,7 +98,7 @@ test('broken contracts are named with the problem', () => {
     ],
     [numbers(9, { cluster: () => 3 as never }), /cluster\(\).*Found 3/],
     [numbers(9, { heldOut: () => [1, 2, 3, 4, 5, 6] }), /heldOut\(random, 5\).*at most 5 problems\. Found 6/],
-    [numbers(9, { heldOut: () => [4] }), /draws "n=4", or one of its cluster, for training although/],
+    [numbers(9, { heldOut: () => [4] }), /draws "n=4", or a problem of its cluster, for training although/],
   ] as const) {
     assert.throws(
       () => builds(task),

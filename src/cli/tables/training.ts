@@ -186,7 +186,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     texts: {
       out: { help: 'folder of the model', default: 'a new one in runs/' },
       force: { group: 'Output', help: 'replace the contents of the folder' },
-      steps: { default: 'the recipe, 2120' },
+      steps: { default: 'the recipe, 2400' },
     },
     examples: [
       ['pretrain', 'about ten minutes, into a new folder in runs/'],
