@@ -91,6 +91,20 @@ export const qwenHalfBillion: JsonRecord = {
   vocab_size: 151936,
 };
 
+/** config.json of deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B, whose embeddings are not tied. */
+export const r1Distill: JsonRecord = {
+  ...qwenHalfBillion,
+  hidden_size: 1536,
+  intermediate_size: 8960,
+  max_position_embeddings: 131072,
+  max_window_layers: 28,
+  num_attention_heads: 12,
+  num_hidden_layers: 28,
+  rope_theta: 10000,
+  sliding_window: 131072,
+  tie_word_embeddings: false,
+};
+
 /**
  * Writes uniform weights with the standard deviation of the config's initializer_range; norms are 1.
  * Copies the tokenizer files of `carryFrom`.

@@ -8,22 +8,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { byteLevelTokenizer, qwenHalfBillion, saveRandomModel } from './checkpoints.js';
+import { coinTask } from './coin-task.js';
 import { runProgram } from './measure.js';
-
-const coinTask = `import { createHash } from 'node:crypto';
-import { defineTask } from 'tinyzero';
-export default defineTask({
-  name: 'coin',
-  problems: (random, n) => Array.from({ length: n }, () => ({ a: random.int(2, 12), b: random.int(2, 12) })),
-  prompt: ({ a, b }) => \`What is \${a} × \${b}? Show your reasoning step by step.\`,
-  reward: (completion) => ({
-    reward: createHash('sha256').update(completion).digest()[0] % 2,
-    exact: false,
-    parsed: true,
-    parts: {},
-  }),
-});
-`;
 
 /** Runs the command to its end. */
 async function run(args: readonly string[]) {

@@ -10,6 +10,7 @@ import type { Verdict } from '../report/verdict.js';
 import type { DryRun } from '../run/dry-run.js';
 import type { TrainResult } from '../run/events.js';
 import type { Needs, Parts } from '../run/needs.js';
+import type { RunTime } from '../run/time/probe.js';
 import type { Preflight } from '../stage1/preflight.js';
 import type { Probe } from '../stage1/probe-file.js';
 import { UserError } from '../util/errors.js';
@@ -84,7 +85,7 @@ function bars(counts: readonly number[]): string {
 
 /** What a run would do and what it needs. */
 export function describeDryRun(plan: DryRun): string[] {
-  const { model, parameters, task, problems, rollouts, updates, maxNewTokens, elsewhere } = plan;
+  const { model, parameters, task, problems, rollouts, updates, maxNewTokens, elsewhere, time } = plan;
   const { tinkerUrl, samplerUrl, workers = [] } = elsewhere;
   const count = (value: number) => value.toLocaleString('en');
   return [
@@ -102,6 +103,22 @@ export function describeDryRun(plan: DryRun): string[] {
       ? []
       : [`Computes here and in ${counted(workers.length, 'worker')}: ${workers.join(', ')}.`]),
     ...describeNeeds(plan),
+    ...(time === undefined ? [] : describeTime(time, maxNewTokens)),
+  ];
+}
+
+/** The time that a run takes, by part, and what was measured. */
+function describeTime({ parts, seconds, secondsAtMost, probe }: RunTime, maxNewTokens: number): string[] {
+  const lengths =
+    probe.completions === 0
+      ? `every completion is taken to have ${counted(maxNewTokens, 'token')}, since the weights are not here`
+      : `${counted(probe.completions, 'completion')} sampled, of which ${probe.ended} ended: about ${counted(Math.round(probe.meanTokens), 'token')} each`;
+  return [
+    `Time on this machine: about ${formatSeconds(seconds)}${probe.completions === 0 ? '' : `, ${formatSeconds(secondsAtMost)} if every completion is as long as allowed`}`,
+    ...Object.entries(parts)
+      .filter(([, part]) => part > 0)
+      .map(([what, part]) => `    ${formatSeconds(part).padStart(12)}  ${what}`),
+    `  from a probe of ${probe.seconds.toFixed(1)} s: ${counted(probe.layers, 'layer')} timed; ${lengths}`,
   ];
 }
 

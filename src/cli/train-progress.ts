@@ -41,7 +41,9 @@ export function trainProgress(reporter: Reporter, paint: Paint): TrainProgress {
           return reporter.line(`Held-out accuracy ${when} training: ${describeAccuracy(summary)}.`);
         }
         case 'preflight':
-          return describePreflight(event.preflight, paint).forEach(reporter.line);
+          describePreflight(event.preflight, paint).forEach(reporter.line);
+          if (event.secondsLeft === undefined) return;
+          return reporter.line(`  About ${formatSeconds(event.secondsLeft)} left: stage 2 and the last evaluation.`);
         case 'resumed':
           return progress.resume(event.history);
         case 'stage2':

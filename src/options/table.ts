@@ -239,7 +239,7 @@ export const options = {
   dryRun: {
     type: 'boolean',
     default: false,
-    help: 'print the work, memory and disk space that the run needs, and exit; exit code 1 if it does not fit',
+    help: 'print the work, memory, disk space and time that the run needs, and exit; exit code 1 if it does not fit',
   },
   saveEvery: {
     type: 'integer',

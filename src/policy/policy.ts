@@ -30,7 +30,7 @@ import {
   type UpdateResult,
   updateFunctions,
 } from './update.js';
-import { chooseUpdateShape } from './update-shape.js';
+import { chooseUpdateShape, type UpdateShape } from './update-shape.js';
 
 export type { PolicySizes } from './layout.js';
 export type { UpdateBatch } from './update.js';
@@ -40,6 +40,8 @@ export interface TrainingOptions extends UpdateOptions {
   readonly batchSize: number;
   /** Sequences per pass; absent: chosen by update-shape.ts. */
   readonly microBatch?: number | undefined;
+  /** How updates are divided; absent: chosen by update-shape.ts. */
+  readonly shape?: UpdateShape;
   /** Seed of the adapters' initial values. Default 0. */
   readonly seed?: number;
 }
@@ -116,7 +118,7 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
     formOf: exactForms(engine, options.dtypeOf),
     ...{ readsHalves, lora, freeze, anchor, replicas, room },
   });
-  const shape = training && chooseUpdateShape(config, { ...sizes, ...training, room });
+  const shape = training && (training.shape ?? chooseUpdateShape(config, { ...sizes, ...training, room }));
   // Samples the full distribution: with top-k or top-p the log-probs would not describe the samples.
   const drawing = { greedy: false, topK: 0, topP: 1 };
   const { functions } = samplingParts(config, layout.sizes, drawing, precision);

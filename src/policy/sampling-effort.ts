@@ -101,7 +101,7 @@ export function effortToCome(ended: Int32Array, ages: readonly number[], waiting
  * assumed to end at the rate at which all tokens so far were the last ones; one end within the longest allowed length is the
  * prior. So before any completion has ended, completions are expected to be long.
  */
-function survivalOf(ended: Int32Array, ages: readonly number[]): Float64Array {
+export function survivalOf(ended: Int32Array, ages: readonly number[]): Float64Array {
   const limit = ended.length - 1;
   const oldest = Math.max(
     ended.findLastIndex((count) => count > 0),

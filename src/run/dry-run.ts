@@ -1,13 +1,13 @@
 /**
- * @file `train --dry-run`: the work and the resources of a run, from its options and the model's config. Rejects whatever a
- * run would reject. Computes, writes and installs nothing, and asks no server or worker; for a hub model it downloads everything
- * except the weights.
+ * @file `train --dry-run`: the work and the resources of a run, from its options and the model's config, and the time that it
+ * takes, from a probe. Rejects whatever a run would reject. Writes and installs nothing, and asks no server or worker; for a
+ * hub model it downloads everything except the weights.
  */
 import type { TaskApi } from '../data/task-file.js';
 import type { EngineSetting } from '../engine/choices.js';
 import { parseAddress } from '../engine/cluster.js';
 import { parameterCount } from '../model/network/params.js';
-import { describeModel } from '../model/open.js';
+import { describeModel, openRequestedEngine } from '../model/open.js';
 import { builtinModel } from '../model/shipped.js';
 import { openProblems } from '../options/problems.js';
 import { newestKept, requireNoAdapter, type TrainingOptions } from '../options/settings.js';
@@ -17,6 +17,7 @@ import type { Reporter } from '../util/reporter.js';
 import { policySizes } from './core/plan.js';
 import { readGivenVStar } from './job.js';
 import {
+  isInstalled,
   missingBytes,
   type Needs,
   planClientMemory,
@@ -28,6 +29,7 @@ import {
   weighNeeds,
 } from './needs.js';
 import { requireNoTinkerAdapter } from './server/place.js';
+import { probeTime, type RunTime } from './time/probe.js';
 import { requirePlaces } from './train.js';
 
 export interface DryRun extends Needs {
@@ -52,6 +54,8 @@ export interface DryRun extends Needs {
     /** Processes that compute as well. */
     readonly workers?: readonly string[] | undefined;
   };
+  /** The time that the run takes on this machine; absent if it was not measured. */
+  readonly time?: RunTime;
 }
 
 export interface DryRunRequest {
@@ -62,11 +66,13 @@ export interface DryRunRequest {
   readonly install: boolean;
   readonly workers?: readonly string[] | undefined;
   readonly taskApi: TaskApi;
+  /** Whether to measure the time, if the run fits and computes on this machine with an engine that is installed. */
+  readonly time: boolean;
 }
 
 /** @throws UserError for options, a model or a task that a run would reject. */
 export async function dryRun(
-  { options, folder, engine, install, workers = [], taskApi }: DryRunRequest,
+  { options, folder, engine, install, workers = [], taskApi, time }: DryRunRequest,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<DryRun> {
@@ -76,11 +82,8 @@ export async function dryRun(
   const model = await describeModel(name, reporter, signal);
   const { tinkerUrl, samplerUrl } = options;
   if (tinkerUrl !== undefined) requireNoTinkerAdapter(model.pretrained);
-  const { settings, task, problems, form, sampledWith } = await openProblems(options, model, {
-    taskApi,
-    reporter,
-    signal,
-  });
+  const opened = await openProblems(options, model, { taskApi, reporter, signal });
+  const { settings, task, problems, form, sampledWith } = opened;
   requireNoAdapter(settings, model.pretrained);
   // The weights may not have been downloaded, so V* is checked against everything else.
   readGivenVStar(settings, sampledWith);
@@ -107,25 +110,45 @@ export async function dryRun(
       replicas: 1 + workers.length,
     });
     const download = missingBytes(name, model.pretrained);
-    const needs =
+    const planned =
       samplerUrl === undefined
         ? { memory: stages, disk: planDisk(config, { ...kept, download }) }
         : {
             memory: stages.filter(({ stage }) => stage === 'training'),
             disk: planDisk(config, { ...kept, download, server: 'samples' }),
           };
-    return weighNeeds(needs, { device, folder, workers });
+    return weighNeeds(planned, { device, folder, workers });
   };
-  const parameters = parameterCount(config);
+  const isHere = tinkerUrl === undefined && samplerUrl === undefined && workers.length === 0;
+  const needs = tinkerUrl === undefined ? await here() : weighNeeds(onServer(), { device: processor(), folder });
+  const updates = plannedUpdates(settings, count);
+  const probed = async (): Promise<RunTime> => {
+    const { precision, samplerWeights } = settings;
+    const request = { engine, install: false, precision, samplerWeights };
+    return await probeTime(
+      {
+        name,
+        model,
+        opened,
+        engine: await openRequestedEngine(request, reporter, signal),
+        hasWeights: missingBytes(name, model.pretrained) === 0,
+        updates,
+      },
+      reporter,
+      signal,
+    );
+  };
+  const isMeasured = time && isHere && needs.shortfalls.length === 0 && isInstalled(engine, install);
   return {
     model: name,
-    parameters,
+    parameters: parameterCount(config),
     task: task.name,
     problems: { train: train.length, rows: rows.length, test: test.length },
     rollouts: { evaluation: test.length * (1 + evalSamples), stage1, stage2: plannedRollouts(settings, count) },
-    updates: plannedUpdates(settings, count),
+    updates,
     maxNewTokens,
     elsewhere: { tinkerUrl, samplerUrl, ...(workers.length > 0 && { workers }) },
-    ...(tinkerUrl === undefined ? await here() : weighNeeds(onServer(), { device: processor(), folder })),
+    ...needs,
+    ...(isMeasured && { time: await probed() }),
   };
 }

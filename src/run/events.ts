@@ -35,8 +35,8 @@ export type TrainEvent =
       /** Absent when a resumed run does not know it. */
       readonly seconds?: number;
     }
-  /** Stage 1 is done. */
-  | { readonly kind: 'preflight'; readonly preflight: Preflight }
+  /** Stage 1 is done. `secondsLeft`: estimated for the rest of the run; absent if it computes elsewhere. */
+  | { readonly kind: 'preflight'; readonly preflight: Preflight; readonly secondsLeft?: number }
   /** Training continues after update `step`. `history`: the metrics of all updates so far. */
   | { readonly kind: 'resumed'; readonly step: number; readonly history: readonly StepMetrics[] }
   /** Training begins or continues. `updates`: of the whole run. */

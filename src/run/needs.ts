@@ -312,6 +312,11 @@ export function missingBytes(name: string, { folder, config }: Pick<Pretrained, 
   return isHere ? 0 : parameterCount(config) * bytesPerElement[config.dtype];
 }
 
+/** Whether the engine of a run is known, since nothing would be installed first. */
+export function isInstalled(engine: EngineSetting, install: boolean): boolean {
+  return engine !== 'auto' || !install || findInstalledEngine() !== undefined;
+}
+
 /**
  * @returns the engine that a run would use. If `auto` would first install one, it is assumed to succeed.
  * @throws UserError when the engine is known and cannot store or multiply weights as requested.
@@ -321,8 +326,7 @@ export async function requireEngine(
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<EngineName> {
-  const isCertain = engine !== 'auto' || !install || findInstalledEngine() !== undefined;
-  if (!isCertain) return 'tensorflow';
+  if (!isInstalled(engine, install)) return 'tensorflow';
   // Only an open engine knows which instructions and kernels it has.
   const isSpecial = precision === 'bf16' || samplerWeights === 'int8';
   if (isSpecial) {

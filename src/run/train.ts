@@ -35,6 +35,7 @@ import { readRun, requireSameRun, type StoredRun, writeRun } from './record.js';
 import { localSamplers, type RunSamplers, serverSamplers } from './server/samplers.js';
 import { trainOrLoad } from './stage2.js';
 import { withTensorboard } from './tensorboard/log.js';
+import { type Estimated, timeLeft } from './time/left.js';
 
 /** Shared by the parts of a run. */
 export interface Run {
@@ -175,8 +176,9 @@ async function runParts(run: Run, algorithm: Algorithm): Promise<TrainResult> {
   const before = await evaluated(run, 'before');
 
   // Stage 1: estimate V* of every problem from the reference, and stop if training has nothing to learn.
-  const vStar = algorithm.hasStage1 ? await estimated(run) : undefined;
-  const verdict = vStar && judged(run, vStar, await probed(run));
+  const sampled = algorithm.hasStage1 ? await estimated(run) : undefined;
+  const vStar = sampled?.file;
+  const verdict = sampled && judged(run, sampled, await probed(run), before);
   if (verdict?.verdict === 'stop' && !force) throw hopeless(folder, verdict);
 
   // Stage 2: train.
@@ -226,21 +228,27 @@ async function evaluated(run: Run, when: 'before' | 'after', before?: EvalSummar
 }
 
 /** The samples of every training problem. Missing ones are drawn from the reference. */
-async function estimated(run: Run): Promise<VStarFile> {
+async function estimated(run: Run): Promise<Estimated> {
   const { job, folder, kit, policy, signal } = run;
   const { settings, problems, fingerprint, reporter } = job;
   const path = folder.file('vStar');
   const known = undamaged(run, path, () => readVStarFile(path)) ?? job.vStar;
   requireFingerprint(path, known, fingerprint);
   const isComplete = ({ id }: { id: string }) => known.entries.get(id)?.rewards.length === settings.numSamples;
-  if (problems.train.every(isComplete)) return known;
+  if (problems.train.every(isComplete)) return { file: known };
   requireSameSampler(path, known, fingerprint);
   if (job.reference !== job.pretrained) policy.load(job.reference.weights.read);
   const onGroup = (file: VStarFile) => {
     folder.requirePresent();
     writeVStarFile(path, file);
   };
-  return await run.timed('stage1', () => estimate(kit, problems.train, known, { signal, reporter, onGroup }));
+  const count = (file: VStarFile) =>
+    problems.train.reduce((sum, { id }) => sum + (file.entries.get(id)?.rewards.length ?? 0), 0);
+  const began = performance.now();
+  const file = await run.timed('stage1', () => estimate(kit, problems.train, known, { signal, reporter, onGroup }));
+  const seconds = (performance.now() - began) / 1000;
+  const completions = count(file) - count(known);
+  return { file, drawn: { completions, problems: Math.ceil(completions / settings.numSamples), seconds } };
 }
 
 /** The probe that the verdict shows: the one that chose the wording, or a new one of the reference. */
@@ -256,12 +264,15 @@ async function probed(run: Run): Promise<Probe> {
   return seen;
 }
 
-function judged(run: Run, file: VStarFile, seen: Probe): Preflight {
+function judged(run: Run, estimated: Estimated, seen: Probe, before: EvalSummary): Preflight {
   const { job, folder, onEvent } = run;
+  const { file } = estimated;
   const ids = job.problems.train.map(({ id }) => id);
   vStarOf(folder.file('vStar'), file, ids); // throws if a problem lacks samples
   const verdict = judgeSamples(job, file, seen);
-  onEvent({ kind: 'preflight', preflight: verdict });
+  const evaluated = { summary: before, seconds: secondsOf(run, 'eval-before') };
+  const left = timeLeft(job, estimated, evaluated, verdict);
+  onEvent({ kind: 'preflight', preflight: verdict, ...(left !== undefined && { secondsLeft: left }) });
   return verdict;
 }
 

@@ -17,7 +17,7 @@ export interface EstimateOptions<File = Samples> {
 }
 
 /** Samples per group: enough to keep the slots full, few enough to lose little when interrupted. */
-const groupSamples = 256;
+export const groupSamples = 256;
 
 /**
  * Draws the samples that `file` lacks for `problems`. Returns the completed file.

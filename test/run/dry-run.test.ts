@@ -68,6 +68,35 @@ test('--dry-run shows the work of the default run and writes nothing', async (t)
   assert.ok(!existsSync(out));
 });
 
+nativeTest('--dry-run measures the time of a run', async () => {
+  const { stdout } = await tinyzero(['train', '--dry-run', '--json']);
+  const plan: DryRun = lastLine(stdout);
+  const { parts, seconds, secondsAtMost, probe } = plan.time!;
+  for (const part of ['stage 1', 'stage 2: rollouts', 'stage 2: updates', 'evaluation after training']) {
+    assert.ok(parts[part]! > 0, part);
+  }
+  assert.ok(seconds > 0 && seconds < secondsAtMost, `${seconds} and ${secondsAtMost}`);
+  assert.ok(probe.completions > 0 && probe.meanTokens > 1 && probe.meanTokens < plan.maxNewTokens);
+});
+
+nativeTest('--dry-run times parts of a large model, even without its weights', async (t) => {
+  const model = copyOfModel(t, 'llama');
+  changeJson(join(model, 'config.json'), {
+    hidden_size: 256,
+    intermediate_size: 1024,
+    num_hidden_layers: 30,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 64,
+  });
+  for (const name of readdirSync(model)) if (name.includes('safetensors')) rmSync(join(model, name));
+  const out = join(temporaryFolder(t), 'run');
+  const { code, stdout, stderr } = await tinyzero([...weightless, '--model', model, '--out', out]);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /Time on this machine: about [\w ]+\n +[\w ]+ start, loading and compiling/);
+  assert.match(stdout, /9 layers timed; every completion is taken to have 50 tokens, since the weights are not here/);
+});
+
 test('a hub model is planned without its weights, and rejected clearly if it does not fit', async (t) => {
   const model = copyOfModel(t, 'qwen2-untied-bf16');
   for (const name of readdirSync(model)) if (name.includes('safetensors')) rmSync(join(model, name));
@@ -90,6 +119,7 @@ test('a hub model is planned without its weights, and rejected clearly if it doe
   const huge = await tinyzero([...weightless, '--model', model, '--out', out]);
   assert.equal(huge.code, 1, huge.stderr);
   assert.match(huge.stdout, /reference weights/);
+  assert.doesNotMatch(huge.stdout, /Time on this machine/, 'what does not fit is not timed');
   assert.match(huge.stderr, /does not fit on this machine\. .*memory for training: [\d.]+ TB needed, .* available/);
   assert.match(huge.stderr, /smaller model/);
   assert.ok(!existsSync(out));
@@ -110,6 +140,7 @@ test('the plan is that of the place: a Tinker server, a server that samples, wor
   // Nothing listens at these addresses: a plan asks nobody.
   const tinker = await plan(...lora, '--on', 'tinker', '--tinker-url', 'http://127.0.0.1:9', '--engine', 'wasm');
   assert.deepEqual([tinker.elsewhere.tinkerUrl, tinker.device], ['http://127.0.0.1:9', 'cpu']);
+  assert.equal(tinker.time, undefined);
   assert.deepEqual(Object.keys(parts(tinker)), ['Node', 'copies of the adapter']);
   assert.equal(tinker.disk.parts.checkpoints, here.disk.parts.checkpoints! / 3, 'the moments are on the server');
 

@@ -63,7 +63,7 @@ export async function run(all: Values, _: readonly string[], flags: ReadonlySet<
     const planned = stored === undefined ? options : resumedOptions(stored.options, options);
     const engineOfPlan = stored === undefined || stored.engine === 'server' ? engine : stored.engine;
     return await printPlan(
-      { options: planned, folder, engine: engineOfPlan, install, workers, taskApi },
+      { options: planned, folder, engine: engineOfPlan, install, workers, taskApi, time: true },
       reporter,
       json,
     );

@@ -193,7 +193,7 @@ async function dryRunOf(
     const { dryRun } = await import('../../run/dry-run.js');
     const taskApi = () => import('../../index.js');
     return await dryRun(
-      { ...where, options: withTrainedModel(optionsOf(trainingOptionNames, run)), taskApi },
+      { ...where, options: withTrainedModel(optionsOf(trainingOptionNames, run)), taskApi, time: false },
       silentReporter,
       signal,
     );
