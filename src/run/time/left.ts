@@ -11,7 +11,7 @@ import { samplingSeconds, type TimedWork } from './plan.js';
 import { evaluationSeconds, policyWork, stage2Parts, type TimedJob, totalSeconds } from './work.js';
 
 /** Completions that the run has sampled, and how long that took. */
-export interface SampledSoFar {
+interface SampledSoFar {
   readonly completions: number;
   readonly problems: number;
   readonly seconds: number;
@@ -48,7 +48,7 @@ export function timeLeft(
 }
 
 /** Seconds of stage 2 and the evaluation after it, about. @param entries of stage 1. @param updates of stage 2. */
-export function secondsLeft(
+function secondsLeft(
   engine: Engine,
   job: TimedJob,
   { completions, problems, seconds }: SampledSoFar,
