@@ -93,7 +93,7 @@ async function timePart(engine: PolicyEngine, config: ModelConfig, work: SpeedWo
     policy.loadReference(read);
     policy.loadMoments();
     const referenceLoaded = clock();
-    const { first, pass, rest } = timeUpdates(policy, work);
+    const { first, pass, rest } = await timeUpdates(policy, work);
     return {
       openSampling: loaded + sampling.compiling,
       openUpdates: referenceLoaded + Math.max(0, first - pass - rest),
@@ -163,13 +163,13 @@ function fillingParts(one: Filling, other: Filling): { readonly prefill: number;
 }
 
 /** `first`: the first update, of one pass, which compiles. */
-function timeUpdates(policy: Policy, { options, shape, prompts }: SpeedWork) {
+async function timeUpdates(policy: Policy, { options, shape, prompts }: SpeedWork) {
   const { maxNewTokens } = options.sizes;
   const longest = prompts.reduce((a, b) => (b.length > a.length ? b : a));
   const own = longest.length + maxNewTokens - (shape.sharedPrefix ?? 0);
   const perPass = shape.sequences * Math.max(1, Math.floor((shape.length - (shape.sharedPrefix ?? 0)) / own));
   let step = 0;
-  const run = (passes: number) => {
+  const run = async (passes: number) => {
     const count = Math.min(shape.rows, passes * perPass);
     const random = keyedRandom('speed', passes);
     const rows = Array.from({ length: count }, () => ({
@@ -180,13 +180,13 @@ function timeUpdates(policy: Policy, { options, shape, prompts }: SpeedWork) {
     const clock = stopwatch();
     step += 1;
     const advantages = rows.map((_, row) => (row % 2 === 0 ? 0.5 : -0.5));
-    policy.update({ rows, advantages, temperature: 1, step, learningRate: 1e-6 });
+    await policy.update({ rows, advantages, temperature: 1, step, learningRate: 1e-6 });
     return clock();
   };
-  const first = run(1);
-  const one = run(1);
+  const first = await run(1);
+  const one = await run(1);
   if (shape.rows < 2 * perPass) return { first, pass: one, rest: 0 };
-  const pass = Math.min(one, Math.max(0, run(2) - one));
+  const pass = Math.min(one, Math.max(0, (await run(2)) - one));
   return { first, pass, rest: one - pass };
 }
 
