@@ -5,7 +5,14 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type EngineName, type Freeze, type Precision, type SamplerWeights, weightForm } from '../engine/choices.js';
+import {
+  type EngineName,
+  type EngineSetting,
+  type Freeze,
+  type Precision,
+  type SamplerWeights,
+  weightForm,
+} from '../engine/choices.js';
 import { gpuMemoryLimit, nvidiaGpus } from '../engine/cuda.js';
 import { chooseEngine } from '../engine/install/choose.js';
 import { findInstalledEngine } from '../engine/install/installed.js';

@@ -25,13 +25,14 @@ export function policyWork(engine: PolicyEngine, { settings, problems, form, tok
   const { config } = pretrained;
   const { precision, samplerWeights, lora } = settings;
   const all = [...problems.train, ...problems.test, ...(problems.validation ?? [])];
-  const training = { ...policyTraining(settings), isNarrow: () => config.dtype === 'bfloat16' };
+  const training = policyTraining(settings);
+  const dtypeOf = () => config.dtype;
   const sizes = policySizes(settings, { tokenizer, form }, all, training);
   const room = roomOf(engine);
   const form_ = weightForm(precision, samplerWeights);
   const { sizes: caches } = policyLayout(config, sizes, { ...training, form: form_, lora, room });
   return {
-    options: { sizes, precision, samplerWeights, training },
+    options: { sizes, precision, samplerWeights, dtypeOf, training },
     caches,
     shape: chooseUpdateShape(config, { ...sizes, ...training, room }),
   };
