@@ -105,5 +105,5 @@ test('--keep best ends with the model that answered problems of a third split be
 
   const wrong = await tinyzero(['train', '--keep', 'best', ...engine]);
   assert.equal(wrong.code, 2);
-  assert.match(wrong.stderr, /--keep: best needs validation problems (--num-validation)/);
+  assert.match(wrong.stderr, /--keep: best needs validation problems \(--num-validation\)/);
 });
