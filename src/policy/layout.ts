@@ -14,7 +14,7 @@ import type { LoraOptions } from '../model/network/params.js';
 import { type ParameterSpecs, parameterCount, trainedSpecs } from '../model/network/params.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
 import { cacheState } from '../model/sampling/kv-cache.js';
-import { type FormOf, frozenState, narrowState, samplerCopies } from '../model/sampling/weights.js';
+import { type FormOf, frozenState, samplerCopies, storedState } from '../model/sampling/weights.js';
 import { keyedRandom } from '../util/random.js';
 
 /** Sizes fixed when the program is built; shorter inputs are padded. */
@@ -89,11 +89,12 @@ export function trainingLayout(
 ): TrainingLayout {
   const trained = lora === undefined ? trainedSpecs(config, freeze) : adapterSpecs(config, lora);
   const trainedState = floatSpecs(trained);
+  const weights = storedState(config, formOf);
   return {
     trained,
     ...(lora === undefined
-      ? { parameters: { ...narrowState(config, formOf), ...trainedState }, adapters: {} }
-      : { parameters: narrowState(config, formOf), adapters: trainedState }),
+      ? { parameters: { ...weights, ...trainedState }, adapters: {} }
+      : { parameters: weights, adapters: trainedState }),
     moments: momentsOf(trainedState, trained, replicas),
     gradients: renamed(trainedState, gradientName),
   };
@@ -178,7 +179,7 @@ export function policyLayout(
   return {
     ...shared,
     copies: samplerCopies(config, form, { frozen: frozen.filter(isStored) }),
-    reference: anchor === 'sampler' ? {} : renamed(without(narrowState(config, formOf), frozen), referenceName),
+    reference: anchor === 'sampler' ? {} : renamed(without(storedState(config, formOf), frozen), referenceName),
   };
 }
 

@@ -11,6 +11,7 @@ import { assertUserRejection } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { type RealServer, startServer } from '../helpers/real-server.js';
 import { runBytes } from '../helpers/runs.js';
+import { stopAfter } from '../helpers/stopped.js';
 import { widenHeads } from '../helpers/widened.js';
 
 const python = process.env.TINYZERO_VLLM_PYTHON;
@@ -129,11 +130,7 @@ for (const [algo, refreshEvery] of [
       assert.equal(samplerDifference < 1e-3, isCurrent, `update ${step}: ${samplerDifference}`);
     }
     assert.ok(!existsSync(join(whole, 'sampler')));
-    const stop = new AbortController();
-    const first = train({ ...call, folder: stopped, signal: stop.signal }, (event) => {
-      if (event.kind === 'step' && event.metrics.step === 3) stop.abort();
-    });
-    await assert.rejects(first, /Stopped/);
+    await stopAfter(3, { ...call, folder: stopped });
     await train({ ...call, folder: stopped, resume: true });
     assert.deepEqual(runBytes(stopped), runBytes(whole));
   });

@@ -11,6 +11,7 @@ import { assertUserRejection } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { startServer } from '../helpers/openai-server.js';
 import { runBytes } from '../helpers/runs.js';
+import { stopAfter } from '../helpers/stopped.js';
 
 const small = {
   engine: 'wasm',
@@ -162,11 +163,7 @@ test('stage 2 on a server: adapters at every refresh, the same bytes after an in
   }
 
   Object.assign(faults, { forgetAfter: 6, busy: 1 });
-  const stop = new AbortController();
-  const first = train({ ...work, samplerUrl, folder: stopped, signal: stop.signal }, (event) => {
-    if (event.kind === 'step' && event.metrics.step === 3) stop.abort();
-  });
-  await assert.rejects(first, /Stopped/);
+  await stopAfter(3, { ...work, samplerUrl, folder: stopped });
   assert.ok(faults.forgetAfter! < 0);
   await train({ ...work, folder: stopped, resume: true });
   assert.deepEqual(runBytes(stopped), runBytes(whole));

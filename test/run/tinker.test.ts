@@ -7,6 +7,7 @@ import { type EvalSummary, evaluate, train } from '../../src/index.js';
 import { tinyzero } from '../helpers/cli.js';
 import { assertUserRejection } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
+import { stopAfter } from '../helpers/stopped.js';
 import { startTinker } from '../helpers/tinker/server.js';
 
 const folder = 'models/tiny';
@@ -50,11 +51,7 @@ test('a run that was stopped and resumes at another address, on a restarted serv
   assert.equal(result.updates, 3);
   assert.equal(server.loadedModels() <= 2, true, 'at most the trained model and the reference');
 
-  const stop = new AbortController();
-  const first = train({ ...work, tinkerUrl: server.url, folder: stopped, signal: stop.signal }, (event) => {
-    if (event.kind === 'step' && event.metrics.step === 2) stop.abort();
-  });
-  await assert.rejects(first, /Stopped/);
+  await stopAfter(2, { ...work, tinkerUrl: server.url, folder: stopped });
   await server.close();
   const other = await startTinker(t, options);
   await train({ folder: stopped, resume: true, tinkerUrl: other.url, engine: 'wasm', install: false });

@@ -23,6 +23,7 @@ import { keyedRandom } from '../../src/util/random.js';
 import { assertUserError, assertUserRejection } from '../helpers/errors.js';
 import { temporaryFolder } from '../helpers/files.js';
 import { runBytes } from '../helpers/runs.js';
+import { stopAfter } from '../helpers/stopped.js';
 
 const near = (actual: number, expected: number, tolerance = 1e-6) =>
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual} is not ${expected}`);
@@ -197,11 +198,7 @@ test('a stopped run of SPO ends with the bytes of an uninterrupted one', async (
   const root = temporaryFolder(t);
   const [whole, stopped] = [join(root, 'whole'), join(root, 'stopped')];
   assert.equal((await train({ ...work, algo: 'spo', folder: whole })).updates, 5);
-  const stop = new AbortController();
-  const first = train({ ...work, algo: 'spo', folder: stopped, signal: stop.signal }, (event) => {
-    if (event.kind === 'step' && event.metrics.step === 3) stop.abort();
-  });
-  await assert.rejects(first, /Stopped/);
+  await stopAfter(3, { ...work, algo: 'spo', folder: stopped });
   assert.ok(existsSync(join(stopped, 'checkpoints/step-000003/values.safetensors')));
   await train({ folder: stopped, resume: true, engine: 'wasm', install: false });
   assert.deepEqual(runBytes(stopped), runBytes(whole));

@@ -21,7 +21,7 @@ import { describeComparison, describeEvaluation } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import type { Paint } from '../terminal/paint.js';
-import { consoleReporter } from '../terminal/progress.js';
+import { consoleReporter, withoutRepeats } from '../terminal/progress.js';
 
 type Values = OptionValues<
   (typeof evaluationOptionNames)[number] | (typeof resultCommandOptions)[number] | CommonOptionName
@@ -45,6 +45,7 @@ export async function run(
     );
   }
   const options = problemOptions(model, values, given);
+  // The second model of a comparison has the engine and the problems of the first.
   const reporter = withoutRepeats(consoleReporter(values));
   const evaluateModel = (name: string) =>
     interruptible((signal) => evaluateOne(values, options, name, reporter, signal));
@@ -66,16 +67,6 @@ function describe(result: Evaluated, paint: Paint): string[] {
   const { compare } = result;
   const compared = compare === undefined ? [] : [`Against ${compare.model}:`, ...describeComparison(compare, paint)];
   return [...describeEvaluation(result, paint), ...compared];
-}
-
-/** The second model of a comparison has the engine and the problems of the first. */
-function withoutRepeats(reporter: Reporter): Reporter {
-  const lines = new Set<string>();
-  const line = (text: string) => {
-    if (!lines.has(text)) reporter.line(text);
-    lines.add(text);
-  };
-  return { ...reporter, line };
 }
 
 /**

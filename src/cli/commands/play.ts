@@ -18,7 +18,7 @@ import { type Answer, openPlayer, type Player, type Question } from '../player.j
 import { fitted, harmless, liveBlock, sideBySide } from '../terminal/columns.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { columnsOf, type Paint, paintFor } from '../terminal/paint.js';
-import { consoleReporter } from '../terminal/progress.js';
+import { consoleReporter, withoutRepeats } from '../terminal/progress.js';
 
 type Values = OptionValues<
   | 'model'
@@ -54,14 +54,8 @@ async function openPlayers(
   signal: AbortSignal,
 ): Promise<Player[]> {
   const { compare, temperature = 0, quiet, preset, maxNewTokens, seed, reward, precision, engine, install } = values;
-  const terminal = consoleReporter({ quiet });
   // Both models open the engine, with the same lines.
-  const said = new Set<string>();
-  const line = (text: string) => {
-    if (!said.has(text)) terminal.line(text);
-    said.add(text);
-  };
-  const reporter = { ...terminal, line };
+  const reporter = withoutRepeats(consoleReporter({ quiet }));
   const names = [values.model ?? builtinModel, ...(compare === undefined ? [] : [compare])];
   for (const name of names) {
     models.push(await loadModel(trainedModel(name), { engine, install, precision }, reporter, signal));

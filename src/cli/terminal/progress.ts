@@ -38,6 +38,16 @@ export function consoleReporter(
   return ask === undefined ? reporter : { ...reporter, ask };
 }
 
+/** Prints each line once. */
+export function withoutRepeats(reporter: Reporter): Reporter {
+  const lines = new Set<string>();
+  const line = (text: string) => {
+    if (!lines.has(text)) reporter.line(text);
+    lines.add(text);
+  };
+  return { ...reporter, line };
+}
+
 function terminalReporter(stream: NodeJS.WriteStream): Reporter {
   const area = liveArea(stream);
   return {

@@ -33,11 +33,6 @@ export function exactForms(
   return (name) => forms[dtypeOf(name)];
 }
 
-/** The parameters as state of a program that does not train them, large ones in the form that `formOf` gives. */
-export function narrowState(config: ModelConfig, formOf: FormOf): Record<string, FloatSpec> {
-  return storedState(config, formOf);
-}
-
 /**
  * The parameters as state of a program that does not train them, large ones in the given form.
  *
@@ -48,13 +43,14 @@ export function frozenState(
   form: WeightForm,
   formOf: FormOf = () => undefined,
 ): Record<string, FloatSpec> {
-  if (form !== 'int8') return narrowState(config, form === 'bf16' ? () => form : formOf);
+  if (form !== 'int8') return storedState(config, form === 'bf16' ? () => form : formOf);
   // Layers that stay in a core's cache are not read from memory at every step, and are decoded by a native operation.
   const isRead = (name: string) => !(name.startsWith('model.layers.') && hasSmallLayers(config));
   return storedState(config, (name) => (isRead(name) ? 'int8' : undefined));
 }
 
-function storedState(
+/** The parameters as state of a program that does not train them, large ones in the form that `formOf` gives. */
+export function storedState(
   config: ModelConfig,
   formOf: (name: string) => StateSpec['stored'] | undefined,
 ): Record<string, FloatSpec> {

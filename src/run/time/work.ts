@@ -23,14 +23,14 @@ export type TimedJob = Pick<Job, 'settings' | 'problems' | 'form' | 'tokenizer'>
 /** The sizes of a run's policy, and how it is trained. */
 export function policyWork(engine: PolicyEngine, { settings, problems, form, tokenizer, pretrained }: TimedJob) {
   const { config } = pretrained;
-  const { precision, samplerWeights, lora } = settings;
+  const { precision, samplerWeights } = settings;
   const all = [...problems.train, ...problems.test, ...(problems.validation ?? [])];
   const training = policyTraining(settings);
   const dtypeOf = () => config.dtype;
   const sizes = policySizes(settings, { tokenizer, form }, all, training);
   const room = roomOf(engine);
-  const form_ = weightForm(precision, samplerWeights);
-  const { sizes: caches } = policyLayout(config, sizes, { ...training, form: form_, lora, room });
+  const storedAs = { form: weightForm(precision, samplerWeights) };
+  const { sizes: caches } = policyLayout(config, sizes, { ...training, ...storedAs, room });
   return {
     options: { sizes, precision, samplerWeights, dtypeOf, training },
     caches,
