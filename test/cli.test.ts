@@ -74,7 +74,7 @@ test('--help imports commander, leven, picocolors, a few files of ours, and noth
       'options/spec.js',
       'options/table.js',
       'options/texts.js',
-      'stage1/trained.js',
+      'stage1/trained-problems.js',
       'stage1/vstar.js',
       'stage2/algorithm.js',
       'stage2/control.js',

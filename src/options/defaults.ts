@@ -6,7 +6,7 @@ import { type Wording, wordings } from '../data/prompt.js';
 import type { Freeze } from '../engine/choices.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
 import type { AnswerReading } from '../reward/answer.js';
-import type { TrainedProblems } from '../stage1/trained.js';
+import type { TrainedProblems } from '../stage1/trained-problems.js';
 import { hasKey, keysOf } from '../util/keys.js';
 
 /**

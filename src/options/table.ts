@@ -4,7 +4,7 @@
  */
 import { wordings } from '../data/prompt.js';
 import { freezeChoices, precisions, samplerWeightChoices } from '../engine/choices.js';
-import { trainedProblemsChoices } from '../stage1/trained.js';
+import { trainedProblemsChoices } from '../stage1/trained-problems.js';
 import { algorithmNames } from '../stage2/algorithm.js';
 import { controls } from '../stage2/control.js';
 import { keysOf } from '../util/keys.js';

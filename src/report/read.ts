@@ -13,7 +13,7 @@ import { readProblems, readRun, type StoredRun } from '../run/record.js';
 import { readLoss, readSftRun, type StoredSft } from '../run/sft/record.js';
 import { type Preflight, preflight } from '../stage1/preflight.js';
 import { type Probe, readProbe } from '../stage1/probe-file.js';
-import type { TrainedProblems } from '../stage1/trained.js';
+import type { TrainedProblems } from '../stage1/trained-problems.js';
 import { readVStarFile, type VStarEntry, type VStarFile } from '../stage1/v-star-file.js';
 import { plannedFrom } from '../stage2/plan.js';
 import { UserError } from '../util/errors.js';

@@ -5,7 +5,7 @@
 import { counted } from '../util/format.js';
 import { mean, passAtK } from '../util/statistics.js';
 import type { Probe } from './probe-file.js';
-import { isTrained, isVaried, type TrainedProblems } from './trained.js';
+import { isTrained, isVaried, type TrainedProblems } from './trained-problems.js';
 import type { VStarEntry, VStarFile } from './v-star-file.js';
 import { vStar } from './vstar.js';
 

@@ -3,7 +3,7 @@
  * so that resumed and uninterrupted runs are identical.
  */
 import type { Problem } from '../data/problem.js';
-import { isTrained, type TrainedProblems } from '../stage1/trained.js';
+import { isTrained, type TrainedProblems } from '../stage1/trained-problems.js';
 import type { VStarEntry } from '../stage1/v-star-file.js';
 import { keyedRandom } from '../util/random.js';
 import { type AlgorithmName, algorithms } from './algorithm.js';

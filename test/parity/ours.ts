@@ -4,7 +4,7 @@ import type { EngineName } from '../../src/engine/choices.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { gradientName } from '../../src/policy/layout.js';
 import { createPolicy } from '../../src/policy/policy.js';
-import { isTrained } from '../../src/stage1/trained.js';
+import { isTrained } from '../../src/stage1/trained-problems.js';
 import { vStar } from '../../src/stage1/vstar.js';
 import { type Algorithm, algorithms } from '../../src/stage2/algorithm.js';
 import { openTracker } from '../../src/stage2/value-tracker.js';

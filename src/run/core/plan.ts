@@ -10,7 +10,7 @@ import type { PolicySizes, TrainingOptions } from '../../policy/policy.js';
 import { promptIds, type RolloutKit } from '../../policy/rollout.js';
 import { type Preflight, preflight } from '../../stage1/preflight.js';
 import type { Probe } from '../../stage1/probe-file.js';
-import { trainedRows } from '../../stage1/trained.js';
+import { trainedRows } from '../../stage1/trained-problems.js';
 import type { Samples } from '../../stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../../stage2/algorithm.js';
 import { planBatches, plannedRollouts, plannedUpdates, type Visit } from '../../stage2/plan.js';

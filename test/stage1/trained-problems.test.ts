@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { drawInProportion, isTrained, trainedRows } from '../../src/stage1/trained.js';
+import { drawInProportion, isTrained, trainedRows } from '../../src/stage1/trained-problems.js';
 import type { VStarEntry } from '../../src/stage1/v-star-file.js';
 import { keyedRandom } from '../../src/util/random.js';
 
