@@ -36,9 +36,12 @@ export interface UserErrorParts {
 export class UserError extends Error {
   override readonly name = 'UserError';
   readonly exitCode: number;
+  /** What the message was made of; `problem` is the whole message if it was given as one text. */
+  readonly parts: UserErrorParts;
 
   constructor(parts: UserErrorParts | string, options: { exitCode?: number; cause?: unknown } = {}) {
     super(printable(typeof parts === 'string' ? parts : paragraph(parts)), { cause: options.cause });
+    this.parts = typeof parts === 'string' ? { problem: parts } : parts;
     this.exitCode = options.exitCode ?? exitCodes.failure;
   }
 }

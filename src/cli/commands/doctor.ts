@@ -12,6 +12,7 @@ import { exitCodes, UserError } from '../../util/errors.js';
 import { countedWork, type Reporter } from '../../util/reporter.js';
 import {
   type Check,
+  failedCheck,
   formatChecks,
   installationChecks,
   machineChecks,
@@ -49,10 +50,19 @@ async function examine(
     if (!(error instanceof UserError) || signal.aborted) throw error; // the check below reports what is missing
   }
   checks.push(...(await installationChecks(inspectEngine(), wanted === 'tensorflow')));
-  checks.push(...(await webGpuChecks(wanted === 'webgpu', signal)));
-  if (name !== undefined) checks.push(...(await computeChecks(name, reporter, signal)));
+  const graphics = await webGpuChecks(wanted === 'webgpu', signal);
+  checks.push(...graphics);
+  const cannotOpen = name === 'webgpu' && graphics.some(({ ok, needed }) => needed && !ok); // it would say the same again
+  if (name !== undefined && !cannotOpen) checks.push(...(await computeChecks(name, reporter, signal)));
   return checks;
 }
+
+/** What to do if an engine fails for a reason that does not say it. */
+const otherEngine: Readonly<Record<EngineName, string>> = {
+  tensorflow: 'Run `tinyzero engine install --force`, or use `--engine wasm`.',
+  webgpu: 'Use `--engine wasm`.',
+  wasm: 'Use `--engine tensorflow`.',
+};
 
 /** Loads the engine only here. */
 async function computeChecks(name: EngineName, reporter: Reporter, signal: AbortSignal): Promise<Check[]> {
@@ -66,10 +76,9 @@ async function computeChecks(name: EngineName, reporter: Reporter, signal: Abort
     try {
       checks.push(await check());
     } catch (error) {
-      const found = error instanceof Error ? error.message : String(error);
-      const other = name === 'tensorflow' ? 'run `tinyzero engine install --force`, or ' : '';
-      const fix = `Follow the message, ${other}use \`--engine wasm\`.`;
-      checks.push({ name: what, ok: false, needed: true, found, expected: 'no error', fix });
+      const parts =
+        error instanceof UserError ? error.parts : { problem: error instanceof Error ? error.message : String(error) };
+      checks.push(failedCheck({ name: what, needed: true, expected: 'no error', fix: otherEngine[name] }, parts));
     }
   };
   await attempt('engine', async () => {

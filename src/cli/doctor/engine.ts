@@ -24,7 +24,7 @@ import { policyGradient } from '../../stage2/loss.js';
 import { UserError } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import { adamOptions, batch, blockProgram, fixedNumbers, initialParameters, parameterNames } from './block.js';
-import type { Check } from './machine.js';
+import { type Check, failedCheck } from './machine.js';
 
 /** A check with its name, so that an exception can be reported under it. */
 export type EngineCheck = readonly [name: string, run: (engine: Engine) => Promise<Check>];
@@ -306,6 +306,6 @@ export async function modelCheck(reference: string): Promise<Check> {
     return { ...common, ok: true, found: `${found}: ${parameters} parameters, ${dtype}, ${formatBytes(byteLength)}` };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    return { ...common, ok: false, found: error.message };
+    return failedCheck(common, error.parts);
   }
 }

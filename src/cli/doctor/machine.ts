@@ -10,6 +10,7 @@ import { bfloat16Capability, type NvidiaGpu, nvidiaGpus } from '../../engine/cud
 import { type EngineState, findDamagedFiles } from '../../engine/install/installed.js';
 import { lockHolder } from '../../engine/install/staging.js';
 import { missingPackages, probeWebGpu, type WebGpuProbe } from '../../engine/webgpu/dawn.js';
+import { printable, type UserErrorParts } from '../../util/errors.js';
 import { formatBytes } from '../../util/format.js';
 import { cacheFolder, freeBytes, memoryLimit } from '../../util/machine.js';
 
@@ -24,13 +25,22 @@ export interface Check {
   readonly fix?: string;
 }
 
+/** A failed check, from the parts of an error; `common` has what the error leaves out. */
+export function failedCheck(
+  common: Omit<Check, 'ok' | 'found'>,
+  { problem, expected = common.expected, found, fix = common.fix }: UserErrorParts,
+): Check {
+  const text = found === undefined ? problem : `${problem} Found ${found}.`;
+  return { ...common, ok: false, found: text, expected, ...(fix !== undefined && { fix }) };
+}
+
 /** Text for people: a mark, the name, what was found, and below it what to do. */
 export function formatChecks(checks: readonly Check[]): string {
   const width = Math.max(...checks.map(({ name }) => name.length));
   return checks
     .flatMap(({ name, ok, needed, found, expected, fix }) => {
       const mark = ok ? 'ok  ' : needed ? 'FAIL' : 'note';
-      const lines = [`${mark}  ${name.padEnd(width)}  ${found}`];
+      const lines = [`${mark}  ${name.padEnd(width)}  ${printable(found)}`];
       const indent = ' '.repeat(width + 8);
       if (!ok) lines.push(`${indent}expected: ${expected}`);
       if (!ok && fix !== undefined) lines.push(`${indent}to do: ${fix}`);
@@ -145,7 +155,8 @@ async function engineCheck({ root, engine, broken }: EngineState, needed: boolea
   const common = { name: 'native engine', needed, expected: 'TensorFlow 2.21 in the cache, every file as installed' };
   const fix = 'Run `tinyzero engine install`.';
   if (broken !== undefined) return { ...common, ok: false, found: `broken in ${root}: ${broken}`, fix };
-  if (engine === undefined) return { ...common, ok: false, found: 'not installed: WebAssembly is used instead', fix };
+  if (engine === undefined)
+    return { ...common, ok: false, found: `not installed${needed ? '' : '; other engines are slower'}`, fix };
   const damaged = await findDamagedFiles(engine);
   if (damaged.length > 0) {
     const found = `damaged: ${damaged[0]}${damaged.length > 1 ? ` and ${damaged.length - 1} more` : ''}`;
@@ -256,8 +267,8 @@ export async function webGpuChecks(needed: boolean, signal?: AbortSignal): Promi
 export function webGpuCheck({ adapter, missing }: WebGpuProbe, needed: boolean): Check {
   const common = { name: 'WebGPU', needed, expected: 'a graphics card' };
   if (adapter === undefined) {
-    const fix = 'Needed only for `--engine webgpu`: install the named packages, or the driver of the card.';
-    return { ...common, ok: false, found: missing, fix };
+    const fix = needed ? missing.fix : `Needed only for \`--engine webgpu\`. ${missing.fix ?? ''}`.trim();
+    return failedCheck(common, { ...missing, ...(fix !== undefined && { fix }) });
   }
   const { name, driver, software, float16, maxBindingBytes, maxBuffers, maxThreads, maxSharedBytes } = adapter;
   const limits = [

@@ -6,7 +6,7 @@
  * once, when the device is requested, and calls it until a buffer is mapped.
  */
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { UserError } from '../../util/errors.js';
+import { UserError, type UserErrorParts } from '../../util/errors.js';
 import { run } from '../../util/process.js';
 import { findPackage } from '../packages.js';
 import type { AdapterFacts } from './device.js';
@@ -46,18 +46,20 @@ export async function openAdapter(): Promise<GPUAdapter> {
   });
 }
 
+function packagesNeeded(missing: readonly string[]): UserErrorParts {
+  return {
+    problem: `The webgpu engine needs ${missing.length === 1 ? 'a package that is' : 'packages that are'} not installed.`,
+    fix: `Install with \`npm install ${missing.join(' ')}\`, or use \`--engine auto\`.`,
+  };
+}
+
 let loaded: Promise<GPU> | undefined;
 
 /** Loads Dawn once per process. The GPU must stay alive: Dawn stops delivering events when it is collected. */
 function loadDawn(): Promise<GPU> {
   loaded ??= (async () => {
     const missing = missingPackages();
-    if (missing.length > 0) {
-      throw new UserError({
-        problem: `The webgpu engine needs ${missing.length === 1 ? 'a package that is' : 'packages that are'} not installed.`,
-        fix: `Install with \`npm install ${missing.join(' ')}\`, or use \`--engine auto\`.`,
-      });
-    }
+    if (missing.length > 0) throw new UserError(packagesNeeded(missing));
     const { create, globals } = (await import(pathToFileURL(findPackage('webgpu')!).href)) as DawnModule;
     // Classes and constants, such as GPUBufferUsage, which browsers have as globals.
     for (const [name, value] of Object.entries(globals)) {
@@ -111,7 +113,7 @@ function waitUntil(isDone: () => boolean, processEvents: () => void): void {
 /** The adapter, or why there is none. */
 export type WebGpuProbe =
   | { readonly adapter: AdapterFacts; readonly missing?: undefined }
-  | { readonly adapter?: undefined; readonly missing: string };
+  | { readonly adapter?: undefined; readonly missing: UserErrorParts };
 
 /**
  * Looks for a WebGPU adapter in a separate process. A driver may print or crash, which must not disturb a command that only
@@ -119,10 +121,15 @@ export type WebGpuProbe =
  */
 export async function probeWebGpu(signal?: AbortSignal): Promise<WebGpuProbe> {
   const missing = missingPackages();
-  if (missing.length > 0) return { missing: `not installed: npm install ${missing.join(' ')}` };
+  if (missing.length > 0) return { missing: packagesNeeded(missing) };
   const child = fileURLToPath(new URL('./probe-child.js', import.meta.url));
   const { stdout, stderr, code } = await run(process.execPath, [child], { ...(signal && { signal }) });
   const line = stdout.split('\n').find((text) => text.startsWith('{'));
   if (code === 0 && line !== undefined) return JSON.parse(line) as WebGpuProbe;
-  return { missing: `the driver failed: ${stderr.trim().split('\n').at(-1) || `exit code ${code}`}` };
+  return {
+    missing: {
+      problem: `The driver of the graphics card failed: ${stderr.trim().split('\n').at(-1) || `exit code ${code}`}.`,
+      fix: 'Update the driver, or use `--engine auto`.',
+    },
+  };
 }

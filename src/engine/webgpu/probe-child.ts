@@ -9,7 +9,7 @@ try {
   console.log(JSON.stringify({ adapter: adapterFacts(await openAdapter()) }));
 } catch (error) {
   if (!(error instanceof UserError)) throw error;
-  console.log(JSON.stringify({ missing: error.message }));
+  console.log(JSON.stringify({ missing: error.parts }));
 }
 // A driver's threads may keep the process alive, or crash it while it ends.
 process.exit(0);

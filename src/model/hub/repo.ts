@@ -157,8 +157,8 @@ export async function fromHub<T>(
     const found = cached();
     if (found !== undefined) return found;
     throw new UserError({
-      problem: `${subject} is not fully in the cache, and HF_HUB_OFFLINE is set.`,
-      fix: `Run once without HF_HUB_OFFLINE, or use ${otherwise}.`,
+      problem: `${subject} is not fully in the cache, and this command may not download it.`,
+      fix: `Download it once by a command without HF_HUB_OFFLINE, or use ${otherwise}.`,
     });
   }
   try {

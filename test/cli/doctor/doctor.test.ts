@@ -90,7 +90,9 @@ test('a model folder is opened, and its problems are reported', async () => {
   assert.equal(good.ok, true, good.found);
   assert.match(good.found, /: [\d,]+ parameters, (float32|bfloat16|float16), /);
 
-  assert.match((await modelCheck(join(fixture, 'nothing'))).found, /There is no model/);
+  const nothing = await modelCheck(join(fixture, 'nothing'));
+  assert.match(nothing.found, /^There is no model "[^"]+"\.$/);
+  assert.match(nothing.expected, /^a folder, a \.gguf file, or a hub id/);
   const cut = temporaryFolder('model');
   cpSync(fixture, cut, { recursive: true });
   truncateSync(join(cut, 'model.safetensors'), statSync(join(cut, 'model.safetensors')).size - 4);

@@ -14,7 +14,7 @@ function choose(box: Sandbox, options: Partial<ChooseOptions>) {
 }
 
 const limits = { maxBindingBytes: 2 ** 31, maxBuffers: 8, maxThreads: 1024, maxSharedBytes: 49152 };
-const noCard = async () => ({ missing: 'there is none' });
+const noCard = async () => ({ missing: { problem: 'There is none.' } });
 
 /** Writes files that look like an engine until they are loaded. */
 function pretendEngine(root: string): void {

@@ -81,17 +81,28 @@ test('doctor says what the card is, or why there is none', () => {
   );
   const software = webGpuCheck({ adapter: { ...card, software: true } }, true);
   assert.deepEqual([software.ok, software.needed], [false, false]);
-  const none = webGpuCheck({ missing: 'not installed: npm install webgpu' }, true);
-  assert.deepEqual([none.ok, none.needed, none.found], [false, true, 'not installed: npm install webgpu']);
+  const missing = { problem: 'The package is missing.', fix: 'Install it.' };
+  const none = webGpuCheck({ missing }, true);
+  assert.deepEqual([none.ok, none.needed, none.found, none.fix], [false, true, missing.problem, missing.fix]);
+  assert.equal(webGpuCheck({ missing }, false).fix, 'Needed only for `--engine webgpu`. Install it.');
+});
+
+const withoutDriver = {
+  VK_ICD_FILENAMES: '/nowhere.json',
+  VK_DRIVER_FILES: '/nowhere.json',
+  LD_LIBRARY_PATH: '/nowhere',
+};
+
+test('without a driver, doctor prints what is missing and what to do, each once', async () => {
+  const { code, stdout } = await tinyzero(['doctor', '--engine', 'webgpu', '--no-install'], withoutDriver);
+  if (process.platform !== 'linux') return; // other systems do not look for drivers there
+  assert.equal(code, 1);
+  for (const text of ['WebGPU found no graphics card', 'expected: a card with', 'to do: Install the driver'])
+    assert.equal(stdout.split(text).length, 2, `${text}, in: ${stdout}`);
 });
 
 test('without a driver, the engine says what it needs', async () => {
-  const environment = {
-    VK_ICD_FILENAMES: '/nowhere.json',
-    VK_DRIVER_FILES: '/nowhere.json',
-    LD_LIBRARY_PATH: '/nowhere',
-  };
-  const { code, stderr } = await tinyzero(['eval', '--engine', 'webgpu', '--num-test', '1'], environment);
+  const { code, stderr } = await tinyzero(['eval', '--engine', 'webgpu', '--num-test', '1'], withoutDriver);
   if (process.platform !== 'linux') return; // other systems do not look for drivers there
   assert.equal(code, 1);
   assert.match(stderr, /WebGPU found no graphics card\. Expected a card with .* driver\. Install the driver/);
