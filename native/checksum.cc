@@ -1,11 +1,11 @@
 /**
  * @file CRC-32, that of zlib (reflected polynomial 0xEDB88320), with carry-less products: two to seven times as fast as
- * Node's zlib, so that checksums cost little beside a disk that writes gigabytes a second.
+ * Node's zlib, so that checksums take little time even next to a disk that writes gigabytes per second.
  *
- * The bytes are a polynomial over bits, and the CRC its remainder. The two halves of a block of 128 bits, multiplied by the
- * remainders of powers of x, can be added to a block further on without changing the remainder of the whole (Gopal et al.,
- * "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel 2009). The last block, or the last
- * four, and the bytes that fill none go through a table.
+ * The bytes are a polynomial over bits, and the CRC its remainder. The two halves of a block of 128 bits, multiplied by
+ * the remainders of powers of x, can be added to a block further on without changing the remainder of the whole (Gopal
+ * et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel 2009). The last block, or
+ * the last four, and bytes that do not fill a block are processed with a table.
  */
 #include "checksum.h"
 
@@ -30,7 +30,7 @@ struct Table {
 
 constexpr Table table;
 
-/** The register after `size` more bytes. */
+/** The CRC register after `size` more bytes, computed with a table. */
 uint32_t byTable(uint32_t crc, const uint8_t *bytes, size_t size) {
   for (size_t i = 0; i < size; i++) crc = crc >> 8 ^ table.remainders[(crc ^ bytes[i]) & 255];
   return crc;
@@ -61,7 +61,7 @@ WITH_PRODUCTS inline __m128i moved(__m128i halves, __m128i factors, __m128i onto
   return _mm_xor_si128(_mm_xor_si128(first, second), onto);
 }
 
-/** Several sums, since a product takes longer than the processor needs to start the next one. */
+/** Keeps several sums, since the processor can start the next product long before the last one is done. */
 WITH_PRODUCTS uint32_t byBlocks(uint32_t crc, const uint8_t *bytes, size_t size) {
   constexpr int count = 8;
   constexpr size_t round = count * block;
@@ -88,7 +88,7 @@ WITH_WIDE_PRODUCTS inline __m512i moved(__m512i halves, __m512i factors, __m512i
   return _mm512_xor_si512(_mm512_xor_si512(first, second), onto);
 }
 
-/** As `byBlocks`, for four blocks at a time. */
+/** Like `byBlocks`, for four blocks at a time. */
 WITH_WIDE_PRODUCTS uint32_t byWideBlocks(uint32_t crc, const uint8_t *bytes, size_t size) {
   constexpr int count = 4;
   constexpr size_t round = count * 4 * block;
@@ -113,7 +113,7 @@ WITH_WIDE_PRODUCTS uint32_t byWideBlocks(uint32_t crc, const uint8_t *bytes, siz
 template <uint32_t (*extend)(uint32_t, const uint8_t *, size_t)>
 napi_value crc32(const Js &js, const napi_value *arguments) {
   const Js::Array bytes = js.typedArray(arguments[0]);
-  if (bytes.type != napi_uint8_array) throw std::runtime_error("a checksum is of bytes");
+  if (bytes.type != napi_uint8_array) throw std::runtime_error("crc32: expected a Uint8Array");
   const uint32_t before = static_cast<uint32_t>(js.integer(arguments[1]));
   return js.number(~extend(~before, static_cast<const uint8_t *>(bytes.data), bytes.length));
 }
@@ -127,6 +127,6 @@ void exportChecksum(const Js &js, napi_value exports, const std::string &instruc
   else js.define<crc32<byBlocks>, 2>(exports, "crc32");
 }
 #else
-/** Node's zlib uses the processor's own instruction for it on ARM. */
+/** On ARM, Node's zlib uses the processor's CRC instruction. */
 void exportChecksum(const Js &, napi_value, const std::string &) {}
 #endif

@@ -2,5 +2,5 @@
 #pragma once
 #include "javascript.h"
 
-/** Gives `exports` the function `crc32` if a processor with `instructions` has one that is faster than zlib's. */
+/** Adds the function `crc32` to `exports` if a processor with `instructions` computes it faster than zlib does. */
 void exportChecksum(const Js &js, napi_value exports, const std::string &instructions);

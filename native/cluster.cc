@@ -1,7 +1,7 @@
 /**
- * @file Several processes: TensorFlow's own server, which lets sessions of other processes compute here. Whoever can connect to
- * its port can run any graph, so it listens on one address only. A process that vanishes without closing its connections, such as
- * on a machine that lost power, is noticed after half a minute.
+ * @file Runs TensorFlow's own server, so that sessions of other processes can compute here. Anyone who can connect to
+ * its port can run any graph, so it listens on one address only. A process that disappears without closing its
+ * connections, for example because its machine lost power, is detected after half a minute.
  */
 #include "cluster.h"
 
@@ -25,31 +25,33 @@
 
 namespace {
 
-/** The address that the server being made may listen on. */
+/** The address on which the server that is being created may listen. */
 thread_local in_addr listening{INADDR_ANY};
 
 /**
- * Has the operating system ask the other end of a silent connection whether it is there, and give up after 30 seconds without an
- * answer. gRPC has questions of its own, but servers hang up on a client that asks more often than every five minutes. Systems also
- * answer for processes that are stopped or busy.
+ * Makes the operating system probe the other end of an idle connection, and close it after 30 seconds without an
+ * answer. gRPC has probes of its own, but servers disconnect a client that sends more than one every five minutes. The
+ * operating system at the other end also answers for processes that are stopped or busy.
  */
 void noticeLoss(int socket) {
-  const auto set = [socket](int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); };
+  const auto set = [socket](int level, int option, int value) {
+    setsockopt(socket, level, option, &value, sizeof value);
+  };
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
   set(IPPROTO_TCP, TCP_KEEPIDLE, 15);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
   set(IPPROTO_TCP, TCP_KEEPCNT, 3);
-  // The same where something was sent and is not confirmed.
+  // The same for data that was sent but not acknowledged.
   set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30'000);
 }
 
-/** `connect` for TensorFlow. */
+/** Replaces `connect` in TensorFlow. */
 int connectAndNotice(int socket, const sockaddr *address, socklen_t length) {
   noticeLoss(socket);
   return connect(socket, address, length);
 }
 
-/** `bind` for TensorFlow: its server asks for all addresses of the machine and gets `listening`. */
+/** Replaces `bind` in TensorFlow, whose server asks for all addresses of the machine: it gets `listening`. */
 int bindToOne(int socket, const sockaddr *address, socklen_t length) {
   noticeLoss(socket); // accepted connections inherit it
   if (address->sa_family == AF_INET && length >= sizeof(sockaddr_in)) {
@@ -60,7 +62,7 @@ int bindToOne(int socket, const sockaddr *address, socklen_t length) {
   if (address->sa_family == AF_INET6 && length >= sizeof(sockaddr_in6) && listening.s_addr != INADDR_ANY) {
     sockaddr_in6 one = *reinterpret_cast<const sockaddr_in6 *>(address);
     if (IN6_IS_ADDR_UNSPECIFIED(&one.sin6_addr)) {
-      // ::ffff:a.b.c.d, by which a socket for both families listens on an address of IPv4.
+      // ::ffff:a.b.c.d, the address at which a socket for IPv4 and IPv6 listens on an IPv4 address.
       one.sin6_addr.s6_addr[10] = one.sin6_addr.s6_addr[11] = 0xff;
       memcpy(one.sin6_addr.s6_addr + 12, &listening, sizeof listening);
     }
@@ -76,7 +78,7 @@ struct Replacement {
 const Replacement replacements[] = {{"bind", reinterpret_cast<void *>(bindToOne)},
                                     {"connect", reinterpret_cast<void *>(connectAndNotice)}};
 
-/** Points the imported functions of a library of TensorFlow to their replacements. Counts those of `bind`. */
+/** Replaces the imported functions in one of TensorFlow's libraries. `count`: the replaced imports of `bind`. */
 int redirect(dl_phdr_info *library, size_t, void *count) {
   if (strstr(library->dlpi_name, "libtensorflow") == nullptr) return 0;
   const ElfW(Dyn) *entry = nullptr;
@@ -97,8 +99,9 @@ int redirect(dl_phdr_info *library, size_t, void *count) {
   if (symbols == nullptr || names == nullptr || imports == nullptr) return 0;
   for (size_t i = 0; i < bytes / sizeof *imports; i++) {
     const char *name = names + symbols[ELF64_R_SYM(imports[i].r_info)].st_name;
-    const Replacement *replacement = std::find_if(std::begin(replacements), std::end(replacements),
-                                                  [name](const Replacement &each) { return strcmp(name, each.name) == 0; });
+    const Replacement *replacement =
+        std::find_if(std::begin(replacements), std::end(replacements),
+                     [name](const Replacement &each) { return strcmp(name, each.name) == 0; });
     if (replacement == std::end(replacements)) continue;
     void **slot = reinterpret_cast<void **>(library->dlpi_addr + imports[i].r_offset);
     const auto page = reinterpret_cast<uintptr_t>(slot) & ~static_cast<uintptr_t>(sysconf(_SC_PAGESIZE) - 1);
@@ -111,27 +114,29 @@ int redirect(dl_phdr_info *library, size_t, void *count) {
 }
 
 void listenOn(const std::string &address) {
-  require(inet_pton(AF_INET, address.c_str(), &listening) == 1, "the address to listen on is not one of IPv4");
+  require(inet_pton(AF_INET, address.c_str(), &listening) == 1, "expected an IPv4 address, found ", address.c_str());
   static const int redirected = [] {
     int count = 0;
     dl_iterate_phdr(redirect, &count);
     return count;
   }();
-  require(redirected > 0 || listening.s_addr == INADDR_ANY, "TensorFlow cannot be limited to one address here");
+  require(redirected > 0 || listening.s_addr == INADDR_ANY,
+          "this build of TensorFlow listens on all addresses or none; use 0.0.0.0");
 }
 
 } // namespace
 #else
 namespace {
 void listenOn(const std::string &address) {
-  require(address == "0.0.0.0", "TensorFlow can be limited to one address on Linux only");
+  require(address == "0.0.0.0", "outside Linux, TensorFlow listens on all addresses or none; use 0.0.0.0");
 }
 } // namespace
 #endif
 
 namespace {
 
-/** (serverDef: Uint8Array, address: string) -> target: starts a server, which listens on `address` until the process ends. */
+/** (serverDef: Uint8Array, address: string) -> target: starts a server on `address` that runs until the process ends.
+ */
 napi_value serve(const Js &js, const napi_value *arguments) {
   const Js::Array definition = js.typedArray(arguments[0]);
   listenOn(js.text(arguments[1]));

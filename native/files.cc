@@ -1,6 +1,7 @@
 /**
- * @file Reserves the blocks of a file before it is written. Direct writes beyond its end, or into holes, wait for each other in
- * ext4 and XFS; those into reserved blocks run at the same time, so the disk always has the next one.
+ * @file Reserves the blocks of a file before it is written. In ext4 and XFS, direct writes past the end of a file
+ * or into holes wait for each other. Writes to reserved blocks run at the same time, so the disk never waits for the
+ * next one.
  */
 #include "files.h"
 

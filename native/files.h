@@ -1,6 +1,6 @@
-/** @file Calls of the system that Node lacks, for JavaScript. */
+/** @file System calls that Node lacks, for JavaScript. */
 #pragma once
 #include "javascript.h"
 
-/** Gives `exports` the function `reserve` where the system has one. */
+/** Adds the function `reserve` to `exports` on systems that have one. */
 void exportFiles(const Js &js, napi_value exports);

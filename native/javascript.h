@@ -1,4 +1,4 @@
-/** @file Values of JavaScript through Node-API. */
+/** @file JavaScript values through Node-API. */
 #pragma once
 #include <node_api.h>
 
@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-/** Errors are C++ exceptions, which `define` turns into JavaScript's. */
+/** Errors are C++ exceptions, which `define` turns into JavaScript exceptions. */
 class Js {
 public:
   explicit Js(napi_env env) : env(env) {}
 
   void check(napi_status status) const {
-    if (status != napi_ok) throw std::runtime_error("an argument is of another kind than expected");
+    if (status != napi_ok) throw std::runtime_error("an argument has the wrong JavaScript type");
   }
 
   uint32_t length(napi_value array) const {
@@ -103,7 +103,7 @@ public:
     return value;
   }
 
-  /** A copy of `length` values of `bytes` bytes in all. */
+  /** A copy of `length` values, which take `bytes` bytes in total. */
   napi_value typedArray(napi_typedarray_type type, size_t length, const void *values, size_t bytes) const {
     void *data = nullptr;
     napi_value buffer = nullptr, value = nullptr;
@@ -126,7 +126,7 @@ public:
     return promise;
   }
 
-  /** A function that other threads may call; `body` then runs on the thread of JavaScript. */
+  /** A function that other threads may call; `body` then runs on JavaScript's thread. */
   napi_threadsafe_function calledFromThreads(const char *name, napi_threadsafe_function_call_js body) const {
     napi_threadsafe_function function = nullptr;
     check(napi_create_threadsafe_function(env, nullptr, nullptr, text(name), 0, 1, nullptr, nullptr, nullptr, body,

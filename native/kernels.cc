@@ -1,6 +1,7 @@
 /**
- * @file The addon with tinyzero's TensorFlow kernels. Loading it registers them; it exports their names, their instruction
- * set, a checksum, what Node lacks for files and the functions that run graphs. It must be loaded once, into a process that has TensorFlow.
+ * @file The addon with tinyzero's TensorFlow kernels. Loading it registers them. It exports their names and instruction
+ * set, a checksum, a file operation that Node lacks, and the functions that run graphs. A process loads it once, after
+ * TensorFlow.
  */
 #include <cstdlib>
 #include <cstring>
@@ -27,7 +28,7 @@ struct InstructionSet {
 };
 
 #if defined(__x86_64__)
-/** A bit of the leaf of extended features. Older compilers lack names for them. */
+/** Whether CPUID leaf 7 (extended features) has these bits. Older compilers have no names for them. */
 bool hasFeature(unsigned subleaf, unsigned eaxBit, unsigned edxBit) {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, subleaf, &a, &b, &c, &d) != 0 && (a & eaxBit) == eaxBit && (d & edxBit) == edxBit;
@@ -41,7 +42,7 @@ bool oneDnnMayUseTiles() {
 }
 #endif
 
-/** The sets that this processor can run, the best last. */
+/** The instruction sets of this processor, the best last. */
 std::vector<InstructionSet> supported() {
   std::vector<InstructionSet> sets{{"baseline", &baselineMath}};
 #if defined(__x86_64__)
@@ -62,7 +63,7 @@ std::vector<InstructionSet> supported() {
   return sets;
 }
 
-/** The best one, or the one that TINYZERO_CPU names; a better one than the processor has counts as its best. */
+/** The set that TINYZERO_CPU names, or the processor's best if it is unset or names a better one. */
 InstructionSet choose() {
   const std::vector<InstructionSet> sets = supported();
   const char *limit = std::getenv("TINYZERO_CPU");
@@ -73,8 +74,8 @@ InstructionSet choose() {
   for (const char *better : {"avx2", "avx512", "avx512bf16", "amx"}) {
     if (std::strcmp(better, limit) == 0) return sets.back();
   }
-  throw std::runtime_error(std::string("TINYZERO_CPU is \"") + limit +
-                           "\"; expected baseline, avx2, avx512, avx512bf16 or amx");
+  throw std::runtime_error(std::string("TINYZERO_CPU: expected baseline, avx2, avx512, avx512bf16 or amx, found \"") +
+                           limit + "\"");
 }
 
 const InstructionSet &chosen() {

@@ -83,7 +83,7 @@ struct SumOfSquares {
 struct Linear {
   /** Arranged by `arrangeRows`. */
   const float *x;
-  /** Float32, bfloat16 if `narrow`, or rows as `Quantize` leaves them if `bytes`. */
+  /** Float32, bfloat16 if `narrow`, or rows as `Quantize` writes them if `bytes`. */
   const void *w;
   bool narrow, bytes;
   float *y;
@@ -100,7 +100,7 @@ struct Quantize {
   int64_t D;
 };
 
-/** The floats that such rows stand for. */
+/** The floats that such rows represent. */
 struct Dequantize {
   const char *x;
   float *y;
@@ -124,8 +124,10 @@ struct MatMul {
   Factor rows, lanes;
   float *y;
   int64_t K, yRow, yLane;
-  /** `panelCount` panels of the factor in the lanes, from number `firstPanel` on, as `matMulArrange` leaves them: floats,
-   *  or words of two bfloat16. */
+  /**
+   * `panelCount` panels of the factor in the lanes, from number `firstPanel` on, as `matMulArrange` writes them:
+   * floats, or words of two bfloat16.
+   */
   float *panels;
   int64_t firstPanel, panelCount;
 };
@@ -183,7 +185,7 @@ struct Math {
   bool multipliesPairs;
   /** Columns of a result in one unit of `linear`. */
   int64_t linearUnit;
-  /** Most rows of `linear`. */
+  /** Largest number of rows of `linear`. */
   int64_t linearRows;
   int64_t (*linearWidth)(const Linear &);
   void (*arrangeRows)(const Linear &, const float *, float *);
@@ -206,7 +208,8 @@ struct Math {
   void (*logProbGradient)(const LogProbGradient &, int64_t, int64_t);
   void (*adamW)(const AdamW &, int64_t, int64_t);
   void (*sumOfSquares)(const SumOfSquares &, int64_t, int64_t);
-  /** These need a scratch of this many floats per thread. */
+  /** These take a scratch of the calling thread: V floats for `draw`, for others what the function above them returns.
+   */
   void (*draw)(const Draw &, int64_t, int64_t, float *);
   int64_t (*attentionScratch)(const Attention &);
   void (*attention)(const Attention &, int64_t, int64_t, float *);

@@ -5,16 +5,20 @@
 
 namespace {
 
-/** Checks the shapes of q `[B, T, H, C]`, k and v `[B, S, K, C]`, bias `[B | 1, T, S]`. */
+/** Checks the shapes: q `[B, T, H, C]`, k and v `[B, S, K, C]`, bias `[B | 1, T, S]`. */
 Attention describe(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &bias, float scale) {
-  require(q.rank() == 4 && k.rank() == 4 && bias.rank() == 3, "attention: ranks do not fit");
+  const auto requireShapes = [&](bool fit) {
+    require(fit,
+            "attention: expected q [B, T, H, C], k and v [B, S, K, C], bias [B or 1, T, S], with S, K and C above 0, ",
+            "and H a multiple of K; found q ", q, ", k ", k, ", v ", v, ", bias ", bias);
+  };
+  requireShapes(q.rank() == 4 && k.rank() == 4 && bias.rank() == 3);
   Attention a{};
   a.B = q.dim(0), a.T = q.dim(1), a.H = q.dim(2), a.C = q.dim(3), a.S = k.dim(1), a.K = k.dim(2);
   a.biases = bias.dim(0);
-  require(k.dim(0) == a.B && k.dim(3) == a.C && v.shape() == k.shape(), "attention: keys and values do not fit");
-  require(a.K > 0 && a.C > 0, "attention: heads must have a number and a width above 0");
-  require(a.S > 0 && a.H % a.K == 0 && (a.biases == 1 || a.biases == a.B) && bias.dim(1) == a.T && bias.dim(2) == a.S,
-          "attention: heads or bias do not fit");
+  requireShapes(k.dim(0) == a.B && k.dim(3) == a.C && v.shape() == k.shape());
+  requireShapes(a.S > 0 && a.K > 0 && a.C > 0 && a.H % a.K == 0);
+  requireShapes((a.biases == 1 || a.biases == a.B) && bias.dim(1) == a.T && bias.dim(2) == a.S);
   a.q = q.floats(), a.k = k.floats(), a.v = v.floats(), a.bias = bias.floats();
   a.scale = scale;
   return a;
@@ -62,8 +66,10 @@ struct AttentionGradientKernel {
     const Tensor out = call.input(5), stats = call.input(6);
     AttentionGradient args{describe(q, k, v, bias, scale), dOut.floats(), nullptr, nullptr, nullptr};
     Attention &forward = args.forward;
-    require(dOut.size() == q.size() && out.size() == q.size(), "attention gradient: sizes differ");
-    require(stats.size() == 2 * forward.B * forward.H * forward.T, "attention gradient: sizes differ");
+    require(
+        dOut.size() == q.size() && out.size() == q.size() && stats.size() == 2 * forward.B * forward.H * forward.T,
+        "attention gradient: expected dout and out of the size of q [B, T, H, C], and stats [B, H, T, 2]; found dout ",
+        dOut, ", out ", out, ", q ", q, ", stats ", stats);
     forward.out = out.floats(), forward.stats = stats.floats();
     const Tensor dq = call.output(0, q.shape()), dk = call.output(1, k.shape()), dv = call.output(2, v.shape());
     args.dq = dq.floats(), args.dk = dk.floats(), args.dv = dv.floats();

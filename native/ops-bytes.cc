@@ -1,4 +1,4 @@
-/** @file Matrices to rows of bytes with a scale each, and back (math/bytes.h). */
+/** @file Converts matrices to rows of bytes with one scale each, and back (math/bytes.h). */
 #include "ops.h"
 #include "parallel.h"
 #include "tensorflow.h"
@@ -18,7 +18,7 @@ struct QuantizeKernel {
 
   void compute(const Call &call) const {
     const Tensor x = call.input(0);
-    require(x.rank() > 0, "quantize: a scalar has no rows");
+    require(x.rank() > 0, "quantize: expected rows of numbers, found a scalar");
     const Tensor y = call.output(0, widened(x, scaleBytes), TF_UINT8);
     const Quantize args{x.floats(), static_cast<char *>(TF_TensorData(y.get())), x.dim(-1)};
     share(x.rows(), 1.0 * args.D, [&](int64_t begin, int64_t end) { math().quantize(args, begin, end); });
@@ -31,7 +31,8 @@ struct DequantizeKernel {
 
   void compute(const Call &call) const {
     const Tensor x = call.input(0);
-    require(x.rank() > 0 && x.dim(-1) >= scaleBytes, "dequantize: the rows have no scales");
+    require(x.rank() > 0 && x.dim(-1) >= scaleBytes,
+            "dequantize: expected rows of a scale (4 bytes) and numbers, found ", x);
     const Tensor y = call.output(0, widened(x, -scaleBytes));
     const Dequantize args{static_cast<const char *>(x.data()), y.floats(), y.dim(-1)};
     share(x.rows(), 0.4 * args.D, [&](int64_t begin, int64_t end) { math().dequantize(args, begin, end); });

@@ -1,4 +1,4 @@
-/** @file An op that says what computes it, so that processes which do not fit together are told apart before they compute. */
+/** @file An op that reports the engine format, so that incompatible processes are detected before they compute. */
 #include <thread>
 
 #include "kernels.h"

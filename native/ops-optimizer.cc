@@ -1,4 +1,4 @@
-/** @file AdamW in place, the sum of squares that a global norm is made of, and state that is cleared. */
+/** @file AdamW in place, sums of squares for a global norm, and clearing of state. */
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -34,7 +34,10 @@ struct AdamWKernel {
     const Tensor gradient = call.input(3);
     const auto scalar = [&call](int index) { return call.input(index).scalar(); };
     const int64_t size = gradient.size();
-    for (const Tensor &state : states) require(state.size() == size, "AdamW: sizes differ");
+    for (const Tensor &state : states) {
+      require(state.size() == size, "AdamW: expected parameter, m and v of the gradient's size ", gradient, ", found ",
+              state);
+    }
     const float rate = scalar(5) * std::sqrt(1.0f - scalar(7)) / (1.0f - scalar(6));
     const AdamW args{states[0].floats(),
                      states[1].floats(),
@@ -72,8 +75,8 @@ struct SumOfSquaresKernel {
 };
 
 /**
- * Zeros. On Linux whole pages go back to the system, which gives zeros when they are used again: a tensor's memory is private
- * to the process and belongs to no file.
+ * Sets memory to zeros. On Linux, whole pages are returned to the system, which supplies zeros when they are next used:
+ * a tensor's memory is private to the process and belongs to no file.
  */
 void clear(char *data, size_t bytes) {
 #ifdef __linux__

@@ -1,6 +1,6 @@
 /**
- * @file Products of two matrices, each float32 or bfloat16, transposed or not; the result is float32. The rows of the second
- * may be bytes with scales (math/bytes.h).
+ * @file Products of two matrices, each float32 or bfloat16, transposed or not; the result is float32. The rows of the
+ * second may be bytes with scales (math/bytes.h).
  */
 #include <algorithm>
 #include <vector>
@@ -17,7 +17,7 @@ constexpr int64_t panelFloats = 2 << 20;
 /** A factor with at most this many rows always goes into the lanes: rearranging the other one would take longer. */
 constexpr int64_t fewRows = 512;
 
-/** This thread's scratch, which helping threads read; each writes to its own `scratch`. */
+/** This thread's scratch, which helper threads read; each of them writes to its own `scratch`. */
 float *sharedScratch(int64_t size) {
   thread_local std::vector<float> memory;
   if (static_cast<int64_t>(memory.size()) < size) memory.resize(size);
@@ -37,9 +37,8 @@ void multiply(const Factor &a, const Factor &b, int64_t K, float *y) {
   for (args.firstPanel = 0; args.firstPanel < panels; args.firstPanel += together) {
     args.panelCount = std::min(together, panels - args.firstPanel);
     share(args.panelCount, 1.0 * panel, [&](int64_t begin, int64_t end) { math().matMulArrange(args, begin, end); });
-    share(blocks, 0.015 * unit * panel * args.panelCount, [&](int64_t begin, int64_t end) {
-      math().matMul(args, begin, end, scratch(math().matMulScratch(args)));
-    });
+    share(blocks, 0.015 * unit * panel * args.panelCount,
+          [&](int64_t begin, int64_t end) { math().matMul(args, begin, end, scratch(math().matMulScratch(args))); });
   }
 }
 
@@ -50,7 +49,8 @@ struct ProductKernel {
     return {"TinyzeroProduct",
             {"a: Ta", "b: Tb"},
             {"y: float"},
-            {"Ta: {float, bfloat16}", "Tb: {float, bfloat16, uint8}", "transpose_a: bool", "transpose_b: bool", "round: bool"}};
+            {"Ta: {float, bfloat16}", "Tb: {float, bfloat16, uint8}", "transpose_a: bool", "transpose_b: bool",
+             "round: bool"}};
   }
   explicit ProductKernel(const Attributes &attributes)
       : transposeA(attributes.flag("transpose_a")), transposeB(attributes.flag("transpose_b")),
@@ -58,11 +58,13 @@ struct ProductKernel {
 
   void compute(const Call &call) const {
     const Tensor a = call.input(0), b = call.input(1);
-    require(a.rank() == 2 && b.rank() == 2, "product: the factors must be matrices");
+    require(a.rank() == 2 && b.rank() == 2, "product: expected two matrices, found ", a, " and ", b);
     const int64_t K = a.dim(transposeA ? 0 : 1);
     const bool bytes = b.type() == TF_UINT8;
-    require(!bytes || transposeB, "product: a matrix of bytes must be transposed");
-    require(b.dim(transposeB ? 1 : 0) == K + (bytes ? scaleBytes : 0), "product: the widths differ");
+    require(!bytes || transposeB, "product: expected transpose_b for a matrix of bytes");
+    const int64_t width = K + (bytes ? scaleBytes : 0);
+    require(b.dim(transposeB ? 1 : 0) == width, "product: expected b with ", width, transposeB ? " columns" : " rows",
+            ", found ", b);
     const Factor left = factor(a, !transposeA), right = factor(b, transposeB);
     const Tensor y = call.output(0, {left.rows, right.rows});
     if (K == 0) std::fill(y.floats(), y.floats() + y.size(), 0.0f);

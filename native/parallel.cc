@@ -11,7 +11,7 @@
 
 namespace {
 
-/** Nanoseconds of work from which on waking a thread pays. */
+/** Nanoseconds of work above which it is worth waking another thread. */
 constexpr double worthSharing = 50000;
 
 /** Pieces per thread: several, to balance threads that start late. */
@@ -39,7 +39,7 @@ public:
 
 private:
   const int64_t count, pieces;
-  /** Unused after all pieces are done. */
+  /** Not used once all pieces are done. */
   const std::function<void(int64_t, int64_t)> &work;
   std::atomic<int64_t> next{0};
   int64_t done = 0;

@@ -1,5 +1,5 @@
 /**
- * @file Running graphs from JavaScript. A graph is loaded from memory, and the names of a function's tensors are read
+ * @file Runs graphs for JavaScript. A graph is loaded from memory, and the names of a function's tensors are read
  * once. Ops never run on the calling thread: TensorFlow's matrix products are generated code that uses the
  * stack pointer for data, so a signal handler (Ctrl-C, a profiler) would write to the heap.
  */
@@ -24,12 +24,12 @@ struct Deleter {
 template <class T> using Owned = std::unique_ptr<T, Deleter>;
 
 /**
- * A graph with its resources, until it is closed. A session without a `TF_Graph`, which would keep a second copy of the graph
- * (0.1 GB for the updates of a model of 30 layers).
+ * A graph with its resources, until it is closed. Uses TensorFlow's older kind of session, without a `TF_Graph`: that
+ * would keep a second copy of the graph (0.1 GB for the updates of a model of 30 layers).
  */
 class Session {
 public:
-  /** @param target address of the server that divides the graph among processes; empty: all of it runs in this one. */
+  /** @param target address of the server that divides the graph among processes; if empty, all runs in this one. */
   Session(const Js::Array &graphDef, const std::string &target, const Js::Array &config) {
     const Status status = newStatus();
     const Owned<TF_SessionOptions> options(TF_NewSessionOptions());
@@ -63,7 +63,7 @@ public:
   Names(const Names &) = delete;
 
   uint32_t size() const { return static_cast<uint32_t>(pointers.size()); }
-  /** TensorFlow leaves them as they are. */
+  /** TensorFlow does not change them. */
   const char **get() { return pointers.data(); }
 
 private:
@@ -76,34 +76,37 @@ struct Function {
   std::atomic<bool> prepared{false};
 };
 
-/** `values` as a tensor, which uses their memory if the alignment suffices, unless it is to be a copy. */
+/** `values` as a tensor: a copy if `copied`, otherwise one that uses their memory where its alignment allows that. */
 Tensor fed(const Js &js, napi_value values, napi_value shape, bool copied) {
   const Js::Array array = js.typedArray(values);
   const TF_DataType type = array.type == napi_float32_array ? TF_FLOAT
                            : array.type == napi_int32_array ? TF_INT32
                                                             : TF_BOOL;
-  require(type != TF_BOOL || array.type == napi_uint8_array, "an input is of another kind than expected");
+  require(type != TF_BOOL || array.type == napi_uint8_array,
+          "expected inputs that are a Float32Array, Int32Array or Uint8Array");
   Shape dims;
   int64_t size = 1;
   for (uint32_t axis = 0; axis < js.length(shape); axis++) {
     dims.push_back(js.integer(js.element(shape, axis)));
     size *= dims.back();
   }
-  require(size == static_cast<int64_t>(array.length), "an input has another size than its shape");
+  require(size == static_cast<int64_t>(array.length), "expected ", size, " numbers for an input of shape ", dims,
+          ", found ", static_cast<int64_t>(array.length));
   if (copied) {
     Tensor copy(TF_AllocateTensor(type, dims.data(), static_cast<int>(dims.size()), size * TF_DataTypeSize(type)));
     if (size > 0) memcpy(TF_TensorData(copy.get()), array.data, size * TF_DataTypeSize(type));
     return copy;
   }
   const auto keep = [](void *, size_t, void *) {};
-  return Tensor(TF_NewTensor(type, dims.data(), static_cast<int>(dims.size()), array.data,
-                             size * TF_DataTypeSize(type), keep, nullptr));
+  return Tensor(TF_NewTensor(type, dims.data(), static_cast<int>(dims.size()), array.data, size * TF_DataTypeSize(type),
+                             keep, nullptr));
 }
 
 /** A copy of a tensor's values. */
 napi_value copied(const Js &js, const Tensor &tensor) {
   const TF_DataType type = TF_TensorType(tensor.get());
-  require(type == TF_FLOAT || type == TF_INT32 || type == TF_BOOL, "a result has a type that JavaScript lacks");
+  require(type == TF_FLOAT || type == TF_INT32 || type == TF_BOOL,
+          "expected results of type float32, int32 or bool, found ", type);
   const napi_typedarray_type kind = type == TF_FLOAT   ? napi_float32_array
                                     : type == TF_INT32 ? napi_int32_array
                                                        : napi_uint8_array;
@@ -124,10 +127,12 @@ napi_value prepare(const Js &js, const napi_value *arguments) {
 /** A run of a function: its inputs, and later its outputs. */
 class Run {
 public:
-  /** @param copied whether the inputs are copied; if not, their arrays must stay as they are until the run has ended. */
-  Run(const Js &js, TF_DeprecatedSession *session, Function &function, napi_value shapes, napi_value values, bool copied)
+  /** @param copied whether the inputs are copied; if not, their arrays must not change until the run has ended. */
+  Run(const Js &js, TF_DeprecatedSession *session, Function &function, napi_value shapes, napi_value values,
+      bool copied)
       : session(session), function(function), made(function.fetches.size()), status(newStatus()) {
-    require(js.length(values) == function.feeds.size(), "a function was called with another number of inputs");
+    require(js.length(values) == function.feeds.size(), "expected ", function.feeds.size(), " inputs, found ",
+            js.length(values));
     for (uint32_t i = 0; i < function.feeds.size(); i++) {
       inputs.push_back(fed(js, js.element(values, i), js.element(shapes, i), copied));
     }
@@ -139,7 +144,7 @@ public:
     TF_Run(session, nullptr, function.feeds.get(), given.data(), static_cast<int>(given.size()), function.fetches.get(),
            made.data(), static_cast<int>(made.size()), nullptr, 0, nullptr, status.get());
 #ifdef __GLIBC__
-    // TensorFlow prepares a function at its first run, with copies of its graph that the allocator would keep.
+    // In its first run of a function, TensorFlow copies the graph. The allocator would keep the memory of these copies.
     if (!function.prepared.exchange(true)) malloc_trim(0);
 #endif
   }
@@ -169,16 +174,16 @@ napi_value run(const Js &js, const napi_value *arguments) {
   return run.results(js);
 }
 
-/** A run on a thread of its own. */
+/** A run on its own thread. */
 struct Started {
   Run run;
-  /** Keep session and function. */
+  /** Keep session and function from being garbage collected. */
   napi_ref session, function;
   napi_deferred promise;
   napi_threadsafe_function ended;
 };
 
-/** On the thread of JavaScript, after the run. */
+/** Called on JavaScript's thread, after the run. */
 void settle(napi_env env, napi_value, void *, void *data) {
   const std::unique_ptr<Started> started(static_cast<Started *>(data));
   if (env == nullptr) return; // the process ends

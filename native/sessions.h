@@ -1,6 +1,6 @@
-/** @file Running graphs from JavaScript. */
+/** @file Runs graphs for JavaScript. */
 #pragma once
 #include "javascript.h"
 
-/** Gives `exports` the functions `load`, `prepare`, `run`, `start` and `close`; src/engine/native.ts has their types. */
+/** Adds `load`, `prepare`, `run`, `start` and `close` to `exports`; src/engine/native.ts has their types. */
 void exportSessions(const Js &js, napi_value exports);

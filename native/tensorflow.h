@@ -21,11 +21,33 @@ inline void check(const Status &status) {
   if (TF_GetCode(status.get()) != TF_OK) throw std::runtime_error(TF_Message(status.get()));
 }
 
-inline void require(bool condition, const char *what) {
-  if (!condition) throw std::runtime_error(what);
-}
-
 using Shape = std::vector<int64_t>;
+class Tensor;
+
+/** Parts of a message. */
+inline std::string shown(const char *text) { return text; }
+inline std::string shown(int64_t number) { return std::to_string(number); }
+inline std::string shown(const Shape &shape) {
+  std::string text = "[";
+  for (size_t axis = 0; axis < shape.size(); axis++) text += (axis > 0 ? ", " : "") + std::to_string(shape[axis]);
+  return text + "]";
+}
+inline std::string shown(TF_DataType type) {
+  switch (type) {
+  case TF_FLOAT: return "float32";
+  case TF_BFLOAT16: return "bfloat16";
+  case TF_INT32: return "int32";
+  case TF_UINT8: return "uint8";
+  case TF_BOOL: return "bool";
+  default: return "number " + std::to_string(static_cast<int>(type)) + " of TF_DataType";
+  }
+}
+std::string shown(const Tensor &tensor);
+
+/** Throws an error with the message `parts` (texts, numbers, types, shapes, tensors) unless `condition` holds. */
+template <class... Parts> void require(bool condition, const Parts &...parts) {
+  if (!condition) throw std::runtime_error((std::string() + ... + shown(parts)));
+}
 
 class Tensor {
 public:
@@ -33,7 +55,7 @@ public:
 
   int64_t dim(int axis) const {
     const int from = axis < 0 ? rank() + axis : axis;
-    require(from >= 0 && from < rank(), "a tensor has fewer dimensions than expected");
+    require(from >= 0 && from < rank(), "expected a tensor with axis ", axis, ", found shape ", *this);
     return TF_Dim(tensor.get(), from);
   }
   int rank() const { return TF_NumDims(tensor.get()); }
@@ -50,19 +72,21 @@ public:
   float *floats() const { return values<float>(TF_FLOAT); }
   int32_t *ints() const { return values<int32_t>(TF_INT32); }
   float scalar() const {
-    require(size() == 1, "a scalar was expected");
+    require(size() == 1, "expected a scalar, found shape ", *this);
     return *floats();
   }
   TF_Tensor *get() const { return tensor.get(); }
 
 private:
-  template <class T> T *values(TF_DataType type) const {
-    require(TF_TensorType(tensor.get()) == type, "a tensor has another type than expected");
+  template <class T> T *values(TF_DataType expected) const {
+    require(type() == expected, "expected a tensor of type ", expected, ", found ", type());
     return static_cast<T *>(TF_TensorData(tensor.get()));
   }
 
   std::unique_ptr<TF_Tensor, decltype(&TF_DeleteTensor)> tensor;
 };
+
+inline std::string shown(const Tensor &tensor) { return shown(tensor.shape()); }
 
 /** One run of a kernel. */
 class Call {

@@ -3,7 +3,7 @@
 #include "../kernels.h"
 #include "vector.h"
 
-/** Elements `begin` to `end`, a multiple of `lanes` apart but for the last. */
+/** For elements `begin` to `end`; `begin` is a multiple of `lanes`. */
 static void adamW(const AdamW &a, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; i += lanes) {
     const int64_t left = end - i;

@@ -1,8 +1,8 @@
 /**
- * @file Grouped-query attention of whole sequences, and its gradient. A unit of work is one sequence and one key/value head:
- * its keys and values are arranged once for all query heads that read them, then queries follow in blocks of rows. A
- * block computes nothing beyond the last position that one of its rows may attend to. The gradient recomputes the
- * weights, so nothing of size T x S is ever stored.
+ * @file Grouped-query attention of whole sequences, and its gradient. A unit of work is one sequence and one key/value
+ * head: its keys and values are arranged once for all query heads that read them, then queries follow in blocks of
+ * rows. A block computes nothing beyond the last position that one of its rows may attend to. The gradient recomputes
+ * the weights, so nothing of size T x S is ever stored.
  */
 #pragma once
 #include "../kernels.h"
@@ -54,7 +54,7 @@ static void packColumns(const float *from, int64_t row, int64_t rows, int64_t C,
   }
 }
 
-/** Half of the number that is added to masked scores. */
+/** Half of the number that a mask adds to scores; a bias below it is a mask. */
 const float barred = -0.5e9f;
 
 /** Number of positions that rows `t` to `t + rows` may attend to: up to the last one visible to any of them, or all. */
@@ -63,7 +63,7 @@ static int64_t reach(const float *bias, int64_t rows, int64_t S) {
   for (int64_t r = 0; r < rows; r++) {
     int64_t s = S;
     while (s > 0 && bias[r * S + s - 1] < barred) s--;
-    if (s == 0) return S; // a row that may look nowhere gets equal weights
+    if (s == 0) return S; // a row that may attend to nothing gets equal weights
     if (s > last) last = s;
   }
   return last;

@@ -1,6 +1,6 @@
 /**
- * @file Matrices in signed bytes: a row is a float, its scale, followed by its numbers in units of it. The largest number of a
- * row becomes 127 or -127, so that a number is off by at most half of 1/127 of it.
+ * @file Matrices as signed bytes. A row is its scale, a float, followed by its numbers in units of the scale. The
+ * number of largest magnitude becomes 127 or -127, so that the error of each number is at most 1/254 of that magnitude.
  */
 #pragma once
 #include "../kernels.h"
@@ -46,7 +46,7 @@ static inline void widenBytes(const int8_t *row, int64_t begin, int64_t end, flo
 
 /** For rows `begin` to `end`. The scale of a row with NaN or an infinity is NaN. */
 static void quantize(const Quantize &q, int64_t begin, int64_t end) {
-  // Adding it rounds to an integer, which then stands in the low bits.
+  // Adding it rounds to an integer, which is then in the low bits.
   const float magic = 12582912.0f;
   for (int64_t r = begin; r < end; r++) {
     const float *x = q.x + r * q.D;
@@ -57,7 +57,7 @@ static void quantize(const Quantize &q, int64_t begin, int64_t end) {
       defects += values - values;
     }
     const float top = largest(most), scale = top / largestByte + sum(defects);
-    // Where even the scale is subnormal, the row is as good as 0.
+    // A row of numbers as small as this counts as 0: the inverse of its scale could overflow.
     const float inverse = top > 1e-30f ? largestByte / top : 0.0f;
     char *y = q.y + r * (scaleBytes + q.D);
     memcpy(y, &scale, sizeof scale);

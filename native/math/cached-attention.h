@@ -78,7 +78,7 @@ static void attendHead(const float *q, const float *keys, const float *values, i
   }
 }
 
-/** Most heads that are computed together; each needs memory for its weights. */
+/** Largest number of heads that are computed together; each needs memory for its weights. */
 const int64_t headsTogether = 2;
 
 template <int64_t C>

@@ -13,7 +13,7 @@ const int rowsTogether = 4, resultsTogether = LANES == 16 ? 6 : LANES == 8 ? 3 :
 /** Columns of these results that the first-level cache holds while all rows are read. */
 const int64_t columnsTogether = 1024;
 
-/** Most rows: their sums are kept on the stack. */
+/** Largest number of rows: their sums are kept on the stack. */
 const int64_t mostRows = 16;
 
 /** Rounds to the nearest bfloat16, ties to even; NaN stays NaN. */
@@ -107,8 +107,8 @@ static void arrangeRows(const Linear &l, const float *x, float *to) {
 /** One step, with `count` columns of the matrix. The loops must be unrolled so that the sums stay in registers. */
 template <class Matrix, int Rows, int Outs>
 static inline __attribute__((always_inline)) void addStep(const float *x, int64_t width,
-                                                          const typename Matrix::Element *w, int64_t step, int64_t count,
-                                                          Floats (&sums)[Rows][Outs]) {
+                                                          const typename Matrix::Element *w, int64_t step,
+                                                          int64_t count, Floats (&sums)[Rows][Outs]) {
 #pragma GCC unroll 2
   for (int v = 0; v < Matrix::vectors; v++) {
     Floats rows[Rows];
@@ -162,7 +162,7 @@ template <class Matrix> static void linearOf(const Linear &l, int64_t begin, int
   const int64_t last = end * resultsTogether < l.E ? end * resultsTogether : l.E;
   int64_t e = begin * resultsTogether;
   if constexpr (Matrix::header > 0) {
-    // With few rows, bytes are read faster than a sum takes its next term: more sums at a time.
+    // With few rows, bytes are read faster than a sum can take its next term, so more sums are computed at a time.
     const int together = 2 * resultsTogether;
     for (; l.R < rowsTogether && e + together <= last; e += together) results<Matrix, together>(l, e);
   }

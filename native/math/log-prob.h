@@ -62,7 +62,7 @@ static void draw(const Draw &d, int64_t begin, int64_t end, float *weights) {
     const float target = total * d.uniforms[row];
     float cumulative = weights[0];
     int64_t id = 0;
-    // Not below V: with NaN among the logits no comparison holds; the log-prob then says so.
+    // Stops at the last id: if a logit is NaN, no comparison is true, and the log-prob is NaN.
     while (id < d.V - 1 && !(cumulative > target)) cumulative += weights[++id];
     d.tokens[row] = (int32_t)id;
     d.logProbs[row] = (logits[id] - softmax.top) * d.scale - __builtin_logf(softmax.total);

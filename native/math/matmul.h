@@ -1,8 +1,8 @@
 /**
  * @file Products of large matrices, y = a @ b^T, in blocks that stay in the caches (Goto and van de Geijn, "Anatomy of
- * high-performance matrix multiplication", 2008). The factor in the vector's lanes is rearranged once; the other is read
- * in groups of rows. A sum runs over its terms in order, in pieces of `termsTogether`, so an element of the result does
- * not depend on the sizes of the other dimensions, on the number of threads or on which factor is in the lanes.
+ * high-performance matrix multiplication", 2008). The factor in the vector's lanes is rearranged once; the other is
+ * read in groups of rows. A sum runs over its terms in order, in pieces of `termsTogether`, so an element of the result
+ * does not depend on the sizes of the other dimensions, on the number of threads or on which factor is in the lanes.
  *
  * If the processor multiplies bfloat16 (AVX-512-BF16) and both factors are bfloat16 or rounded to it, terms form pairs
  * (pairs.h): a word of four bytes holds two terms instead of one, and one instruction adds both.

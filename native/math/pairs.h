@@ -1,13 +1,13 @@
 /**
- * @file Factors of bfloat16 as words of two terms each, for the instruction that multiplies and adds both (AVX-512-BF16).
- * It rounds each addition to the nearest float and takes subnormal terms as zeros.
+ * @file Factors of bfloat16 as words of two terms each, for the instruction that multiplies and adds both
+ * (AVX-512-BF16). It rounds each addition to the nearest float and treats subnormal terms as zeros.
  */
 #pragma once
 #if defined(__AVX512BF16__)
 #include "../kernels.h"
 #include "vector.h"
 
-/** Up to 16 floats, `count` of them, as bfloat16 in the lower halves of 16 words. */
+/** 16 floats as bfloat16 in the lower halves of 16 words; those not in `mask` are zero. */
 static inline __m512i narrowFloats(const float *from, __mmask16 mask) {
   return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from)));
 }
@@ -78,8 +78,8 @@ struct Pairs {
 
 private:
   /** If rows are contiguous. */
-  static inline void packAcross(const Factor &f, int64_t first, int64_t count, int64_t width, int64_t begin, int64_t end,
-                                int64_t K, __mmask16 mask, float *to) {
+  static inline void packAcross(const Factor &f, int64_t first, int64_t count, int64_t width, int64_t begin,
+                                int64_t end, int64_t K, __mmask16 mask, float *to) {
     for (int64_t k = 2 * begin; k < 2 * end; k += 2, to += width) {
       __m512i words = readSideBySide(f, first + k * f.column, count);
       if (k + 1 < K) {

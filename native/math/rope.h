@@ -1,4 +1,4 @@
-/** @file Rotary position embedding, "rotate half" layout: pair (c, c + C/2) of each head is rotated by its position's angle.
+/** @file Rotary position embedding, "rotate half" layout: a position's angles rotate pairs (c, c + C/2) of each head.
  */
 #pragma once
 #include "../kernels.h"

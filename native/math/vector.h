@@ -93,7 +93,7 @@ static inline Floats max(Floats a, Floats b) { return a > b ? a : b; }
  * at 88 above 88, NaN for NaN.
  */
 static inline Floats exp(Floats x) {
-  const float magic = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits
+  const float magic = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer, which is then in the low bits
   const Floats limited = x > 88.0f ? splat(88.0f) : x;
   const Floats shifted = limited * 1.44269504088896341f + magic;
   const Floats n = shifted - magic;

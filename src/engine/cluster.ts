@@ -51,7 +51,7 @@ export async function serve(addon: KernelsAddon, { host, port }: Address): Promi
   } catch (error) {
     throw new UserError(
       {
-        problem: `TensorFlow cannot listen on ${host}:${port}: ${(error as Error).message}`,
+        problem: `TensorFlow cannot listen on ${host}:${port}: ${(error as Error).message.replace(/\.$/, '')}.`,
         fix: 'Choose an address of this machine and a free port.',
       },
       { cause: error },
@@ -112,7 +112,7 @@ export function requireSameEngines(addon: KernelsAddon, cluster: Cluster): void 
 function misfit(name: string, why: string, cause?: unknown): UserError {
   return new UserError(
     {
-      problem: `The worker ${name} is incompatible with this process: ${why}`,
+      problem: `The worker ${name} is incompatible with this process: ${why.replace(/\.$/, '')}.`,
       fix: 'Run the same version of tinyzero everywhere.',
     },
     { cause },

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
+import { UserError } from '../util/errors.js';
 import { processorFeatures } from '../util/machine.js';
 import type { TypedArray } from './dtype.js';
 import type { Shape } from './shape.js';
@@ -123,7 +124,19 @@ export interface KernelsAddon {
   close(session: Handle): void;
 }
 
-/** Loads the kernels addon, which registers its kernels with TensorFlow and runs graphs. */
+/**
+ * Loads the kernels addon, which registers its kernels with TensorFlow and runs graphs.
+ *
+ * @throws UserError if TINYZERO_CPU names no instruction set.
+ */
 export function loadKernels(path: string): KernelsAddon {
-  return loadAddon<KernelsAddon>(path);
+  try {
+    return loadAddon<KernelsAddon>(path);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.startsWith('TINYZERO_CPU: '))) throw error;
+    throw new UserError(
+      { problem: `${error.message}.`, fix: 'Set it to one of these, or unset it.' },
+      { cause: error },
+    );
+  }
 }

@@ -24,7 +24,7 @@ function compare(): string {
   }
   assert.equal(kernels.crc32(bytes, 0), crc32(bytes));
   assert.equal(kernels.crc32(new Uint8Array(5000), 0xffffffff), crc32(new Uint8Array(5000), 0xffffffff));
-  assert.throws(() => kernels.crc32!(new Float32Array(4) as unknown as Uint8Array, 0), /a checksum is of bytes/);
+  assert.throws(() => kernels.crc32!(new Float32Array(4) as unknown as Uint8Array, 0), /expected a Uint8Array/);
   return `the same with ${kernels.instructions}`;
 }
 
