@@ -22,7 +22,7 @@ import { parameterState } from '../src/model/load.js';
 import type { ModelConfig } from '../src/model/network/config.js';
 import { fanInDeviation, initialParameter, parameterSpecs } from '../src/model/network/params.js';
 import { logits, sequenceStates } from '../src/model/network/transformer.js';
-import { samplingParts } from '../src/model/sampling/sample.js';
+import { samplingParts } from '../src/model/sampling/program.js';
 import { medium, qwen2Config } from './checkpoints.js';
 import { median, seededUniform } from './measure.js';
 

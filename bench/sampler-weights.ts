@@ -8,7 +8,7 @@ import type { WeightForm } from '../src/engine/choices.js';
 import type { Program } from '../src/engine/program.js';
 import { parseModelConfig } from '../src/model/network/config.js';
 import { elementCount, parameterSpecs } from '../src/model/network/params.js';
-import { decodeBatches, samplingParts } from '../src/model/sampling/sample.js';
+import { decodeBatches, samplingParts } from '../src/model/sampling/program.js';
 import { frozenState } from '../src/model/sampling/weights.js';
 import { smolRecord } from './checkpoints.js';
 import { median, seededUniform } from './measure.js';
@@ -41,7 +41,7 @@ for (const rows of batches) {
 function program(of: Engine, slots: number, form: WeightForm): Program {
   const cache = { slots, positions, prompts: 1, promptPositions: 1, chunk: 1, admissions: 1 };
   const { state, functions } = samplingParts(config, cache, { greedy: false, topK: 0, topP: 1 });
-  const name = `decode.${decodeBatches(slots)[0]}`;
+  const name = `decode.${decodeBatches(slots)[0]!}` as const;
   const made = of.createProgram({
     state: { ...frozenState(config, form), ...state },
     functions: { [name]: functions[name]! },

@@ -17,7 +17,8 @@ import { type ModelState, stateOf, states } from './model-state.js';
 import { openModel, openRequestedEngine } from './open.js';
 import { endTokens, planRollouts, readCompletionRow, readPrompt } from './prompt-input.js';
 import type { CacheSizes } from './sampling/kv-cache.js';
-import { sample as runSampling, samplingParts } from './sampling/sample.js';
+import { type SamplingFunctions, samplingParts } from './sampling/program.js';
+import { sample as runSampling } from './sampling/sample.js';
 import { planScoring, score as runScoring, scoreFunctions } from './score.js';
 
 /** An open model. Its parts are private (model-state.ts), so that callers do not depend on the engine's types. */
@@ -166,7 +167,7 @@ export async function prepareSampling(
 async function samplingProgram(
   loaded: LoadedModel,
   call: SampleCall & { readonly promptRoom: number; readonly prompts: number; readonly maxNewTokens: number },
-): Promise<{ program: Program; sizes: CacheSizes }> {
+): Promise<{ program: Program<SamplingFunctions>; sizes: CacheSizes }> {
   const model = stateOf(loaded);
   const { samples = 1, temperature = 1, topP = 1, topK = 0, promptRoom, prompts, maxNewTokens, signal } = call;
   const { config } = model.pretrained;
@@ -178,7 +179,8 @@ async function samplingProgram(
   const draw = { greedy: temperature === 0, topK, topP };
   const parts = samplingParts(config, sizes, draw, loaded.precision);
   const form = weightForm(loaded.precision, model.request.samplerWeights);
-  return { program: await programFor(model, ['sample', sizes, draw], { ...parts, form }, signal), sizes };
+  const program = await programFor(model, ['sample', sizes, draw], { ...parts, form }, signal);
+  return { program: withFunctions(program, parts.functions), sizes };
 }
 
 /** Log-probs of given completions, in order. @throws UserError for an invalid prompt or completion. */

@@ -10,7 +10,8 @@ import type { Dtype } from '../model/checkpoint/dtype.js';
 import { checkMemory, roomOf, stateBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import type { CompletionRow } from '../model/network/log-probs.js';
-import { type Completion, type Rollout, type SampleOptions, sample, samplingParts } from '../model/sampling/sample.js';
+import { samplingParts } from '../model/sampling/program.js';
+import { type Completion, type Rollout, type SampleOptions, sample } from '../model/sampling/sample.js';
 import { copyFunction, exactForms, onAdapters, onCopies } from '../model/sampling/weights.js';
 import { zerosFunction } from './gradients.js';
 import {
@@ -137,10 +138,12 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
         }),
   };
   checkMemory(engine, stateBytes(state), 'The model with its training state');
-  const sampling = () => {
-    if (copied) return { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) };
-    return lora === undefined ? functions : onAdapters(functions, lora);
-  };
+  const sampling = copied
+    ? onCopies(functions, layout.copies)
+    : lora === undefined
+      ? functions
+      : onAdapters(functions, lora);
+  const copying = copied && { copy: copyFunction(layout.copies, lora) };
   // Sampling and updates take turns, so neither needs the other's memory. Elsewhere, zeros take as much memory as data.
   const frees = training !== undefined && engine.name === 'tensorflow' && engine.device === 'cpu';
   const unused = Object.entries({ ...layout.caches, ...layout.copies }).flatMap(([name, { stored }]) =>
@@ -151,9 +154,10 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
     releaseSampling: zerosFunction(unused, release),
     releaseGradients: zerosFunction(Object.keys(layout.gradients), release),
   };
-  const all: FunctionSpecs = { ...sampling(), ...updates, ...releases };
+  const all: FunctionSpecs = { ...sampling, ...copying, ...updates, ...releases };
   const program = engine.createProgram({ state, functions: all });
   const runner = runnerOf(program);
+  const sampled = withFunctions(program, sampling);
   const learning = updates && { runner: runnerOf(withFunctions(program, updates)), shape, training };
   for (const name of Object.keys(layout.caches)) program.fill(name, 0);
   const stored = trainedState(program, layout, { lora, seed });
@@ -193,8 +197,8 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
     },
     async sample(rollouts, sampleOptions) {
       await beforeSampling(rollouts.length);
-      if (program.replicas > 1) return await sampleTogether(program, layout.sizes, rollouts, sampleOptions);
-      return (await sample(runner, layout.sizes, rollouts, sampleOptions)).completions;
+      if (program.replicas > 1) return await sampleTogether(sampled, layout.sizes, rollouts, sampleOptions);
+      return (await sample(runnerOf(sampled), layout.sizes, rollouts, sampleOptions)).completions;
     },
     async update(batch) {
       if (learning === undefined) throw new Error('this policy was built without training');

@@ -10,9 +10,10 @@ import { onReplica } from '../engine/graph/trace.js';
 import { sumOfSquares } from '../engine/ops/state-ops.js';
 import * as adamw from '../engine/optim/adamw.js';
 import type { AdamWOptions } from '../engine/optim/settings.js';
-import { defineFunction, type Program, type ReplicaCall, stateOn, type TensorRecord } from '../engine/program.js';
+import { defineFunction, type Program, type Runner, stateOn, type TensorRecord } from '../engine/program.js';
 import type { ParameterSpecs } from '../model/network/params.js';
 import type { CacheSizes } from '../model/sampling/kv-cache.js';
+import type { SamplingFunctions } from '../model/sampling/program.js';
 import { type Completion, type Rollout, type SampleOptions, sample } from '../model/sampling/sample.js';
 import { gradientName, ownersOf } from './layout.js';
 
@@ -81,7 +82,7 @@ function lazily<T>(names: Readonly<Record<string, string>>, make: (name: string)
  * computes the prompts that it needs.
  */
 export async function sampleTogether(
-  program: Program,
+  program: Program<SamplingFunctions>,
   sizes: CacheSizes,
   rollouts: readonly Rollout[],
   options: SampleOptions,
@@ -100,8 +101,8 @@ export async function sampleTogether(
         ...(onToken && { onToken: (index, id) => onToken(first + index, id) }),
         ...(onCompletion && { onCompletion: (index, completion) => onCompletion(first + index, completion) }),
       };
-      const functions = {
-        run: (name: string, inputs?: ReplicaCall['inputs']) => program.start(name, { replica, inputs }),
+      const functions: Runner<SamplingFunctions> = {
+        run: (name, inputs) => program.start(name, { replica, inputs }),
       };
       try {
         return (await sample(functions, sizes, rollouts.slice(first, firstOf(replica + 1)), own)).completions;

@@ -17,7 +17,7 @@ import {
 import { parameterState, samplingSizes } from '../../src/model/load.js';
 import { type ModelConfig, parseModelConfig } from '../../src/model/network/config.js';
 import { loraTargets } from '../../src/model/network/params.js';
-import { samplingParts } from '../../src/model/sampling/sample.js';
+import { samplingParts } from '../../src/model/sampling/program.js';
 import { frozenState } from '../../src/model/sampling/weights.js';
 import { planScoring, scoreFunctions } from '../../src/model/score.js';
 import { optimizer } from '../../src/options/defaults.js';

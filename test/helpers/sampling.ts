@@ -5,14 +5,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { openEngine } from '../../src/engine/backend.js';
 import type { EngineName } from '../../src/engine/choices.js';
-import type { FunctionSpec, Program } from '../../src/engine/program.js';
+import { type FunctionSpec, type FunctionSpecs, type Program, withFunctions } from '../../src/engine/program.js';
 import { openPretrained } from '../../src/model/checkpoint/pretrained.js';
 import { createModelProgram } from '../../src/model/load.js';
 import type { ModelConfig } from '../../src/model/network/config.js';
 import { logits, sequenceStates } from '../../src/model/network/transformer.js';
 import type { DrawOptions } from '../../src/model/sampling/draw.js';
 import type { CacheSizes } from '../../src/model/sampling/kv-cache.js';
-import { type Rollout, samplingParts } from '../../src/model/sampling/sample.js';
+import { type SamplingFunctions, samplingParts } from '../../src/model/sampling/program.js';
+import type { Rollout } from '../../src/model/sampling/sample.js';
 import { rolloutRandom } from '../../src/util/random.js';
 import { type FixtureModel, fixture } from './files.js';
 
@@ -20,6 +21,8 @@ export const allTokens: DrawOptions = { greedy: false, topK: 0, topP: 1 };
 
 export interface Sampler {
   readonly program: Program;
+  /** The same program, for `sample`. */
+  readonly sampling: Program<SamplingFunctions>;
   readonly config: ModelConfig;
   readonly sizes: CacheSizes;
 }
@@ -46,10 +49,10 @@ export async function fixtureSampler(
     },
   };
   const engine = await openEngine(engineName);
-  const functions = { ...parts.functions, allLogits, ...more(config) };
+  const functions: FunctionSpecs = { ...parts.functions, allLogits, ...more(config) };
   const program = await createModelProgram(engine, pretrained, { state: parts.state, functions });
   pretrained.weights.close();
-  return { program, config, sizes };
+  return { program, sampling: withFunctions(program, parts.functions), config, sizes };
 }
 
 /** Rollouts with prompts of the given lengths and random ids; equal `prompt` numbers mean equal prompts. */

@@ -18,7 +18,7 @@ import {
 } from '../../engine/ops/decoding-ops.js';
 import { attention, maskedScore } from '../../engine/ops/ops.js';
 import { updateRows } from '../../engine/ops/state-ops.js';
-import { defineFunction, type FunctionSpec, type TensorRecord, type TensorSpec } from '../../engine/program.js';
+import { defineFunction, type TensorRecord, type TensorSpec } from '../../engine/program.js';
 import { type Float, type Int, take } from '../../engine/shape.js';
 import type { ModelConfig } from '../network/config.js';
 import { hasAdapters } from '../network/lora.js';
@@ -79,7 +79,7 @@ export function cacheState(config: ModelConfig, sizes: CacheSizes): Record<strin
  * `prefill`: computes keys and values of `chunk` positions from `offset` on for P prompts, `ids` `[P, chunk]`, and writes
  * them to the prompt cache, which holds the earlier positions. Padding is on the right, where no token attends to it.
  */
-export function prefillFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+export function prefillFunction(config: ModelConfig, sizes: CacheSizes) {
   const { prompts: P, promptPositions: T, chunk } = sizes;
   const block = blockOf(sizes);
   return defineFunction({
@@ -103,7 +103,7 @@ export function prefillFunction(config: ModelConfig, sizes: CacheSizes): Functio
 }
 
 /** `prefillShared`: writes keys and values of the shared prefix, `ids` `[1, sharedPositions]`, to every prompt cache row. */
-export function prefillSharedFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+export function prefillSharedFunction(config: ModelConfig, sizes: CacheSizes) {
   const { prompts: P, promptPositions: T, sharedPositions: shared = 0 } = sizes;
   const block = blockOf(sizes);
   return defineFunction({
@@ -126,7 +126,7 @@ export function prefillSharedFunction(config: ModelConfig, sizes: CacheSizes): F
 }
 
 /** `admit`: copies prompt `prompts[i]` of the prompt cache into slot `slots[i]`, for R pairs. */
-export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+export function admitFunction(config: ModelConfig, sizes: CacheSizes) {
   const { admissions: R, promptPositions: T, positions: S } = sizes;
   const block = blockOf(sizes);
   const pair: TensorSpec<'int32'> = { dtype: 'int32', shape: [R] };
@@ -145,7 +145,7 @@ export function admitFunction(config: ModelConfig, sizes: CacheSizes): FunctionS
 }
 
 /** `move`: copies slot `from[i]` to slot `to[i]`, for R pairs, to keep the occupied slots contiguous. */
-export function moveFunction(config: ModelConfig, sizes: CacheSizes): FunctionSpec {
+export function moveFunction(config: ModelConfig, sizes: CacheSizes) {
   const pair: TensorSpec<'int32'> = { dtype: 'int32', shape: [sizes.admissions] };
   const slot = config.kvHeads * sizes.positions;
   return defineFunction({

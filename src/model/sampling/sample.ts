@@ -3,23 +3,12 @@
  * next rollout. When none is left, the running rollouts move to the first slots and decode in a smaller batch, so that
  * finished rows cost nothing. A rollout's tokens depend only on its prompt, its uniform numbers and the weights.
  */
-import type { Precision } from '../../engine/choices.js';
-import type { TypedArray } from '../../engine/dtype.js';
-import { defineFunction, type FunctionSpec, type Runner, type TensorSpec } from '../../engine/program.js';
+import type { Runner } from '../../engine/program.js';
 import { float32Uniform } from '../../util/random.js';
 import { eventLoopTurn } from '../../util/reporter.js';
-import type { ModelConfig } from '../network/config.js';
 import { notFinite } from '../network/log-probs.js';
-import { type DrawOptions, draw, drawInputs } from './draw.js';
-import {
-  admitFunction,
-  type CacheSizes,
-  cacheState,
-  decodeLogits,
-  moveFunction,
-  prefillFunction,
-  prefillSharedFunction,
-} from './kv-cache.js';
+import type { CacheSizes } from './kv-cache.js';
+import { decodeBatches, type SamplingFunctions } from './program.js';
 
 export interface Rollout {
   /** At least one token. */
@@ -62,48 +51,6 @@ export interface SampleCounts {
   prompts: number;
 }
 
-/**
- * Batch sizes of decoding, largest first. Each is at most twice the number of rollouts for which it is chosen. There are few
- * of them, since the engine compiles a function for each size on first use; below four rows, the cost of a step barely
- * depends on their number.
- */
-export function decodeBatches(slots: number): number[] {
-  const batches = [slots];
-  for (let last = slots; last > 1; batches.push(last)) last = last > 4 ? Math.floor(last / 2) : 1;
-  return batches;
-}
-
-/** State and functions that a program needs for {@link sample}, besides the parameters. */
-export function samplingParts(
-  config: ModelConfig,
-  sizes: CacheSizes,
-  options: DrawOptions,
-  precision: Precision = 'f32',
-): { state: ReturnType<typeof cacheState>; functions: Record<string, FunctionSpec> } {
-  const { sharedPositions: shared = 0 } = sizes;
-  if (sizes.promptPositions > sizes.positions || (sizes.promptPositions - shared) % sizes.chunk !== 0) {
-    throw new RangeError(`inconsistent cache sizes: ${JSON.stringify(sizes)}`);
-  }
-  const functions: Record<string, FunctionSpec> = {
-    prefill: { ...prefillFunction(config, sizes), precision },
-    ...(shared > 0 && { prefillShared: { ...prefillSharedFunction(config, sizes), precision } }),
-    admit: admitFunction(config, sizes),
-    move: moveFunction(config, sizes),
-  };
-  for (const rows of decodeBatches(sizes.slots)) {
-    const int: TensorSpec = { dtype: 'int32', shape: [rows] };
-    functions[`decode.${rows}`] = defineFunction({
-      inputs: { tokens: int, positions: int, ...drawInputs(rows) },
-      precision,
-      body(state, inputs) {
-        const { logits, assign } = decodeLogits(state, config, sizes, inputs.tokens, inputs.positions);
-        return { outputs: draw(logits, inputs, options), assign };
-      },
-    });
-  }
-  return { state: cacheState(config, sizes), functions };
-}
-
 /** A rollout in a slot. */
 interface Running {
   readonly index: number;
@@ -124,7 +71,7 @@ const turnEveryMs = 50;
  * @throws RangeError for a rollout that does not fit the caches, UserError when a log-prob is not finite.
  */
 export async function sample(
-  program: Runner,
+  program: Runner<SamplingFunctions>,
   sizes: CacheSizes,
   rollouts: readonly Rollout[],
   options: SampleOptions,
@@ -243,7 +190,7 @@ interface PromptCache {
 
 /** Puts the next P distinct prompts of the queue into the prompt cache. @param inCache what is at its shared positions. */
 async function prefill(
-  program: Runner,
+  program: Runner<SamplingFunctions>,
   sizes: CacheSizes,
   rollouts: readonly Rollout[],
   keys: readonly string[],
@@ -300,7 +247,7 @@ function start(index: number, rollout: Rollout): Running {
 
 /** Moves rollouts from slots at or beyond `rows` to free slots below. The batch never grows again. */
 async function compact(
-  program: Runner,
+  program: Runner<SamplingFunctions>,
   sizes: CacheSizes,
   slots: readonly (Running | undefined)[],
   rows: number,
@@ -326,11 +273,11 @@ async function compact(
 }
 
 async function step(
-  program: Runner,
+  program: Runner<SamplingFunctions>,
   slots: readonly (Running | undefined)[],
   rows: number,
   temperature: number,
-): Promise<{ readonly tokens: TypedArray; readonly logProbs: TypedArray }> {
+): Promise<{ readonly tokens: Int32Array; readonly logProbs: Float32Array }> {
   const tokens = new Int32Array(rows);
   const positions = new Int32Array(rows);
   const uniforms = new Float32Array(rows);
@@ -342,6 +289,5 @@ async function step(
     uniforms[slot] = float32Uniform(row.rollout.uniform());
   }
   const inverseTemperature = Float32Array.of(temperature > 0 ? 1 / temperature : 1);
-  const drawn = await program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature });
-  return { tokens: drawn.tokens!, logProbs: drawn.logProbs! };
+  return await program.run(`decode.${rows}`, { tokens, positions, uniforms, inverseTemperature });
 }

@@ -6,7 +6,14 @@
 import type { Engine } from '../../engine/backend.js';
 import type { WeightForm } from '../../engine/choices.js';
 import { largeWeight } from '../../engine/ops/ops.js';
-import type { FloatState, FunctionSpec, HalfForm, StateSpec, TensorRecord } from '../../engine/program.js';
+import type {
+  FloatState,
+  FunctionSpec,
+  FunctionSpecs,
+  HalfForm,
+  StateSpec,
+  TensorRecord,
+} from '../../engine/program.js';
 import type { Dtype } from '../checkpoint/dtype.js';
 import type { ModelConfig } from '../network/config.js';
 import { hasAdapter, mergedTensor, withAdapterScale } from '../network/lora.js';
@@ -81,30 +88,24 @@ export function samplerCopies(
 }
 
 /** Makes `functions` read the copies instead of the parameters, if there are any. */
-export function onCopies(
-  functions: Readonly<Record<string, FunctionSpec>>,
-  copies: FloatState,
-): Record<string, FunctionSpec> {
+export function onCopies<Functions extends FunctionSpecs>(functions: Functions, copies: FloatState): Functions {
   return onState(functions, (state) => copiesFirst(state, copies));
 }
 
 /** Makes `functions` add the adapters' terms to the products with the frozen weights. */
-export function onAdapters(
-  functions: Readonly<Record<string, FunctionSpec>>,
-  lora: LoraOptions,
-): Record<string, FunctionSpec> {
+export function onAdapters<Functions extends FunctionSpecs>(functions: Functions, lora: LoraOptions): Functions {
   return onState(functions, (state) => withAdapterScale(state, lora));
 }
 
-function onState(
-  functions: Readonly<Record<string, FunctionSpec>>,
+function onState<Functions extends FunctionSpecs>(
+  functions: Functions,
   view: (state: TensorRecord) => TensorRecord,
-): Record<string, FunctionSpec> {
+): Functions {
   const entries = Object.entries(functions).map(([name, spec]): [string, FunctionSpec] => [
     name,
     { ...spec, body: (state, inputs) => spec.body(view(state), inputs) },
   ]);
-  return Object.fromEntries(entries);
+  return Object.fromEntries(entries) as Functions;
 }
 
 /** A record in which each copy replaces its parameter. Tensors are read on access. */

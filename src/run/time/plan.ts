@@ -3,7 +3,7 @@
  * is simulated step by step, with slots that are filled and batches that shrink as in model/sampling/sample.ts.
  */
 import { planPasses } from '../../model/network/packed.js';
-import { decodeBatches } from '../../model/sampling/sample.js';
+import { decodeBatches } from '../../model/sampling/program.js';
 import type { PolicyLayout } from '../../policy/layout.js';
 import { survivalOf } from '../../policy/sampling-effort.js';
 import type { UpdateShape } from '../../policy/update-shape.js';

@@ -5,7 +5,7 @@
  */
 import type { ModelConfig } from '../../model/network/config.js';
 import { elementCount, parameterCount, parameterSpecs } from '../../model/network/params.js';
-import { decodeBatches } from '../../model/sampling/sample.js';
+import { decodeBatches } from '../../model/sampling/program.js';
 import type { PolicyLayout } from '../../policy/layout.js';
 import { createPolicy, type Policy, type PolicyEngine, type PolicyOptions } from '../../policy/policy.js';
 import type { UpdateShape } from '../../policy/update-shape.js';

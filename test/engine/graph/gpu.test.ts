@@ -10,7 +10,7 @@ import { loadBinding, loadKernels } from '../../../src/engine/native.js';
 import type { Program, ProgramSpec } from '../../../src/engine/program.js';
 import { createSessionProgram, gpuDevice, traceProgram } from '../../../src/engine/session.js';
 import { samplingSizes } from '../../../src/model/load.js';
-import { samplingParts } from '../../../src/model/sampling/sample.js';
+import { samplingParts } from '../../../src/model/sampling/program.js';
 import { frozenState } from '../../../src/model/sampling/weights.js';
 import { nativeTest } from '../../helpers/native.js';
 

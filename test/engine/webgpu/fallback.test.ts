@@ -7,7 +7,7 @@ import { parseModelConfig } from '../../../src/model/network/config.js';
 import { loraTargets } from '../../../src/model/network/params.js';
 import { openRequestedEngine } from '../../../src/model/open.js';
 import type { DrawOptions } from '../../../src/model/sampling/draw.js';
-import { samplingParts } from '../../../src/model/sampling/sample.js';
+import { samplingParts } from '../../../src/model/sampling/program.js';
 import { frozenState } from '../../../src/model/sampling/weights.js';
 import { planScoring, scoreFunctions } from '../../../src/model/score.js';
 import { optimizer } from '../../../src/options/defaults.js';

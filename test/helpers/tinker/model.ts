@@ -18,7 +18,8 @@ import {
   valuesByRow,
 } from '../../../src/model/network/packed.js';
 import { type LoraOptions, loraTargets } from '../../../src/model/network/params.js';
-import { type Completion, type Rollout, sample, samplingParts } from '../../../src/model/sampling/sample.js';
+import { samplingParts } from '../../../src/model/sampling/program.js';
+import { type Completion, type Rollout, sample } from '../../../src/model/sampling/sample.js';
 import { copyFunction, onCopies } from '../../../src/model/sampling/weights.js';
 import { addGradients, zerosFunction } from '../../../src/policy/gradients.js';
 import { frozenOf, momentSpecsOf, pick, policyLayout } from '../../../src/policy/layout.js';
@@ -120,6 +121,7 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
     },
     functions: all,
   });
+  const sampler = withFunctions(program, functions);
   const passes = withFunctions(program, passFunctions);
   for (const name of [...Object.keys(layout.caches), ...Object.keys(layout.gradients)]) program.fill(name, 0);
   for (const name of Object.keys(layout.parameters)) program.write(name, weights.read(name));
@@ -175,7 +177,7 @@ export function adapterModel(engine: Engine, { config, weights }: Pretrained, ra
     async sample(rollouts, temperature, stop, adapted) {
       if (!adapted) for (const name of names) program.fill(name, 0);
       program.run('copy');
-      return (await sample(program, layout.sizes, rollouts, { temperature, endIds: new Set(stop) })).completions;
+      return (await sample(sampler, layout.sizes, rollouts, { temperature, endIds: new Set(stop) })).completions;
     },
     dispose: () => program.dispose(),
   };

@@ -7,7 +7,7 @@ import type { FunctionSpec } from '../../../src/engine/program.js';
 import { parameterState } from '../../../src/model/load.js';
 import { type ModelConfig, parseModelConfig } from '../../../src/model/network/config.js';
 import type { CacheSizes } from '../../../src/model/sampling/kv-cache.js';
-import { samplingParts } from '../../../src/model/sampling/sample.js';
+import { samplingParts } from '../../../src/model/sampling/program.js';
 import { float32Uniform } from '../../../src/util/random.js';
 import { assertClose } from '../../helpers/close.js';
 import { compiledWay, composedWay, type Way } from '../../helpers/engines.js';

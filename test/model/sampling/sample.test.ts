@@ -15,13 +15,8 @@ import { openPretrained } from '../../../src/model/checkpoint/pretrained.js';
 import { samplingSizes } from '../../../src/model/load.js';
 import { type DrawOptions, draw, drawInputs } from '../../../src/model/sampling/draw.js';
 import type { CacheSizes } from '../../../src/model/sampling/kv-cache.js';
-import {
-  type Completion,
-  decodeBatches,
-  type Rollout,
-  type SampleOptions,
-  sample,
-} from '../../../src/model/sampling/sample.js';
+import { decodeBatches } from '../../../src/model/sampling/program.js';
+import { type Completion, type Rollout, type SampleOptions, sample } from '../../../src/model/sampling/sample.js';
 import { planScoring, score, scoreFunctions } from '../../../src/model/score.js';
 import { keyedRandom, rolloutRandom } from '../../../src/util/random.js';
 import { assertUserRejection } from '../../helpers/errors.js';
@@ -81,7 +76,7 @@ async function checkAgainstNaive(
     { prompt: 1, length: 9, maxNewTokens: 1 },
     { prompt: 3, length: 17, maxNewTokens: 16 },
   ]);
-  const { completions } = await sample(sampler.program, small, fresh(make), { temperature, endIds: noEnd });
+  const { completions } = await sample(sampler.sampling, small, fresh(make), { temperature, endIds: noEnd });
   make.forEach((rollout, index) => {
     const expected = naiveCompletion(sampler, rollout(), temperature, options);
     assertSame(completions[index]!, { ...expected, finishReason: 'length' }, `rollout ${index}`);
@@ -108,12 +103,12 @@ async function checkIndependence(engine: EngineName): Promise<void> {
   ]) {
     const sampler = await fixtureSampler(engine, 'qwen2-tied-f32', sizes);
     const make = rollouts(sampler.config, plans);
-    const { completions } = await sample(sampler.program, sizes, fresh(make), settings);
+    const { completions } = await sample(sampler.sampling, sizes, fresh(make), settings);
     expected ??= completions;
     completions.forEach((each, index) => {
       assertSame(each, (expected as Completion[])[index] as Completion, `rollout ${index} in ${JSON.stringify(sizes)}`);
     });
-    const backwards = await sample(sampler.program, sizes, fresh(make.toReversed()), settings);
+    const backwards = await sample(sampler.sampling, sizes, fresh(make.toReversed()), settings);
     backwards.completions.toReversed().forEach((each, index) => {
       assertSame(each, (expected as Completion[])[index] as Completion, `rollout ${index}, backwards`);
     });
@@ -146,8 +141,8 @@ async function checkSharedPrefix(engine: EngineName): Promise<void> {
     // No common prefix: the same chunks.
     [own, 5 * 3 * 8],
   ] as const) {
-    const expected = await sample(without.program, plain, fresh(make), settings);
-    const { completions, counts } = await sample(withShared.program, sharing, fresh(make), settings);
+    const expected = await sample(without.sampling, plain, fresh(make), settings);
+    const { completions, counts } = await sample(withShared.sampling, sharing, fresh(make), settings);
     for (const [index, each] of completions.entries()) {
       assertSame(each, expected.completions[index]!, `rollout ${index}`);
     }
@@ -167,7 +162,7 @@ async function checkCost(engine: EngineName): Promise<void> {
     maxNewTokens: 1 + ((index * 11) % 24),
   }));
   const make = rollouts(sampler.config, plans);
-  const { completions, counts } = await sample(sampler.program, sizes, fresh(make), { temperature: 1, endIds: noEnd });
+  const { completions, counts } = await sample(sampler.sampling, sizes, fresh(make), { temperature: 1, endIds: noEnd });
   assert.equal(counts.prompts, 10);
   // Prompts are prefilled four at a time without their last tokens: at most 7, 15 and 19 positions in chunks of 8.
   assert.equal(counts.prefilled, 4 * 8 * (1 + 2 + 3));
@@ -178,7 +173,7 @@ async function checkCost(engine: EngineName): Promise<void> {
   const bound = counts.decoded / 8 + 4 * 24;
   assert.ok(idle >= 0 && idle <= bound, `${idle} idle rows of ${counts.decoded}; ${bound} allowed`);
   // One rollout alone decodes alone, in however many slots there are.
-  const one = await sample(sampler.program, sizes, fresh(make.slice(5, 6)), { temperature: 1, endIds: noEnd });
+  const one = await sample(sampler.sampling, sizes, fresh(make.slice(5, 6)), { temperature: 1, endIds: noEnd });
   assert.equal(one.counts.decoded, one.completions[0]?.ids.length);
   sampler.program.dispose();
 }
@@ -198,7 +193,7 @@ async function checkEnds(engine: EngineName): Promise<void> {
   const sampler = await fixtureSampler(engine, 'llama', small);
   const plans = Array.from({ length: 6 }, (_, prompt) => ({ prompt, length: 4, maxNewTokens: 16 }));
   const make = rollouts(sampler.config, plans);
-  const run = (endIds: ReadonlySet<number>) => sample(sampler.program, small, fresh(make), { temperature: 1, endIds });
+  const run = (endIds: ReadonlySet<number>) => sample(sampler.sampling, small, fresh(make), { temperature: 1, endIds });
   const { completions: whole } = await run(noEnd);
   // A token from the middle of the first completion, the last of the second, the first of the third.
   const ends = [whole[0]?.ids[7], whole[1]?.ids[15], whole[2]?.ids[0]] as number[];
@@ -229,7 +224,7 @@ async function checkScores(engine: EngineName): Promise<void> {
     [limited, 0.7],
   ] as const) {
     const sampler = await fixtureSampler(engine, 'qwen2-untied-bf16', small, options);
-    const { completions } = await sample(sampler.program, small, fresh(rollouts(sampler.config, plans)), {
+    const { completions } = await sample(sampler.sampling, small, fresh(rollouts(sampler.config, plans)), {
       temperature,
       endIds: noEnd,
     });
@@ -263,7 +258,7 @@ async function checkFirstTokens(engine: EngineName): Promise<void> {
     const { uniform } = rolloutRandom({ seed: 1, stage: 'test', problem: 'first token', sample: number });
     return { promptIds, maxNewTokens: 1, uniform };
   });
-  const { completions, counts } = await sample(sampler.program, sizes, many, { temperature: 1.5, endIds: noEnd });
+  const { completions, counts } = await sample(sampler.sampling, sizes, many, { temperature: 1.5, endIds: noEnd });
   assert.equal(counts.prompts, 1);
   assert.equal(counts.decoded, count);
   const drawn = completions.map(({ ids }) => ids[0]!);
@@ -370,7 +365,7 @@ async function checkStops(engine: EngineName): Promise<void> {
   const make = rollouts(sampler.config, [{ prompt: 0, length: 3, maxNewTokens: 40 }]);
   const controller = new AbortController();
   let drawn = 0;
-  const stopped = sample(sampler.program, small, fresh(make), {
+  const stopped = sample(sampler.sampling, small, fresh(make), {
     temperature: 1,
     endIds: noEnd,
     signal: controller.signal,
@@ -382,7 +377,7 @@ async function checkStops(engine: EngineName): Promise<void> {
   await assert.rejects(stopped, /enough/);
   assert.equal(drawn, 5);
   // The program still works.
-  const again = await sample(sampler.program, small, fresh(make), { temperature: 1, endIds: noEnd });
+  const again = await sample(sampler.sampling, small, fresh(make), { temperature: 1, endIds: noEnd });
   assert.equal(again.completions[0]?.ids.length, 40);
   for (const [plan, message] of [
     [{ prompt: 0, length: 0, maxNewTokens: 1 }, /at least one token/],
@@ -391,11 +386,11 @@ async function checkStops(engine: EngineName): Promise<void> {
     [{ prompt: 0, length: 20, maxNewTokens: 0 }, /at least 1, not 0/],
   ] as const) {
     const wrong = fresh(rollouts(sampler.config, [plan]));
-    await assert.rejects(sample(sampler.program, small, wrong, { temperature: 1, endIds: noEnd }), message);
+    await assert.rejects(sample(sampler.sampling, small, wrong, { temperature: 1, endIds: noEnd }), message);
   }
   sampler.program.write('model.norm.weight', new Float32Array(64).fill(Number.NaN));
   await assertUserRejection(
-    sample(sampler.program, small, fresh(make), { temperature: 1, endIds: noEnd }),
+    sample(sampler.sampling, small, fresh(make), { temperature: 1, endIds: noEnd }),
     /not finite.*weights are damaged/,
   );
   sampler.program.dispose();
@@ -408,7 +403,7 @@ async function checkDamaged(engine: EngineName): Promise<void> {
     sampler.program.write('model.norm.weight', new Float32Array(64).fill(Number.NaN));
     const make = rollouts(sampler.config, [{ prompt: 0, length: 4, maxNewTokens: 3 }]);
     await assertUserRejection(
-      sample(sampler.program, small, fresh(make), { temperature: 1, endIds: noEnd }),
+      sample(sampler.sampling, small, fresh(make), { temperature: 1, endIds: noEnd }),
       /not finite.*weights are damaged/,
     );
     sampler.program.dispose();

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openEngine } from '../../../src/engine/backend.js';
-import type { StateSpec } from '../../../src/engine/program.js';
+import { type FunctionSpecs, type StateSpec, withFunctions } from '../../../src/engine/program.js';
 import { gpuDevice, traceProgram } from '../../../src/engine/session.js';
 import { processorRoom, stateBytes } from '../../../src/model/load.js';
 import { type ModelConfig, parseModelConfig } from '../../../src/model/network/config.js';
@@ -16,7 +16,8 @@ import {
   loraTargets,
   parameterCount,
 } from '../../../src/model/network/params.js';
-import { sample, samplingParts } from '../../../src/model/sampling/sample.js';
+import { samplingParts } from '../../../src/model/sampling/program.js';
+import { sample } from '../../../src/model/sampling/sample.js';
 import { copyFunction, frozenState, onAdapters, onCopies, samplerCopies } from '../../../src/model/sampling/weights.js';
 import { policyLayout } from '../../../src/policy/layout.js';
 import { createPolicy, type Policy, type PolicyOptions } from '../../../src/policy/policy.js';
@@ -198,11 +199,12 @@ nativeTest('adapters give the same samples merged into copies of the weights and
     const { functions } = samplingParts(config, layout.sizes, { greedy: false, topK: 0, topP: 1 }, 'f32');
     const isMerged = Object.keys(layout.copies).length > 0;
     assert.equal(isMerged, mergedBytes > 0);
+    const all: FunctionSpecs = isMerged
+      ? { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) }
+      : onAdapters(functions, lora);
     const program = engine.createProgram({
       state: { ...layout.caches, ...layout.parameters, ...layout.adapters, ...layout.copies },
-      functions: isMerged
-        ? { ...onCopies(functions, layout.copies), copy: copyFunction(layout.copies, lora) }
-        : onAdapters(functions, lora),
+      functions: all,
     });
     for (const name of Object.keys(layout.caches)) program.fill(name, 0);
     for (const name of Object.keys(layout.parameters)) program.write(name, initial(name));
@@ -214,7 +216,7 @@ nativeTest('adapters give the same samples merged into copies of the weights and
       );
     }
     if (isMerged) program.run('copy');
-    const { completions } = await sample(program, layout.sizes, someRollouts(), options);
+    const { completions } = await sample(withFunctions(program, functions), layout.sizes, someRollouts(), options);
     program.dispose();
     return completions;
   };
