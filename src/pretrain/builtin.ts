@@ -6,14 +6,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine/backend.js';
 import { valueAndGradients } from '../engine/ops/gradient.js';
 import { tokenLogProbs } from '../engine/ops/ops.js';
 import * as adamw from '../engine/optim/adamw.js';
-import { type AdamWOptions, learningRateAt } from '../engine/optim/settings.js';
-import { defineFunction, type Program, type TensorRecord } from '../engine/program.js';
+import type { AdamWOptions } from '../engine/optim/settings.js';
+import { defineFunction, type TensorRecord } from '../engine/program.js';
 import { savePretrained } from '../model/checkpoint/save.js';
 import { parameterState } from '../model/load.js';
 import { type Family, type ModelConfig, modelConfigJson, parseModelConfig } from '../model/network/config.js';
@@ -24,6 +23,7 @@ import type { EvalSummary } from '../policy/eval-summary.js';
 import { keyedRandom } from '../util/random.js';
 import type { CorpusRow } from './corpus.js';
 import { corpusBatch, corpusRecipe, maxRowTokens, pupil, shippedCorpora } from './corpus.js';
+import { runSupervised, type SupervisedUpdate, type UpdatePlace } from './loop.js';
 import { eosId, padId, tokenizerFiles } from './vocabulary.js';
 
 type CorpusName = keyof typeof shippedCorpora;
@@ -181,15 +181,7 @@ interface PretrainOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface PretrainStep {
-  /** From 1. */
-  readonly step: number;
-  readonly learningRate: number;
-  /** Mean negative log-likelihood of the learned tokens, in nats. */
-  readonly loss: number;
-  /** Global norm before clipping. */
-  readonly gradientNorm: number;
-}
+export type PretrainStep = UpdatePlace & SupervisedUpdate;
 
 /** Design of the recipe: see the model card. Matrices decay, norms and biases do not. */
 const optimizer: AdamWOptions = {
@@ -223,29 +215,21 @@ export async function pretrain(engine: Engine, options: PretrainOptions): Promis
       program.write(name, initialParameter(name, shape, fanInDeviation(name, shape, config), uniform));
       for (const moment of Object.values(adamw.momentNames(name))) program.fill(moment, 0);
     }
-    await runSteps(program, options);
+    const { steps, rows, batchSize, length, learningRate: peak, onStep, signal } = options;
+    await runSupervised({
+      steps,
+      schedule: { peak, warmupSteps, cosine: { steps, floor: learningRateFloor } },
+      update({ step, learningRate }) {
+        const inputs = packRows(rows(step), batchSize, length);
+        const { loss, norm } = program.run('step', { ...inputs, ...adamw.stepScalars(step, learningRate, optimizer) });
+        return { loss: loss[0]!, gradientNorm: norm[0]! };
+      },
+      onStep,
+      signal,
+    });
     return Object.fromEntries(Object.keys(parameters).map((name) => [name, program.read(name)]));
   } finally {
     program.dispose();
-  }
-}
-
-async function runSteps(
-  program: Program<{ step: ReturnType<typeof stepFunction> }>,
-  options: PretrainOptions,
-): Promise<void> {
-  const { steps, rows, batchSize, length } = options;
-  const schedule = { peak: options.learningRate, warmupSteps, cosine: { steps, floor: learningRateFloor } };
-  for (let step = 1; step <= steps; step++) {
-    const learningRate = learningRateAt(schedule, step);
-    const { loss, norm } = program.run('step', {
-      ...packRows(rows(step), batchSize, length),
-      ...adamw.stepScalars(step, learningRate, optimizer),
-    });
-    options.onStep?.({ step, learningRate, loss: loss[0]!, gradientNorm: norm[0]! });
-    // Ctrl-C is only heard between two turns of the event loop.
-    await eventLoopTurn();
-    options.signal?.throwIfAborted();
   }
 }
 

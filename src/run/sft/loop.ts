@@ -1,11 +1,11 @@
 /**
- * @file The loop of supervised training: update, check, record, measure, save. The rows of an update are a function of the
- * seed; the caller handles files, timing and options.
+ * @file The updates of `sft`: which rows each one learns from, a function of the seed, and what is recorded, measured and saved
+ * after it. The caller handles files, timing and options.
  */
-import { setImmediate as eventLoopTurn } from 'node:timers/promises';
-import { learningRateAt, type Schedule } from '../../engine/optim/settings.js';
+import type { Schedule } from '../../engine/optim/settings.js';
 import type { TokenRow } from '../../model/prompt-input.js';
 import type { Learner } from '../../policy/learner.js';
+import { runSupervised } from '../../pretrain/loop.js';
 import { explainNumerics } from '../../stage2/checks.js';
 import { keyedRandom } from '../../util/random.js';
 import type { SftMetrics } from '../events.js';
@@ -54,33 +54,35 @@ export interface SftLoopOptions {
 }
 
 /** Runs the plan from `start` to its end. */
-export async function runSft(options: SftLoopOptions): Promise<void> {
-  const { learner, rows, plan, schedule, signal } = options;
-  let progress = options.start;
-  while (progress.step < plan.length) {
-    const step = progress.step + 1;
-    const batch = plan[progress.step]!;
-    const learningRate = learningRateAt(schedule, step);
-    const { loss, tokens, gradientNorm } = explainNumerics(step, () =>
-      learner.update({ rows: batch.rows.map((row) => rows[row]!), step, learningRate }),
-    );
-    progress = { step, trainedTokens: progress.trainedTokens + tokens };
-    const heldOutLoss = await options.measureHeldOut(step);
-    const { epoch } = batch;
-    const { trainedTokens } = progress;
-    options.onStep({
-      step,
-      epoch,
-      loss,
-      tokens,
-      trainedTokens,
-      gradientNorm,
-      learningRate,
-      ...(heldOutLoss !== undefined && { heldOutLoss }),
-    });
-    // Ctrl-C is received only between turns of the event loop.
-    await eventLoopTurn();
-    if (options.saveDue(step) || step === plan.length || signal.aborted) await options.save(progress);
-    signal.throwIfAborted();
-  }
+export async function runSft({ learner, rows, plan, start, ...options }: SftLoopOptions): Promise<void> {
+  let progress = start;
+  await runSupervised({
+    start: start.step,
+    steps: plan.length,
+    schedule: options.schedule,
+    signal: options.signal,
+    update: ({ step, learningRate }) =>
+      explainNumerics(step, () =>
+        learner.update({ rows: plan[step - 1]!.rows.map((row) => rows[row]!), step, learningRate }),
+      ),
+    async onStep({ step, learningRate, loss, tokens, gradientNorm }) {
+      progress = { step, trainedTokens: progress.trainedTokens + tokens };
+      const heldOutLoss = await options.measureHeldOut(step);
+      const { epoch } = plan[step - 1]!;
+      const { trainedTokens } = progress;
+      options.onStep({
+        step,
+        epoch,
+        loss,
+        tokens,
+        trainedTokens,
+        gradientNorm,
+        learningRate,
+        ...(heldOutLoss !== undefined && { heldOutLoss }),
+      });
+    },
+    async save(step, last) {
+      if (last || options.saveDue(step)) await options.save(progress);
+    },
+  });
 }
