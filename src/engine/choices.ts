@@ -20,8 +20,11 @@ export type Precision = (typeof precisions)[number];
 export const samplerWeightChoices = ['full', 'int8'] as const;
 export type SamplerWeights = (typeof samplerWeightChoices)[number];
 
-/** Weights that training leaves as they are; `embeddings`: those of the tokens, and the output layer. */
-export const freezeChoices = ['none', 'embeddings'] as const;
+/**
+ * Weights that training leaves as they are. `embeddings`: those of the tokens, and the output layer. `mlp`: these, and the MLPs of
+ * all layers, so that only attention and norms are trained.
+ */
+export const freezeChoices = ['none', 'embeddings', 'mlp'] as const;
 export type Freeze = (typeof freezeChoices)[number];
 
 /** How the large matrices of a sampler are stored. */

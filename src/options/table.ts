@@ -183,7 +183,7 @@ export const options = {
   freeze: {
     type: 'choice',
     choices: freezeChoices,
-    help: 'embeddings: the token embeddings and the output layer are not trained',
+    help: 'embeddings: the token embeddings and the output layer are not trained; mlp: nor are the MLPs of all layers',
   },
   loraRank: {
     type: 'integer',

@@ -1,4 +1,4 @@
-/** Training with frozen embeddings: the other weights get the gradients that they get without, and nothing else moves. */
+/** Training with frozen embeddings or MLPs: the other weights get the gradients that they get without, and nothing else moves. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openEngine } from '../../src/engine/backend.js';
@@ -86,38 +86,55 @@ function assertNear(actual: ArrayLike<number>, expected: ArrayLike<number>, tole
   }
 }
 
-for (const model of ['qwen2-tied-f32', 'qwen2-untied-bf16', 'llama']) {
+const cases = [
+  ['qwen2-tied-f32', 'embeddings'],
+  ['qwen2-untied-bf16', 'embeddings'],
+  ['llama', 'embeddings'],
+  ['qwen2-untied-bf16', 'mlp'],
+  ['llama', 'mlp'],
+] as const;
+for (const [model, freeze] of cases) {
   for (const [engine, test_] of [
     ['wasm', test],
     ['tensorflow', nativeTest],
   ] as const) {
-    test_(`frozen embeddings stay as they are, and the rest trains as without (${model}, ${engine})`, async () => {
-      const all = await trained(engine, model, 'none');
-      const some = await trained(engine, model, 'embeddings');
-      const frozen = [embeddingName, headName].filter((name) => name in some.saved);
-      assert.deepEqual(Object.keys(some.saved), Object.keys(parameterSpecs(some.config)));
-      assert.deepEqual(Object.keys(all.saved), Object.keys(some.saved));
-      assert.deepEqual(
-        Object.keys(all.specs).filter((name) => !(name in some.specs)),
-        frozen,
-      );
-      assert.equal(Object.keys(some.momentSpecs).length, 2 * Object.keys(some.specs).length);
-      for (const name of frozen) assert.deepEqual(some.after.get(name), some.start.get(name), name);
-      // The first step of Adam has the size of the learning rate whatever the gradient: equal steps need equal signs.
-      for (const name of Object.keys(some.specs)) {
-        const moved = (run: typeof all) => run.after.get(name)!.map((value, i) => value - run.start.get(name)![i]!);
-        assert.ok(largest(moved(some)) > 0.009, `${name} moves`);
-        assertNear(moved(some), moved(all), 1e-3, name);
-      }
-      for (const [i, logProbs] of all.first.logProbs.entries()) {
-        assertNear(some.first.logProbs[i]!, logProbs, 1e-4, 'log-probs');
-        assertNear(some.first.refLogProbs[i]!, all.first.refLogProbs[i]!, 1e-4, 'log-probs of the reference');
-        // The reference does not follow the policy.
-        assertNear(some.second.refLogProbs[i]!, some.first.refLogProbs[i]!, 1e-6, 'log-probs of the reference, later');
-      }
-      // What the sampler says of its tokens is what the update says.
-      for (const [i, logProbs] of some.sampled.entries())
-        assertNear(some.third.logProbs[i]!, logProbs, 1e-3, 'sampled');
-    });
+    test_(
+      `frozen weights stay as they are, and the rest trains as without (${freeze}, ${model}, ${engine})`,
+      async () => {
+        const all = await trained(engine, model, 'none');
+        const some = await trained(engine, model, freeze);
+        const frozen = Object.keys(some.saved).filter(
+          (name) => name === embeddingName || name === headName || (freeze === 'mlp' && name.includes('.mlp.')),
+        );
+        assert.deepEqual(Object.keys(some.saved), Object.keys(parameterSpecs(some.config)));
+        assert.deepEqual(Object.keys(all.saved), Object.keys(some.saved));
+        assert.deepEqual(
+          Object.keys(all.specs).filter((name) => !(name in some.specs)),
+          frozen,
+        );
+        assert.equal(Object.keys(some.momentSpecs).length, 2 * Object.keys(some.specs).length);
+        for (const name of frozen) assert.deepEqual(some.after.get(name), some.start.get(name), name);
+        // The first step of Adam has the size of the learning rate whatever the gradient: equal steps need equal signs.
+        for (const name of Object.keys(some.specs)) {
+          const moved = (run: typeof all) => run.after.get(name)!.map((value, i) => value - run.start.get(name)![i]!);
+          assert.ok(largest(moved(some)) > 0.009, `${name} moves`);
+          assertNear(moved(some), moved(all), 1e-3, name);
+        }
+        for (const [i, logProbs] of all.first.logProbs.entries()) {
+          assertNear(some.first.logProbs[i]!, logProbs, 1e-4, 'log-probs');
+          assertNear(some.first.refLogProbs[i]!, all.first.refLogProbs[i]!, 1e-4, 'log-probs of the reference');
+          // The reference does not follow the policy.
+          assertNear(
+            some.second.refLogProbs[i]!,
+            some.first.refLogProbs[i]!,
+            1e-6,
+            'log-probs of the reference, later',
+          );
+        }
+        // What the sampler says of its tokens is what the update says.
+        for (const [i, logProbs] of some.sampled.entries())
+          assertNear(some.third.logProbs[i]!, logProbs, 1e-3, 'sampled');
+      },
+    );
   }
 }

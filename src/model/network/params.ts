@@ -48,7 +48,11 @@ export function parameterSpecs(config: ModelConfig): ParameterSpecs {
 
 /** The parameters that training changes if it does not train adapters, in layer order. */
 export function trainedSpecs(config: ModelConfig, freeze: Freeze = 'none'): ParameterSpecs {
-  const isTrained = (name: string) => freeze === 'none' || (name !== embeddingName && name !== headName);
+  const isTrained = (name: string) => {
+    if (freeze === 'none') return true;
+    if (name === embeddingName || name === headName) return false;
+    return freeze === 'embeddings' || !name.includes('.mlp.');
+  };
   return Object.fromEntries(Object.entries(parameterSpecs(config)).filter(([name]) => isTrained(name)));
 }
 
