@@ -61,7 +61,7 @@ const floatBytes = 4;
  * graphs of a layer take about as much for wide layers as for narrow ones, and adapters have as many as the weights.
  */
 const runtimeBytes = ({ layers }: ModelConfig, use: 'sampling' | 'training', lora: LoraOptions | undefined) =>
-  0.42e9 + layers * (lora !== undefined ? 12e6 : use === 'sampling' ? 5e6 : 8e6);
+  0.44e9 + layers * (lora !== undefined ? 15e6 : use === 'sampling' ? 5e6 : 12e6);
 
 export interface UpdatePlan {
   /** Rows per update, and sequences per pass (absent: chosen automatically). */
