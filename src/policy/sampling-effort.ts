@@ -81,15 +81,14 @@ const stepEffort = (rows: number, slots: number) => (1 + rows / slots) / 2;
  */
 export function effortToCome(ended: Int32Array, ages: readonly number[], waiting: number, slots: number): number {
   const survival = survivalOf(ended, ages);
-  // While completions wait, every slot is in use.
+  // Waiting completions start in free slots at once. While others wait, every slot is in use.
+  const starting = Math.min(waiting, Math.max(0, slots - ages.length));
   const length = survival.reduce((sum, share) => sum + share, 0);
-  let effort = (waiting * length) / slots;
-  // The running completions, or those that run when none waits any more, end one by one.
-  const starts = waiting > 0 && ages.length === 0 ? [0] : ages;
-  const weight = waiting > 0 && ages.length === 0 ? Math.min(waiting, slots) : 1;
-  for (let step = 1; step < survival.length; step += 1) {
-    let rows = 0;
-    for (const age of starts) rows += (weight * (survival[age + step] ?? 0)) / (survival[age] || 1);
+  let effort = ((waiting - starting) * length) / slots;
+  // Those that run when none waits any more are taken to be as old as those that run now. They end one by one.
+  for (let step = 0; step < survival.length; step += 1) {
+    let rows = starting * survival[step]!;
+    for (const age of ages) rows += (survival[age + step] ?? 0) / (survival[age] || 1);
     if (rows < 0.5) break;
     effort += stepEffort(rows, slots);
   }

@@ -14,10 +14,19 @@ test('completions that are all alike: full steps while some wait, then one last 
   // 8 waiting completions of 10 tokens in 4 slots: 2 rounds of 10 steps, and those that run have 10 - 4 steps to go.
   const ended = lengths(40, { 10: 50 });
   assert.equal(effortToCome(ended, [], 0, 4), 0);
-  assert.equal(effortToCome(ended, [4, 4, 4, 4], 0, 4), 5);
-  assert.equal(effortToCome(ended, [4, 4, 4, 4], 8, 4), 20 + 5);
+  assert.equal(effortToCome(ended, [4, 4, 4, 4], 0, 4), 6);
+  assert.equal(effortToCome(ended, [4, 4, 4, 4], 8, 4), 20 + 6);
   // Half of the slots in use: three quarters of a full step.
-  assert.equal(effortToCome(ended, [4, 4], 0, 4), 0.75 * 5);
+  assert.equal(effortToCome(ended, [4, 4], 0, 4), 0.75 * 6);
+});
+
+test('completions that start in free slots count once', () => {
+  const ended = lengths(40, { 10: 50 });
+  assert.equal(effortToCome(ended, [], 4, 4), 10);
+  assert.equal(effortToCome(ended, [], 8, 4), 20);
+  assert.equal(effortToCome(ended, [], 2, 4), 0.75 * 10);
+  // 6 steps with all slots in use, then 4 with half of them.
+  assert.equal(effortToCome(ended, [4, 4], 2, 4), 6 + 0.75 * 4);
 });
 
 test('short completions end first and do not make the others look short', () => {
@@ -41,8 +50,9 @@ test('the estimate does not start low where most completions turn out long', () 
 });
 
 test('no completion is expected to be longer than allowed', () => {
-  assert.equal(effortToCome(lengths(10, {}), [9], 0, 1), 0);
-  assert.ok(effortToCome(lengths(10, {}), [], 1, 1) <= 20);
+  assert.equal(effortToCome(lengths(10, {}), [9], 0, 1), 1);
+  assert.equal(effortToCome(lengths(10, {}), [10], 0, 1), 0);
+  assert.ok(effortToCome(lengths(10, {}), [], 1, 1) <= 10);
 });
 
 test('effort and completions add up over the calls; greedy lengths do not predict sampled ones', () => {
