@@ -15,13 +15,12 @@ import { algorithms } from '../stage2/algorithm.js';
 import { plannedRollouts, plannedUpdates } from '../stage2/plan.js';
 import type { Reporter } from '../util/reporter.js';
 import { policySizes } from './core/plan.js';
+import { missingBytes, planDisk } from './disk.js';
 import { readGivenVStar } from './job.js';
 import {
   isInstalled,
-  missingBytes,
   type Needs,
   planClientMemory,
-  planDisk,
   planMemory,
   plannedDevice,
   processor,
@@ -89,11 +88,11 @@ export async function dryRun(
   readGivenVStar(settings, sampledWith);
   const { train, rows, test, validation = [] } = problems;
   const { config } = model.pretrained;
-  const { algo, numSamples, evalSamples, maxNewTokens, keep, lora } = settings;
+  const { algo, numSamples, evalSamples, maxNewTokens, keep, lora, freeze } = settings;
   const stage1 = algorithms[algo].hasStage1 ? numSamples * train.length : 0;
   const count = { rows: rows.length, problems: train.length };
 
-  const kept = { keep: newestKept(keep) + Number(keep === 'best') / 3, lora };
+  const kept = { keep: newestKept(keep), best: keep === 'best', lora, freeze };
   const onServer = () => ({
     memory: planClientMemory(config, lora),
     disk: planDisk(config, { ...kept, download: 0, server: 'trains' }),

@@ -3,8 +3,6 @@
  * compared with what is available. Used by `train --dry-run`, before weights are downloaded or an engine is opened. The size
  * of the state is exact; intermediate results are estimated, and compared with measured peaks in docs/log.md.
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import {
   type EngineName,
   type EngineSetting,
@@ -19,37 +17,21 @@ import { findInstalledEngine } from '../engine/install/installed.js';
 import { tableSize } from '../engine/lowering/shapes.js';
 import { probeWebGpu, type WebGpuProbe } from '../engine/webgpu/dawn.js';
 import { assumedBytes } from '../engine/webgpu/device.js';
-import { bytesPerElement } from '../model/checkpoint/dtype.js';
-import { type Pretrained, singleWeightFile, weightIndexFile } from '../model/checkpoint/pretrained.js';
-import { isGguf } from '../model/gguf/open.js';
 import { drawingBytes, gpuRoom, processorRoom, type Room, stateBytes, wasmHeapBytes } from '../model/load.js';
 import type { ModelConfig } from '../model/network/config.js';
 import { adapterSpecs } from '../model/network/lora.js';
 import type { LoraOptions } from '../model/network/params.js';
-import {
-  elementCount,
-  outputName,
-  type ParameterSpecs,
-  parameterCount,
-  parameterSpecs,
-} from '../model/network/params.js';
+import { elementCount, outputName, parameterSpecs } from '../model/network/params.js';
 import { type EngineRequest, openRequestedEngine, requireWorkersFit } from '../model/open.js';
 import { exactForms } from '../model/sampling/weights.js';
 import { type PolicySizes, policyLayout, type TrainingLayout, trainingLayout } from '../policy/layout.js';
 import { activationsPerToken, chooseUpdateShape, type UpdateShape } from '../policy/update-shape.js';
 import { freeBytes, memoryLimit } from '../util/machine.js';
 import type { Reporter } from '../util/reporter.js';
-
-/** Bytes by purpose. */
-export type Parts = Readonly<Record<string, number>>;
+import { type DiskPlan, type Parts, specBytes, totalBytes } from './disk.js';
 
 interface MemoryStage {
   readonly stage: 'sampling' | 'training';
-  readonly parts: Parts;
-  readonly bytes: number;
-}
-
-interface DiskPlan {
   readonly parts: Parts;
   readonly bytes: number;
 }
@@ -162,7 +144,7 @@ function ofUpdates(
 
 /** Memory of sampling beyond that of the gradients: each phase returns its own to the system before the other begins. */
 function takenInTurn(forSampling: Parts, { gradients }: TrainingLayout): Parts {
-  const beyond = Math.max(0, total(forSampling) - stateBytes(gradients));
+  const beyond = Math.max(0, totalBytes(forSampling) - stateBytes(gradients));
   return beyond > 0 ? { caches: beyond } : {};
 }
 
@@ -190,45 +172,8 @@ const clientBytes = 0.2e9;
 /** Its archive, packed and unpacked, and its tensors. */
 const adapterCopies = 3;
 
-const specBytes = (specs: ParameterSpecs): number =>
-  floatBytes * Object.values(specs).reduce((sum, shape) => sum + elementCount(shape), 0);
-
 function stage(name: MemoryStage['stage'], parts: Parts): MemoryStage {
-  return { stage: name, parts, bytes: total(parts) };
-}
-
-interface DiskWork {
-  readonly keep: number;
-  readonly download: number;
-  readonly lora?: LoraOptions | undefined;
-  readonly server?: 'samples' | 'trains';
-}
-
-/** Two on the server, and the next one (model/server/adapters.ts). */
-const sentAdapters = 3;
-
-/**
- * Peak disk space of a run: checkpoints (while the newest is being written), the trained model, and the download.
- *
- * @param keep number of checkpoints kept. @param download bytes of weights still to be downloaded.
- * @param lora absent: all weights are trained and saved. @param server the server, if there is one.
- */
-export function planDisk(config: ModelConfig, { keep, download, lora, server }: DiskWork): DiskPlan {
-  const weights = specBytes(lora === undefined ? parameterSpecs(config) : adapterSpecs(config, lora));
-  // Weights and two moments each, which a server that trains keeps itself.
-  const checkpoint = (server === 'trains' ? 1 : 3) * weights;
-  const parts = {
-    ...(download > 0 && { download }),
-    // One extra checkpoint exists until the newest is complete.
-    checkpoints: (keep + 1) * checkpoint,
-    ...(server === 'samples' && { 'adapters for the server': sentAdapters * weights }),
-    'trained model': weights,
-  };
-  return { parts, bytes: total(parts) };
-}
-
-function total(parts: Parts): number {
-  return Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
+  return { stage: name, parts, bytes: totalBytes(parts) };
 }
 
 export interface Needs {
@@ -312,12 +257,6 @@ export function weighNeeds(
 }
 
 const isHere = (worker: string) => /^(localhost|127\.[\d.]+):/.test(worker);
-
-/** Bytes of weights that a run would still have to download. */
-export function missingBytes(name: string, { folder, config }: Pick<Pretrained, 'folder' | 'config'>): number {
-  const isHere = isGguf(name) || [singleWeightFile, weightIndexFile].some((file) => existsSync(join(folder, file)));
-  return isHere ? 0 : parameterCount(config) * bytesPerElement[config.dtype];
-}
 
 /** Whether the engine of a run is known, since nothing would be installed first. */
 export function isInstalled(engine: EngineSetting, install: boolean): boolean {

@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { parameterCount } from '../../src/model/network/params.js';
+import { sizeOf } from '../../src/engine/shape.js';
+import { parameterCount, trainedSpecs } from '../../src/model/network/params.js';
 import { builtinArchitecture } from '../../src/pretrain/builtin.js';
+import { planDisk } from '../../src/run/disk.js';
 import type { DryRun } from '../../src/run/dry-run.js';
-import { planDisk, planMemory } from '../../src/run/needs.js';
+import { planMemory } from '../../src/run/needs.js';
 import { writeVStarFile } from '../../src/stage1/v-star-file.js';
 import { lastLine, tinyzero } from '../helpers/cli.js';
 import { changeJson, copyOfModel, temporaryFolder } from '../helpers/files.js';
@@ -39,6 +41,17 @@ test('weights, reference and two moments are four times the parameters; the rest
     );
   }
   assert.equal(planDisk(config, { keep: 2, download: 7 }).bytes, 7 + (3 * 3 + 1) * bytes);
+});
+
+test('checkpoints have moments of the trained weights alone, the best model none', () => {
+  const config = builtinArchitecture();
+  const bytes = 4 * parameterCount(config);
+  const frozen = bytes - 4 * Object.values(trainedSpecs(config, 'embeddings')).reduce((sum, s) => sum + sizeOf(s), 0);
+  assert.ok(frozen > 0);
+  const work = { keep: 2, download: 0 };
+  assert.equal(planDisk(config, { ...work, freeze: 'embeddings' }).bytes, (3 * 3 + 1) * bytes - 3 * 2 * frozen);
+  assert.equal(planDisk(config, { ...work, best: true }).bytes, (3 * 3 + 2) * bytes);
+  assert.equal(planDisk(config, { ...work, server: 'trains' }).bytes, (3 + 1) * bytes);
 });
 
 test('more completions than memory holds are refused before any of them', async () => {

@@ -2,6 +2,7 @@
  * @file `sft --dry-run`: the work and resources that a run needs. Rejects whatever the run would reject. Computes, writes and
  * installs nothing; downloads a hub model's files except the weights.
  */
+
 import { completionTokens, tokensOf } from '../../model/network/log-probs.js';
 import { parameterCount } from '../../model/network/params.js';
 import { describeModel } from '../../model/open.js';
@@ -9,16 +10,9 @@ import { builtinModel } from '../../model/shipped.js';
 import { newestKept } from '../../options/settings.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import type { Reporter } from '../../util/reporter.js';
+import { missingBytes, planDisk } from '../disk.js';
 import type { SftRequest } from '../events.js';
-import {
-  missingBytes,
-  type Needs,
-  planDisk,
-  planLearnerMemory,
-  plannedDevice,
-  requireEngine,
-  weighNeeds,
-} from '../needs.js';
+import { type Needs, planLearnerMemory, plannedDevice, requireEngine, weighNeeds } from '../needs.js';
 import { type ExampleSet, openExamples, readData } from './examples.js';
 import { planSft } from './loop.js';
 

@@ -12,8 +12,8 @@ import { groupSamples } from '../../stage1/estimate.js';
 import { probeSize } from '../../stage1/probe.js';
 import { type Algorithm, algorithms } from '../../stage2/algorithm.js';
 import { policySizes, policyTraining } from '../core/plan.js';
+import { planDisk } from '../disk.js';
 import type { Job } from '../job.js';
-import { planDisk } from '../needs.js';
 import { samplingSeconds, type TimedWork, type TimeParts, updateSeconds, writingSeconds } from './plan.js';
 
 export type TimedJob = Pick<Job, 'settings' | 'problems' | 'form' | 'tokenizer'> & {
@@ -61,14 +61,14 @@ export function probeSeconds({ problems: { train } }: TimedJob, work: TimedWork)
 export function stage2Parts(job: TimedJob, work: TimedWork, updates: number): TimeParts {
   const { settings, problems, form, tokenizer, pretrained } = job;
   const { train, test, validation = [] } = problems;
-  const { algo, evalEvery, saveEvery, batchSize, lora } = settings;
+  const { algo, evalEvery, saveEvery, batchSize, lora, freeze } = settings;
   const algorithm: Algorithm = algorithms[algo];
   const distinct = Math.ceil(batchSize / algorithm.groupSize(settings));
   const rows = Array.from({ length: batchSize }, (_, i) => promptIds({ tokenizer, form }, train[i % train.length]!));
   const times = (every: number) => (every > 0 ? Math.floor(updates / every) : 0);
   const greedy = (count: number) => samplingSeconds(work, count, count);
   // The last checkpoint is always written.
-  const { bytes } = planDisk(pretrained.config, { keep: 0, download: 0, lora });
+  const { bytes } = planDisk(pretrained.config, { keep: 0, download: 0, lora, freeze });
   return {
     'stage 2: rollouts': updates * samplingSeconds(work, batchSize, distinct),
     'stage 2: updates': work.speed.openUpdates + updates * updateSeconds(work, rows),
