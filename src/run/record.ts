@@ -47,12 +47,7 @@ export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): v
   const options = Object.fromEntries(trainingOptionNames.map((name) => [name, settings[name]]));
   const problems = problemsJson(job.problems);
   const config = {
-    format,
-    createdBy: `tinyzero ${packageVersion()}`,
-    engine: engine.name,
-    engineDescription: engine.description,
-    node: process.version,
-    modelHash,
+    ...recordHead(format, engine, modelHash),
     problemsChecksum: checksumOf(problems).crc32,
     fingerprint,
     options,
@@ -63,6 +58,18 @@ export function writeRun(folder: RunFolder, job: RunFacts, modelHash: string): v
     writeFileAtomic(folder.file('repeat'), repeatText({ options, engine: engine.name }));
     writeFileAtomic(folder.file('config'), sealJson(`${JSON.stringify(config, null, 2)}\n`));
   });
+}
+
+/** The first fields of a record: what made the run, and where it started. */
+export function recordHead(format: string, engine: RunFacts['engine'], modelHash: string) {
+  return {
+    format,
+    createdBy: `tinyzero ${packageVersion()}`,
+    engine: engine.name,
+    engineDescription: engine.description,
+    node: process.version,
+    modelHash,
+  };
 }
 
 function repeatText({ options, engine }: { readonly options: object; readonly engine: RunEngine }): string {
@@ -167,14 +174,9 @@ export function readProblems(path: string): Omit<ProblemSet, 'notes'> {
   return { train, rows, test, ...(validation && { validation }) };
 }
 
-/**
- * The options of a run that decide its evaluation problems and how they are sampled.
- *
- * @param path of its `config.json`. @throws UserError as {@link readRun}.
- */
-export function evaluationOptionsOf(path: string): Partial<TrainingOptions> {
-  const { options } = readRun(path);
-  const names = evaluationOptionNames.filter((name) => hasKey(options, name));
+/** Those of a run's options that decide its evaluation problems and how they are sampled. */
+export function evaluationOptionsOf(options: TrainingOptions): Partial<TrainingOptions> {
+  const names = evaluationOptionNames.filter((name) => name !== 'model' && hasKey(options, name));
   // If a task names no held-out problems, their choice depends on the number of training rows.
   return Object.fromEntries(
     [...names, 'numTrain' as const, 'evalSamples' as const].map((name) => [name, options[name]]),

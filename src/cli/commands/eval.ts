@@ -1,8 +1,6 @@
 /**
  * @file `tinyzero eval`: a model on held-out problems, alone or against another.
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { usageError } from '../../model/open.js';
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName, evaluationOptionNames } from '../../options/names.js';
@@ -11,12 +9,12 @@ import type { OptionName, OptionValues } from '../../options/table.js';
 import { type ComparableEvaluation, compareEvaluations, readEvaluation } from '../../policy/eval-compare.js';
 import type { EvalSummary } from '../../policy/eval-summary.js';
 import { trainedModel } from '../../run/checkpoints.js';
-import { runFiles } from '../../run/folder.js';
 import { evaluationOptionsOf } from '../../run/record.js';
 import { exitCodes } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import type { resultCommandOptions } from '../command-spec.js';
 import { requireRemote } from '../modal/require.js';
+import { optionsOfRun, withOwnOptions } from '../own-options.js';
 import { describeComparison, describeEvaluation } from '../run-summary.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
@@ -69,19 +67,12 @@ function describe(result: Evaluated, paint: Paint): string[] {
   return [...describeEvaluation(result, paint), ...compared];
 }
 
-/**
- * Options of the evaluation: flags first, then the run's options if `model` is a run folder, then the defaults. Both models
- * of a comparison get the same.
- */
+/** Options of the evaluation, the same for both models of a comparison. */
 function problemOptions(model: string, values: Values, given: ReadonlySet<OptionName>): Partial<TrainingOptions> {
   const { model: _, compare, samples, engine, install, json, quiet, color, ...evaluation } = values;
   const { on, remoteGpu, timeout, volume, detach, dryRun, ...flags } = evaluation;
-  if (!existsSync(join(model, runFiles.problems))) return flags;
-  const { task, problems, model: __, ...rest } = evaluationOptionsOf(join(model, runFiles.config));
-  const otherProblems = given.has('task') || given.has('problems');
-  const isGiven: ReadonlySet<string> = given;
-  const ofRun = Object.entries({ ...rest, ...(!otherProblems && { task, problems }) });
-  return { ...flags, ...Object.fromEntries(ofRun.filter(([name]) => !isGiven.has(name))) };
+  const own = optionsOfRun(model);
+  return withOwnOptions(flags, own && evaluationOptionsOf(own), given);
 }
 
 async function evaluateOne(

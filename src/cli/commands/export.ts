@@ -2,7 +2,6 @@
  * @file `tinyzero export`: writes a model for other programs, and checks that it answers the same there. `tinyzero merge`:
  * writes a full model folder from an adapter and its base.
  */
-import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { savePretrained } from '../../model/checkpoint/save.js';
 import { type ExportCheck, type ExportResult, exportModel } from '../../model/export/export.js';
@@ -14,12 +13,11 @@ import { defaultOptions } from '../../options/settings.js';
 import { alternatives } from '../../options/spec.js';
 import type { OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/checkpoints.js';
-import { runFiles } from '../../run/folder.js';
-import { readRun } from '../../run/record.js';
 import { exitCodes, UserError } from '../../util/errors.js';
 import { explainAsyncWrites } from '../../util/file.js';
 import { formatBytes } from '../../util/format.js';
 import type { Reporter } from '../../util/reporter.js';
+import { optionsOfRun } from '../own-options.js';
 import { interruptible } from '../terminal/interrupt.js';
 import { printResult } from '../terminal/output.js';
 import { consoleReporter } from '../terminal/progress.js';
@@ -74,9 +72,7 @@ async function exportPage(
   signal: AbortSignal,
 ): Promise<ExportResult> {
   const { exportWeb } = await import('../../report/web/export.js');
-  const options = existsSync(join(given, runFiles.problems))
-    ? readRun(join(given, runFiles.config)).options
-    : undefined;
+  const options = optionsOfRun(given);
   const beside = reference ?? (options && (options.reference ?? options.model ?? builtinModel));
   const models = [
     { reference: trainedModel(given), name },

@@ -1,19 +1,16 @@
 /**
  * @file `tinyzero play`: ask one model, or two side by side, interactively.
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describeSampling } from '../../model/checkpoint/generation-config.js';
 import { type LoadedModel, loadModel } from '../../model/loaded-model.js';
 import { builtinModel } from '../../model/shipped.js';
 import type { CommonOptionName } from '../../options/names.js';
-import { defaultOptions, type TrainingOptions } from '../../options/settings.js';
+import { defaultOptions } from '../../options/settings.js';
 import type { OptionName, OptionValues } from '../../options/table.js';
 import { trainedModel } from '../../run/checkpoints.js';
-import { commandOfRun, runFiles } from '../../run/folder.js';
-import { readRun } from '../../run/record.js';
 import { exitCodes, UserError } from '../../util/errors.js';
+import { optionsOfRun, withOwnOptions } from '../own-options.js';
 import { type Answer, openPlayer, type Player, type Question } from '../player.js';
 import { fitted, harmless, liveBlock, sideBySide } from '../terminal/columns.js';
 import { interruptible } from '../terminal/interrupt.js';
@@ -57,28 +54,22 @@ async function openPlayers(
   // Both models open the engine, with the same lines.
   const reporter = withoutRepeats(consoleReporter({ quiet }));
   const names = [values.model ?? builtinModel, ...(compare === undefined ? [] : [compare])];
-  for (const name of names) {
-    models.push(await loadModel(trainedModel(name), { engine, install, precision }, reporter, signal));
+  // The model of a run is asked as it was in training.
+  const asked = names.map((name) => {
+    const trainedWith = given.has('preset') ? undefined : optionsOfRun(name);
+    const options = withOwnOptions({ preset, maxNewTokens, seed, reward, precision }, trainedWith, given);
+    return { name, trainedWith, training: defaultOptions({ ...options, model: name }) };
+  });
+  for (const { name, training } of asked) {
+    const request = { engine, install, precision: training.precision };
+    models.push(await loadModel(trainedModel(name), request, reporter, signal));
   }
   reporter.line(`Sampling: ${describeSampling({ temperature, topP: 1, topK: 0 })}.`);
   const players: Player[] = [];
-  for (const [i, name] of names.entries()) {
-    const trainedWith = given.has('preset') ? undefined : optionsOfRun(name);
-    const training = {
-      ...(trainedWith ?? defaultOptions({ preset, model: name })),
-      ...{ seed, precision },
-      ...(maxNewTokens !== undefined && { maxNewTokens }),
-      ...(reward !== undefined && { reward }),
-    };
-    players.push(await openPlayer(models[i]!, { name, training, trainedWith, temperature, reporter, signal }));
+  for (const [i, each] of asked.entries()) {
+    players.push(await openPlayer(models[i]!, { ...each, temperature, reporter, signal }));
   }
   return players;
-}
-
-/** The options of the run of `train` in a folder: its model is asked as it was in training. Undefined for other models. */
-function optionsOfRun(folder: string): TrainingOptions | undefined {
-  const path = join(folder, runFiles.config);
-  return commandOfRun(folder) === 'train' && existsSync(path) ? readRun(path).options : undefined;
 }
 
 function intro(players: readonly Player[]): string {

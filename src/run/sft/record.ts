@@ -11,10 +11,9 @@ import { checksumOf, requireSeal, sealJson } from '../../util/checksum.js';
 import { UserError } from '../../util/errors.js';
 import { explainWrites, readRegularFile, writeFileAtomic } from '../../util/file.js';
 import { type JsonRecord, readJsonRecord } from '../../util/json.js';
-import { packageVersion } from '../../util/machine.js';
 import { anyObject, check, integer, number, object, oneOf, optional, text } from '../../util/schema.js';
 import type { RunFolder } from '../folder.js';
-import { repaired, requireCommand, storedOptions } from '../record.js';
+import { recordHead, repaired, requireCommand, storedOptions } from '../record.js';
 
 /** Incremented when older versions would misread a run. */
 const format = 'tinyzero-sft-1';
@@ -46,12 +45,7 @@ export function writeSftRun(folder: RunFolder, { settings, engine, modelHash, co
   const { promptStyle, warmupShare, decayTo, optimizer, maxGradientNorm } = settings;
   const options = Object.fromEntries(sftOptionNames.map((name) => [name, settings[name]]));
   const config = {
-    format,
-    createdBy: `tinyzero ${packageVersion()}`,
-    engine: engine.name,
-    engineDescription: engine.description,
-    node: process.version,
-    modelHash,
+    ...recordHead(format, engine, modelHash),
     examplesChecksum: checksumOf(content).crc32,
     updates,
     options,

@@ -20,7 +20,14 @@ const wasm = ['--engine', 'wasm'];
 interface Played {
   readonly input: string;
   readonly error?: string;
-  readonly completions?: { model: string; prompt: string; text: string; finished: boolean; reward?: number }[];
+  readonly completions?: {
+    model: string;
+    prompt: string;
+    text: string;
+    tokens: number;
+    finished: boolean;
+    reward?: number;
+  }[];
 }
 
 async function played(args: readonly string[], input: string): Promise<{ code: number | null; lines: Played[] }> {
@@ -112,6 +119,8 @@ test("the model of a run is asked in the run's wording, after its solved example
   assert.ok(ids);
   const [expected] = await sample(loaded, [ids], { temperature: 0, maxNewTokens: 6 });
   assert.equal(answer?.text, expected?.[0]?.text);
+  const longer = await played(['--model', run, '--max-new-tokens', '9'], '7 x 8\n');
+  assert.equal(longer.lines[0]?.completions?.[0]?.tokens, 9, 'a given option counts more than that of the run');
 });
 
 test('at a terminal: two columns, history, an answer stopped by Ctrl-C, and the ways to leave', {
