@@ -81,5 +81,5 @@ export const remoteDryRun = {
 /** For commands that have no use for a Tinker server. */
 export const modalOnly = {
   value: 'modal',
-  help: 'modal: run on a GPU of Modal (docs/scale.md); default: this machine',
+  help: 'modal: run on a Modal GPU (docs/scale.md); default: this machine',
 } as const;

@@ -191,7 +191,8 @@ function valueText(value: Defaults[keyof Defaults]): string {
         named.length === keysOf(wordings).length ? 'for the built-in task' : `with --wording ${named.join(' or ')}`;
       return `${own} ${when}, otherwise ${other}`;
     }
-    return [...new Set([...Object.values(byWording), other])].join(' or ');
+    const all = [...new Set([...Object.values(byWording), other])];
+    return all.length === 1 ? `${other}` : `${all.slice(0, -1).join(', ')} or ${all.at(-1)} by wording`;
   }
   return String(value);
 }

@@ -99,7 +99,7 @@ export const remoteOptions = {
   on: {
     type: 'choice',
     choices: ['modal', 'tinker'],
-    help: 'modal: run on a GPU of Modal; tinker: train on a server of the Tinker API (docs/scale.md); default: this machine',
+    help: 'modal: run on a Modal GPU; tinker: train on a server of the Tinker API (docs/scale.md); default: this machine',
   },
   remoteGpu: {
     type: 'choice',

@@ -220,7 +220,7 @@ export const options = {
     type: 'integer',
     min: 2,
     unit: 'updates',
-    help: 'stop when the mean training reward of this many updates is no higher than that of as many before them',
+    help: 'stop when the mean training reward of this many updates is no higher than that of the same number before them',
   },
   evalEvery: {
     type: 'integer',

@@ -51,7 +51,8 @@ export async function tinyzero(
 
 /** Output with `tinyzero` for the program, however it was started. */
 export function named(text: string): string {
-  return text.replaceAll(`${programName(cliPath)} `, 'tinyzero ');
+  const name = programName(cliPath);
+  return text.replaceAll(`${name} `, 'tinyzero ').replaceAll(`${name}\n`, 'tinyzero\n');
 }
 
 export function merge(env: Record<string, string | undefined>): NodeJS.ProcessEnv {

@@ -2,7 +2,7 @@
 import { type CommandSpec, command, engineOptions } from '../command-spec.js';
 
 const details =
-  'Needs a token of Modal, as its own tools do (docs/scale.md), and starts a small sandbox without a GPU to reach the volume.';
+  "Needs a Modal token, as Modal's own tools do (docs/scale.md), and starts a small sandbox without a GPU to reach the volume.";
 
 export const remoteCommands: readonly CommandSpec[] = [
   command({
@@ -32,7 +32,7 @@ export const remoteCommands: readonly CommandSpec[] = [
     words: ['modal', 'get'],
     summary: 'fetch the files of a run on Modal, finished or not',
     details:
-      'Into runs/RUN, or the given folder. Each file is checked by its hash; files that already exist are not fetched again. The checkpoints of a finished run are left on the volume.',
+      'Writes them to runs/RUN, or to the given folder. Each file is checked by its hash; files that already exist are not fetched again. The checkpoints of a finished run are left on the volume.',
     operands: '<run> [folder]',
     options: ['volume', 'json'],
     examples: [

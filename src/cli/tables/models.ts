@@ -49,7 +49,7 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['play'],
     summary: 'ask one or two models questions interactively, and see the rewards of their answers',
     details:
-      "A multiplication such as `7 x 8` or `7*8` is asked in the model's wording and graded; any other text is asked unchanged. Answers are greedy without --temperature. Arrow keys recall earlier lines, Ctrl-C stops an answer, Ctrl-D quits. Lines can also come from a pipe. With --json, a line of output is { input, completions: [{ model, prompt, text, finished, tokens, reward, exact, parsed, parts }] }.",
+      "A multiplication such as `7 x 8` or `7*8` is asked in the model's wording and graded; any other text is asked unchanged. The model of a run is asked as in that run; options given here come first, and --preset replaces the options of the run. Answers are greedy without --temperature. Arrow keys recall earlier lines, Ctrl-C stops an answer, Ctrl-D quits. Lines can also come from a pipe. With --json, a line of output is { input, completions: [{ model, prompt, text, finished, tokens, reward, exact, parsed, parts }] }.",
     options: [
       'model',
       'compare',
@@ -95,7 +95,7 @@ export const modelCommands: readonly CommandSpec[] = [
     operands: '<checkpoint>',
     options: ['out', 'json'],
     examples: [
-      ['merge runs/lora --out merged', 'the trained adapter of a merge as a full model'],
+      ['merge runs/lora --out merged', 'the trained adapter of a run as a full model'],
       ['merge adapter --out merged --json', "any LoRA adapter in PEFT's format"],
     ],
     load: async () => ({ run: (await import('../commands/export.js')).merge }),
@@ -104,7 +104,7 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['export'],
     summary: 'write a model for other programs: GGUF, ONNX, or a web page',
     details:
-      "Exports a merge, a checkpoint, an adapter (merged into its base unless --to gguf-lora), a hub id, a GGUF file or a built-in model. --check compares greedy answers to 20 multiplications with those of the export in node-llama-cpp, in @huggingface/transformers, or in the page's code. With f32, a different token means exit code 1; with narrower formats, differences are printed. docs/export.md describes each format.",
+      "Exports the model of a run, a checkpoint, an adapter (merged into its base unless --to gguf-lora), a hub id, a GGUF file or a built-in model. --check compares greedy answers to 20 multiplications with those of the export in node-llama-cpp, in @huggingface/transformers, or in the page's code. With f32, a different token means exit code 1; with narrower formats, differences are printed. docs/export.md describes each format.",
     operands: '<checkpoint>',
     options: ['to', 'dtype', 'train', 'check', 'reference', 'out', ...engineOptions, 'json'],
     texts: {
@@ -118,7 +118,7 @@ export const modelCommands: readonly CommandSpec[] = [
       out: { help: 'the folder', default: 'exports/NAME-FORM' },
     },
     examples: [
-      ['export runs/mine --to gguf', 'the trained model of a merge as one file, in float16'],
+      ['export runs/mine --to gguf', 'the trained model of a run as one file, in float16'],
       ['export runs/mine --to onnx --dtype q8 --out site/model', 'for transformers.js, quantised to bytes'],
       [
         'export runs/mine --to web',
@@ -133,11 +133,11 @@ export const modelCommands: readonly CommandSpec[] = [
     words: ['push'],
     summary: 'upload a model to the Hugging Face hub, with a model card made from its run',
     details:
-      'Uploads a merge, a checkpoint, an adapter or a built-in model. Creates the repository if necessary, and commits the model with a README.md: base model, verdict, accuracy before and after, command. Asks for confirmation unless --yes is given. Reads the token from HF_TOKEN or `hf auth login`, and the address of the hub from HF_ENDPOINT.',
+      'Uploads the model of a run, a checkpoint, an adapter or a built-in model. Creates the repository if necessary, and commits the model with a README.md: base model, verdict, accuracy before and after, command. Asks for confirmation unless --yes is given. Reads the token from HF_TOKEN or `hf auth login`, and the address of the hub from HF_ENDPOINT.',
     operands: '<checkpoint> <org/name>',
     options: ['private', 'yes', 'json'],
     examples: [
-      ['push runs/mine me/multiplier', 'the trained model of a merge; asks first'],
+      ['push runs/mine me/multiplier', 'the trained model of a run; asks first'],
       ['push runs/mine me/multiplier --private --yes', 'without confirmation, for scripts'],
     ],
     load: () => import('../commands/push.js'),

@@ -14,7 +14,7 @@ export const resultCommands: readonly CommandSpec[] = [
     words: ['eval'],
     summary: 'measure a model on held-out problems: exact match, pass@k, format, truncation, with intervals',
     details:
-      'For a run folder, measures the trained model with the problems and the sampling of that run, unless flags change them. The result equals the evaluation at the end of `tinyzero train`.',
+      'For a run folder, measures the trained model with the problems and the sampling of that run: the result equals the evaluation at the end of `tinyzero train`. Options given here come first, and --preset replaces the options of the run.',
     options: [...evaluationOptionNames, ...resultCommandOptions],
     texts: {
       model: modelOrRun,

@@ -50,7 +50,7 @@ export const trainingCommands: readonly CommandSpec[] = [
       ['train --seeds 1..5 --out runs/five', 'five runs, with mean, spread and a test over all, see docs/many-runs.md'],
       [
         'train --model Qwen/Qwen2.5-0.5B-Instruct --precision bf16 --on modal --gpu H100 --dry-run',
-        'the plan and maximum cost of a run on a GPU of Modal, see docs/scale.md',
+        'the plan and maximum cost of a run on a Modal GPU, see docs/scale.md',
       ],
       [
         'train --on tinker --tinker-url http://localhost:8000 --model Qwen/Qwen3-8B',
@@ -161,7 +161,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     words: ['import-vstar'],
     summary: 'compute V* from the rewards of another program: a table with columns eval_0, eval_1, ...',
     details:
-      "Reads rewards from 0 to 1 from the table of --problems, in Parquet, CSV or JSON lines: the form of the data sets of the A*PO paper. Give the options of the run that will use the file, since it is bound to the run's model, problems and prompts, as a file of estimate-vstar is. Nothing is sampled, so tinyzero cannot check that the rewards belong to this model at this temperature.",
+      "Reads rewards from 0 to 1 from the table of --problems, in Parquet, CSV or JSON lines: the format of the datasets of the A*PO paper. Give the options of the run that will use the file, since it is bound to the run's model, problems and prompts, like a file from estimate-vstar. Nothing is sampled, so tinyzero cannot check that the rewards belong to this model at this temperature.",
     options: [...samplingOptionNames, 'out', 'json'],
     texts: {
       model: modelOrRun,
@@ -186,7 +186,7 @@ export const trainingCommands: readonly CommandSpec[] = [
     texts: {
       out: { help: 'folder of the model', default: 'a new one in runs/' },
       force: { group: 'Output', help: 'replace the contents of the folder' },
-      steps: { default: 'the recipe, 2400' },
+      steps: { default: 'as in the recipe, 2400' },
     },
     examples: [
       ['pretrain', 'about ten minutes, into a new folder in runs/'],
