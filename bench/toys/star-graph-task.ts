@@ -22,11 +22,21 @@ export interface StarGraph {
 
 /** @param heldOut whether the graph is one to test on, by a rule about its two ends. */
 export function drawGraph(random: Random, heldOut: boolean): StarGraph {
+  return drawArms(random, degree, heldOut);
+}
+
+/** A graph with as many nodes but one arm: a walk along all of its edges, in which nothing is to be guessed. Not held out. */
+export function drawWalk(random: Random): StarGraph {
+  return drawArms(random, 1, false);
+}
+
+function drawArms(random: Random, arms: number, heldOut: boolean): StarGraph {
+  const length = (degree * arm) / arms;
   for (;;) {
     const [start, ...nodes] = random.shuffle([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]) as [number, ...number[]];
-    const arms = Array.from({ length: degree }, (_, i) => [start, ...nodes.slice(i * arm, (i + 1) * arm)]);
-    const edges = arms.flatMap((path) => path.slice(1).map((node, i) => [path[i]!, node] as const));
-    const path = random.pick(arms);
+    const paths = Array.from({ length: arms }, (_, i) => [start, ...nodes.slice(i * length, (i + 1) * length)]);
+    const edges = paths.flatMap((path) => path.slice(1).map((node, i) => [path[i]!, node] as const));
+    const path = random.pick(paths);
     if (((3 * start + path.at(-1)!) % 7 === 0) === heldOut) return { edges: random.shuffle(edges), path };
   }
 }
