@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { byteLevelTokenizer, medium, qwen2Record, qwenHalfBillion, saveRandomModel } from './checkpoints.js';
-import { builtin, forcedJob, fullSize, naturalJob, type WholeJob } from './jobs.js';
+import { builtin, forcedJob, fullSize, naturalJob, realJob, type WholeJob } from './jobs.js';
 import type { Part } from './parts.js';
 import { peer } from './python.js';
 
@@ -38,14 +38,16 @@ export interface CaseOptions {
   readonly models: string;
   /** A Hugging Face folder that is measured too. */
   readonly model?: string | undefined;
+  /** Seed of its job. */
+  readonly seed: number;
 }
 
 const ours = (script: string) => [process.execPath, fileURLToPath(new URL(script, import.meta.url))];
 const isOurs = ({ name }: Side) => name.startsWith('tinyzero');
 
 /** All cases; without `peers`, only with the sides of tinyzero. */
-export function benchCases(options: CaseOptions, peers: boolean): Case[] {
-  const all = [...jobCases(options), ...partCases(options), ...modelCases(options)];
+export async function benchCases(options: CaseOptions, peers: boolean): Promise<Case[]> {
+  const all = [...jobCases(options), ...partCases(options), ...(await modelCases(options))];
   const mine = (each: Case) => ({ ...each, sides: each.sides.filter(isOurs) });
   return peers ? all : all.map(mine).filter(({ sides }) => sides.length > 0);
 }
@@ -54,7 +56,8 @@ export function benchCases(options: CaseOptions, peers: boolean): Case[] {
 const jobCommands = {
   tinyzero: ours('./whole-job.js'),
   'tinyzero wasm': [...ours('./whole-job.js'), '--wasm'],
-  'TRL A2PO': peer('trl_a2po.py'),
+  'TRL A2PO': peer('trl_job.py', 'a2po'),
+  'TRL GRPO': peer('trl_job.py', 'grpo'),
   'plain loop': peer('plain_loop.py'),
   'batched PyTorch': peer('batched.py'),
 };
@@ -129,8 +132,8 @@ function partCases({ models }: CaseOptions): Case[] {
   ];
 }
 
-/** Sampling and updates of the given model, at the sizes of a run on short questions. */
-function modelCases({ model }: CaseOptions): Case[] {
+/** Sampling and updates of the given model, at the sizes of a run on short questions, and the run itself. */
+async function modelCases({ model, seed, problems: limit }: CaseOptions): Promise<Case[]> {
   if (model === undefined) return [];
   const config = JSON.parse(readFileSync(join(model, 'config.json'), 'utf8')) as { vocab_size: number };
   const sizes = { model, vocabulary: config.vocab_size, promptTokens: 40, runs: 2, large: true };
@@ -143,7 +146,9 @@ function modelCases({ model }: CaseOptions): Case[] {
     ),
   );
   const update = { ...sizes, kind: 'update', rows: 16, newTokens: 56 } as const;
+  const real = await realJob(model, { seed, limit });
   return [
+    jobCase('real job', { tinyzero: real, 'TRL A2PO': real, 'TRL GRPO': real }, { large: true, rounds: 1 }),
     ...sampled,
     partCase('model: update', update, { 'transformers eager': transformers }),
     partCase('model: update LoRA', { ...update, loraRank: 16 }, { 'transformers PEFT': transformers }),

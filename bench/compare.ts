@@ -3,7 +3,7 @@
  * `npm run bench` runs tinyzero only, `npm run bench:peers` all sides (`-- --install` first installs their Python),
  * `npm run bench:real -- FOLDER` the cases of a model folder against the peers. Fails if the sides did different work. The last line is JSON. See docs/benchmarks.md.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -22,6 +22,8 @@ const { values: flags } = parseArgs({
     install: { type: 'boolean', default: false },
     only: { type: 'string' },
     model: { type: 'string' },
+    seed: { type: 'string', default: '1' },
+    keep: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     cores: { type: 'string', default: String(availableParallelism()) },
     'wait-policy': { type: 'string', default: 'PASSIVE' },
@@ -34,6 +36,7 @@ const rounds = count('rounds');
 const waitPolicy = flags['wait-policy'];
 
 if (flags.install) installPeers();
+if (flags.keep !== undefined) mkdirSync(flags.keep, { recursive: true });
 const scratch = mkdtempSync(join(tmpdir(), 'tinyzero-bench-'));
 try {
   await main();
@@ -42,7 +45,7 @@ try {
 }
 
 /** @throws for anything but a positive integer. */
-function count(name: 'cores' | 'rounds' | 'problems' | 'plain-problems'): number {
+function count(name: 'cores' | 'rounds' | 'problems' | 'plain-problems' | 'seed'): number {
   const value = Number(flags[name]);
   if (Number.isSafeInteger(value) && value >= 1) return value;
   throw new Error(`--${name}: expected a number from 1 up, found ${flags[name]}`);
@@ -54,8 +57,9 @@ async function main(): Promise<void> {
     plainProblems: count('plain-problems'),
     models: join(scratch, 'models'),
     model: flags.model,
+    seed: count('seed'),
   };
-  const all = benchCases(options, flags.peers);
+  const all = await benchCases(options, flags.peers);
   const cases = all.filter(({ name, large }) =>
     flags.only === undefined ? flags.peers || !large : name.includes(flags.only),
   );
@@ -90,9 +94,10 @@ function shortened(_: string, value: unknown): unknown {
 }
 
 async function compareJobs(each: Case) {
-  const { newTokens, endId } = each.sides[0]!.input('') as WholeJob;
+  const { newTokens, endIds } = each.sides[0]!.input('') as WholeJob;
+  const isForced = endIds.length === 0;
   const runs = await runAll<JobResult>(each);
-  requireSameWork(each, jobFaults(runs, newTokens, endId === null));
+  requireSameWork(each, jobFaults(runs, newTokens, isForced));
   const like = Object.values(runs)[0]?.[0]?.result as JobResult;
   const figures = Object.entries(runs).map(([side, all]) => {
     const { sequences, tokens, updates } = all[0]!.result;
@@ -108,7 +113,8 @@ async function compareJobs(each: Case) {
     'peakMegabytes',
     'anonMegabytes',
   ];
-  return report(each, figures, endId === null ? columns : [...columns, 'rewardBefore', 'rewardAfter']);
+  const rewards = ['greedyBefore', 'sampledBefore', 'greedyAfter', 'sampledAfter'];
+  return report(each, figures, isForced ? columns : [...columns, ...rewards]);
 }
 
 async function compareParts(each: Case) {
@@ -162,7 +168,10 @@ async function runAll<Result>({ name, sides, rounds: own }: Case): Promise<Recor
   const env = (folder: string) => peerEnvironment({ threads: cores, waitPolicy, folder });
   for (let round = 0; round < times; round++) {
     for (const side of round % 2 === 0 ? sides : [...sides].reverse()) {
-      const run = await runSide<Result>(side.command, side.input, { cores, env });
+      // A folder for each round, since no side writes to one that exists.
+      const kept = flags.keep && join(flags.keep, `${side.name.replaceAll(' ', '-')}-${round + 1}`);
+      const input = (out: string) => side.input(kept ?? out);
+      const run = await runSide<Result>(side.command, input, { cores, env });
       runs[side.name]?.push(run);
       const place = `round ${round + 1} of ${times}`;
       console.error(`${name}, ${place}: ${side.name} ${run.seconds.toFixed(1)} s (machine load ${run.load})`);

@@ -1,6 +1,6 @@
 /**
  * @file The whole job, as all sides of the comparison read it from a JSON file: problems, numbers of samples and
- * hyperparameters. Problems are pairs of factors, in the wording of the built-in model.
+ * hyperparameters. Problems are pairs of factors.
  */
 import { readFileSync } from 'node:fs';
 import {
@@ -11,11 +11,24 @@ import {
   pairName,
   splitProducts,
 } from '../src/data/multiplication.js';
+import type { Wording } from '../src/data/prompt.js';
+import type { Freeze } from '../src/engine/choices.js';
 import { describePretrained } from '../src/model/checkpoint/pretrained.js';
 import { parameterCount } from '../src/model/network/params.js';
+import { describeModel } from '../src/model/open.js';
+import { endTokens } from '../src/model/prompt-input.js';
 import { builtinModel, shippedModel } from '../src/model/shipped.js';
-import { completeSettings, defaultOptions, heldOutSplitOf, warmupSteps } from '../src/options/settings.js';
+import { openProblems } from '../src/options/problems.js';
+import {
+  completeSettings,
+  defaultOptions,
+  heldOutSplitOf,
+  type Settings,
+  warmupSteps,
+} from '../src/options/settings.js';
+import type { MultiplicationRewardOptions } from '../src/reward/multiplication.js';
 import { keyedRandom } from '../src/util/random.js';
+import { silentReporter } from '../src/util/reporter.js';
 
 type Factors = readonly [number, number];
 
@@ -26,17 +39,27 @@ export interface WholeJob {
   /** Distinct problems to train on, and to evaluate before and after. */
   readonly train: readonly Factors[];
   readonly heldOut: readonly Factors[];
+  /** How a problem is asked. If the model has a chat template, the question is a user message. */
+  readonly wording: Wording;
+  /** How answers are read and rewarded; see `multiplicationReward`. */
+  readonly reward: MultiplicationRewardOptions['kind'];
+  readonly reads: MultiplicationRewardOptions['read'];
   /** Stage 1: samples per problem. */
   readonly samples: number;
-  /** Stage 2: visits per problem, one rollout each; one update per `batchSize` rollouts. */
+  /** Stage 2: indices into `train` that each epoch visits, one rollout each; one update per `batchSize` rollouts. */
+  readonly rows: readonly number[];
   readonly epochs: number;
+  /** Whether tinyzero redraws the rows by the samples of stage 1. The peers have no such option. */
+  readonly curriculum: Settings['curriculum'];
+  /** Weights that are not trained. */
+  readonly freeze: Freeze;
   readonly batchSize: number;
   /** Evaluation: samples per problem, besides the greedy completion. */
   readonly evalSamples: number;
-  /** Tokens of every completion, or their limit if `endId` can end it. */
+  /** Tokens of every completion, or their limit if one of `endIds` can end it. */
   readonly newTokens: number;
-  /** Null: completions never end early, so that all sides draw the same number of tokens. */
-  readonly endId: number | null;
+  /** Empty: completions never end early, so that all sides draw the same number of tokens, and none counts as cut off. */
+  readonly endIds: readonly number[];
   readonly beta1: number;
   readonly beta2: number;
   readonly temperature: number;
@@ -51,7 +74,7 @@ export interface WholeJob {
 /** The parts of the job in order; `load` is from the start of the process. */
 export const phaseNames = ['load', 'evalBefore', 'stage1', 'stage2', 'evalAfter', 'save'] as const;
 
-/** A side's result: seconds, completions, tokens and mean reward by phase. */
+/** A side's result: seconds, completions, tokens and mean reward by phase; the rewards also of `evalBeforeGreedy` etc. */
 export interface JobResult {
   readonly phases: Readonly<Record<string, number>>;
   readonly sequences: Readonly<Record<string, number>>;
@@ -79,20 +102,19 @@ const settings = completeSettings(defaultOptions(), {
 /** Its problems: those for training, and its held-out ones. */
 const own = splitProducts(settings.min, settings.max, heldOutSplits[heldOut]);
 
-const common = {
-  model: builtin.folder,
-  batchSize: settings.batchSize,
-  beta1: settings.beta1,
-  beta2: settings.beta2,
-  temperature: settings.temperature,
-  learningRate: settings.lr,
-  warmupSteps: warmupSteps(settings, 47),
-  decayTo: settings.decayTo,
-  maxGradientNorm: settings.maxGradientNorm,
-  seed: 1,
-};
+/** What a job takes over from settings, with `updates` updates. */
+function jobSettings(settings: Settings, updates: number) {
+  const { model, wording, reward, rewardReads, curriculum, freeze, batchSize, beta1, beta2, temperature } = settings;
+  const { lr, decayTo, maxGradientNorm, seed } = settings;
+  const rate = { learningRate: lr, warmupSteps: warmupSteps(settings, updates), decayTo };
+  const asked = { model, wording, reward, reads: rewardReads, temperature, seed };
+  return { ...asked, curriculum, freeze, batchSize, beta1, beta2, ...rate, maxGradientNorm };
+}
+
+const common = { ...jobSettings({ ...settings, seed: 1 }, 47), model: builtin.folder };
 
 const factors = ({ a, b }: Product): Factors => [a, b];
+const eachOnce = (train: readonly unknown[]) => train.map((_, i) => i);
 
 /** Distinct problems with factors in 2..40, and completions of exactly `newTokens`: the same work on every side. */
 export function forcedJob(out: string, { problems, ...size }: JobSize): WholeJob {
@@ -103,7 +125,8 @@ export function forcedJob(out: string, { problems, ...size }: JobSize): WholeJob
   // A small job also evaluates on fewer problems.
   const share = Math.min(1, problems / fullSize.problems);
   const evaluated = own.heldOut.slice(0, Math.ceil(own.heldOut.length * share));
-  return { ...common, ...size, out, train: train.map(factors), heldOut: evaluated.map(factors), endId: null };
+  const pairs = { train: train.map(factors), rows: eachOnce(train), heldOut: evaluated.map(factors) };
+  return { ...common, ...size, ...pairs, out, endIds: [] };
 }
 
 /**
@@ -112,9 +135,32 @@ export function forcedJob(out: string, { problems, ...size }: JobSize): WholeJob
  */
 export function naturalJob(out: string): WholeJob {
   const size = { samples: 40, epochs: 15, evalSamples: fullSize.evalSamples, newTokens: settings.maxNewTokens };
-  const [endId] = builtin.generation.eosTokenIds;
-  const problems = { train: own.train.map(factors), heldOut: own.heldOut.map(factors) };
-  return { ...common, ...size, ...problems, out, endId: endId as number };
+  const problems = { train: own.train.map(factors), rows: eachOnce(own.train), heldOut: own.heldOut.map(factors) };
+  return { ...common, ...size, ...problems, out, endIds: builtin.generation.eosTokenIds };
+}
+
+/**
+ * The job of `tinyzero train --model FOLDER --wording number --seed SEED`, with its problems and every default.
+ *
+ * @param limit rows and held-out problems at most, to try the sides.
+ */
+export async function realJob(model: string, { seed, limit }: { readonly seed: number; readonly limit: number }) {
+  const signal = new AbortController().signal;
+  const described = await describeModel(model, silentReporter, signal);
+  const options = defaultOptions({ model, seed, wording: 'number' });
+  const context = { taskApi: () => import('../src/index.js'), reporter: silentReporter, signal };
+  const { settings, problems } = await openProblems(options, described, context);
+  const pairOf = ({ value }: { readonly value: unknown }) => factors(value as Product);
+  const rows = problems.rows.slice(0, limit);
+  const { epochs, numSamples: samples, evalSamples, maxNewTokens: newTokens, batchSize } = settings;
+  return (out: string): WholeJob => ({
+    ...jobSettings(settings, Math.ceil((epochs * rows.length) / batchSize)),
+    ...{ out, rows, epochs, samples, evalSamples, newTokens },
+    // The rows are drawn in the order in which their problems are listed.
+    train: problems.train.slice(0, Math.max(...rows) + 1).map(pairOf),
+    heldOut: problems.test.slice(0, limit).map(pairOf),
+    endIds: [...endTokens(described)],
+  });
 }
 
 export function readJob(path: string): WholeJob {

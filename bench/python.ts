@@ -16,7 +16,7 @@ const requirements = join(folder, 'requirements.txt');
 export const pythonOfPeers = python;
 
 /** The command that runs a script of bench/peers. */
-export const peer = (script: string): string[] => [python, join(folder, script)];
+export const peer = (script: string, ...args: string[]): string[] => [python, join(folder, script), ...args];
 
 /** Packages of the peers, such as `torch==2.15.0`. */
 export function peerVersions(): string[] {

@@ -27,6 +27,9 @@ export type RoundFigures = { readonly seconds: number } & Readonly<Record<string
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 const total = (record: Readonly<Record<string, number>>) => sum(Object.values(record));
+/** Sequences that `like` drew in the phases of `result`: an algorithm without stage 1 draws none there. */
+const expectedTotal = (result: JobResult, like: JobResult) =>
+  sum(Object.keys(result.sequences).map((phase) => like.sequences[phase] ?? 0));
 
 /** Figures of one round of the whole job. `like` did all of it; a side that did less is extrapolated. */
 export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigures {
@@ -35,7 +38,7 @@ export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigur
     (like.sequences[phase] ?? 1) / (result.sequences[phase] ?? like.sequences[phase] ?? 1);
   const phases = Object.fromEntries(phaseNames.map((name) => [name, (result.phases[name] ?? 0) * share(name)]));
   const worked = sum(Object.keys(result.sequences).map((name) => result.phases[name]!));
-  const extrapolated = total(result.sequences) < total(like.sequences);
+  const extrapolated = total(result.sequences) < expectedTotal(result, like);
   const { firstTokenSeconds: firstToken } = result;
   return {
     seconds: extrapolated ? total(phases) : seconds,
@@ -45,8 +48,10 @@ export function jobFigures(run: SideRun<JobResult>, like: JobResult): RoundFigur
     peakMegabytes,
     anonMegabytes,
     machineLoad: load,
-    rewardBefore: result.rewards.evalBefore as number,
-    rewardAfter: result.rewards.evalAfter as number,
+    greedyBefore: result.rewards.evalBeforeGreedy as number,
+    sampledBefore: result.rewards.evalBeforeSampled as number,
+    greedyAfter: result.rewards.evalAfterGreedy as number,
+    sampledAfter: result.rewards.evalAfterSampled as number,
     ...(firstToken !== undefined && { firstToken }),
   };
 }
@@ -97,7 +102,7 @@ export function jobFaults(runs: Runs<JobResult>, newTokens: number, forced: bool
         if (forced && drawn !== count * newTokens) {
           faults.push(`${side}: ${drawn} tokens in ${phase} instead of ${count} x ${newTokens}`);
         }
-        const whole = total(result.sequences) === total(expected.sequences);
+        const whole = total(result.sequences) === expectedTotal(result, expected);
         if (whole && count !== expected.sequences[phase]) {
           faults.push(`${side}: ${count} completions in ${phase} instead of ${expected.sequences[phase]}`);
         }

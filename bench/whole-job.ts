@@ -1,6 +1,6 @@
 /**
  * @file The whole job in tinyzero: the steps of `tinyzero train` (open the model, evaluate, stage 1, stage 2, evaluate, save),
- * with the same functions, but with the problems and token counts of the job file. One process from start to end.
+ * with the same functions, but with the problems, rewards and token counts of the job file. One process from start to end.
  * `node dist/bench/whole-job.js [--wasm] JOB.json`; the last line is JSON.
  */
 import { type Product, pairName } from '../src/data/multiplication.js';
@@ -9,11 +9,12 @@ import { wordings } from '../src/data/prompt.js';
 import { defineTask, type Task } from '../src/data/task.js';
 import { defaultOptions } from '../src/options/settings.js';
 import { evaluate } from '../src/policy/evaluate.js';
-import type { TrainingOptions } from '../src/policy/policy.js';
 import type { RolloutKit } from '../src/policy/rollout.js';
 import { multiplicationReward } from '../src/reward/multiplication.js';
+import { policyTraining } from '../src/run/core/plan.js';
 import { withJob, withPolicy } from '../src/run/job.js';
 import { estimate } from '../src/stage1/estimate.js';
+import { trainedRows } from '../src/stage1/trained.js';
 import { type VStarFile, vStarOf } from '../src/stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../src/stage2/algorithm.js';
 import { savePolicy } from '../src/stage2/checkpoint.js';
@@ -21,6 +22,7 @@ import { samplerTolerance } from '../src/stage2/checks.js';
 import { currentSampler } from '../src/stage2/lagged.js';
 import { freshProgress, trainPolicy } from '../src/stage2/loop.js';
 import { planBatches } from '../src/stage2/plan.js';
+import { keyedRandom } from '../src/util/random.js';
 import { silentReporter } from '../src/util/reporter.js';
 import { mean } from '../src/util/statistics.js';
 import { type JobResult, readJob, type WholeJob } from './jobs.js';
@@ -29,28 +31,31 @@ import { sinceStart } from './measure.js';
 const engine = process.argv.includes('--wasm') ? 'wasm' : 'tensorflow';
 console.log(JSON.stringify(await run(readJob(process.argv.at(-1)!))));
 
-/** Grades like the other sides: completions that were cut off can earn the full reward, since all of them are. */
-function benchTask(): Task<Product> {
+/** Grades like the other sides: where no completion can end, those that were cut off can earn the full reward. */
+function benchTask({ wording, reward: kind, reads: read, endIds }: WholeJob): Task<Product> {
   return defineTask<Product>({
     name: 'whole job',
     problems: () => [],
-    prompt: wordings.builtin,
-    reward: (completion, { a, b }) => multiplicationReward(completion, a * b),
+    prompt: wordings[wording],
+    reward: (completion, { a, b }, { finished }) =>
+      multiplicationReward(completion, a * b, { finished: finished || endIds.length === 0 }, { kind, read }),
     cluster: pairName,
   });
 }
 
 async function run(job: WholeJob): Promise<JobResult> {
   const never = new AbortController().signal;
-  const task = benchTask();
+  const task = benchTask(job);
   const toProblem = ([a, b]: readonly [number, number]): Problem<Product> => {
     const value = { a, b };
-    return { id: wordings.builtin(value), cluster: pairName(value), value };
+    return { id: wordings[job.wording](value), cluster: pairName(value), value };
   };
   const train = job.train.map(toProblem);
   const heldOut = job.heldOut.map(toProblem);
   const { model, samples: numSamples, beta1, beta2, batchSize, temperature, seed, newTokens: maxNewTokens } = job;
-  const options = defaultOptions({ model, numSamples, beta1, beta2, batchSize, temperature, seed, maxNewTokens });
+  const { wording, freeze } = job;
+  const sampling = { numSamples, temperature, seed, maxNewTokens, wording };
+  const options = defaultOptions({ model, ...sampling, beta1, beta2, batchSize, freeze });
 
   const phases: Record<string, number> = {};
   const sequences: Record<string, number> = {};
@@ -68,20 +73,14 @@ async function run(job: WholeJob): Promise<JobResult> {
   };
   return await withJob(request, async (opened) => {
     const { settings, pretrained } = opened;
-    const { optimizer, maxGradientNorm } = settings;
     const algorithm: Algorithm = algorithms.apo;
-    const training: TrainingOptions = {
-      batchSize,
-      optimizer,
-      maxGradientNorm,
-      loss: (arithmetic, row) => algorithm.loss(arithmetic, row, settings),
-    };
+    const training = policyTraining(settings);
     const problems = [...train, ...heldOut];
     return await withPolicy({ ...opened, task: task as Task }, problems, training, async ({ policy, kit: usual }) => {
       const kit = {
         ...usual,
         task,
-        endIds: new Set(job.endId === null ? [] : [job.endId]),
+        endIds: new Set(job.endIds),
         policy: {
           sample: async (rollouts, options) => {
             const onToken = () => {
@@ -106,7 +105,9 @@ async function run(job: WholeJob): Promise<JobResult> {
       };
       const evaluation = async () => {
         const { greedy, sampled } = await evaluate(kit, heldOut, { model, samples: job.evalSamples });
-        rewards[phase] = (greedy.meanReward + job.evalSamples * (sampled?.meanReward ?? 0)) / (1 + job.evalSamples);
+        const means = { greedy: greedy.meanReward, sampled: sampled?.meanReward ?? 0 };
+        rewards[phase] = (means.greedy + job.evalSamples * means.sampled) / (1 + job.evalSamples);
+        Object.assign(rewards, { [`${phase}Greedy`]: means.greedy, [`${phase}Sampled`]: means.sampled });
       };
 
       await timed('evalBefore', evaluation);
@@ -123,7 +124,12 @@ async function run(job: WholeJob): Promise<JobResult> {
         rewards.stage1 = mean([...known.entries.values()].flatMap((entry) => entry.rewards));
       });
 
-      const plan = planBatches(train, { seed, batchSize, groupSize: 1, rollouts: job.epochs * train.length });
+      const rows = trainedRows(job.rows, (i) => known.entries.get(train[i]!.id), {
+        trainOn: 'all',
+        curriculum: job.curriculum,
+        random: () => keyedRandom(seed, 'curriculum'),
+      }).map((i) => train[i]!);
+      const plan = planBatches(rows, { seed, batchSize, groupSize: 1, rollouts: job.epochs * rows.length });
       await timed('stage2', async () => {
         const vStar = vStarOf(
           'the benchmark',

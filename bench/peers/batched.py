@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from common import Report, learning_rate, optimal_value, question, read_job, reward
+from common import Report, has_ended, learning_rate, optimal_value, question, read_job, reward
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
@@ -193,8 +193,8 @@ def sample_batch(model, prompts, samples, temperature, job, seed):
     for n in range(job.newTokens):
         tokens = draw(logits, temperature, generator)
         out[rows, n] = tokens
-        if job.endId is not None:
-            going = tokens != job.endId
+        if job.endIds:
+            going = ~torch.isin(tokens, torch.tensor(job.endIds))
             lengths[rows[~going]] = lengths[rows[~going]].clamp(max=n + 1)
             alive = int((lengths[rows] > n + 1).sum())
             if alive == 0:
@@ -260,12 +260,15 @@ def main():
 
     def graded(name, problems, samples, temperature):
         """Completions and their rewards, `samples` of each problem."""
-        prompts = [tokenizer.encode(question(problem)).ids for problem in problems]
+        prompts = [tokenizer.encode(question(job, problem)).ids for problem in problems]
         completions = sample(model, prompts, samples, temperature, job)
         texts = tokenizer.decode_batch(completions, skip_special_tokens=True)
-        rewards = [reward(text, problems[i // samples]) for i, text in enumerate(texts)]
+        rewards = [
+            reward(job, text, problems[i // samples], has_ended(job, ids))
+            for i, (text, ids) in enumerate(zip(texts, completions))
+        ]
         report.drawn(name, [len(ids) for ids in completions])
-        report.graded(name, rewards)
+        report.graded(name, rewards, temperature > 0)
         return prompts, completions, rewards
 
     def evaluate(name):
@@ -285,7 +288,8 @@ def main():
     with report.phase("stage2"):
         reference = {name: value.detach().clone() for name, value in model.params.items()}
         optimizer = torch.optim.AdamW(model.params.values(), betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-        order = torch.cat([torch.randperm(len(job.train)) for _ in range(job.epochs)])
+        rows = torch.tensor(job.rows)
+        order = torch.cat([rows[torch.randperm(len(rows))] for _ in range(job.epochs)])
         batches = order.split(job.batchSize)
         for step, batch in enumerate(batches, 1):
             optimizer.param_groups[0]["lr"] = learning_rate(job, step, len(batches))

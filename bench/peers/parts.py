@@ -51,7 +51,7 @@ def ids(part, first, rows, count):
 def sampling(part, model):
     prompts = ids(part, 0, part.rows // part.samples, part.promptTokens)
     if part.code == "batched":
-        job = SimpleNamespace(newTokens=part.newTokens, endId=None)
+        job = SimpleNamespace(newTokens=part.newTokens, endIds=[])
         return lambda: sum(map(len, batched.sample(model, prompts.tolist(), part.samples, 1.0, job)))
     options = dict(
         do_sample=True, temperature=1.0, top_k=0, top_p=1.0, num_return_sequences=part.samples,

@@ -42,6 +42,16 @@ test('a side that did less is extrapolated by phase, and loading and saving are 
   assert.ok(Number.isNaN(figures.cpuSeconds)); // not known by phase
 });
 
+test('a side without stage 1 is not extrapolated, and its other phases are compared', () => {
+  const { stage1: _, ...others } = sequences;
+  const side = run({ ...result, sequences: others });
+  const figures = jobFigures(side, result);
+  assert.deepEqual([figures.seconds, figures.cpuSeconds], [12, 20]);
+  assert.deepEqual(jobFaults({ ours: [run(result)], other: [side] }, 32, true), []);
+  const shifted = run({ ...result, sequences: { ...others, stage2: 1501, evalAfter: 1299 } });
+  assert.equal(jobFaults({ ours: [run(result)], other: [shifted] }, 32, false).length, 2);
+});
+
 test('equal work is accepted; other tokens, completions or rewards are faults', () => {
   const faultsOf = (change: Partial<JobResult>, forced = true) =>
     jobFaults({ ours: [run(result)], other: [run(result), run({ ...result, ...change })] }, 32, forced);
