@@ -14,7 +14,7 @@ import { multiplicationReward } from '../src/reward/multiplication.js';
 import { policyTraining } from '../src/run/core/plan.js';
 import { withJob, withPolicy } from '../src/run/job.js';
 import { estimate } from '../src/stage1/estimate.js';
-import { trainedRows } from '../src/stage1/trained.js';
+import { trainedRows } from '../src/stage1/trained-problems.js';
 import { type VStarFile, vStarOf } from '../src/stage1/v-star-file.js';
 import { type Algorithm, algorithms } from '../src/stage2/algorithm.js';
 import { savePolicy } from '../src/stage2/checkpoint.js';
