@@ -2,11 +2,11 @@
  * @file The folder of a run: paths of its files, the lock, and which checkpoints are complete. Does not read the files'
  * contents.
  */
-import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { repeatFile } from '../options/config-file.js';
 import { checkpointStateFile } from '../stage2/checkpoint.js';
-import { systemErrorCode, UserError } from '../util/errors.js';
+import { exitCodes, systemErrorCode, UserError } from '../util/errors.js';
 import { explainWrites, makeFolder, syncFolder, unreadable } from '../util/file.js';
 
 import { type FolderLock, lockFolder, lockName } from './lock.js';
@@ -262,4 +262,13 @@ function isWhole(path: string, kind: 'file' | 'folder'): boolean {
     if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ENOTDIR') return false;
     throw error;
   }
+}
+
+/** What to throw where `error` stopped a run: if the run has begun, how to resume it. */
+export function stoppedRun(command: 'train' | 'sft', folder: string, error: unknown): unknown {
+  if (!existsSync(join(folder, runFiles.config))) return error;
+  return new UserError(
+    { problem: 'Stopped.', fix: `Resume with \`tinyzero ${command} --resume ${folder}\`.` },
+    { exitCode: exitCodes.interrupted, cause: error },
+  );
 }

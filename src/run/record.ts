@@ -122,7 +122,7 @@ export function requireCommand(path: string, command: 'train' | 'sft'): void {
   const instead = other === 'sft' ? `, or train its model with --model ${folder}` : '';
   throw new UserError({
     problem: `${folder} contains a run of \`tinyzero ${other}\`, not of \`tinyzero ${command}\`.`,
-    fix: `Continue it with \`tinyzero ${other} --resume ${folder}\`${instead}.`,
+    fix: `Resume it with \`tinyzero ${other} --resume ${folder}\`${instead}.`,
   });
 }
 

@@ -5,7 +5,6 @@
  */
 import { existsSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import { fingerprintModel } from '../model/checkpoint/pretrained.js';
 import { parameterCount } from '../model/network/params.js';
 import type { TrainingOptions } from '../options/settings.js';
@@ -28,7 +27,7 @@ import type { Reporter } from '../util/reporter.js';
 import { checkpointModel } from './checkpoints.js';
 import { judgeSamples, policyTraining } from './core/plan.js';
 import type { TrainEvent, TrainRequest, TrainResult } from './events.js';
-import { createRunFolder, openRunFolder, type RunFolder, runFiles } from './folder.js';
+import { createRunFolder, openRunFolder, type RunFolder, stoppedRun } from './folder.js';
 import { type Job, probeRecord, withJob, withPolicy } from './job.js';
 import { type LogWriter, openLog, readLog } from './logs.js';
 import { readRun, requireSameRun, type StoredRun, writeRun } from './record.js';
@@ -71,11 +70,7 @@ export async function train(
       runJob(job, folder, stored, onEvent, signal),
     );
   } catch (error) {
-    if (!signal.aborted || !existsSync(join(request.folder, runFiles.config))) throw error;
-    throw new UserError(
-      { problem: 'Stopped.', fix: `Resume with \`tinyzero train --resume ${request.folder}\`.` },
-      { exitCode: exitCodes.interrupted, cause: error },
-    );
+    throw signal.aborted ? stoppedRun('train', request.folder, error) : error;
   } finally {
     folder.release();
   }

@@ -4,7 +4,6 @@
  * ends with the same bytes as an uninterrupted one.
  */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import type { Engine } from '../../engine/backend.js';
 import { fingerprintModel } from '../../model/checkpoint/pretrained.js';
@@ -20,11 +19,10 @@ import type { TokenLoss } from '../../policy/row-loss.js';
 import { shapeOfBatches } from '../../policy/update-shape.js';
 import { loadCheckpoint, loadPolicy } from '../../stage2/checkpoint.js';
 import { emptyChecksum } from '../../util/checksum.js';
-import { exitCodes, UserError } from '../../util/errors.js';
 import type { Reporter } from '../../util/reporter.js';
 import { checkpointModel, saveFinal, saveNewest, startOf } from '../checkpoints.js';
 import type { SftEvent, SftMetrics, SftRequest, SftResult } from '../events.js';
-import { createRunFolder, openRunFolder, type RunFolder, runFiles } from '../folder.js';
+import { createRunFolder, openRunFolder, type RunFolder, stoppedRun } from '../folder.js';
 import { type LogWriter, openLog, readLog } from '../logs.js';
 import { requireSameModel } from '../record.js';
 import { type ExampleSet, openExamples, readData } from './examples.js';
@@ -63,11 +61,7 @@ export async function sft(
       open.pretrained.weights.close();
     }
   } catch (error) {
-    if (!signal.aborted || !existsSync(join(request.folder, runFiles.config))) throw error;
-    throw new UserError(
-      { problem: 'Stopped.', fix: `Continue with \`tinyzero sft --resume ${request.folder}\`.` },
-      { exitCode: exitCodes.interrupted, cause: error },
-    );
+    throw signal.aborted ? stoppedRun('sft', request.folder, error) : error;
   } finally {
     folder.release();
   }

@@ -43,7 +43,7 @@ for (const [what, given] of [
     // 27 lines in batches of 8, twice.
     assert.deepEqual([updates, lines], [8, { train: 27, heldOut: 3 }]);
     assert.ok(after!.loss < before!.loss);
-    await assert.rejects(run(stopped, given, { stopAfter: 1 }).result, /Continue with `tinyzero sft --resume/);
+    await assert.rejects(run(stopped, given, { stopAfter: 1 }).result, /Resume with `tinyzero sft --resume/);
     await assert.rejects(run(stopped, {}, { resume: true, stopAfter: 5 }).result, /Stopped/);
     const last = run(stopped, {}, { resume: true });
     assert.deepEqual({ ...(await last.result), folder: whole }, { updates, before, after, lines, folder: whole });
