@@ -6,6 +6,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { openEngine } from '../src/engine/backend.js';
+import { freezeChoices } from '../src/engine/choices.js';
 import { openPretrained } from '../src/model/checkpoint/pretrained.js';
 import { loraTargets } from '../src/model/network/params.js';
 import { optimizer } from '../src/options/defaults.js';
@@ -53,7 +54,7 @@ async function measure(folder: string): Promise<void> {
   );
   const precision = values.precision === 'bf16' ? 'bf16' : 'f32';
   const rank = values['lora-rank'] === undefined ? undefined : Number(values['lora-rank']);
-  const freeze = rank === undefined && values.freeze !== 'none' ? ('embeddings' as const) : ('none' as const);
+  const freeze = freezeChoices.find((choice) => rank === undefined && choice === (values.freeze ?? 'mlp')) ?? 'none';
   const lora = rank === undefined ? undefined : { rank, alpha: 2 * rank, targets: loraTargets };
   const microBatch = values['micro-batch'] === undefined ? undefined : Number(values['micro-batch']);
   const model = openPretrained(folder);

@@ -18,6 +18,12 @@ export type ModelKind = 'builtin' | 'instruct' | 'base';
 /** A kind of model, or the preset, which takes precedence. */
 export type DefaultsColumn = ModelKind | 'seed';
 
+/** What of a model is trained: all weights but the frozen ones, or adapters (`lora`). */
+interface TrainedPart {
+  readonly lora: boolean;
+  readonly freeze: Freeze;
+}
+
 /** Options whose default depends on the model. */
 export interface FollowingDefaults {
   readonly numTrain: number;
@@ -25,8 +31,8 @@ export interface FollowingDefaults {
   readonly numSamples: number;
   readonly evalSamples: number;
   readonly batchSize: number;
-  /** Learning rate by number of parameters; `lora`: adapters are trained instead of the weights. */
-  readonly lr: (parameters: number, lora?: boolean) => number;
+  /** Learning rate by number of parameters and by what is trained. */
+  readonly lr: (parameters: number, trained: TrainedPart) => number;
   readonly beta1: number;
   readonly beta2: number;
   readonly temperature: number;
@@ -62,13 +68,17 @@ const fixed = (lr: number) => () => lr;
  */
 const adapterFactor = 10;
 
+/** Attention alone learns more slowly: at this factor as fast as all layers do, and held-out accuracy is higher (docs/log.md). */
+const attentionFactor = 2;
+
 /**
  * Learning rate of a checkpoint: inversely proportional to the number of parameters, fitted to a model of 135 million
  * parameters (docs/log.md), and limited to the usual range.
  */
-const byParameters = (parameters: number, lora = false) => {
+const byParameters = (parameters: number, { lora, freeze }: TrainedPart) => {
   const rate = Math.min(5e-5, Math.max(1e-6, (3e-5 * 135e6) / Math.max(parameters, 1)));
-  return Number((rate * (lora ? adapterFactor : 1)).toPrecision(2));
+  const factor = lora ? adapterFactor : freeze === 'mlp' ? attentionFactor : 1;
+  return Number((rate * factor).toPrecision(2));
 };
 
 const paper = { numSamples: 8, beta1: 0.5, beta2: 1e-3, temperature: 1 } as const;
@@ -87,8 +97,9 @@ const checkpoint = {
   rewardReads: 'natural',
   // Includes problems that no sample of stage 1 solved: the model solves many of them later, and forgets them if it never sees them.
   trainOn: 'all',
-  // AdamW moves every row of the table, though most tokens never occur. Frozen, SmolLM2 learns as much in 0.4 GB less (docs/log.md).
-  freeze: 'embeddings',
+  // What a model knows is mostly in its MLPs. With them frozen, SmolLM2 learns to answer in form and forgets fewer products, and needs
+  // 1.7 GB instead of 2.9 (docs/log.md).
+  freeze: 'mlp',
 } as const;
 
 export const defaultsTable: Readonly<Record<DefaultsColumn, Defaults>> = {
@@ -154,17 +165,18 @@ export const sftDefaults = { epochs: 3, batchSize: 16 } as const;
 /**
  * The defaults of an option as help shows them: `8`, or `4e-4 built-in, 3e-5 others at 135M`. Undefined if it has none
  * in this table.
+ *
+ * @param freeze the frozen weights, on which the learning rate depends. Default: those of the model.
  */
-export function followingDefaultText(name: string): string | undefined {
-  const columns = [
-    ['built-in', defaultsTable.builtin],
-    ['instruct', defaultsTable.instruct],
-    ['base', defaultsTable.base],
-  ] as const;
+export function followingDefaultText(name: string, freeze?: Freeze): string | undefined {
+  const columns = (['builtin', 'instruct', 'base'] as const).map((kind): [string, Defaults] => {
+    const column = defaultsTable[kind];
+    return [kind === 'builtin' ? 'built-in' : kind, { ...column, freeze: freeze ?? column.freeze }];
+  });
   if (!hasKey(defaultsTable.builtin, name)) return undefined;
-  const values = columns.map(([, column]) => valueText(column[name]));
+  const values = columns.map(([, column]) => valueText(column[name], column));
   if (values.every((value) => value === values[0])) return values[0];
-  const size = columns.some(([, column]) => followsSize(column[name])) ? ` at ${shownSize.name}` : '';
+  const size = columns.some(([, column]) => followsSize(column[name], column)) ? ` at ${shownSize.name}` : '';
   if (values[1] === values[2]) return `${values[0]} built-in, ${values[1]} others${size}`;
   if (values.some((value) => value.includes(','))) {
     return `${columns.map(([title], i) => `${title}: ${values[i]}`).join('; ')}${size}`;
@@ -175,12 +187,15 @@ export function followingDefaultText(name: string): string | undefined {
 /** Example model size for the learning-rate rule in help texts. */
 const shownSize = { parameters: 135e6, name: '135M' } as const;
 
-function followsSize(value: Defaults[keyof Defaults]): boolean {
-  return typeof value === 'function' && value(1) !== value(1e12);
+type DefaultValue = Defaults[keyof Defaults];
+
+function followsSize(value: DefaultValue, { freeze }: Defaults): boolean {
+  const trained = { lora: false, freeze };
+  return typeof value === 'function' && value(1, trained) !== value(1e12, trained);
 }
 
-function valueText(value: Defaults[keyof Defaults]): string {
-  if (typeof value === 'function') return numberText(value(shownSize.parameters));
+function valueText(value: DefaultValue, { freeze }: Defaults): string {
+  if (typeof value === 'function') return numberText(value(shownSize.parameters, { lora: false, freeze }));
   if (typeof value === 'number') return numberText(value);
   if (typeof value === 'object' && 'other' in value) {
     const { other, ...byWording } = value;

@@ -89,6 +89,8 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
   const loraProblems: string[] = [];
   const lora =
     options.tinkerUrl !== undefined ? tinkerAdapters(options, loraProblems) : loraOptions(options, loraProblems);
+  // Adapters leave all weights as they are, and another reference has weights of its own.
+  const freeze = options.freeze ?? (lora === undefined && options.reference === undefined ? defaults.freeze : 'none');
   const numSamples = options.numSamples ?? defaults.numSamples;
   const group = algorithms[options.algo].groupSize({ numSamples });
   const settings: Settings = {
@@ -100,7 +102,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     evalSamples: options.evalSamples ?? defaults.evalSamples,
     // Whole groups: those of GRPO and others are the samples of one problem.
     batchSize: options.batchSize ?? group * Math.ceil(defaults.batchSize / group),
-    lr: options.lr ?? defaults.lr(model.parameters, lora !== undefined),
+    lr: options.lr ?? defaults.lr(model.parameters, { lora: lora !== undefined, freeze }),
     beta1: options.beta1 ?? defaults.beta1,
     beta2: options.beta2 ?? defaults.beta2,
     temperature: options.temperature ?? defaults.temperature,
@@ -117,8 +119,7 @@ export function completeSettings(options: TrainingOptions, model: ModelFacts): S
     warmupShare: defaults.warmupShare,
     decayTo: defaults.decayTo,
     trainOn: options.trainOn ?? defaults.trainOn,
-    // Adapters leave all weights as they are, and another reference has embeddings of its own.
-    freeze: options.freeze ?? (lora === undefined && options.reference === undefined ? defaults.freeze : 'none'),
+    freeze,
     optimizer,
     maxGradientNorm: 1,
   };
@@ -266,7 +267,7 @@ function freezeProblems({ freeze, reference, loraRank, tinkerUrl }: Settings): s
   const frozen = loraRank !== undefined || tinkerUrl !== undefined;
   return [
     ...(frozen ? ['--freeze: adapters leave all weights as they are'] : []),
-    ...(reference === undefined ? [] : ['--freeze: a reference has embeddings of its own; use `--freeze none`']),
+    ...(reference === undefined ? [] : ['--freeze: a reference has weights of its own; use `--freeze none`']),
   ];
 }
 

@@ -53,7 +53,7 @@ export function completeSftSettings(options: SftOptions, model: ModelFacts): Sft
     model: options.model ?? builtinModel,
     epochs: options.epochs ?? sftDefaults.epochs,
     batchSize: options.batchSize ?? sftDefaults.batchSize,
-    lr: options.lr ?? lr(model.parameters, lora !== undefined),
+    lr: options.lr ?? lr(model.parameters, { lora: lora !== undefined, freeze: 'none' }),
     promptStyle,
     ...(lora && { lora }),
     warmupShare,

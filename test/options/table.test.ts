@@ -59,7 +59,7 @@ test('the table for the documents has a row per option', () => {
 
 test('defaults that depend on the model come from their table', () => {
   const { builtin, instruct } = defaultsTable;
-  const rates = [builtin, instruct].map(({ lr }) => lr(135e6).toExponential());
+  const rates = [builtin, instruct].map(({ lr, freeze }) => lr(135e6, { lora: false, freeze }).toExponential());
   assert.equal(defaultText('lr'), `${rates[0]} built-in, ${rates[1]} others at 135M`);
   assert.equal(defaultText('beta1'), String(builtin.beta1), 'one value where all agree');
   assert.equal(defaultText('numTest'), String(options.numTest.default));

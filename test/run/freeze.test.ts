@@ -1,4 +1,4 @@
-/** Runs that freeze the embeddings: resumed to the same bytes, saved as whole models, and refused where nothing would be frozen. */
+/** Runs that freeze weights: resumed to the same bytes, saved as whole models, and refused where nothing would be frozen. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -48,15 +48,22 @@ test('an interrupted run with frozen embeddings ends with the bytes of an uninte
   assert.deepEqual(unchanged, [embeddingName]);
 });
 
-test('checkpoints freeze their embeddings; adapters and another reference leave nothing to freeze', () => {
+test('checkpoints freeze embeddings and MLPs; adapters and another reference leave nothing to freeze', () => {
   const facts = { heldOut: undefined, hasChatTemplate: true, parameters: 135e6 };
   const settings = (given: Parameters<typeof defaultOptions>[0]) => completeSettings(defaultOptions(given), facts);
-  assert.equal(settings({ model: 'a' }).freeze, 'embeddings');
+  assert.equal(settings({ model: 'a' }).freeze, 'mlp');
   assert.equal(settings({ model: 'a', freeze: 'none' }).freeze, 'none');
   assert.equal(settings({ model: 'a', loraRank: 4 }).freeze, 'none');
   assert.equal(settings({ model: 'a', reference: 'b' }).freeze, 'none');
   assert.equal(settings({ model: 'a', preset: 'seed' }).freeze, 'none');
   assert.equal(completeSettings(defaultOptions(), { ...facts, heldOut: 'tiny' as never }).freeze, 'none');
+  // Attention alone takes twice the learning rate, and adapters ten times.
+  assert.deepEqual(
+    [{}, { freeze: 'embeddings' as const }, { freeze: 'none' as const }, { loraRank: 4 }].map(
+      (more) => settings({ model: 'a', ...more }).lr,
+    ),
+    [6e-5, 3e-5, 3e-5, 3e-4],
+  );
   for (const more of [{ loraRank: 4 }, { reference: 'b' }]) {
     assert.throws(() => settings({ model: 'a', freeze: 'embeddings', ...more }), /--freeze: /);
   }

@@ -1,5 +1,5 @@
 /** @file Commands that train a model, or compute a part of training. */
-import { sftDefaults } from '../../options/defaults.js';
+import { followingDefaultText, sftDefaults } from '../../options/defaults.js';
 import { remoteOptionNames } from '../../options/machines.js';
 import {
   estimationOptionNames,
@@ -83,7 +83,7 @@ export const trainingCommands: readonly CommandSpec[] = [
         default: String(sftDefaults.batchSize),
       },
       microBatch: { group: 'Training', default: 'by model and memory' },
-      lr: { group: 'Training' },
+      lr: { group: 'Training', default: followingDefaultText('lr', 'none')! },
       warmup: { group: 'Training' },
       loraRank: { group: 'Training' },
       loraAlpha: { group: 'Training' },
