@@ -1,6 +1,6 @@
 /**
  * @file In-place updates of state: which nodes make them, and which nodes use the memory that they change. Lowerings register
- * their updates here (tensorflow-ops.ts, native-ops.ts); commit.ts orders all other nodes around them.
+ * their updates here (beyond-tfjs.ts, native-ops.ts); commit.ts orders all other nodes around them.
  */
 import type { Graph, GraphNode, Output } from './graph.js';
 import { copyOf } from './stored.js';

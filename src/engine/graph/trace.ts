@@ -5,8 +5,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type DType, dtypeOf, isDType, type TypedArray } from '../dtype.js';
-import { lowerings } from '../lowering/elementwise.js';
 import { reshape } from '../lowering/emit.js';
+import { lowerings } from '../lowering/lowerings.js';
 import { nativeOps } from '../lowering/native-ops.js';
 import { usesOwnProduct } from '../lowering/shapes.js';
 import { formatShape } from '../shape.js';

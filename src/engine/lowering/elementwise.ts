@@ -1,17 +1,8 @@
-/**
- * @file Lowers each tfjs kernel to TensorFlow ops, with their attributes (which eager mode infers, but a GraphDef must state)
- * and the shapes and dtypes of the results. The tables below cover tfjs kernels that differ from an op only by name; shapes.ts
- * has those that move data.
- *
- * Op definitions are those of tensorflow/core/ops/{math,array,nn}_ops.cc.
- */
+/** @file Lowerings of the tfjs kernels that compute element by element or reduce. Most differ from a TensorFlow op only by name. */
 import type * as tf from '@tensorflow/tfjs-core';
 import { type Graph, type Output, outputOf } from '../graph/graph.js';
 import { normalizeAxes, normalizeAxis, reducedShape } from '../shape.js';
 import { binary, cast, graphDType, type Inputs, type Lowering, reduce, scalar, select, unary } from './emit.js';
-import { nativeLowerings } from './native-ops.js';
-import { shapeLowerings } from './shapes.js';
-import { tensorflowLowerings } from './tensorflow-ops.js';
 
 type Table = Readonly<Record<string, string>>;
 
@@ -125,8 +116,7 @@ type X = Inputs<'x'>;
 type AB = Inputs<'a' | 'b'>;
 type ReductionAttrs = Readonly<Record<string, number | number[]>> & { readonly keepDims?: boolean };
 
-/** By name of the tfjs kernel; others cannot be compiled. */
-export const lowerings: Readonly<Record<string, Lowering>> = {
+export const elementwiseLowerings: Readonly<Record<string, Lowering>> = {
   ...fromTable(
     unaryOps,
     (op) =>
@@ -159,7 +149,4 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     ]),
   ),
   ...arithmetic,
-  ...shapeLowerings,
-  ...tensorflowLowerings,
-  ...nativeLowerings,
 };

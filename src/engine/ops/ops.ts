@@ -16,8 +16,8 @@ import {
   usesOwnKernel,
   widenedAfter,
 } from '../graph/trace.js';
+import { tensorflowOps } from '../lowering/beyond-tfjs.js';
 import { nativeOps } from '../lowering/native-ops.js';
-import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import { assertShape, type Float, type Int, take } from '../shape.js';
 import { matMul, productAdding, productWithGradient, withGradient } from './gradient.js';
 import * as native from './ops-native.js';

@@ -4,8 +4,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { canUse, isTracing, runOp, tensorAfter } from '../graph/trace.js';
+import { tensorflowOps } from '../lowering/beyond-tfjs.js';
 import { nativeOps } from '../lowering/native-ops.js';
-import { tensorflowOps } from '../lowering/tensorflow-ops.js';
 import type { Float, Int } from '../shape.js';
 import { matMul } from './gradient.js';
 import { sumsByRow } from './ops.js';
