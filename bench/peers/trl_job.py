@@ -51,9 +51,13 @@ def main():
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
     model.generation_config.eos_token_id = job.endIds or None
-    if job.freeze == "embeddings":
+    if job.freeze != "none":  # as trainedSpecs in src/model/network/params.ts
         for table in (model.get_input_embeddings(), model.get_output_embeddings()):
             table.requires_grad_(False)
+    if job.freeze == "mlp":
+        for name, weight in model.named_parameters():
+            if ".mlp." in name:
+                weight.requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(job.model, padding_side="left")
     phase, sampled, ended = "evalBefore", True, []
 
