@@ -158,6 +158,7 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
   const program = engine.createProgram({ state, functions: all });
   const runner = runnerOf(program);
   const sampled = withFunctions(program, sampling);
+  const sampler = runnerOf(sampled);
   const learning = updates && { runner: runnerOf(withFunctions(program, updates)), shape, training };
   for (const name of Object.keys(layout.caches)) program.fill(name, 0);
   const stored = trainedState(program, layout, { lora, seed });
@@ -198,7 +199,7 @@ function build(engine: PolicyEngine, config: ModelConfig, options: PolicyOptions
     async sample(rollouts, sampleOptions) {
       await beforeSampling(rollouts.length);
       if (program.replicas > 1) return await sampleTogether(sampled, layout.sizes, rollouts, sampleOptions);
-      return (await sample(runnerOf(sampled), layout.sizes, rollouts, sampleOptions)).completions;
+      return (await sample(sampler, layout.sizes, rollouts, sampleOptions)).completions;
     },
     async update(batch) {
       if (learning === undefined) throw new Error('this policy was built without training');
