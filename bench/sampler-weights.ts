@@ -41,7 +41,7 @@ for (const rows of batches) {
 function program(of: Engine, slots: number, form: WeightForm): Program {
   const cache = { slots, positions, prompts: 1, promptPositions: 1, chunk: 1, admissions: 1 };
   const { state, functions } = samplingParts(config, cache, { greedy: false, topK: 0, topP: 1 });
-  const name = `decode.${decodeBatches(slots)[0]!}` as const;
+  const name = `decode.${decodeBatches({ slots })[0]!}` as const;
   const made = of.createProgram({
     state: { ...frozenState(config, form), ...state },
     functions: { [name]: functions[name]! },

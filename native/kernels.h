@@ -86,6 +86,8 @@ struct Linear {
   /** Float32, bfloat16 if `narrow`, or rows as `Quantize` writes them if `bytes`. */
   const void *w;
   bool narrow, bytes;
+  /** x is rounded to bfloat16; only if `narrow`. */
+  bool round;
   float *y;
   int64_t R, D, E;
 };

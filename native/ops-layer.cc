@@ -13,10 +13,12 @@ constexpr int64_t chunkRows = 64;
 
 /** Its type attribute is not named T: without AVX-512, oneDNN warns about every node whose T is bfloat16. */
 struct LinearKernel {
+  bool round;
+
   static OpDefinition op() {
-    return {"TinyzeroLinear", {"x: float", "weight: W"}, {"y: float"}, {"W: {float, bfloat16, uint8}"}};
+    return {"TinyzeroLinear", {"x: float", "weight: W"}, {"y: float"}, {"W: {float, bfloat16, uint8}", "round: bool"}};
   }
-  explicit LinearKernel(const Attributes &) {}
+  explicit LinearKernel(const Attributes &attributes) : round(attributes.flag("round")) {}
 
   void compute(const Call &call) const {
     const Tensor x = call.input(0), weight = call.input(1);
@@ -27,7 +29,7 @@ struct LinearKernel {
     const int64_t R = x.dim(0), D = x.dim(1), E = weight.dim(0), unit = math().linearUnit;
     const void *matrix = narrow || bytes ? weight.data() : weight.floats();
     require(R <= math().linearRows, "linear: expected at most ", math().linearRows, " rows, found ", R);
-    Linear args{nullptr, matrix, narrow, bytes, call.output(0, {R, E}).floats(), R, D, E};
+    Linear args{nullptr, matrix, narrow, bytes, round && narrow, call.output(0, {R, E}).floats(), R, D, E};
     float *rows = scratch(R * math().linearWidth(args));
     math().arrangeRows(args, x.floats(), rows);
     args.x = rows;

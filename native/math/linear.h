@@ -37,7 +37,27 @@ struct Wide {
   static inline float round(float value) { return value; }
 };
 
-/** Reads vectors from a bfloat16 matrix: two at a time, of the even and of the odd columns. */
+/** Reads vectors from a bfloat16 matrix. The results are those of the widened matrix, to the last bit. */
+struct Stored {
+  typedef uint16_t Element;
+  static const int vectors = 1;
+  static const int64_t header = 0;
+  static inline float scale(const uint16_t *) { return 1.0f; }
+  static inline Floats read(const uint16_t *from, int64_t count, int) {
+    Halves halves{};
+    if (count >= lanes) memcpy(&halves, from, sizeof halves);
+    else memcpy(&halves, from, count * sizeof(uint16_t));
+    const Ints bits = __builtin_convertvector(halves, Ints) << 16;
+    Floats result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+  }
+  static inline float round(float value) { return value; }
+};
+
+/**
+ * Reads vectors from a bfloat16 matrix, for rows that are rounded too: two at a time, of the even and of the odd columns.
+ */
 struct Narrow {
   typedef uint16_t Element;
   static const int vectors = 2;
@@ -73,7 +93,7 @@ template <class Matrix> static inline const typename Matrix::Element *rowOf(cons
 
 /** Floats of a row that {@link arrangeRows} has arranged. */
 static int64_t linearWidth(const Linear &l) {
-  const int64_t step = (l.narrow ? Narrow::vectors : Wide::vectors) * lanes;
+  const int64_t step = (l.narrow && l.round ? Narrow::vectors : Wide::vectors) * lanes;
   return (l.D + step - 1) / step * step;
 }
 
@@ -96,11 +116,11 @@ template <class Matrix> static void arrange(const Linear &l, const float *x, flo
 }
 
 /**
- * The rows x `[R, D]` in the order in which the matrix is read, padded with zeros: `[R, linearWidth]`. For a bfloat16
- * matrix they are rounded too.
+ * The rows x `[R, D]` in the order in which the matrix is read, padded with zeros: `[R, linearWidth]`. With `round`
+ * they are rounded to bfloat16.
  */
 static void arrangeRows(const Linear &l, const float *x, float *to) {
-  if (l.narrow) arrange<Narrow>(l, x, to);
+  if (l.narrow && l.round) arrange<Narrow>(l, x, to);
   else arrange<Wide>(l, x, to);
 }
 
@@ -173,6 +193,7 @@ template <class Matrix> static void linearOf(const Linear &l, int64_t begin, int
 /** For results `begin` to `end` in multiples of linearUnit. */
 static void linear(const Linear &l, int64_t begin, int64_t end) {
   if (l.bytes) linearOf<Bytes>(l, begin, end);
-  else if (l.narrow) linearOf<Narrow>(l, begin, end);
+  else if (l.narrow && l.round) linearOf<Narrow>(l, begin, end);
+  else if (l.narrow) linearOf<Stored>(l, begin, end);
   else linearOf<Wide>(l, begin, end);
 }

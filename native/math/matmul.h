@@ -98,24 +98,37 @@ typedef Singles Pairs;
 
 const int64_t wordBytes = 4;
 
-/** The sums of one tile over `words` words: those at `w + i * wRow + k * wColumn` times `x[k * tileWidth + ...]`. */
-template <class Terms>
-static inline __attribute__((always_inline)) void sumTile(const char *w, int64_t wRow, int64_t wColumn, const float *x,
-                                                          int64_t words, Floats (&sums)[tileRows][tileVectors]) {
+/** `sumTile` of the first `Vectors` vectors of the tile. */
+template <class Terms, int Vectors>
+static inline __attribute__((always_inline)) void sumVectors(const char *w, int64_t wRow, int64_t wColumn,
+                                                             const float *x, int64_t words,
+                                                             Floats (&sums)[tileRows][tileVectors]) {
   Floats local[tileRows][tileVectors] = {};
   for (int64_t k = 0; k < words; k++) {
-    Floats columns[tileVectors];
+    Floats columns[Vectors];
 #pragma GCC unroll 2
-    for (int j = 0; j < tileVectors; j++) columns[j] = load(x + j * lanes);
+    for (int j = 0; j < Vectors; j++) columns[j] = load(x + j * lanes);
 #pragma GCC unroll 12
     for (int i = 0; i < tileRows; i++) {
 #pragma GCC unroll 2
-      for (int j = 0; j < tileVectors; j++) local[i][j] = Terms::add(local[i][j], w + i * wRow, columns[j]);
+      for (int j = 0; j < Vectors; j++) local[i][j] = Terms::add(local[i][j], w + i * wRow, columns[j]);
     }
     w += wColumn;
     x += tileWidth;
   }
   memcpy(sums, local, sizeof local);
+}
+
+/**
+ * The sums of one tile over `words` words: those at `w + i * wRow + k * wColumn` times `x[k * tileWidth + ...]`. At the end
+ * of the lanes, `columns` of a tile may fit in one vector.
+ */
+template <class Terms>
+static inline __attribute__((always_inline)) void sumTile(const char *w, int64_t wRow, int64_t wColumn, const float *x,
+                                                          int64_t words, int64_t columns,
+                                                          Floats (&sums)[tileRows][tileVectors]) {
+  if (columns > lanes) sumVectors<Terms, tileVectors>(w, wRow, wColumn, x, words, sums);
+  else sumVectors<Terms, 1>(w, wRow, wColumn, x, words, sums);
 }
 
 static inline bool isNarrow(const Factor &f) { return f.narrow || f.round; }
@@ -171,50 +184,55 @@ template <class Terms> static bool readsDirectly(const MatMul &m) {
   return m.K % Terms::terms == 0 && m.panelCount * tileWidth < 512;
 }
 
-/** Whether rows of bytes are widened tile by tile: there are few panels, so arranging them too would take too long. */
-static bool widensRows(const MatMul &m) { return m.rows.bytes && m.panelCount * tileWidth < 512; }
+/** Whether stored rows are widened tile by tile: there are few panels, so arranging them too would take too long. */
+template <class Terms> static bool widensRows(const MatMul &m) {
+  const bool stored = m.rows.bytes || (m.rows.narrow && m.rows.column == 1 && !Terms::narrow);
+  return stored && m.panelCount * tileWidth < 512;
+}
 
 /** Terms `begin` to `end` of a tile of rows, `termsTogether` apart; zeros for rows that do not exist. */
 static void widenRows(const MatMul &m, int64_t row, int64_t rows, int64_t begin, int64_t end, float *to) {
   for (int64_t i = 0; i < tileRows; i++, to += termsTogether) {
-    const int8_t *from = static_cast<const int8_t *>(m.rows.data) + (row + i) * m.rows.row;
-    if (i < rows) widenBytes(from, begin, end, to);
-    else memset(to, 0, (end - begin) * sizeof(float));
+    const int64_t offset = (row + i) * m.rows.row;
+    if (i >= rows) memset(to, 0, (end - begin) * sizeof(float));
+    else if (m.rows.bytes) widenBytes(static_cast<const int8_t *>(m.rows.data) + offset, begin, end, to);
+    else readFactor(m.rows, offset + begin, 1, end - begin, to);
   }
 }
 
 template <class Terms> static void multiplyBlocks(const MatMul &m, int64_t begin, int64_t end, float *scratch) {
   const int64_t last = end * rowsPerBlock < m.rows.rows ? end * rowsPerBlock : m.rows.rows;
   const int64_t all = wordsOf(m);
-  const bool direct = readsDirectly<Terms>(m), bytes = !direct && widensRows(m);
+  const bool direct = readsDirectly<Terms>(m), widened = !direct && widensRows<Terms>(m);
   for (int64_t block = begin * rowsPerBlock; block < last; block += rowsPerBlock) {
     const int64_t blockEnd = block + rowsPerBlock < last ? block + rowsPerBlock : last;
     for (int64_t from = 0; from < all; from += termsTogether) {
       const int64_t to = from + termsTogether < all ? from + termsTogether : all, words = to - from;
       const int64_t whole = direct ? (blockEnd - block) / tileRows * tileRows : 0;
-      for (int64_t row = block + whole; row < blockEnd && !bytes; row += tileRows) {
+      for (int64_t row = block + whole; row < blockEnd && !widened; row += tileRows) {
         const int64_t rows = blockEnd - row < tileRows ? blockEnd - row : tileRows;
         Terms::pack(m.rows, row, rows, tileRows, from, to, m.K, scratch + (row - block) * termsTogether);
       }
       const auto tile = [&](int64_t row, int64_t panel) {
         const int64_t rows = blockEnd - row < tileRows ? blockEnd - row : tileRows;
         const int64_t column = (m.firstPanel + panel) * tileWidth, left = m.lanes.rows - column;
+        const int64_t columns = left < tileWidth ? left : tileWidth;
         const float *x = m.panels + (panel * all + from) * tileWidth;
         Floats sums[tileRows][tileVectors];
         if (row - block < whole) {
           const int64_t step = wordBytes / Terms::terms;
           const char *w = static_cast<const char *>(m.rows.data) + row * m.rows.row * step + from * wordBytes;
-          sumTile<Terms>(w, m.rows.row * step, wordBytes, x, words, sums);
-        } else if (bytes) {
+          sumTile<Terms>(w, m.rows.row * step, wordBytes, x, words, columns, sums);
+        } else if (widened) {
           const char *w = reinterpret_cast<const char *>(scratch);
-          sumTile<Singles>(w, termsTogether * wordBytes, wordBytes, x, words, sums);
+          sumTile<Singles>(w, termsTogether * wordBytes, wordBytes, x, words, columns, sums);
         } else {
           const float *w = scratch + (row - block) * termsTogether;
-          sumTile<Terms>(reinterpret_cast<const char *>(w), wordBytes, tileRows * wordBytes, x, words, sums);
+          sumTile<Terms>(reinterpret_cast<const char *>(w), wordBytes, tileRows * wordBytes, x, words, columns, sums);
         }
-        writeTile(m, row, column, rows, left < tileWidth ? left : tileWidth, from == 0, sums);
+        writeTile(m, row, column, rows, columns, from == 0, sums);
       };
-      if (bytes) {
+      if (widened) {
         // Rows are widened once, into the first-level cache, for all panels.
         for (int64_t row = block; row < blockEnd; row += tileRows) {
           const int64_t rows = blockEnd - row < tileRows ? blockEnd - row : tileRows;

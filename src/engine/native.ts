@@ -50,6 +50,14 @@ function chooseOneDnn(env: NodeJS.ProcessEnv = process.env): void {
   if (features.has('avx2') && features.has('fma')) env.TF_ENABLE_ONEDNN_OPTS = '1';
 }
 
+/**
+ * Only errors. Without AVX-512, oneDNN reports every process that stores bfloat16 as an error, so not even those; real ones
+ * are thrown too.
+ */
+function quietLevel(): string {
+  return process.arch !== 'x64' || processorFeatures().has('avx512f') ? '2' : '3';
+}
+
 /** Whether the user has set TensorFlow's log level, and so wants to see its messages. */
 const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
 
@@ -59,7 +67,7 @@ const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
  */
 function loadAddon<Addon>(path: string): Addon {
   const require = createRequire(import.meta.url);
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= quietLevel();
   chooseThreads();
   chooseOneDnn();
   const stderrAddon = join(dirname(path), 'stderr.node');

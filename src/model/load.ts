@@ -18,7 +18,7 @@ import type { CacheSizes } from './sampling/kv-cache.js';
 import { exactForms, frozenState } from './sampling/weights.js';
 
 /**
- * How much is computed at once. On a CPU, larger parts are no faster. On a GPU, a pass with little work per kernel takes as
+ * How much is computed at once. On a CPU, larger parts are hardly faster. On a GPU, a pass with little work per kernel takes as
  * long as launching its kernels, so parts are larger and use more memory. Results depend on the parts only by rounding.
  */
 export interface Room {
@@ -28,20 +28,20 @@ export interface Room {
   readonly cacheBytes?: number;
   /** Most distinct prompts prefilled together. */
   readonly prompts: number;
-  /** Bytes of a pass's activations; a share of weights, reference and moments if that is more. */
-  readonly activationBytes: number;
+  /** Bytes of a pass's activations; a share of weights, reference and moments if that is more. Adapters need little else. */
+  readonly activationBytes: { readonly all: number; readonly adapters: number };
   /** Bytes for the logits of a part of a pass, their softmax and their gradient. */
   readonly logitBytes: number;
   /** Up to this size, sampling uses copies of the weights with merged adapters; beyond, it computes the adapters' terms. */
   readonly mergedBytes: number;
-  /** Passes for a full batch of the longest rows. Shorter rows need fewer. */
+  /** Passes for a full batch of the longest rows, at most. Shorter rows need fewer. */
   readonly passesPerUpdate: number;
 }
 
 export const processorRoom: Room = {
   drawingBytes: 2 ** 28,
   prompts: 8,
-  activationBytes: 2 ** 28,
+  activationBytes: { all: 2 ** 29, adapters: 2 ** 28 },
   logitBytes: 2 ** 26,
   mergedBytes: 2 ** 28,
   passesPerUpdate: 8,
@@ -49,11 +49,13 @@ export const processorRoom: Room = {
 
 /** The room on a GPU with this memory: small shares of it, since weights, reference and moments take most. */
 export function gpuRoom(memoryBytes: number = unknownGpuBytes): Room {
+  const { all, adapters } = processorRoom.activationBytes;
+  const activations = memoryBytes / 8;
   return {
     drawingBytes: Math.max(processorRoom.drawingBytes, memoryBytes / 32),
     cacheBytes: Math.max(processorRoom.drawingBytes, memoryBytes / 16),
     prompts: 64,
-    activationBytes: Math.max(processorRoom.activationBytes, memoryBytes / 8),
+    activationBytes: { all: Math.max(all, activations), adapters: Math.max(adapters, activations) },
     logitBytes: Math.max(processorRoom.logitBytes, memoryBytes / 64),
     // Unmerged, each small product of an adapter would be one more kernel launch.
     mergedBytes: Number.POSITIVE_INFINITY,
@@ -160,6 +162,8 @@ interface SamplingWork {
   /** Number of tokens that all prompts begin with; less than any prompt's length. Default 0. */
   readonly sharedPrefix?: number | undefined;
   readonly rollouts: number;
+  /** Rollouts that are often sampled together, such as those of an update. Default: `rollouts`. */
+  readonly batch?: number | undefined;
   /** Token limit of any rollout. */
   readonly maxNewTokens: number;
   /** Most rollouts decoded at once. Default 32; beyond that, the time of a step grows in proportion to the rollouts. */
@@ -205,7 +209,8 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
     atMost(scoreBytes, scoresPerPrompt),
   );
   const admissions = Math.max(1, Math.floor(slots / 8));
-  return { slots, positions, prompts, promptPositions, sharedPositions, chunk, admissions };
+  const batch = work.batch === undefined ? {} : { batch: Math.min(work.batch, slots) };
+  return { slots, ...batch, positions, prompts, promptPositions, sharedPositions, chunk, admissions };
 }
 
 /** Bytes per slot for drawing a token: logits, their softmax and its cumulative sum. */

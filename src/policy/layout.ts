@@ -26,6 +26,8 @@ export interface PolicySizes {
   readonly maxNewTokens: number;
   /** Completions decoded together, memory permitting. */
   readonly slots: number;
+  /** Completions of an update. Default: `slots`. */
+  readonly batch?: number | undefined;
 }
 
 interface LayoutOptions {
@@ -132,7 +134,7 @@ function momentsOf(state: FloatState, trained: ParameterSpecs, replicas: number)
 
 export function policyLayout(
   config: ModelConfig,
-  { promptLengths, sharedPrefix, maxNewTokens, slots }: PolicySizes,
+  { promptLengths, sharedPrefix, maxNewTokens, slots, batch }: PolicySizes,
   {
     form,
     formOf = () => undefined,
@@ -154,6 +156,7 @@ export function policyLayout(
   const sizes = samplingSizes(config, {
     ...prompts,
     rollouts: slots,
+    batch,
     maxNewTokens,
     maxSlots: slots,
     maxCacheBytes,

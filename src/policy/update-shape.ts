@@ -13,7 +13,7 @@ import {
   predictionsPerSequence,
   type Recomputation,
 } from '../model/network/packed.js';
-import { parameterCount } from '../model/network/params.js';
+import { type LoraOptions, parameterCount } from '../model/network/params.js';
 
 export interface UpdateShape extends PassShape {
   readonly recompute: Recomputation;
@@ -29,6 +29,8 @@ export interface UpdateWork {
   readonly batchSize: number;
   /** Longest rows per pass; absent: chosen here. */
   readonly microBatch?: number | undefined;
+  /** Set if adapters are trained. */
+  readonly lora?: LoraOptions | undefined;
   /** Default: that of a processor. */
   readonly room?: Room;
 }
@@ -38,8 +40,11 @@ const floatBytes = 4;
 /** Activations of a pass may take this share of weights, reference and moments in float32, if it is more than the room. */
 const activationShare = 0.1;
 
+/** Weights of larger models leave the caches between passes and are rearranged in each, so passes have more rows. */
+const cachedParameters = 2 ** 24;
+
 export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): UpdateShape {
-  const { promptLengths, maxNewTokens, batchSize, microBatch, room = processorRoom } = work;
+  const { promptLengths, maxNewTokens, batchSize, microBatch, lora, room = processorRoom } = work;
   const longest = Math.max(...promptLengths) + maxNewTokens;
   const sharedPrefix = worthSharing(work) ? work.sharedPrefix! : 0;
   // Rows with a shared prefix follow it in one sequence; otherwise each has a sequence, which shorter rows share.
@@ -51,11 +56,13 @@ export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): Update
     const { sequences, length } = sizesOf(rows);
     return floatBytes * sequences * length * activationsPerToken(config, length, layers);
   };
-  const budget = Math.max(room.activationBytes, activationShare * 16 * parameterCount(config));
-  const wanted = microBatch ?? Math.max(1, Math.ceil(batchSize / room.passesPerUpdate));
+  const parameters = parameterCount(config);
+  const usual = room.activationBytes[lora === undefined ? 'all' : 'adapters'];
+  const budget = Math.max(usual, activationShare * 16 * parameters);
+  const fewest = microBatch ?? Math.max(1, Math.ceil(batchSize / room.passesPerUpdate));
   // Recomputing layers takes a third more time, which is still less than running passes of very few rows.
-  const layers = bytes(Math.min(wanted, 4), false) > budget;
-  let rows = wanted;
+  const layers = bytes(Math.min(fewest, 4), false) > budget;
+  let rows = microBatch ?? (parameters > cachedParameters ? Math.min(batchSize, 2 * fewest) : fewest);
   while (microBatch === undefined && rows > 1 && bytes(rows, layers) > budget) rows -= 1;
   const { sequences, length } = sizesOf(rows);
   const shortest = Math.min(...promptLengths) - sharedPrefix;
@@ -85,7 +92,7 @@ function logitRowsOf({ vocabSize }: ModelConfig, predictions: number, { logitByt
 export function shapeOfBatches(
   config: ModelConfig,
   batches: readonly (readonly CompletionRow[])[],
-  { batchSize, microBatch, room = processorRoom }: Pick<UpdateWork, 'batchSize' | 'microBatch' | 'room'>,
+  { batchSize, microBatch, lora, room = processorRoom }: Pick<UpdateWork, 'batchSize' | 'microBatch' | 'lora' | 'room'>,
 ): UpdateShape {
   const longest = batches.flat().reduce((most, row) => Math.max(most, tokensOf(row)), 2);
   const shape = chooseUpdateShape(config, {
@@ -93,6 +100,7 @@ export function shapeOfBatches(
     maxNewTokens: longest - 1,
     batchSize,
     microBatch,
+    lora,
     room,
   });
   const predicted = batches.flatMap((rows) => planPasses(rows, shape).map((pass) => predictionsOf(rows, pass)));

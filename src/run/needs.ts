@@ -86,7 +86,7 @@ export function planMemory(
   };
   const sampling = { ...programs('sampling'), weights, ...forSampling, 'logits while sampling': drawing };
 
-  const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch, room });
+  const shape = chooseUpdateShape(config, { ...sizes, batchSize, microBatch, lora, room });
   const training = {
     ...programs('training'),
     weights,

@@ -162,10 +162,11 @@ function castProductsToBfloat16(graph: Graph): (output: Output) => Output {
     const [type] = node.outputs;
     const typeName = picks[node.op];
     const whole = typeName === undefined ? undefined : widenedFrom(node.inputs[0]!);
-    if (node.op === nativeOps.linear && node.inputs[1]!.dtype === 'float32') {
+    if (node.op === nativeOps.linear && node.inputs[1]!.dtype !== 'uint8') {
       // The op rounds its rows itself and sums in float32. With a weight stored as bytes, it rounds nothing.
-      node.inputs[1] = narrow(node.inputs[1]!);
-      node.attributes.W = { type: 'bfloat16' };
+      const weight = node.inputs[1]!;
+      node.inputs[1] = weight.dtype === 'bfloat16' ? weight : narrow(weight);
+      Object.assign(node.attributes, { W: { type: 'bfloat16' }, round: { bool: true } });
       graph.nodes.push(node);
     } else if (node.op === nativeOps.product) {
       // The op rounds float32 operands itself and sums in float32.

@@ -15,7 +15,7 @@ import { cacheFolder } from '../../util/machine.js';
  * Incremented when the folder's layout or the compiled addon changes. Part of the path, so checkouts of different
  * versions each keep their own engine.
  */
-export const engineFormat = 19;
+export const engineFormat = 20;
 
 export interface InstalledFile {
   /** Relative to the engine's folder, with forward slashes. */

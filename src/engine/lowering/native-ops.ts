@@ -4,7 +4,7 @@
  */
 import { noteInPlaceUpdate, stateHandles, updateAtOnce } from '../graph/aliasing.js';
 import { type Attribute, type Graph, type Output, type OutputType, outputOf } from '../graph/graph.js';
-import { byteOps, bytesOf } from '../graph/stored.js';
+import { byteOps, bytesOf, widenedFrom } from '../graph/stored.js';
 import { formatShape, type Shape, sizeOf } from '../shape.js';
 import type { Inputs, Lowering } from './emit.js';
 
@@ -100,11 +100,12 @@ interface LayersAttributes extends CacheAttributes {
 }
 
 export const nativeLowerings = {
-  /** x `[R, D]`, weight `[E, D]` -> `[R, E]`. A weight stored as bytes is read as such. */
+  /** x `[R, D]`, weight `[E, D]` -> `[R, E]`. A weight stored as bfloat16 or bytes is read as such. */
   [nativeOps.linear]: (graph, { x, weight }: Inputs<'x' | 'weight'>) => {
     const results = [float(x.shape[0]!, weight.shape[0]!)];
-    const matrix = bytesOf(weight) ?? weight;
-    return addOp(graph, nativeOps.linear, [x, matrix], results, { W: { type: matrix.dtype } });
+    const matrix = bytesOf(weight) ?? widenedFrom(weight) ?? weight;
+    const attributes = { W: { type: matrix.dtype }, round: { bool: false } } as const;
+    return addOp(graph, nativeOps.linear, [x, matrix], results, attributes);
   },
 
   /** x `[..., D]` -> y, and 1 / sqrt(mean(x^2) + epsilon) of every row. */

@@ -37,6 +37,8 @@ import {
 export interface CacheSizes {
   /** Rows decoded at once. One extra slot absorbs unused rows of `admit` and `move`. */
   readonly slots: number;
+  /** Rows that are often decoded together, such as the rollouts of an update. Default: `slots`. */
+  readonly batch?: number;
   /** S: positions per slot, prompt and completion together. */
   readonly positions: number;
   /** P: distinct prompts prefilled at once. */

@@ -16,14 +16,16 @@ import {
 } from './kv-cache.js';
 
 /**
- * Batch sizes of decoding, largest first. Each is at most twice the number of rollouts for which it is chosen. There are few
- * of them, since the engine compiles a function for each size on first use; below four rows, the cost of a step barely
- * depends on their number.
+ * Batch sizes of decoding, largest first: `batch`, its halves and doubles, and `slots`. Each is at most twice the number of
+ * rollouts for which it is chosen. There are few of them, since the engine compiles a function for each size on first use;
+ * below four rows, the cost of a step barely depends on their number.
  */
-export function decodeBatches(slots: number): number[] {
-  const batches = [slots];
-  for (let last = slots; last > 1; batches.push(last)) last = last > 4 ? Math.floor(last / 2) : 1;
-  return batches;
+export function decodeBatches({ slots, batch = slots }: Pick<CacheSizes, 'slots' | 'batch'>): number[] {
+  const first = Math.min(slots, batch);
+  const batches = [first];
+  for (let last = first; last > 1; batches.push(last)) last = last > 4 ? Math.floor(last / 2) : 1;
+  for (let next = 2 * first; next < slots; next *= 2) batches.unshift(next);
+  return first === slots ? batches : [slots, ...batches];
 }
 
 /** Functions of the caches. */
@@ -72,7 +74,7 @@ export function samplingParts(
   if (sizes.promptPositions > sizes.positions || (sizes.promptPositions - shared) % sizes.chunk !== 0) {
     throw new RangeError(`inconsistent cache sizes: ${JSON.stringify(sizes)}`);
   }
-  const decoding = decodeBatches(sizes.slots).map(
+  const decoding = decodeBatches(sizes).map(
     (rows) => [`decode.${rows}`, decodeFunction(config, sizes, rows, options, precision)] as const,
   );
   const functions = { ...cacheFunctions(config, sizes, precision), ...Object.fromEntries(decoding) };

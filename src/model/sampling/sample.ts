@@ -79,7 +79,7 @@ export async function sample(
   for (const rollout of rollouts) checkFits(rollout, sizes);
   const counts: SampleCounts = { prefilled: 0, decoded: 0, prompts: 0 };
   const completions: Completion[] = new Array(rollouts.length);
-  const batches = decodeBatches(sizes.slots);
+  const batches = decodeBatches(sizes);
   const { queue, keys } = groupByPrompt(rollouts);
   let next = 0; // position in the queue
   let cached: PromptCache = { places: new Map() };

@@ -105,6 +105,7 @@ export function policySizes(
     promptLengths: ids.map(({ length }) => length),
     sharedPrefix: sharedPrefix(ids),
     maxNewTokens,
+    batch: training?.batchSize,
     // At most as many as are ever sampled at once; 1, the minimum, if a server samples.
     slots:
       samplerUrl !== undefined

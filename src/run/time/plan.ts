@@ -58,7 +58,7 @@ export function samplingSeconds(work: TimedWork, completions: number, prompts: n
   if (completions === 0) return 0;
   const simulated = Math.min(completions, roundsSimulated * slots);
   const waiting = likelyLengths(work, simulated);
-  const batches = decodeBatches(slots);
+  const batches = decodeBatches(caches);
   const step = (rows: number) => speed.step.fixed + rows * speed.step.perRow;
   let left: number[] = [];
   let seconds = 0;

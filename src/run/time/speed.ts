@@ -130,7 +130,7 @@ async function timeSampling(policy: Policy, { caches, prompts, samplesPerPrompt 
   const compiled = await run(slots, samplesPerPrompt);
   const full = await run(slots, samplesPerPrompt);
   const compiling = Math.max(0, compiled.first - full.first);
-  const batches = decodeBatches(slots);
+  const batches = decodeBatches(caches);
   const few = batches.find((rows) => rows <= slots / 4);
   if (few === undefined) {
     return { compiling, prefill: full.filling / full.prefills, admit: 0, step: { fixed: full.step, perRow: 0 } };

@@ -178,13 +178,21 @@ async function checkCost(engine: EngineName): Promise<void> {
   sampler.program.dispose();
 }
 
-test('a batch is chosen that is at most twice the rollouts still running', () => {
+test('a batch is chosen that is at most twice the rollouts still running, and the usual batch exactly', () => {
   for (let slots = 1; slots <= 64; slots++) {
-    const batches = decodeBatches(slots);
-    assert.equal(batches[0], slots);
-    for (let running = 1; running <= slots; running++) {
-      const chosen = batches.findLast((size) => size >= running) as number;
-      assert.ok(chosen <= 2 * running, `${chosen} rows for ${running} rollouts in ${slots} slots`);
+    for (const batch of [undefined, 1, 3, 20, slots, 100]) {
+      const batches = decodeBatches({ slots, ...(batch !== undefined && { batch }) });
+      const chosen = (running: number) => batches.findLast((size) => size >= running) as number;
+      assert.equal(batches[0], slots);
+      assert.deepEqual(
+        batches,
+        [...new Set(batches)].sort((a, b) => b - a),
+      );
+      const usual = Math.min(batch ?? slots, slots);
+      assert.equal(chosen(usual), usual);
+      for (let running = 1; running <= slots; running++) {
+        assert.ok(chosen(running) <= 2 * running, `${chosen(running)} rows for ${running} rollouts in ${slots} slots`);
+      }
     }
   }
 });

@@ -9,7 +9,7 @@ import { engineFormat, findInstalledEngine } from '../../../../src/engine/instal
 import { nativeTest } from '../../../helpers/native.js';
 
 /** The format that the sources of this digest are built under. */
-const known = { engineFormat: 19, sources: '21b330a7caaae54d41afb3940f2d75f1e04f161cc35d04165422e794b45eaff3' };
+const known = { engineFormat: 20, sources: 'e92693482990fc68c5a9f3620db0b23474b1748e5cbbeb5c42db9127b3b2f8cb' };
 
 function digestOf(folder: string): string {
   const digest = createHash('sha256');
