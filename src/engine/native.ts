@@ -51,8 +51,8 @@ function chooseOneDnn(env: NodeJS.ProcessEnv = process.env): void {
 }
 
 /**
- * Only errors. Without AVX-512, oneDNN reports every process that stores bfloat16 as an error, so not even those; real ones
- * are thrown too.
+ * The log level that shows errors alone. Without AVX-512, oneDNN logs an error in every process that stores bfloat16, so
+ * there it hides errors too; real ones are also thrown.
  */
 function quietLevel(): string {
   return process.arch !== 'x64' || processorFeatures().has('avx512f') ? '2' : '3';
@@ -63,7 +63,7 @@ const talkative = process.env.TF_CPP_MIN_LOG_LEVEL !== undefined;
 
 /**
  * Loads an addon of the engine. The first one also loads TensorFlow, which reads its settings from the environment. It logs
- * only errors unless TF_CPP_MIN_LOG_LEVEL is set.
+ * errors at most ({@link quietLevel}) unless TF_CPP_MIN_LOG_LEVEL is set.
  */
 function loadAddon<Addon>(path: string): Addon {
   const require = createRequire(import.meta.url);

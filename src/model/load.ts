@@ -185,7 +185,7 @@ export const leastShared = 8;
 /** Sizes for kv-cache.ts and sample.ts that fit `work`. */
 export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSizes {
   const { promptLengths, sharedPrefix = 0, rollouts, maxNewTokens, maxSlots = 32, maxCacheBytes = cacheBytes } = work;
-  const { room = processorRoom } = work;
+  const { batch, room = processorRoom } = work;
   const longest = Math.max(...promptLengths);
   // The last token of a prompt is decoded, not prefilled; the last token of a completion is never fed back.
   const sharedPositions = sharedPrefix >= leastShared ? sharedPrefix : 0;
@@ -209,8 +209,16 @@ export function samplingSizes(config: ModelConfig, work: SamplingWork): CacheSiz
     atMost(scoreBytes, scoresPerPrompt),
   );
   const admissions = Math.max(1, Math.floor(slots / 8));
-  const batch = work.batch === undefined ? {} : { batch: Math.min(work.batch, slots) };
-  return { slots, ...batch, positions, prompts, promptPositions, sharedPositions, chunk, admissions };
+  return {
+    slots,
+    ...(batch !== undefined && { batch }),
+    positions,
+    prompts,
+    promptPositions,
+    sharedPositions,
+    chunk,
+    admissions,
+  };
 }
 
 /** Bytes per slot for drawing a token: logits, their softmax and its cumulative sum. */

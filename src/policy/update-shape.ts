@@ -40,7 +40,10 @@ const floatBytes = 4;
 /** Activations of a pass may take this share of weights, reference and moments in float32, if it is more than the room. */
 const activationShare = 0.1;
 
-/** Weights of larger models leave the caches between passes and are rearranged in each, so passes have as many rows as fit. */
+/**
+ * Weights of larger models leave the caches between passes and are rearranged in each, so passes have as many rows as fit; at
+ * most twice as many as otherwise if layers are recomputed, since models that need that have no memory to spare.
+ */
 const cachedParameters = 2 ** 24;
 
 export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): UpdateShape {
@@ -62,8 +65,8 @@ export function chooseUpdateShape(config: ModelConfig, work: UpdateWork): Update
   const fewest = microBatch ?? Math.max(1, Math.ceil(batchSize / room.passesPerUpdate));
   // Recomputing layers takes a third more time, which is still less than running passes of very few rows.
   const layers = bytes(Math.min(fewest, 4), false) > budget;
-  const most = layers ? Math.min(batchSize, 2 * fewest) : batchSize;
-  let rows = microBatch ?? (parameters > cachedParameters ? most : fewest);
+  const most = parameters <= cachedParameters ? fewest : layers ? 2 * fewest : batchSize;
+  let rows = microBatch ?? Math.min(batchSize, most);
   while (microBatch === undefined && rows > 1 && bytes(rows, layers) > budget) rows -= 1;
   const { sequences, length } = sizesOf(rows);
   const shortest = Math.min(...promptLengths) - sharedPrefix;

@@ -37,7 +37,7 @@ import {
 export interface CacheSizes {
   /** Rows decoded at once. One extra slot absorbs unused rows of `admit` and `move`. */
   readonly slots: number;
-  /** Rows that are often decoded together, such as the rollouts of an update. Default: `slots`. */
+  /** Rows that are often decoded together, such as the rollouts of an update; at most `slots` are. Default: `slots`. */
   readonly batch?: number;
   /** S: positions per slot, prompt and completion together. */
   readonly positions: number;
