@@ -10,7 +10,8 @@ import { compileFunction, type Entry } from './graph/compile.js';
 import { Graph, type GraphNode, plainName } from './graph/graph.js';
 import { type Call, type GraphSession, openGraphs } from './graph/graph-session.js';
 import { replicaPrefix } from './graph/graphdef.js';
-import { stateMemory } from './graph/state-memory.js';
+import { type StateMemory, stateMemory } from './graph/state-memory.js';
+import { fedType } from './graph/stored.js';
 import { addGatheredAccess, addHandles, addStateAccess, type StateAccess } from './graph/variables.js';
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/native-ops.js';
@@ -47,20 +48,22 @@ export interface TracedProgram {
  * Traces `spec` for a device, which this machine need not have.
  *
  * @param replicas number of processes that run the program together. Default 1.
- * @param held states whose variables keep the fed arrays as their memory.
+ * @param hold chooses the states whose variables keep the fed arrays as their memory, given those that functions assign.
  * @throws TraceError for code that cannot be compiled, ProgramError for a body whose result does not match the state.
  */
 export function traceProgram(
   spec: ProgramSpec,
   { kind, nativeOps, ownProductFrom, multipliesBfloat16 }: GraphDevice,
-  { replicas = 1, held }: { readonly replicas?: number; readonly held?: ReadonlySet<string> } = {},
+  {
+    replicas = 1,
+    hold = () => new Set(),
+  }: {
+    readonly replicas?: number;
+    readonly hold?: (assigned: ReadonlySet<string>) => ReadonlySet<string>;
+  } = {},
 ): TracedProgram {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
-  const inOnePlace = kind === 'cpu' && replicas === 1;
-  const access = inOnePlace
-    ? addGatheredAccess(stateGraph, spec.state, handles, held)
-    : addStateAccess(stateGraph, spec.state, handles);
   const entries = new Map<string, Entry>();
   const graphs = [stateGraph];
   for (const [index, [name, functionSpec]] of Object.entries(spec.functions).entries()) {
@@ -75,6 +78,11 @@ export function traceProgram(
     } else entries.set(name, compileFunction(graph, name, functionSpec, spec.state, handles));
     graphs.push(graph);
   }
+  const assigned = new Set([...entries.values()].flatMap(({ writes }) => writes));
+  const inOnePlace = kind === 'cpu' && replicas === 1;
+  const access = inOnePlace
+    ? addGatheredAccess(stateGraph, spec.state, handles, hold(assigned))
+    : addStateAccess(stateGraph, spec.state, handles);
   return { graphs, entries, access };
 }
 
@@ -95,8 +103,12 @@ export function createSessionProgram<Functions extends FunctionSpecs, State exte
   const replicas = cluster?.addresses.length ?? 1;
   const everywhere = indices(replicas);
   const alone = addon !== undefined && cluster === undefined && device.kind === 'cpu';
-  const memory = alone ? stateMemory(spec.state) : undefined;
-  const { graphs, entries, access } = traceProgram(spec, device, { replicas, held: memory?.names });
+  let memory: StateMemory | undefined;
+  const hold = (assigned: ReadonlySet<string>) => {
+    memory = alone ? stateMemory(spec.state, assigned) : undefined;
+    return memory?.names ?? new Set<string>();
+  };
+  const { graphs, entries, access } = traceProgram(spec, device, { replicas, hold });
   let session: GraphSession | undefined = openGraphs(binding, addon, graphs, cluster);
   const written = new Set<string>();
 
@@ -170,15 +182,17 @@ export function createSessionProgram<Functions extends FunctionSpecs, State exte
     write(name, values) {
       const stateSpec = lookUp(spec.state, 'state', name);
       checkValues(`state ${name}`, stateSpec, values);
-      const { entry, inputs } = access.write(name, stateSpec.shape);
-      const kept = memory?.names.has(name) ? memory.written(name, values) : values;
+      const isHeld = memory?.names.has(name) === true;
+      const { entry, inputs } = access.write(name, isHeld ? fedType(stateSpec) : stateSpec);
+      const kept = isHeld ? memory!.written(name, values as Float32Array) : values;
       call(`write ${name}`, entry, { ...inputs, values: kept }, homes(stateSpec));
     },
     fill(name, value) {
       const stateSpec = lookUp(spec.state, 'state', name);
       const isHeld = memory?.names.has(name) === true;
-      const { entry, inputs } = access.write(name, isHeld ? stateSpec.shape : stateSpec.shape.map(() => 1));
-      const values = isHeld ? memory.filled(name, value) : filled(stateSpec.dtype, value);
+      const one = { dtype: stateSpec.dtype, shape: stateSpec.shape.map(() => 1) };
+      const { entry, inputs } = access.write(name, isHeld ? fedType(stateSpec) : one);
+      const values = isHeld ? memory!.filled(name, value) : filled(stateSpec.dtype, value);
       call(`fill ${name}`, entry, { ...inputs, values }, homes(stateSpec));
     },
     read(name) {

@@ -1,20 +1,22 @@
 /**
- * @file Memory for the float32 state of a program on the processor. If a fed array is aligned, TensorFlow uses it as the
- * variable's memory, without a copy, and kernels that update in place change the array. TensorFlow's own allocator rounds
- * sizes up and puts short-lived tensors between lasting ones, which costs a tenth more memory when all weights of a model
- * are trained (docs/log.md). Pages that were never written, such as moments before the first update, take no memory.
+ * @file Memory for the state of a program on the processor: float32, and weights that are stored in 2 bytes and never change.
+ * If a fed array is aligned, TensorFlow uses it as the variable's memory, without a copy, and kernels that update in place
+ * change the array. TensorFlow's own allocator rounds sizes up and puts short-lived tensors between lasting ones, which
+ * costs a tenth more memory when all weights of a model are trained, and a quarter more for frozen weights of 1.5 billion
+ * (docs/log.md). Pages that were never written, such as moments before the first update, take no memory.
  */
 import { alignedMemory } from '../../util/machine.js';
+import { toHalves } from '../dtype.js';
 import type { ProgramSpec, StateSpec } from '../program.js';
 import { sizeOf } from '../shape.js';
 
 export interface StateMemory {
   /** Names of the states that it holds. */
   readonly names: ReadonlySet<string>;
-  /** The array of a state with these values. It must live as long as the variable. */
-  written(name: string, values: ArrayLike<number>): Float32Array;
+  /** The array of a state with these values, to be fed. It must live as long as the variable. */
+  written(name: string, values: Float32Array): Float32Array | Int32Array;
   /** The same with every element equal. */
-  filled(name: string, value: number): Float32Array;
+  filled(name: string, value: number): Float32Array | Int32Array;
 }
 
 const alignment = 64;
@@ -24,27 +26,30 @@ const pieceBytes = 2 ** 30;
 /** Fewest bytes of state that are worth it: each WebAssembly memory reserves gigabytes of address space. */
 const leastBytes = 2 ** 20;
 
-/** The memory for `state`; undefined if there is little state, or if the system refuses the memory. */
-export function stateMemory(state: ProgramSpec['state']): StateMemory | undefined {
-  const held = Object.entries(state).filter(([, spec]) => isHeld(spec));
-  if (held.reduce((sum, [, { shape }]) => sum + 4 * sizeOf(shape), 0) < leastBytes) return undefined;
-  const pieces: { size: number; readonly members: { name: string; start: number; length: number }[] }[] = [];
-  for (const [name, { shape }] of held) {
-    const length = sizeOf(shape);
-    const bytes = Math.ceil((4 * length) / alignment) * alignment;
+/**
+ * The memory for `state`; undefined if there is little state, or if the system refuses the memory.
+ *
+ * @param assigned names of the states that functions assign.
+ */
+export function stateMemory(state: ProgramSpec['state'], assigned: ReadonlySet<string>): StateMemory | undefined {
+  const held = Object.entries(state).filter(([name, spec]) => isHeld(spec, assigned.has(name)));
+  if (held.reduce((sum, [, spec]) => sum + bytesOf(spec), 0) < leastBytes) return undefined;
+  const pieces: { size: number; readonly members: { name: string; start: number; spec: StateSpec }[] }[] = [];
+  for (const [name, spec] of held) {
+    const bytes = Math.ceil(bytesOf(spec) / alignment) * alignment;
     let piece = pieces.at(-1);
     if (piece === undefined || piece.size + bytes > pieceBytes) {
       piece = { size: 0, members: [] };
       pieces.push(piece);
     }
-    piece.members.push({ name, start: piece.size, length });
+    piece.members.push({ name, start: piece.size, spec });
     piece.size += bytes;
   }
-  const arrays = new Map<string, Float32Array>();
+  const places = new Map<string, Place>();
   try {
     for (const { size, members } of pieces) {
       const buffer = alignedMemory(size);
-      for (const { name, start, length } of members) arrays.set(name, new Float32Array(buffer, start, length));
+      for (const { name, start, spec } of members) places.set(name, placeOf(spec, buffer, start));
     }
   } catch (error) {
     if (error instanceof RangeError) return undefined;
@@ -52,21 +57,56 @@ export function stateMemory(state: ProgramSpec['state']): StateMemory | undefine
   }
   /** States whose memory may hold nonzero values. */
   const used = new Set<string>();
-  const use = (name: string): Float32Array => {
+  const use = (name: string): Place => {
     used.add(name);
-    return arrays.get(name)!;
+    return places.get(name)!;
   };
   return {
-    names: new Set(arrays.keys()),
+    names: new Set(places.keys()),
     written(name, values) {
-      const array = use(name);
-      array.set(values);
-      return array;
+      const { fed, set } = use(name);
+      set(values);
+      return fed;
     },
-    filled: (name, value) => (value === 0 && !used.has(name) ? use(name) : use(name).fill(value)),
+    filled(name, value) {
+      const isZero = value === 0 && !used.has(name);
+      const { fed, fill } = use(name);
+      if (!isZero) fill(value);
+      return fed;
+    },
   };
 }
 
-function isHeld({ dtype, stored }: StateSpec): boolean {
-  return dtype === 'float32' && stored === undefined;
+/** The memory of a state. */
+interface Place {
+  readonly fed: Float32Array | Int32Array;
+  set(values: Float32Array): void;
+  fill(value: number): void;
+}
+
+function placeOf({ shape, stored }: StateSpec, buffer: ArrayBuffer, start: number): Place {
+  const length = sizeOf(shape);
+  if (stored === undefined) {
+    const fed = new Float32Array(buffer, start, length);
+    return { fed, set: (values) => fed.set(values), fill: (value) => fed.fill(value) };
+  }
+  const halves = new Uint16Array(buffer, start, length);
+  const dtype = stored === 'bf16' ? 'bfloat16' : 'float16';
+  return {
+    fed: new Int32Array(buffer, start, length / 2),
+    set: (values) => toHalves(values, dtype, halves),
+    fill(value) {
+      const one = new Uint16Array(1);
+      toHalves(Float32Array.of(value), dtype, one);
+      halves.fill(one[0]!);
+    },
+  };
+}
+
+const bytesOf = ({ shape, stored }: StateSpec) => (stored === undefined ? 4 : 2) * sizeOf(shape);
+
+/** State in 2 bytes is not updated in place, and is fed as pairs. */
+function isHeld({ dtype, shape, stored }: StateSpec, isAssigned: boolean): boolean {
+  if (dtype !== 'float32') return false;
+  return stored === undefined || (stored !== 'int8' && !isAssigned && sizeOf(shape) % 2 === 0);
 }

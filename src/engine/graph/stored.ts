@@ -4,8 +4,8 @@
  */
 import type { GraphDType } from '../dtype.js';
 import { cast } from '../lowering/emit.js';
-import type { StateSpec } from '../program.js';
-import type { Shape } from '../shape.js';
+import type { StateSpec, TensorSpec } from '../program.js';
+import { type Shape, sizeOf } from '../shape.js';
 import { type Graph, type GraphNode, type Output, type OutputType, outputOf } from './graph.js';
 
 /** The native ops between floats `[..., D]` and bytes `[..., D + scaleBytes]`. */
@@ -26,6 +26,21 @@ export function storedType({
 }: StateSpec): OutputType & { readonly dtype: Exclude<GraphDType, 'resource'> } {
   if (stored === 'int8') return { dtype: 'uint8', shape: withScale(shape) };
   return { dtype: stored === undefined ? dtype : halves[stored], shape };
+}
+
+/** How memory that a variable keeps is fed: numbers of 2 bytes in pairs, as int32. */
+export function fedType({ dtype, shape, stored }: StateSpec): TensorSpec {
+  return stored === undefined ? { dtype, shape } : { dtype: 'int32', shape: [sizeOf(shape) / 2] };
+}
+
+/** Memory that was fed so, as the variable's dtype and shape; nothing is copied. */
+export function asHeld(graph: Graph, fed: Output, shape: Output, spec: StateSpec): Output {
+  if (spec.stored === undefined) return fed;
+  const { dtype } = storedType(spec);
+  const types = { T: { type: fed.dtype }, type: { type: dtype } } as const;
+  const halves = graph.add('Bitcast', [fed], { dtype, shape: [sizeOf(spec.shape) / 2, 2] }, { attributes: types });
+  const attributes = { T: { type: dtype }, Tshape: { type: shape.dtype } } as const;
+  return graph.add('Reshape', [halves, shape], { dtype, shape: spec.shape }, { attributes });
 }
 
 /** Converts `value` from the state's dtype to the variable's. */

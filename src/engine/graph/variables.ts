@@ -7,12 +7,12 @@
  */
 import type { DType, TypedArray } from '../dtype.js';
 import { binary } from '../lowering/emit.js';
-import type { ProgramSpec, StateSpec } from '../program.js';
-import { type Shape, take } from '../shape.js';
+import type { ProgramSpec, StateSpec, TensorSpec } from '../program.js';
+import { take } from '../shape.js';
 import { addPlaceholder, type Entry } from './compile.js';
 import { type Graph, type GraphNode, type Output, outputOf, plainName } from './graph.js';
 import { tensorName } from './graphdef.js';
-import { addStore, asStored, readStored, storedType } from './stored.js';
+import { addStore, asHeld, asStored, fedType, readStored, storedType } from './stored.js';
 
 /** A writer or reader, and its inputs that select a state. */
 interface Access {
@@ -21,8 +21,8 @@ interface Access {
 }
 
 export interface StateAccess {
-  /** The caller also feeds `values`, of shape `valuesShape`: the state's own shape, or all ones to fill the state. */
-  write(name: string, valuesShape: Shape): Access;
+  /** The caller also feeds `values`: of the state's own dtype and shape, of one element to fill it, or, if held, as {@link fedType}. */
+  write(name: string, values: TensorSpec): Access;
   read(name: string): Access;
 }
 
@@ -107,7 +107,7 @@ function addKind(
 ): Omit<Accesses, 'index'> {
   const [[, spec]] = take(members, 1);
   const index = addPlaceholder(graph, `${kind}/index`, indexFeed.spec);
-  const values = addOpenPlaceholder(graph, `${kind}/values`, spec.dtype);
+  const values = addOpenPlaceholder(graph, `${kind}/values`, isHeld ? fedType(spec).dtype : spec.dtype);
   const shape = addOpenPlaceholder(graph, `${kind}/shape`, 'int32');
   const type = { type: 'resource' } as const;
   const all = graph.add(
@@ -120,7 +120,9 @@ function addKind(
   const attributes = { Tparams: type, Tindices: int, Taxis: int, batch_dims: { int: 0 } };
   const one = { dtype: 'resource', shape: [] } as const;
   const handle = graph.add('GatherV2', [all, index, graph.int(0)], one, { attributes }).node;
-  const assign = isHeld ? storeHeld(graph, values, handle) : storeFilled(graph, values, shape, spec, handle);
+  const assign = isHeld
+    ? storeHeld(graph, values, shape, spec, handle)
+    : storeFilled(graph, values, shape, spec, handle);
   const written = graph.add('Identity', [shape], shape, { attributes: { T: int }, control: [assign] });
   return {
     write: {
@@ -142,13 +144,13 @@ function addKind(
 
 function accessTo(state: ProgramSpec['state'], entries: ReadonlyMap<string, Accesses>): StateAccess {
   return {
-    write(name, valuesShape) {
+    write(name, values) {
       const { write, index } = entries.get(name)!;
-      const { dtype, shape } = state[name]!;
+      const { shape } = state[name]!;
       const feeds = [
         ...write.feeds,
         { name: 'shape', spec: { dtype: 'int32', shape: [shape.length] } } as const,
-        { name: 'values', spec: { dtype, shape: valuesShape } },
+        { name: 'values', spec: values },
       ];
       const entry = { ...write, feeds, writes: [name] };
       return { entry, inputs: { index: Int32Array.of(index), shape: Int32Array.from(shape) } };
@@ -248,10 +250,12 @@ function storeFilled(graph: Graph, incoming: Output, shape: Output, spec: StateS
   return addStore(graph, asStored(graph, whole, spec), handle);
 }
 
-/** Makes `incoming` the variable's own memory. */
-function storeHeld(graph: Graph, incoming: Output, handle: GraphNode): GraphNode {
-  const attributes = { dtype: { type: incoming.dtype } };
-  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), incoming], [], { attributes });
+/** Makes `incoming`, of {@link fedType}, the variable's own memory. */
+function storeHeld(graph: Graph, incoming: Output, shape: Output, spec: StateSpec, handle: GraphNode): GraphNode {
+  const own = asHeld(graph, incoming, shape, spec);
+  return graph.addNode('AssignVariableOp', [outputOf(handle, 0), own], [], {
+    attributes: { dtype: { type: own.dtype } },
+  });
 }
 
 /** A placeholder for tensors of any shape. */

@@ -3,7 +3,7 @@
  * float32; float16 is IEEE 754 binary16. Widening is exact. Narrowing rounds to nearest, ties to even, as PyTorch does;
  * overflow gives infinity and NaN stays NaN.
  */
-import { float16Values, toBfloat16, toFloat16 } from '../../engine/dtype.js';
+import { float16Values, toHalves } from '../../engine/dtype.js';
 
 export const dtypes = ['float32', 'bfloat16', 'float16'] as const;
 /** A weight format, by its PyTorch name. */
@@ -40,11 +40,8 @@ export function widen(source: Uint8Array, dtype: Dtype, target: Float32Array): v
 /** The bytes of `source` in `dtype`; for float32 a view, not a copy. */
 export function narrow(source: Float32Array, dtype: Dtype): Uint8Array {
   if (dtype === 'float32') return bytesOf(source);
-  // Signed, so that all arithmetic stays in 32-bit integers: unsigned numbers above 2^31 would become doubles.
-  const bits = new Int32Array(source.buffer, source.byteOffset, source.length);
   const halves = new Uint16Array(source.length);
-  if (dtype === 'bfloat16') for (let i = 0; i < bits.length; i += 1) halves[i] = toBfloat16(bits[i]!);
-  else for (let i = 0; i < bits.length; i += 1) halves[i] = toFloat16(bits[i]!);
+  toHalves(source, dtype, halves);
   return bytesOf(halves);
 }
 

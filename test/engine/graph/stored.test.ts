@@ -49,6 +49,57 @@ nativeTest('values stored as bfloat16 are rounded, whether written or assigned',
   program.dispose();
 });
 
+for (const [stored, round] of [
+  ['bf16', rounded],
+  ['f16', (exact: Float32Array) => exact.slice()],
+] as const) {
+  nativeTest(
+    `large ${stored} state that nothing assigns keeps what was last written, and products read it`,
+    async () => {
+      // TensorFlow keeps the memory that it is fed (state-memory.ts).
+      const large = { dtype: 'float32', shape: [512, 1200], stored } as const;
+      const program = (await compiledWay()).create({
+        state: { fixed: large, changed: large },
+        functions: {
+          multiply: {
+            inputs: { x: { dtype: 'float32', shape: [2, 1200] } },
+            body: ({ fixed }, { x }) => ({ outputs: { y: linear(x as tf.Tensor2D, fixed as tf.Tensor2D) } }),
+          },
+          take: { inputs: {}, body: ({ fixed }) => ({ assign: { changed: tf.neg(fixed as tf.Tensor) } }) },
+        },
+      });
+      // Eighths are exact in both forms.
+      const fixed = Float32Array.from(noise(512 * 1200, 4), (value) => Math.round(8 * value) / 8 + 0);
+      if (stored === 'bf16') fixed.set([1 + 2 ** -8, 1 + 3 * 2 ** -8]);
+      program.write('fixed', fixed);
+      const kept = round(fixed);
+      fixed.fill(7);
+      assert.deepEqual(program.read('fixed'), kept, 'the array that was written stays the caller’s');
+      const x = Float32Array.from({ length: 2400 }, (_, i) => Number(i === 5 || i === 1200));
+      const { y } = program.run('multiply', { x });
+      assert.deepEqual(
+        y!.subarray(0, 512),
+        Float32Array.from({ length: 512 }, (_, row) => kept[row * 1200 + 5]!),
+      );
+      assert.deepEqual(
+        y!.subarray(512),
+        Float32Array.from({ length: 512 }, (_, row) => kept[row * 1200]!),
+      );
+      program.run('take');
+      program.fill('fixed', 1.5);
+      assert.deepEqual(program.read('fixed'), new Float32Array(kept.length).fill(1.5));
+      assert.deepEqual(
+        program.read('changed'),
+        kept.map((value) => -value),
+        'a copy',
+      );
+      program.write('fixed', kept);
+      assert.deepEqual(program.read('fixed'), kept);
+      program.dispose();
+    },
+  );
+}
+
 const [width, results] = [301, 250];
 const weight = Float32Array.from(noise(width * results, 2));
 
