@@ -150,7 +150,7 @@ export async function importVStar(
       entries: new Map(
         problems.train.map(({ id }) => {
           const own = rewards.get(id)!;
-          const unknown = { parsed: [], truncated: [], lengths: [] };
+          const unknown = { parsed: [], truncated: [], lengths: [], texts: [] };
           return [id, { rewards: own, exact: own.map((reward) => reward === 1), ...unknown }];
         }),
       ),

@@ -69,11 +69,20 @@ function extended(entry: VStarEntry | undefined, added: readonly GradedRollout[]
     parsed: [...(entry?.parsed ?? []), ...added.map(({ score }) => score.parsed)],
     truncated: [...(entry?.truncated ?? []), ...added.map(({ finished }) => !finished)],
     lengths: [...(entry?.lengths ?? []), ...added.map(({ completionIds }) => completionIds.length)],
+    texts: [...(entry?.texts ?? []), ...added.map(({ text }) => textNumber(text))],
   };
   return {
     ...all,
     parsed: isKnown(entry?.parsed) ? all.parsed : [],
     truncated: isKnown(entry?.truncated) ? all.truncated : [],
     lengths: isKnown(entry?.lengths) ? all.lengths : [],
+    texts: isKnown(entry?.texts) ? all.texts : [],
   };
+}
+
+/** 32-bit FNV-1a over UTF-16 units: among the few completions of a problem, different ones hardly ever have equal numbers. */
+function textNumber(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
 }

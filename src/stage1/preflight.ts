@@ -4,6 +4,7 @@
  */
 import { counted } from '../util/format.js';
 import { mean, passAtK } from '../util/statistics.js';
+import { adviseOnGuessing } from './guessing.js';
 import type { Probe } from './probe-file.js';
 import { isTrained, isVaried, type TrainedProblems } from './trained-problems.js';
 import type { VStarEntry, VStarFile } from './v-star-file.js';
@@ -222,60 +223,6 @@ function notesOn({ lastNumberRight, sampledExact, greedyExact }: Probe): string[
     );
   }
   return notes;
-}
-
-/** With fewer problems, guessing cannot be distinguished from skill. */
-const enoughProblems = 30;
-/** Nor with fewer right samples, or wrong ones. */
-const enoughOutcomes = 30;
-/** Above this, problems differ more than by chance (the 95 % quantile of the normal distribution). */
-const dispersed = 1.645;
-/** Above this correlation with the length, right samples differ from wrong ones. */
-const lengthTells = 0.2;
-
-/**
- * Whether success looks like the toss of one coin: equally frequent on all problems, and right samples as long as wrong
- * ones. Then no measured difference between samples tells right from wrong, so there may be nothing to reinforce.
- */
-function adviseOnGuessing(entries: readonly VStarEntry[], rate: number): string[] {
-  const samples = entries[0]!.exact.length;
-  const rarer = Math.min(rate, 1 - rate) * samples * entries.length;
-  if (entries.length < enoughProblems || samples < 4 || rarer < enoughOutcomes) return [];
-  if (entries.some(({ lengths }) => lengths.length === 0)) return [];
-  const counts = entries.map(({ exact }) => exact.filter(Boolean).length);
-  if (dispersion(counts, samples, rate) > dispersed || Math.abs(lengthCorrelation(entries)) > lengthTells) return [];
-  return [
-    `Success looks random: ${percent(rate)} of the samples are correct on every problem alike, and correct ones are as long as ` +
-      `wrong ones. If the model only guesses one of about ${Math.round(1 / rate)} possibilities, reinforcement learning cannot teach it ` +
-      'which one is right (docs/parity.md, the star graph): read some samples with `tinyzero generate`.',
-  ];
-}
-
-/**
- * How much more the counts of successes vary than with equal probabilities for all problems: Pearson's statistic as a
- * normal quantile, by Wilson and Hilferty's approximation (1931).
- */
-function dispersion(counts: readonly number[], samples: number, rate: number): number {
-  const expected = samples * rate;
-  const statistic = counts.reduce((sum, count) => sum + (count - expected) ** 2, 0) / (expected * (1 - rate));
-  const freedom = counts.length - 1;
-  const spread = 2 / (9 * freedom);
-  return (Math.cbrt(statistic / freedom) - (1 - spread)) / Math.sqrt(spread);
-}
-
-/** Correlation of a sample's length with its success, both relative to the problem's means; 0 if either never varies. */
-function lengthCorrelation(entries: readonly VStarEntry[]): number {
-  let [product, lengthSquares, exactSquares] = [0, 0, 0];
-  for (const { lengths, exact } of entries) {
-    const [length, rate] = [mean(lengths), mean(exact.map(Number))];
-    exact.forEach((isExact, i) => {
-      const [x, y] = [lengths[i]! - length, Number(isExact) - rate];
-      product += x * y;
-      lengthSquares += x * x;
-      exactSquares += y * y;
-    });
-  }
-  return product === 0 ? 0 : product / Math.sqrt(lengthSquares * exactSquares);
 }
 
 function adviseOnPlan(plan: PlannedRun | undefined): string[] {

@@ -38,12 +38,14 @@ export interface VStarEntry {
   /** From 0 to 1. */
   readonly rewards: readonly number[];
   readonly exact: readonly boolean[];
-  /** An answer in the requested form was found. This list and the next two are empty for samples of another program. */
+  /** An answer in the requested form was found. This list and the next ones are empty for samples of another program. */
   readonly parsed: readonly boolean[];
   /** The completion was cut off at the token limit. */
   readonly truncated: readonly boolean[];
   /** Completion tokens, the end token included. */
   readonly lengths: readonly number[];
+  /** Numbers that are equal for equal completions of the problem; empty in files of older versions. */
+  readonly texts: readonly number[];
 }
 
 /** Which part of the training problems a file holds. Shard 1 of 1 is all of them. */
@@ -100,6 +102,7 @@ const entryShape = object({
   parsed: list(flag),
   truncated: list(flag),
   lengths: list(integer({ min: 0 })),
+  texts: optional(list(integer({ min: 0 }))),
 });
 
 const fileShape = object({
@@ -120,7 +123,8 @@ export function readVStarFile(path: string): VStarFile {
   const { createdBy, fingerprint, samples, shards } = file;
   const beta1 = Number(file.beta1);
   const entries = new Map<string, VStarEntry>();
-  for (const [id, { vStar: stored, ...entry }] of file.entries) {
+  for (const [id, { vStar: stored, texts = [], ...known }] of file.entries) {
+    const entry = { ...known, texts };
     checkEntry(source, `entries[${quote(id)}]`, entry, { stored, beta1, samples });
     entries.set(id, entry);
   }
@@ -171,6 +175,7 @@ export function deriveVStar(
     parsed: entry.parsed.slice(0, samples),
     truncated: entry.truncated.slice(0, samples),
     lengths: entry.lengths.slice(0, samples),
+    texts: entry.texts.slice(0, samples),
   });
   return { ...file, beta1, samples, entries: new Map([...file.entries].map(([id, entry]) => [id, first(entry)])) };
 }

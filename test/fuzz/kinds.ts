@@ -187,6 +187,7 @@ const entry = {
   parsed: [true, true],
   truncated: [false, false],
   lengths: [3, 4],
+  texts: [7, 8],
 };
 const fingerprint = { model: 'm', tokenizer: 't', problems: 'p', prompt: 'q', sampling: 's', reward: 'r' };
 

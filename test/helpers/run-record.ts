@@ -73,6 +73,7 @@ export function runRecord({
     parsed: [true, true, true, true],
     truncated: [false, false, false, false],
     lengths: [5, 5, 4, 4],
+    texts: [1, 1, 2, 3],
   };
   const entries = new Map(problems.train.map(({ id }) => [id, entry]));
   const evaluated = { ...(samples !== undefined && { samples }), ...(text && { text }) };

@@ -10,6 +10,7 @@ const entry = (rewards: readonly number[], more: Partial<VStarEntry> = {}): VSta
   parsed: rewards.map(() => true),
   truncated: rewards.map(() => false),
   lengths: rewards.map(() => 10),
+  texts: rewards.map((_, i) => i),
   ...more,
 });
 const run = (entries: readonly VStarEntry[], options: Partial<PreflightOptions> = {}) =>
@@ -129,4 +130,35 @@ test('success that looks random warns; where problems or lengths tell right from
   // Too few problems or samples to say so, and samples whose length is unknown.
   assert.equal(run(tossed(() => 1 / 3).slice(0, 20)).verdict, 'go');
   assert.equal(run(tossed(() => 1 / 3).map((each) => ({ ...each, lengths: [] }))).verdict, 'go');
+});
+
+test('preferring some answers, but not the right ones, looks random too; knowledge does not', () => {
+  const random = keyedRandom('arms');
+  /** 80 problems with 8 samples each among three answers, the first preferred; `right` of each problem. */
+  const chosen = (right: () => number) =>
+    Array.from({ length: 80 }, () => {
+      const answer = right();
+      const texts = Array.from({ length: 8 }, () => {
+        const drawn = random.uniform();
+        return drawn < 0.6 ? 0 : drawn < 0.9 ? 1 : 2;
+      });
+      return entry(
+        texts.map((text) => Number(text === answer)),
+        { texts },
+      );
+    });
+  const guessing = chosen(() => random.int(0, 2));
+  const { verdict, advice } = run(guessing);
+  assert.equal(verdict, 'warn');
+  assert.match(advice[0]!, /looks random: 3\d % .* prefers one answer, but not more often the right one/);
+  assert.equal(run(guessing.map((each) => ({ ...each, texts: [] }))).verdict, 'go', 'texts are unknown');
+  assert.equal(
+    run(guessing.map((each) => ({ ...each, texts: each.texts.map((_, i) => i) }))).verdict,
+    'go',
+    'all differ',
+  );
+  const knowing = chosen(() => (random.uniform() < 0.5 ? 0 : random.int(0, 2)));
+  assert.equal(run(knowing).verdict, 'go');
+  const mistaken = chosen(() => (random.uniform() < 0.6 ? 1 : random.int(0, 2)));
+  assert.equal(run(mistaken).verdict, 'go', 'wrong answers are preferred, but it is not chance');
 });

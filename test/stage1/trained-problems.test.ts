@@ -10,6 +10,7 @@ const entry = (...rewards: number[]): VStarEntry => ({
   parsed: rewards.map(() => true),
   truncated: rewards.map(() => false),
   lengths: rewards.map(() => 3),
+  texts: rewards.map((_, i) => i),
 });
 const random = () => keyedRandom('curriculum test');
 const counts = (indices: readonly number[], length: number) =>

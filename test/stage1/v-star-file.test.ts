@@ -29,6 +29,7 @@ const entry = (...rewards: number[]): VStarEntry => ({
   parsed: rewards.map(() => true),
   truncated: rewards.map((_, i) => i === 1),
   lengths: rewards.map((_, i) => 10 + i),
+  texts: rewards.map((_, i) => 100 + i),
 });
 const fingerprint = {
   model: 'sha256:1',

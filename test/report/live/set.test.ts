@@ -153,6 +153,7 @@ function shard(number: number, done: number): VStarFile {
     parsed: [true, true],
     truncated: [false, false],
     lengths: [5, 6],
+    texts: [1, 2],
   };
   const same = { model: 'm', tokenizer: 't', problems: 'p', prompt: 'q', sampling: 's', reward: 'r' };
   return {
