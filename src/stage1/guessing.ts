@@ -1,6 +1,6 @@
 /**
- * @file Recognises success by guessing: a model that chooses one of several possible answers, none of which it knows to be
- * right. Reinforcement learning cannot teach it which one is (the star graph, docs/parity.md).
+ * @file Recognises success by guessing. A model that guesses chooses one of several possible answers and does not know which is
+ * right; reinforcement learning cannot teach it that (the star graph, docs/parity.md).
  */
 import { mean } from '../util/statistics.js';
 import type { VStarEntry } from './v-star-file.js';

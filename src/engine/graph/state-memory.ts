@@ -1,7 +1,7 @@
 /**
- * @file Memory for the state of a program on the processor: float32, and weights that are stored in 2 bytes and never change.
- * If a fed array is aligned, TensorFlow uses it as the variable's memory, without a copy, and kernels that update in place
- * change the array. TensorFlow's own allocator rounds sizes up and puts short-lived tensors between lasting ones, which
+ * @file Memory for the state of a program on the processor. It holds float32, and weights that are stored in 2 bytes and never
+ * change. If a fed array is aligned, TensorFlow uses it as the variable's memory, without a copy, and kernels that update in
+ * place change the array. TensorFlow's own allocator rounds sizes up and puts short-lived tensors between lasting ones, which
  * costs a tenth more memory when all weights of a model are trained, and a quarter more for frozen weights of 1.5 billion
  * (docs/log.md). Pages that were never written, such as moments before the first update, take no memory.
  */
