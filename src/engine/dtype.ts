@@ -41,16 +41,19 @@ export function isDType(name: string): name is DType {
   return name === 'float32' || name === 'int32' || name === 'bool';
 }
 
+/** Dtypes of the forms of state in 2 bytes (HalfForm in program.ts). */
+export const halfTypes = { bf16: 'bfloat16', f16: 'float16' } as const;
+
+type HalfType = (typeof halfTypes)[keyof typeof halfTypes];
+
 /** Float32 bits to bfloat16 bits. To round, adds half of the lost range, less one if the kept part is even. */
-export function toBfloat16(bits: number): number {
-  // Weights that were stored so are exact, and convert twice as fast.
-  if ((bits & 0xffff) === 0) return bits >>> 16;
+function toBfloat16(bits: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40; // a quiet NaN, even if its payload is lost
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
 /** Float32 bits to float16 bits. */
-export function toFloat16(bits: number): number {
+function toFloat16(bits: number): number {
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;
@@ -69,8 +72,8 @@ export function toFloat16(bits: number): number {
   return sign | (kept + (lost > half || (lost === half && (kept & 1) === 1) ? 1 : 0));
 }
 
-/** Rounds float32 values to 2 bytes each, to the nearest, ties to even, into `target`, which has as many elements. */
-export function toHalves(values: Float32Array, dtype: 'bfloat16' | 'float16', target: Uint16Array): void {
+/** Rounds float32 values to 2 bytes each, to the nearest, ties to even, into `target`, which has at least as many elements. */
+export function toHalves(values: Float32Array, dtype: HalfType, target: Uint16Array): void {
   // Signed, so that all arithmetic stays in 32-bit integers: unsigned numbers above 2^31 would become doubles.
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
   if (dtype === 'bfloat16') for (let i = 0; i < bits.length; i += 1) target[i] = toBfloat16(bits[i]!);

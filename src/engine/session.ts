@@ -10,8 +10,7 @@ import { compileFunction, type Entry } from './graph/compile.js';
 import { Graph, type GraphNode, plainName } from './graph/graph.js';
 import { type Call, type GraphSession, openGraphs } from './graph/graph-session.js';
 import { replicaPrefix } from './graph/graphdef.js';
-import { type StateMemory, stateMemory } from './graph/state-memory.js';
-import { fedType } from './graph/stored.js';
+import { type HeldState, stateMemory } from './graph/state-memory.js';
 import { addGatheredAccess, addHandles, addStateAccess, type StateAccess } from './graph/variables.js';
 import { filled } from './lowering/emit.js';
 import { opsWithProducts } from './lowering/native-ops.js';
@@ -42,25 +41,21 @@ export interface TracedProgram {
   readonly graphs: readonly Graph[];
   readonly entries: ReadonlyMap<string, Entry>;
   readonly access: StateAccess;
+  /** The states whose variables keep the fed arrays as their memory. */
+  readonly memory: ReadonlyMap<string, HeldState>;
 }
 
 /**
  * Traces `spec` for a device, which this machine need not have.
  *
  * @param replicas number of processes that run the program together. Default 1.
- * @param hold chooses the states whose variables keep the fed arrays as their memory, given those that functions assign.
+ * @param holds whether variables may keep the fed arrays as their memory, which is reserved here. Default: no.
  * @throws TraceError for code that cannot be compiled, ProgramError for a body whose result does not match the state.
  */
 export function traceProgram(
   spec: ProgramSpec,
   { kind, nativeOps, ownProductFrom, multipliesBfloat16 }: GraphDevice,
-  {
-    replicas = 1,
-    hold = () => new Set(),
-  }: {
-    readonly replicas?: number;
-    readonly hold?: (assigned: ReadonlySet<string>) => ReadonlySet<string>;
-  } = {},
+  { replicas = 1, holds = false }: { readonly replicas?: number; readonly holds?: boolean } = {},
 ): TracedProgram {
   const stateGraph = new Graph('state');
   const handles = addHandles(stateGraph, spec.state);
@@ -79,11 +74,12 @@ export function traceProgram(
     graphs.push(graph);
   }
   const assigned = new Set([...entries.values()].flatMap(({ writes }) => writes));
+  const memory = holds ? stateMemory(spec.state, assigned) : new Map<string, HeldState>();
   const inOnePlace = kind === 'cpu' && replicas === 1;
   const access = inOnePlace
-    ? addGatheredAccess(stateGraph, spec.state, handles, hold(assigned))
+    ? addGatheredAccess(stateGraph, spec.state, handles, memory)
     : addStateAccess(stateGraph, spec.state, handles);
-  return { graphs, entries, access };
+  return { graphs, entries, access, memory };
 }
 
 /**
@@ -102,13 +98,8 @@ export function createSessionProgram<Functions extends FunctionSpecs, State exte
 ): Program<Functions, State> {
   const replicas = cluster?.addresses.length ?? 1;
   const everywhere = indices(replicas);
-  const alone = addon !== undefined && cluster === undefined && device.kind === 'cpu';
-  let memory: StateMemory | undefined;
-  const hold = (assigned: ReadonlySet<string>) => {
-    memory = alone ? stateMemory(spec.state, assigned) : undefined;
-    return memory?.names ?? new Set<string>();
-  };
-  const { graphs, entries, access } = traceProgram(spec, device, { replicas, hold });
+  const holds = addon !== undefined && cluster === undefined && device.kind === 'cpu';
+  const { graphs, entries, access, memory } = traceProgram(spec, device, { replicas, holds });
   let session: GraphSession | undefined = openGraphs(binding, addon, graphs, cluster);
   const written = new Set<string>();
 
@@ -182,17 +173,17 @@ export function createSessionProgram<Functions extends FunctionSpecs, State exte
     write(name, values) {
       const stateSpec = lookUp(spec.state, 'state', name);
       checkValues(`state ${name}`, stateSpec, values);
-      const isHeld = memory?.names.has(name) === true;
-      const { entry, inputs } = access.write(name, isHeld ? fedType(stateSpec) : stateSpec);
-      const kept = isHeld ? memory!.written(name, values as Float32Array) : values;
+      const held = memory.get(name);
+      const { entry, inputs } = access.write(name, held?.type ?? stateSpec);
+      const kept = held?.written(values as Float32Array) ?? values;
       call(`write ${name}`, entry, { ...inputs, values: kept }, homes(stateSpec));
     },
     fill(name, value) {
       const stateSpec = lookUp(spec.state, 'state', name);
-      const isHeld = memory?.names.has(name) === true;
+      const held = memory.get(name);
       const one = { dtype: stateSpec.dtype, shape: stateSpec.shape.map(() => 1) };
-      const { entry, inputs } = access.write(name, isHeld ? fedType(stateSpec) : one);
-      const values = isHeld ? memory!.filled(name, value) : filled(stateSpec.dtype, value);
+      const { entry, inputs } = access.write(name, held?.type ?? one);
+      const values = held?.filled(value) ?? filled(stateSpec.dtype, value);
       call(`fill ${name}`, entry, { ...inputs, values }, homes(stateSpec));
     },
     read(name) {

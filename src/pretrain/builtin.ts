@@ -20,6 +20,7 @@ import { fanInDeviation, initialParameter, parameterCount, parameterSpecs } from
 import { logits, sequenceStates } from '../model/network/transformer.js';
 import { heldOutField } from '../model/shipped.js';
 import type { EvalSummary } from '../policy/eval-summary.js';
+import { formatWholePercent as percent } from '../util/format.js';
 import { keyedRandom } from '../util/random.js';
 import type { CorpusRow } from './corpus.js';
 import { corpusBatch, corpusRecipe, maxRowTokens, pupil, shippedCorpora } from './corpus.js';
@@ -134,7 +135,6 @@ export function modelCard({
   const interval = (ends: readonly [number, number] | null) =>
     ends === null ? 'none' : `${rate(ends[0])} to ${rate(ends[1])}`;
   const { drillShare, sumShare, planShare, wideShare, wideMaxFactor, planMaxFactor, batchSize } = corpusRecipe;
-  const percent = (share: number) => `${Math.round(100 * share)} %`;
   const questions = 1 - drillShare - sumShare - planShare;
   return `# ${corpus}
 

@@ -2,6 +2,7 @@
  * @file Recognises success by guessing. A model that guesses chooses one of several possible answers and does not know which is
  * right; reinforcement learning cannot teach it that (the star graph, docs/parity.md).
  */
+import { formatWholePercent as percent } from '../util/format.js';
 import { mean } from '../util/statistics.js';
 import type { VStarEntry } from './v-star-file.js';
 
@@ -15,8 +16,6 @@ const beyondChance = 1.645;
 const lengthTells = 0.2;
 /** If right answers were always the preferred ones, the figure of {@link preference} would have to reach this. */
 const tellingPreference = 4;
-
-const percent = (share: number) => `${Math.round(100 * share)} %`;
 
 /**
  * Success looks random if right samples are as long as wrong ones, and either it is equally frequent on all problems, like the

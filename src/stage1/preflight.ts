@@ -2,7 +2,7 @@
  * @file The check between the stages: can reinforcement learning learn anything from these samples? Uses the rewards of
  * stage 1 and draws no new samples.
  */
-import { counted } from '../util/format.js';
+import { counted, formatWholePercent as percent } from '../util/format.js';
 import { mean, passAtK } from '../util/statistics.js';
 import { adviseOnGuessing } from './guessing.js';
 import type { Probe } from './probe-file.js';
@@ -158,8 +158,6 @@ export function preflightOf({ entries, beta1 }: VStarFile): Preflight {
 }
 
 type Figures = Omit<Preflight, 'verdict' | 'ceiling' | 'advice' | 'notes' | 'plan' | 'probe'>;
-
-const percent = (share: number) => `${Math.round(100 * share)} %`;
 
 function adviseOn(figures: Figures, withSignal: number, trainOn: TrainedProblems): string[] {
   const { problems, samplesPerProblem, passAtN, allRight } = figures;

@@ -8,6 +8,11 @@ export function formatPercent(rate: number): string {
   return `${(100 * rate).toFixed(1)} %`;
 }
 
+/** `39 %` of the rate 0.388. */
+export function formatWholePercent(rate: number): string {
+  return `${Math.round(100 * rate)} %`;
+}
+
 /** `29.4 % to 45.5 %`. */
 export function formatInterval([low, high]: Interval): string {
   return `${formatPercent(low)} to ${formatPercent(high)}`;

@@ -6,17 +6,19 @@
  * (docs/log.md). Pages that were never written, such as moments before the first update, take no memory.
  */
 import { alignedMemory } from '../../util/machine.js';
-import { toHalves } from '../dtype.js';
-import type { ProgramSpec, StateSpec } from '../program.js';
+import { bytesPerElement, toHalves } from '../dtype.js';
+import type { ProgramSpec, StateSpec, TensorSpec } from '../program.js';
 import { sizeOf } from '../shape.js';
+import { fedType, storedType } from './stored.js';
 
-export interface StateMemory {
-  /** Names of the states that it holds. */
-  readonly names: ReadonlySet<string>;
-  /** The array of a state with these values, to be fed. It must live as long as the variable. */
-  written(name: string, values: Float32Array): Float32Array | Int32Array;
+/** The memory of a state. It must live as long as the variable. */
+export interface HeldState {
+  /** Dtype and shape of the arrays to be fed. */
+  readonly type: TensorSpec;
+  /** The array with these values. */
+  written(values: Float32Array): Float32Array | Int32Array;
   /** The same with every element equal. */
-  filled(name: string, value: number): Float32Array | Int32Array;
+  filled(value: number): Float32Array | Int32Array;
 }
 
 const alignment = 64;
@@ -27,13 +29,17 @@ const pieceBytes = 2 ** 30;
 const leastBytes = 2 ** 20;
 
 /**
- * The memory for `state`; undefined if there is little state, or if the system refuses the memory.
+ * The memory for `state`, by name; none if there is little state, or if the system refuses the memory.
  *
  * @param assigned names of the states that functions assign.
  */
-export function stateMemory(state: ProgramSpec['state'], assigned: ReadonlySet<string>): StateMemory | undefined {
+export function stateMemory(
+  state: ProgramSpec['state'],
+  assigned: ReadonlySet<string>,
+): ReadonlyMap<string, HeldState> {
+  const places = new Map<string, HeldState>();
   const held = Object.entries(state).filter(([name, spec]) => isHeld(spec, assigned.has(name)));
-  if (held.reduce((sum, [, spec]) => sum + bytesOf(spec), 0) < leastBytes) return undefined;
+  if (held.reduce((sum, [, spec]) => sum + bytesOf(spec), 0) < leastBytes) return places;
   const pieces: { size: number; readonly members: { name: string; start: number; spec: StateSpec }[] }[] = [];
   for (const [name, spec] of held) {
     const bytes = Math.ceil(bytesOf(spec) / alignment) * alignment;
@@ -45,65 +51,63 @@ export function stateMemory(state: ProgramSpec['state'], assigned: ReadonlySet<s
     piece.members.push({ name, start: piece.size, spec });
     piece.size += bytes;
   }
-  const places = new Map<string, Place>();
   try {
     for (const { size, members } of pieces) {
       const buffer = alignedMemory(size);
-      for (const { name, start, spec } of members) places.set(name, placeOf(spec, buffer, start));
+      for (const { name, start, spec } of members) places.set(name, heldState(spec, buffer, start));
     }
   } catch (error) {
-    if (error instanceof RangeError) return undefined;
+    if (error instanceof RangeError) return new Map();
     throw error;
   }
-  /** States whose memory may hold nonzero values. */
-  const used = new Set<string>();
-  const use = (name: string): Place => {
-    used.add(name);
-    return places.get(name)!;
-  };
+  return places;
+}
+
+function heldState(spec: StateSpec, buffer: ArrayBuffer, start: number): HeldState {
+  const { fed, set, fill } = viewOf(spec, buffer, start);
+  /** Whether the memory may hold nonzero values. */
+  let isUsed = false;
   return {
-    names: new Set(places.keys()),
-    written(name, values) {
-      const { fed, set } = use(name);
+    type: fedType(spec),
+    written(values) {
+      isUsed = true;
       set(values);
       return fed;
     },
-    filled(name, value) {
-      const isZero = value === 0 && !used.has(name);
-      const { fed, fill } = use(name);
-      if (!isZero) fill(value);
+    filled(value) {
+      if (isUsed || value !== 0) fill(value);
+      isUsed = true;
       return fed;
     },
   };
 }
 
-/** The memory of a state. */
-interface Place {
+interface View {
   readonly fed: Float32Array | Int32Array;
   set(values: Float32Array): void;
   fill(value: number): void;
 }
 
-function placeOf({ shape, stored }: StateSpec, buffer: ArrayBuffer, start: number): Place {
-  const length = sizeOf(shape);
-  if (stored === undefined) {
+function viewOf(spec: StateSpec, buffer: ArrayBuffer, start: number): View {
+  const { dtype } = storedType(spec);
+  const length = sizeOf(spec.shape);
+  if (dtype !== 'bfloat16' && dtype !== 'float16') {
     const fed = new Float32Array(buffer, start, length);
     return { fed, set: (values) => fed.set(values), fill: (value) => fed.fill(value) };
   }
   const halves = new Uint16Array(buffer, start, length);
-  const dtype = stored === 'bf16' ? 'bfloat16' : 'float16';
+  const set = (values: Float32Array) => toHalves(values, dtype, halves);
   return {
     fed: new Int32Array(buffer, start, length / 2),
-    set: (values) => toHalves(values, dtype, halves),
+    set,
     fill(value) {
-      const one = new Uint16Array(1);
-      toHalves(Float32Array.of(value), dtype, one);
-      halves.fill(one[0]!);
+      set(Float32Array.of(value));
+      halves.fill(halves[0]!);
     },
   };
 }
 
-const bytesOf = ({ shape, stored }: StateSpec) => (stored === undefined ? 4 : 2) * sizeOf(shape);
+const bytesOf = (spec: StateSpec) => bytesPerElement[storedType(spec).dtype] * sizeOf(spec.shape);
 
 /** State in 2 bytes is not updated in place, and is fed as pairs. */
 function isHeld({ dtype, shape, stored }: StateSpec, isAssigned: boolean): boolean {

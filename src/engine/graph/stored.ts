@@ -2,7 +2,7 @@
  * @file Conversion between state as functions see it and as its variable stores it: float32 may be stored as bfloat16 or float16, or
  * as bytes, each row after its scale (native/math/bytes.h).
  */
-import type { GraphDType } from '../dtype.js';
+import { type GraphDType, halfTypes } from '../dtype.js';
 import { cast } from '../lowering/emit.js';
 import type { StateSpec, TensorSpec } from '../program.js';
 import { type Shape, sizeOf } from '../shape.js';
@@ -16,8 +16,6 @@ export const scaleBytes = 4;
 
 const withScale = ([...shape]: Shape): Shape => [...shape.slice(0, -1), shape.at(-1)! + scaleBytes];
 
-const halves = { bf16: 'bfloat16', f16: 'float16' } as const;
-
 /** Dtype and shape of a state's variable. */
 export function storedType({
   dtype,
@@ -25,7 +23,7 @@ export function storedType({
   stored,
 }: StateSpec): OutputType & { readonly dtype: Exclude<GraphDType, 'resource'> } {
   if (stored === 'int8') return { dtype: 'uint8', shape: withScale(shape) };
-  return { dtype: stored === undefined ? dtype : halves[stored], shape };
+  return { dtype: stored === undefined ? dtype : halfTypes[stored], shape };
 }
 
 /** How memory that a variable keeps is fed: numbers of 2 bytes in pairs, as int32. */
@@ -38,7 +36,7 @@ export function asHeld(graph: Graph, fed: Output, shape: Output, spec: StateSpec
   if (spec.stored === undefined) return fed;
   const { dtype } = storedType(spec);
   const types = { T: { type: fed.dtype }, type: { type: dtype } } as const;
-  const halves = graph.add('Bitcast', [fed], { dtype, shape: [sizeOf(spec.shape) / 2, 2] }, { attributes: types });
+  const halves = graph.add('Bitcast', [fed], { dtype, shape: [...fedType(spec).shape, 2] }, { attributes: types });
   const attributes = { T: { type: dtype }, Tshape: { type: shape.dtype } } as const;
   return graph.add('Reshape', [halves, shape], { dtype, shape: spec.shape }, { attributes });
 }

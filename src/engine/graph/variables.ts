@@ -73,7 +73,7 @@ export function addGatheredAccess(
   graph: Graph,
   state: ProgramSpec['state'],
   handles: ReadonlyMap<string, GraphNode>,
-  held: ReadonlySet<string> = new Set(),
+  held: ReadonlyMap<string, unknown>,
 ): StateAccess {
   const kinds = new Map<string, Member[]>();
   for (const member of Object.entries(state)) {

@@ -1,5 +1,5 @@
 /** @file States on the card: their places in as few buffers as the card allows, and copies in and out. */
-import { float16Values, type TypedArray, toBfloat16, toFloat16 } from '../dtype.js';
+import { float16Values, halfTypes, type TypedArray, toHalves } from '../dtype.js';
 import type { HalfForm, ProgramSpec, TensorSpec } from '../program.js';
 import { sizeOf } from '../shape.js';
 import type { WebGpuDevice } from '../webgpu/device.js';
@@ -50,7 +50,7 @@ export function stateCopies({ device, read, readLater }: WebGpuDevice, buffers: 
   const none = new ArrayBuffer(0);
   return {
     write(place: Place, values: TypedArray): void {
-      const all = place.packed ? pairs(values, place.packed) : words(values);
+      const all = place.packed ? pairs(values as Float32Array, place.packed) : words(values);
       for (const { buffer, offset, at, size } of partsOf(place))
         device.queue.writeBuffer(buffer, offset, all, at, size);
     },
@@ -88,13 +88,9 @@ export function words(values: TypedArray): Uint32Array<ArrayBuffer> {
 }
 
 /** Values as packed places store them: two in a word, the first in its lower half. */
-function pairs(values: TypedArray, form: HalfForm): Uint32Array<ArrayBuffer> {
-  const narrow = form === 'bf16' ? toBfloat16 : toFloat16;
-  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+function pairs(values: Float32Array, form: HalfForm): Uint32Array<ArrayBuffer> {
   const halves = new Uint16Array(2 * Math.ceil(values.length / 2));
-  bits.forEach((each, index) => {
-    halves[index] = narrow(each);
-  });
+  toHalves(values, halfTypes[form], halves);
   return new Uint32Array(halves.buffer);
 }
 
